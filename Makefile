@@ -1,0 +1,79 @@
+# `make help` lists the targets.
+
+CXX ?= g++
+BUILD ?= build
+# SANITIZE=1 builds everything with the address and undefined-behaviour sanitizers, in a folder of its own.
+ifdef SANITIZE
+BUILD := build/sanitize
+OPTIMISE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else
+OPTIMISE := -O3
+endif
+COMPILER := $(if $(shell command -v ccache 2>/dev/null),ccache) $(CXX)
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Werror -Wno-psabi
+# Products and sums may be fused, but are never reordered behind our back: results do not depend on the compiler's mood.
+FLAGS := -std=c++20 $(OPTIMISE) $(WARNINGS) -fopenmp -fno-math-errno -fno-trapping-math -I. -MMD -MP
+LIBRARIES := -lutf8proc
+
+# Every kernels/*_cpu.cc is compiled once an instruction set; the program picks one when it starts. Link order matters:
+# of an inline function that several objects hold the linker keeps the first, so the least demanding come first.
+ISAS := generic avx2 avx512
+ifneq ($(shell uname -m),x86_64)
+ISAS := generic
+endif
+FLAGS_generic :=
+FLAGS_avx2 := -march=x86-64-v3
+FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
+FLAGS_amx := -march=x86-64-v4 -mprefer-vector-width=512 -mamx-tile -mamx-bf16 -mavx512bf16
+
+PARTS := core kernels text models training tasks
+SOURCES := $(filter-out %_cpu.cc %_amx.cc,$(wildcard $(addsuffix /*.cc,$(PARTS)) $(wildcard tasks/*/*.cc)))
+CPU_SOURCES := $(wildcard kernels/*_cpu.cc)
+AMX_SOURCES := $(if $(filter avx512,$(ISAS)),$(wildcard kernels/*_amx.cc))
+OBJECTS := $(SOURCES:%.cc=$(BUILD)/%.o) \
+  $(foreach isa,$(ISAS),$(CPU_SOURCES:%.cc=$(BUILD)/$(isa)/%.o)) $(AMX_SOURCES:%.cc=$(BUILD)/amx/%.o)
+TESTS := $(wildcard tests/*.cc)
+BENCHES := $(wildcard bench/*.cc)
+
+.DEFAULT_GOAL := all
+.PHONY: all deps test test-sanitize bench lint clean help
+
+all: engine  ## builds ./engine
+
+engine: $(BUILD)/engine
+	@cp -f $< $@
+
+$(BUILD)/engine: $(BUILD)/engine.o $(OBJECTS)
+	$(CXX) $(OPTIMISE) -fopenmp $^ -o $@ $(LIBRARIES)
+
+$(BUILD)/tests/run: $(TESTS:%.cc=$(BUILD)/%.o) $(OBJECTS)
+	$(CXX) $(OPTIMISE) -fopenmp $^ -o $@ $(LIBRARIES)
+
+$(BUILD)/bench/run: $(BENCHES:%.cc=$(BUILD)/%.o) $(OBJECTS)
+	$(CXX) $(OPTIMISE) -fopenmp $^ -o $@ $(LIBRARIES) -lbenchmark -ldnnl
+
+define isa_rule
+$(BUILD)/$(1)/%.o: %.cc
+	@mkdir -p $$(@D)
+	$(COMPILER) $(FLAGS) $(FLAGS_$(1)) -DENGINE_ISA=$(2) -c $$< -o $$@
+endef
+$(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa),$(isa))))
+$(eval $(call isa_rule,amx,avx512))
+
+$(BUILD)/%.o: %.cc
+	@mkdir -p $(@D)
+	$(COMPILER) $(FLAGS) -c $< -o $@
+
+test: $(BUILD)/tests/run engine  ## builds and runs the tests
+	$(BUILD)/tests/run
+
+bench: $(BUILD)/bench/run  ## microbenchmarks of the operations
+	$(BUILD)/bench/run
+
+clean:  ## removes what was built
+	rm -rf build engine
+
+help:  ## lists the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/ -/'
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

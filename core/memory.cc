@@ -1,0 +1,91 @@
+#include "core/memory.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "core/arena.h"
+
+namespace engine {
+
+const char* name_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32: return "f32";
+    case DType::bf16: return "bf16";
+    case DType::i32: return "i32";
+    case DType::u8: return "u8";
+  }
+  return "?";
+}
+
+std::string Shape::text() const {
+  std::string text = "[";
+  for (int i = 0; i < rank; ++i) text += (i ? ", " : "") + std::to_string((*this)[i]);
+  return text + "]";
+}
+
+namespace {
+
+constexpr size_t huge_page = size_t{2} << 20;
+
+class HostMemory final : public Memory {
+ public:
+  void* reserve(size_t bytes) override {
+    // mmap aligns to 4 KiB: reserve a huge page more, and give back what lies outside the aligned range.
+    const size_t size = rounded(bytes);
+    void* raw = mmap(nullptr, size + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (raw == MAP_FAILED) fail("no address space for ", bytes >> 20, " MiB: lower micro_batch_size or the model's size");
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(raw);
+    const uintptr_t aligned = (begin + huge_page - 1) / huge_page * huge_page;
+    if (aligned > begin) munmap(raw, aligned - begin);
+    if (const size_t tail = begin + huge_page - aligned) munmap(reinterpret_cast<void*>(aligned + size), tail);
+    void* data = reinterpret_cast<void*>(aligned);
+    madvise(data, size, MADV_HUGEPAGE);  // fewer faults and TLB misses; a kernel without it still works
+    return data;
+  }
+  void release(void* data, size_t bytes) override { munmap(data, rounded(bytes)); }
+  void copy_in(void* device, const void* host, size_t bytes) override { std::memcpy(device, host, bytes); }
+  void copy_out(void* host, const void* device, size_t bytes) override { std::memcpy(host, device, bytes); }
+  void zero(void* device, size_t bytes) override { std::memset(device, 0, bytes); }
+  size_t capacity() const override {
+    return static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  }
+
+ private:
+  static size_t rounded(size_t bytes) { return (bytes + huge_page - 1) / huge_page * huge_page; }
+};
+
+}  // namespace
+
+Memory& host_memory() {
+  static HostMemory memory;
+  return memory;
+}
+
+Arena::Arena(Memory& memory, size_t capacity)
+    : memory_(memory), base_(nullptr), capacity_(capacity ? capacity : memory.capacity()) {
+  base_ = static_cast<char*>(memory_.reserve(capacity_));
+}
+
+Arena::~Arena() { memory_.release(base_, capacity_); }
+
+Tensor Arena::make(DType dtype, Shape shape) {
+  const Tensor tensor{base_ + used_, dtype, shape};
+  const size_t bytes = (tensor.bytes() + 63) / 64 * 64;
+  if (bytes > capacity_ - used_)
+    fail("out of memory: a tensor ", shape.text(), " of ", name_of(dtype), " needs ", bytes >> 20, " MiB, ",
+         (capacity_ - used_) >> 20, " of ", capacity_ >> 20, " MiB are free: lower training.micro_batch_size or the model's size");
+  used_ += bytes;
+  if (used_ > peak_) peak_ = used_;
+  return tensor;
+}
+
+Tensor Arena::make_zeros(DType dtype, Shape shape) {
+  const Tensor tensor = make(dtype, shape);
+  memory_.zero(tensor.data, tensor.bytes());
+  return tensor;
+}
+
+}  // namespace engine

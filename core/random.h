@@ -1,0 +1,87 @@
+// Random numbers by counter (Philox 4x32-10; Salmon, Moraes, Dror, Shaw 2011): a number is a function of key and
+// counter, so the same numbers come on every backend, at any number of threads or ranks, and when a step is run again.
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+
+namespace engine {
+
+inline std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, uint64_t key) {
+  uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t a = uint64_t{0xD2511F53u} * counter[0];
+    const uint64_t b = uint64_t{0xCD9E8D57u} * counter[2];
+    counter = {static_cast<uint32_t>(b >> 32) ^ counter[1] ^ k0, static_cast<uint32_t>(b),
+               static_cast<uint32_t>(a >> 32) ^ counter[3] ^ k1, static_cast<uint32_t>(a)};
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  return counter;
+}
+
+// A sequence of numbers for everything on the host that draws: initialisation, shuffling, data. `stream` keeps the
+// uses apart. Its whole state are seed, stream and position, so it can be saved and resumed.
+class Random {
+ public:
+  Random(uint64_t seed, uint64_t stream) : seed_(seed), stream_(stream) {}
+
+  uint32_t bits() {
+    if (position_ % 4 == 0 || !filled_) {
+      block_ = philox({static_cast<uint32_t>(position_ / 4), static_cast<uint32_t>((position_ / 4) >> 32),
+                       static_cast<uint32_t>(stream_), static_cast<uint32_t>(stream_ >> 32)}, seed_);
+      filled_ = true;
+    }
+    return block_[position_++ % 4];
+  }
+  // Uniform in [0, 1), 24 bits.
+  float uniform() { return static_cast<float>(bits() >> 8) * 0x1p-24f; }
+  // Uniform in 0 ... n-1, without bias (Lemire's multiplication with rejection).
+  uint32_t below(uint32_t n) {
+    uint64_t product = uint64_t{bits()} * n;
+    if (static_cast<uint32_t>(product) < n) {
+      const uint32_t threshold = (0u - n) % n;
+      while (static_cast<uint32_t>(product) < threshold) product = uint64_t{bits()} * n;
+    }
+    return static_cast<uint32_t>(product >> 32);
+  }
+  // Standard normal (Box-Muller).
+  float normal() {
+    const double u = (static_cast<double>(bits()) + 1.0) * 0x1p-32, v = static_cast<double>(bits()) * 0x1p-32;
+    return static_cast<float>(std::sqrt(-2.0 * std::log(u)) * std::cos(6.283185307179586 * v));
+  }
+
+  uint64_t position() const { return position_; }
+  void seek(uint64_t position) {
+    position_ = position;
+    filled_ = false;
+  }
+
+ private:
+  uint64_t seed_, stream_, position_ = 0;
+  std::array<uint32_t, 4> block_{};
+  bool filled_ = false;
+};
+
+// Which elements of a tensor a dropout drops: element e (row-major, counted from the first row of the optimizer step's
+// whole batch, over all micro-batches and ranks) is dropped where
+//   philox({e/4 low, e/4 high, site, step}, seed)[e % 4] < rate * 2^32,
+// and what is kept is scaled by 1 / (1 - rate). rate 0: nothing is dropped.
+struct Dropout {
+  float rate = 0;
+  uint64_t seed = 0;
+  uint32_t site = 0;   // which dropout of the model, and which of its runs in the step
+  uint32_t step = 0;   // optimizer step
+  int64_t first_row = 0;
+
+  uint32_t threshold() const { return static_cast<uint32_t>(static_cast<double>(rate) * 4294967296.0); }
+  float scale() const { return 1.0f / (1.0f - rate); }
+  bool drops(int64_t element) const {
+    const uint64_t block = static_cast<uint64_t>(element) / 4;
+    return philox({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), site, step},
+                  seed)[static_cast<size_t>(element % 4)] < threshold();
+  }
+};
+
+}  // namespace engine

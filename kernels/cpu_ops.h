@@ -1,0 +1,39 @@
+// The CPU backend. Every *_cpu.cc is compiled once for each instruction set, in a namespace of its own (ENGINE_ISA:
+// generic, avx2, avx512), and defines its family's methods of this class; backend.cc picks one when the program starts.
+#pragma once
+
+#include "core/arena.h"
+#include "kernels/ops.h"
+
+namespace engine::ENGINE_ISA {
+
+class CpuOps final : public Ops {
+ public:
+  Memory& memory() override { return host_memory(); }
+
+  void matmul(const MatmulArgs&) override;
+  size_t packed_bytes(int64_t k, int64_t n, DType compute) override;
+  void pack_matrix(const PackArgs&) override;
+  void activation_forward(const ActivationForwardArgs&) override;
+  void activation_backward(const ActivationBackwardArgs&) override;
+  void embedding_forward(const EmbeddingForwardArgs&) override;
+  void embedding_backward(const EmbeddingBackwardArgs&) override;
+  void layernorm_forward(const LayerNormForwardArgs&) override;
+  void layernorm_backward(const LayerNormBackwardArgs&) override;
+  void attention_forward(const AttentionForwardArgs&) override;
+  void attention_backward(const AttentionBackwardArgs&) override;
+  void cross_entropy(const CrossEntropyArgs&) override;
+  void gather_rows(const RowsArgs&) override;
+  void scatter_rows(const RowsArgs&) override;
+  void sample(const SampleArgs&) override;
+  void copy(const CopyArgs&) override;
+  void lerp(const LerpArgs&) override;
+  void adamw(const AdamWArgs&) override;
+  void sum_of_squares(const SumOfSquaresArgs&) override;
+
+ private:
+  // Scratch of one operation (packed operands, a chunk of logits, partial sums): taken inside an ArenaScope.
+  Arena workspace_{host_memory()};
+};
+
+}  // namespace engine::ENGINE_ISA

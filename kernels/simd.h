@@ -1,0 +1,118 @@
+// Vectors of f32 for the CPU kernels: one width an instruction set, from the compiler's own vector types.
+// Elementary functions are polynomials good to about 2 units in the last place of an f32 unless they say otherwise.
+#pragma once
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#include <cstdint>
+#include <cstring>
+
+#include "core/bf16.h"
+
+namespace engine::ENGINE_ISA {
+
+#if defined(__AVX512F__)
+inline constexpr int lanes = 16;
+#elif defined(__AVX2__)
+inline constexpr int lanes = 8;
+#else
+inline constexpr int lanes = 4;
+#endif
+
+using vfloat = float __attribute__((vector_size(lanes * 4)));
+using vint = int32_t __attribute__((vector_size(lanes * 4)));
+using vshort = uint16_t __attribute__((vector_size(lanes * 2)));
+
+#define ENGINE_INLINE inline __attribute__((always_inline))
+
+ENGINE_INLINE vfloat splat(float value) { return value - vfloat{}; }
+ENGINE_INLINE vfloat as_float(vint v) { return reinterpret_cast<vfloat>(v); }
+ENGINE_INLINE vint as_int(vfloat v) { return reinterpret_cast<vint>(v); }
+
+ENGINE_INLINE vfloat load(const float* p) {
+  vfloat v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+ENGINE_INLINE void store(float* p, vfloat v) { std::memcpy(p, &v, sizeof v); }
+ENGINE_INLINE vfloat load(const bf16* p) {
+  vshort half;
+  std::memcpy(&half, p, sizeof half);
+  return as_float(__builtin_convertvector(half, vint) << 16);
+}
+// Rounds to nearest, ties to even. NaNs that arithmetic makes stay NaNs.
+ENGINE_INLINE void store(bf16* p, vfloat v) {
+  const vint word = as_int(v);
+  const vint rounded = word + 0x7fff + ((word >> 16) & 1);
+  const vshort half = __builtin_convertvector((rounded >> 16) & 0xffff, vshort);
+  std::memcpy(p, &half, sizeof half);
+}
+
+// The first n < lanes elements; the others read as zero and are not written.
+template <class T>
+ENGINE_INLINE vfloat load_part(const T* p, int n) {
+  T buffer[lanes] = {};
+  std::memcpy(buffer, p, static_cast<size_t>(n) * sizeof(T));
+  return load(buffer);
+}
+template <class T>
+ENGINE_INLINE void store_part(T* p, vfloat v, int n) {
+  T buffer[lanes];
+  store(buffer, v);
+  std::memcpy(p, buffer, static_cast<size_t>(n) * sizeof(T));
+}
+#if defined(__AVX512F__)
+template <>
+ENGINE_INLINE vfloat load_part(const float* p, int n) {
+  return reinterpret_cast<vfloat>(_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p));
+}
+template <>
+ENGINE_INLINE void store_part(float* p, vfloat v, int n) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), reinterpret_cast<__m512>(v));
+}
+#endif
+
+ENGINE_INLINE vfloat maximum(vfloat a, vfloat b) { return a > b ? a : b; }
+ENGINE_INLINE vfloat minimum(vfloat a, vfloat b) { return a < b ? a : b; }
+
+// The sum and the largest of the elements, in a fixed order: halves are added to halves.
+ENGINE_INLINE float sum(vfloat v) {
+  float part[lanes];
+  std::memcpy(part, &v, sizeof v);
+  for (int half = lanes / 2; half; half /= 2)
+    for (int i = 0; i < half; ++i) part[i] += part[i + half];
+  return part[0];
+}
+ENGINE_INLINE float largest(vfloat v) {
+  float part[lanes];
+  std::memcpy(part, &v, sizeof v);
+  for (int half = lanes / 2; half; half /= 2)
+    for (int i = 0; i < half; ++i) part[i] = part[i] > part[i + half] ? part[i] : part[i + half];
+  return part[0];
+}
+
+// e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln 2 / 2, e^r by a polynomial of degree 6. Below -87.3 it is 0, above 88.7
+// it stays at e^88.7; a NaN stays a NaN.
+ENGINE_INLINE vfloat exp(vfloat x) {
+  const vfloat low = splat(-87.33654f), high = splat(88.72283f);
+  const vfloat bounded = x > high ? high : x;  // a NaN fails the comparison and passes
+  const vfloat magic = splat(12582912.0f);     // 1.5 * 2^23: adding it rounds to an integer
+  const vfloat shifted = bounded * 1.44269504f + magic;
+  const vfloat n = shifted - magic;
+  const vfloat r = bounded - n * 0.693359375f + n * 2.12194440e-4f;
+  vfloat p = splat(1.3981999e-3f);
+  p = p * r + 8.3334519e-3f;
+  p = p * r + 4.1665795e-2f;
+  p = p * r + 1.6666665e-1f;
+  p = p * r + 5.0000000e-1f;
+  p = p * r * r + r + 1.0f;
+  // 2^n in two factors, so that n = 128 does not overflow before the product does.
+  const vint exponent = as_int(shifted) - as_int(magic);
+  const vint half = exponent >> 1;
+  const vfloat scaled = p * as_float((half + 127) << 23) * as_float((exponent - half + 127) << 23);
+  return x < low ? vfloat{} : scaled;
+}
+
+}  // namespace engine::ENGINE_ISA

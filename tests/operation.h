@@ -1,0 +1,100 @@
+// What operation tests share: tensors of random numbers, the backends and precisions to run on, and a comparison that a
+// NaN, a wrong sign, a wrong scale or a dropped term cannot pass (test_comparison.cc holds it to that).
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/arena.h"
+#include "core/random.h"
+#include "kernels/ops.h"
+
+namespace engine::test {
+
+// Unit roundoff of what a tensor of this dtype holds.
+inline double epsilon_of(DType dtype) { return dtype == DType::bf16 ? 0x1p-8 : 0x1p-24; }
+
+// The largest |actual - expected| relative to the largest |expected|; infinite where anything is not finite.
+inline double relative_difference(const std::vector<double>& actual, const std::vector<double>& expected) {
+  if (actual.size() != expected.size()) return INFINITY;
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < actual.size(); ++i) {
+    if (!std::isfinite(actual[i]) || !std::isfinite(expected[i])) return INFINITY;
+    difference = std::max(difference, std::abs(actual[i] - expected[i]));
+    size = std::max(size, std::abs(expected[i]));
+  }
+  return size > 0 ? difference / size : difference;
+}
+
+// A backend, an arena on it, and the precision of this run of a test.
+struct Bench {
+  Ops& ops;
+  Arena& arena;
+  DType compute;     // f32 or bf16: of activations and products
+  Random random{1234, 0};
+
+  Tensor normal(DType dtype, Shape shape, double scale = 1, double mean = 0) {
+    std::vector<double> values(static_cast<size_t>(shape.count()));
+    for (double& value : values) value = mean + scale * static_cast<double>(random.normal());
+    return from(dtype, shape, values);
+  }
+  Tensor integers(Shape shape, const std::vector<int>& values) {
+    const Tensor tensor = arena.make(DType::i32, shape);
+    arena.memory().copy_in(tensor.data, values.data(), tensor.bytes());
+    return tensor;
+  }
+  Tensor from(DType dtype, Shape shape, const std::vector<double>& values) {
+    const Tensor tensor = arena.make(dtype, shape);
+    if (dtype == DType::bf16) {
+      std::vector<bf16> host;
+      for (double value : values) host.emplace_back(static_cast<float>(value));
+      arena.memory().copy_in(tensor.data, host.data(), tensor.bytes());
+    } else {
+      const std::vector<float> host(values.begin(), values.end());
+      arena.memory().copy_in(tensor.data, host.data(), tensor.bytes());
+    }
+    return tensor;
+  }
+  // A result to be: filled with NaN, so that what an operation leaves out shows.
+  Tensor unset(DType dtype, Shape shape) {
+    return from(dtype, shape, std::vector<double>(static_cast<size_t>(shape.count()), NAN));
+  }
+  Tensor zeros(Shape shape) { return arena.make_zeros(DType::f32, shape); }
+
+  // The values as the reference takes them.
+  std::vector<double> values(const Tensor& tensor) const {
+    const size_t count = static_cast<size_t>(tensor.count());
+    std::vector<double> result(count);
+    if (tensor.dtype == DType::bf16) {
+      std::vector<bf16> host(count);
+      arena.memory().copy_out(host.data(), tensor.data, tensor.bytes());
+      for (size_t i = 0; i < count; ++i) result[i] = static_cast<double>(static_cast<float>(host[i]));
+    } else if (tensor.dtype == DType::i32) {
+      std::vector<int32_t> host(count);
+      arena.memory().copy_out(host.data(), tensor.data, tensor.bytes());
+      for (size_t i = 0; i < count; ++i) result[i] = host[i];
+    } else {
+      std::vector<float> host(count);
+      arena.memory().copy_out(host.data(), tensor.data, tensor.bytes());
+      for (size_t i = 0; i < count; ++i) result[i] = static_cast<double>(host[i]);
+    }
+    return result;
+  }
+};
+
+// Runs a test once for every backend of this build and each of f32 and bf16.
+void on_every_backend(const std::function<void(Bench&)>& test);
+
+// CHECK_CLOSE(bench.values(y), expected, tolerance): tolerance relative to the largest expected value.
+#define CHECK_CLOSE(actual, expected, tolerance)                                                        \
+  do {                                                                                                  \
+    const double difference_ = ::engine::test::relative_difference((actual), (expected));               \
+    INFO(#actual, " differs by ", difference_, " of the largest value, allowed ", static_cast<double>(tolerance)); \
+    CHECK(difference_ <= (tolerance));                                                                  \
+  } while (false)
+
+}  // namespace engine::test
