@@ -1,0 +1,97 @@
+// act(x) and act'(x) of a vector of f32, for epilogues and for the activation operations: good to about 1e-6 absolute.
+// A NaN gives a NaN.
+#pragma once
+
+#include "kernels/ops.h"
+#include "kernels/simd.h"
+
+namespace engine::ENGINE_ISA {
+
+// tanh: near 0 x + x^3 p(x^2) (relative precision is kept there), beyond 1 - 2 / (e^2|x| + 1).
+ENGINE_INLINE vfloat tanh(vfloat x) {
+  const vint sign = as_int(x) & static_cast<int32_t>(0x80000000u);
+  const vfloat size = as_float(as_int(x) & 0x7fffffff);
+  const vfloat z = x * x;
+  vfloat p = splat(-5.70498872745e-3f);
+  p = p * z + 2.06390887954e-2f;
+  p = p * z - 5.37397155531e-2f;
+  p = p * z + 1.33314422036e-1f;
+  p = p * z - 3.33332819422e-1f;
+  const vfloat near_zero = p * z * x + x;
+  const vfloat beyond = 1.0f - 2.0f / (exp(size + size) + 1.0f);
+  return size < 0.625f ? near_zero : as_float(as_int(beyond) | sign);
+}
+
+// The standard normal's distribution function and e^(-x^2/2), from erfc(t) = e^(-t^2) p(1 / (1 + 0.3275911 t)), t >= 0
+// (Abramowitz and Stegun 7.1.26, error below 1.5e-7), which does not cancel on the negative side.
+ENGINE_INLINE void normal_distribution(vfloat x, vfloat& probability, vfloat& bell) {
+  const vfloat t = as_float(as_int(x) & 0x7fffffff) * 0.70710678f;
+  const vfloat r = 1.0f / (t * 0.3275911f + 1.0f);
+  vfloat p = splat(1.061405429f);
+  p = p * r - 1.453152027f;
+  p = p * r + 1.421413741f;
+  p = p * r - 0.284496736f;
+  p = p * r + 0.254829592f;
+  bell = exp(-(t * t));
+  const vfloat tail = 0.5f * (p * r * bell);
+  probability = x > 0.0f ? 1.0f - tail : tail;
+}
+
+// gelu_tanh(x) = x/2 (1 + tanh u) = x s(2u), u = sqrt(2/pi) (x + 0.044715 x^3), s the logistic function.
+ENGINE_INLINE vfloat gelu_tanh_gate(vfloat x) {
+  return 1.0f / (exp(x * (x * x * -0.0713548163f - 1.59576912f)) + 1.0f);
+}
+
+template <Activation activation>
+ENGINE_INLINE vfloat activate(vfloat x) {
+  if constexpr (activation == Activation::relu) return x < 0.0f ? vfloat{} : x;
+  if constexpr (activation == Activation::tanh) return tanh(x);
+  if constexpr (activation == Activation::gelu_tanh) return x * gelu_tanh_gate(x);
+  if constexpr (activation == Activation::gelu) {
+    vfloat probability, bell;
+    normal_distribution(x, probability, bell);
+    return x * probability;
+  }
+  return x;
+}
+
+template <Activation activation>
+ENGINE_INLINE vfloat activate_gradient(vfloat x) {
+  if constexpr (activation == Activation::relu) {
+    const vfloat slope = x > 0.0f ? splat(1.0f) : vfloat{};
+    return x != x ? x : slope;
+  }
+  if constexpr (activation == Activation::tanh) {
+    const vfloat y = tanh(x);
+    return 1.0f - y * y;
+  }
+  if constexpr (activation == Activation::gelu_tanh) {
+    // Beyond 16 the slope is 0 or 1 to the last bit; without the bound x^2 could overflow into 0 * infinity.
+    const vfloat above = x < -16.0f ? splat(-16.0f) : x;
+    const vfloat bounded = above > 16.0f ? splat(16.0f) : above;
+    const vfloat s = gelu_tanh_gate(bounded);
+    const vfloat slope = bounded * bounded * 0.214064449f + 1.59576912f;
+    return s + bounded * s * (1.0f - s) * slope;
+  }
+  if constexpr (activation == Activation::gelu) {
+    vfloat probability, bell;
+    normal_distribution(x, probability, bell);
+    const vfloat above = x < -16.0f ? splat(-16.0f) : x;
+    return probability + (above > 16.0f ? splat(16.0f) : above) * bell * 0.398942280f;
+  }
+  return splat(1.0f);
+}
+
+// Calls body with the activation as a compile-time constant: with_activation(a, [&]<Activation activation>() {...}).
+template <class Body>
+ENGINE_INLINE void with_activation(Activation activation, const Body& body) {
+  switch (activation) {
+    case Activation::none: return body.template operator()<Activation::none>();
+    case Activation::relu: return body.template operator()<Activation::relu>();
+    case Activation::gelu: return body.template operator()<Activation::gelu>();
+    case Activation::gelu_tanh: return body.template operator()<Activation::gelu_tanh>();
+    case Activation::tanh: return body.template operator()<Activation::tanh>();
+  }
+}
+
+}  // namespace engine::ENGINE_ISA
