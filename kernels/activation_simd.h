@@ -37,16 +37,14 @@ ENGINE_INLINE void normal_distribution(vfloat x, vfloat& probability, vfloat& be
   probability = x > 0.0f ? 1.0f - tail : tail;
 }
 
-// gelu_tanh(x) = x/2 (1 + tanh u) = x s(2u), u = sqrt(2/pi) (x + 0.044715 x^3), s the logistic function.
-ENGINE_INLINE vfloat gelu_tanh_gate(vfloat x) {
-  return 1.0f / (exp(x * (x * x * -0.0713548163f - 1.59576912f)) + 1.0f);
-}
+// gelu_tanh(x) = x/2 (1 + tanh u) = x s(2u), u = sqrt(2/pi) (x + 0.044715 x^3), s(v) = 1 / (1 + e^-v). This is e^-2u.
+ENGINE_INLINE vfloat gelu_tanh_exponential(vfloat x) { return exp(x * (x * x * -0.0713548163f - 1.59576912f)); }
 
 template <Activation activation>
 ENGINE_INLINE vfloat activate(vfloat x) {
   if constexpr (activation == Activation::relu) return x < 0.0f ? vfloat{} : x;
   if constexpr (activation == Activation::tanh) return tanh(x);
-  if constexpr (activation == Activation::gelu_tanh) return x * gelu_tanh_gate(x);
+  if constexpr (activation == Activation::gelu_tanh) return x / (gelu_tanh_exponential(x) + 1.0f);
   if constexpr (activation == Activation::gelu) {
     vfloat probability, bell;
     normal_distribution(x, probability, bell);
@@ -69,9 +67,9 @@ ENGINE_INLINE vfloat activate_gradient(vfloat x) {
     // Beyond 16 the slope is 0 or 1 to the last bit; without the bound x^2 could overflow into 0 * infinity.
     const vfloat above = x < -16.0f ? splat(-16.0f) : x;
     const vfloat bounded = above > 16.0f ? splat(16.0f) : above;
-    const vfloat s = gelu_tanh_gate(bounded);
+    const vfloat e = gelu_tanh_exponential(bounded), s = 1.0f / (e + 1.0f);
     const vfloat slope = bounded * bounded * 0.214064449f + 1.59576912f;
-    return s + bounded * s * (1.0f - s) * slope;
+    return s + bounded * (s * (s * e)) * slope;  // s e is 1 - s without its cancellation
   }
   if constexpr (activation == Activation::gelu) {
     vfloat probability, bell;
