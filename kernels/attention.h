@@ -1,0 +1,54 @@
+// Attention: each query of a segment reads the values of its key segment, weighed by a softmax. For one head, with
+// Q [q, D], K and V [k, D] the rows of one sequence:
+//
+//   S = scale Q K^T                     a masked score is -infinity
+//   P = exp(S - lse)                    lse_i = log sum_j exp(S_ij): the rows of P sum to 1
+//   Y = (P * M) V                       M: the dropout's factors, 0 or 1 / (1 - rate)
+//
+// Forward never holds more of S than a tile: it goes over the keys with a running maximum m and sum l of each query
+// (Milakov and Gimelshein 2018; Rabe and Staats 2021; Dao et al. 2022). A tile with maximum m' gives
+//   n = max(m, m');  l = l e^(m-n) + sum_j e^(S_ij - n);  Y = Y e^(m-n) + sum_j e^(S_ij - n) M_ij V_j
+// and at the end Y /= l, lse = m + log l.
+//
+// Backward. Let G = dL/d(P * M) = dY V^T.
+//   dV = (P * M)^T dY
+//   dP = G * M
+//   dS_ij = P_ij (dP_ij - sum_l P_il dP_il), the softmax's derivative, and the sum is
+//     sum_l P_il M_il (dY_i . V_l) = dY_i . Y_i = delta_i, which needs no row of P
+//   dQ = scale dS K,  dK = scale dS^T Q
+//
+// Saved by forward: y and lse. P is computed again, tile by tile, as exp(S - lse).
+// Written (=): y, lse; dq, dk and dv of every row inside a segment. Rows outside of all segments are not touched.
+//
+// Numerics. Exponents are taken of S minus a maximum, so that no finite score overflows. A query that sees no key (an
+// empty key segment, or a causal query before the first key) has y = 0, lse = -infinity and gradients 0. Where q, k and
+// v are bf16, P and dS may be rounded to bf16 before they are multiplied; all sums are f32.
+#pragma once
+
+#include <algorithm>
+
+#include "kernels/ops.h"
+
+namespace engine {
+
+// The rows of one sequence's queries and keys.
+struct AttentionSpan {
+  int64_t query_begin, queries, key_begin, keys;
+
+  // How many keys, from the first, query i of the segment sees.
+  int64_t visible(int64_t query, bool causal) const {
+    return causal ? std::clamp(query + 1 + keys - queries, int64_t{0}, keys) : keys;
+  }
+};
+
+// For host backends: sequence s of the arguments.
+inline AttentionSpan span_of(const Segments& queries, const Segments& keys, int64_t s) {
+  const int64_t query_begin = queries.begin.as<int32_t>()[s], key_begin = keys.begin.as<int32_t>()[s];
+  return {query_begin, queries.end.as<int32_t>()[s] - query_begin, key_begin, keys.end.as<int32_t>()[s] - key_begin};
+}
+
+// The shapes that forward and backward share; `name` is the operation's. Returns D.
+int64_t check_attention(const char* name, const Columns& q, const Columns& k, const Columns& v, int heads,
+                        const Segments& queries, const Segments& keys, const Tensor& y, const Dropout& dropout);
+
+}  // namespace engine
