@@ -10,7 +10,7 @@ else
 OPTIMISE := -O3
 endif
 COMPILER := $(if $(shell command -v ccache 2>/dev/null),ccache) $(CXX)
-WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Werror -Wno-psabi
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Werror -Wno-psabi -Wno-missing-field-initializers
 # Products and sums may be fused, but are never reordered behind our back: results do not depend on the compiler's mood.
 FLAGS := -std=c++20 $(OPTIMISE) $(WARNINGS) -fopenmp -fno-math-errno -fno-trapping-math -I. -MMD -MP
 LIBRARIES := -lutf8proc

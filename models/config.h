@@ -1,0 +1,28 @@
+// What a model is made of, whatever its architecture; a model folder's config.json holds the same under its
+// architecture's Hugging Face names (see huggingface.h).
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace engine {
+
+struct ModelConfig {
+  std::string architecture = "gpt2";
+  int64_t hidden_size = 256;    // C
+  int64_t num_layers = 4;       // L
+  int64_t num_heads = 8;        // H
+  int64_t ffn_size = 0;         // F; 0: 4 C
+  int64_t vocab_size = 0;       // V; 0: the tokenizer's
+  int64_t max_positions = 1024;
+  std::string activation = "gelu_tanh";
+  float dropout = 0;            // of embeddings and of what is added to the residual stream
+  float attention_dropout = 0;  // of attention probabilities
+  float layer_norm_epsilon = 1e-5f;
+  float initializer_range = 0.02f;
+  int32_t bos_token = -1, eos_token = -1, pad_token = -1;  // -1: none
+
+  int64_t inner_size() const { return ffn_size ? ffn_size : 4 * hidden_size; }
+};
+
+}  // namespace engine

@@ -1,0 +1,185 @@
+#include "models/layers.h"
+
+#include <cmath>
+
+namespace engine {
+
+Linear::Linear(Parameters& table, const std::string& name, int64_t inputs, int64_t outputs, float deviation)
+    : weight(&table.add(name + ".weight", {outputs, inputs}, Initial::normal(deviation))),
+      bias(&table.add(name + ".bias", {outputs}, Initial::zeros())) {}
+
+void Linear::forward(Pass& pass, const Tensor& x, const Tensor& y, Activation activation,
+                     const Tensor& before_activation) const {
+  pass.ops.matmul({.a = x,
+                   .b = weight->value,
+                   .c = y,
+                   .transpose_b = true,
+                   .compute = pass.compute,
+                   .packed_b = weight->packed_compute == pass.compute ? weight->packed : Tensor{},
+                   .bias = bias ? bias->value : Tensor{},
+                   .activation = activation,
+                   .before_activation = before_activation});
+}
+
+void Linear::backward(Pass& pass, const Tensor& dy, const Tensor& x, const Tensor& dx, Activation activation,
+                      const Tensor& gradient_at) const {
+  if (dx)
+    pass.ops.matmul({.a = dy,
+                     .b = weight->value,
+                     .c = dx,
+                     .compute = pass.compute,
+                     .activation = activation,
+                     .gradient_at = gradient_at});
+  pass.ops.matmul({.a = dy,
+                   .b = x,
+                   .c = weight->gradient,
+                   .transpose_a = true,
+                   .accumulate = true,
+                   .compute = pass.compute,
+                   .a_row_sums = bias ? bias->gradient : Tensor{}});
+}
+
+ResidualNorm::ResidualNorm(Parameters& table, const std::string& name, int64_t width, float epsilon_,
+                           DropoutLayer dropout_)
+    : gain(&table.add(name + ".gain", {width}, Initial::ones())),
+      bias(&table.add(name + ".bias", {width}, Initial::zeros())),
+      dropout(dropout_),
+      epsilon(epsilon_) {}
+
+void ResidualNorm::forward(Pass& pass, const Tensor& x, const Tensor& residual, const Tensor& y, Saved& saved) const {
+  const int64_t tokens = residual.rows();
+  saved.sum = x ? pass.arena.make(DType::f32, residual.shape) : residual;
+  saved.mean = pass.arena.make(DType::f32, {tokens});
+  saved.rstd = pass.arena.make(DType::f32, {tokens});
+  pass.ops.layernorm_forward({.x = x,
+                              .residual = residual,
+                              .sum = x ? saved.sum : Tensor{},
+                              .gain = gain->value,
+                              .bias = bias->value,
+                              .y = y,
+                              .mean = saved.mean,
+                              .rstd = saved.rstd,
+                              .epsilon = epsilon,
+                              .dropout = x ? pass.dropout(dropout) : Dropout{}});
+}
+
+void ResidualNorm::again(Pass& pass, const Saved& saved, const Tensor& y) const {
+  pass.ops.layernorm_forward(
+      {.residual = saved.sum, .gain = gain->value, .bias = bias->value, .y = y, .epsilon = epsilon});
+}
+
+void ResidualNorm::backward(Pass& pass, const Tensor& dy, const Saved& saved, const Tensor& dresidual,
+                            const Tensor& dbranch, bool accumulate) const {
+  pass.ops.layernorm_backward({.dy = dy,
+                               .sum = saved.sum,
+                               .mean = saved.mean,
+                               .rstd = saved.rstd,
+                               .gain = gain->value,
+                               .dsum = dresidual,
+                               .accumulate = accumulate,
+                               .dx = dbranch.data == dresidual.data ? Tensor{} : dbranch,
+                               .dgain = gain->gradient,
+                               .dbias = bias->gradient,
+                               .dropout = pass.dropout(dropout)});
+}
+
+Tensor ResidualNorm::gradient_of_branch(Pass& pass, const Tensor& dresidual) const {
+  const bool same = pass.compute == DType::f32 && pass.dropout(dropout).rate == 0;
+  return same ? dresidual : pass.arena.make(pass.compute, dresidual.shape);
+}
+
+SelfAttention::SelfAttention(Parameters& table, const std::string& name, int64_t width, int heads_, int layer_,
+                             bool causal_, float attention_dropout, float deviation, float output_deviation)
+    : qkv(table, name + ".qkv", width, 3 * width, deviation),
+      output(table, name + ".output", width, width, output_deviation),
+      heads(heads_),
+      layer(layer_),
+      causal(causal_),
+      dropout(table.add_dropout(attention_dropout)) {}
+
+void SelfAttention::forward(Pass& pass, const Tensor& x, const Tensor& y, Saved& saved) const {
+  const int64_t tokens = x.rows(), width = x.cols();
+  saved.qkv = pass.arena.make(pass.compute, {tokens, 3 * width});
+  saved.mixed = pass.arena.make(pass.compute, {tokens, width});
+  saved.lse = pass.cache ? Tensor{} : pass.arena.make(DType::f32, {tokens, heads});
+  qkv.forward(pass, x, saved.qkv);
+  Columns k{saved.qkv, width, width}, v{saved.qkv, 2 * width, width};
+  if (pass.cache) {
+    const Tensor cached_k = pass.cache->k[static_cast<size_t>(layer)], cached_v = pass.cache->v[static_cast<size_t>(layer)];
+    pass.ops.scatter_rows({.x = k, .index = pass.cache->rows, .y = cached_k});
+    pass.ops.scatter_rows({.x = v, .index = pass.cache->rows, .y = cached_v});
+    k = cached_k;
+    v = cached_v;
+  }
+  pass.ops.attention_forward({.q = {saved.qkv, 0, width},
+                              .k = k,
+                              .v = v,
+                              .heads = heads,
+                              .queries = pass.segments,
+                              .keys = pass.cache ? pass.cache->keys : pass.segments,
+                              .causal = causal,
+                              .scale = 1 / std::sqrt(static_cast<float>(width / heads)),
+                              .y = saved.mixed,
+                              .lse = saved.lse,
+                              .dropout = pass.dropout(dropout)});
+  output.forward(pass, saved.mixed, y);
+}
+
+void SelfAttention::backward(Pass& pass, const Tensor& dy, const Tensor& x, const Saved& saved,
+                             const Tensor& dx) const {
+  const int64_t tokens = x.rows(), width = x.cols();
+  const ArenaScope scope(pass.arena);
+  const Tensor dmixed = pass.arena.make(pass.compute, {tokens, width});
+  const Tensor dqkv = pass.arena.make(pass.compute, {tokens, 3 * width});
+  output.backward(pass, dy, saved.mixed, dmixed);
+  pass.ops.attention_backward({.q = {saved.qkv, 0, width},
+                               .k = {saved.qkv, width, width},
+                               .v = {saved.qkv, 2 * width, width},
+                               .heads = heads,
+                               .queries = pass.segments,
+                               .keys = pass.segments,
+                               .causal = causal,
+                               .scale = 1 / std::sqrt(static_cast<float>(width / heads)),
+                               .y = saved.mixed,
+                               .dy = dmixed,
+                               .lse = saved.lse,
+                               .dq = {dqkv, 0, width},
+                               .dk = {dqkv, width, width},
+                               .dv = {dqkv, 2 * width, width},
+                               .dropout = pass.dropout(dropout)});
+  qkv.backward(pass, dqkv, x, dx);
+}
+
+FeedForward::FeedForward(Parameters& table, const std::string& name, int64_t width, int64_t inner,
+                         Activation activation_, float deviation, float output_deviation)
+    : up(table, name + ".up", width, inner, deviation),
+      down(table, name + ".down", inner, width, output_deviation),
+      activation(activation_) {}
+
+void FeedForward::forward(Pass& pass, const Tensor& x, const Tensor& y, Saved& saved) const {
+  const Shape inner{x.rows(), up.weight->shape[0]};
+  saved.before = pass.arena.make(pass.compute, inner);
+  const ArenaScope scope(pass.arena);
+  const Tensor activated = pass.arena.make(pass.compute, inner);
+  up.forward(pass, x, activated, activation, saved.before);
+  down.forward(pass, activated, y);
+}
+
+void FeedForward::backward(Pass& pass, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx) const {
+  const ArenaScope scope(pass.arena);
+  const Tensor activated = pass.arena.make(pass.compute, saved.before.shape);
+  const Tensor dbefore = pass.arena.make(pass.compute, saved.before.shape);
+  pass.ops.activation_forward({.x = saved.before, .y = activated, .activation = activation});
+  down.backward(pass, dy, activated, dbefore, activation, saved.before);
+  up.backward(pass, dbefore, x, dx);
+}
+
+Activation activation_named(const std::string& name) {
+  if (name == "relu") return Activation::relu;
+  if (name == "gelu") return Activation::gelu;
+  if (name == "gelu_tanh") return Activation::gelu_tanh;
+  if (name == "tanh") return Activation::tanh;
+  fail("no activation is named ", name, ": relu, gelu, gelu_tanh or tanh");
+}
+
+}  // namespace engine

@@ -1,0 +1,89 @@
+// Layers: parameters only, forward and backward side by side. What backward needs of forward is in a Saved struct, so a
+// layer may run several times in one step. "dx" is the gradient of x; parameter gradients are added to.
+#pragma once
+
+#include "models/pass.h"
+
+namespace engine {
+
+// y = act(x W^T + b), W [outputs, inputs].
+struct Linear {
+  Parameter* weight = nullptr;
+  Parameter* bias = nullptr;  // optional
+
+  Linear() = default;
+  Linear(Parameters& table, const std::string& name, int64_t inputs, int64_t outputs, float deviation);
+
+  // before_activation (optional) receives x W^T + b.
+  void forward(Pass& pass, const Tensor& x, const Tensor& y, Activation activation = Activation::none,
+               const Tensor& before_activation = {}) const;
+  // dx = dy W (optional), times act'(gradient_at) where x was act(gradient_at); dW += dy^T x; db += column sums of dy.
+  void backward(Pass& pass, const Tensor& dy, const Tensor& x, const Tensor& dx,
+                Activation activation = Activation::none, const Tensor& gradient_at = {}) const;
+};
+
+// sum = residual + drop(x); y = layernorm(sum): the residual stream's addition and the layernorm after it in one pass.
+struct ResidualNorm {
+  struct Saved {
+    Tensor sum;         // f32 [N, C]
+    Tensor mean, rstd;  // f32 [N]
+  };
+  Parameter* gain = nullptr;
+  Parameter* bias = nullptr;
+  DropoutLayer dropout;
+  float epsilon = 1e-5f;
+
+  ResidualNorm() = default;
+  ResidualNorm(Parameters& table, const std::string& name, int64_t width, float epsilon_, DropoutLayer dropout_);
+
+  // x optional (nothing to add yet: sum is residual itself).
+  void forward(Pass& pass, const Tensor& x, const Tensor& residual, const Tensor& y, Saved& saved) const;
+  // y again from what was saved.
+  void again(Pass& pass, const Saved& saved, const Tensor& y) const;
+  // dresidual += d layernorm(dy); dbranch = its part that went through x (see gradient_of_branch).
+  void backward(Pass& pass, const Tensor& dy, const Saved& saved, const Tensor& dresidual, const Tensor& dbranch,
+                bool accumulate = true) const;
+  // Where the gradient of x goes: dresidual itself where that is the same numbers, else a tensor of its own.
+  Tensor gradient_of_branch(Pass& pass, const Tensor& dresidual) const;
+};
+
+// Multi-head self attention with one fused projection to q | k | v.
+struct SelfAttention {
+  struct Saved {
+    Tensor qkv;    // [N, 3C]
+    Tensor mixed;  // [N, C], the heads' outputs side by side
+    Tensor lse;    // f32 [N, H]
+  };
+  Linear qkv, output;
+  int heads = 1;
+  int layer = 0;  // of the key/value cache
+  bool causal = false;
+  DropoutLayer dropout;
+
+  SelfAttention() = default;
+  SelfAttention(Parameters& table, const std::string& name, int64_t width, int heads_, int layer_, bool causal_,
+                float attention_dropout, float deviation, float output_deviation);
+
+  void forward(Pass& pass, const Tensor& x, const Tensor& y, Saved& saved) const;
+  void backward(Pass& pass, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx) const;
+};
+
+// y = act(x W1^T + b1) W2^T + b2. act is run again in the backward pass: cheaper than keeping its result.
+struct FeedForward {
+  struct Saved {
+    Tensor before;  // [N, F], before the activation
+  };
+  Linear up, down;
+  Activation activation = Activation::gelu_tanh;
+
+  FeedForward() = default;
+  FeedForward(Parameters& table, const std::string& name, int64_t width, int64_t inner, Activation activation_,
+              float deviation, float output_deviation);
+
+  void forward(Pass& pass, const Tensor& x, const Tensor& y, Saved& saved) const;
+  void backward(Pass& pass, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx) const;
+};
+
+Activation activation_named(const std::string& name);  // relu gelu gelu_tanh tanh
+
+}  // namespace engine

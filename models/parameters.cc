@@ -1,0 +1,85 @@
+#include "models/parameters.h"
+
+#include <functional>
+#include <vector>
+
+namespace engine {
+
+namespace {
+
+// FNV-1a: the same number for a name on every machine.
+uint64_t hash_of(const std::string& name) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return hash;
+}
+
+constexpr size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+}  // namespace
+
+Parameter& Parameters::add(std::string name, Shape shape, Initial initial) {
+  for (const Parameter& other : all_) require(other.name != name, "two parameters are named ", name);
+  Parameter& parameter = all_.emplace_back();
+  parameter.name = std::move(name);
+  parameter.shape = shape;
+  parameter.initial = initial;
+  return parameter;
+}
+
+void Parameters::allocate(Memory& memory, bool with_gradients) {
+  size_t bytes = 0;
+  for (const Parameter& p : all_) bytes += aligned(static_cast<size_t>(p.shape.count()) * sizeof(float));
+  values_ = std::make_unique<Arena>(memory, bytes);
+  if (with_gradients) gradients_ = std::make_unique<Arena>(memory, bytes);
+  for (Parameter& p : all_) {
+    p.value = values_->make(DType::f32, p.shape);
+    if (with_gradients) p.gradient = gradients_->make_zeros(DType::f32, p.shape);
+  }
+}
+
+void Parameters::initialise(uint64_t seed) {
+  std::vector<float> host;
+  for (Parameter& p : all_) {
+    host.assign(static_cast<size_t>(p.shape.count()), p.initial.value);
+    if (p.initial.kind == Initial::Kind::normal) {
+      Random random(seed, hash_of(p.name));
+      for (float& value : host) value = p.initial.value * random.normal();
+    }
+    values_->memory().copy_in(p.value.data, host.data(), p.value.bytes());
+  }
+}
+
+void Parameters::pack(Ops& ops, DType compute) {
+  if (!packed_) {
+    size_t bytes = 0;
+    for (const Parameter& p : all_)
+      if (p.shape.rank == 2) bytes += aligned(ops.packed_bytes(p.shape[1], p.shape[0], compute));
+    packed_ = std::make_unique<Arena>(ops.memory(), bytes);
+  }
+  const ArenaScope from_the_start(*packed_);
+  for (Parameter& p : all_) {
+    if (p.shape.rank != 2) continue;
+    p.packed = packed_->make(DType::u8, {static_cast<int64_t>(ops.packed_bytes(p.shape[1], p.shape[0], compute))});
+    p.packed_compute = compute;
+    ops.pack_matrix({.b = p.value, .transpose_b = true, .compute = compute, .packed = p.packed});
+  }
+}
+
+void Parameters::drop_packed() {
+  for (Parameter& p : all_) p.packed = {};
+}
+
+Parameter& Parameters::at(const std::string& name) {
+  for (Parameter& p : all_)
+    if (p.name == name) return p;
+  fail("the model has no parameter ", name);
+}
+
+int64_t Parameters::count() const {
+  int64_t count = 0;
+  for (const Parameter& p : all_) count += p.shape.count();
+  return count;
+}
+
+}  // namespace engine

@@ -1,0 +1,67 @@
+// One table of a model's parameters: it drives allocation, initialisation, the optimizer, checkpoints and test names.
+#pragma once
+
+#include <deque>
+#include <string>
+
+#include "core/arena.h"
+#include "kernels/ops.h"
+
+namespace engine {
+
+// How a parameter begins: a constant, or normal numbers of mean 0.
+struct Initial {
+  enum class Kind { constant, normal } kind = Kind::constant;
+  float value = 0;  // the constant, or the standard deviation
+
+  static Initial zeros() { return {Kind::constant, 0}; }
+  static Initial ones() { return {Kind::constant, 1}; }
+  static Initial normal(float deviation) { return {Kind::normal, deviation}; }
+};
+
+struct Parameter {
+  std::string name;  // unique in the model, the engine's own: "layers.3.attention.qkv.weight"
+  Shape shape;       // a weight is [outputs, inputs]
+  Initial initial;
+
+  Tensor value;     // f32, on the device
+  Tensor gradient;  // f32; absent in a model that is not trained
+  Tensor packed;    // u8: value^T as matmul reads it fastest; absent while the value changes (Parameters::pack)
+  DType packed_compute = DType::f32;
+
+  // Weight decay acts on matrices, not on gains and biases.
+  bool decays() const { return shape.rank >= 2; }
+};
+
+// A dropout of the model: its rate, and the number that keeps its mask apart from every other's.
+struct DropoutLayer {
+  float rate = 0;
+  uint32_t site = 0;
+};
+
+class Parameters {
+ public:
+  Parameter& add(std::string name, Shape shape, Initial initial);
+  DropoutLayer add_dropout(float rate) { return {rate, next_site_++}; }
+
+  // Memory for all values (and gradients, zeroed, where the model is trained), in the order of the table.
+  void allocate(Memory& memory, bool with_gradients);
+  // Every value from (seed, its name): adding a parameter does not change how the others begin.
+  void initialise(uint64_t seed);
+
+  // For many forward passes without an update between: keeps every matrix in matmul's own layout.
+  void pack(Ops& ops, DType compute);
+  void drop_packed();
+
+  std::deque<Parameter>& all() { return all_; }
+  const std::deque<Parameter>& all() const { return all_; }
+  Parameter& at(const std::string& name);
+  int64_t count() const;  // scalars
+
+ private:
+  std::deque<Parameter> all_;  // a deque: layers hold pointers into it
+  uint32_t next_site_ = 1;
+  std::unique_ptr<Arena> values_, gradients_, packed_;
+};
+
+}  // namespace engine

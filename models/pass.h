@@ -1,0 +1,47 @@
+// Pass: what one run of a model over a flat row of N tokens is given beside its inputs.
+#pragma once
+
+#include <vector>
+
+#include "core/arena.h"
+#include "kernels/ops.h"
+#include "models/parameters.h"
+
+namespace engine {
+
+// Keys and values of tokens already seen, for generation. Each sequence has a slot: `capacity` rows of every layer's
+// k and v. Before a pass the caller says where its new tokens go and what each sequence may attend to.
+struct KeyValueCache {
+  std::vector<Tensor> k, v;  // a layer: [slots * capacity, C]
+  Tensor rows;               // i32 [N]: the row that each token of the pass is written to
+  Segments keys;             // of every sequence of the pass, its new tokens included
+};
+
+struct Pass {
+  Ops& ops;
+  Arena& arena;             // activations are made here; the caller opens and closes the scope
+  DType compute;            // f32 or bf16, of products and of activations between operations; sums and the residual
+                            // stream are f32 always
+  Segments segments;        // of the N tokens
+  bool recompute = false;   // save only what each block was given, and run it again in the backward pass
+  // Dropout: on in training. first_row counts the step's tokens before this pass, over micro-batches and ranks.
+  bool training = false;
+  uint64_t seed = 0;
+  uint32_t step = 0;
+  uint32_t run = 0;         // which of a model's runs in one step
+  int64_t first_row = 0;
+  KeyValueCache* cache = nullptr;
+
+  Dropout dropout(const DropoutLayer& layer) const {
+    if (!training || layer.rate == 0) return {};
+    return {layer.rate, seed, layer.site + run * 65536u, step, first_row};
+  }
+};
+
+// The tokens that a pass runs over: i32 [N] each.
+struct Tokens {
+  Tensor ids;
+  Tensor positions;
+};
+
+}  // namespace engine

@@ -1,0 +1,57 @@
+// What a task.cfg says, but for the sections that belong to one task alone.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/options.h"
+#include "models/config.h"
+
+namespace engine {
+
+struct DataConfig {
+  std::vector<std::string> train, eval, test;
+  int64_t block_size = 0;  // tokens of a training sequence; 0: the model's positions
+  bool shuffle = true;
+  std::string tokenizer;   // a folder, or "characters"; empty: the one in init
+};
+
+struct TrainingConfig {
+  int64_t batch_size = 32, micro_batch_size = 0, batch_tokens = 0;
+  int64_t max_steps = 0;
+  double epochs = 0;
+  float learning_rate = 1e-3f, min_learning_rate = 0;
+  std::string scheduler = "linear";  // linear cosine constant exponential
+  int64_t warmup_steps = 0;
+  float weight_decay = 0, adam_beta1 = 0.9f, adam_beta2 = 0.999f, adam_epsilon = 1e-8f, max_grad_norm = 1;
+  float label_smoothing = 0;
+  int64_t log_every = 50, eval_every = 500, save_every = 500;
+  int keep_checkpoints = 0;          // of numbered ones beside best and last
+  int early_stopping_patience = 0;   // evaluations without a better one; 0: off
+  std::string best_metric;           // empty: the task's
+  bool recompute = false;
+  std::string save_dtype = "f32";
+};
+
+struct GenerationConfig {
+  float temperature = 0;
+  int top_k = 0;
+  float top_p = 1;
+  int max_new_tokens = 128;
+};
+
+struct Config {
+  std::string task, name, output_dir = "runs", init;
+  bool resume = true;
+  uint64_t seed = 1;
+  std::string device = "auto", precision = "auto";
+  int threads = 0;
+  ModelConfig model;
+  DataConfig data;
+  TrainingConfig training;
+  GenerationConfig generation;
+
+  void declare(Options& options);  // adds every field above
+};
+
+}  // namespace engine

@@ -1,0 +1,57 @@
+// Task: what the trainer must know of a use: its model, its batches, its loss, its metrics. tasks/ implements it.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "models/causal_model.h"
+#include "text/tokenizer.h"
+#include "training/config.h"
+
+namespace engine {
+
+// Sequences on the host, back to back. labels[i] is what is predicted at token i, or -100.
+struct SequenceBatch {
+  std::vector<int32_t> tokens, labels;
+  std::vector<int32_t> offsets{0};  // S + 1
+
+  int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }
+  int64_t scored() const;  // labels that are not -100
+  void clear();
+  void end_sequence();     // what was pushed since the last call is one sequence
+};
+
+using Metrics = std::vector<std::pair<std::string, double>>;
+
+// What a step runs on.
+struct Machine {
+  Ops& ops;
+  Arena& arena;
+  DType compute;
+};
+
+class Task {
+ public:
+  virtual ~Task() = default;
+
+  virtual Parameters& parameters() = 0;
+  // Steps of one epoch, for schedules by epochs; 0 where data is generated without end.
+  virtual int64_t steps_per_epoch() const = 0;
+  // The whole batch of optimizer step `step` (from 0): a function of the configuration and the step alone, so that a
+  // resumed run sees the data that an unbroken one would.
+  virtual void batch_of(int64_t step, SequenceBatch& batch) = 0;
+  // Forward and backward of the sequences first ... last-1 of a batch. totals: f32 [3] += loss sum, weight, correct.
+  virtual void run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
+                   const Tensor& totals) = 0;
+  // On the evaluation data; "loss" among them where it is measured. Samples go to `samples` (a file's text).
+  virtual Metrics evaluate(Machine& machine, std::string& samples) = 0;
+  // The metric that "best" means, and whether more of it is better.
+  virtual std::pair<std::string, bool> best_metric() const = 0;
+  // A model folder (weights, config, tokenizer) that `init` and every command take.
+  virtual void save_model(const std::filesystem::path& folder) = 0;
+};
+
+}  // namespace engine
