@@ -1,0 +1,257 @@
+// Matrix products against the plain reference in double, over every transpose, dtype and epilogue.
+#include <algorithm>
+#include <cstring>
+
+#include "core/parallel.h"
+#include "kernels/matmul_ref.h"
+#include "tests/operation.h"
+
+namespace engine::test {
+
+namespace {
+
+struct Case {
+  int64_t M, N, K;
+  bool transpose_a = false, transpose_b = false, accumulate = false, packed = false;
+  DType a = DType::f32, b = DType::f32, c = DType::f32;
+  bool bias = false, before = false, gradient = false, row_sums = false;
+  Activation activation = Activation::none;
+};
+
+std::vector<double> rounded(std::vector<double> values, DType dtype) {
+  if (dtype == DType::bf16)
+    for (double& value : values) value = static_cast<double>(static_cast<float>(bf16(static_cast<float>(value))));
+  return values;
+}
+
+// A sum of K products of standard normals has size sqrt(K) and, summed in f32 in any order, an error of about
+// epsilon * sqrt(K) * sqrt(K) / 2 of that in the worst runs; the largest result is several times sqrt(K). 2 epsilon
+// sqrt(K) + 16 epsilon of the largest value is twice what a plain f32 loop shows, and the 16 are the activation's own
+// error. What is stored as bf16 is rounded once more.
+double tolerance(int64_t K, DType stored) {
+  const double sums = (2 * std::sqrt(static_cast<double>(K)) + 16) * epsilon_of(DType::f32);
+  return stored == DType::bf16 ? sums + epsilon_of(DType::bf16) : sums;
+}
+
+struct Operands {
+  Tensor a, b, bias, gradient_at, c, before, row_sums, packed;
+};
+
+MatmulArgs arguments(const Case& k, const Operands& t, DType compute) {
+  return {.a = t.a, .b = t.b, .c = t.c, .transpose_a = k.transpose_a, .transpose_b = k.transpose_b,
+          .accumulate = k.accumulate, .compute = compute, .packed_b = t.packed, .bias = t.bias,
+          .activation = k.activation, .before_activation = t.before, .gradient_at = t.gradient_at,
+          .a_row_sums = t.row_sums};
+}
+
+Operands make(Bench& bench, const Case& k) {
+  Operands t;
+  t.a = bench.normal(k.a, k.transpose_a ? Shape{k.K, k.M} : Shape{k.M, k.K});
+  t.b = bench.normal(k.b, k.transpose_b ? Shape{k.N, k.K} : Shape{k.K, k.N});
+  t.c = k.accumulate ? bench.normal(k.c, {k.M, k.N}) : bench.unset(k.c, {k.M, k.N});
+  if (k.bias) t.bias = bench.normal(DType::f32, {k.N});
+  if (k.gradient) t.gradient_at = bench.normal(k.c, {k.M, k.N});
+  if (k.before) t.before = bench.unset(k.c, {k.M, k.N});
+  if (k.row_sums) t.row_sums = bench.normal(DType::f32, {k.M});
+  if (k.packed) {
+    t.packed = bench.arena.make(DType::u8, {static_cast<int64_t>(bench.ops.packed_bytes(k.K, k.N, bench.compute))});
+    bench.ops.pack_matrix({.b = t.b, .transpose_b = k.transpose_b, .compute = bench.compute, .packed = t.packed});
+  }
+  return t;
+}
+
+void check(Bench& bench, const Case& k) {
+  ArenaScope scope(bench.arena);
+  INFO("M ", k.M, " N ", k.N, " K ", k.K, " transposes ", k.transpose_a, k.transpose_b, " accumulate ", k.accumulate,
+       " packed ", k.packed, " a ", name_of(k.a), " b ", name_of(k.b), " c ", name_of(k.c), " activation ",
+       static_cast<int>(k.activation));
+  Operands t = make(bench, k);
+  const std::vector<double> exact_a = bench.values(t.a);
+  const std::vector<double> a = rounded(exact_a, bench.compute), b = rounded(bench.values(t.b), bench.compute);
+  std::vector<double> c = bench.values(t.c), bias, gradient_at, before, row_sums;
+  if (k.bias) bias = bench.values(t.bias);
+  if (k.gradient) gradient_at = bench.values(t.gradient_at);
+  if (k.before) before.resize(c.size());
+  if (k.row_sums) row_sums = bench.values(t.row_sums);
+  const auto pointer = [](auto& values) { return values.empty() ? nullptr : values.data(); };
+  reference::matmul<double>({k.M, k.N, k.K, a.data(), b.data(), c.data(), k.transpose_a, k.transpose_b, k.accumulate,
+                             pointer(bias), k.activation, pointer(before), pointer(gradient_at), nullptr});
+  for (int64_t i = 0; k.row_sums && i < k.M; ++i)  // these are of a itself, not of a rounded
+    for (int64_t j = 0; j < k.K; ++j)
+      row_sums[static_cast<size_t>(i)] += exact_a[static_cast<size_t>(k.transpose_a ? j * k.M + i : i * k.K + j)];
+
+  bench.ops.matmul(arguments(k, t, bench.compute));
+  CHECK_CLOSE(bench.values(t.c), c, tolerance(k.K, k.c));
+  if (k.before) CHECK_CLOSE(bench.values(t.before), before, tolerance(k.K, k.c));
+  if (k.row_sums) CHECK_CLOSE(bench.values(t.row_sums), row_sums, tolerance(k.K, DType::f32));
+}
+
+constexpr int64_t sizes[] = {1, 2, 3, 15, 17, 31, 33, 65, 100};
+constexpr DType kinds[] = {DType::f32, DType::bf16};
+
+}  // namespace
+
+TEST_CASE("matmul: every transpose and dtype") {
+  on_every_backend([](Bench& bench) {
+    for (int form = 0; form < 32; ++form)
+      for (const auto& [M, N, K] : {std::array<int64_t, 3>{33, 65, 100}, {2, 17, 31}, {70, 49, 257}})
+        check(bench, {.M = M, .N = N, .K = K, .transpose_a = (form & 1) != 0, .transpose_b = (form & 2) != 0,
+                      .a = kinds[form >> 2 & 1], .b = kinds[form >> 3 & 1], .c = kinds[form >> 4]});
+  });
+}
+
+TEST_CASE("matmul: sizes that are multiples of nothing") {
+  on_every_backend([](Bench& bench) {
+    int form = 0;
+    for (int64_t M : sizes)
+      for (int64_t N : sizes)
+        for (int64_t K : sizes) {
+          check(bench, {.M = M, .N = N, .K = K, .transpose_a = form % 2 == 1, .transpose_b = form % 4 > 1,
+                        .accumulate = form % 3 == 0, .packed = form % 5 == 0, .a = kinds[form % 7 % 2],
+                        .row_sums = form % 11 == 0});
+          ++form;
+        }
+  });
+}
+
+TEST_CASE("matmul: blocks and their seams") {
+  on_every_backend([](Bench& bench) {
+    for (int form = 0; form < 4; ++form) {
+      const bool ta = form & 1, tb = form & 2;
+      check(bench, {.M = 131, .N = 300, .K = 1030, .transpose_a = ta, .transpose_b = tb});
+      check(bench, {.M = 5, .N = 1100, .K = 700, .transpose_a = ta, .transpose_b = tb, .bias = true});
+      check(bench, {.M = 520, .N = 70, .K = 60, .transpose_a = ta, .transpose_b = tb, .accumulate = true});
+      check(bench, {.M = 70, .N = 45, .K = 3000, .transpose_a = ta, .transpose_b = tb, .row_sums = true});
+    }
+  });
+}
+
+TEST_CASE("matmul: every epilogue") {
+  on_every_backend([](Bench& bench) {
+    for (Activation activation :
+         {Activation::none, Activation::relu, Activation::gelu, Activation::gelu_tanh, Activation::tanh})
+      for (DType c : kinds)
+        for (int form = 0; form < 16; ++form)
+          for (int64_t M : {1, 6, 35})
+            check(bench, {.M = M, .N = 39, .K = 21, .transpose_b = true, .accumulate = (form & 1) != 0,
+                          .packed = form % 3 == 0, .a = c, .c = c, .bias = (form & 2) != 0, .before = (form & 4) != 0,
+                          .gradient = (form & 8) != 0, .activation = activation});
+  });
+}
+
+TEST_CASE("matmul: no rows, and no terms") {
+  on_every_backend([](Bench& bench) {
+    for (bool packed : {false, true}) check(bench, {.M = 0, .N = 40, .K = 7, .transpose_b = true, .packed = packed});
+    check(bench, {.M = 20, .N = 40, .K = 0, .transpose_a = true, .accumulate = true, .row_sums = true});
+    check(bench, {.M = 20, .N = 40, .K = 0, .transpose_a = true, .bias = true});
+  });
+}
+
+TEST_CASE("matmul: a NaN stays in its row or column and is not lost") {
+  on_every_backend([](Bench& bench) {
+    for (int64_t M : {1, 3, 40}) {
+      const Case k{.M = M, .N = 33, .K = 50, .transpose_b = true};
+      Operands t = make(bench, k);
+      static_cast<float*>(t.b.data)[7 * 50 + 49] = NAN;  // column 7 of op(b)
+      bench.ops.matmul(arguments(k, t, bench.compute));
+      const std::vector<double> c = bench.values(t.c);
+      for (int64_t i = 0; i < M; ++i)
+        for (int64_t j = 0; j < 33; ++j) CHECK(std::isnan(c[static_cast<size_t>(i * 33 + j)]) == (j == 7));
+    }
+  });
+}
+
+TEST_CASE("matmul: the same bits at any number of threads, and with b packed before") {
+  on_every_backend([](Bench& bench) {
+    for (const auto& [M, N, K] : {std::array<int64_t, 3>{1, 300, 200}, {9, 130, 90}, {64, 200, 77}, {300, 260, 1500}}) {
+      const Case k{.M = M, .N = N, .K = K, .transpose_a = true, .bias = true, .row_sums = true, .activation = Activation::gelu};
+      Operands t = make(bench, k);
+      std::vector<std::vector<double>> results;
+      for (int run = 0; run < 4; ++run) {
+        set_threads(run == 3 ? 2 : run + 1);
+        t.c = bench.unset(DType::f32, {M, N});
+        t.row_sums = bench.zeros({M});
+        if (run == 3) {
+          t.packed = bench.arena.make(DType::u8, {static_cast<int64_t>(bench.ops.packed_bytes(K, N, bench.compute))});
+          bench.ops.pack_matrix({.b = t.b, .compute = bench.compute, .packed = t.packed});
+        }
+        bench.ops.matmul(arguments(k, t, bench.compute));
+        results.push_back(bench.values(t.c));
+        for (double sum : bench.values(t.row_sums)) results.back().push_back(sum);
+        CHECK(results[0] == results.back());
+      }
+      set_threads(0);
+    }
+  });
+}
+
+TEST_CASE("matmul: what does not fit is refused by name") {
+  on_every_backend([](Bench& bench) {
+    const Tensor a = bench.normal(DType::f32, {4, 5}), b = bench.normal(DType::f32, {5, 6}), c = bench.zeros({4, 6});
+    const auto refuses = [&](const MatmulArgs& args) {
+      CHECK_THROWS_WITH_AS(bench.ops.matmul(args), doctest::Contains("matmul"), Error);
+    };
+    refuses({.a = a, .b = b, .c = c, .transpose_b = true});
+    refuses({.a = a, .b = b, .c = c, .transpose_a = true});
+    refuses({.a = a, .b = b, .c = bench.zeros({4, 5})});
+    refuses({.a = a, .b = b, .c = c, .bias = bench.zeros({5})});
+    refuses({.a = a, .b = b, .c = c, .before_activation = bench.zeros({6, 4})});
+    refuses({.a = a, .b = b, .c = c, .gradient_at = bench.zeros({6, 4})});
+    refuses({.a = a, .b = b, .c = c, .a_row_sums = bench.zeros({5})});
+    refuses({.a = a, .b = b, .c = c, .packed_b = bench.arena.make(DType::u8, {3})});
+    refuses({.a = bench.integers({4, 5}, std::vector<int>(20)), .b = b, .c = c});
+    refuses({.a = a, .b = b, .c = bench.integers({4, 6}, std::vector<int>(24))});
+  });
+}
+
+// y = gelu(x w^T + bias), loss = sum of y * dy for a random dy. Backward as layers write it: dt through gradient_at,
+// dx = dt w, dw = dt^T x with the bias gradient as its row sums.
+TEST_CASE("matmul: the backward forms of a linear layer are its derivatives") {
+  on_every_backend([](Bench& bench) {
+    if (bench.compute == DType::bf16) return;  // finite differences of rounded operands show nothing
+    const int64_t N = 7, I = 13, O = 19;
+    const Tensor x = bench.normal(DType::f32, {N, I}), w = bench.normal(DType::f32, {O, I}, 0.3);
+    const Tensor bias = bench.normal(DType::f32, {O}), weights = bench.normal(DType::f32, {N, O});
+    const Tensor t = bench.unset(DType::f32, {N, O}), y = bench.unset(DType::f32, {N, O});
+    const auto loss = [&] {
+      bench.ops.matmul({.a = x, .b = w, .c = y, .transpose_b = true, .bias = bias, .activation = Activation::gelu,
+                        .before_activation = t});
+      const std::vector<double> values = bench.values(y), scale = bench.values(weights);
+      double sum = 0;
+      for (size_t i = 0; i < values.size(); ++i) sum += values[i] * scale[i];
+      return sum;
+    };
+    loss();
+    // dt = dy act'(t): the product with the identity shows the epilogue on its own.
+    std::vector<double> eye(static_cast<size_t>(O * O));
+    for (int64_t i = 0; i < O; ++i) eye[static_cast<size_t>(i * O + i)] = 1;
+    const Tensor identity = bench.from(DType::f32, {O, O}, eye), dt = bench.unset(DType::f32, {N, O});
+    bench.ops.matmul({.a = weights, .b = identity, .c = dt, .activation = Activation::gelu, .gradient_at = t});
+    const Tensor dx = bench.unset(DType::f32, {N, I}), dw = bench.zeros({O, I}), dbias = bench.zeros({O});
+    bench.ops.matmul({.a = dt, .b = w, .c = dx});
+    bench.ops.matmul({.a = dt, .b = x, .c = dw, .transpose_a = true, .accumulate = true, .a_row_sums = dbias});
+
+    // Central differences with step h: error h^2 / 6 of the third derivative, and rounding of 1e-7 * |loss| / h.
+    const float h = 1e-2f;
+    const auto differences = [&](const Tensor& of) {
+      std::vector<double> result;
+      float* values = of.as<float>();
+      for (int64_t i = 0; i < of.count(); ++i) {
+        const float kept = values[i];
+        values[i] = kept + h;
+        const double above = loss();
+        values[i] = kept - h;
+        const double below = loss();
+        values[i] = kept;
+        result.push_back((above - below) / (2 * static_cast<double>(h)));
+      }
+      return result;
+    };
+    const double allowed = 1e-3;
+    CHECK_CLOSE(bench.values(dx), differences(x), allowed);
+    CHECK_CLOSE(bench.values(dw), differences(w), allowed);
+    CHECK_CLOSE(bench.values(dbias), differences(bias), allowed);
+  });
+}
+
+}  // namespace engine::test
