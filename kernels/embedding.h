@@ -1,0 +1,16 @@
+// The sum of a token's, a position's and a type's embedding, with dropout.
+//
+//   y[n] = drop(token_table[tokens[n]] + position_table[positions[n]] + type_table[types[n]])
+// positions and types are there exactly where their tables are.
+//
+// Backward. Each table's row is added once for every token that points to it, so with d[n] = dy[n] keep / (1 - rate)
+//   dtoken_table[tokens[n]] += d[n], and the same for positions and types.
+// Nothing is saved but the indices; the mask is drawn again. Written: y. Added to: the gradients of the tables.
+//
+// Numerics: at most two additions and one product in f32; NaNs go where their rows go. An index outside its table is an
+// error that names it, found before anything is written.
+// Determinism: the columns are cut into ranges, and each range takes all tokens in their order, so equal tokens are
+// added in the same order always and without atomics.
+#pragma once
+
+#include "kernels/ops.h"

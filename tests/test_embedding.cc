@@ -1,0 +1,125 @@
+#include "kernels/embedding.h"
+
+#include "kernels/embedding_ref.h"
+#include "tests/invariance.h"
+
+namespace engine::test {
+
+namespace {
+
+using Reference = reference::Embedding<double>;
+
+const Dropout dropout_of_a_third{.rate = 0.3f, .seed = 7, .site = 3, .step = 11, .first_row = 5};
+
+// Two additions and a product, and the rounding of what is stored.
+double tolerance(DType stored) { return 3 * epsilon_of(DType::f32) + epsilon_of(stored); }
+
+std::vector<int> indices(Random& random, int64_t count, uint32_t rows) {
+  std::vector<int> values(static_cast<size_t>(count));
+  for (int& value : values) value = static_cast<int>(random.below(rows));
+  return values;
+}
+
+void check_forward_and_backward(Bench& bench, int64_t tokens, int64_t cols, bool positions, bool types, bool drops) {
+  CAPTURE(tokens); CAPTURE(cols); CAPTURE(positions); CAPTURE(types); CAPTURE(drops);
+  const Dropout dropout = drops ? dropout_of_a_third : Dropout{};
+  Reference expected{.cols = static_cast<size_t>(cols), .tables = {}, .dropout = dropout, .y = {}, .dy = {}};
+  Tensor index[3], table[3], gradient[3];
+  const uint32_t rows[3] = {19, 7, 2};
+  for (size_t i = 0; i < 3; ++i) {
+    if ((i == 1 && !positions) || (i == 2 && !types)) continue;
+    const std::vector<int> rows_taken = indices(bench.random, tokens, rows[i]);
+    index[i] = bench.integers({tokens}, rows_taken);
+    table[i] = bench.normal(DType::f32, {rows[i], cols});
+    gradient[i] = bench.normal(DType::f32, {rows[i], cols});
+    expected.tables.push_back({rows_taken, bench.values(table[i]), bench.values(gradient[i])});
+  }
+  const Tensor y = bench.unset(bench.compute, {tokens, cols}), dy = bench.normal(bench.compute, {tokens, cols});
+  bench.ops.embedding_forward({.tokens = index[0], .positions = index[1], .types = index[2], .token_table = table[0],
+                               .position_table = table[1], .type_table = table[2], .y = y, .dropout = dropout});
+  expected.forward();
+  CHECK_CLOSE(bench.values(y), expected.y, tolerance(bench.compute));
+  expected.dy = bench.values(dy);
+  expected.backward();
+  bench.ops.embedding_backward({.tokens = index[0], .positions = index[1], .types = index[2], .dy = dy,
+                                .dtoken_table = gradient[0], .dposition_table = gradient[1],
+                                .dtype_table = gradient[2], .dropout = dropout});
+  // A table's row is a running sum over as many as all tokens.
+  const double running = static_cast<double>(tokens + 2) * epsilon_of(DType::f32);
+  for (size_t i = 0, taken = 0; i < 3; ++i)
+    if (table[i]) CHECK_CLOSE(bench.values(gradient[i]), expected.tables[taken++].gradient, running);
+}
+
+}  // namespace
+
+TEST_CASE("embedding: the reference's backward is the derivative of its forward") {
+  Random random(5, 0);
+  Reference c{.cols = 3, .tables = {}, .dropout = dropout_of_a_third, .y = {}, .dy = {}};
+  for (size_t i = 0; i < 15; ++i) c.dy.push_back(random.normal());
+  for (uint32_t rows : {4u, 3u}) {
+    Reference::Table table{indices(random, 5, rows), {}, std::vector<double>(rows * 3, 0.0)};
+    for (size_t i = 0; i < rows * 3; ++i) table.values.push_back(random.normal());
+    c.tables.push_back(table);
+  }
+  c.backward();
+  for (Reference::Table& table : c.tables)
+    CHECK_CLOSE(table.gradient, finite_differences(table.values, [&] { c.forward(); return dot(c.y, c.dy); }),
+                finite_difference_tolerance);
+}
+
+TEST_CASE("embedding: forward and backward with every choice of optional arguments and odd shapes") {
+  on_every_backend([](Bench& bench) {
+    for (int choice = 0; choice < 8; ++choice)
+      check_forward_and_backward(bench, 21, 33, choice & 1, choice & 2, choice & 4);
+    for (int64_t cols : {1, 3, 17, 65, 100, 200}) check_forward_and_backward(bench, 301, cols, true, false, true);
+    check_forward_and_backward(bench, 1, 64, true, true, false);
+  });
+}
+
+TEST_CASE("embedding: no tokens change nothing") {
+  on_every_backend([](Bench& bench) {
+    const Tensor none = bench.arena.make(DType::i32, {0}), table = bench.normal(DType::f32, {3, 4});
+    const std::vector<double> before = bench.values(table);
+    const Tensor y = bench.arena.make(bench.compute, {0, 4});
+    bench.ops.embedding_forward({.tokens = none, .token_table = table, .y = y});
+    bench.ops.embedding_backward({.tokens = none, .dy = y, .dtoken_table = table});
+    CHECK(bench.values(table) == before);
+  });
+}
+
+TEST_CASE("embedding: the same bits at any number of threads") {
+  on_every_backend([](Bench& bench) {
+    const Tensor tokens = bench.integers({700}, indices(bench.random, 700, 11));
+    const Tensor table = bench.normal(DType::f32, {11, 200}), dy = bench.normal(bench.compute, {700, 200});
+    check_same_at_any_thread_count([&] {
+      ArenaScope scope(bench.arena);
+      const Tensor y = bench.unset(bench.compute, {700, 200}), gradient = bench.zeros({11, 200});
+      bench.ops.embedding_forward({.tokens = tokens, .token_table = table, .y = y, .dropout = dropout_of_a_third});
+      bench.ops.embedding_backward({.tokens = tokens, .dy = dy, .dtoken_table = gradient, .dropout = dropout_of_a_third});
+      std::vector<double> all = bench.values(y);
+      append(all, bench.values(gradient));
+      return all;
+    });
+  });
+}
+
+TEST_CASE("embedding: an index outside its table is an error that names it, before anything is written") {
+  on_every_backend([](Bench& bench) {
+    const Tensor table = bench.zeros({5, 4}), positions = bench.zeros({2, 4}), y = bench.zeros({3, 4});
+    const Tensor good = bench.integers({3}, {0, 4, 2}), large = bench.integers({3}, {0, 1, 5});
+    const Tensor negative = bench.integers({3}, {0, -1, 1});
+    CHECK_THROWS_WITH_AS(bench.ops.embedding_forward({.tokens = large, .token_table = table, .y = y}),
+                         "embedding_forward: tokens[2] is 5, not in 0 ... 4", Error);
+    CHECK_THROWS_WITH_AS(bench.ops.embedding_forward({.tokens = good, .positions = negative, .token_table = table,
+                                                      .position_table = positions, .y = y}),
+                         "embedding_forward: positions[1] is -1, not in 0 ... 1", Error);
+    CHECK_THROWS_WITH_AS(bench.ops.embedding_forward({.tokens = good, .positions = negative, .token_table = table, .y = y}),
+                         "embedding_forward: of positions and position_table only one is given", Error);
+    const Tensor dy = bench.normal(DType::f32, {3, 4}, 1, 5);
+    CHECK_THROWS_WITH_AS(bench.ops.embedding_backward({.tokens = large, .dy = dy, .dtoken_table = table}),
+                         "embedding_backward: tokens[2] is 5, not in 0 ... 4", Error);
+    CHECK(bench.values(table) == std::vector<double>(20, 0.0));
+  });
+}
+
+}  // namespace engine::test
