@@ -64,8 +64,23 @@ $(BUILD)/%.o: %.cc
 	@mkdir -p $(@D)
 	$(COMPILER) $(FLAGS) -c $< -o $@
 
-test: $(BUILD)/tests/run engine  ## builds and runs the tests
+# What the engine, its tests and its benchmarks are built with; oneDNN is there to be compared with.
+PACKAGES := g++ make ccache libutf8proc-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev doctest-dev \
+  libbenchmark-dev libdnnl-dev
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+
+deps:  ## installs what is missing of the Debian or Ubuntu packages that the engine needs
+	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get update -qq && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	fi
+
+test: $(BUILD)/tests/run engine  ## builds and runs the tests (SANITIZE=1: under the sanitizers)
 	$(BUILD)/tests/run
+
+lint:  ## checks what the compiler does not: include directions, lengths, things left undone
+	@tests/lint.sh
 
 bench: $(BUILD)/bench/run  ## microbenchmarks of the operations
 	$(BUILD)/bench/run

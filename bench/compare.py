@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Ours against PyTorch, in turn: for each mode of the peer both programs stay alive, and rounds of steps alternate.
+
+    python bench/compare.py [--work NAME ...] [--rounds 5] [--steps 3] --output bench/results/steps.json
+
+The figure of a pair is the median over rounds of (peer's median step) / (our median step); the ratio against a work's
+peer is that against its best mode, the least of them. Run with a Python that has torch and transformers, after
+`make build/bench/steps`. Nothing else should run on the machine.
+"""
+import argparse
+import json
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+
+here = pathlib.Path(__file__).parent
+train_modes = ["f32", "bf16", "f32-compiled", "bf16-compiled"]
+generate_modes = ["f32", "bf16", "bf16-weights"]
+gpt2 = ["--model", "gpt2", "--work", "train", "--batch", "4", "--length", "256"]
+decoder = ["--model", "decoder", "--work", "train", "--batch", "64", "--length", "128"]
+works = {
+    "gpt2-train": (gpt2, "auto", train_modes, 1.8),
+    "gpt2-train-f32": (gpt2, "f32", ["f32", "f32-compiled"], 1.1),
+    "decoder-train": (decoder, "auto", train_modes, 3.5),
+    "decoder-train-f32": (decoder, "f32", ["f32", "f32-compiled"], 1.4),
+    "gpt2-generate": (["--model", "gpt2", "--work", "generate", "--batch", "1", "--prompt", "32", "--new", "64"],
+                      "auto", generate_modes, 1.8),
+    "decoder-generate": (["--model", "decoder", "--work", "generate", "--batch", "64", "--prompt", "16", "--new", "112"],
+                         "auto", generate_modes, 3.0),
+}
+
+
+class Program:
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process.stdout.readline()
+
+    def steps(self, count):
+        self.process.stdin.write(f"{count}\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(name, rounds, steps):
+    options, precision, modes, floor = works[name]
+    rows = []
+    for mode in modes:
+        ours = Program([str(here.parent / "build/bench/steps"), *options, "--precision", precision])
+        peer = Program([sys.executable, str(here / "torch_steps.py"), *options, "--mode", mode])
+        ratios, our_rate, peer_rate = [], [], []
+        for _ in range(rounds):
+            a, b = ours.steps(steps), peer.steps(steps)
+            ours_median, peer_median = statistics.median(a["seconds"]), statistics.median(b["seconds"])
+            ratios.append(peer_median / ours_median)
+            our_rate.append(a["tokens"] / ours_median)
+            peer_rate.append(b["tokens"] / peer_median)
+        ours.close()
+        peer.close()
+        rows.append({"mode": mode, "ratio": round(statistics.median(ratios), 2), "ratios": [round(r, 2) for r in ratios],
+                     "our_tokens_per_second": round(statistics.median(our_rate), 1),
+                     "peer_tokens_per_second": round(statistics.median(peer_rate), 1),
+                     "our_peak_mb": a["peak_mb"], "peer_peak_mb": b["peak_mb"]})
+        print(name, rows[-1], flush=True)
+    return {"work": name, "precision": precision, "floor": floor, "ratio": min(row["ratio"] for row in rows), "modes": rows}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", nargs="*", default=list(works), choices=list(works))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--output", type=pathlib.Path, default=here / "results/steps.json")
+    arguments = parser.parse_args()
+    import torch
+    import transformers
+    results = {"command": "python bench/compare.py " + " ".join(sys.argv[1:]), "torch": torch.__version__,
+               "transformers": transformers.__version__, "machine": platform.processor() or platform.machine(),
+               "works": []}
+    if arguments.output.exists():
+        old = json.loads(arguments.output.read_text())
+        results["works"] = [work for work in old["works"] if work["work"] not in arguments.work]
+    for name in arguments.work:
+        results["works"].append(compare(name, arguments.rounds, arguments.steps))
+        arguments.output.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
