@@ -1,0 +1,17 @@
+// [gpt] of a task.cfg.
+#pragma once
+
+#include <string>
+
+#include "core/options.h"
+
+namespace engine {
+
+struct GptConfig {
+  int samples = 2;            // texts generated at each evaluation
+  std::string sample_prompt;  // what they begin with; empty: the start of a document
+
+  void declare(Options& options);
+};
+
+}  // namespace engine

@@ -1,0 +1,45 @@
+// A decoder and its tokenizer as one thing: what the commands generate and score need, whatever task trained it.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "models/causal_model.h"
+#include "text/tokenizer.h"
+#include "training/task.h"
+
+namespace engine {
+
+// What a command's DIR names: a run folder (its best/, else its last/, and its task.cfg) or a model folder (no task.cfg).
+struct RunFolder {
+  std::filesystem::path model;
+  std::filesystem::path config;  // empty: there is none
+};
+RunFolder open_run(const std::filesystem::path& folder);
+
+struct LanguageModel {
+  std::unique_ptr<CausalModel> model;
+  std::unique_ptr<Tokenizer> tokenizer;
+};
+// From a model folder. An error if the tokenizer has more tokens than the model.
+LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients = false);
+void save_language_model(const std::filesystem::path& folder, CausalModel& model, const Tokenizer& tokenizer,
+                         const std::string& dtype = "F32");
+
+// The tokens that generation goes on from. Where the vocabulary has <start> (arithmetic), it ends the prompt: what follows
+// it is the answer. An empty prompt is the start of a document: the token that begins one, else that which ends one.
+std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text);
+
+// The log likelihood of a sequence's tokens but the first, which nothing precedes.
+struct Score {
+  int64_t tokens = 0;         // of the sequence, the first included
+  double log_likelihood = 0;  // natural; 0 where fewer than two tokens
+  double perplexity() const;  // exp(-log_likelihood / scored tokens); 1 where none is scored
+};
+// Sequences may be empty; one longer than the model's positions is an Error that gives its index.
+std::vector<Score> score(Machine& machine, CausalModel& model, std::span<const std::vector<int32_t>> sequences);
+
+}  // namespace engine
