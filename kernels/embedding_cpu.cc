@@ -5,7 +5,7 @@
 #include "core/parallel.h"
 #include "kernels/checks.h"
 #include "kernels/cpu_ops.h"
-#include "kernels/dropout_row.h"
+#include "kernels/dropout_simd.h"
 #include "kernels/vector_loop.h"
 
 namespace engine::ENGINE_ISA {
@@ -31,7 +31,8 @@ Table table_of(const char* operation, const char* index_name, const char* name, 
 }
 
 template <class Y>
-void forward_row(const Table (&tables)[3], int64_t n, int64_t cols, const Dropout& dropout, Y* y) {
+void forward_row(const Table (&tables)[3], int64_t n, int64_t cols, const Dropout& dropout, DropoutFactors& factors,
+                 Y* y) {
   const float* token = tables[0].row(n, cols);
   const float* position = tables[1].rows ? tables[1].row(n, cols) : nullptr;
   const float* type = tables[2].rows ? tables[2].row(n, cols) : nullptr;
@@ -40,7 +41,7 @@ void forward_row(const Table (&tables)[3], int64_t n, int64_t cols, const Dropou
     vfloat v = load(token + i, part);
     if (position) v += load(position + i, part);
     if (type) v += load(type + i, part);
-    if (dropout.rate > 0) v *= dropout_factors(dropout, element + i);
+    if (dropout.rate > 0) v *= factors.at(element + i);
     store(y + i, v, part);
   });
 }
@@ -49,10 +50,11 @@ void forward_row(const Table (&tables)[3], int64_t n, int64_t cols, const Dropou
 template <class DY>
 void backward_columns(const Table (&tables)[3], int64_t tokens, int64_t cols, int64_t begin, int64_t end,
                       const Dropout& dropout, const DY* dy) {
+  DropoutFactors factors(dropout);
   for (int64_t n = 0; n < tokens; ++n) {
     each_vector(end - begin, [&](int64_t i, auto part) {
       vfloat d = load(dy + n * cols + begin + i, part);
-      if (dropout.rate > 0) d *= dropout_factors(dropout, (dropout.first_row + n) * cols + begin + i);
+      if (dropout.rate > 0) d *= factors.at((dropout.first_row + n) * cols + begin + i);
       for (const Table& table : tables) {
         if (!table.rows) continue;
         float* row = table.row(n, cols) + begin + i;
@@ -75,7 +77,8 @@ void CpuOps::embedding_forward(const EmbeddingForwardArgs& args) {
       table_of(name, "types", "type_table", args.types, args.type_table, tokens, cols)};
   with_elements(args.y, [&](auto* y) {
     parallel_chunks(tokens, std::max<int64_t>(1, 16384 / cols), [&](int64_t begin, int64_t end) {
-      for (int64_t n = begin; n < end; ++n) forward_row(tables, n, cols, args.dropout, y + n * cols);
+      DropoutFactors factors(args.dropout);
+      for (int64_t n = begin; n < end; ++n) forward_row(tables, n, cols, args.dropout, factors, y + n * cols);
     });
   });
 }

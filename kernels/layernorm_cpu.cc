@@ -7,7 +7,7 @@
 #include "core/parallel.h"
 #include "kernels/checks.h"
 #include "kernels/cpu_ops.h"
-#include "kernels/dropout_row.h"
+#include "kernels/dropout_simd.h"
 #include "kernels/vector_loop.h"
 
 namespace engine::ENGINE_ISA {
@@ -19,7 +19,8 @@ int64_t rows_a_chunk(int64_t cols) { return std::max<int64_t>(1, 16384 / cols); 
 int64_t rows_a_sum(int64_t rows, int64_t cols) { return std::max(rows_a_chunk(cols), (rows + 63) / 64); }
 
 template <class X, class Y>
-void forward_row(const LayerNormForwardArgs& args, int64_t n, const X* x, const float* residual, float* sum, Y* y) {
+void forward_row(const LayerNormForwardArgs& args, int64_t n, const X* x, const float* residual, float* sum, Y* y,
+                 DropoutFactors& factors) {
   const int64_t cols = args.gain.count();
   const int64_t element = (args.dropout.first_row + n) * cols;
   const float* gain = args.gain.as<float>();
@@ -30,7 +31,7 @@ void forward_row(const LayerNormForwardArgs& args, int64_t n, const X* x, const 
     const bool drops = args.dropout.rate > 0;
     total = sum_over(cols, [&](int64_t i, auto part) {
       vfloat v = load(x + i, part);
-      if (drops) v *= dropout_factors(args.dropout, element + i);
+      if (drops) v *= factors.at(element + i);
       if (residual) v += load(residual + i, part);
       store(sum + i, v, part);
       return v;
@@ -57,7 +58,8 @@ void forward_row(const LayerNormForwardArgs& args, int64_t n, const X* x, const 
 
 // dgain and dbias are this chunk's own sums.
 template <class DY, class DX>
-void backward_row(const LayerNormBackwardArgs& args, int64_t n, const DY* dy, DX* dx, float* dgain, float* dbias) {
+void backward_row(const LayerNormBackwardArgs& args, int64_t n, const DY* dy, DX* dx, float* dgain, float* dbias,
+                  DropoutFactors& factors) {
   const int64_t cols = args.gain.count();
   const float* sum = args.sum.as<float>() + n * cols;
   const float* gain = args.gain.as<float>();
@@ -81,7 +83,7 @@ void backward_row(const LayerNormBackwardArgs& args, int64_t n, const DY* dy, DX
     if (args.accumulate) d += load(dsum + i, part);
     store(dsum + i, d, part);
     if (!dx) return;
-    if (drops) d *= dropout_factors(args.dropout, element + i);
+    if (drops) d *= factors.at(element + i);
     store(dx + i, d, part);
   });
 }
@@ -118,11 +120,12 @@ void CpuOps::layernorm_forward(const LayerNormForwardArgs& args) {
   with_elements(args.x, [&](auto* x) {
     with_elements(args.y, [&](auto* y) {
       parallel_chunks(rows, rows_a_chunk(cols), [&](int64_t begin, int64_t end) {
+        DropoutFactors factors(args.dropout);
         for (int64_t n = begin; n < end; ++n) {
           float* sum = args.sum ? args.sum.as<float>() + n * cols
                      : x        ? row.as<float>() + thread_index() * cols
                                 : nullptr;
-          forward_row(args, n, x ? x + n * cols : x, residual ? residual + n * cols : residual, sum, y + n * cols);
+          forward_row(args, n, x ? x + n * cols : x, residual ? residual + n * cols : residual, sum, y + n * cols, factors);
         }
       });
     });
@@ -150,10 +153,11 @@ void CpuOps::layernorm_backward(const LayerNormBackwardArgs& args) {
   with_elements(args.dy, [&](auto* dy) {
     with_elements(args.dx, [&](auto* dx) {
       parallel_for(chunks, [&](int64_t chunk) {
+        DropoutFactors factors(args.dropout);
         float* dgain = sums + chunk * stride;
         std::memset(dgain, 0, static_cast<size_t>(stride) * sizeof(float));
         for (int64_t n = chunk * grain; n < std::min(rows, (chunk + 1) * grain); ++n)
-          backward_row(args, n, dy + n * cols, dx ? dx + n * cols : dx, dgain, dgain + cols);
+          backward_row(args, n, dy + n * cols, dx ? dx + n * cols : dx, dgain, dgain + cols, factors);
       });
     });
   });

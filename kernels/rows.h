@@ -1,0 +1,12 @@
+// Rows by index, between any columns of two matrices, cast where their dtypes differ.
+//
+//   gather:  y[i] = x[index[i]]      (rows may be taken more than once)
+//   scatter: y[index[i]] = x[i]      (indices differ; other rows of y stay as they are)
+// Each is the other's derivative: with dy for y, the gradient of a gather's x is scattered back into zeros where the
+// indices differ, and the gradient of a scatter's x is gathered.
+//
+// Numerics: bits are kept where the dtypes are equal, else rounded to nearest even. An index outside its matrix is an
+// error that names it, found before anything is written.
+#pragma once
+
+#include "kernels/ops.h"

@@ -1,0 +1,60 @@
+#include "kernels/elementwise.h"
+
+#include "kernels/elementwise_ref.h"
+#include "tests/invariance.h"
+
+namespace engine::test {
+
+TEST_CASE("copy: every pair of dtypes rounds as core/bf16.h does, and keeps the bits where the dtypes are equal") {
+  on_every_backend([](Bench& bench) {
+    for (int64_t cols : {1, 3, 17, 33, 65, 100, 70001}) {
+      std::vector<double> values{0.0, -0.0, 1e-40, -1e-45, 3.4e38, -3.4e38, 1.00390625, 1.01171875, INFINITY, -INFINITY};
+      while (values.size() < static_cast<size_t>(cols)) values.push_back(bench.random.normal());
+      values.resize(static_cast<size_t>(cols));
+      for (DType from : {DType::f32, DType::bf16})
+        for (DType to : {DType::f32, DType::bf16}) {
+          CAPTURE(cols);
+          const Tensor x = bench.from(from, {cols}, values), y = bench.unset(to, {cols});
+          bench.ops.copy({.x = x, .y = y});
+          const std::vector<double> held = bench.values(x);
+          const std::vector<float> singles(held.begin(), held.end());
+          if (to == DType::bf16) {
+            const std::vector<float> rounded = reference::copy<float>(reference::copy<bf16>(singles));
+            CHECK(bench.values(y) == std::vector<double>(rounded.begin(), rounded.end()));
+          } else {
+            CHECK(bench.values(y) == held);
+          }
+        }
+    }
+    const Tensor nan = bench.unset(DType::f32, {17}), half = bench.arena.make(DType::bf16, {17});
+    bench.ops.copy({.x = nan, .y = half});
+    for (double value : bench.values(half)) CHECK(std::isnan(value));
+    const Tensor integers = bench.integers({3}, {-7, 0, 2147483647}), same = bench.arena.make(DType::i32, {3});
+    bench.ops.copy({.x = integers, .y = same});
+    CHECK(bench.values(same) == bench.values(integers));
+    const Tensor none = bench.arena.make(DType::f32, {0});
+    bench.ops.copy({.x = none, .y = none});
+    CHECK_THROWS_WITH_AS(bench.ops.copy({.x = nan, .y = none}), "copy: x is [17], y [0]", Error);
+    CHECK_THROWS_WITH_AS(bench.ops.copy({.x = integers, .y = bench.zeros({3})}), "copy: x is i32, not f32 or bf16", Error);
+  });
+}
+
+TEST_CASE("lerp: y += t (x - y)") {
+  on_every_backend([](Bench& bench) {
+    for (int64_t cols : {0, 1, 3, 17, 33, 65, 100, 70001})
+      for (float t : {0.0f, 0.25f, 1.0f}) {
+        CAPTURE(cols); CAPTURE(t);
+        const Tensor x = bench.normal(DType::f32, {cols}), y = bench.normal(DType::f32, {cols});
+        std::vector<double> expected = bench.values(y);
+        reference::lerp(bench.values(x), static_cast<double>(t), expected);
+        bench.ops.lerp({.x = x, .y = y, .t = t});
+        CHECK_CLOSE(bench.values(y), expected, 4 * epsilon_of(DType::f32));  // a difference, a product, a sum
+      }
+    const Tensor y = bench.normal(DType::f32, {5});
+    CHECK_THROWS_WITH_AS(bench.ops.lerp({.x = y, .y = bench.zeros({4}), .t = 0.5f}), "lerp: y is [4], not [5]", Error);
+    bench.ops.lerp({.x = bench.unset(DType::f32, {5}), .y = y, .t = 0.5f});
+    for (double value : bench.values(y)) CHECK(std::isnan(value));
+  });
+}
+
+}  // namespace engine::test
