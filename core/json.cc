@@ -1,0 +1,139 @@
+#include "core/json.h"
+
+#include <nlohmann/json.hpp>
+#include <set>
+#include <vector>
+
+#include "core/error.h"
+#include "core/files.h"
+
+namespace engine {
+
+using nlohmann::json;
+
+namespace {
+
+// The library parses without recursion, but compares, copies and writes with it: so the depth is limited first.
+void check_depth(std::string_view text, const std::string& where) {
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > json_most_depth) fail(where, ": JSON nested deeper than ", json_most_depth, " at byte ", i);
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+}
+
+// "[json.exception.parse_error.101] parse error at line 1, column 5: ..." without what only the library's users know.
+std::string plain(const std::string& message) {
+  const size_t end = message.find("] ");
+  std::string text = message.starts_with("[json") && end != std::string::npos ? message.substr(end + 2) : message;
+  if (text.size() > 300) text = text.substr(0, 300) + " ...";
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) > 0x7e) c = '?';
+  return text;
+}
+
+[[noreturn]] void fail_type(const json& value, const char* key, const std::string& where, const std::string& wanted) {
+  std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
+  if (text.size() > 60) text = text.substr(0, 60) + " ...";
+  fail(where, ": \"", key, "\" is ", text, ", it should be ", wanted);
+}
+
+}  // namespace
+
+json parse_json(std::string_view text, const std::string& where) {
+  check_depth(text, where);
+  std::vector<std::set<std::string>> keys;  // of the objects that are open
+  const json::parser_callback_t refuse_repeated_keys = [&](int, json::parse_event_t event, json& value) {
+    if (event == json::parse_event_t::object_start) keys.emplace_back();
+    if (event == json::parse_event_t::object_end && !keys.empty()) keys.pop_back();
+    if (event == json::parse_event_t::key && !keys.empty() && !keys.back().insert(value.get<std::string>()).second)
+      fail(where, ": the key ", value.dump(-1, ' ', true), " stands twice in one object");
+    return true;
+  };
+  try {
+    return json::parse(text, refuse_repeated_keys);
+  } catch (const json::exception& error) {
+    fail(where, ": not valid JSON: ", plain(error.what()));
+  }
+}
+
+json parse_json_file(const std::filesystem::path& file, size_t most_bytes) {
+  std::error_code missing;
+  const auto bytes = std::filesystem::file_size(file, missing);
+  if (!missing && bytes > most_bytes)
+    fail(file.string(), ": ", bytes, " bytes of JSON, at most ", most_bytes, " are read");
+  return parse_json(read_text(file), file.string());
+}
+
+const json* json_find(const json& object, const char* key, const std::string& where) {
+  if (!object.is_object()) fail(where, ": \"", key, "\" is looked for in a JSON ", object.type_name(), ", not an object");
+  const auto found = object.find(key);
+  return found == object.end() || found->is_null() ? nullptr : &*found;
+}
+
+bool json_has(const json& object, const char* key, const std::string& where) {
+  return json_find(object, key, where) != nullptr;
+}
+
+const json& json_member(const json& object, const char* key, const std::string& where) {
+  const json* value = json_find(object, key, where);
+  if (!value) fail(where, ": \"", key, "\" is missing");
+  return *value;
+}
+
+std::string json_string(const json& object, const char* key, const std::string& where) {
+  const json& value = json_member(object, key, where);
+  if (!value.is_string()) fail_type(value, key, where, "a string");
+  return value.get<std::string>();
+}
+
+std::string json_string(const json& object, const char* key, const std::string& where, const std::string& otherwise) {
+  return json_has(object, key, where) ? json_string(object, key, where) : otherwise;
+}
+
+bool json_bool(const json& object, const char* key, const std::string& where) {
+  const json& value = json_member(object, key, where);
+  if (!value.is_boolean()) fail_type(value, key, where, "true or false");
+  return value.get<bool>();
+}
+
+bool json_bool(const json& object, const char* key, const std::string& where, bool otherwise) {
+  return json_has(object, key, where) ? json_bool(object, key, where) : otherwise;
+}
+
+double json_number(const json& object, const char* key, const std::string& where) {
+  const json& value = json_member(object, key, where);
+  if (!value.is_number()) fail_type(value, key, where, "a number");
+  return value.get<double>();
+}
+
+double json_number(const json& object, const char* key, const std::string& where, double otherwise) {
+  return json_has(object, key, where) ? json_number(object, key, where) : otherwise;
+}
+
+int64_t json_integer(const json& object, const char* key, const std::string& where, int64_t least, int64_t most) {
+  const json& value = json_member(object, key, where);
+  const std::string wanted = detail::joined("an integer from ", least, " to ", most);
+  if (!value.is_number_integer()) fail_type(value, key, where, wanted);
+  const bool too_large = value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX);
+  const int64_t number = too_large ? 0 : value.get<int64_t>();
+  if (too_large || number < least || number > most) fail_type(value, key, where, wanted);
+  return number;
+}
+
+int64_t json_integer(const json& object, const char* key, const std::string& where, int64_t least, int64_t most,
+                     int64_t otherwise) {
+  return json_has(object, key, where) ? json_integer(object, key, where, least, most) : otherwise;
+}
+
+}  // namespace engine
