@@ -1,0 +1,300 @@
+#include "core/files.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <ostream>
+#include <streambuf>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
+
+namespace engine {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+[[noreturn]] void fail_to(const char* act, const fs::path& path, int error) {
+  fail("cannot ", act, " ", path.string(), ": ", std::generic_category().message(error));
+}
+
+// An open file, closed at the end of its scope.
+class Descriptor {
+ public:
+  Descriptor(const fs::path& path, int flags) : number_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {}
+  ~Descriptor() {
+    if (number_ >= 0) ::close(number_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  int number() const { return number_; }
+  explicit operator bool() const { return number_ >= 0; }
+
+ private:
+  int number_;
+};
+
+struct stat status_of(const Descriptor& file, const fs::path& path) {
+  struct stat status {};
+  if (fstat(file.number(), &status) != 0) fail_to("read", path, errno);
+  return status;
+}
+
+void sync(const Descriptor& file, const fs::path& path) {
+  // EINVAL, ENOTSUP: a pipe, a device, or a file system whose folders cannot be synced.
+  if (fsync(file.number()) != 0 && errno != EINVAL && errno != ENOTSUP && errno != EROFS) fail_to("sync", path, errno);
+}
+
+void sync_path(const fs::path& path) {
+  const Descriptor file(path, O_RDONLY);
+  if (!file) fail_to("sync", path, errno);
+  sync(file, path);
+}
+
+fs::path parent_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
+
+fs::path sibling(const fs::path& path, const char* ending) {
+  std::string name = ".";
+  name.append(path.filename().string()).append(ending);
+  return parent_of(path) / name;
+}
+
+// Waits until no other process or thread holds the lock. False where the path names another file by then: the one that
+// held the lock has renamed or removed this one. A file system without locks has writers that do not wait.
+bool lock(const Descriptor& file, const fs::path& path) {
+  while (flock(file.number(), LOCK_EX) != 0 && errno == EINTR) {
+  }
+  struct stat opened {}, named {};
+  return fstat(file.number(), &opened) == 0 && ::stat(path.c_str(), &named) == 0 && opened.st_ino == named.st_ino &&
+         opened.st_dev == named.st_dev;
+}
+
+// The stream that write_file hands out: every failed or short write is an Error with the path.
+class FileBuffer final : public std::streambuf {
+ public:
+  FileBuffer(const Descriptor& file, const fs::path& path) : file_(file), path_(path), buffer_(size_t{1} << 16) {
+    setp(buffer_.data(), buffer_.data() + buffer_.size());
+  }
+  void flush() {
+    write(pbase(), static_cast<size_t>(pptr() - pbase()));
+    setp(buffer_.data(), buffer_.data() + buffer_.size());
+  }
+
+ private:
+  int_type overflow(int_type c) override {
+    flush();
+    if (traits_type::eq_int_type(c, traits_type::eof())) return traits_type::not_eof(c);
+    return sputc(traits_type::to_char_type(c));
+  }
+  std::streamsize xsputn(const char* data, std::streamsize count) override {
+    if (count < epptr() - pptr()) {
+      traits_type::copy(pptr(), data, static_cast<size_t>(count));
+      pbump(static_cast<int>(count));
+    } else {
+      flush();
+      write(data, static_cast<size_t>(count));
+    }
+    return count;
+  }
+  int sync() override {
+    flush();
+    return 0;
+  }
+  void write(const char* data, size_t count) {
+    while (count > 0) {
+      const ssize_t written = ::write(file_.number(), data, count);
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) fail_to("write", path_, errno);
+      if (written == 0) fail_to("write", path_, ENOSPC);
+      data += written;
+      count -= static_cast<size_t>(written);
+    }
+  }
+
+  const Descriptor& file_;
+  const fs::path& path_;
+  std::vector<char> buffer_;
+};
+
+void write_through(const Descriptor& file, const fs::path& path, const std::function<void(std::ostream&)>& write) {
+  // A write beyond the size limit of the process is then an error that is reported, not the end of the process.
+  std::signal(SIGXFSZ, SIG_IGN);
+  FileBuffer buffer(file, path);
+  std::ostream stream(&buffer);
+  stream.exceptions(std::ios::badbit);  // the buffer's Error goes on to the caller
+  write(stream);
+  buffer.flush();
+  sync(file, path);
+}
+
+fs::path without_links(const fs::path& path) {
+  std::error_code error;
+  fs::path clean = path.lexically_normal();
+  if (!clean.has_filename()) clean = clean.parent_path();
+  if (!fs::is_symlink(clean, error)) return clean;
+  const fs::path target = fs::canonical(clean, error);
+  if (error) fail_to("write", path, error.value());
+  return target;
+}
+
+}  // namespace
+
+std::string read_text(const fs::path& path) {
+  const Descriptor file(path, O_RDONLY);
+  if (!file) fail_to("read", path, errno);
+  std::string text;
+  text.resize(static_cast<size_t>(std::max<off_t>(status_of(file, path).st_size, 0)) + 4096);
+  size_t size = 0;
+  while (true) {
+    const ssize_t count = ::read(file.number(), text.data() + size, text.size() - size);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail_to("read", path, errno);
+    size += static_cast<size_t>(count);
+    if (count == 0) break;
+    if (size == text.size()) text.resize(2 * size);
+  }
+  text.resize(size);
+  return text;
+}
+
+void write_file(const fs::path& file, std::string_view content) {
+  write_file(file, [&](std::ostream& out) { out.write(content.data(), static_cast<std::streamsize>(content.size())); });
+}
+
+void write_file(const fs::path& path, const std::function<void(std::ostream&)>& write) {
+  const fs::path target = without_links(path);
+  struct stat old {};
+  const bool exists = ::stat(target.c_str(), &old) == 0;
+  if (exists && S_ISDIR(old.st_mode)) fail_to("write", path, EISDIR);
+  if (exists && !S_ISREG(old.st_mode)) {
+    const Descriptor device(target, O_WRONLY);
+    if (!device) fail_to("write", path, errno);
+    return write_through(device, path, write);
+  }
+  const fs::path aside = sibling(target, ".writing");
+  while (true) {
+    const Descriptor file(aside, O_WRONLY | O_CREAT);
+    if (!file && errno == ENOENT)
+      fail("cannot write ", path.string(), ": there is no folder ", parent_of(target).string());
+    if (!file) fail_to("write", path, errno);
+    if (!lock(file, aside)) continue;
+    if (ftruncate(file.number(), 0) != 0) fail_to("write", path, errno);
+    try {
+      if (exists) static_cast<void>(fchmod(file.number(), old.st_mode & 07777u));
+      write_through(file, path, write);
+      if (::rename(aside.c_str(), target.c_str()) != 0) fail_to("write", path, errno);
+    } catch (...) {
+      ::unlink(aside.c_str());
+      throw;
+    }
+    sync_path(parent_of(target));
+    return;
+  }
+}
+
+namespace detail {
+
+void swap_folder(const fs::path& folder, const fs::path& filled, bool can_exchange) {
+  const fs::path parent = parent_of(folder), old = sibling(folder, ".old");
+  if (!fs::exists(folder)) {
+    if (::rename(filled.c_str(), folder.c_str()) != 0) fail_to("write", folder, errno);
+    return sync_path(parent);
+  }
+  // The old folder gets the name that writers wait for, so it stays locked until it is gone.
+  const Descriptor former(folder, O_RDONLY | O_DIRECTORY);
+  if (!former) fail_to("write", folder, errno);
+  lock(former, folder);
+  const auto is_unsupported = [](int error) { return error == EINVAL || error == ENOSYS || error == ENOTSUP; };
+  bool exchanged = false;
+  if (can_exchange) {
+    exchanged = renameat2(AT_FDCWD, filled.c_str(), AT_FDCWD, folder.c_str(), RENAME_EXCHANGE) == 0;
+    if (!exchanged && !is_unsupported(errno)) fail_to("write", folder, errno);
+  }
+  if (!exchanged) {
+    if (::rename(folder.c_str(), old.c_str()) != 0) fail_to("write", folder, errno);
+    if (::rename(filled.c_str(), folder.c_str()) != 0) {
+      const int error = errno;
+      static_cast<void>(::rename(old.c_str(), folder.c_str()));
+      fail_to("write", folder, error);
+    }
+  }
+  sync_path(parent);
+  std::error_code ignored;  // the new folder stands; the next writer tries again to remove what is left
+  fs::remove_all(exchanged ? filled : old, ignored);
+}
+
+}  // namespace detail
+
+void write_folder(const fs::path& path, const std::function<void(const fs::path&)>& fill) {
+  const fs::path folder = without_links(path), aside = sibling(folder, ".writing"), old = sibling(folder, ".old");
+  std::error_code error;
+  fs::create_directories(parent_of(folder), error);
+  if (error) fail_to("write", path, error.value());
+  while (true) {
+    if (::mkdir(aside.c_str(), 0777) != 0 && errno != EEXIST) fail_to("write", path, errno);
+    const Descriptor locked(aside, O_RDONLY | O_DIRECTORY);
+    if (!locked && errno == ENOENT) continue;
+    if (!locked) fail_to("write", path, errno);
+    if (!lock(locked, aside)) continue;
+    try {
+      if (fs::exists(old) && !fs::exists(folder)) fs::rename(old, folder);
+      fs::remove_all(old);
+      if (fs::exists(folder) && !fs::is_directory(folder)) fail_to("write", path, ENOTDIR);
+      for (const auto& left_behind : fs::directory_iterator(aside)) fs::remove_all(left_behind.path());
+      fill(aside);
+      for (const auto& entry : fs::recursive_directory_iterator(aside))
+        if (entry.is_regular_file() || entry.is_directory()) sync_path(entry.path());
+      sync(locked, aside);
+      detail::swap_folder(folder, aside, true);
+    } catch (const fs::filesystem_error& failure) {
+      fs::remove_all(aside, error);
+      fail_to("write", failure.path1(), failure.code().value());
+    } catch (...) {
+      fs::remove_all(aside, error);
+      throw;
+    }
+    return;
+  }
+}
+
+fs::path written_folder(const fs::path& folder) {
+  std::error_code error;
+  if (fs::exists(folder, error)) return folder;
+  fs::path clean = folder.lexically_normal();
+  if (!clean.has_filename()) clean = clean.parent_path();
+  const fs::path old = sibling(clean, ".old");
+  return fs::exists(old, error) ? old : folder;
+}
+
+MappedFile::MappedFile(const fs::path& path) {
+  const Descriptor file(path, O_RDONLY);
+  if (!file) fail_to("read", path, errno);
+  const struct stat status = status_of(file, path);
+  if (S_ISDIR(status.st_mode)) fail_to("read", path, EISDIR);
+  require(S_ISREG(status.st_mode), "cannot read ", path.string(), ": it is not a regular file");
+  size_ = static_cast<size_t>(status.st_size);
+  if (size_ == 0) return;
+  void* data = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.number(), 0);
+  if (data == MAP_FAILED) fail_to("read", path, errno);
+  data_ = static_cast<const char*>(data);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile::~MappedFile() {
+  if (data_) munmap(const_cast<char*>(data_), size_);
+}
+
+}  // namespace engine

@@ -1,0 +1,270 @@
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <ostream>
+#include <string>
+#include <thread>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "tests/temporary.h"
+
+namespace engine::test {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// What `act` reports; empty where it reports nothing.
+std::string error_of(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+size_t entries_in(const fs::path& folder) {
+  return static_cast<size_t>(std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
+}
+
+// Runs `act` in a process of its own; true where it returned true.
+bool in_child(const std::function<bool()>& act) {
+  const pid_t child = fork();
+  if (child == 0) {
+    bool good = false;
+    try {
+      good = act();
+    } catch (...) {
+    }
+    _exit(good ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+// Two files that must say the same.
+void fill_version(const fs::path& folder, int version) {
+  write_file(folder / "a", std::to_string(version));
+  std::ofstream(folder / "b") << version;
+}
+// The version that both files of the folder hold; -1 where one is missing or they differ.
+int version_of(const fs::path& folder) {
+  try {
+    const std::string a = read_text(folder / "a");
+    return a == read_text(folder / "b") ? std::stoi(a) : -1;
+  } catch (const Error&) {
+    return -1;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("files: what is written is read back, and nothing is left beside it") {
+  const TemporaryFolder folder;
+  const fs::path file = folder.path() / "file";
+  std::string large(300'000, 'x');
+  large[299'999] = 'y';
+  for (const std::string& content : {std::string("first"), std::string(), large, std::string("a\0b\n", 4)}) {
+    write_file(file, content);
+    CHECK(read_text(file) == content);
+    CHECK(entries_in(folder.path()) == 1);
+  }
+  write_file(file, [](std::ostream& out) {
+    for (int i = 0; i < 100'000; ++i) out << i << ' ';
+  });
+  std::string expected;
+  for (int i = 0; i < 100'000; ++i) expected += std::to_string(i) + ' ';
+  CHECK(read_text(file) == expected);
+  const MappedFile mapped(file);
+  CHECK(std::string_view(mapped.data(), mapped.size()) == expected);
+  write_file(file, "");
+  CHECK(MappedFile(file).size() == 0);
+  CHECK(mapped.size() == expected.size());  // a reader keeps the old content
+  CHECK(mapped.data()[mapped.size() - 1] == ' ');
+}
+
+TEST_CASE("files: a link is followed, a file's mode is kept, what a killed writer left is overwritten") {
+  const TemporaryFolder folder;
+  const fs::path file = folder.path() / "file", link = folder.path() / "link";
+  write_file(file, "old");
+  fs::permissions(file, fs::perms::owner_read | fs::perms::owner_write);
+  fs::create_symlink(file, link);
+  std::ofstream(folder.path() / ".file.writing") << "half of something longer";
+  write_file(link, "new");
+  CHECK(fs::is_symlink(link));
+  CHECK(read_text(file) == "new");
+  CHECK(fs::status(file).permissions() == (fs::perms::owner_read | fs::perms::owner_write));
+  CHECK(entries_in(folder.path()) == 2);
+}
+
+TEST_CASE("files: errors name the path and the reason") {
+  const TemporaryFolder folder;
+  const fs::path missing = folder.path() / "missing";
+  for (const auto& act : {std::function<void()>([&] { read_text(missing); }), {[&] { const MappedFile map(missing); }}})
+    CHECK(error_of(act) == "cannot read " + missing.string() + ": No such file or directory");
+  CHECK(contains(error_of([&] { read_text(folder.path()); }), "Is a directory"));
+  CHECK(contains(error_of([&] { const MappedFile map(folder.path()); }), "Is a directory"));
+  CHECK(contains(error_of([&] { write_file(folder.path(), "x"); }), "Is a directory"));
+  CHECK(contains(error_of([&] { write_file(missing / "file", "x"); }), "there is no folder " + missing.string()));
+  write_file(folder.path() / "file", "x");
+  CHECK(contains(error_of([&] { write_folder(folder.path() / "file", [](const fs::path&) {}); }), "Not a directory"));
+  CHECK(read_text(folder.path() / "file") == "x");
+  CHECK(entries_in(folder.path()) == 1);
+}
+
+TEST_CASE("files: a full disk is an error and loses nothing") {
+  CHECK(contains(error_of([] { write_file("/dev/full", "x"); }), "cannot write /dev/full: No space left on device"));
+  const TemporaryFolder folder;
+  const fs::path file = folder.path() / "file", model = folder.path() / "model";
+  write_file(file, "old");
+  write_folder(model, [](const fs::path& aside) { fill_version(aside, 1); });
+  CHECK(in_child([&] {
+    const rlimit limit{100'000, 100'000};  // a write across it is cut short, the next one fails
+    setrlimit(RLIMIT_FSIZE, &limit);
+    const std::string much(150'000, 'x');
+    const std::string first = error_of([&] { write_file(file, much); });
+    const std::string second = error_of([&] {
+      write_file(file, [](std::ostream& out) {
+        for (int i = 0; i < 100'000; ++i) out << i << '\n';
+      });
+    });
+    const std::string third = error_of([&] {
+      write_folder(model, [&](const fs::path& aside) { write_file(aside / "a", much); });
+    });
+    return first == "cannot write " + file.string() + ": File too large" && second == first &&
+           contains(third, "File too large");
+  }));
+  CHECK(read_text(file) == "old");
+  CHECK(version_of(model) == 1);
+  CHECK(entries_in(folder.path()) == 2);
+}
+
+TEST_CASE("files: a read-only folder is an error and loses nothing") {
+  const TemporaryFolder folder;
+  const fs::path file = folder.path() / "file", model = folder.path() / "model";
+  write_file(file, "old");
+  write_folder(model, [](const fs::path& aside) { fill_version(aside, 1); });
+  fs::permissions(folder.path(), fs::perms(0555));
+  CHECK(in_child([&] {
+    if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) return false;  // root may write everywhere
+    const std::string first = error_of([&] { write_file(file, "new"); });
+    const std::string second =
+        error_of([&] { write_folder(model, [](const fs::path& aside) { fill_version(aside, 2); }); });
+    return first == "cannot write " + file.string() + ": Permission denied" &&
+           second == "cannot write " + model.string() + ": Permission denied";
+  }));
+  fs::permissions(folder.path(), fs::perms(0755));
+  CHECK(read_text(file) == "old");
+  CHECK(version_of(model) == 1);
+}
+
+TEST_CASE("files: a folder is replaced whole, and an error in filling it keeps the old one") {
+  const TemporaryFolder folder;
+  const fs::path model = folder.path() / "deep" / "model";
+  write_folder(model, [](const fs::path& aside) { fill_version(aside, 1); });
+  CHECK(version_of(model) == 1);
+  write_file(model / "only in the old one", "x");
+  write_folder(model / "", [](const fs::path& aside) { fill_version(aside, 2); });
+  CHECK(version_of(model) == 2);
+  CHECK(entries_in(model) == 2);
+  CHECK(error_of([&] {
+          write_folder(model, [](const fs::path& aside) {
+            fill_version(aside, 3);
+            fail("no more");
+          });
+        }) == "no more");
+  CHECK(version_of(model) == 2);
+  CHECK(entries_in(model.parent_path()) == 1);
+}
+
+TEST_CASE("files: without an exchange of names the old folder is set aside, found there, and put back") {
+  const TemporaryFolder folder;
+  const fs::path model = folder.path() / "model", aside = folder.path() / ".model.writing";
+  write_folder(model, [](const fs::path& filled) { fill_version(filled, 1); });
+  fs::create_directory(aside);
+  fill_version(aside, 2);
+  detail::swap_folder(model, aside, /*can_exchange=*/false);
+  CHECK(version_of(model) == 2);
+  CHECK(entries_in(folder.path()) == 1);
+  CHECK(written_folder(model) == model);
+
+  // As a writer leaves it that is killed between the two renames.
+  fs::rename(model, folder.path() / ".model.old");
+  fs::create_directory(aside);
+  fill_version(aside, 3);
+  CHECK(version_of(written_folder(model)) == 2);
+  CHECK(version_of(written_folder(model / "")) == 2);
+  CHECK(error_of([&] { write_folder(model, [](const fs::path&) { fail("no more"); }); }) == "no more");
+  CHECK(version_of(model) == 2);
+  write_folder(model, [](const fs::path& filled) { fill_version(filled, 4); });
+  CHECK(version_of(model) == 4);
+  CHECK(entries_in(folder.path()) == 1);
+}
+
+TEST_CASE("files: a writer killed at any moment leaves the old folder or the new") {
+  const TemporaryFolder folder;
+  const fs::path model = folder.path() / "model", file = folder.path() / "file";
+  write_folder(model, [](const fs::path& aside) { fill_version(aside, 0); });
+  write_file(file, "0");
+  int last = 0;
+  for (int round = 0; round < 40; ++round) {
+    const pid_t child = fork();
+    if (child == 0) {
+      for (int version = last + 1;; ++version) {
+        write_folder(model, [&](const fs::path& aside) { fill_version(aside, version); });
+        write_file(file, std::string(static_cast<size_t>(version % 5000), 'x') + std::to_string(version));
+      }
+    }
+    usleep(static_cast<useconds_t>(500 + 373 * round));
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+    const int version = version_of(written_folder(model));
+    REQUIRE(version >= last);
+    const std::string text = read_text(file);
+    const int in_file = std::stoi(text.substr(text.find_first_not_of('x')));
+    REQUIRE(text.size() == static_cast<size_t>(in_file % 5000) * (in_file > 0) + std::to_string(in_file).size());
+    REQUIRE(in_file <= version);
+    last = version;
+  }
+  CHECK(last > 0);
+  write_folder(model, [](const fs::path& aside) { fill_version(aside, 1); });
+  write_file(file, "1");
+  CHECK(entries_in(folder.path()) == 2);
+}
+
+TEST_CASE("files: writers at the same time wait for each other, readers always see one content") {
+  const TemporaryFolder folder;
+  const fs::path model = folder.path() / "model", file = folder.path() / "file";
+  std::vector<std::string> errors(3);
+  std::vector<std::thread> writers;
+  for (size_t writer = 0; writer < errors.size(); ++writer)
+    writers.emplace_back([&, writer] {
+      errors[writer] = error_of([&] {
+        for (int i = 0; i < 15; ++i) {
+          const int version = static_cast<int>(writer) * 100 + i;
+          write_folder(model, [&](const fs::path& aside) { fill_version(aside, version); });
+          write_file(file, std::string(70'000, static_cast<char>('a' + version % 26)));
+          const std::string text = read_text(file);
+          require(text == std::string(70'000, text[0]), "mixed content");
+        }
+      });
+    });
+  for (std::thread& writer : writers) writer.join();
+  for (const std::string& error : errors) CHECK(error == "");
+  CHECK(version_of(model) >= 0);
+  CHECK(entries_in(folder.path()) == 2);
+}
+
+}  // namespace engine::test
