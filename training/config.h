@@ -20,13 +20,13 @@ struct TrainingConfig {
   int64_t batch_size = 32, micro_batch_size = 0, batch_tokens = 0;
   int64_t max_steps = 0;
   double epochs = 0;
-  float learning_rate = 1e-3f, min_learning_rate = 0;
+  float learning_rate = 1e-3f, min_learning_rate = 0, initial_learning_rate = 0;
   std::string scheduler = "linear";  // linear cosine constant exponential
   int64_t warmup_steps = 0;
   float weight_decay = 0, adam_beta1 = 0.9f, adam_beta2 = 0.999f, adam_epsilon = 1e-8f, max_grad_norm = 1;
   float label_smoothing = 0;
   int64_t log_every = 50, eval_every = 500, save_every = 500;
-  int keep_checkpoints = 0;          // of numbered ones beside best and last
+  int keep_checkpoints = 0;          // numbered ones, beside best and last
   int early_stopping_patience = 0;   // evaluations without a better one; 0: off
   std::string best_metric;           // empty: the task's
   bool recompute = false;

@@ -1,0 +1,256 @@
+#include "core/options.h"
+
+#include <utf8proc.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <sstream>
+
+#include "core/error.h"
+
+namespace engine {
+
+namespace {
+
+template <class Number>
+constexpr bool is_integer = std::numeric_limits<Number>::is_integer;
+
+// The shortest text that reads back as the same number; a float always shows that it is one, as TOML wants.
+template <class Number>
+std::string text_of(Number value) {
+  char buffer[64];
+  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value).ptr;
+  std::string text(buffer, end);
+  if (!is_integer<Number> && text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text;
+}
+
+std::string number_text(double value) {
+  const double whole = std::round(value);
+  if (whole == value && std::abs(value) < 1e15) return std::to_string(static_cast<int64_t>(value));
+  return text_of(value);
+}
+
+std::string toml_string(const std::string& text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    const unsigned char byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      result += '\\';
+      result += c;
+    } else if (byte < 0x20 || byte == 0x7f) {
+      char escape[8];
+      std::snprintf(escape, sizeof escape, "\\u%04X", byte);
+      result += escape;
+    } else {
+      result += c;
+    }
+  }
+  return result + "\"";
+}
+
+bool is_utf8(const std::string& text) {
+  utf8proc_int32_t code_point;
+  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
+  for (utf8proc_ssize_t i = 0, size = static_cast<utf8proc_ssize_t>(text.size()); i < size;) {
+    const utf8proc_ssize_t length = utf8proc_iterate(bytes + i, size - i, &code_point);
+    if (length < 1) return false;
+    i += length;
+  }
+  return true;
+}
+
+void check_string(const std::string& text, const Range& range) {
+  if (!is_utf8(text)) fail_usage("a text must be valid UTF-8");
+  if (range.choices.empty()) return;
+  if (std::find(range.choices.begin(), range.choices.end(), text) == range.choices.end())
+    fail_usage("it must be ", range.text());
+}
+
+// Levenshtein's distance: the fewest insertions, deletions and replacements of a character.
+size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+bool Range::holds(double value) const {
+  return (without_least ? value > least : value >= least) && (without_most ? value < most : value <= most);
+}
+
+std::string Range::text() const {
+  std::string result;
+  for (size_t i = 0; i < choices.size(); ++i)
+    result += (i == 0 ? "" : i + 1 < choices.size() ? ", " : " or ") + choices[i];
+  if (std::isfinite(least)) result += (without_least ? "above " : "at least ") + number_text(least);
+  if (std::isfinite(most)) {
+    if (!result.empty()) result += " and ";
+    result += (without_most ? "below " : "at most ") + number_text(most);
+  }
+  return result;
+}
+
+std::string Options::Option::section() const {
+  const size_t dot = name.rfind('.');
+  return dot == std::string::npos ? "" : name.substr(0, dot);
+}
+
+std::string Options::Option::key() const { return name.substr(name.rfind('.') + 1); }
+
+Options::Option& Options::declare(const std::string& name, const std::string& type, const Range& range,
+                                  const std::string& help) {
+  require(!has(name), "the option ", name, " is declared twice");
+  Option& option = options_.emplace_back();
+  option.name = name;
+  option.type = type;
+  option.range = range;
+  option.help = help;
+  return option;
+}
+
+template <class Number>
+void Options::add_number(const std::string& name, Number& target, const Range& range, const std::string& help) {
+  const std::string type = is_integer<Number> ? "integer" : "number";
+  Option& option = declare(name, type, range, help);
+  option.text = [&target] { return text_of(target); };
+  option.default_text = option.text();
+  option.assign = [&target, range, type](const std::vector<std::string>& values) {
+    const std::string& text = values.at(0);
+    const std::string limits = range.text();
+    const std::string right = "it must be " + std::string(is_integer<Number> ? "an integer" : "a number") +
+                              (limits.empty() ? "" : " " + limits);
+    Number value{};
+    const char* begin = text.data() + (text.starts_with('+') ? 1 : 0);
+    const auto [end, error] = std::from_chars(begin, text.data() + text.size(), value);
+    bool fits = error == std::errc{} && end == text.data() + text.size() && range.holds(static_cast<double>(value));
+    if constexpr (!is_integer<Number>) fits = fits && std::isfinite(value);
+    if constexpr (std::is_unsigned_v<Number>) fits = fits && value <= Number{std::numeric_limits<int64_t>::max()};
+    if (!fits) fail_usage(right);
+    target = value;
+  };
+}
+
+void Options::add(const std::string& name, int& target, const Range& range, const std::string& help) {
+  add_number(name, target, range, help);
+}
+void Options::add(const std::string& name, int64_t& target, const Range& range, const std::string& help) {
+  add_number(name, target, range, help);
+}
+void Options::add(const std::string& name, uint64_t& target, const Range& range, const std::string& help) {
+  add_number(name, target, range, help);
+}
+void Options::add(const std::string& name, float& target, const Range& range, const std::string& help) {
+  add_number(name, target, range, help);
+}
+void Options::add(const std::string& name, double& target, const Range& range, const std::string& help) {
+  add_number(name, target, range, help);
+}
+
+void Options::add(const std::string& name, bool& target, const std::string& help) {
+  Option& option = declare(name, "boolean", {}, help);
+  option.text = [&target] { return std::string(target ? "true" : "false"); };
+  option.default_text = option.text();
+  option.assign = [&target](const std::vector<std::string>& values) {
+    if (values.at(0) != "true" && values.at(0) != "false") fail_usage("it must be true or false");
+    target = values.at(0) == "true";
+  };
+}
+
+void Options::add(const std::string& name, std::string& target, const Range& range, const std::string& help) {
+  Option& option = declare(name, "string", range, help);
+  option.text = [&target] { return toml_string(target); };
+  option.default_text = option.text();
+  option.assign = [&target, range](const std::vector<std::string>& values) {
+    check_string(values.at(0), range);
+    target = values.at(0);
+  };
+}
+
+void Options::add(const std::string& name, std::vector<std::string>& target, const std::string& help) {
+  Option& option = declare(name, "list", {}, help);
+  option.text = [&target] {
+    std::string text;
+    for (const std::string& element : target) text += (text.empty() ? "" : ", ") + toml_string(element);
+    return "[" + text + "]";
+  };
+  option.default_text = option.text();
+  option.assign = [&target](const std::vector<std::string>& values) {
+    for (const std::string& value : values) check_string(value, {});
+    target = values;
+  };
+}
+
+void Options::set(const std::string& name, const std::string& text, const std::string& where) {
+  Option* option = find(name);
+  if (!option) fail_usage(where, ": there is no option ", name, "; the nearest is ", nearest(name));
+  std::vector<std::string> values{text};
+  if (option->type == "list") {
+    values.clear();
+    std::istringstream stream(text);
+    for (std::string element; std::getline(stream, element, ',');)
+      if (!element.empty()) values.push_back(element);
+  }
+  set_values(name, values, where + ": " + name + " is \"" + text + "\"");
+}
+
+void Options::set_values(const std::string& name, const std::vector<std::string>& values, const std::string& what) {
+  Option* option = find(name);
+  require(option, "there is no option ", name);
+  try {
+    option->assign(values);
+  } catch (const UsageError& error) {
+    fail_usage(what, ": ", error.what());
+  }
+  option->set = true;
+}
+
+Options::Option* Options::find(const std::string& name) {
+  for (Option& option : options_)
+    if (option.name == name) return &option;
+  return nullptr;
+}
+
+bool Options::has(const std::string& name) const {
+  return std::any_of(options_.begin(), options_.end(), [&](const Option& option) { return option.name == name; });
+}
+
+bool Options::was_set(const std::string& name) const {
+  return std::any_of(options_.begin(), options_.end(),
+                     [&](const Option& option) { return option.name == name && option.set; });
+}
+
+std::vector<std::string> Options::names() const {
+  std::vector<std::string> result;
+  for (const Option& option : options_) result.push_back(option.name);
+  return result;
+}
+
+std::string Options::nearest(const std::string& name) const {
+  const Option* best = nullptr;
+  size_t least = std::numeric_limits<size_t>::max();
+  const bool without_section = name.find('.') == std::string::npos;
+  for (const Option& option : options_) {
+    size_t distance = edit_distance(name, option.name);
+    if (without_section) distance = std::min(distance, edit_distance(name, option.key()));
+    if (distance < least) {
+      least = distance;
+      best = &option;
+    }
+  }
+  return best ? best->name : "";
+}
+
+}  // namespace engine

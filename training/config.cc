@@ -1,0 +1,105 @@
+#include "training/config.h"
+
+namespace engine {
+
+namespace {
+
+void declare_model(Options& options, ModelConfig& model) {
+  options.add("model.architecture", model.architecture, one_of({"gpt2"}), "of a new model; with init the folder's counts");
+  options.add("model.hidden_size", model.hidden_size, at_least(1), "width of the model; a multiple of num_heads");
+  options.add("model.num_layers", model.num_layers, at_least(1), "transformer blocks, one upon another");
+  options.add("model.num_heads", model.num_heads, at_least(1), "attention heads of a block; a head is at most 128 wide");
+  options.add("model.ffn_size", model.ffn_size, at_least(0), "inner width of the feed-forward part; 0: 4 hidden_size");
+  options.add("model.vocab_size", model.vocab_size, at_least(0), "tokens the model knows; 0: as many as the tokenizer");
+  options.add("model.max_positions", model.max_positions, at_least(1), "the longest sequence in tokens");
+  options.add("model.activation", model.activation, one_of({"gelu_tanh", "gelu", "relu", "tanh"}),
+              "of the feed-forward part; gelu_tanh is GPT-2's");
+  options.add("model.dropout", model.dropout, from_up_to_below(0, 1),
+              "share of the embeddings and of each block's additions that is dropped in training");
+  options.add("model.attention_dropout", model.attention_dropout, from_up_to_below(0, 1),
+              "share of the attention probabilities that is dropped in training");
+  options.add("model.layer_norm_epsilon", model.layer_norm_epsilon, above(0), "added to the variance in a layernorm");
+  options.add("model.initializer_range", model.initializer_range, at_least(0),
+              "standard deviation of a new model's weights");
+}
+
+void declare_data(Options& options, DataConfig& data) {
+  options.add("data.train", data.train, "files to train on");
+  options.add("data.eval", data.eval, "files to evaluate on while training");
+  options.add("data.test", data.test, "files for eval --split test");
+  options.add("data.block_size", data.block_size, at_least(0), "tokens of a training sequence; 0: model.max_positions");
+  options.add("data.shuffle", data.shuffle, "draw sequences in a random order, a new one each epoch; false: in file order");
+  options.add("data.tokenizer", data.tokenizer, any_value(),
+              "a folder with a tokenizer, or characters: those of the training text; empty: the one in init");
+}
+
+void declare_training(Options& options, TrainingConfig& training) {
+  options.add("training.batch_size", training.batch_size, at_least(1), "sequences an optimizer step, over all ranks");
+  options.add("training.micro_batch_size", training.micro_batch_size, at_least(0),
+              "sequences run at once; gradients of the others of a step are added up; 0: as fits in memory");
+  options.add("training.batch_tokens", training.batch_tokens, at_least(0),
+              "tokens an optimizer step, in place of batch_size; 0: batch_size counts");
+  options.add("training.max_steps", training.max_steps, at_least(0), "optimizer steps; 0: as epochs says");
+  options.add("training.epochs", training.epochs, at_least(0), "passes over the training data where max_steps is 0");
+  options.add("training.learning_rate", training.learning_rate, at_least(0), "the highest, reached after warm-up");
+  options.add("training.min_learning_rate", training.min_learning_rate, at_least(0), "where the schedule ends");
+  options.add("training.initial_learning_rate", training.initial_learning_rate, at_least(0),
+              "where warm-up starts: to go on from a model at the rate it was left with");
+  options.add("training.scheduler", training.scheduler, one_of({"linear", "cosine", "constant", "exponential"}),
+              "how the learning rate falls from learning_rate after warm-up to min_learning_rate at the last step");
+  options.add("training.warmup_steps", training.warmup_steps, at_least(0),
+              "steps in which the learning rate rises linearly to learning_rate");
+  options.add("training.weight_decay", training.weight_decay, at_least(0),
+              "decoupled decay (AdamW) of parameters with two or more dimensions");
+  options.add("training.adam_beta1", training.adam_beta1, from_up_to_below(0, 1), "decay of the gradients' mean");
+  options.add("training.adam_beta2", training.adam_beta2, from_up_to_below(0, 1), "decay of the mean of their squares");
+  options.add("training.adam_epsilon", training.adam_epsilon, above(0), "added to the root of the mean square");
+  options.add("training.max_grad_norm", training.max_grad_norm, at_least(0),
+              "gradients of a larger norm, over all parameters, are scaled down to it; 0: never");
+  options.add("training.label_smoothing", training.label_smoothing, from_up_to_below(0, 1),
+              "share of a label's probability that is spread over the vocabulary");
+  options.add("training.log_every", training.log_every, at_least(1), "steps between two lines of the log");
+  options.add("training.eval_every", training.eval_every, at_least(0), "steps between evaluations; 0: only at the end");
+  options.add("training.save_every", training.save_every, at_least(0),
+              "steps between savings of the state and the last model; 0: only at the end");
+  options.add("training.keep_checkpoints", training.keep_checkpoints, at_least(0),
+              "numbered model folders that are kept beside best and last; one appears with each saving");
+  options.add("training.early_stopping_patience", training.early_stopping_patience, at_least(0),
+              "evaluations in a row without a better one after which training stops; 0: never");
+  options.add("training.best_metric", training.best_metric, any_value(),
+              "the metric by which best is chosen: it falls if its name ends with loss or perplexity, else it rises; "
+              "empty: the task's own");
+  options.add("training.recompute", training.recompute,
+              "run each block again in the backward pass in place of keeping its activations: less memory, more time");
+  options.add("training.save_dtype", training.save_dtype, one_of({"f32", "f16", "bf16"}), "of the saved models' weights");
+}
+
+void declare_generation(Options& options, GenerationConfig& generation) {
+  options.add("generation.temperature", generation.temperature, at_least(0),
+              "below 1 sharpens what is drawn from, above 1 flattens it; 0: the likeliest token always");
+  options.add("generation.top_k", generation.top_k, at_least(0), "draw from that many likeliest tokens; 0: from all");
+  options.add("generation.top_p", generation.top_p, Range{.least = 0, .most = 1, .without_least = true},
+              "draw from the fewest likeliest tokens that together have this probability; 1: from all");
+  options.add("generation.max_new_tokens", generation.max_new_tokens, at_least(1), "tokens after the prompt at most");
+}
+
+}  // namespace
+
+void Config::declare(Options& options) {
+  options.add("task", task, any_value(), "what is trained: the tasks are in docs/tasks.md");
+  options.add("name", name, any_value(), "of the run: its folder is output_dir/name; empty: the configuration file's");
+  options.add("output_dir", output_dir, any_value(), "where run folders are made");
+  options.add("init", init, any_value(), "a model folder to start from (weights and tokenizer); empty: a new model");
+  options.add("resume", resume, "go on from the run folder's state if there is one; false: start anew");
+  options.add("seed", seed, any_value(), "of everything random: initial weights, data order, dropout, samples");
+  options.add("device", device, one_of({"auto", "cpu"}), "what computes; auto: the best there is");
+  options.add("precision", precision, one_of({"auto", "f32", "bf16"}),
+              "of products and activations; auto: bf16 where the processor has bf16 matrix units, else f32");
+  options.add("threads", threads, at_least(0), "threads used; 0: one a processor. Results do not depend on it");
+  declare_model(options, model);
+  declare_data(options, data);
+  declare_training(options, training);
+  declare_generation(options, generation);
+}
+
+}  // namespace engine
