@@ -1,110 +1,82 @@
+// Matrix products on the CPU: what fits is checked, then a kernel is chosen.
 #include <algorithm>
 
-#include "core/arena.h"
-#include "core/parallel.h"
 #include "kernels/cpu_ops.h"
-#include "kernels/matmul_epilogue.h"
+#include "kernels/matmul_blocks.h"
+#include "kernels/matmul_f32.h"
 
 namespace engine::ENGINE_ISA {
 
 namespace {
 
-constexpr int64_t tile_rows = lanes == 4 ? 4 : 6, tile_cols = 2 * lanes;
+bool is_float(const Tensor& t) { return t.dtype == DType::f32 || t.dtype == DType::bf16; }
 
-// op(m) of a product: element (outer, k) lies at outer * outer_stride + k * k_stride.
-struct Operand {
-  const Tensor& matrix;
-  int64_t outer, k, outer_stride, k_stride;
-  bool to_bf16;
-
-  float at(int64_t i, int64_t j) const {
-    const int64_t index = i * outer_stride + j * k_stride;
-    const float value = matrix.dtype == DType::bf16 ? static_cast<float>(static_cast<const bf16*>(matrix.data)[index])
-                                                    : static_cast<const float*>(matrix.data)[index];
-    return to_bf16 ? static_cast<float>(bf16(value)) : value;
-  }
-};
-
-Operand left(const Tensor& a, bool transposed, DType compute) {
-  const bool rounds = compute == DType::bf16;
-  if (transposed) return {a, a.cols(), a.rows(), 1, a.cols(), rounds};
-  return {a, a.rows(), a.cols(), a.cols(), 1, rounds};
+void check(const MatmulArgs& args, const Operand& a, const Operand& b, size_t packed_bytes) {
+  const auto refuse = [&](const char* what, const Tensor& t) {
+    fail("matmul: ", what, " is ", name_of(t.dtype), " ", t.shape.text(), " for a ", args.a.shape.text(),
+         args.transpose_a ? " transposed" : "", ", b ", args.b.shape.text(), args.transpose_b ? " transposed" : "",
+         " and c ", args.c.shape.text());
+  };
+  if (!is_float(args.a)) refuse("a", args.a);
+  if (!is_float(args.b) || a.k != b.k) refuse("b", args.b);
+  const auto fits = [&](const Tensor& t) { return is_float(t) && t.rows() == a.outer && t.cols() == b.outer; };
+  if (!fits(args.c)) refuse("c", args.c);
+  const auto vector_fits = [](const Tensor& t, int64_t count) { return !t || (t.dtype == DType::f32 && t.count() == count); };
+  if (!vector_fits(args.bias, b.outer)) refuse("bias", args.bias);
+  if (!vector_fits(args.a_row_sums, a.outer)) refuse("a_row_sums", args.a_row_sums);
+  if (args.before_activation && !fits(args.before_activation)) refuse("before_activation", args.before_activation);
+  if (args.gradient_at && !fits(args.gradient_at)) refuse("gradient_at", args.gradient_at);
+  if (args.packed_b && args.packed_b.bytes() != packed_bytes) refuse("packed_b", args.packed_b);
+  require(args.compute == DType::f32 || args.compute == DType::bf16, "matmul: cannot compute in ", name_of(args.compute));
 }
-Operand right(const Tensor& b, bool transposed, DType compute) { return left(b, !transposed, compute); }
 
-// panels[p][k][width]: `width` rows of the operand side by side for every k; zeros where it has no more rows.
-void pack(const Operand& from, int64_t width, float* panels) {
-  parallel_for((from.outer + width - 1) / width, [&](int64_t p) {
-    float* to = panels + p * width * from.k;
-    for (int64_t j = 0; j < from.k; ++j)
-      for (int64_t i = 0; i < width; ++i) {
-        const int64_t row = p * width + i;
-        to[j * width + i] = row < from.outer ? from.at(row, j) : 0.0f;
+// sums[i] += the sum of row i of the operand.
+template <class T>
+void add_row_sums(const Operand& a, float* sums) {
+  const T* data = static_cast<const T*>(a.data);
+  parallel_chunks(a.outer, lanes, [&](int64_t begin, int64_t end) {
+    if (a.k_contiguous) {
+      for (int64_t i = begin; i < end; ++i) {
+        vfloat total{};
+        for (int64_t k = 0; k < a.k; k += lanes) total += load_count(data + i * a.stride + k, a.k - k);
+        sums[i] += sum(total);
       }
+    } else {
+      vfloat total{};
+      for (int64_t k = 0; k < a.k; ++k) total += load_count(data + k * a.stride + begin, end - begin);
+      alignas(64) float part[lanes];
+      store(part, total);
+      for (int64_t i = begin; i < end; ++i) sums[i] += part[i - begin];
+    }
   });
 }
-
-void multiply_tile(const float* a, const float* b, int64_t k, float* tile) {
-  vfloat sums[tile_rows][2] = {};
-  for (int64_t j = 0; j < k; ++j, a += tile_rows, b += tile_cols) {
-    const vfloat b0 = load(b), b1 = load(b + lanes);
-    for (int i = 0; i < tile_rows; ++i) {
-      sums[i][0] += a[i] * b0;
-      sums[i][1] += a[i] * b1;
-    }
-  }
-  for (int i = 0; i < tile_rows; ++i) {
-    store(tile + i * tile_cols, sums[i][0]);
-    store(tile + i * tile_cols + lanes, sums[i][1]);
-  }
-}
-
-int64_t padded(int64_t size, int64_t unit) { return (size + unit - 1) / unit * unit; }
 
 }  // namespace
 
-size_t CpuOps::packed_bytes(int64_t k, int64_t n, DType) { return static_cast<size_t>(padded(n, tile_cols) * k) * 4; }
+size_t CpuOps::packed_bytes(int64_t k, int64_t n, DType) {
+  return static_cast<size_t>(cut(n, KernelF32::cols) * KernelF32::b_panel_elements(k)) * sizeof(float);
+}
 
 void CpuOps::pack_matrix(const PackArgs& args) {
-  const Operand b = right(args.b, args.transpose_b, args.compute);
-  require(args.packed.bytes() == packed_bytes(b.k, b.outer, args.compute), "pack_matrix: packed has ",
-          args.packed.bytes(), " bytes, needs ", packed_bytes(b.k, b.outer, args.compute));
-  pack(b, tile_cols, reinterpret_cast<float*>(args.packed.as<uint8_t>()));
+  const Operand b = Operand::right(args.b, args.transpose_b);
+  const size_t bytes = packed_bytes(b.k, b.outer, args.compute);
+  require(is_float(args.b), "pack_matrix: b is ", name_of(args.b.dtype));
+  require(args.packed.bytes() == bytes, "pack_matrix: packed has ", args.packed.bytes(), " bytes, must have ", bytes);
+  void* const packed = args.packed.as<uint8_t>();
+  BlockedProduct<KernelF32>::pack_b({args.compute == DType::bf16}, b, static_cast<float*>(packed));
 }
 
 void CpuOps::matmul(const MatmulArgs& args) {
-  const Operand a = left(args.a, args.transpose_a, args.compute), b = right(args.b, args.transpose_b, args.compute);
-  require(a.k == b.k && args.c.rows() == a.outer && args.c.cols() == b.outer, "matmul: a ", args.a.shape.text(), ", b ",
-          args.b.shape.text(), " and c ", args.c.shape.text(), " do not fit");
+  const Operand a = Operand::left(args.a, args.transpose_a), b = Operand::right(args.b, args.transpose_b);
+  check(args, a, b, packed_bytes(b.k, b.outer, args.compute));
   ArenaScope scope(workspace_);
-  const int64_t row_tiles = (a.outer + tile_rows - 1) / tile_rows, col_tiles = (b.outer + tile_cols - 1) / tile_cols;
-  float* packed_a = workspace_.make(DType::f32, {row_tiles * tile_rows, a.k}).as<float>();
-  pack(a, tile_rows, packed_a);
-  const float* packed_b = static_cast<const float*>(args.packed_b.data);
-  if (!packed_b) {
-    float* scratch = workspace_.make(DType::f32, {col_tiles * tile_cols, b.k}).as<float>();
-    pack(b, tile_cols, scratch);
-    packed_b = scratch;
-  }
-  const Epilogue epilogue(args);
-  parallel_for(col_tiles, [&](int64_t col) {
-    alignas(64) float tile[tile_rows * tile_cols];
-    for (int64_t row = 0; row < row_tiles; ++row) {
-      multiply_tile(packed_a + row * tile_rows * a.k, packed_b + col * tile_cols * b.k, a.k, tile);
-      epilogue.store_tile(tile, tile_cols, row * tile_rows, col * tile_cols,
-                          static_cast<int>(std::min(tile_rows, a.outer - row * tile_rows)),
-                          static_cast<int>(std::min(tile_cols, b.outer - col * tile_cols)));
-    }
-  });
-  if (args.a_row_sums) {
-    const Operand exact = left(args.a, args.transpose_a, DType::f32);
-    float* sums = args.a_row_sums.as<float>();
-    parallel_for(exact.outer, [&](int64_t i) {
-      float sum = 0;
-      for (int64_t j = 0; j < exact.k; ++j) sum += exact.at(i, j);
-      sums[i] += sum;
-    });
-  }
+  if (args.c.count() > 0) BlockedProduct<KernelF32>({args.compute == DType::bf16}, args, workspace_).run();
+  if (!args.a_row_sums) return;
+  float* const sums = args.a_row_sums.as<float>();
+  if (a.is_bf16)
+    add_row_sums<bf16>(a, sums);
+  else
+    add_row_sums<float>(a, sums);
 }
 
 }  // namespace engine::ENGINE_ISA

@@ -1,0 +1,143 @@
+// A product in blocks: both operands are packed into panels, then blocks of c are handed out to the threads. What is a
+// block depends on the shape alone and one thread sums all of K, so the bits are the same at any number of threads.
+#pragma once
+
+#include "core/arena.h"
+#include "core/parallel.h"
+#include "kernels/matmul_epilogue.h"
+#include "kernels/matmul_pack.h"
+
+namespace engine::ENGINE_ISA {
+
+// How the panels of c's rows and columns are cut into blocks.
+struct Blocks {
+  int64_t row_panels, col_panels;  // of c
+  int64_t rows, cols;              // blocks
+  bool packs_b_itself;             // each block packs its part of b, which no other block needs
+
+  Blocks(int64_t row_panels_, int64_t col_panels_, int64_t most_rows, int64_t most_cols, bool b_is_packed)
+      : row_panels(row_panels_), col_panels(col_panels_) {
+    // Where a block of few rows has all of c's rows, b is read once, straight from where it lies. Long outputs (logits)
+    // also gain from that: their b is larger than the caches, so that packing it apart would cost two more passes.
+    const int64_t tasks_wanted = 24;
+    packs_b_itself = !b_is_packed && (row_panels <= 2 || (row_panels <= 4 * most_rows && col_panels >= 512));
+    int64_t block_rows = packs_b_itself ? row_panels : std::min(most_rows, row_panels), block_cols = std::min(most_cols, col_panels);
+    const auto few = [&] { return cut(row_panels, block_rows) * cut(col_panels, block_cols) < tasks_wanted; };
+    while (few() && (block_cols > 1 || (block_rows > 2 && !packs_b_itself)))
+      if (packs_b_itself || block_cols >= block_rows || block_rows <= 2)
+        block_cols = cut(block_cols, 2);
+      else
+        block_rows = cut(block_rows, 2);
+    rows = cut(row_panels, block_rows);
+    cols = cut(col_panels, block_cols);
+  }
+  // Blocks differ by at most one panel.
+  static int64_t start(int64_t panels, int64_t blocks, int64_t i) { return panels * i / blocks; }
+};
+
+template <class Kernel>
+class BlockedProduct {
+  using Element = typename Kernel::Element;
+
+ public:
+  BlockedProduct(const Kernel& kernel, const MatmulArgs& args, Arena& workspace)
+      : kernel_(kernel), a_(Operand::left(args.a, args.transpose_a)), b_(Operand::right(args.b, args.transpose_b)),
+        epilogue_(args), packed_b_(static_cast<Element*>(args.packed_b.data)),
+        blocks_(cut(a_.outer, Kernel::rows), cut(b_.outer, Kernel::cols), Kernel::row_panels, Kernel::col_panels,
+                packed_b_ != nullptr) {
+    a_stride_ = Kernel::a_panel_elements(a_.k);
+    b_stride_ = Kernel::b_panel_elements(a_.k);
+    packed_a_ = scratch(workspace, blocks_.row_panels * a_stride_);
+    if (!packed_b_ && !blocks_.packs_b_itself) {
+      packed_b_ = scratch(workspace, blocks_.col_panels * b_stride_);
+      packs_b_ = true;
+    }
+    most_rows_ = cut(blocks_.row_panels, blocks_.rows);
+    most_cols_ = cut(blocks_.col_panels, blocks_.cols);
+    sums_stride_ = a_.k > Kernel::k_block ? most_rows_ * most_cols_ * tile_elements : tile_elements;
+    sums_ = workspace.make(DType::f32, {thread_count(), sums_stride_}).template as<float>();
+    b_part_ = scratch(workspace, blocks_.packs_b_itself ? thread_count() * part_elements : 0);
+  }
+
+  void run() {
+    pack();
+    parallel_for(blocks_.rows * blocks_.cols, [&](int64_t i) { multiply_block(i % blocks_.rows, i / blocks_.rows); });
+  }
+
+  static void pack_b(const Kernel& kernel, const Operand& b, Element* packed) {
+    parallel_chunks(cut(b.outer, Kernel::cols), panels_a_task, [&](int64_t begin, int64_t end) {
+      pack_panels<Kernel::cols>(b, Kernel::b_panel_elements(b.k), begin, end, packed,
+                  [&](auto... args) { kernel.pack_b(b, args...); });
+    });
+  }
+
+ private:
+  static constexpr int64_t tile_elements = int64_t{Kernel::rows} * Kernel::cols, panels_a_task = 8;
+  static constexpr int64_t part_elements = Kernel::k_block * Kernel::cols;
+
+  static Element* scratch(Arena& workspace, int64_t count) {
+    return reinterpret_cast<Element*>(workspace.make(DType::u8, {count * int64_t{sizeof(Element)}}).template as<uint8_t>());
+  }
+
+  // Panels begin ... end-1, a few k of all of them at a time: where k is not contiguous that reads long rows.
+  template <int64_t width, class PackPanel>
+  static void pack_panels(const Operand& from, int64_t stride, int64_t begin, int64_t end, Element* panels,
+                          const PackPanel& pack) {
+    const int64_t step = from.k_contiguous ? Kernel::k_block : 32;
+    for (int64_t k = 0; k < from.k; k += step)
+      for (int64_t p = begin; p < end; ++p)
+        pack(p, k, std::min(k + step, from.k), panels + p * stride + k * width);
+  }
+
+  void pack() {
+    const int64_t a_tasks = cut(blocks_.row_panels, panels_a_task), b_tasks = packs_b_ ? cut(blocks_.col_panels, panels_a_task) : 0;
+    parallel_for(a_tasks + b_tasks, [&](int64_t i) {
+      if (i < a_tasks)
+        pack_panels<Kernel::rows>(a_, a_stride_, i * panels_a_task, std::min((i + 1) * panels_a_task, blocks_.row_panels), packed_a_,
+                    [&](auto... args) { kernel_.pack_a(a_, args...); });
+      else
+        pack_panels<Kernel::cols>(b_, b_stride_, (i - a_tasks) * panels_a_task,
+                    std::min((i - a_tasks + 1) * panels_a_task, blocks_.col_panels), packed_b_,
+                    [&](auto... args) { kernel_.pack_b(b_, args...); });
+    });
+  }
+
+  void multiply_block(int64_t block_row, int64_t block_col) {
+    const int64_t row_begin = Blocks::start(blocks_.row_panels, blocks_.rows, block_row);
+    const int64_t row_end = Blocks::start(blocks_.row_panels, blocks_.rows, block_row + 1);
+    const int64_t col_begin = Blocks::start(blocks_.col_panels, blocks_.cols, block_col);
+    const int64_t col_end = Blocks::start(blocks_.col_panels, blocks_.cols, block_col + 1);
+    float* const sums = sums_ + thread_index() * sums_stride_;
+    Element* const b_part = b_part_ + thread_index() * part_elements;
+    kernel_.begin_thread();
+    for (int64_t k = 0; k == 0 || k < a_.k; k += Kernel::k_block) {
+      const int64_t end = std::min(k + Kernel::k_block, a_.k);
+      const bool last = end == a_.k;
+      float* tile = sums;
+      for (int64_t col = col_begin; col < col_end; ++col) {
+        const Element* b = packed_b_ ? packed_b_ + col * b_stride_ + k * Kernel::cols : b_part;
+        if (blocks_.packs_b_itself) kernel_.pack_b(b_, col, k, end, b_part);
+        for (int64_t row = row_begin; row < row_end; ++row) {
+          const int count = static_cast<int>(std::min<int64_t>(Kernel::rows, a_.outer - row * Kernel::rows));
+          kernel_.multiply(packed_a_ + row * a_stride_ + k * Kernel::rows, b, end - k, count, k > 0, tile);
+          if (last)
+            epilogue_.store_tile(tile, Kernel::cols, row * Kernel::rows, col * Kernel::cols, count,
+                                 static_cast<int>(std::min<int64_t>(Kernel::cols, b_.outer - col * Kernel::cols)));
+          if (sums_stride_ > tile_elements) tile += tile_elements;
+        }
+      }
+    }
+    kernel_.end_thread();
+  }
+
+  const Kernel kernel_;
+  const Operand a_, b_;
+  const Epilogue epilogue_;
+  Element *packed_a_, *packed_b_, *b_part_;
+  bool packs_b_ = false;
+  const Blocks blocks_;
+  int64_t a_stride_, b_stride_, most_rows_, most_cols_, sums_stride_;
+  float* sums_;
+};
+
+}  // namespace engine::ENGINE_ISA
