@@ -52,6 +52,9 @@ $(BUILD)/tests/run: $(TESTS:%.cc=$(BUILD)/%.o) $(OBJECTS)
 $(BUILD)/bench/run: $(BENCHES:%.cc=$(BUILD)/%.o) $(OBJECTS)
 	$(CXX) $(OPTIMISE) -fopenmp $^ -o $@ $(LIBRARIES) -lbenchmark -ldnnl
 
+$(BUILD)/bench/whole_steps: $(BUILD)/bench/steps/main.o $(OBJECTS)
+	$(CXX) $(OPTIMISE) -fopenmp $^ -o $@ $(LIBRARIES)
+
 define isa_rule
 $(BUILD)/$(1)/%.o: %.cc
 	@mkdir -p $$(@D)
@@ -82,7 +85,7 @@ test: $(BUILD)/tests/run engine  ## builds and runs the tests (SANITIZE=1: under
 lint:  ## checks what the compiler does not: include directions, lengths, things left undone
 	@tests/lint.sh
 
-bench: $(BUILD)/bench/run  ## microbenchmarks of the operations
+bench: $(BUILD)/bench/run $(BUILD)/bench/whole_steps  ## microbenchmarks of the operations
 	$(BUILD)/bench/run
 
 clean:  ## removes what was built

@@ -1,1 +1,160 @@
-int main() { return 0; }
+// The verbs of the program. Exit codes: 0 done, 1 a failure while running, 2 what was asked for cannot be right, 130
+// stopped by a signal after saving.
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "core/parallel.h"
+#include "kernels/backend.h"
+#include "tasks/commands.h"
+#include "tasks/tasks.h"
+#include "training/trainer.h"
+
+namespace engine {
+namespace {
+
+struct Arguments {
+  std::string file, folder, prompt, input, split = "eval";
+};
+
+// The configuration, its options, and those options as flags of a verb (--training.learning_rate 1e-4).
+class Settings {
+ public:
+  Settings() {
+    config.declare(options);
+    sections.declare(options);
+  }
+  void add_flags(CLI::App* verb) {
+    for (const Options::Option& option : options.all())
+      verb->add_option_function<std::string>(
+              "--" + option.name, [this, name = option.name](const std::string& text) { flags_.emplace_back(name, text); },
+              option.help)
+          ->type_name(option.type + " [" + option.default_text + "]")
+          ->group(option.name.find('.') == std::string::npos ? "General" : option.name.substr(0, option.name.find('.')));
+    verb->allow_extras();  // so that an unknown flag is answered with the nearest known one
+  }
+  // A flag that a command gives under a short name of its own: generate's --temperature.
+  void add_short_flag(CLI::App* verb, const std::string& flag, const std::string& name, const std::string& help) {
+    verb->add_option_function<std::string>(flag, [this, name](const std::string& text) { flags_.emplace_back(name, text); },
+                                           help);
+  }
+  // The file first, then the flags, which win.
+  void resolve(const std::filesystem::path& file, const std::vector<std::string>& unknown) {
+    if (!unknown.empty()) {
+      const std::string name = unknown[0].substr(std::min(unknown[0].find_first_not_of('-'), unknown[0].size()));
+      fail_usage("the command line has ", unknown[0], ", which is no option: did you mean --", options.nearest(name), "?");
+    }
+    if (!file.empty()) options.read_file(file);
+    for (const auto& [name, text] : flags_) options.set(name, text, "--" + name);
+  }
+
+  Config config;
+  TaskSections sections;
+  Options options;
+
+ private:
+  std::vector<std::pair<std::string, std::string>> flags_;
+};
+
+struct Backend {
+  explicit Backend(const Config& config)
+      : ops(make_ops(config.device)), arena(ops->memory()), machine{*ops, arena, compute_precision(config.precision)} {
+    set_threads(config.threads);
+  }
+  std::unique_ptr<Ops> ops;
+  Arena arena;
+  Machine machine;
+};
+
+int train(Settings& settings) {
+  Backend backend(settings.config);
+  const std::unique_ptr<Task> task =
+      make_task(settings.config, settings.sections, settings.options, *backend.ops, Use::training);
+  return train_task(settings.config, settings.options, *task, backend.machine);
+}
+
+int evaluate(Settings& settings, const Arguments& arguments, const std::vector<std::string>& unknown) {
+  const RunFolder run = open_run(arguments.folder);
+  settings.resolve(run.config, unknown);
+  settings.config.init = run.model.string();
+  choose_split(settings.config, arguments.split);
+  Backend backend(settings.config);
+  const std::unique_ptr<Task> task =
+      make_task(settings.config, settings.sections, settings.options, *backend.ops, Use::evaluation);
+  std::string samples;
+  for (const auto& [name, value] : task->evaluate(backend.machine, samples)) std::cout << name << ' ' << value << '\n';
+  std::cout << samples;
+  return 0;
+}
+
+// generate and score: a decoder with its tokenizer, from a run or a model folder.
+template <class Work>
+int with_language_model(Settings& settings, const Arguments& arguments, const std::vector<std::string>& unknown,
+                        const Work& work) {
+  settings.resolve({}, unknown);
+  Backend backend(settings.config);
+  LanguageModel language = load_language_model(open_run(arguments.folder).model, backend.ops->memory());
+  work(backend.machine, language);
+  return 0;
+}
+
+int dispatch(int argc, char** argv) {
+  CLI::App app("engine: trains, evaluates and runs transformers");
+  app.require_subcommand(1);
+  Settings settings;
+  Arguments arguments;
+  CLI::App* const train_verb = app.add_subcommand("train", "trains; a run folder appears under runs/NAME");
+  train_verb->add_option("task.cfg", arguments.file, "the task's configuration")->required();
+  CLI::App* const eval_verb = app.add_subcommand("eval", "evaluates a run folder or a model folder");
+  eval_verb->add_option("--split", arguments.split, "which data")->check(CLI::IsMember({"train", "eval", "test"}));
+  CLI::App* const generate_verb = app.add_subcommand("generate", "continues a prompt, or each line of a file");
+  generate_verb->add_option("--prompt", arguments.prompt, "what to go on from");
+  CLI::App* const score_verb = app.add_subcommand("score", "log likelihood of each line of a file, as JSON lines");
+  CLI::App* const tokenize_verb = app.add_subcommand("tokenize", "token ids of each line of a file, as JSON lines");
+  CLI::App* const info_verb = app.add_subcommand("info", "devices, instruction sets, libraries, precision chosen");
+  for (CLI::App* verb : {eval_verb, generate_verb, score_verb, tokenize_verb})
+    verb->add_option("DIR", arguments.folder, "a run folder or a model folder")->required();
+  for (CLI::App* verb : {generate_verb, score_verb, tokenize_verb})
+    verb->add_option("--input", arguments.input, "a text file")->required(verb != generate_verb);
+  for (const char* name : {"temperature", "top_k", "top_p", "max_new_tokens"})
+    settings.add_short_flag(generate_verb, std::string("--") + name, std::string("generation.") + name,
+                            std::string("as generation.") + name);
+  for (CLI::App* verb : {train_verb, eval_verb, generate_verb, score_verb}) settings.add_flags(verb);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) ? 2 : 0;
+  }
+  const std::vector<std::string> unknown = app.get_subcommands()[0]->remaining();
+  if (*train_verb) {
+    settings.resolve(arguments.file, unknown);
+    return train(settings);
+  }
+  if (*eval_verb) return evaluate(settings, arguments, unknown);
+  if (*generate_verb)
+    return with_language_model(settings, arguments, unknown, [&](Machine& machine, LanguageModel& language) {
+      generate_text(machine, language, {arguments.prompt, arguments.input, settings.config.generation, settings.config.seed},
+                    std::cout);
+    });
+  if (*score_verb)
+    return with_language_model(settings, arguments, unknown, [&](Machine& machine, LanguageModel& language) {
+      score_lines(machine, language, arguments.input, std::cout);
+    });
+  if (*tokenize_verb) tokenize_lines(*load_tokenizer(open_run(arguments.folder).model), arguments.input, std::cout);
+  if (*info_verb) print_info(std::cout);
+  return 0;
+}
+
+}  // namespace
+}  // namespace engine
+
+int main(int argc, char** argv) {
+  try {
+    return engine::dispatch(argc, argv);
+  } catch (const engine::UsageError& error) {
+    std::cerr << "engine: " << error.what() << '\n';
+    return 2;
+  } catch (const std::exception& error) {
+    std::cerr << "engine: " << error.what() << '\n';
+    return 1;
+  }
+}

@@ -5,7 +5,7 @@
 
 The figure of a pair is the median over rounds of (peer's median step) / (our median step); the ratio against a work's
 peer is that against its best mode, the least of them. Run with a Python that has torch and transformers, after
-`make build/bench/steps`. Nothing else should run on the machine.
+`make build/bench/whole_steps`. Nothing else should run on the machine.
 """
 import argparse
 import json
@@ -51,7 +51,7 @@ def compare(name, rounds, steps):
     options, precision, modes, floor = works[name]
     rows = []
     for mode in modes:
-        ours = Program([str(here.parent / "build/bench/steps"), *options, "--precision", precision])
+        ours = Program([str(here.parent / "build/bench/whole_steps"), *options, "--precision", precision])
         peer = Program([sys.executable, str(here / "torch_steps.py"), *options, "--mode", mode])
         ratios, our_rate, peer_rate = [], [], []
         for _ in range(rounds):

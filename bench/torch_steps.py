@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The same work as bench/steps, in PyTorch: whole training steps and greedy generation.
+"""The same work as bench/steps/main.cc, in PyTorch: whole training steps and greedy generation.
 
 Speaks the protocol of bench/compare.py: prints one JSON line when ready; then, for each number n read from standard
 input, does n steps and prints {"seconds": [...], "tokens": t, "loss": l, "peak_mb": m}. Needs torch and transformers.

@@ -1,7 +1,17 @@
 // Picks the CPU backend for the processor that the program runs on.
 #include "kernels/backend.h"
 
+#include <unistd.h>
+
+#include <fstream>
+#include <ostream>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#endif
+
 #include "core/error.h"
+#include "core/parallel.h"
 
 namespace engine {
 
@@ -35,6 +45,53 @@ std::unique_ptr<Ops> make_cpu_ops(const std::string& instruction_set) {
 #endif
   if (instruction_set == "generic") return generic::make_ops();
   fail("no CPU backend for the instruction set ", instruction_set, ": generic, avx2 or avx512");
+}
+
+bool cpu_has_bf16_matrix_units() {
+#if defined(__x86_64__)
+  static const bool available = [] {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24;
+    const bool present = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & amx_bf16) && (d & amx_tile);
+    // The system must allow the process to keep tile registers: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA).
+    return present && cpu_instruction_set() == "avx512" && syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+  }();
+  return available;
+#else
+  return false;
+#endif
+}
+
+std::unique_ptr<Ops> make_ops(const std::string& device) {
+  if (device == "auto" || device == "cpu") return make_cpu_ops();
+  fail_usage("device \"", device, "\" is not in this build: auto or cpu");
+}
+
+DType compute_precision(const std::string& precision) {
+  if (precision == "f32") return DType::f32;
+  if (precision == "bf16") return DType::bf16;
+  if (precision != "auto") fail_usage("precision \"", precision, "\" is not known: auto, f32 or bf16");
+  return cpu_has_bf16_matrix_units() ? DType::bf16 : DType::f32;
+}
+
+namespace {
+
+std::string processor_name() {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; std::getline(cpuinfo, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "processor";
+}
+
+}  // namespace
+
+void print_info(std::ostream& out) {
+  const double memory = static_cast<double>(host_memory().capacity()) / (1 << 30);
+  out << "cpu: " << processor_name() << ", " << thread_count() << " threads, " << memory << " GiB\n"
+      << "instruction set: " << cpu_instruction_set() << (cpu_has_bf16_matrix_units() ? " with bf16 matrix units (AMX)" : "")
+      << "\nprecision auto: " << name_of(compute_precision("auto")) << "\n"
+      << "device auto: cpu\n"
+      << "CUDA: not in this build\nMPI: not in this build\nSentencePiece: not in this build\n";
 }
 
 std::unique_ptr<Ops> make_cpu_ops() { return make_cpu_ops(cpu_instruction_set()); }

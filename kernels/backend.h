@@ -1,6 +1,7 @@
-// The backends of this build and what the machine has.
+// The backends of this build, what the machine has, and what is chosen by itself.
 #pragma once
 
+#include <iosfwd>
 #include <memory>
 #include <string>
 
@@ -12,5 +13,15 @@ namespace engine {
 std::string cpu_instruction_set();
 // A CPU backend for one of these, which the processor must have.
 std::unique_ptr<Ops> make_cpu_ops(const std::string& instruction_set);
+// Whether the CPU backend has matrix units for bf16 here (AMX), so that bf16 products are the faster ones.
+bool cpu_has_bf16_matrix_units();
+
+// The backend that the option `device` names: auto or cpu; an error says which this build has not.
+std::unique_ptr<Ops> make_ops(const std::string& device);
+// f32 or bf16, as the option `precision` says; auto: bf16 where there are matrix units for it.
+DType compute_precision(const std::string& precision);
+
+// Devices, instruction sets, libraries (those that this build lacks too) and the precision chosen, a line each.
+void print_info(std::ostream& out);
 
 }  // namespace engine

@@ -1,0 +1,133 @@
+#include "tasks/commands.h"
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "models/generation.h"
+
+namespace engine {
+
+namespace {
+
+constexpr size_t lines_at_once = 256;  // read, worked on and written together: an input larger than memory works
+
+// lines(first line number from 1, batch) for the lines of a file, up to lines_at_once together, without their line ends.
+template <class Work>
+void in_batches(const std::string& file, const Work& work) {
+  std::ifstream input(file, std::ios::binary);
+  if (!input) fail("cannot read ", file, ": no such file, or no permission");
+  std::vector<std::string> batch;
+  size_t first = 1;
+  const auto flush = [&] {
+    if (!batch.empty()) work(first, batch);
+    first += batch.size();
+    batch.clear();
+  };
+  for (std::string line; std::getline(input, line);) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    batch.push_back(std::move(line));
+    if (batch.size() == lines_at_once) flush();
+  }
+  if (input.bad()) fail("reading ", file, " failed after line ", first + batch.size() - 1);
+  flush();
+}
+
+// work(), its errors naming the file and line.
+template <class Work>
+auto at_line(const std::string& file, size_t line, const Work& work) {
+  try {
+    return work();
+  } catch (const Error& error) {
+    fail(file, ":", line, ": ", error.what());
+  }
+}
+
+GenerationOptions options_of(const GenerateRequest& request, const Tokenizer& tokenizer) {
+  const GenerationConfig& generation = request.generation;
+  return {.temperature = generation.temperature,
+          .top_k = generation.top_k,
+          .top_p = generation.top_p,
+          .max_new_tokens = generation.max_new_tokens,
+          .seed = request.seed,
+          .end_token = tokenizer.end_token()};
+}
+
+// How much of `text` can be shown now: all but an unfinished code point at its end.
+size_t whole_characters(const std::string& text) {
+  static const std::string replacement = "\xEF\xBF\xBD";
+  const bool unfinished =
+      text.size() >= replacement.size() && text.compare(text.size() - replacement.size(), std::string::npos, replacement) == 0;
+  return unfinished ? text.size() - replacement.size() : text.size();
+}
+
+void stream_one(Machine& machine, LanguageModel& language, const GenerateRequest& request, std::ostream& out) {
+  const Tokenizer& tokenizer = *language.tokenizer;
+  const std::vector<std::vector<int32_t>> prompts{encode_prompt(tokenizer, request.prompt)};
+  Generator generator(machine.ops, *language.model, machine.compute, 1);
+  out << request.prompt << std::flush;
+  std::vector<int32_t> tokens;
+  size_t shown = 0;
+  generator.generate(prompts, options_of(request, tokenizer), [&](size_t, int32_t token) {
+    tokens.push_back(token);
+    const std::string text = tokenizer.decode(tokens, /*skip_special_tokens=*/true);
+    const size_t end = whole_characters(text);
+    if (end > shown) out << text.substr(shown, end - shown) << std::flush;
+    shown = std::max(shown, end);
+  });
+  out << tokenizer.decode(tokens, true).substr(shown) << std::endl;
+}
+
+}  // namespace
+
+void generate_text(Machine& machine, LanguageModel& language, const GenerateRequest& request, std::ostream& out) {
+  if (request.input_file.empty()) return stream_one(machine, language, request, out);
+  const Tokenizer& tokenizer = *language.tokenizer;
+  Generator generator(machine.ops, *language.model, machine.compute);
+  GenerationOptions options = options_of(request, tokenizer);
+  in_batches(request.input_file, [&](size_t first, const std::vector<std::string>& lines) {
+    std::vector<std::vector<int32_t>> prompts;
+    for (size_t i = 0; i < lines.size(); ++i)
+      prompts.push_back(at_line(request.input_file, first + i, [&] { return encode_prompt(tokenizer, lines[i]); }));
+    // Draws depend on a prompt's index in its batch: another seed a batch keeps the batches apart.
+    options.seed = request.seed + first - 1;
+    const auto continuations = generator.generate(prompts, options);
+    for (size_t i = 0; i < lines.size(); ++i)
+      out << nlohmann::ordered_json{{"prompt", lines[i]}, {"text", tokenizer.decode(continuations[i], true)}}.dump()
+          << '\n';
+    out.flush();
+  });
+}
+
+void score_lines(Machine& machine, LanguageModel& language, const std::string& input_file, std::ostream& out) {
+  in_batches(input_file, [&](size_t first, const std::vector<std::string>& lines) {
+    std::vector<std::vector<int32_t>> sequences;
+    for (size_t i = 0; i < lines.size(); ++i)
+      sequences.push_back(at_line(input_file, first + i, [&] {
+        std::vector<int32_t> ids = language.tokenizer->encode(lines[i]);
+        const int64_t most = language.model->config().max_positions;
+        if (static_cast<int64_t>(ids.size()) > most) fail(ids.size(), " tokens; the model has ", most, " positions");
+        return ids;
+      }));
+    for (const Score& result : score(machine, *language.model, sequences))
+      out << nlohmann::ordered_json{{"tokens", result.tokens},
+                                    {"log_likelihood", result.log_likelihood},
+                                    {"perplexity", result.perplexity()}}
+                 .dump()
+          << '\n';
+    out.flush();
+  });
+}
+
+void tokenize_lines(const Tokenizer& tokenizer, const std::string& input_file, std::ostream& out) {
+  in_batches(input_file, [&](size_t first, const std::vector<std::string>& lines) {
+    for (size_t i = 0; i < lines.size(); ++i) {
+      const Encoding encoding =
+          at_line(input_file, first + i, [&] { return tokenizer.encode_with_offsets(lines[i]); });
+      out << nlohmann::ordered_json{{"ids", encoding.ids}, {"offsets", encoding.offsets}}.dump() << '\n';
+    }
+    out.flush();
+  });
+}
+
+}  // namespace engine

@@ -1,0 +1,27 @@
+// What the commands that work on text do, behind the command line: each writes to `out`, line by line.
+#pragma once
+
+#include <iosfwd>
+#include <string>
+
+#include "tasks/language_model.h"
+#include "training/config.h"
+
+namespace engine {
+
+struct GenerateRequest {
+  std::string prompt;      // one prompt, or
+  std::string input_file;  // a file with a prompt a line
+  GenerationConfig generation;
+  uint64_t seed = 1;
+};
+// One prompt: its text and what follows, as it is generated. A file: {"prompt": ..., "text": ...} a line, in its order.
+void generate_text(Machine& machine, LanguageModel& language, const GenerateRequest& request, std::ostream& out);
+
+// {"tokens": n, "log_likelihood": x, "perplexity": p} for each line of a file; the first token is not scored.
+void score_lines(Machine& machine, LanguageModel& language, const std::string& input_file, std::ostream& out);
+
+// {"ids": [...], "offsets": [[begin, end], ...]} for each line of a file, without special tokens, in code points.
+void tokenize_lines(const Tokenizer& tokenizer, const std::string& input_file, std::ostream& out);
+
+}  // namespace engine
