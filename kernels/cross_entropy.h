@@ -1,0 +1,29 @@
+// Projection onto the vocabulary and cross entropy, fused: the R x V logits never exist at once.
+//
+// Forward, of a row r with label y, weight w (1 where row_weights is absent) and label smoothing e:
+//   l_v = sum_c x_c weight_vc + bias_v,   lse = log sum_v e^l_v,   nll(v) = lse - l_v
+//   loss = w ((1-e) nll(y) + e mean_v nll(v)) = w (lse - (1-e) l_y - e mean_v l_v)
+// Backward, with p_v = e^(l_v - lse) = d lse / d l_v and s the gradient_scale:
+//   dl_v = s w (p_v - (1-e) [v = y] - e / V)
+//   dx = dl weight,   dweight += dl^T x,   dbias += sum_rows dl
+// Forward and backward of some rows are done together while their logits are in cache, so nothing is saved.
+//
+// Written: dx (0 in ignored rows), row_losses (0 there too). Added to: totals (loss sum, weight sum, rows whose largest
+// logit is the label's: the lowest token among equals), dweight, dbias. Without dx no gradient is taken. dweight and
+// dbias may be left out where the projection does not learn.
+//
+// Rows labelled -100 are left out before the projection: whatever they hold has no influence. A label that is neither
+// -100 nor a token is an error that names its row.
+// Numerics: logits are f32 in every precision; differences to the row's largest logit are what is exponentiated, so that
+// nothing overflows. A NaN or an infinite logit makes its row's loss NaN. Under bf16 compute dl is rounded to bf16, as
+// the matrix products would.
+// Determinism: chunks of rows by shape; the rows' losses are summed in their order, in double.
+#pragma once
+
+#include "kernels/ops.h"
+
+namespace engine {
+
+inline constexpr int32_t ignored_label = -100;
+
+}  // namespace engine

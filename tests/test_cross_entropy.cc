@@ -1,0 +1,219 @@
+#include "kernels/cross_entropy.h"
+
+#include "kernels/cross_entropy_ref.h"
+#include "tests/invariance.h"
+
+namespace engine::test {
+
+namespace {
+
+using Reference = reference::CrossEntropy<double>;
+
+struct Case {
+  int64_t rows, cols, vocabulary;
+  bool bias = false, weighted = false, ignored = false, row_losses = true;
+  float smoothing = 0;
+  double scale = 1;  // of the logits
+};
+
+// A case's arguments, and the reference with the same values and its results.
+struct Problem {
+  CrossEntropyArgs args;
+  Reference expected;
+};
+
+// The projection's values are exact in bf16, so that under bf16 compute only dlogits are rounded.
+Tensor exact(Bench& bench, Shape shape, double scale) {
+  return bench.from(DType::f32, shape, bench.values(bench.normal(DType::bf16, shape, scale)));
+}
+
+Problem problem_of(Bench& bench, const Case& c) {
+  Problem p;
+  const double weight_scale = c.scale / std::sqrt(static_cast<double>(c.cols));
+  std::vector<int> labels;
+  for (int64_t r = 0; r < c.rows; ++r)
+    labels.push_back(c.ignored && r % 3 == 1 ? ignored_label
+                                             : static_cast<int>(bench.random.below(static_cast<uint32_t>(c.vocabulary))));
+  p.args = {.x = bench.normal(bench.compute, {c.rows, c.cols}), .weight = exact(bench, {c.vocabulary, c.cols}, weight_scale),
+            .bias = c.bias ? bench.normal(DType::f32, {c.vocabulary}) : Tensor{},
+            .labels = bench.integers({c.rows}, labels),
+            .row_weights = c.weighted ? bench.normal(DType::f32, {c.rows}, 0.3, 1.2) : Tensor{},
+            .label_smoothing = c.smoothing, .compute = bench.compute,
+            .totals = bench.from(DType::f32, {3}, {10, 20, 30}),
+            .row_losses = c.row_losses ? bench.unset(DType::f32, {c.rows}) : Tensor{}, .gradient_scale = 0.25f,
+            .dx = bench.unset(bench.compute, {c.rows, c.cols}), .dweight = bench.normal(DType::f32, {c.vocabulary, c.cols}, 0.1),
+            .dbias = c.bias ? bench.normal(DType::f32, {c.vocabulary}, 0.1) : Tensor{}};
+  if (c.ignored)  // what an ignored row holds has no influence
+    bench.arena.memory().copy_in(p.args.x.row_range(1, 2).data, bench.unset(bench.compute, {c.cols}).data,
+                                 p.args.x.row_range(1, 2).bytes());
+  Reference& e = p.expected;
+  e.rows = static_cast<size_t>(c.rows);
+  e.cols = static_cast<size_t>(c.cols);
+  e.vocabulary = static_cast<size_t>(c.vocabulary);
+  e.x = bench.values(p.args.x);
+  e.weight = bench.values(p.args.weight);
+  if (c.bias) e.bias = bench.values(p.args.bias);
+  e.labels = labels;
+  if (c.weighted) e.row_weights = bench.values(p.args.row_weights);
+  e.smoothing = static_cast<double>(c.smoothing);
+  e.gradient_scale = 0.25;
+  e.dweight = bench.values(p.args.dweight);
+  if (c.bias) e.dbias = bench.values(p.args.dbias);
+  e.run();
+  return p;
+}
+
+void check(Bench& bench, const Case& c) {
+  CAPTURE(c.rows); CAPTURE(c.cols); CAPTURE(c.vocabulary); CAPTURE(c.bias); CAPTURE(c.weighted); CAPTURE(c.ignored);
+  CAPTURE(c.smoothing);
+  const Problem p = problem_of(bench, c);
+  const Reference& e = p.expected;
+  bench.ops.cross_entropy(p.args);
+  // A logit is a sum of C products, of about c.scale in size, and errs by as much absolutely; so does its loss.
+  const double logit_error = 8 * epsilon_of(DType::f32) * (1 + c.scale) * std::sqrt(static_cast<double>(c.cols) + 16);
+  double largest_loss = 1e-30;
+  for (double loss : e.row_losses) largest_loss = std::max(largest_loss, std::abs(loss));
+  const double loss_error = logit_error / std::min(1.0, largest_loss);
+  if (c.row_losses) CHECK_CLOSE(bench.values(p.args.row_losses), e.row_losses, loss_error);
+  const std::vector<double> totals = bench.values(p.args.totals);
+  CHECK(std::abs(totals[0] - (10 + e.loss)) <= loss_error * (10 + e.loss));
+  CHECK(std::abs(totals[1] - (20 + e.weights)) <= 2 * epsilon_of(DType::f32) * (20 + e.weights));
+  CHECK(totals[2] == 30 + e.correct);
+  // dlogits are rounded once to the precision of products; then sums of V and of R terms.
+  const double gradient_error = 4 * (logit_error + epsilon_of(bench.compute));
+  CHECK_CLOSE(bench.values(p.args.dx), e.dx, gradient_error);
+  CHECK_CLOSE(bench.values(p.args.dweight), e.dweight, gradient_error);
+  if (c.bias) CHECK_CLOSE(bench.values(p.args.dbias), e.dbias, gradient_error);
+}
+
+}  // namespace
+
+TEST_CASE("cross_entropy: the reference's gradients are the derivatives of its loss") {
+  Random random(5, 0);
+  Reference c;
+  c.rows = 4, c.cols = 3, c.vocabulary = 5, c.smoothing = 0.1, c.gradient_scale = 1.5;
+  c.labels = {2, ignored_label, 0, 4};
+  for (auto [values, count] : {std::pair{&c.x, 12}, {&c.weight, 15}, {&c.bias, 5}, {&c.row_weights, 4}})
+    for (int i = 0; i < count; ++i) values->push_back(0.7 * random.normal() + 0.2);
+  c.run();
+  const std::vector<double> dx = c.dx, dweight = c.dweight, dbias = c.dbias;
+  const auto loss = [&] {
+    c.run();
+    return c.gradient_scale * c.loss;
+  };
+  CHECK_CLOSE(dx, finite_differences(c.x, loss), finite_difference_tolerance);
+  CHECK_CLOSE(dweight, finite_differences(c.weight, loss), finite_difference_tolerance);
+  CHECK_CLOSE(dbias, finite_differences(c.bias, loss), finite_difference_tolerance);
+}
+
+TEST_CASE("cross_entropy: every choice of optional arguments") {
+  on_every_backend([](Bench& bench) {
+    for (int choice = 0; choice < 32; ++choice)
+      check(bench, {.rows = 9, .cols = 17, .vocabulary = 33, .bias = (choice & 1) != 0, .weighted = (choice & 2) != 0,
+                    .ignored = (choice & 4) != 0, .row_losses = (choice & 8) != 0, .smoothing = choice & 16 ? 0.1f : 0.0f});
+  });
+}
+
+TEST_CASE("cross_entropy: odd shapes, several chunks, large logits") {
+  on_every_backend([](Bench& bench) {
+    for (int64_t vocabulary : {1, 2, 3, 65, 100, 1031})
+      for (int64_t cols : {1, 3, 33, 64})
+        check(bench, {.rows = 21, .cols = cols, .vocabulary = vocabulary, .bias = true, .ignored = true, .smoothing = 0.2f});
+    check(bench, {.rows = 1, .cols = 8, .vocabulary = 19});
+    check(bench, {.rows = 9, .cols = 32, .vocabulary = 100, .scale = 60});
+    check(bench, {.rows = 70, .cols = 2, .vocabulary = 262147, .bias = true, .weighted = true, .smoothing = 0.1f});
+    check(bench, {.rows = 110, .cols = 2, .vocabulary = 262147, .bias = true, .ignored = true});
+  });
+}
+
+TEST_CASE("cross_entropy: without dx the same losses and no gradient") {
+  on_every_backend([](Bench& bench) {
+    const Problem p = problem_of(bench, {.rows = 30, .cols = 16, .vocabulary = 70, .bias = true, .smoothing = 0.1f});
+    const std::vector<double> dweight = bench.values(p.args.dweight), dbias = bench.values(p.args.dbias);
+    CrossEntropyArgs evaluation = p.args;
+    evaluation.dx = {};
+    evaluation.totals = bench.zeros({3});
+    bench.ops.cross_entropy(evaluation);
+    CHECK(bench.values(p.args.dweight) == dweight);
+    CHECK(bench.values(p.args.dbias) == dbias);
+    const std::vector<double> losses = bench.values(p.args.row_losses), totals = bench.values(evaluation.totals);
+    CrossEntropyArgs training = p.args;
+    training.totals = bench.zeros({3});
+    bench.ops.cross_entropy(training);
+    CHECK(bench.values(p.args.row_losses) == losses);
+    CHECK(bench.values(training.totals) == totals);
+    training.dweight = training.dbias = {};  // a projection that does not learn
+    bench.ops.cross_entropy(training);
+    CHECK_CLOSE(bench.values(p.args.dx), p.expected.dx, 1e-2);
+  });
+}
+
+TEST_CASE("cross_entropy: the lowest token among equals counts, and no scored rows give nothing") {
+  on_every_backend([](Bench& bench) {
+    // All logits are equal, so token 0 is the largest.
+    const Tensor x = bench.zeros({3, 4}), weight = exact(bench, {40, 4}, 1), totals = bench.zeros({3});
+    bench.ops.cross_entropy({.x = x, .weight = weight, .labels = bench.integers({3}, {0, 1, 39}), .compute = bench.compute,
+                             .totals = totals});
+    CHECK(bench.values(totals)[2] == 1);
+    CHECK(std::abs(bench.values(totals)[0] - 3 * std::log(40.0)) <= 1e-5);
+    const Tensor losses = bench.unset(DType::f32, {3}), dx = bench.unset(bench.compute, {3, 4}), dweight = bench.zeros({40, 4});
+    bench.ops.cross_entropy({.x = x, .weight = weight, .labels = bench.integers({3}, {-100, -100, -100}),
+                             .compute = bench.compute, .totals = totals, .row_losses = losses, .dx = dx, .dweight = dweight});
+    CHECK(bench.values(losses) == std::vector<double>(3, 0.0));
+    CHECK(bench.values(dx) == std::vector<double>(12, 0.0));
+    CHECK(bench.values(totals)[1] == 3);
+    const Tensor none = bench.arena.make(bench.compute, {0, 4}), no_labels = bench.arena.make(DType::i32, {0});
+    bench.ops.cross_entropy({.x = none, .weight = weight, .labels = no_labels, .compute = bench.compute, .totals = totals,
+                             .dx = none, .dweight = dweight});
+    CHECK(bench.values(totals)[1] == 3);
+  });
+}
+
+TEST_CASE("cross_entropy: a NaN in a row makes its loss, the total and the gradients NaN") {
+  on_every_backend([](Bench& bench) {
+    const Problem p = problem_of(bench, {.rows = 5, .cols = 8, .vocabulary = 20});
+    const Tensor nan = bench.unset(bench.compute, {1, 1});
+    bench.arena.memory().copy_in(p.args.x.row_range(2, 3).data, nan.data, nan.bytes());
+    bench.ops.cross_entropy(p.args);
+    const std::vector<double> losses = bench.values(p.args.row_losses);
+    for (size_t r = 0; r < 5; ++r) CHECK(std::isnan(losses[r]) == (r == 2));
+    CHECK(std::isnan(bench.values(p.args.totals)[0]));
+    CHECK(std::isnan(bench.values(p.args.dx)[17]));
+    CHECK(std::isnan(bench.values(p.args.dweight)[0]));
+  });
+}
+
+TEST_CASE("cross_entropy: the same bits at any number of threads") {
+  on_every_backend([](Bench& bench) {
+    for (int64_t vocabulary : {64, 262147}) {
+      const Problem p = problem_of(bench, {.rows = 70, .cols = 8, .vocabulary = vocabulary, .bias = true, .smoothing = 0.1f});
+      check_same_at_any_thread_count([&] {
+        ArenaScope scope(bench.arena);
+        CrossEntropyArgs args = p.args;
+        args.totals = bench.zeros({3});
+        args.dweight = bench.zeros({vocabulary, 8});
+        args.dbias = bench.zeros({vocabulary});
+        bench.ops.cross_entropy(args);
+        std::vector<double> all;
+        for (const Tensor& result : {args.totals, args.row_losses, args.dx, args.dweight, args.dbias})
+          append(all, bench.values(result));
+        return all;
+      });
+    }
+  });
+}
+
+TEST_CASE("cross_entropy: a label that is no token is an error that names its row") {
+  on_every_backend([](Bench& bench) {
+    const Tensor x = bench.zeros({2, 4}), weight = bench.zeros({7, 4}), totals = bench.zeros({3});
+    CHECK_THROWS_WITH_AS(bench.ops.cross_entropy({.x = x, .weight = weight, .labels = bench.integers({2}, {0, 7}), .totals = totals}),
+                         "cross_entropy: labels[1] is 7, neither in 0 ... 6 nor -100", Error);
+    CHECK_THROWS_WITH_AS(bench.ops.cross_entropy({.x = x, .weight = weight, .labels = bench.integers({2}, {-1, 0}), .totals = totals}),
+                         "cross_entropy: labels[0] is -1, neither in 0 ... 6 nor -100", Error);
+    CHECK_THROWS_WITH_AS(bench.ops.cross_entropy({.x = x, .weight = weight, .labels = bench.integers({2}, {1, 0}),
+                                                  .label_smoothing = 1.5f, .totals = totals}),
+                         "cross_entropy: label_smoothing is 1.5, not in 0 ... 1", Error);
+  });
+}
+
+}  // namespace engine::test
