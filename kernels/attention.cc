@@ -1,34 +1,67 @@
 #include "kernels/attention.h"
 
-namespace engine {
+#include "kernels/checks.h"
 
-int64_t check_attention(const char* name, const Columns& q, const Columns& k, const Columns& v, int heads,
-                        const Segments& queries, const Segments& keys, const Tensor& y, const Dropout& dropout) {
-  require(heads > 0 && q.width % heads == 0, name, ": ", q.width, " columns of q for ", heads, " heads");
-  require(k.width == q.width && v.width == q.width, name, ": q has ", q.width, " columns, k ", k.width, ", v ", v.width);
-  require(k.matrix.rows() == v.matrix.rows(), name, ": k has ", k.matrix.rows(), " rows, v ", v.matrix.rows());
-  for (const Columns* part : {&q, &k, &v}) {
-    require(part->matrix.dtype == DType::f32 || part->matrix.dtype == DType::bf16, name, ": q, k and v are f32 or bf16, not ",
-            name_of(part->matrix.dtype));
-    require(part->begin >= 0 && part->begin + part->width <= part->matrix.cols(), name, ": columns ", part->begin, " to ",
-            part->begin + part->width, " of a matrix ", part->matrix.shape.text());
+namespace engine {
+namespace {
+
+void check_columns(const char* name, const char* part, const Columns& columns, int64_t rows, int64_t width) {
+  check_activation(name, part, columns.matrix, rows, columns.matrix.cols());
+  require(columns.begin >= 0 && columns.width == width && columns.begin + width <= columns.matrix.cols(), name, ": ", part,
+          " is the columns ", columns.begin, " to ", columns.begin + columns.width, " of ", columns.matrix.shape.text(),
+          ", not ", width, " columns");
+}
+
+void check_segments(const char* name, const char* part, const Segments& segments, int64_t sequences, int64_t rows) {
+  check_vector(name, part, segments.begin, DType::i32, sequences);
+  check_vector(name, part, segments.end, DType::i32, sequences);
+  for (int64_t s = 0; s < sequences; ++s) {
+    const int64_t begin = segments.begin.as<int32_t>()[s], end = segments.end.as<int32_t>()[s];
+    require(0 <= begin && begin <= end && end <= rows, name, ": ", part, ": sequence ", s, " has the rows ", begin, " to ",
+            end, " of ", rows);
   }
-  require(y.rows() == q.matrix.rows() && y.cols() == q.width, name, ": y is ", y.shape.text(), ", q has ", q.matrix.rows(),
-          " rows of ", q.width);
-  require(queries.end.count() == queries.count() && keys.count() == queries.count() && keys.end.count() == queries.count(),
-          name, ": ", queries.count(), " query segments, ", keys.count(), " key segments");
-  const int64_t width = q.width / heads;
-  require(width <= 128, name, ": heads of ", width, ", at most 128");
-  for (int64_t s = 0; s < queries.count(); ++s) {
-    const AttentionSpan span = span_of(queries, keys, s);
-    require(span.queries >= 0 && span.query_begin >= 0 && span.query_begin + span.queries <= q.matrix.rows(), name,
-            ": sequence ", s, " has the query rows ", span.query_begin, " to ", span.query_begin + span.queries, " of ",
-            q.matrix.rows());
-    require(span.keys >= 0 && span.key_begin >= 0 && span.key_begin + span.keys <= k.matrix.rows(), name, ": sequence ", s,
-            " has the key rows ", span.key_begin, " to ", span.key_begin + span.keys, " of ", k.matrix.rows());
-    require(dropout.rate == 0 || span.keys <= 65536, name, ": sequence ", s, " has ", span.keys,
-            " keys, dropout counts at most 65536");
-  }
+}
+
+// What forward and backward share. Returns D.
+template <class Args>
+int64_t check_common(const char* name, const Args& a) {
+  require(a.heads > 0 && a.q.width % a.heads == 0, name, ": q has ", a.q.width, " columns for ", a.heads, " heads");
+  const int64_t queries = a.q.matrix.rows(), keys = a.k.matrix.rows(), width = a.q.width / a.heads;
+  require(width <= 128, name, ": heads are ", width, " wide, at most 128");
+  check_columns(name, "q", a.q, queries, a.q.width);
+  check_columns(name, "k", a.k, keys, a.q.width);
+  check_columns(name, "v", a.v, keys, a.q.width);
+  check_activation(name, "y", a.y, queries, a.q.width);
+  check_segments(name, "queries", a.queries, a.queries.count(), queries);
+  check_segments(name, "keys", a.keys, a.queries.count(), keys);
+  require(a.dropout.rate == 0 || longest_segment(a.keys) <= 65536, name, ": a sequence has ", longest_segment(a.keys),
+          " keys, dropout counts at most 65536");
+  return width;
+}
+
+}  // namespace
+
+int64_t longest_segment(const Segments& segments) {
+  int64_t longest = 0;
+  for (int64_t s = 0; s < segments.count(); ++s)
+    longest = std::max<int64_t>(longest, segments.end.as<int32_t>()[s] - segments.begin.as<int32_t>()[s]);
+  return longest;
+}
+
+int64_t check_attention(const AttentionForwardArgs& a) {
+  const int64_t width = check_common("attention_forward", a);
+  if (a.lse) check_matrix("attention_forward", "lse", a.lse, DType::f32, a.q.matrix.rows(), a.heads);
+  return width;
+}
+
+int64_t check_attention(const AttentionBackwardArgs& a) {
+  const char* name = "attention_backward";
+  const int64_t width = check_common(name, a);
+  check_activation(name, "dy", a.dy, a.q.matrix.rows(), a.q.width);
+  check_matrix(name, "lse", a.lse, DType::f32, a.q.matrix.rows(), a.heads);
+  check_columns(name, "dq", a.dq, a.q.matrix.rows(), a.q.width);
+  check_columns(name, "dk", a.dk, a.k.matrix.rows(), a.q.width);
+  check_columns(name, "dv", a.dv, a.k.matrix.rows(), a.q.width);
   return width;
 }
 

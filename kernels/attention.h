@@ -47,8 +47,11 @@ inline AttentionSpan span_of(const Segments& queries, const Segments& keys, int6
   return {query_begin, queries.end.as<int32_t>()[s] - query_begin, key_begin, keys.end.as<int32_t>()[s] - key_begin};
 }
 
-// The shapes that forward and backward share; `name` is the operation's. Returns D.
-int64_t check_attention(const char* name, const Columns& q, const Columns& k, const Columns& v, int heads,
-                        const Segments& queries, const Segments& keys, const Tensor& y, const Dropout& dropout);
+// The most rows in one segment.
+int64_t longest_segment(const Segments& segments);
+
+// Checks the arguments of a host backend and returns D.
+int64_t check_attention(const AttentionForwardArgs& args);
+int64_t check_attention(const AttentionBackwardArgs& args);
 
 }  // namespace engine

@@ -1,63 +1,109 @@
-#include "kernels/attention_ref.h"
+// Forward attention in f32, by tiles of query_block queries and key_tile keys.
+#include "core/parallel.h"
+#include "kernels/attention_product.h"
+#include "kernels/attention_tile.h"
 #include "kernels/cpu_ops.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
 
-std::vector<double> values(const Columns& part) {
-  std::vector<double> result;
-  for (int64_t r = 0; r < part.matrix.rows(); ++r)
-    for (int64_t c = part.begin; c < part.begin + part.width; ++c) {
-      const int64_t i = r * part.matrix.cols() + c;
-      result.push_back(part.matrix.dtype == DType::f32 ? static_cast<double>(part.matrix.as<float>()[i])
-                                                       : static_cast<double>(static_cast<float>(part.matrix.as<bf16>()[i])));
+constexpr int64_t blocks_a_task = 8;  // that share one reading of the keys
+constexpr int64_t row_padding = 8;    // product() takes rows by eights
+
+// A thread's memory.
+struct Scratch {
+  float *keys, *values;         // [padded keys][padded width]
+  float *rows;                  // [query_block][padded width]
+  float *q, *y;                 // [padded width][query_block]
+  float *scores;                // [key_tile][query_block]
+
+  static int64_t size(int64_t longest, int64_t padded_width) {
+    return padded_width * (2 * rounded_up(longest, row_padding) + 3 * query_block) + key_tile * query_block;
+  }
+  Scratch(float* memory, int64_t longest, int64_t padded_width) {
+    keys = memory;
+    values = keys + rounded_up(longest, row_padding) * padded_width;
+    rows = values + rounded_up(longest, row_padding) * padded_width;
+    q = rows + query_block * padded_width;
+    y = q + padded_width * query_block;
+    scores = y + padded_width * query_block;
+  }
+};
+
+template <bool drops>
+void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
+                   const QueryBlock& block, const Scratch& scratch) {
+  const int64_t padded_width = rounded_up(width, lanes);
+  read_rows(a.q, span.query_begin + block.first, head, width, block.count, scratch.rows, query_block, padded_width);
+  transpose_matrix(scratch.rows, query_block, padded_width, scratch.q, padded_width, query_block);
+  const DropoutTile dropout{a.dropout};
+  RunningSoftmax running[block_vectors];
+  if (!block.visible) std::fill_n(scratch.y, padded_width * query_block, 0.0f);
+  for (int64_t first = 0; first < block.visible; first += key_tile) {
+    const int64_t rows = rounded_up(std::min(key_tile, block.visible - first), row_padding);
+    product<false>({scratch.keys + first * padded_width, padded_width, 1}, scratch.q, query_block, scratch.scores,
+                   query_block, rows, query_block, padded_width);
+    for (int v = 0; v < block_vectors; ++v) {
+      float* at = scratch.scores + v * lanes;
+      const vfloat correction = softmax_step<drops>(
+          scratch.scores, rows, first, a.scale, block, v, dropout, running[v], [&](int64_t j, const vfloat(&p)[4]) {
+            for (int w = 0; w < 4; ++w) store(at + (j + w) * query_block, p[w]);
+          });
+      if (first)
+        for (int64_t d = 0; d < padded_width; ++d) {
+          float* sums = scratch.y + d * query_block + v * lanes;
+          store(sums, load(sums) * correction);
+        }
     }
-  return result;
+    const LeftMatrix values{scratch.values + first * padded_width, 1, padded_width};
+    if (first)
+      product<true>(values, scratch.scores, query_block, scratch.y, query_block, padded_width, query_block, rows);
+    else
+      product<false>(values, scratch.scores, query_block, scratch.y, query_block, padded_width, query_block, rows);
+  }
+  for (int v = 0; v < block_vectors; ++v) {
+    const int64_t row = span.query_begin + block.first + v * lanes;
+    float* lse = a.lse ? a.lse.as<float>() + row * a.heads + head : nullptr;
+    const vfloat factor = finish_softmax(running[v], lse, a.heads, block.count - v * lanes);
+    for (int64_t d = 0; d < padded_width; ++d) {
+      float* sums = scratch.y + d * query_block + v * lanes;
+      store(sums, load(sums) * factor);
+    }
+  }
+  transpose_matrix(scratch.y, padded_width, query_block, scratch.rows, query_block, padded_width);
+  write_rows(a.y, span.query_begin + block.first, head, width, block.count, scratch.rows, padded_width);
 }
 
-void write(const Columns& part, const std::vector<double>& from, int64_t begin, int64_t end) {
-  for (int64_t r = begin; r < end; ++r)
-    for (int64_t c = 0; c < part.width; ++c) {
-      const int64_t i = r * part.matrix.cols() + part.begin + c;
-      const float value = static_cast<float>(from[static_cast<size_t>(r * part.width + c)]);
-      if (part.matrix.dtype == DType::f32) part.matrix.as<float>()[i] = value;
-      else part.matrix.as<bf16>()[i] = bf16(value);
-    }
-}
-
-template <class Args>
-AttentionReference reference(const Args& a, int64_t width) {
-  AttentionReference result{a.heads, width, {}, a.causal, static_cast<double>(a.scale), a.dropout};
-  for (int64_t s = 0; s < a.queries.count(); ++s) result.spans.push_back(span_of(a.queries, a.keys, s));
-  return result;
+// Queries begin ... end - 1 of a sequence and head.
+void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width, int64_t begin,
+                     int64_t end, const Scratch& scratch) {
+  const int64_t padded_width = rounded_up(width, lanes), visible = span.visible(end - 1, a.causal);
+  const int64_t padded_keys = rounded_up(visible, row_padding);
+  read_rows(a.k, span.key_begin, head, width, visible, scratch.keys, padded_keys, padded_width);
+  read_rows(a.v, span.key_begin, head, width, visible, scratch.values, padded_keys, padded_width);
+  with_flag(a.dropout.rate > 0, [&](auto drops) {
+    for (int64_t first = begin; first < end; first += query_block)
+      forward_block<drops.value>(a, span, head, width, {span, first, a.causal, a.dropout, a.heads, head}, scratch);
+  });
 }
 
 }  // namespace
 
 void CpuOps::attention_forward(const AttentionForwardArgs& a) {
-  const int64_t width =
-      check_attention("attention_forward", a.q, a.k, a.v, a.heads, a.queries, a.keys, a.y, a.dropout);
-  const AttentionReference of = reference(a, width);
-  std::vector<double> y(static_cast<size_t>(a.y.count())), lse(static_cast<size_t>(a.y.rows() * a.heads));
-  of.forward(values(a.q).data(), values(a.k).data(), values(a.v).data(), y.data(), lse.data());
-  for (const AttentionSpan& span : of.spans) {
-    write(a.y, y, span.query_begin, span.query_begin + span.queries);
-    if (a.lse) write(a.lse, lse, span.query_begin, span.query_begin + span.queries);
-  }
-}
-
-void CpuOps::attention_backward(const AttentionBackwardArgs& a) {
-  const int64_t width =
-      check_attention("attention_backward", a.q, a.k, a.v, a.heads, a.queries, a.keys, a.y, a.dropout);
-  const AttentionReference of = reference(a, width);
-  const std::vector<double> q = values(a.q), k = values(a.k), v = values(a.v), dy = values(a.dy);
-  std::vector<double> dq(q.size()), dk(k.size()), dv(v.size());
-  of.backward(q.data(), k.data(), v.data(), dy.data(), dq.data(), dk.data(), dv.data());
-  for (const AttentionSpan& span : of.spans) {
-    write(a.dq, dq, span.query_begin, span.query_begin + span.queries);
-    write(a.dk, dk, span.key_begin, span.key_begin + span.keys);
-    write(a.dv, dv, span.key_begin, span.key_begin + span.keys);
-  }
+  const int64_t width = check_attention(a);
+  const int64_t longest = longest_segment(a.keys), padded_width = rounded_up(width, lanes);
+  const int64_t queries_a_task = blocks_a_task * query_block;
+  const int64_t tasks_a_head = (longest_segment(a.queries) + queries_a_task - 1) / queries_a_task;
+  const ArenaScope scope(workspace_);
+  const int64_t size = rounded_up(Scratch::size(longest, padded_width), 16);
+  float* memory = workspace_.make(DType::f32, {thread_count(), size}).as<float>();
+  parallel_for(a.queries.count() * a.heads * tasks_a_head, [&](int64_t task) {
+    const AttentionSpan span = span_of(a.queries, a.keys, task / (a.heads * tasks_a_head));
+    const int64_t begin = task % tasks_a_head * queries_a_task, end = std::min(begin + queries_a_task, span.queries);
+    if (begin >= end) return;
+    const Scratch scratch(memory + thread_index() * size, longest, padded_width);
+    forward_queries(a, span, task / tasks_a_head % a.heads, width, begin, end, scratch);
+  });
 }
 
 }  // namespace engine::ENGINE_ISA

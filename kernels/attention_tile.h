@@ -1,0 +1,272 @@
+// What the CPU's attention kernels share. A block of queries lies across the lanes of vectors: scores are kept
+// transposed, [keys][query_block], so that maximum, sum and mask of a softmax are vector operations between rows and
+// nothing is ever reduced across lanes.
+#pragma once
+
+#include <cmath>
+#include <limits>
+#include <type_traits>
+
+#include "core/arena.h"
+#include "kernels/attention.h"
+#include "kernels/checks.h"
+#include "kernels/dropout_simd.h"
+#include "kernels/simd.h"
+#include "kernels/vector_loop.h"
+
+namespace engine::ENGINE_ISA {
+
+inline constexpr int64_t block_vectors = 2;
+inline constexpr int64_t query_block = block_vectors * lanes;
+inline constexpr int64_t key_tile = 128;  // scores of a tile: [key_tile][query_block], 16 KiB with 16 lanes
+
+ENGINE_INLINE int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+// body(flag) with the flag as a constant.
+template <class Body>
+void with_flag(bool flag, const Body& body) {
+  if (flag) body(std::true_type{});
+  else body(std::false_type{});
+}
+
+// e^x for x up to 88, where nothing else occurs: half the work of exp. Below -87.3 it stays at e^-87.3; a NaN stays one.
+ENGINE_INLINE vfloat exp_of_score(vfloat x) {
+  const vfloat low = splat(-87.33654f);
+  const vfloat bounded = x < low ? low : x;
+  const vfloat magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  const vfloat shifted = bounded * 1.44269504f + magic;
+  const vfloat n = shifted - magic;
+  const vfloat r = bounded - n * 0.693359375f + n * 2.12194440e-4f;
+  vfloat p = splat(1.3981999e-3f);
+  p = p * r + 8.3334519e-3f;
+  p = p * r + 4.1665795e-2f;
+  p = p * r + 1.6666665e-1f;
+  p = p * r + 5.0000000e-1f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  return as_float(as_int(p) + (as_int(shifted) << 23));
+}
+
+// to[c][r] = from[r][c] for lanes x lanes words: log2(lanes) rounds, each of which deals two halves of the rows out in turn.
+ENGINE_INLINE void transpose(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
+  vint lower, upper;
+  for (int i = 0; i < lanes; ++i) {
+    lower[i] = i / 2 + i % 2 * lanes;
+    upper[i] = lower[i] + lanes / 2;
+  }
+  vfloat rows[lanes], dealt[lanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < lanes; ++i) rows[i] = load(from + i * from_stride);
+#pragma GCC unroll 4
+  for (int round = 1; round < lanes; round *= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < lanes / 2; ++i) {
+      dealt[2 * i] = __builtin_shuffle(rows[i], rows[i + lanes / 2], lower);
+      dealt[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + lanes / 2], upper);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; ++i) rows[i] = dealt[i];
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < lanes; ++i) store(to + i * to_stride, rows[i]);
+}
+
+// to[c][r] = from[r][c] for matrices whose sides are multiples of lanes.
+inline void transpose_matrix(const float* from, int64_t rows, int64_t cols, float* to, int64_t from_stride,
+                             int64_t to_stride) {
+  for (int64_t r = 0; r < rows; r += lanes)
+    for (int64_t c = 0; c < cols; c += lanes)
+      transpose(from + r * from_stride + c, from_stride, to + c * to_stride + r, to_stride);
+}
+
+// The head's columns of some rows: element (r, d) is first[r * stride + d]. body(first, stride).
+template <class Body>
+void with_head(const Columns& columns, int64_t row, int64_t head, int64_t width, const Body& body) {
+  with_elements(columns.matrix, [&](auto* data) {
+    const int64_t stride = columns.matrix.cols();
+    body(data + row * stride + columns.begin + head * width, stride);
+  });
+}
+
+// to [padded_rows][padded_width] = the head's columns of `rows` rows in f32, zeros behind them.
+inline void read_rows(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t rows, float* to,
+                      int64_t padded_rows, int64_t padded_width) {
+  with_head(columns, row, head, width, [&](auto* from, int64_t stride) {
+    for (int64_t r = 0; r < rows; ++r) {
+      float* at = to + r * padded_width;
+      each_vector(width, [&](int64_t d, auto n) { store(at + d, load(from + r * stride + d, n)); });
+      for (int64_t d = rounded_up(width, lanes); d < padded_width; ++d) at[d] = 0;
+    }
+  });
+  std::fill(to + rows * padded_width, to + padded_rows * padded_width, 0.0f);
+}
+
+// The head's columns of `rows` rows = from [rows][padded_width].
+inline void write_rows(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t rows, const float* from,
+                       int64_t padded_width) {
+  with_head(columns, row, head, width, [&](auto* to, int64_t stride) {
+    for (int64_t r = 0; r < rows; ++r)
+      each_vector(width, [&](int64_t d, auto n) { store(to + r * stride + d, load(from + r * padded_width + d), n); });
+  });
+}
+
+// A vector of queries: how many keys each sees, and the dropout's block of its first key (its other keys only add to
+// the lower word, for a query's elements begin at a multiple of 65536).
+struct QueryLanes {
+  vint visible;
+  vuint block_low, block_high;
+};
+
+// Queries first ... first + lanes - 1 of a segment. Those past its end see all keys: their rows are zeros, which no mask
+// has to be paid for.
+inline QueryLanes query_lanes(const AttentionSpan& span, int64_t first, bool causal, const Dropout& dropout,
+                              int64_t heads, int64_t head) {
+  QueryLanes result;
+  for (int i = 0; i < lanes; ++i) {
+    const int64_t query = first + i;
+    result.visible[i] = static_cast<int32_t>(query < span.queries ? span.visible(query, causal) : span.keys);
+    const uint64_t row = static_cast<uint64_t>(dropout.first_row + span.query_begin + query);
+    const uint64_t block = (row * static_cast<uint64_t>(heads) + static_cast<uint64_t>(head)) << 14;
+    result.block_low[i] = static_cast<uint32_t>(block);
+    result.block_high[i] = static_cast<uint32_t>(block >> 32);
+  }
+  return result;
+}
+
+// A block of queries of a segment.
+struct QueryBlock {
+  QueryLanes part[block_vectors];
+  int64_t first, count;             // queries of the segment
+  int64_t visible_to_all, visible;  // keys that its first query sees, that its last one sees
+
+  QueryBlock(const AttentionSpan& span, int64_t begin, bool causal, const Dropout& dropout, int64_t heads, int64_t head)
+      : first(begin), count(std::min(query_block, span.queries - begin)), visible_to_all(span.visible(begin, causal)),
+        visible(span.visible(begin + count - 1, causal)) {
+    for (int v = 0; v < block_vectors; ++v) part[v] = query_lanes(span, begin + v * lanes, causal, dropout, heads, head);
+  }
+};
+
+// body(j, masked) for j = 0, 4, ... < rows, the keys of a tile that begins at first_key: masked (a constant) where not
+// every query of the block sees all of keys j ... j + 3.
+template <class Body>
+ENGINE_INLINE void each_four_keys(const QueryBlock& block, int64_t first_key, int64_t rows, const Body& body) {
+  const int64_t plain = std::clamp(block.visible_to_all - first_key, int64_t{0}, rows) & ~int64_t{3};
+  for (int64_t j = 0; j < plain; j += 4) body(j, std::false_type{});
+  for (int64_t j = plain; j < rows; j += 4) body(j, std::true_type{});
+}
+
+// s where the query sees the key, else `hidden`.
+template <class Masked>
+ENGINE_INLINE vfloat seen(Masked, vfloat s, int64_t key, const QueryLanes& queries, vfloat hidden) {
+  if constexpr (Masked::value)
+    return vint{} + static_cast<int32_t>(key) < queries.visible ? s : hidden;
+  else
+    return s;
+}
+
+// Dropout of a block's probabilities of keys key ... key + 3: factor[w] is key + w's.
+struct DropoutTile {
+  const Dropout& dropout;
+  uint32_t threshold = dropout.threshold();
+  float scale = dropout.scale();
+
+  ENGINE_INLINE void factors(const QueryLanes& queries, int64_t key, vfloat (&factor)[4]) const {
+    const RandomWords words = random_words(dropout, queries.block_low + static_cast<uint32_t>(key / 4), queries.block_high);
+    for (int w = 0; w < 4; ++w) factor[w] = dropout_factor(words.word[w], threshold, scale);
+  }
+};
+
+// A query's maximum and sum over the keys so far.
+struct RunningSoftmax {
+  vfloat highest = splat(-std::numeric_limits<float>::infinity()), total{};
+};
+
+// One step of the online softmax, for vector v of the block over `rows` keys (a multiple of 4) from first_key, whose
+// scores are [rows][query_block]. write(j, p) gets the probabilities of keys j ... j + 3 relative to the maximum so
+// far, dropout applied. Returns what earlier sums are to be multiplied with.
+template <bool drops, class Write>
+ENGINE_INLINE vfloat softmax_step(const float* scores, int64_t rows, int64_t first_key, float scale, const QueryBlock& block,
+                                  int v, const DropoutTile& dropout, RunningSoftmax& running, const Write& write) {
+  const vfloat hidden = splat(-std::numeric_limits<float>::infinity());
+  const QueryLanes& queries = block.part[v];
+  const float* column = scores + v * lanes;
+  vfloat top[4] = {running.highest, running.highest, running.highest, running.highest};
+  each_four_keys(block, first_key, rows, [&](int64_t j, auto masked) __attribute__((always_inline)) {
+    for (int w = 0; w < 4; ++w)
+      top[w] = maximum(seen(masked, load(column + (j + w) * query_block) * scale, first_key + j + w, queries, hidden), top[w]);
+  });
+  const vfloat highest = maximum(maximum(top[0], top[1]), maximum(top[2], top[3]));
+  const vfloat shift = highest > hidden ? highest : vfloat{};  // no key seen yet: any shift serves
+  const vfloat correction = running.highest > hidden ? exp_of_score(running.highest - shift) : vfloat{};
+  vfloat sums[4] = {};
+  each_four_keys(block, first_key, rows, [&](int64_t j, auto masked) __attribute__((always_inline)) {
+    vfloat p[4];
+    for (int w = 0; w < 4; ++w) {
+      p[w] = exp_of_score(load(column + (j + w) * query_block) * scale - shift);
+      p[w] = seen(masked, p[w], first_key + j + w, queries, vfloat{});
+      sums[w] += p[w];
+    }
+    if constexpr (drops) {
+      vfloat factor[4];
+      dropout.factors(queries, first_key + j, factor);
+      for (int w = 0; w < 4; ++w) p[w] *= factor[w];
+    }
+    write(j, p);
+  });
+  running.total = running.total * correction + ((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  running.highest = highest;
+  return correction;
+}
+
+// The gradient of the scores of vector v of the block over `rows` keys (a multiple of 4) from first_key:
+// p = exp(scale s - lse), ds = scale p (dp factor - delta). write(j, p, ds) gets keys j ... j + 3, p with dropout applied.
+template <bool drops, class Write>
+ENGINE_INLINE void softmax_gradient(const float* scores, const float* dp, int64_t rows, int64_t first_key, float scale,
+                                    const QueryBlock& block, int v, const DropoutTile& dropout, vfloat lse, vfloat delta,
+                                    const Write& write) {
+  const QueryLanes& queries = block.part[v];
+  // A query that sees nothing has lse = -infinity, and all its keys are masked.
+  const vfloat shift = lse == -std::numeric_limits<float>::infinity() ? vfloat{} : lse;
+  each_four_keys(block, first_key, rows, [&](int64_t j, auto masked) __attribute__((always_inline)) {
+    vfloat p[4], ds[4], factor[4];
+    if constexpr (drops) dropout.factors(queries, first_key + j, factor);
+    for (int w = 0; w < 4; ++w) {
+      const int64_t at = (j + w) * query_block + v * lanes;
+      p[w] = exp_of_score(load(scores + at) * scale - shift);
+      p[w] = seen(masked, p[w], first_key + j + w, queries, vfloat{});
+      vfloat gradient = load(dp + at);
+      if constexpr (drops) gradient *= factor[w];
+      ds[w] = p[w] * (gradient - delta) * scale;
+      if constexpr (drops) p[w] *= factor[w];
+    }
+    write(j, p, ds);
+  });
+}
+
+// y's reciprocal sum of each query and, at lse (f32, one a query, `stride` apart), log-sum-exps.
+inline vfloat finish_softmax(const RunningSoftmax& running, float* lse, int64_t stride, int64_t count) {
+  if (lse)
+    for (int i = 0; i < std::min<int64_t>(count, lanes); ++i)
+      lse[i * stride] = running.total[i] == 0 ? -std::numeric_limits<float>::infinity()
+                                              : running.highest[i] + std::log(running.total[i]);
+  return running.total == 0 ? vfloat{} : 1.0f / running.total;
+}
+
+// delta[i] = dot(dy_i, y_i), rows [query_block][padded_width].
+inline void row_dots(const float* dy, const float* y, int64_t padded_width, float* delta) {
+  float sums[lanes * lanes], across[lanes * lanes];
+  for (int64_t first = 0; first < query_block; first += lanes) {
+    for (int64_t i = 0; i < lanes; ++i) {
+      vfloat sum{};
+      for (int64_t d = 0; d < padded_width; d += lanes)
+        sum += load(dy + (first + i) * padded_width + d) * load(y + (first + i) * padded_width + d);
+      store(sums + i * lanes, sum);
+    }
+    transpose(sums, lanes, across, lanes);
+    vfloat total{};
+    for (int i = 0; i < lanes; ++i) total += load(across + i * lanes);
+    store(delta + first, total);
+  }
+}
+
+}  // namespace engine::ENGINE_ISA
