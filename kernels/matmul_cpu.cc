@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kernels/cpu_ops.h"
+#include "kernels/matmul_amx.h"
 #include "kernels/matmul_blocks.h"
 #include "kernels/matmul_f32.h"
 
@@ -53,7 +54,8 @@ void add_row_sums(const Operand& a, float* sums) {
 
 }  // namespace
 
-size_t CpuOps::packed_bytes(int64_t k, int64_t n, DType) {
+size_t CpuOps::packed_bytes(int64_t k, int64_t n, DType compute) {
+  if (compute == DType::bf16 && amx_available()) return amx_packed_bytes(k, n);
   return static_cast<size_t>(cut(n, KernelF32::cols) * KernelF32::b_panel_elements(k)) * sizeof(float);
 }
 
@@ -62,6 +64,7 @@ void CpuOps::pack_matrix(const PackArgs& args) {
   const size_t bytes = packed_bytes(b.k, b.outer, args.compute);
   require(is_float(args.b), "pack_matrix: b is ", name_of(args.b.dtype));
   require(args.packed.bytes() == bytes, "pack_matrix: packed has ", args.packed.bytes(), " bytes, must have ", bytes);
+  if (args.compute == DType::bf16 && amx_available()) return amx_pack(args);
   void* const packed = args.packed.as<uint8_t>();
   BlockedProduct<KernelF32>::pack_b({args.compute == DType::bf16}, b, static_cast<float*>(packed));
 }
@@ -70,7 +73,13 @@ void CpuOps::matmul(const MatmulArgs& args) {
   const Operand a = Operand::left(args.a, args.transpose_a), b = Operand::right(args.b, args.transpose_b);
   check(args, a, b, packed_bytes(b.k, b.outer, args.compute));
   ArenaScope scope(workspace_);
-  if (args.c.count() > 0) BlockedProduct<KernelF32>({args.compute == DType::bf16}, args, workspace_).run();
+  const bool rounds = args.compute == DType::bf16;
+  if (args.c.count() > 0) {
+    if (rounds && amx_available())
+      amx_matmul(args, workspace_);
+    else
+      BlockedProduct<KernelF32>({rounds}, args, workspace_).run();
+  }
   if (!args.a_row_sums) return;
   float* const sums = args.a_row_sums.as<float>();
   if (a.is_bf16)

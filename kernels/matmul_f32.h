@@ -17,7 +17,6 @@ struct KernelF32 {
   static constexpr int rows = 4;
 #endif
   static constexpr int cols = 2 * lanes;
-  static constexpr int64_t k_unit = 1;
   static constexpr int64_t k_block = 256;  // a block of a panel of b stays in the L1 cache
   static constexpr int64_t row_panels = 16, col_panels = 8;  // of a block of c: its operands stay in the L2 cache
   bool rounds;  // operands to bf16
@@ -40,9 +39,7 @@ struct KernelF32 {
 
   template <int count>
   static void multiply_rows(const float* a, const float* b, int64_t k, bool add, float* tile) {
-    vfloat sums[count][2];
-    for (int i = 0; i < count; ++i)
-      for (int v = 0; v < 2; ++v) sums[i][v] = add ? load(tile + i * cols + v * lanes) : vfloat{};
+    vfloat sums[count][2] = {};
     for (int64_t j = 0; j < k; ++j, a += rows, b += cols) {
       const vfloat b0 = load(b), b1 = load(b + lanes);
 #pragma GCC unroll 14
@@ -53,7 +50,10 @@ struct KernelF32 {
       }
     }
     for (int i = 0; i < count; ++i)
-      for (int v = 0; v < 2; ++v) store(tile + i * cols + v * lanes, sums[i][v]);
+      for (int v = 0; v < 2; ++v) {
+        float* const at = tile + i * cols + v * lanes;
+        store(at, add ? load(at) + sums[i][v] : sums[i][v]);
+      }
   }
 
   // tile[count, cols] = or += a panel times b panel.
