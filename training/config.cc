@@ -46,7 +46,7 @@ void declare_training(Options& options, TrainingConfig& training) {
   options.add("training.initial_learning_rate", training.initial_learning_rate, at_least(0),
               "where warm-up starts: to go on from a model at the rate it was left with");
   options.add("training.scheduler", training.scheduler, one_of({"linear", "cosine", "constant", "exponential"}),
-              "how the learning rate falls from learning_rate after warm-up to min_learning_rate at the last step");
+              "how the learning rate falls after warm-up, to min_learning_rate at the end");
   options.add("training.warmup_steps", training.warmup_steps, at_least(0),
               "steps in which the learning rate rises linearly to learning_rate");
   options.add("training.weight_decay", training.weight_decay, at_least(0),

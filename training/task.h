@@ -8,21 +8,10 @@
 #include <vector>
 
 #include "models/causal_model.h"
-#include "text/tokenizer.h"
+#include "training/batch.h"
 #include "training/config.h"
 
 namespace engine {
-
-// Sequences on the host, back to back. labels[i] is what is predicted at token i, or -100.
-struct SequenceBatch {
-  std::vector<int32_t> tokens, labels;
-  std::vector<int32_t> offsets{0};  // S + 1
-
-  int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }
-  int64_t scored() const;  // labels that are not -100
-  void clear();
-  void end_sequence();     // what was pushed since the last call is one sequence
-};
 
 using Metrics = std::vector<std::pair<std::string, double>>;
 

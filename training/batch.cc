@@ -1,0 +1,44 @@
+#include "training/batch.h"
+
+#include <algorithm>
+
+namespace engine {
+
+int64_t SequenceBatch::scored() const { return scored(0, sequences()); }
+
+int64_t SequenceBatch::scored(int64_t first, int64_t last) const {
+  const auto begin = labels.begin() + offsets[static_cast<size_t>(first)];
+  const auto end = labels.begin() + offsets[static_cast<size_t>(last)];
+  return std::count_if(begin, end, [](int32_t label) { return label != -100; });
+}
+
+void SequenceBatch::clear() {
+  tokens.clear();
+  labels.clear();
+  offsets.assign(1, 0);
+}
+
+void SequenceBatch::end_sequence() {
+  require(labels.size() == tokens.size(), "a sequence has ", tokens.size(), " tokens and ", labels.size(), " labels");
+  offsets.push_back(static_cast<int32_t>(tokens.size()));
+}
+
+int64_t tokens_at_once(const Parameters& parameters) {
+  // A token leaves about its outputs of every matrix, and their gradients, in memory. The rows of an embedding table are
+  // no outputs of a token: a table counts as the widest matrix of a block, 4 C.
+  int64_t outputs = 1;
+  for (const Parameter& p : parameters.all())
+    if (p.shape.rank == 2) outputs += std::min(p.shape[0], 4 * p.shape[1]);
+  constexpr int64_t bytes = int64_t{4} << 30, bytes_an_output = 8;
+  return std::clamp<int64_t>(bytes / (bytes_an_output * outputs), 1024, 16384);
+}
+
+int64_t micro_batch_end(const SequenceBatch& batch, int64_t first, int64_t micro_batch_size, int64_t most_tokens) {
+  if (micro_batch_size > 0) return std::min(first + micro_batch_size, batch.sequences());
+  int64_t last = first + 1;
+  const int64_t begin = batch.offsets[static_cast<size_t>(first)];
+  while (last < batch.sequences() && batch.offsets[static_cast<size_t>(last + 1)] - begin <= most_tokens) ++last;
+  return last;
+}
+
+}  // namespace engine

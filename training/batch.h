@@ -1,0 +1,31 @@
+// Batches of sequences on the host, and how a step's batch is cut into micro-batches.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "models/parameters.h"
+
+namespace engine {
+
+// Sequences on the host, back to back. labels[i] is what is predicted at token i, or -100.
+struct SequenceBatch {
+  std::vector<int32_t> tokens, labels;
+  std::vector<int32_t> offsets{0};  // S + 1
+
+  int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }
+  int64_t scored() const;  // labels that are not -100
+  int64_t scored(int64_t first, int64_t last) const;  // of the sequences first ... last-1
+  void clear();
+  void end_sequence();     // what was pushed since the last call is one sequence
+};
+
+// How many tokens are run at once where training.micro_batch_size is 0: what 4 GiB of activations hold, by the widths of
+// the model's matrices alone, so that the same model and batch are cut the same way on every machine.
+int64_t tokens_at_once(const Parameters& parameters);
+
+// Where the micro-batch that begins with sequence `first` ends: after micro_batch_size sequences, or (0) before the
+// sequence with which it would hold more than `most_tokens`; at least one sequence.
+int64_t micro_batch_end(const SequenceBatch& batch, int64_t first, int64_t micro_batch_size, int64_t most_tokens);
+
+}  // namespace engine

@@ -1,0 +1,44 @@
+#include "training/schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "core/error.h"
+
+namespace engine {
+
+Schedule::Schedule(const TrainingConfig& config, int64_t steps)
+    : scheduler_(config.scheduler),
+      peak_(static_cast<double>(config.learning_rate)),
+      end_(static_cast<double>(config.min_learning_rate)),
+      start_(static_cast<double>(config.initial_learning_rate)),
+      warmup_(config.warmup_steps),
+      steps_(steps) {
+  if (scheduler_ != "constant" && end_ > peak_)
+    fail_usage("training.min_learning_rate is ", end_, ", above training.learning_rate ", peak_);
+  if (scheduler_ == "exponential" && !(end_ > 0))
+    fail_usage("training.scheduler exponential falls by the same factor each step: set training.min_learning_rate above 0");
+}
+
+float Schedule::learning_rate_at(int64_t step) const {
+  if (step < warmup_)
+    return static_cast<float>(start_ + (peak_ - start_) * static_cast<double>(step + 1) / static_cast<double>(warmup_));
+  const double after = static_cast<double>(std::max<int64_t>(steps_ - warmup_, 1));
+  const double progress = std::min(static_cast<double>(step - warmup_) / after, 1.0);
+  if (scheduler_ == "linear") return static_cast<float>(peak_ + (end_ - peak_) * progress);
+  if (scheduler_ == "cosine")
+    return static_cast<float>(end_ + (peak_ - end_) * 0.5 * (1 + std::cos(std::numbers::pi * progress)));
+  if (scheduler_ == "exponential") return static_cast<float>(peak_ * std::pow(end_ / peak_, progress));
+  return static_cast<float>(peak_);
+}
+
+int64_t training_steps(const TrainingConfig& config, int64_t steps_per_epoch) {
+  if (config.max_steps > 0) return config.max_steps;
+  if (!(config.epochs > 0)) fail_usage("how long to train is not said: set training.max_steps or training.epochs");
+  if (steps_per_epoch < 1)
+    fail_usage("training.epochs is ", config.epochs, ", but this data is made without end: set training.max_steps");
+  return static_cast<int64_t>(std::ceil(config.epochs * static_cast<double>(steps_per_epoch)));
+}
+
+}  // namespace engine

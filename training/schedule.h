@@ -1,0 +1,35 @@
+// Schedule: the learning rate of each step. With W steps of warm-up, T steps in all, peak p, end m (min_learning_rate)
+// and start i (initial_learning_rate), step s (from 0) has
+//   s < W:        i + (p - i) (s + 1) / W
+//   else, with progress x = (s - W) / (T - W), 0 at the first step after warm-up and 1 where the step after the last is:
+//   linear        p + (m - p) x
+//   cosine        m + (p - m) (1 + cos(pi x)) / 2
+//   exponential   p (m / p)^x
+//   constant      p
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "training/config.h"
+
+namespace engine {
+
+class Schedule {
+ public:
+  // A UsageError where the numbers make no schedule.
+  Schedule(const TrainingConfig& config, int64_t steps);
+
+  float learning_rate_at(int64_t step) const;
+  int64_t steps() const { return steps_; }
+
+ private:
+  std::string scheduler_;
+  double peak_, end_, start_;
+  int64_t warmup_, steps_;
+};
+
+// Optimizer steps of a run: training.max_steps, else training.epochs times the steps of an epoch (0: data without end).
+int64_t training_steps(const TrainingConfig& config, int64_t steps_per_epoch);
+
+}  // namespace engine
