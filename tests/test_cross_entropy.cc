@@ -81,7 +81,8 @@ void check(Bench& bench, const Case& c) {
   CHECK(totals[2] == 30 + e.correct);
   // dlogits are rounded once to the precision of products; then sums of V and of R terms.
   const double gradient_error = 4 * (logit_error + epsilon_of(bench.compute));
-  CHECK_CLOSE(bench.values(p.args.dx), e.dx, gradient_error);
+  // dx is a running sum of V terms, most of which may be far smaller than what they are added to.
+  CHECK_CLOSE(bench.values(p.args.dx), e.dx, gradient_error + epsilon_of(DType::f32) * static_cast<double>(c.vocabulary) / 16);
   CHECK_CLOSE(bench.values(p.args.dweight), e.dweight, gradient_error);
   if (c.bias) CHECK_CLOSE(bench.values(p.args.dbias), e.dbias, gradient_error);
 }
@@ -121,8 +122,7 @@ TEST_CASE("cross_entropy: odd shapes, several chunks, large logits") {
         check(bench, {.rows = 21, .cols = cols, .vocabulary = vocabulary, .bias = true, .ignored = true, .smoothing = 0.2f});
     check(bench, {.rows = 1, .cols = 8, .vocabulary = 19});
     check(bench, {.rows = 9, .cols = 32, .vocabulary = 100, .scale = 60});
-    check(bench, {.rows = 70, .cols = 2, .vocabulary = 262147, .bias = true, .weighted = true, .smoothing = 0.1f});
-    check(bench, {.rows = 110, .cols = 2, .vocabulary = 262147, .bias = true, .ignored = true});
+    check(bench, {.rows = 99, .cols = 2, .vocabulary = 262147, .bias = true, .weighted = true, .ignored = true, .smoothing = 0.1f});
   });
 }
 

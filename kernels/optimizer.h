@@ -1,0 +1,22 @@
+// AdamW over many tensors in one pass, and the sum of squares that clipping needs.
+//
+// Of every element, with the gradient's sum of squares |G|^2 over all tensors (Loshchilov and Hutter 2019, in the order
+// of operations of PyTorch's AdamW):
+//   g = gradient min(1, max_norm / |G|)              (clipping, where max_norm > 0)
+//   value *= 1 - lr weight_decay                     (where the tensor decays), lr = learning_rate learning_rate_scale
+//   m = m + (1 - beta1) (g - m),   v = beta2 v + (1 - beta2) g^2
+//   value -= lr / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + epsilon)
+//   gradient = 0
+// Written: value, m, v, gradient (0).
+//
+// Numerics: the factors that depend on the step are taken in double. A gradient that is not finite makes |G| not finite
+// and then all values NaN: look at norm_squared before, if a step is to be left out instead.
+//
+// sum_of_squares: result = sum over all tensors of x^2. Squares of a piece (16 thousand elements) are summed in f32 by
+// many running sums, the pieces in double in their order. A NaN gives a NaN, an infinity or an overflow an infinity.
+//
+// Both are bound by memory: 32 bytes an element read and written by adamw, 4 by sum_of_squares. All tensors are cut into
+// pieces that are handed out in one go, so that many small ones cost no more than a few large ones.
+#pragma once
+
+#include "kernels/ops.h"

@@ -1,0 +1,144 @@
+#include "kernels/optimizer.h"
+
+#include "kernels/optimizer_ref.h"
+#include "tests/invariance.h"
+
+namespace engine::test {
+
+namespace {
+
+// A model of tensors of odd sizes, among them an empty one and one of several pieces.
+struct Model {
+  std::vector<AdamWTensor> tensors;
+  std::vector<Tensor> gradients;
+
+  Model(Bench& bench, double gradient_scale) {
+    bool decays = false;
+    for (int64_t size : {1, 3, 17, 0, 33, 65, 100, 50001}) {
+      decays = !decays;
+      const Tensor v = bench.normal(DType::f32, {size}, 0.01);
+      std::vector<double> squares = bench.values(v);
+      for (double& value : squares) value *= value;
+      tensors.push_back({.value = bench.normal(DType::f32, {size}), .gradient = bench.normal(DType::f32, {size}, gradient_scale),
+                         .m = bench.normal(DType::f32, {size}, 0.1), .v = bench.from(DType::f32, {size}, squares),
+                         .learning_rate_scale = decays ? 0.5f : 1.0f, .decays = decays});
+      gradients.push_back(tensors.back().gradient);
+    }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("adamw: values and state over several steps, with and without clipping") {
+  on_every_backend([](Bench& bench) {
+    for (float max_norm : {0.0f, 1.0f, 1e6f}) {
+      CAPTURE(max_norm);
+      Model model(bench, 0.3);
+      const Tensor norm_squared = bench.unset(DType::f32, {1});
+      for (int step : {1, 2, 1000}) {
+        CAPTURE(step);
+        bench.ops.sum_of_squares({.tensors = model.gradients, .result = norm_squared});
+        const float rate = 1e-2f, beta1 = 0.9f, beta2 = 0.95f, epsilon = 1e-8f, decay = 0.1f;
+        const reference::AdamW<double> adamw{rate, beta1, beta2, epsilon, decay, max_norm, bench.values(norm_squared)[0], step};
+        std::vector<std::vector<double>> expected;
+        for (const AdamWTensor& t : model.tensors) {
+          std::vector<double> value = bench.values(t.value), gradient = bench.values(t.gradient), m = bench.values(t.m),
+                              v = bench.values(t.v);
+          adamw.update(value, gradient, m, v, t.learning_rate_scale, t.decays);
+          for (const std::vector<double>& result : {value, m, v}) expected.push_back(result);
+        }
+        bench.ops.adamw({.tensors = model.tensors, .learning_rate = rate, .beta1 = beta1, .beta2 = beta2, .epsilon = epsilon,
+                         .weight_decay = decay, .step = step, .norm_squared = max_norm > 0 ? norm_squared : Tensor{},
+                         .max_norm = max_norm});
+        // Each result is a handful of roundings away; the update is at most a hundredth of a value.
+        const double tolerance = 8 * epsilon_of(DType::f32);
+        for (size_t i = 0; i < model.tensors.size(); ++i) {
+          const AdamWTensor& t = model.tensors[i];
+          CAPTURE(t.value.count());
+          CHECK_CLOSE(bench.values(t.value), expected[3 * i], tolerance);
+          CHECK_CLOSE(bench.values(t.m), expected[3 * i + 1], tolerance);
+          CHECK_CLOSE(bench.values(t.v), expected[3 * i + 2], tolerance);
+          CHECK(bench.values(t.gradient) == std::vector<double>(static_cast<size_t>(t.value.count()), 0.0));
+          const Tensor fresh = bench.normal(DType::f32, {t.value.count()}, 0.3);
+          bench.arena.memory().copy_in(t.gradient.data, fresh.data, fresh.bytes());
+        }
+      }
+    }
+  });
+}
+
+// The update itself, not hidden behind a value that is a hundred times larger.
+TEST_CASE("adamw: the update of a zero value, and of zero and subnormal gradients") {
+  on_every_backend([](Bench& bench) {
+    const std::vector<double> gradients{1e-3, -2.5, 0.0, 1e-40, 1e15, -1e-12};
+    std::vector<double> value(6, 0.0), gradient = bench.values(bench.from(DType::f32, {6}, gradients)), m = value, v = value;
+    const AdamWTensor tensor{.value = bench.zeros({6}), .gradient = bench.from(DType::f32, {6}, gradients),
+                             .m = bench.zeros({6}), .v = bench.zeros({6}), .decays = true};
+    const float rate = 1e-3f, beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
+    const reference::AdamW<double> adamw{rate, beta1, beta2, epsilon, 0.0};
+    adamw.update(value, gradient, m, v, 1, true);
+    bench.ops.adamw({.tensors = std::span(&tensor, 1), .learning_rate = rate, .beta1 = beta1, .beta2 = beta2,
+                     .epsilon = epsilon, .weight_decay = 0, .step = 1});
+    CHECK_CLOSE(bench.values(tensor.value), value, 8 * epsilon_of(DType::f32));
+    CHECK(bench.values(tensor.value)[2] == 0);
+  });
+}
+
+TEST_CASE("adamw: the same bits at any number of threads, and errors") {
+  on_every_backend([](Bench& bench) {
+    check_same_at_any_thread_count([&] {
+      Bench fresh{bench.ops, bench.arena, bench.compute};
+      ArenaScope scope(bench.arena);
+      const Model model(fresh, 1);
+      const Tensor norm_squared = fresh.unset(DType::f32, {1});
+      bench.ops.sum_of_squares({.tensors = model.gradients, .result = norm_squared});
+      bench.ops.adamw({.tensors = model.tensors, .learning_rate = 0.1f, .beta1 = 0.9f, .beta2 = 0.95f, .epsilon = 1e-8f,
+                       .weight_decay = 0.1f, .step = 3, .norm_squared = norm_squared, .max_norm = 1});
+      std::vector<double> all = fresh.values(norm_squared);
+      for (const AdamWTensor& t : model.tensors)
+        for (const Tensor& result : {t.value, t.m, t.v}) append(all, fresh.values(result));
+      return all;
+    });
+    AdamWTensor wrong{.value = bench.zeros({3}), .gradient = bench.zeros({4}), .m = bench.zeros({3}), .v = bench.zeros({3})};
+    AdamWArgs args{.tensors = std::span(&wrong, 1), .learning_rate = 0.1f, .beta1 = 0.9f, .beta2 = 0.9f, .epsilon = 1e-8f,
+                   .weight_decay = 0, .step = 1};
+    CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: gradient is [4], not [3]", Error);
+    args.step = 0;
+    CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: step is 0, and counts from 1", Error);
+    args.step = 1;
+    args.max_norm = 1;
+    CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: norm_squared is missing", Error);
+  });
+}
+
+TEST_CASE("sum_of_squares: many tensors, extremes, and what is not finite") {
+  on_every_backend([](Bench& bench) {
+    const Tensor result = bench.unset(DType::f32, {1});
+    const auto sum_of = [&](const std::vector<Tensor>& tensors) {
+      bench.ops.sum_of_squares({.tensors = tensors, .result = result});
+      return bench.values(result)[0];
+    };
+    const Model model(bench, 2);
+    std::vector<std::vector<double>> values;
+    for (const Tensor& gradient : model.gradients) values.push_back(bench.values(gradient));
+    const double expected = reference::sum_of_squares(values);
+    // 64 running sums of at most 256 squares each.
+    CHECK(std::abs(sum_of(model.gradients) - expected) <= 16 * epsilon_of(DType::f32) * expected);
+    CHECK(sum_of({}) == 0);
+    CHECK(sum_of({bench.from(DType::f32, {3}, {1e-30, 0, -1e-40})}) <= 1e-38);
+    CHECK(std::isinf(sum_of({bench.from(DType::f32, {2}, {3e38, 1})})));
+    for (int64_t at : {int64_t{0}, int64_t{7}, int64_t{50000}}) {
+      const Tensor large = model.gradients.back();
+      const Tensor nan = bench.unset(DType::f32, {1}), one = large.reshaped({50001, 1}).row_range(at, at + 1);
+      const std::vector<double> before = bench.values(one);
+      bench.arena.memory().copy_in(one.data, nan.data, sizeof(float));
+      CHECK(std::isnan(sum_of(model.gradients)));
+      const Tensor infinity = bench.from(DType::f32, {1}, {-INFINITY}), kept = bench.from(DType::f32, {1}, before);
+      bench.arena.memory().copy_in(one.data, infinity.data, sizeof(float));
+      CHECK(std::isinf(sum_of(model.gradients)));
+      bench.arena.memory().copy_in(one.data, kept.data, sizeof(float));
+    }
+  });
+}
+
+}  // namespace engine::test
