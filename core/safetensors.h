@@ -1,14 +1,16 @@
-// Safetensors: named tensors in one file; a JSON header (at most 100 MB) of name -> dtype, shape, byte range.
+// Safetensors: named tensors in one file: the header's length (8 bytes, little endian), a JSON header (at most 100 MB) of
+// name -> dtype, shape, byte range, then the bytes (https://github.com/huggingface/safetensors, "Format").
 // Every field of a header is checked before a byte is believed: lengths, offsets, overlaps, gaps, shapes against ranges.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "core/files.h"
-#include "core/tensor.h"
 
 namespace engine {
 
@@ -16,36 +18,49 @@ class Safetensors {
  public:
   struct Entry {
     std::string dtype;           // "F32", "F16", "BF16", "I64", ...
-    std::vector<int64_t> shape;
-    const char* data;
+    std::vector<int64_t> shape;  // empty: a scalar
+    const char* data;            // where the bytes lie in the mapped file; not aligned
     size_t bytes;
+    std::string file;            // for errors
     int64_t count() const;
   };
-  // A single file, or all shards that an index (model.safetensors.index.json) names.
+  // A single file, or all shards that an index (a name that ends in .json) names: each tensor once, where it says.
   static Safetensors open(const std::filesystem::path& file_or_index);
 
   const std::map<std::string, Entry>& entries() const { return entries_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const Entry& at(const std::string& name) const;  // an error names the tensor and the file that lacks it
   // The values as f32 (from F32, F16, BF16 or F64); an error names the tensor and file if it holds something else.
   std::vector<float> floats(const std::string& name) const;
 
  private:
+  void add_file(const std::filesystem::path& file);
+
   std::vector<MappedFile> files_;
   std::map<std::string, Entry> entries_;
   std::map<std::string, std::string> metadata_;
   std::string path_;
 };
 
-// What to write: values are f32 and are stored as `dtype` ("F32", "F16" or "BF16"); raw bytes go as they are.
+// What to write. Exactly one of the two functions is given; they write bytes already in `dtype`.
 struct SafetensorsItem {
   std::string name;
-  std::string dtype;
+  std::string dtype;  // any of the format's; store_floats makes "F32", "F16" and "BF16"
   std::vector<int64_t> shape;
-  std::function<void(char* destination)> fill;  // writes count * size bytes, already in dtype
+  std::function<void(char* destination)> fill;  // the whole tensor
+  // Rows begin ... end-1 (of the first dimension): a large tensor then never lies in memory a second time.
+  std::function<void(int64_t begin, int64_t end, char* destination)> fill_rows = {};
 };
+// As write_file: the old file or the new. Wider dtypes come first, so that all tensors are aligned in the file.
 void write_safetensors(const std::filesystem::path& file, const std::vector<SafetensorsItem>& items,
                        const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
-// f32 values to the bytes of "F32", "F16" or "BF16", rounding to nearest, ties to even.
+
+bool holds_floats(const std::string& dtype);           // F32, F16, BF16, F64
+size_t safetensors_size_of(const std::string& dtype);  // bytes of an element; 0: no dtype has that name
+// The bytes of "F32", "F16", "BF16" or "F64" as f32 values. Source and destination need no alignment.
+void load_floats(const char* source, size_t count, const std::string& dtype, float* values);
+// f32 values to the bytes of "F32", "F16" or "BF16", rounding to nearest, ties to even. A finite value that F16 cannot
+// hold is an error.
 void store_floats(const float* values, size_t count, const std::string& dtype, char* destination);
 
 }  // namespace engine
