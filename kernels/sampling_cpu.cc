@@ -1,7 +1,190 @@
+#include "kernels/sampling.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/parallel.h"
+#include "kernels/checks.h"
 #include "kernels/cpu_ops.h"
+#include "kernels/vector_loop.h"
 
 namespace engine::ENGINE_ISA {
+namespace {
 
-void CpuOps::sample(const SampleArgs&) { fail("sample is being written"); }
+constexpr int64_t group = 64;  // tokens
+
+// A token and its rank: larger logits have larger keys, and of equal ones the lower token.
+using Key = uint64_t;
+Key key_of(float logit, int64_t token) {
+  const uint32_t bits = std::bit_cast<uint32_t>(logit + 0.0f);  // -0 is 0
+  const uint32_t ordered = bits >> 31 ? ~bits : bits | 0x80000000u;
+  return uint64_t{ordered} << 32 | ~static_cast<uint32_t>(token);
+}
+int32_t token_of(Key key) { return static_cast<int32_t>(~static_cast<uint32_t>(key)); }
+
+struct Row {
+  const float* logits;
+  int64_t count;
+  float* weights;     // scratch: what each token is drawn with
+  Key* candidates;    // scratch
+};
+
+// The largest of logits begin ... end-1; a NaN where one is.
+float largest_of(const float* logits, int64_t count) {
+  vfloat top = splat(-INFINITY), sum_of_nothing{};
+  each_vector(count, [&](int64_t v, auto part) {
+    const vfloat logit = only(load(logits + v, part), part, splat(-INFINITY));
+    top = maximum(top, logit);
+    sum_of_nothing += logit != logit ? logit : vfloat{};
+  });
+  return largest(top) + sum(sum_of_nothing);
+}
+
+// The candidates become the `keep` largest tokens of at least `least`; returns how many there are.
+int64_t collect(const Row& row, float least) {
+  int64_t candidates = 0;
+  for (int64_t v = 0; v < row.count; ++v) {
+    row.candidates[candidates] = key_of(row.logits[v], v);
+    candidates += row.logits[v] >= least;
+  }
+  return candidates;
+}
+
+// Makes the candidates the top_k largest tokens.
+int64_t cut_to_top_k(const Row& row, int64_t top_k) {
+  float least = -INFINITY;
+  const int64_t groups = row.count / group;
+  if (groups >= top_k) {
+    float* maxima = row.weights;  // not needed yet
+    for (int64_t g = 0; g < groups; ++g) maxima[g] = largest_of(row.logits + g * group, group);
+    std::nth_element(maxima, maxima + top_k - 1, maxima + groups, std::greater<>());
+    least = maxima[top_k - 1];
+  }
+  const int64_t candidates = collect(row, least);
+  std::nth_element(row.candidates, row.candidates + top_k - 1, row.candidates + candidates, std::greater<>());
+  return top_k;
+}
+
+// The lowest key of the fewest largest candidates whose weights reach `mass`. Looks at twice as many each time.
+Key lowest_of_top_p(const Row& row, int64_t candidates, double mass) {
+  Key* const end = row.candidates + candidates;
+  Key* begin = row.candidates;
+  const auto weight = [&](Key key) { return static_cast<double>(row.weights[token_of(key)]); };
+  double sum = 0;
+  for (int64_t size = 64;; size *= 2) {
+    Key* const next = std::min(begin + size, end);
+    if (next < end) std::nth_element(begin, next, end, std::greater<>());
+    double more = 0;
+    for (const Key* key = begin; key < next; ++key) more += weight(*key);
+    if (next < end && sum + more < mass) {
+      sum += more;
+      begin = next;
+      continue;
+    }
+    std::sort(begin, next, std::greater<>());
+    for (Key* key = begin; key + 1 < next; ++key) {
+      sum += weight(*key);
+      if (sum >= mass) return *key;
+    }
+    return *(next - 1);
+  }
+}
+
+// Weights of tokens below the lowest that is kept become 0.
+void keep_from(const Row& row, Key lowest) {
+  const int32_t last = token_of(lowest);
+  const float least = row.logits[last];
+  each_vector(row.count, [&](int64_t v, auto part) {
+    const vfloat logit = load(row.logits + v, part);
+    const vint token = lane_numbers() + static_cast<int32_t>(v);
+    const vint kept = (logit > least) | ((logit == least) & (token <= last));
+    store(row.weights + v, as_float(as_int(load(row.weights + v, part)) & kept), part);
+  });
+}
+
+double sum_of(const float* weights, int64_t count) {
+  double total = 0;
+  for (int64_t v = 0; v < count; v += group)
+    total += static_cast<double>(
+        sum_over(std::min(group, count - v), [&](int64_t i, auto part) { return load(weights + v + i, part); }));
+  return total;
+}
+
+int32_t draw_token(const Row& row, double draw) {
+  const double target = draw * sum_of(row.weights, row.count);
+  double sum = 0;
+  int64_t begin = 0;  // whole groups that do not reach the target are passed over
+  for (; begin + group < row.count; begin += group) {
+    const double more = sum_of(row.weights + begin, group);
+    if (sum + more > target) break;
+    sum += more;
+  }
+  int64_t last = 0;
+  for (int64_t v = begin; v < row.count; ++v) {
+    if (!(row.weights[v] > 0)) continue;
+    last = v;
+    sum += static_cast<double>(row.weights[v]);
+    if (sum > target) return static_cast<int32_t>(v);
+  }
+  // Rounding may leave the sum a hair below the target: then it is the last token that can be drawn.
+  if (!(row.weights[last] > 0))
+    for (int64_t v = 0; v < begin; ++v)
+      if (row.weights[v] > 0) last = v;
+  return static_cast<int32_t>(last);
+}
+
+// The token, or -1 where the row cannot be drawn from.
+int32_t sample_row(const SampleArgs& args, const Row& row, float draw) {
+  const float high = largest_of(row.logits, row.count);
+  if (!std::isfinite(high)) return -1;
+  if (args.temperature == 0)
+    return static_cast<int32_t>(std::find(row.logits, row.logits + row.count, high) - row.logits);
+
+  const bool by_count = args.top_k > 0 && args.top_k < row.count, by_mass = args.top_p < 1;
+  int64_t candidates = by_count ? cut_to_top_k(row, args.top_k) : 0;
+  // A division, since the reciprocal of a tiny temperature is infinite.
+  each_vector(row.count, [&](int64_t v, auto part) {
+    store(row.weights + v, exp((load(row.logits + v, part) - high) / args.temperature), part);
+  });
+  if (by_count) keep_from(row, *std::min_element(row.candidates, row.candidates + candidates));
+  if (by_mass) {
+    const double total = sum_of(row.weights, row.count);
+    if (!by_count) {
+      const double least = (1 - static_cast<double>(args.top_p)) * total / static_cast<double>(row.count);
+      // Of w, as a bound of the logit; a little lower, for what rounding may take away.
+      candidates = collect(row, high + args.temperature * (static_cast<float>(std::log(std::max(least, 1e-37))) - 1.0f));
+    }
+    keep_from(row, lowest_of_top_p(row, candidates, static_cast<double>(args.top_p) * total));
+  }
+  return draw_token(row, static_cast<double>(draw));
+}
+
+}  // namespace
+
+void CpuOps::sample(const SampleArgs& args) {
+  const char* name = "sample";
+  const int64_t rows = args.tokens.count(), vocabulary = args.logits.cols();
+  check_matrix(name, "logits", args.logits, DType::f32, rows, vocabulary);
+  check_vector(name, "tokens", args.tokens, DType::i32, rows);
+  require(args.temperature >= 0, name, ": temperature is ", args.temperature, ", must be at least 0");
+  const bool draws = args.temperature > 0;
+  if (draws) check_vector(name, "draws", args.draws, DType::f32, rows);
+  require(!rows || vocabulary > 0, name, ": logits is ", args.logits.shape.text(), ": there are no tokens");
+
+  ArenaScope scope(workspace_);
+  const int64_t threads = draws ? thread_count() : 0;
+  float* weights = workspace_.make(DType::f32, {threads, vocabulary}).as<float>();
+  Key* candidates = static_cast<Key*>(
+      workspace_.make(DType::u8, {threads, (vocabulary + 1) * static_cast<int64_t>(sizeof(Key))}).data);
+  int32_t* tokens = args.tokens.as<int32_t>();
+  parallel_for(rows, [&](int64_t s) {
+    const int64_t thread = draws ? thread_index() : 0;
+    const Row row{args.logits.as<float>() + s * vocabulary, vocabulary, weights + thread * vocabulary,
+                  candidates + thread * (vocabulary + 1)};
+    tokens[s] = sample_row(args, row, draws ? args.draws.as<float>()[s] : 0.0f);
+  });
+  for (int64_t s = 0; s < rows; ++s)
+    require(tokens[s] >= 0, name, ": row ", s, " of the logits holds a NaN, or its largest is not finite");
+}
 
 }  // namespace engine::ENGINE_ISA
