@@ -1,6 +1,7 @@
 // Backward attention in f32: a task is a head of a sequence, which goes over blocks of queries and, for each, over tiles
 // of keys; so every sum has one fixed order.
 #include "core/parallel.h"
+#include "kernels/attention_amx.h"
 #include "kernels/attention_product.h"
 #include "kernels/attention_tile.h"
 #include "kernels/cpu_ops.h"
@@ -90,6 +91,7 @@ void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, in
 
 void CpuOps::attention_backward(const AttentionBackwardArgs& a) {
   const int64_t width = check_attention(a);
+  if (runs_on_amx(a)) return attention_backward_amx(a, width, workspace_);
   const int64_t longest = longest_segment(a.keys), padded_width = rounded_up(width, lanes);
   const ArenaScope scope(workspace_);
   const int64_t size = rounded_up(Scratch::size(longest, padded_width), 16);

@@ -1,0 +1,127 @@
+// Backward attention on bf16: as attention_backward_cpu.cc, with its products in tile registers; probabilities and the
+// gradients of scores are rounded to bf16 as operands, all sums are f32.
+#include "core/parallel.h"
+#include "kernels/attention_amx.h"
+#include "kernels/attention_amx_tile.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+struct Scratch {
+  bf16 *keys, *values;            // [padded keys][padded width]
+  bf16* keys_across;              // [tile][padded width][key_tile]
+  float *dkeys, *dvalues;         // [padded keys][padded width]
+  bf16 *q, *dy;                   // [query_block][padded width]
+  uint32_t *q_across, *dy_across; // [padded width/2][query_block]
+  uint32_t *q_pairs, *dy_pairs;   // [query_block/2][padded width]
+  float *scores, *dp;             // [key_tile][query_block]
+  bf16 *p, *ds;                   // [key_tile][query_block]
+  uint32_t* ds_pairs;             // [key_tile/2][query_block]
+  uint32_t* pairs;                // [key_tile/2][padded width]
+  float* dq;                      // [padded width][query_block]
+  float *dy_rows, *y_rows;        // [query_block][padded width]
+  char* end;
+
+  Scratch(char* memory, int64_t longest, int64_t padded_width) {
+    ThreadMemory of(memory);
+    const int64_t rows = rounded_up(longest, 32);
+    for (bf16** part : {&keys, &values}) *part = of.take<bf16>(rows * padded_width);
+    keys_across = of.take<bf16>(rounded_up(longest, key_tile) * padded_width);
+    for (float** part : {&dkeys, &dvalues}) *part = of.take<float>(rows * padded_width);
+    for (bf16** part : {&q, &dy}) *part = of.take<bf16>(query_block * padded_width);
+    for (uint32_t** part : {&q_across, &dy_across, &q_pairs, &dy_pairs}) *part = of.take<uint32_t>(query_block / 2 * padded_width);
+    for (float** part : {&scores, &dp}) *part = of.take<float>(key_tile * query_block);
+    for (bf16** part : {&p, &ds}) *part = of.take<bf16>(key_tile * query_block);
+    ds_pairs = of.take<uint32_t>(key_tile / 2 * query_block);
+    pairs = of.take<uint32_t>(key_tile / 2 * padded_width);
+    for (float** part : {&dq, &dy_rows, &y_rows}) *part = of.take<float>(query_block * padded_width);
+    end = of.next();
+  }
+};
+
+// Two rows of a left operand, query_block apart.
+ENGINE_INLINE void store_rows(bf16* to, vbf16_pair both) {
+  std::memcpy(static_cast<void*>(to), &both, 32);
+  std::memcpy(static_cast<void*>(to + query_block), reinterpret_cast<const char*>(&both) + 32, 32);
+}
+
+template <bool drops>
+void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
+                    const QueryBlock& block, const Scratch& at) {
+  const int64_t padded_width = rounded_up(width, 32), row = span.query_begin + block.first;
+  read_rows(a.q, row, head, width, block.count, at.q, query_block, padded_width);
+  read_rows(a.dy, row, head, width, block.count, at.dy, query_block, padded_width);
+  words_across(at.q, query_block, padded_width, at.q_across, query_block);
+  words_across(at.dy, query_block, padded_width, at.dy_across, query_block);
+  pairs_of_rows(at.q, query_block, padded_width, at.q_pairs);
+  pairs_of_rows(at.dy, query_block, padded_width, at.dy_pairs);
+  read_rows(a.dy, row, head, width, block.count, at.dy_rows, query_block, padded_width);
+  read_rows(a.y, row, head, width, block.count, at.y_rows, query_block, padded_width);
+  float delta[query_block], lse[query_block] = {};
+  row_dots(at.dy_rows, at.y_rows, padded_width, delta);
+  for (int64_t i = 0; i < block.count; ++i) lse[i] = a.lse.as<float>()[(row + i) * a.heads + head];
+  if (!block.visible) std::fill_n(at.dq, padded_width * query_block, 0.0f);
+  const DropoutTile dropout{a.dropout};
+  for (int64_t first = 0; first < block.visible; first += key_tile) {
+    const int64_t rows = rounded_up(std::min(key_tile, block.visible - first), 32), offset = first * padded_width;
+    tile_product<false>(at.keys + offset, padded_width, at.q_across, query_block, at.scores, query_block, rows, query_block,
+                        padded_width);
+    tile_product<false>(at.values + offset, padded_width, at.dy_across, query_block, at.dp, query_block, rows, query_block,
+                        padded_width);
+    for (int v = 0; v < block_vectors; ++v)
+      softmax_gradient<drops>(at.scores, at.dp, rows, first, a.scale, block, v, dropout, load(lse + v * lanes),
+                              load(delta + v * lanes), [&](int64_t j, const vfloat(&p)[4], const vfloat(&ds)[4]) {
+                                for (int w = 0; w < 4; w += 2) {
+                                  const int64_t to = (j + w) * query_block + v * lanes;
+                                  const vbf16_pair both = rounded(ds[w], ds[w + 1]);
+                                  store_rows(at.p + to, rounded(p[w], p[w + 1]));
+                                  store_rows(at.ds + to, both);
+                                  store_words(at.ds_pairs + (j + w) / 2 * query_block + v * lanes, interleaved(both));
+                                }
+                              });
+    tile_product<true>(at.p, query_block, at.dy_pairs, padded_width, at.dvalues + offset, padded_width, rows, padded_width,
+                       query_block);
+    tile_product<true>(at.ds, query_block, at.q_pairs, padded_width, at.dkeys + offset, padded_width, rows, padded_width,
+                       query_block);
+    if (first)
+      tile_product<true>(at.keys_across + offset, key_tile, at.ds_pairs, query_block, at.dq, query_block, padded_width,
+                         query_block, rows);
+    else
+      tile_product<false>(at.keys_across, key_tile, at.ds_pairs, query_block, at.dq, query_block, padded_width, query_block,
+                          rows);
+  }
+  transpose_matrix(at.dq, padded_width, query_block, at.y_rows, query_block, padded_width);
+  write_rows(a.dq, row, head, width, block.count, at.y_rows, padded_width);
+}
+
+void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
+                   const Scratch& at) {
+  const int64_t padded_width = rounded_up(width, 32), padded_keys = rounded_up(span.keys, 32);
+  read_rows(a.k, span.key_begin, head, width, span.keys, at.keys, padded_keys, padded_width);
+  read_rows(a.v, span.key_begin, head, width, span.keys, at.values, padded_keys, padded_width);
+  tiles_across(at.keys, padded_keys, padded_width, at.keys_across, at.pairs);
+  std::fill_n(at.dkeys, padded_keys * padded_width, 0.0f);
+  std::fill_n(at.dvalues, padded_keys * padded_width, 0.0f);
+  const TileRegisters registers;
+  with_flag(a.dropout.rate > 0, [&](auto drops) {
+    for (int64_t first = 0; first < span.queries; first += query_block)
+      backward_block<drops.value>(a, span, head, width, {span, first, a.causal, a.dropout, a.heads, head}, at);
+  });
+  write_rows(a.dk, span.key_begin, head, width, span.keys, at.dkeys, padded_width);
+  write_rows(a.dv, span.key_begin, head, width, span.keys, at.dvalues, padded_width);
+}
+
+}  // namespace
+
+void attention_backward_amx(const AttentionBackwardArgs& a, int64_t width, Arena& workspace) {
+  const int64_t longest = longest_segment(a.keys), padded_width = rounded_up(width, 32);
+  const ArenaScope scope(workspace);
+  const int64_t size = Scratch(nullptr, longest, padded_width).end - static_cast<char*>(nullptr);
+  char* memory = static_cast<char*>(workspace.make(DType::u8, {thread_count(), size}).data);
+  parallel_for(a.queries.count() * a.heads, [&](int64_t task) {
+    const Scratch scratch(memory + thread_index() * size, longest, padded_width);
+    backward_head(a, span_of(a.queries, a.keys, task / a.heads), task % a.heads, width, scratch);
+  });
+}
+
+}  // namespace engine::ENGINE_ISA
