@@ -1,0 +1,127 @@
+#include "tasks/gpt/gpt.h"
+
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+
+#include "core/error.h"
+#include "tasks/gpt/documents.h"
+#include "tasks/gpt/permutation.h"
+
+namespace engine {
+
+namespace {
+
+// Evaluation goes through its data in pieces of this many tokens, so that it may be long.
+constexpr size_t kTokensAtOnce = size_t{1} << 18;
+
+std::filesystem::path cache_folder(const Config& config) {
+  return std::filesystem::path(config.output_dir) / (config.name.empty() ? config.task : config.name) / "cache";
+}
+
+std::unique_ptr<Tokenizer> choose_tokenizer(const Config& config, bool training) {
+  const std::string& choice = config.data.tokenizer;
+  // A trained model has its tokenizer beside it.
+  if (!config.init.empty() && (choice.empty() || !training)) return nullptr;
+  if (choice.empty())
+    fail_usage("data.tokenizer is missing: a folder with a tokenizer, or \"characters\" for those of the training text");
+  if (choice != "characters") return load_tokenizer(choice);
+  if (!config.init.empty())
+    fail_usage("data.tokenizer = \"characters\" makes a new vocabulary, which the model in init = \"", config.init,
+               "\" does not know: leave data.tokenizer out, or init");
+  return make_tokenizer_of_characters(config.data.train);
+}
+
+}  // namespace
+
+void GptConfig::declare(Options& options) {
+  options.add("gpt.samples", samples, at_least(0), "texts generated at each evaluation, as [generation] says");
+  options.add("gpt.sample_prompt", sample_prompt, any_value(), "what they begin with; empty: the start of a document");
+}
+
+GptTask::GptTask(const Config& config, const GptConfig& own, LanguageModel language, bool training)
+    : CausalTask(config, std::move(language)), own_(own) {
+  const int64_t positions = model().config().max_positions;
+  block_size_ = config.data.block_size ? config.data.block_size : positions;
+  if (block_size_ > positions)
+    fail_usage("data.block_size is ", block_size_, ", but the model has only ", positions, " positions");
+  const std::filesystem::path cache = cache_folder(config);
+  const std::string digest = digest_of(tokenizer(), cache / "tokenizer");
+  const auto open = [&](const char* name, const std::vector<std::string>& files, int64_t least) {
+    TokenFile tokens(cache / (std::string(name) + ".tokens"), files, tokenizer(), digest);
+    require(tokens.size() >= least, "data.", name, " holds ", tokens.size(), " tokens: at least ", least, " are needed",
+            least > 2 ? ", one more than data.block_size" : "");
+    return tokens;
+  };
+  if (training) train_.emplace(open("train", config.data.train, block_size_ + 1));
+  if (!config.data.eval.empty()) eval_.emplace(open("eval", config.data.eval, 2));
+}
+
+int64_t GptTask::steps_per_epoch() const {
+  const int64_t batch = sequences_a_step(block_size_);
+  return (blocks() + batch - 1) / batch;
+}
+
+void GptTask::append_block(const TokenFile& tokens, int64_t block, SequenceBatch& batch) const {
+  const int64_t begin = block * block_size_, count = std::min(block_size_, tokens.size() - 1 - begin);
+  tokens.append(begin, count, batch.tokens);
+  tokens.append(begin + 1, count, batch.labels);
+  batch.end_sequence();
+}
+
+void GptTask::batch_of(int64_t step, SequenceBatch& batch) {
+  batch.clear();
+  const int64_t count = sequences_a_step(block_size_), steps = steps_per_epoch();
+  const int64_t epoch = step / steps, begin = step % steps * count;
+  for (int64_t i = begin; i < std::min(begin + count, blocks()); ++i)
+    append_block(*train_, config_.data.shuffle ? permuted(i, blocks(), config_.seed, static_cast<uint64_t>(epoch)) : i, batch);
+}
+
+Metrics GptTask::evaluate(Machine& machine, std::string& samples) {
+  Metrics metrics;
+  if (eval_) {
+    double loss = 0, scored = 0;
+    SequenceBatch batch;
+    const int64_t count = (eval_->size() - 2) / block_size_ + 1;
+    for (int64_t block = 0; block < count;) {
+      batch.clear();
+      for (; block < count && batch.tokens.size() < kTokensAtOnce; ++block) append_block(*eval_, block, batch);
+      const LossTotals totals = step_.evaluate(machine, batch);
+      loss += totals.loss;
+      scored += totals.scored;
+    }
+    metrics.emplace_back("loss", loss / scored);
+    metrics.emplace_back("perplexity", std::exp(loss / scored));
+  }
+  if (own_.samples > 0) samples = generate(machine);
+  return metrics;
+}
+
+std::string GptTask::generate(Machine& machine) const {
+  const GenerationConfig& generation = config_.generation;
+  // Drawn without chance, all would be the same.
+  const auto count = static_cast<size_t>(generation.temperature > 0 ? own_.samples : 1);
+  const std::vector<std::vector<int32_t>> prompts(count, encode_prompt(tokenizer(), own_.sample_prompt));
+  Generator generator(machine.ops, *language_.model, machine.compute, static_cast<int>(count));
+  const auto texts = generator.generate(prompts, {.temperature = generation.temperature,
+                                                  .top_k = generation.top_k,
+                                                  .top_p = generation.top_p,
+                                                  .max_new_tokens = generation.max_new_tokens,
+                                                  .seed = config_.seed,
+                                                  .end_token = tokenizer().end_token()});
+  std::ostringstream out;
+  for (size_t i = 0; i < texts.size(); ++i)
+    out << "--- sample " << i + 1 << " ---\n" << own_.sample_prompt << tokenizer().decode(texts[i], true) << "\n";
+  return out.str();
+}
+
+std::unique_ptr<Task> make_gpt_task(Config& config, const GptConfig& own, const Options& options, Ops& ops, bool training) {
+  if (training && config.data.train.empty())
+    fail_usage("data.train is missing: a text file or a list of them, such as --data.train input.txt");
+  if (!training && config.data.eval.empty())
+    fail_usage("data.eval is missing: the text file, or a list of them, to evaluate on");
+  auto language = make_language_model(config, options, choose_tokenizer(config, training), ops.memory(), training);
+  return std::make_unique<GptTask>(config, own, std::move(language), training);
+}
+
+}  // namespace engine

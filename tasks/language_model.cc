@@ -1,0 +1,78 @@
+#include "tasks/language_model.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "models/huggingface.h"
+#include "training/causal_step.h"
+
+namespace engine {
+
+RunFolder open_run(const std::filesystem::path& folder) {
+  const auto is_model = [](const std::filesystem::path& path) { return std::filesystem::exists(path / "config.json"); };
+  if (!std::filesystem::is_directory(folder)) fail(folder.string(), ": there is no such folder");
+  const std::filesystem::path config = folder / "task.cfg";
+  for (const char* name : {"best", "last"}) {
+    const std::filesystem::path model = written_folder(folder / name);
+    if (is_model(model)) return {model, std::filesystem::exists(config) ? config : std::filesystem::path{}};
+  }
+  if (is_model(folder)) return {folder, {}};
+  fail(folder.string(), ": neither a run folder (with a model in best/ or last/) nor a model folder (with config.json)");
+}
+
+LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients) {
+  LanguageModel loaded;
+  loaded.tokenizer = load_tokenizer(folder);
+  loaded.model = load_causal_model(folder, memory, with_gradients);
+  require(loaded.tokenizer->vocab_size() <= loaded.model->config().vocab_size, folder.string(), ": the tokenizer has ",
+          loaded.tokenizer->vocab_size(), " tokens, the model only ", loaded.model->config().vocab_size);
+  return loaded;
+}
+
+void save_language_model(const std::filesystem::path& folder, CausalModel& model, const Tokenizer& tokenizer,
+                         const std::string& dtype) {
+  save_causal_model(folder, model, dtype);
+  tokenizer.save(folder);
+}
+
+std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text) {
+  std::vector<int32_t> ids = tokenizer.encode(text);
+  if (const auto start = tokenizer.id_of("<start>")) {
+    if (std::find(ids.begin(), ids.end(), *start) == ids.end()) ids.push_back(*start);
+  } else if (ids.empty()) {
+    const int32_t first = tokenizer.begin_token() >= 0 ? tokenizer.begin_token() : tokenizer.end_token();
+    if (first < 0) fail_usage("an empty prompt: the vocabulary has no token that begins or ends a document, so give some text");
+    ids.push_back(first);
+  }
+  return ids;
+}
+
+double Score::perplexity() const {
+  return tokens > 1 ? std::exp(-log_likelihood / static_cast<double>(tokens - 1)) : 1;
+}
+
+std::vector<Score> score(Machine& machine, CausalModel& model, std::span<const std::vector<int32_t>> sequences) {
+  const auto positions = static_cast<size_t>(model.config().max_positions);
+  SequenceBatch batch;
+  std::vector<Score> scores(sequences.size());
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    const std::vector<int32_t>& ids = sequences[i];
+    scores[i].tokens = static_cast<int64_t>(ids.size());
+    if (ids.size() < 2) continue;
+    // The last token is only predicted, so a sequence may be one longer than the positions.
+    require(ids.size() <= positions + 1, "sequence ", i, " has ", ids.size(), " tokens: the model can score ", positions + 1);
+    batch.tokens.insert(batch.tokens.end(), ids.begin(), ids.end() - 1);
+    batch.labels.insert(batch.labels.end(), ids.begin() + 1, ids.end());
+    batch.end_sequence();
+  }
+  std::vector<float> losses;
+  CausalStep(model).evaluate(machine, batch, &losses);
+  size_t at = 0;
+  for (Score& s : scores)
+    for (int64_t token = 1; token < s.tokens; ++token) s.log_likelihood -= static_cast<double>(losses[at++]);
+  return scores;
+}
+
+}  // namespace engine

@@ -1,0 +1,38 @@
+#include "tasks/tasks.h"
+
+#include "core/error.h"
+#include "tasks/causal_task.h"
+#include "tasks/gpt/gpt.h"
+#include "tasks/scratchpad/scratchpad.h"
+
+namespace engine {
+
+void TaskSections::declare(Options& options) {
+  scratchpad.declare(options);
+  gpt.declare(options);
+}
+
+std::unique_ptr<Task> make_task(Config& config, const TaskSections& sections, const Options& options, Ops& ops, Use use) {
+  if (config.task != "gpt" && config.task != "scratchpad")
+    fail_usage("task is \"", config.task, "\": the tasks are gpt and scratchpad");
+  for (const std::string section : {"gpt", "scratchpad"}) {
+    if (section == config.task) continue;
+    for (const std::string& name : options.names())
+      if (name.starts_with(section + ".") && is_changed(options, name))
+        fail_usage(name, " is for task ", section, ": this task is ", config.task);
+  }
+  const bool training = use == Use::training;
+  if (config.task == "scratchpad") return make_scratchpad_task(config, sections.scratchpad, options, ops, training);
+  return make_gpt_task(config, sections.gpt, options, ops, training);
+}
+
+void choose_split(Config& config, const std::string& split) {
+  if (split == "eval") return;
+  if (split != "train" && split != "test") fail_usage("--split ", split, ": train, eval or test");
+  if (config.task == "scratchpad")
+    fail_usage("--split ", split, ": task scratchpad makes its own evaluation expressions: leave --split out");
+  config.data.eval = split == "train" ? config.data.train : config.data.test;
+  if (config.data.eval.empty()) fail_usage("--split ", split, ": data.", split, " names no file");
+}
+
+}  // namespace engine
