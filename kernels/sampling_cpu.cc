@@ -177,11 +177,14 @@ void CpuOps::sample(const SampleArgs& args) {
   Key* candidates = static_cast<Key*>(
       workspace_.make(DType::u8, {threads, (vocabulary + 1) * static_cast<int64_t>(sizeof(Key))}).data);
   int32_t* tokens = args.tokens.as<int32_t>();
-  parallel_for(rows, [&](int64_t s) {
+  const int64_t grain = rows ? std::max<int64_t>(1, 16384 / vocabulary) : 1;
+  parallel_chunks(rows, grain, [&](int64_t begin, int64_t end) {
     const int64_t thread = draws ? thread_index() : 0;
-    const Row row{args.logits.as<float>() + s * vocabulary, vocabulary, weights + thread * vocabulary,
-                  candidates + thread * (vocabulary + 1)};
-    tokens[s] = sample_row(args, row, draws ? args.draws.as<float>()[s] : 0.0f);
+    for (int64_t s = begin; s < end; ++s) {
+      const Row row{args.logits.as<float>() + s * vocabulary, vocabulary, weights + thread * vocabulary,
+                    candidates + thread * (vocabulary + 1)};
+      tokens[s] = sample_row(args, row, draws ? args.draws.as<float>()[s] : 0.0f);
+    }
   });
   for (int64_t s = 0; s < rows; ++s)
     require(tokens[s] >= 0, name, ": row ", s, " of the logits holds a NaN, or its largest is not finite");
