@@ -87,7 +87,7 @@ void declare_generation(Options& options, GenerationConfig& generation) {
 
 void Config::declare(Options& options) {
   options.add("task", task, any_value(), "what is trained: the tasks are in docs/tasks.md");
-  options.add("name", name, any_value(), "of the run: its folder is output_dir/name; empty: the configuration file's");
+  options.add("name", name, any_value(), "of the run: its folder is output_dir/name");
   options.add("output_dir", output_dir, any_value(), "where run folders are made");
   options.add("init", init, any_value(), "a model folder to start from (weights and tokenizer); empty: a new model");
   options.add("resume", resume, "go on from the run folder's state if there is one; false: start anew");

@@ -1,0 +1,133 @@
+#include "training/state.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "core/files.h"
+#include "core/json.h"
+#include "core/safetensors.h"
+
+namespace engine {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+const char* const tensors_file = "tensors.safetensors";
+const char* const progress_file = "progress.json";
+const char* const configuration_file = "task.cfg";
+
+std::vector<int64_t> sizes_of(const Shape& shape) {
+  return {shape.sizes.begin(), shape.sizes.begin() + shape.rank};
+}
+
+// visit(name, tensor) for everything that is saved.
+template <class Visit>
+void for_each_tensor(const Optimizer& optimizer, const Visit& visit) {
+  size_t i = 0;
+  for (const Parameter& p : optimizer.parameters().all()) {
+    const AdamWTensor& tensors = optimizer.tensors()[i++];
+    visit("value/" + p.name, tensors.value);
+    visit("m/" + p.name, tensors.m);
+    visit("v/" + p.name, tensors.v);
+  }
+}
+
+// "section.key" -> value as Options::toml writes it.
+std::map<std::string, std::string> values_of(const std::string& toml) {
+  std::map<std::string, std::string> values;
+  std::istringstream lines(toml);
+  std::string section;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with('[')) section = line.substr(1, line.find(']') - 1) + ".";
+    const size_t equals = line.find(" = ");
+    if (equals != std::string::npos) values[section + line.substr(0, equals)] = line.substr(equals + 3);
+  }
+  return values;
+}
+
+// What may differ between the halves of one training: where it runs, how long, and what it tells of itself.
+bool may_differ(const Options::Option& option) {
+  static constexpr std::array names{
+      "name", "output_dir", "resume", "device", "threads", "data.test", "training.max_steps", "training.epochs",
+      "training.log_every", "training.eval_every", "training.save_every", "training.keep_checkpoints",
+      "training.early_stopping_patience", "training.save_dtype", "training.recompute"};
+  return option.section() == "generation" || std::find(names.begin(), names.end(), option.name) != names.end();
+}
+
+}  // namespace
+
+void save_state(const fs::path& folder, const Optimizer& optimizer, const TrainingProgress& progress,
+                const std::string& configuration) {
+  std::vector<SafetensorsItem> items;
+  for_each_tensor(optimizer, [&](const std::string& name, const Tensor& tensor) {
+    items.push_back({name, "F32", sizes_of(tensor.shape), [&optimizer, tensor](char* destination) {
+                       optimizer.memory().copy_out(destination, tensor.data, tensor.bytes());
+                     }});
+  });
+  const nlohmann::ordered_json json{{"step", progress.step},
+                                    {"has_best", progress.has_best},
+                                    {"best", progress.best},
+                                    {"best_step", progress.best_step},
+                                    {"evaluations_without_better", progress.evaluations_without_better},
+                                    {"window_loss", progress.window_loss},
+                                    {"window_scored", progress.window_scored},
+                                    {"window_correct", progress.window_correct}};
+  write_folder(folder, [&](const fs::path& aside) {
+    write_safetensors(aside / tensors_file, items);
+    write_file(aside / progress_file, json.dump(2) + "\n");
+    write_file(aside / configuration_file, configuration);
+  });
+}
+
+bool has_state(const fs::path& folder) { return fs::exists(written_folder(folder) / progress_file); }
+
+TrainingProgress load_state(const fs::path& state, Optimizer& optimizer) {
+  const fs::path folder = written_folder(state);
+  const std::string where = (folder / progress_file).string();
+  const nlohmann::json json = parse_json_file(folder / progress_file);
+  constexpr int64_t most = int64_t{1} << 53;
+  TrainingProgress progress;
+  progress.step = json_integer(json, "step", where, 0, most);
+  progress.has_best = json_bool(json, "has_best", where);
+  progress.best = json_number(json, "best", where);
+  progress.best_step = json_integer(json, "best_step", where, 0, most);
+  progress.evaluations_without_better = json_integer(json, "evaluations_without_better", where, 0, most);
+  progress.window_loss = json_number(json, "window_loss", where);
+  progress.window_scored = json_number(json, "window_scored", where);
+  progress.window_correct = json_number(json, "window_correct", where);
+
+  const Safetensors file = Safetensors::open(folder / tensors_file);
+  const std::string advice = ": start anew with --resume false or another --name";
+  size_t count = 0;
+  for_each_tensor(optimizer, [&](const std::string& name, const Tensor& tensor) {
+    const auto found = file.entries().find(name);
+    if (found == file.entries().end()) fail(folder.string(), " has no tensor ", name, " of this model", advice);
+    if (found->second.dtype != "F32" || found->second.shape != sizes_of(tensor.shape))
+      fail(folder.string(), ": the tensor ", name, " is not f32 ", tensor.shape.text(), " as in this model", advice);
+    ++count;
+  });
+  if (count != file.entries().size()) fail(folder.string(), " holds tensors that this model has not", advice);
+  for_each_tensor(optimizer, [&](const std::string& name, const Tensor& tensor) {
+    optimizer.memory().copy_in(tensor.data, file.entries().at(name).data, tensor.bytes());
+  });
+  return progress;
+}
+
+void check_same_training(const fs::path& state, const Options& options) {
+  const fs::path file = written_folder(state) / configuration_file;
+  const std::map<std::string, std::string> then = values_of(read_text(file));
+  for (const Options::Option& option : options.all()) {
+    const auto found = then.find(option.name);
+    // A state of an older version does not know an option: then it was at its default.
+    const std::string& before = found == then.end() ? option.default_text : found->second;
+    if (before != option.text() && !may_differ(option))
+      fail_usage(state.string(), " is of a training with ", option.name, " = ", before, "; now it is ", option.text(),
+                 ": set it back to go on, or start anew with --resume false or another --name");
+  }
+}
+
+}  // namespace engine

@@ -1,0 +1,198 @@
+#include "training/trainer.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <sstream>
+
+#include "core/files.h"
+
+namespace engine {
+
+namespace {
+
+std::filesystem::path folder_of(const Config& config) {
+  if (config.name.empty()) fail_usage("the run has no name: set name, which its folder in output_dir will have");
+  return std::filesystem::path(config.output_dir) / config.name;
+}
+
+// The metric that chooses the best model, and whether more of it is better.
+std::pair<std::string, bool> best_metric(const Config& config, const Task& task) {
+  const std::string& name = config.training.best_metric;
+  if (name.empty()) return task.best_metric();
+  return {name, !name.ends_with("loss") && !name.ends_with("perplexity")};
+}
+
+std::string text_of(const Metrics& metrics) {
+  std::ostringstream text;
+  for (const auto& [name, value] : metrics) text << "  " << name << ' ' << value;
+  return text.str();
+}
+
+}  // namespace
+
+int train_task(const Config& config, const Options& options, Task& task, Machine& machine) {
+  return Trainer(config, options, task, machine).run();
+}
+
+Trainer::Trainer(const Config& config, const Options& options, Task& task, Machine& machine)
+    : config_(config),
+      options_(options),
+      task_(task),
+      machine_(machine),
+      schedule_(config.training, training_steps(config.training, task.steps_per_epoch())),
+      optimizer_(machine.ops, task.parameters(), config.training),
+      folder_(folder_of(config)),
+      most_tokens_(tokens_at_once(task.parameters())) {}
+
+int Trainer::run() {
+  if (config_.resume && has_state(folder_.state())) {
+    if (!go_on_from_state()) return 0;
+  } else if (!config_.resume) {
+    folder_.clear();
+  }
+  folder_.write_config(options_.toml());
+  folder_.open_logs(progress_.step);
+  const bool terminal = isatty(STDOUT_FILENO) == 1;
+  display_ = std::make_unique<Progress>(stdout, terminal, progress_.step, schedule_.steps());
+  const std::string from = progress_.step ? " on from step " + std::to_string(progress_.step) : "";
+  display_->line("training " + folder_.path().string() + from + ": " + std::to_string(task_.parameters().count()) +
+                 " parameters, " + std::to_string(schedule_.steps()) + " steps");
+  while (progress_.step < schedule_.steps() && !stopped_early()) {
+    run_step();
+    const bool last = progress_.step == schedule_.steps();
+    if (last || is_due(config_.training.log_every)) log_step();
+    if (last || is_due(config_.training.eval_every)) evaluate();
+    const bool stop = stop_.received();
+    if (last || stop || stopped_early() || is_due(config_.training.save_every)) save();
+    if (!stop || last) continue;
+    display_->line("stopped at step " + std::to_string(progress_.step) + ": the same command goes on from there");
+    return 130;
+  }
+  display_->finish();
+  if (stopped_early())
+    display_->line("stopped early: " + std::to_string(progress_.evaluations_without_better) +
+                   " evaluations without a better " + best_metric(config_, task_).first);
+  if (!last_samples_.empty()) display_->line(last_samples_);
+  display_->line("the model is in " + (progress_.has_best ? folder_.best() : folder_.last()).string());
+  return 0;
+}
+
+bool Trainer::go_on_from_state() {
+  check_same_training(folder_.state(), options_);
+  progress_ = load_state(folder_.state(), optimizer_);
+  if (progress_.step < schedule_.steps() && !stopped_early()) return true;
+  std::printf("%s has finished, at step %lld: raise training.%s to go on, or start anew with --resume false or another "
+              "--name\n", folder_.path().c_str(), static_cast<long long>(progress_.step),
+              stopped_early() ? "early_stopping_patience" : config_.training.max_steps ? "max_steps" : "epochs");
+  return false;
+}
+
+bool Trainer::is_due(int64_t every) const { return every > 0 && progress_.step % every == 0; }
+
+bool Trainer::stopped_early() const {
+  const int patience = config_.training.early_stopping_patience;
+  return patience > 0 && progress_.evaluations_without_better >= patience;
+}
+
+void Trainer::run_step() {
+  const auto start = std::chrono::steady_clock::now();
+  const int64_t step = progress_.step;
+  task_.batch_of(step, batch_);
+  const int64_t scored = batch_.scored();
+  if (scored == 0) fail("step ", step + 1, ": none of the batch's ", batch_.tokens.size(), " tokens has a label");
+  const ArenaScope scope(machine_.arena);
+  const Tensor totals = machine_.arena.make_zeros(DType::f32, {3});
+  for (int64_t first = 0, last; first < batch_.sequences(); first = last) {
+    last = micro_batch_end(batch_, first, config_.training.micro_batch_size, most_tokens_);
+    Pass pass{.ops = machine_.ops,
+              .arena = machine_.arena,
+              .compute = machine_.compute,
+              .recompute = config_.training.recompute,
+              .training = true,
+              .seed = config_.seed,
+              .step = static_cast<uint32_t>(step),
+              .first_row = batch_.offsets[static_cast<size_t>(first)]};
+    task_.run(pass, batch_, first, last, 1.0f / static_cast<float>(scored), totals);
+  }
+  std::array<float, 3> sums{};
+  machine_.arena.memory().copy_out(sums.data(), totals.data, sizeof sums);
+  const float norm = optimizer_.gradient_norm();
+  const double loss = static_cast<double>(sums[0]) / static_cast<double>(scored);
+  if (!std::isfinite(loss) || !std::isfinite(norm))
+    fail("step ", step + 1, ": the loss is ", loss, ", the gradient's norm ", norm, " (batch of ", batch_.sequences(),
+         " sequences, ", batch_.tokens.size(), " tokens). The parameters are those before this step; try a lower ",
+         "training.learning_rate, more training.warmup_steps, training.max_grad_norm = 1 or precision = \"f32\"");
+  const float learning_rate = schedule_.learning_rate_at(step);
+  optimizer_.update(learning_rate, step + 1);
+
+  ++progress_.step;
+  progress_.window_loss += static_cast<double>(sums[0]);
+  progress_.window_correct += static_cast<double>(sums[2]);
+  progress_.window_scored += static_cast<double>(scored);
+  window_tokens_ += static_cast<double>(batch_.tokens.size());
+  window_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report_ = {.step = progress_.step,
+             .loss = progress_.window_loss / progress_.window_scored,
+             .learning_rate = static_cast<double>(learning_rate),
+             .gradient_norm = static_cast<double>(norm),
+             .tokens_per_second = window_tokens_ / window_seconds_};
+  display_->show(report_);
+}
+
+void Trainer::log_step() {
+  folder_.record(progress_.step, "train",
+                 {{"loss", report_.loss},
+                  {"accuracy", progress_.window_correct / progress_.window_scored},
+                  {"learning_rate", report_.learning_rate},
+                  {"grad_norm", report_.gradient_norm},
+                  {"tokens_per_second", report_.tokens_per_second}});
+  display_->log(report_);
+  progress_.window_loss = progress_.window_correct = progress_.window_scored = 0;
+  window_tokens_ = window_seconds_ = 0;
+}
+
+void Trainer::evaluate() {
+  std::string samples;
+  const Metrics metrics = task_.evaluate(machine_, samples);
+  task_.parameters().drop_packed();  // what evaluation packed is old with the next update
+  if (metrics.empty()) return;       // no data to evaluate on
+  const auto [name, more_is_better] = best_metric(config_, task_);
+  const auto chooses = [&name = name](const auto& metric) { return metric.first == name; };
+  const auto found = std::find_if(metrics.begin(), metrics.end(), chooses);
+  if (found == metrics.end()) {
+    save();
+    fail_usage("training.best_metric is ", name, ", which this task does not measure:", text_of(metrics));
+  }
+  const double value = found->second;
+  const bool better = std::isfinite(value) &&
+                      (!progress_.has_best || (more_is_better ? value > progress_.best : value < progress_.best));
+  folder_.record(progress_.step, "eval", metrics);
+  if (!samples.empty()) folder_.write_samples(progress_.step, samples);
+  last_samples_ = std::move(samples);
+  display_->line("eval at step " + std::to_string(progress_.step) + text_of(metrics) + (better ? "  (best)" : ""));
+  if (!better) {
+    ++progress_.evaluations_without_better;
+    return;
+  }
+  progress_.has_best = true;
+  progress_.best = value;
+  progress_.best_step = progress_.step;
+  progress_.evaluations_without_better = 0;
+  write_folder(folder_.best(), [&](const std::filesystem::path& aside) { task_.save_model(aside); });
+}
+
+void Trainer::save() {
+  const auto save_model = [&](const std::filesystem::path& aside) { task_.save_model(aside); };
+  if (config_.training.keep_checkpoints > 0) {
+    write_folder(folder_.checkpoint(progress_.step), save_model);
+    folder_.keep_checkpoints(config_.training.keep_checkpoints);
+  }
+  write_folder(folder_.last(), save_model);
+  save_state(folder_.state(), optimizer_, progress_, options_.toml());
+}
+
+}  // namespace engine

@@ -1,0 +1,53 @@
+// Trainer: the loop that all tasks share. A step's batch is cut into micro-batches, whose gradients are added up; the
+// loss is the mean over all scored tokens of the step whatever way it is cut. Evaluation, saving and the log read the
+// training but never change it: the same bits come with any eval_every, save_every or log_every, and after any number
+// of kills and resumptions.
+#pragma once
+
+#include "training/optimizer.h"
+#include "training/progress.h"
+#include "training/schedule.h"
+#include "training/state.h"
+#include "training/stop_signal.h"
+#include "training/task.h"
+#include "training/training_folder.h"
+
+namespace engine {
+
+// Trains `task` as the configuration says, into the run folder output_dir/name; goes on from its state where resume is
+// set. Returns the program's exit code: 0 when it is done, 130 when a signal stopped it after saving. Errors: a step
+// whose loss or gradients are not finite (parameters and saved state are then those before it), files, options.
+int train_task(const Config& config, const Options& options, Task& task, Machine& machine);
+
+class Trainer {
+ public:
+  Trainer(const Config& config, const Options& options, Task& task, Machine& machine);
+  int run();
+
+ private:
+  bool go_on_from_state();  // false: the run has finished
+  void run_step();
+  void log_step();
+  void evaluate();
+  void save();
+  bool stopped_early() const;
+  bool is_due(int64_t every) const;
+
+  const Config& config_;
+  const Options& options_;
+  Task& task_;
+  Machine& machine_;
+  Schedule schedule_;
+  Optimizer optimizer_;
+  TrainingFolder folder_;
+  TrainingProgress progress_;
+  StopSignal stop_;
+  SequenceBatch batch_;
+  StepReport report_;
+  int64_t most_tokens_;
+  double window_tokens_ = 0, window_seconds_ = 0;
+  std::string last_samples_;
+  std::unique_ptr<Progress> display_;
+};
+
+}  // namespace engine
