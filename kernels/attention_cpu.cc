@@ -1,6 +1,7 @@
 // Forward attention in f32, by tiles of query_block queries and key_tile keys.
 #include "core/parallel.h"
 #include "kernels/attention_amx.h"
+#include "kernels/attention_decode.h"
 #include "kernels/attention_product.h"
 #include "kernels/attention_tile.h"
 #include "kernels/cpu_ops.h"
@@ -92,6 +93,7 @@ void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, i
 
 void CpuOps::attention_forward(const AttentionForwardArgs& a) {
   const int64_t width = check_attention(a);
+  if (longest_segment(a.queries) <= decode_queries) return attention_decode(a, width, workspace_);
   if (runs_on_amx(a)) return attention_forward_amx(a, width, workspace_);
   const int64_t longest = longest_segment(a.keys), padded_width = rounded_up(width, lanes);
   const int64_t queries_a_task = blocks_a_task * query_block;
