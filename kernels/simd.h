@@ -40,13 +40,21 @@ ENGINE_INLINE void store(float* p, vfloat v) { std::memcpy(p, &v, sizeof v); }
 ENGINE_INLINE vfloat load(const bf16* p) {
   vshort half;
   std::memcpy(&half, p, sizeof half);
+#if defined(__AVX512F__)  // the compiler's own conversion goes by halves
+  return as_float(reinterpret_cast<vint>(_mm512_maskz_cvtepu16_epi32(0xFFFF, reinterpret_cast<__m256i>(half))) << 16);
+#else
   return as_float(__builtin_convertvector(half, vint) << 16);
+#endif
 }
 // Rounds to nearest, ties to even. NaNs that arithmetic makes stay NaNs.
 ENGINE_INLINE void store(bf16* p, vfloat v) {
   const vint word = as_int(v);
   const vint rounded = word + 0x7fff + ((word >> 16) & 1);
+#if defined(__AVX512F__)
+  const vshort half = reinterpret_cast<vshort>(_mm512_maskz_cvtepi32_epi16(0xFFFF, reinterpret_cast<__m512i>(rounded >> 16)));
+#else
   const vshort half = __builtin_convertvector((rounded >> 16) & 0xffff, vshort);
+#endif
   std::memcpy(p, &half, sizeof half);
 }
 
