@@ -57,6 +57,7 @@ class Parameters {
   const std::deque<Parameter>& all() const { return all_; }
   Parameter& at(const std::string& name);
   int64_t count() const;  // scalars
+  Memory& memory() const { return values_->memory(); }  // where the values are
 
  private:
   std::deque<Parameter> all_;  // a deque: layers hold pointers into it

@@ -1,0 +1,103 @@
+// GPT2LMHeadModel's config keys and tensor names.
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "models/huggingface_format.h"
+
+namespace engine {
+
+using nlohmann::json;
+
+namespace {
+
+// Bounds keep the products of sizes within an int64, and a hostile config from building endless tables.
+constexpr int64_t most_width = 1 << 20, most_inner = 1 << 23, most_layers = 1024, most_rows = INT32_MAX;
+
+// Keys that are absent have the values that the transformers library's GPT2Config gives them.
+ModelConfig read_config(const json& config, const std::string& where) {
+  ModelConfig result;
+  result.architecture = "gpt2";
+  result.hidden_size = json_integer(config, "n_embd", where, 1, most_width, 768);
+  result.num_layers = json_integer(config, "n_layer", where, 1, most_layers, 12);
+  result.num_heads = json_integer(config, "n_head", where, 1, most_width, 12);
+  result.ffn_size = json_integer(config, "n_inner", where, 1, most_inner, 0);
+  result.vocab_size = json_integer(config, "vocab_size", where, 1, most_rows, 50257);
+  const int64_t context = json_integer(config, "n_ctx", where, 1, most_rows, 1024);
+  result.max_positions = json_integer(config, "n_positions", where, 1, most_rows, context);
+  result.activation = activation_from_huggingface(json_string(config, "activation_function", where, "gelu_new"), where);
+  const double dropout = json_number(config, "resid_pdrop", where, 0.1);
+  if (json_number(config, "embd_pdrop", where, 0.1) != dropout)
+    fail(where, ": embd_pdrop and resid_pdrop differ; they must be the same here");
+  result.dropout = static_cast<float>(dropout);
+  result.attention_dropout = static_cast<float>(json_number(config, "attn_pdrop", where, 0.1));
+  for (float rate : {result.dropout, result.attention_dropout})
+    if (!(rate >= 0 && rate < 1)) fail(where, ": a dropout rate is ", rate, ", it should be from 0 to below 1");
+  result.layer_norm_epsilon = static_cast<float>(json_number(config, "layer_norm_epsilon", where, 1e-5));
+  if (!(result.layer_norm_epsilon >= 0 && result.layer_norm_epsilon < 1))
+    fail(where, ": layer_norm_epsilon is ", result.layer_norm_epsilon, ", it should be from 0 to below 1");
+  result.initializer_range = static_cast<float>(json_number(config, "initializer_range", where, 0.02));
+  if (!(result.initializer_range >= 0 && result.initializer_range < 1e6f))
+    fail(where, ": initializer_range is ", result.initializer_range, ", it should be a small number from 0");
+  result.bos_token = token_from_huggingface(config, "bos_token_id", where, result.vocab_size, 50256);
+  result.eos_token = token_from_huggingface(config, "eos_token_id", where, result.vocab_size, 50256);
+  result.pad_token = token_from_huggingface(config, "pad_token_id", where, result.vocab_size, -1);
+  require_option(config, "scale_attn_weights", true, where);
+  require_option(config, "scale_attn_by_inverse_layer_idx", false, where);
+  require_option(config, "add_cross_attention", false, where);
+  require_option(config, "tie_word_embeddings", true, where);
+  return result;
+}
+
+void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
+  result["n_embd"] = config.hidden_size;
+  result["n_layer"] = config.num_layers;
+  result["n_head"] = config.num_heads;
+  result["n_inner"] = config.inner_size() == 4 * config.hidden_size ? json(nullptr) : json(config.inner_size());
+  result["vocab_size"] = config.vocab_size;
+  result["n_positions"] = config.max_positions;
+  result["n_ctx"] = config.max_positions;
+  result["activation_function"] = activation_to_huggingface(config.activation);
+  result["embd_pdrop"] = decimal(config.dropout);
+  result["resid_pdrop"] = decimal(config.dropout);
+  result["attn_pdrop"] = decimal(config.attention_dropout);
+  result["layer_norm_epsilon"] = decimal(config.layer_norm_epsilon);
+  result["initializer_range"] = decimal(config.initializer_range);
+  result["scale_attn_weights"] = true;
+  result["scale_attn_by_inverse_layer_idx"] = false;
+  result["tie_word_embeddings"] = true;
+  result["use_cache"] = true;
+}
+
+}  // namespace
+
+const HuggingFaceFormat& gpt2_format() {
+  static const HuggingFaceFormat format = {
+      .architecture = "gpt2",
+      .model_type = "gpt2",
+      .class_name = "GPT2LMHeadModel",
+      .prefix = "transformer.",
+      .names = {{"embedding.tokens", "transformer.wte.weight"},
+                {"embedding.positions", "transformer.wpe.weight"},
+                {"layers.*.norm1.gain", "transformer.h.*.ln_1.weight"},
+                {"layers.*.norm1.bias", "transformer.h.*.ln_1.bias"},
+                {"layers.*.attention.qkv.weight", "transformer.h.*.attn.c_attn.weight", true},
+                {"layers.*.attention.qkv.bias", "transformer.h.*.attn.c_attn.bias"},
+                {"layers.*.attention.output.weight", "transformer.h.*.attn.c_proj.weight", true},
+                {"layers.*.attention.output.bias", "transformer.h.*.attn.c_proj.bias"},
+                {"layers.*.norm2.gain", "transformer.h.*.ln_2.weight"},
+                {"layers.*.norm2.bias", "transformer.h.*.ln_2.bias"},
+                {"layers.*.feed_forward.up.weight", "transformer.h.*.mlp.c_fc.weight", true},
+                {"layers.*.feed_forward.up.bias", "transformer.h.*.mlp.c_fc.bias"},
+                {"layers.*.feed_forward.down.weight", "transformer.h.*.mlp.c_proj.weight", true},
+                {"layers.*.feed_forward.down.bias", "transformer.h.*.mlp.c_proj.bias"},
+                {"final_norm.gain", "transformer.ln_f.weight"},
+                {"final_norm.bias", "transformer.ln_f.bias"}},
+      .tied = {{"lm_head.weight", "transformer.wte.weight"}},
+      .buffers = {"transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias"},
+      .read_config = read_config,
+      .write_config = write_config};
+  return format;
+}
+
+}  // namespace engine
