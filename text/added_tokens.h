@@ -1,0 +1,56 @@
+// Tokens that are recognised in a text before it is split: special ones ("<|endoftext|>") and those added later.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+namespace engine {
+
+struct AddedToken {
+  int32_t id = -1;
+  std::string content;
+  bool special = true;
+  bool single_word = false;  // only where no word character stands beside it
+  bool strip_left = false;   // takes the white space before it
+  bool strip_right = false;  // takes the white space behind it
+  bool normalized = false;   // looked for in what the others leave
+};
+
+class AddedTokens {
+ public:
+  void add(AddedToken token);  // an id and a content come once
+  const std::vector<AddedToken>& all() const { return tokens_; }
+  bool empty() const { return tokens_.empty(); }
+
+  // A piece of the text: an added token (its index in all()), or text between them (-1).
+  struct Piece {
+    std::string_view text;
+    int token;
+  };
+  // The text in pieces, in order, none empty: of the tokens that match, the leftmost, and of these the longest, counts.
+  std::vector<Piece> split(std::string_view text) const;
+
+ private:
+  struct Hash : std::hash<std::string_view> {
+    using is_transparent = void;
+  };
+  struct Group {
+    std::unordered_map<std::string, int, Hash, std::equal_to<>> index;  // of a content in tokens_
+    std::array<std::vector<size_t>, 256> lengths;  // of the contents that begin with a byte, longest first
+    std::vector<unsigned char> first_bytes;
+  };
+  void split(std::string_view text, const Group& group, std::vector<Piece>& pieces) const;
+  static int match_at(std::string_view text, size_t place, const Group& group);
+  static size_t next_candidate(std::string_view text, size_t from, const Group& group);
+
+  std::vector<AddedToken> tokens_;
+  std::unordered_set<int32_t> ids_;
+  Group plain_, normalized_;
+};
+
+}  // namespace engine

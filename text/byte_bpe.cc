@@ -1,0 +1,188 @@
+#include "text/byte_bpe.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "core/error.h"
+#include "text/gpt2_words.h"
+#include "text/tokenizer_json.h"
+#include "text/unicode.h"
+#include "text/word_cache.h"
+
+namespace engine {
+
+namespace {
+
+std::atomic<uint32_t> instances{0};
+
+bool is_space(char byte) { return byte == ' '; }
+
+// The bytes of a piece of text in order, and how many characters have begun up to there.
+class CharacterCounter {
+ public:
+  CharacterCounter(std::string_view text, int32_t characters) : text_(text), characters_(characters) {}
+  // The characters that hold the next `bytes` bytes: [begin, end).
+  std::pair<int32_t, int32_t> take(size_t bytes) {
+    const bool within = place_ < text_.size() && bytes > 0 && (text_[place_] & 0xc0) == 0x80;
+    const int32_t begin = characters_ - within;
+    for (; bytes > 0; --bytes, ++place_) characters_ += (text_[place_] & 0xc0) != 0x80;
+    return {begin, characters_};
+  }
+  int32_t characters() const { return characters_; }
+
+ private:
+  std::string_view text_;
+  size_t place_ = 0;
+  int32_t characters_;
+};
+
+}  // namespace
+
+const std::array<char32_t, 256>& byte_characters() {
+  static const std::array<char32_t, 256> characters = [] {
+    std::array<char32_t, 256> table{};
+    char32_t next = 0x100;
+    for (char32_t byte = 0; byte < 256; ++byte) {
+      const bool printable = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte != 0xad);
+      table[byte] = printable ? byte : next++;
+    }
+    return table;
+  }();
+  return characters;
+}
+
+bool bytes_of_token(std::string_view token, std::string& bytes) {
+  static const std::array<int, 0x144> byte_of = [] {
+    std::array<int, 0x144> table;
+    table.fill(-1);
+    for (int byte = 0; byte < 256; ++byte) table[byte_characters()[static_cast<size_t>(byte)]] = byte;
+    return table;
+  }();
+  bytes.clear();
+  for (const char *place = token.data(), *end = place + token.size(); place < end;) {
+    const char32_t character = next_character(place);
+    if (character >= byte_of.size() || byte_of[character] < 0) return false;
+    bytes += static_cast<char>(byte_of[character]);
+  }
+  return true;
+}
+
+ByteBpeTokenizer::ByteBpeTokenizer(Vocabulary vocabulary, BpeMerges merges, ByteBpeSettings settings,
+                                   TokenizerFiles files)
+    : VocabularyTokenizer(std::move(vocabulary), std::move(files)),
+      merges_(std::move(merges)),
+      settings_(settings),
+      instance_(++instances) {
+  for (size_t byte = 0; byte < 256; ++byte) {
+    std::string token;
+    append_utf8(token, byte_characters()[byte]);
+    byte_ids_[byte] = vocabulary_.find(token);
+  }
+  token_bytes_.resize(static_cast<size_t>(vocabulary_.size()));
+  for (int32_t id = 0; id < vocabulary_.size(); ++id) {
+    std::string& bytes = token_bytes_[static_cast<size_t>(id)];
+    if (vocabulary_.is_added(id) || !bytes_of_token(vocabulary_.token(id), bytes)) bytes = vocabulary_.token(id);
+  }
+  if (settings_.whole_words)
+    for (int32_t id = 0; id < vocabulary_.size(); ++id) whole_words_.emplace(token_bytes_[static_cast<size_t>(id)], id);
+}
+
+void ByteBpeTokenizer::encode_uncached(std::string_view word, std::vector<int32_t>& ids) const {
+  ids.clear();
+  if (const auto whole = whole_words_.find(word); whole != whole_words_.end()) {
+    ids.push_back(whole->second);
+    return;
+  }
+  for (const char byte : word) {
+    const int32_t id = byte_ids_[static_cast<unsigned char>(byte)];
+    if (id < 0 && vocabulary_.unknown < 0)
+      fail("the tokenizer's vocabulary has no token for the byte ", static_cast<int>(static_cast<unsigned char>(byte)),
+           " of the word \"", word.substr(0, 60), "\", and none for unknown ones");
+    ids.push_back(id < 0 ? vocabulary_.unknown : id);
+  }
+  merges_.apply(ids);
+}
+
+void ByteBpeTokenizer::encode_words(std::string_view text, std::vector<int32_t>& ids) const {
+  WordCache& cache = WordCache::of_this_thread();
+  thread_local std::vector<int32_t> tokens;
+  const char* const end = text.data() + text.size();
+  for (const char* place = text.data(); place < end;) {
+    const char* const word_end = gpt2_word_end(place, end);
+    const std::string_view word(place, static_cast<size_t>(word_end - place));
+    place = word_end;
+    if (cache.append(instance_, word, end, ids)) continue;
+    encode_uncached(word, tokens);
+    ids.insert(ids.end(), tokens.begin(), tokens.end());
+    cache.keep(tokens);
+  }
+}
+
+void ByteBpeTokenizer::encode_piece(std::string_view piece, std::vector<int32_t>& ids) const {
+  if (settings_.add_prefix_space && piece[0] != ' ')
+    encode_words(std::string(1, ' ').append(piece), ids);
+  else
+    encode_words(piece, ids);
+}
+
+void ByteBpeTokenizer::encode(std::string_view text, std::vector<int32_t>& ids) const {
+  require_utf8(text);
+  for (const AddedTokens::Piece& piece : vocabulary_.added().split(text)) {
+    if (piece.token >= 0)
+      ids.push_back(vocabulary_.added().all()[static_cast<size_t>(piece.token)].id);
+    else
+      encode_piece(piece.text, ids);
+  }
+}
+
+Encoding ByteBpeTokenizer::encode_with_offsets(std::string_view text) const {
+  require_utf8(text);
+  Encoding encoding;
+  CharacterCounter counter(text, 0);
+  for (const AddedTokens::Piece& piece : vocabulary_.added().split(text)) {
+    if (piece.token >= 0) {
+      encoding.ids.push_back(vocabulary_.added().all()[static_cast<size_t>(piece.token)].id);
+      encoding.offsets.push_back(counter.take(piece.text.size()));
+      continue;
+    }
+    size_t in_front = settings_.add_prefix_space && piece.text[0] != ' ';  // bytes that the text does not have
+    const size_t first = encoding.ids.size();
+    encode_piece(piece.text, encoding.ids);
+    for (size_t i = first; i < encoding.ids.size(); ++i) {
+      const int32_t id = encoding.ids[i];
+      const size_t bytes = id == vocabulary_.unknown ? 1 : token_bytes_[static_cast<size_t>(id)].size();
+      const size_t missing = std::min(in_front, bytes);
+      in_front -= missing;
+      encoding.offsets.push_back(counter.take(bytes - missing));
+    }
+  }
+  if (settings_.trim_offsets) trim_offsets(encoding);
+  return encoding;
+}
+
+void ByteBpeTokenizer::trim_offsets(Encoding& encoding) const {
+  for (size_t i = 0; i < encoding.ids.size(); ++i) {
+    const std::string& bytes = token_bytes_[static_cast<size_t>(encoding.ids[i])];
+    auto& [begin, end] = encoding.offsets[i];
+    const auto leading = static_cast<int32_t>(std::find_if_not(bytes.begin(), bytes.end(), is_space) - bytes.begin());
+    const auto trailing =
+        static_cast<int32_t>(std::find_if_not(bytes.rbegin(), bytes.rend(), is_space) - bytes.rbegin());
+    // A space that was put in front of the text is not in its offsets.
+    const bool keeps_first = settings_.add_prefix_space && (i == 0 || begin == 0);
+    if (!keeps_first) begin = std::min(begin + leading, end);
+    if (end >= trailing) end = std::max(end - trailing, begin);
+  }
+}
+
+std::string ByteBpeTokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
+  std::string bytes;
+  for (const int32_t id : ids) {
+    vocabulary_.token(id);  // an Error if there is none
+    if (!skip_special_tokens || !vocabulary_.is_special(id)) bytes += token_bytes_[static_cast<size_t>(id)];
+  }
+  return repair_utf8(bytes);
+}
+
+TokenizerFiles ByteBpeTokenizer::made_files() const { return byte_bpe_files(vocabulary_, merges_, settings_); }
+
+}  // namespace engine

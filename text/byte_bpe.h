@@ -1,0 +1,52 @@
+// Byte-level BPE (Radford et al. 2019): text is cut into words (gpt2_words.h), words into bytes, and bytes merge to
+// tokens. The vocabulary spells each byte as one printable character, " " as "Ġ".
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "text/bpe_merges.h"
+#include "text/vocabulary.h"
+
+namespace engine {
+
+// The character that stands for each byte: itself where it is printable in Latin-1, else U+0100 and on, in order.
+const std::array<char32_t, 256>& byte_characters();
+// The bytes that a token spells so; false if it has a character that stands for none.
+bool bytes_of_token(std::string_view token, std::string& bytes);
+
+struct ByteBpeSettings {
+  bool add_prefix_space = false;  // a text, and what follows an added token, gets a space in front if it has none
+  bool trim_offsets = false;      // offsets leave out the spaces of a token's begin and end
+  bool whole_words = false;       // a word that is a token stays whole, whatever the merges say
+};
+
+class ByteBpeTokenizer final : public VocabularyTokenizer {
+ public:
+  ByteBpeTokenizer(Vocabulary vocabulary, BpeMerges merges, ByteBpeSettings settings, TokenizerFiles files);
+
+  using Tokenizer::encode;
+  void encode(std::string_view text, std::vector<int32_t>& ids) const override;
+  Encoding encode_with_offsets(std::string_view text) const override;
+  std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const override;
+
+ private:
+  TokenizerFiles made_files() const override;
+  void encode_piece(std::string_view piece, std::vector<int32_t>& ids) const;  // between added tokens
+  void encode_words(std::string_view text, std::vector<int32_t>& ids) const;
+  void encode_uncached(std::string_view word, std::vector<int32_t>& ids) const;  // `ids` holds nothing else then
+  void trim_offsets(Encoding& encoding) const;
+
+  BpeMerges merges_;
+  ByteBpeSettings settings_;
+  uint32_t instance_;                     // tells the words of this tokenizer from others' in the caches
+  std::array<int32_t, 256> byte_ids_;     // -1: the vocabulary has no token for the byte
+  std::vector<std::string> token_bytes_;  // of each id
+  std::unordered_map<std::string_view, int32_t> whole_words_;
+};
+
+}  // namespace engine
