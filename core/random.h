@@ -48,8 +48,8 @@ class Random {
   }
   // Standard normal (Box-Muller).
   float normal() {
-    const double u = (static_cast<double>(bits()) + 1.0) * 0x1p-32, v = static_cast<double>(bits()) * 0x1p-32;
-    return static_cast<float>(std::sqrt(-2.0 * std::log(u)) * std::cos(6.283185307179586 * v));
+    const float u = (static_cast<float>(bits() >> 8) + 0.5f) * 0x1p-24f, v = static_cast<float>(bits() >> 8) * 0x1p-24f;
+    return std::sqrt(-2.0f * std::log(u)) * std::cos(6.2831853f * v);
   }
 
   uint64_t position() const { return position_; }

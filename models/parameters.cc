@@ -3,6 +3,8 @@
 #include <functional>
 #include <vector>
 
+#include "core/parallel.h"
+
 namespace engine {
 
 namespace {
@@ -43,8 +45,11 @@ void Parameters::initialise(uint64_t seed) {
   for (Parameter& p : all_) {
     host.assign(static_cast<size_t>(p.shape.count()), p.initial.value);
     if (p.initial.kind == Initial::Kind::normal) {
-      Random random(seed, hash_of(p.name));
-      for (float& value : host) value = p.initial.value * random.normal();
+      parallel_chunks(p.shape.count(), 1 << 14, [&](int64_t begin, int64_t end) {
+        Random random(seed, hash_of(p.name));
+        random.seek(static_cast<uint64_t>(begin) * 2);  // a normal number takes two of the sequence
+        for (int64_t i = begin; i < end; ++i) host[static_cast<size_t>(i)] = p.initial.value * random.normal();
+      });
     }
     values_->memory().copy_in(p.value.data, host.data(), p.value.bytes());
   }

@@ -42,7 +42,7 @@ std::vector<int32_t> random_tokens(int64_t count, int64_t vocabulary, Random& ra
 class Training {
  public:
   Training(Ops& ops, CausalModel& model, DType compute, const Setting& setting)
-      : ops_(ops), model_(model), compute_(compute), optimizer_(ops, model.parameters()), saved_(model.make_saved()) {
+      : ops_(ops), model_(model), compute_(compute), optimizer_(ops, model.parameters(), config_), saved_(model.make_saved()) {
     Random random(7, 0);
     count_ = int64_t{setting.batch} * setting.length;
     std::vector<int32_t> positions, rows, offsets{0};
@@ -67,7 +67,7 @@ class Training {
     const ArenaScope scope(arena_);
     Pass pass{.ops = ops_, .arena = arena_, .compute = compute_, .segments = segments_, .training = true};
     causal_loss(pass, model_, loss_, *saved_);
-    optimizer_.step({.learning_rate = 1e-4f, .beta2 = 0.95f, .weight_decay = 0.1f, .max_norm = 0});
+    optimizer_.update(1e-4f, ++steps_);
     return loss_.totals.as<float>()[0] / static_cast<float>(count_);
   }
 
@@ -81,12 +81,13 @@ class Training {
   Ops& ops_;
   CausalModel& model_;
   DType compute_;
+  TrainingConfig config_{.weight_decay = 0.1f, .adam_beta2 = 0.95f, .max_grad_norm = 0};
   Optimizer optimizer_;
   std::unique_ptr<CausalModel::Saved> saved_;
   Arena arena_{ops_.memory()};
   LossArgs loss_;
   Segments segments_;
-  int64_t count_ = 0;
+  int64_t count_ = 0, steps_ = 0;
 };
 
 template <class Step>
