@@ -1,0 +1,66 @@
+// Operations over the vocabulary: the fused projection and cross entropy, and sampling.
+#include "bench/work.h"
+#include "kernels/cross_entropy_ref.h"
+#include "kernels/sampling_ref.h"
+
+namespace engine::bench {
+namespace {
+
+// Arguments: rows, columns, tokens, bf16, gradient. GFLOP/s counts the matrix products: one without gradient, else three.
+void cross_entropy(benchmark::State& state) {
+  const int64_t rows = state.range(0), cols = state.range(1), vocabulary = state.range(2);
+  const DType dtype = dtype_of_flag(state.range(3));
+  const bool gradient = state.range(4);
+  Work work;
+  const float scale = 1 / std::sqrt(static_cast<float>(cols));
+  const Tensor losses = work.arena.make(DType::f32, {rows});
+  CrossEntropyArgs args{.x = work.random(dtype, {rows, cols}), .weight = work.random(DType::f32, {vocabulary, cols}, scale),
+                        .labels = work.indices(rows, vocabulary), .compute = dtype,
+                        .totals = work.arena.make_zeros(DType::f32, {3}), .row_losses = losses};
+  if (gradient) {
+    args.dx = work.random(dtype, {rows, cols});
+    args.dweight = work.arena.make_zeros(DType::f32, {vocabulary, cols});
+  }
+  work.ops->cross_entropy(args);
+  // Two rows in double: all of them would take minutes.
+  reference::CrossEntropy<double> expected;
+  expected.rows = 2;
+  expected.cols = static_cast<size_t>(cols);
+  expected.vocabulary = static_cast<size_t>(vocabulary);
+  expected.x = values(args.x.row_range(0, 2));
+  expected.weight = values(args.weight);
+  expected.labels = {args.labels.as<int32_t>()[0], args.labels.as<int32_t>()[1]};
+  expected.run();
+  if (!proven(state, losses.reshaped({rows, 1}).row_range(0, 2), expected.row_losses, tolerance_of(dtype))) return;
+  if (gradient && !proven(state, args.dx.row_range(0, 2), expected.dx, 2 * tolerance_of(dtype))) return;
+  for (auto _ : state) work.ops->cross_entropy(args);
+  rate(state, "GFLOP/s", static_cast<double>(rows * cols * vocabulary) * (gradient ? 6 : 2));
+}
+
+// Arguments: rows, tokens, top_k, top_p in hundredths, temperature in hundredths.
+void sample(benchmark::State& state) {
+  const int64_t rows = state.range(0), vocabulary = state.range(1);
+  Work work;
+  const Tensor logits = work.random(DType::f32, {rows, vocabulary}, 4), tokens = work.arena.make(DType::i32, {rows});
+  const Tensor draws = work.arena.make(DType::f32, {rows});
+  for (int64_t s = 0; s < rows; ++s) draws.as<float>()[s] = work.numbers.uniform();
+  const SampleArgs args{.logits = logits, .draws = draws, .temperature = static_cast<float>(state.range(4)) / 100,
+                        .top_k = static_cast<int>(state.range(2)), .top_p = static_cast<float>(state.range(3)) / 100, .tokens = tokens};
+  work.ops->sample(args);
+  const std::vector<double> weights = reference::sampling_weights(
+      values(logits.row_range(0, 1)), static_cast<double>(args.temperature), args.top_k, static_cast<double>(args.top_p));
+  const double draw = args.temperature > 0 ? static_cast<double>(draws.as<float>()[0]) : 0;
+  if (!proven(state, tokens, {static_cast<double>(reference::draw_token(weights, draw))}, 0)) return;
+  for (auto _ : state) work.ops->sample(args);
+  rate(state, "GB/s", static_cast<double>(rows * vocabulary) * 4);
+}
+
+BENCHMARK(cross_entropy)
+    ->Args({1024, 768, 50257, 0, 1})->Args({1024, 768, 50257, 1, 1})->Args({1024, 768, 50257, 1, 0})
+    ->Args({8192, 256, 64, 0, 1})->Args({8192, 256, 64, 1, 1})->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(sample)
+    ->Args({1, 50257, 0, 100, 0})->Args({1, 50257, 0, 100, 100})->Args({1, 50257, 50, 100, 100})->Args({1, 50257, 0, 90, 100})
+    ->Args({64, 50257, 50, 90, 100})->Args({64, 64, 0, 90, 100})->Unit(benchmark::kMicrosecond)->UseRealTime();
+
+}  // namespace
+}  // namespace engine::bench
