@@ -1,0 +1,212 @@
+#include "models/generation.h"
+
+#include <algorithm>
+
+#include "tests/operation.h"
+
+namespace engine::test {
+
+namespace {
+
+ModelConfig tiny_config() {
+  return {.hidden_size = 48, .num_layers = 3, .num_heads = 3, .vocab_size = 37, .max_positions = 40, .initializer_range = 0.15f};
+}
+
+std::unique_ptr<CausalModel> random_model(Bench& bench, const ModelConfig& config = tiny_config()) {
+  auto model = make_causal_model(config);
+  model->parameters().allocate(bench.arena.memory(), false);
+  for (Parameter& p : model->parameters().all())
+    if (p.shape.rank == 1) p.initial = Initial::normal(0.5f);  // gains and biases away from 1 and 0
+  model->parameters().initialise(11);
+  return model;
+}
+
+std::vector<int32_t> random_tokens(Random& random, size_t count) {
+  std::vector<int32_t> tokens(count);
+  for (int32_t& token : tokens) token = static_cast<int32_t>(random.below(37));
+  return tokens;
+}
+
+std::vector<std::vector<int32_t>> random_prompts(size_t count) {
+  Random random(21, 0);
+  std::vector<std::vector<int32_t>> prompts;
+  for (size_t i = 0; i < count; ++i) prompts.push_back(random_tokens(random, 1 + random.below(12)));
+  return prompts;
+}
+
+std::vector<double> full_logits(Bench& bench, CausalModel& model, const std::vector<int32_t>& tokens) {
+  const auto count = static_cast<int64_t>(tokens.size());
+  const ArenaScope scope(bench.arena);
+  std::vector<int> positions(tokens.size());
+  for (size_t i = 0; i < tokens.size(); ++i) positions[i] = static_cast<int>(i);
+  const auto saved = model.make_saved();
+  Pass pass{.ops = bench.ops, .arena = bench.arena, .compute = bench.compute,
+            .segments = Segments::packed(bench.integers({2}, {0, static_cast<int>(count)}), count)};
+  return bench.values(causal_logits(pass, model, {bench.integers({count}, tokens), bench.integers({count}, positions)}, {}, *saved));
+}
+
+// Each prompt's continuation by the largest logit of a full forward pass over all before it, on its own.
+std::vector<int32_t> greedy_without_cache(Bench& bench, CausalModel& model, std::vector<int32_t> tokens, size_t most) {
+  const size_t begin = tokens.size();
+  while (tokens.size() < begin + most && static_cast<int64_t>(tokens.size()) < model.config().max_positions) {
+    const auto logits = full_logits(bench, model, tokens);
+    const auto last = logits.end() - model.config().vocab_size;
+    tokens.push_back(static_cast<int32_t>(std::max_element(last, logits.end()) - last));
+  }
+  return {tokens.begin() + static_cast<ptrdiff_t>(begin), tokens.end()};
+}
+
+}  // namespace
+
+TEST_CASE("generation: incremental logits are those of a full forward pass") {
+  on_every_backend([](Bench& bench) {
+    const auto model = random_model(bench);
+    const ModelConfig& config = model->config();
+    Random random(5, 0);
+    const std::vector<std::vector<int32_t>> texts{random_tokens(random, 17), random_tokens(random, 9)};
+    const int capacity = 20;
+    KeyValueCache cache;
+    for (int64_t layer = 0; layer < config.num_layers; ++layer)
+      for (auto* side : {&cache.k, &cache.v}) side->push_back(bench.unset(bench.compute, {2 * capacity, config.hidden_size}));
+    // Pieces of different lengths: a prompt, then a few, then one at a time.
+    std::vector<std::vector<double>> incremental(2);
+    std::vector<int> cached{0, 0};
+    const auto saved = model->make_saved();
+    for (const std::vector<int>& piece : {std::vector<int>{7, 3}, {4, 1}, {1, 1}, {1, 1}, {3, 2}, {1, 1}}) {
+      const ArenaScope scope(bench.arena);
+      std::vector<int> ids, positions, rows, offsets{0}, begin, end;
+      for (int s = 0; s < 2; ++s) {
+        for (int t = cached[static_cast<size_t>(s)]; t < cached[static_cast<size_t>(s)] + piece[static_cast<size_t>(s)]; ++t) {
+          ids.push_back(texts[static_cast<size_t>(s)][static_cast<size_t>(t)]);
+          positions.push_back(t);
+          rows.push_back(s * capacity + t);
+        }
+        cached[static_cast<size_t>(s)] += piece[static_cast<size_t>(s)];
+        offsets.push_back(static_cast<int>(ids.size()));
+        begin.push_back(s * capacity);
+        end.push_back(s * capacity + cached[static_cast<size_t>(s)]);
+      }
+      const auto count = static_cast<int64_t>(ids.size());
+      cache.rows = bench.integers({count}, rows);
+      cache.keys = {bench.integers({2}, begin), bench.integers({2}, end), *std::max_element(cached.begin(), cached.end())};
+      Pass pass{.ops = bench.ops, .arena = bench.arena, .compute = bench.compute,
+                .segments = Segments::packed(bench.integers({3}, offsets), *std::max_element(piece.begin(), piece.end())),
+                .cache = &cache};
+      const auto logits = bench.values(
+          causal_logits(pass, *model, {bench.integers({count}, ids), bench.integers({count}, positions)}, {}, *saved));
+      for (size_t s = 0; s < 2; ++s)
+        incremental[s].insert(incremental[s].end(), logits.begin() + offsets[s] * config.vocab_size,
+                              logits.begin() + offsets[s + 1] * config.vocab_size);
+    }
+    // The same sums in another order: about a rounding for each of the roots of a row's terms, in each of three layers.
+    const double tolerance = 40 * epsilon_of(bench.compute);
+    for (size_t s = 0; s < 2; ++s) CHECK_CLOSE(incremental[s], full_logits(bench, *model, texts[s]), tolerance);
+  });
+}
+
+TEST_CASE("generation: greedy tokens are those of full forward passes, whatever runs beside them") {
+  on_every_backend([](Bench& bench) {
+    if (bench.compute != DType::f32) return;  // in bf16 two logits may round to one
+    const auto model = random_model(bench);
+    const auto prompts = random_prompts(7);
+    const GenerationOptions options{.max_new_tokens = 12};
+    std::vector<std::vector<int32_t>> expected;
+    for (const auto& prompt : prompts) expected.push_back(greedy_without_cache(bench, *model, prompt, 12));
+    for (int together : {1, 2, 3, 64}) {
+      Generator generator(bench.ops, *model, bench.compute, together);
+      CHECK(generator.generate(prompts, options) == expected);
+      CHECK(generator.generate(prompts, options) == expected);  // a used cache is as good as a new one
+    }
+  });
+}
+
+TEST_CASE("generation: sampling depends on seed, index and position alone") {
+  on_every_backend([](Bench& bench) {
+    const auto model = random_model(bench);
+    const auto prompts = random_prompts(6);
+    GenerationOptions options{.temperature = 0.9f, .top_k = 12, .top_p = 0.9f, .max_new_tokens = 10, .seed = 3};
+    Generator all(bench.ops, *model, bench.compute);
+    const auto first = all.generate(prompts, options);
+    CHECK(all.generate(prompts, options) == first);
+    if (bench.compute == DType::f32) {
+      Generator few(bench.ops, *model, bench.compute, 2);
+      CHECK(few.generate(prompts, options) == first);
+      const std::vector<std::vector<int32_t>> fewer(prompts.begin(), prompts.begin() + 3);
+      CHECK(few.generate(fewer, options) == std::vector(first.begin(), first.begin() + 3));
+    }
+    // Equal prompts draw different numbers; another seed draws others.
+    const std::vector<std::vector<int32_t>> equal(4, prompts[0]);
+    const auto texts = all.generate(equal, options);
+    CHECK(std::any_of(texts.begin(), texts.end(), [&](const auto& text) { return text != texts[0]; }));
+    options.seed = 4;
+    CHECK(all.generate(prompts, options) != first);
+  });
+}
+
+TEST_CASE("generation: sequences end with the end token, at the last position, and after max_new_tokens") {
+  on_every_backend([](Bench& bench) {
+    const auto model = random_model(bench);
+    const auto prompts = random_prompts(5);
+    Generator generator(bench.ops, *model, bench.compute, 3);
+    const auto free = generator.generate(prompts, {.max_new_tokens = 1000});
+    for (size_t i = 0; i < prompts.size(); ++i) CHECK(prompts[i].size() + free[i].size() == 40);
+    const int32_t end = free[0][5];
+    const auto ended = generator.generate(prompts, {.max_new_tokens = 1000, .end_token = end});
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      const auto at = std::find(free[i].begin(), free[i].end(), end);
+      CHECK(ended[i] == std::vector<int32_t>(free[i].begin(), at == free[i].end() ? at : at + 1));
+    }
+    for (const auto& text : generator.generate(prompts, {.max_new_tokens = 4})) CHECK(text.size() == 4);
+    for (const auto& text : generator.generate(prompts, {.max_new_tokens = 0})) CHECK(text.empty());
+    const std::vector<std::vector<int32_t>> full{std::vector<int32_t>(40, 1), {1}, std::vector<int32_t>(39, 1)};
+    const auto at_the_end = generator.generate(full, {.max_new_tokens = 5});
+    CHECK(at_the_end[0].empty());
+    CHECK(at_the_end[1].size() == 5);
+    CHECK(at_the_end[2].size() == 1);
+    CHECK(generator.generate({}, {}).empty());
+  });
+}
+
+TEST_CASE("generation: every token is reported as it comes, with its prompt") {
+  on_every_backend([](Bench& bench) {
+    const auto model = random_model(bench);
+    const auto prompts = random_prompts(4);
+    Generator generator(bench.ops, *model, bench.compute, 2);
+    std::vector<std::vector<int32_t>> heard(prompts.size());
+    const auto texts = generator.generate(prompts, {.max_new_tokens = 6}, [&](size_t i, int32_t token) { heard[i].push_back(token); });
+    CHECK(heard == texts);
+  });
+}
+
+TEST_CASE("generation: refresh takes up changed weights, and a generator's end leaves none packed") {
+  on_every_backend([](Bench& bench) {
+    const auto model = random_model(bench);
+    const auto prompts = random_prompts(4);
+    {
+      Generator generator(bench.ops, *model, bench.compute, 2);
+      const auto before = generator.generate(prompts, {.max_new_tokens = 8});
+      model->parameters().initialise(12);
+      generator.refresh();
+      const auto after = generator.generate(prompts, {.max_new_tokens = 8});
+      CHECK(after != before);
+      Generator other(bench.ops, *model, bench.compute, 2);
+      CHECK(other.generate(prompts, {.max_new_tokens = 8}) == after);
+    }
+    for (const Parameter& p : model->parameters().all()) CHECK_FALSE(static_cast<bool>(p.packed));
+  });
+}
+
+TEST_CASE("generation: prompts that cannot be are errors") {
+  on_every_backend([](Bench& bench) {
+    const auto model = random_model(bench);
+    Generator generator(bench.ops, *model, bench.compute, 2);
+    const std::vector<std::vector<int32_t>> empty{{1}, {}}, long_one{std::vector<int32_t>(41, 1)}, unknown{{1, 37}}, negative{{-1}};
+    CHECK_THROWS_WITH_AS(generator.generate(empty, {}), doctest::Contains("prompt 1 is empty"), Error);
+    CHECK_THROWS_WITH_AS(generator.generate(long_one, {}), doctest::Contains("41 tokens"), Error);
+    CHECK_THROWS_WITH_AS(generator.generate(unknown, {}), doctest::Contains("token 37"), Error);
+    CHECK_THROWS_AS(generator.generate(negative, {}), Error);
+    CHECK_THROWS_AS(Generator(bench.ops, *model, bench.compute, 0), Error);
+  });
+}
+
+}  // namespace engine::test
