@@ -147,7 +147,7 @@ TEST_CASE("options: every default of the configuration is allowed and described"
   for (const Options::Option& option : options.all()) {
     INFO(option.name);
     CHECK(option.help.size() > 10);
-    CHECK(options.markdown().find("`" + option.key() + "`") != std::string::npos);
+    CHECK(options.markdown().find(option.key() + "` | " + option.type) != std::string::npos);
   }
   CHECK(options.markdown().find("## [training]") != std::string::npos);
 }

@@ -34,15 +34,16 @@ std::string text_of(const Metrics& metrics) {
 
 }  // namespace
 
-int train_task(const Config& config, const Options& options, Task& task, Machine& machine) {
-  return Trainer(config, options, task, machine).run();
+int train_task(const Config& config, const Options& options, Task& task, Machine& machine, std::FILE* out) {
+  return Trainer(config, options, task, machine, out).run();
 }
 
-Trainer::Trainer(const Config& config, const Options& options, Task& task, Machine& machine)
+Trainer::Trainer(const Config& config, const Options& options, Task& task, Machine& machine, std::FILE* out)
     : config_(config),
       options_(options),
       task_(task),
       machine_(machine),
+      out_(out),
       schedule_(config.training, training_steps(config.training, task.steps_per_epoch())),
       optimizer_(machine.ops, task.parameters(), config.training),
       folder_(folder_of(config)),
@@ -56,8 +57,8 @@ int Trainer::run() {
   }
   folder_.write_config(options_.toml());
   folder_.open_logs(progress_.step);
-  const bool terminal = isatty(STDOUT_FILENO) == 1;
-  display_ = std::make_unique<Progress>(stdout, terminal, progress_.step, schedule_.steps());
+  const bool terminal = isatty(fileno(out_)) == 1;
+  display_ = std::make_unique<Progress>(out_, terminal, progress_.step, schedule_.steps());
   const std::string from = progress_.step ? " on from step " + std::to_string(progress_.step) : "";
   display_->line("training " + folder_.path().string() + from + ": " + std::to_string(task_.parameters().count()) +
                  " parameters, " + std::to_string(schedule_.steps()) + " steps");
@@ -85,9 +86,9 @@ bool Trainer::go_on_from_state() {
   check_same_training(folder_.state(), options_);
   progress_ = load_state(folder_.state(), optimizer_);
   if (progress_.step < schedule_.steps() && !stopped_early()) return true;
-  std::printf("%s has finished, at step %lld: raise training.%s to go on, or start anew with --resume false or another "
-              "--name\n", folder_.path().c_str(), static_cast<long long>(progress_.step),
-              stopped_early() ? "early_stopping_patience" : config_.training.max_steps ? "max_steps" : "epochs");
+  const char* const limit = stopped_early() ? "early_stopping_patience" : config_.training.max_steps ? "max_steps" : "epochs";
+  std::fprintf(out_, "%s has finished, at step %lld: raise training.%s to go on, or start anew with --resume false or "
+               "another --name\n", folder_.path().c_str(), static_cast<long long>(progress_.step), limit);
   return false;
 }
 

@@ -17,11 +17,11 @@ namespace engine {
 // Trains `task` as the configuration says, into the run folder output_dir/name; goes on from its state where resume is
 // set. Returns the program's exit code: 0 when it is done, 130 when a signal stopped it after saving. Errors: a step
 // whose loss or gradients are not finite (parameters and saved state are then those before it), files, options.
-int train_task(const Config& config, const Options& options, Task& task, Machine& machine);
+int train_task(const Config& config, const Options& options, Task& task, Machine& machine, std::FILE* out = stdout);
 
 class Trainer {
  public:
-  Trainer(const Config& config, const Options& options, Task& task, Machine& machine);
+  Trainer(const Config& config, const Options& options, Task& task, Machine& machine, std::FILE* out);
   int run();
 
  private:
@@ -37,6 +37,7 @@ class Trainer {
   const Options& options_;
   Task& task_;
   Machine& machine_;
+  std::FILE* out_;
   Schedule schedule_;
   Optimizer optimizer_;
   TrainingFolder folder_;

@@ -1,0 +1,183 @@
+// A training that is stopped, killed or broken off, and goes on.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <sstream>
+#include <thread>
+
+#include "tests/temporary.h"
+#include "tests/training_task.h"
+
+namespace engine::test {
+
+namespace {
+
+// A log without what depends on the clock.
+std::string timeless_log(const std::filesystem::path& run) {
+  std::istringstream log(read_text(run / "metrics.jsonl"));
+  std::string result;
+  for (std::string line; std::getline(log, line);) {
+    nlohmann::json json = nlohmann::json::parse(line);
+    json.erase("tokens_per_second");
+    result += json.dump() + "\n";
+  }
+  return result;
+}
+
+Config long_config(const std::filesystem::path& folder, const std::string& name) {
+  Config config = tiny_config(folder, name);
+  config.training.max_steps = 40;
+  config.training.log_every = 3;
+  config.training.eval_every = 5;
+  config.training.save_every = 2;
+  config.training.keep_checkpoints = 2;
+  return config;
+}
+
+void check_same_run(const std::filesystem::path& a, const std::filesystem::path& b) {
+  CHECK(timeless_log(a) == timeless_log(b));
+  for (const char* file : {"last/parameters.bin", "best/parameters.bin", "state/tensors.safetensors", "state/progress.json",
+                           "checkpoint-38/parameters.bin", "checkpoint-40/parameters.bin", "samples/step_40.txt"}) {
+    INFO(file);
+    CHECK(read_text(a / file) == read_text(b / file));
+  }
+}
+
+// Runs the test case "resume: a run to be killed" in a process of its own.
+pid_t start_run(const std::filesystem::path& folder) {
+  const pid_t child = fork();
+  if (child != 0) return child;
+  setenv("ENGINE_TEST_FOLDER", folder.c_str(), 1);
+  if (dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO) < 0) _exit(1);
+  execl("/proc/self/exe", "run", "--test-case=resume: a run to be killed", "--no-skip", static_cast<char*>(nullptr));
+  _exit(1);
+}
+
+}  // namespace
+
+TEST_CASE("resume: a run to be killed" * doctest::skip()) {
+  const char* folder = std::getenv("ENGINE_TEST_FOLDER");
+  if (!folder) return;
+  CHECK(train_tiny(long_config(folder, "killed")).exit_code == 0);
+}
+
+TEST_CASE("resume: killed at any moment, a run ends with the same bits and the same log") {
+  const TemporaryFolder folder;
+  train_tiny(long_config(folder.path(), "whole"));
+  Random random(std::random_device{}(), 0);
+  int kills = 0, kills_with_state = 0;
+  for (int attempt = 0; attempt < 200; ++attempt) {
+    const pid_t child = start_run(folder.path());
+    REQUIRE(child > 0);
+    // Longer with each attempt, so that the last ones finish on any machine.
+    const auto life = std::chrono::milliseconds(30 + static_cast<int>(random.below(200)) + 10 * attempt);
+    const auto end = std::chrono::steady_clock::now() + life;
+    int status = 0;
+    pid_t done = 0;
+    while ((done = waitpid(child, &status, WNOHANG)) == 0 && std::chrono::steady_clock::now() < end)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (done == 0) {
+      kill(child, SIGKILL);
+      waitpid(child, &status, 0);
+    }
+    if (WIFEXITED(status)) {
+      REQUIRE(WEXITSTATUS(status) == 0);
+      break;
+    }
+    ++kills;
+    if (has_state(folder.path() / "killed/state")) ++kills_with_state;
+  }
+  MESSAGE("killed ", kills, " times, ", kills_with_state, " of them with a state to go on from");
+  check_same_run(folder.path() / "whole", folder.path() / "killed");
+}
+
+TEST_CASE("resume: SIGINT and SIGTERM save and stop with 130, and the run goes on as if nothing had been") {
+  const TemporaryFolder folder;
+  train_tiny(long_config(folder.path(), "whole"));
+  Config config = long_config(folder.path(), "stopped");
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const int64_t at = signal == SIGINT ? 10 : 29;
+    const Outcome outcome = train_tiny(config, [&](TinyTask& task) {
+      task.before_step = [&, at](int64_t step) {
+        if (step == at) std::raise(signal);
+      };
+    });
+    CHECK(outcome.exit_code == 130);
+    CHECK(outcome.printed.find("stopped at step " + std::to_string(at + 1)) != std::string::npos);
+  }
+  CHECK(train_tiny(config).exit_code == 0);
+  // The stops made checkpoints of their own, which the later ones replaced.
+  check_same_run(folder.path() / "whole", folder.path() / "stopped");
+}
+
+TEST_CASE("resume: a longer run goes on from a shorter one; a finished one says how to go on") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.path(), "short");
+  config.training.scheduler = "constant";
+  const Outcome finished = train_tiny(config);
+  CHECK(train_tiny(config).printed.find("has finished, at step 12: raise training.max_steps") != std::string::npos);
+  config.training.max_steps = 20;
+  const Outcome longer = train_tiny(config);
+  CHECK(longer.printed.find("on from step 12") != std::string::npos);
+  config.name = "long";
+  const Outcome whole = train_tiny(config);
+  CHECK(longer.values == whole.values);
+  config.resume = false;
+  config.seed = 2;
+  const Outcome anew = train_tiny(config);
+  CHECK(anew.printed.find("on from step") == std::string::npos);
+  CHECK(anew.values != whole.values);
+  CHECK(timeless_log(folder.path() / "long") != timeless_log(folder.path() / "short"));
+}
+
+TEST_CASE("resume: a changed option is named, unless it leaves the training as it is") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.path(), "run");
+  train_tiny(config);
+  config.training.max_steps = 14;
+  config.threads = 1;
+  config.training.log_every = 1;
+  CHECK(train_tiny(config).exit_code == 0);
+  config.training.max_steps = 16;
+  Config changed = config;
+  changed.training.learning_rate = 1e-4f;
+  CHECK_THROWS_WITH_AS(train_tiny(changed), doctest::Contains("training.learning_rate = 0.003; now it is 1e-04"), UsageError);
+  changed = config;
+  changed.seed = 2;
+  CHECK_THROWS_WITH_AS(train_tiny(changed), doctest::Contains("seed = 1; now it is 2"), UsageError);
+}
+
+TEST_CASE("resume: a damaged state is refused and named; torn and foreign ends of the log are cut off") {
+  const TemporaryFolder folder;
+  Config config = long_config(folder.path(), "run");
+  const std::filesystem::path run = folder.path() / "run";
+  train_tiny(config);
+  const std::string log = read_text(run / "metrics.jsonl");
+  config.training.max_steps = 44;
+  const auto write_raw = [](const std::filesystem::path& file, const std::string& content) { write_file(file, content); };
+
+  const std::string tensors = read_text(run / "state/tensors.safetensors"), progress = read_text(run / "state/progress.json");
+  for (const size_t size : {size_t{0}, size_t{5}, size_t{100}, tensors.size() - 1}) {
+    write_raw(run / "state/tensors.safetensors", tensors.substr(0, size));
+    CHECK_THROWS_WITH_AS(train_tiny(config), doctest::Contains("tensors.safetensors"), Error);
+  }
+  write_raw(run / "state/tensors.safetensors", tensors);
+  for (const char* damaged : {"", "{", "{}", "{\"step\": -1}", "[]"}) {
+    write_raw(run / "state/progress.json", damaged);
+    CHECK_THROWS_WITH_AS(train_tiny(config), doctest::Contains("progress.json"), Error);
+  }
+  write_raw(run / "state/progress.json", progress);
+  write_raw(run / "metrics.jsonl", log + "{\"step\": 41, \"split\": \"train\"}\n{\"step\": 4");
+  CHECK(train_tiny(config).exit_code == 0);
+  const std::string longer = read_text(run / "metrics.jsonl");
+  CHECK(longer.starts_with(log + "{\"step\":42,"));
+  CHECK(longer.ends_with("}\n"));
+}
+
+}  // namespace engine::test

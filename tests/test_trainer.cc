@@ -1,0 +1,264 @@
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
+#include <new>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "core/parallel.h"
+#include "tests/operation.h"
+#include "tests/temporary.h"
+#include "tests/training_task.h"
+
+namespace {
+
+std::atomic<bool> counting = false;
+std::atomic<int64_t> allocations = 0;
+
+void* counted(size_t bytes) {
+  if (counting) ++allocations;
+  void* memory = std::malloc(bytes ? bytes : 1);
+  if (!memory) throw std::bad_alloc();
+  return memory;
+}
+
+}  // namespace
+
+void* operator new(size_t bytes) { return counted(bytes); }
+void* operator new[](size_t bytes) { return counted(bytes); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
+
+namespace engine::test {
+
+namespace {
+
+std::vector<nlohmann::json> log_of(const Config& config) {
+  std::vector<nlohmann::json> lines;
+  std::istringstream log(read_text(std::filesystem::path(config.output_dir) / config.name / "metrics.jsonl"));
+  for (std::string line; std::getline(log, line);) lines.push_back(nlohmann::json::parse(line));
+  return lines;
+}
+
+std::vector<double> doubles(const std::vector<float>& values) { return {values.begin(), values.end()}; }
+
+}  // namespace
+
+TEST_CASE("trainer: the loss of a small model on a small text falls") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.path(), "run");
+  config.model.dropout = config.model.attention_dropout = 0;
+  config.training.max_steps = 150;
+  config.training.batch_size = 16;
+  config.training.learning_rate = 1e-2f;
+  config.training.eval_every = 50;
+  for (const DType compute : {DType::f32, DType::bf16}) {
+    CAPTURE(name_of(compute));
+    config.name = name_of(compute);
+    CHECK(train_tiny(config, {}, compute).exit_code == 0);
+    const std::vector<nlohmann::json> log = log_of(config);
+    const nlohmann::json &first = log.front(), &last = log.back();
+    CHECK(first["split"] == "train");
+    CHECK(first["loss"].get<double>() > 2.5);  // log 27 is 3.3
+    CHECK(last["split"] == "eval");
+    CHECK(last["step"] == 150);
+    CHECK(last["loss"].get<double>() < 0.9);
+    CHECK(last["accuracy"].get<double>() > 0.7);
+  }
+}
+
+TEST_CASE("trainer: a run folder holds what it should") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.path(), "run");
+  config.training.eval_every = 6;
+  config.training.save_every = 4;
+  config.training.keep_checkpoints = 2;
+  train_tiny(config);
+  const std::filesystem::path run = folder.path() / "run";
+  for (const char* name : {"task.cfg", "metrics.jsonl", "best/parameters.bin", "last/parameters.bin", "state/progress.json",
+                           "samples/step_6.txt", "samples/step_12.txt", "checkpoint-8", "checkpoint-12"})
+    CHECK_MESSAGE(std::filesystem::exists(run / name), name);
+  CHECK_FALSE(std::filesystem::exists(run / "checkpoint-4"));
+  Config again;
+  Options options;
+  again.declare(options);
+  options.read_file(run / "task.cfg");
+  CHECK(again.training.keep_checkpoints == 2);
+  CHECK(again.model.hidden_size == 32);
+  const std::vector<nlohmann::json> log = log_of(config);
+  REQUIRE(log.size() == 5);  // train at 4, 8, 12; eval at 6, 12
+  for (const char* name : {"step", "split", "loss", "accuracy", "learning_rate", "grad_norm", "tokens_per_second"})
+    CHECK_MESSAGE(log[0].contains(name), name);
+}
+
+TEST_CASE("trainer: the cut into micro-batches changes nothing but rounding") {
+  const TemporaryFolder folder;
+  // A gradient is a sum over less than 128 tokens, in another order: each of 5 steps errs by at most that many roundings
+  // of an update that is less than the largest parameter. Epsilon 1 keeps Adam from magnifying rounding errors of
+  // gradients that are zero, as those of a key's bias.
+  const double tolerance = 5 * 128 * epsilon_of(DType::f32);
+  std::vector<std::vector<double>> results;
+  for (const int64_t micro_batch_size : {8, 2, 3, 0}) {
+    Config config = tiny_config(folder.path(), "cut" + std::to_string(micro_batch_size));
+    config.training.micro_batch_size = micro_batch_size;
+    config.training.max_steps = 5;
+    config.training.adam_epsilon = 1;
+    config.training.learning_rate = 1;
+    results.push_back(doubles(train_tiny(config).values));
+    CHECK_CLOSE(results.back(), results[0], tolerance);
+  }
+  Config other = tiny_config(folder.path(), "other");  // what one sequence less does is far beyond the tolerance
+  other.training.max_steps = 5;
+  other.training.adam_epsilon = 1;
+  other.training.learning_rate = 1;
+  other.training.batch_size = 7;
+  CHECK(relative_difference(doubles(train_tiny(other).values), results[0]) > 10 * tolerance);
+}
+
+TEST_CASE("trainer: the same bits at any number of threads, and with any evaluation, saving and log") {
+  const TemporaryFolder folder;
+  for (const DType compute : {DType::f32, DType::bf16}) {
+    Config config = tiny_config(folder.path(), std::string("plain_") + name_of(compute));
+    config.training.recompute = compute == DType::bf16;
+    const std::vector<float> expected = train_tiny(config, {}, compute).values;
+    for (const int threads : {1, 2, 3}) {
+      set_threads(threads);
+      config.name = std::string(name_of(compute)) + std::to_string(threads);
+      config.training.eval_every = threads;
+      config.training.save_every = 2 * threads;
+      config.training.log_every = 5 - threads;
+      CHECK(train_tiny(config, {}, compute).values == expected);
+    }
+    set_threads(0);
+  }
+}
+
+TEST_CASE("trainer: early stopping keeps the best model and says why it stops") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.path(), "run");
+  config.training.eval_every = 2;
+  config.training.early_stopping_patience = 2;
+  std::vector<double> losses{3, 2, 2.5, 2.4, 1, 1}, seen;
+  std::vector<std::vector<float>> models;
+  const Outcome outcome = train_tiny(config, [&](TinyTask& task) {
+    task.measure = [&]() -> Metrics {
+      models.push_back(task.values());
+      return {{"loss", losses[models.size() - 1]}};
+    };
+  });
+  CHECK(outcome.exit_code == 0);
+  REQUIRE(models.size() == 4);  // worse than the second twice
+  CHECK(outcome.values == models[3]);
+  CHECK(outcome.printed.find("stopped early: 2 evaluations without a better loss") != std::string::npos);
+  const std::string best = read_text(folder.path() / "run/best/parameters.bin");
+  CHECK(best == std::string_view(reinterpret_cast<const char*>(models[1].data()), models[1].size() * sizeof(float)));
+  // It has finished, until its patience is raised.
+  CHECK(train_tiny(config).printed.find("has finished, at step 8: raise training.early_stopping_patience") != std::string::npos);
+  config.training.early_stopping_patience = 3;
+  CHECK(train_tiny(config, [](TinyTask& task) {
+          task.measure = [] { return Metrics{{"loss", 1.0}}; };
+        }).printed.find("eval at step 10  loss 1  (best)") != std::string::npos);
+}
+
+TEST_CASE("trainer: the metric that chooses, and its direction, can be named") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.path(), "run");
+  config.training.eval_every = 4;
+  config.training.best_metric = "accuracy";
+  int evaluations = 0;
+  const auto prepare = [&](TinyTask& task) {
+    task.measure = [&] { return Metrics{{"loss", 1.0}, {"accuracy", std::vector{0.3, 0.5, 0.4}[static_cast<size_t>(evaluations++)]}}; };
+  };
+  const std::string printed = train_tiny(config, prepare).printed;
+  CHECK(printed.find("accuracy 0.5  (best)") != std::string::npos);
+  CHECK(printed.find("accuracy 0.4  (best)") == std::string::npos);
+  config.name = "other";
+  config.training.best_metric = "f1";
+  evaluations = 0;
+  CHECK_THROWS_WITH_AS(train_tiny(config, prepare), doctest::Contains("training.best_metric is f1"), UsageError);
+  CHECK(std::filesystem::exists(folder.path() / "other/state"));
+}
+
+TEST_CASE("trainer: a loss or gradient that is not finite names the step and changes no parameter") {
+  const TemporaryFolder folder;
+  for (const float poison : {NAN, INFINITY, 1e30f}) {
+    Config config = tiny_config(folder.path(), "run" + std::to_string(poison));
+    config.training.save_every = 2;
+    std::vector<float> before, after;
+    TinyTask* tiny = nullptr;
+    const auto prepare = [&](TinyTask& task) {
+      tiny = &task;
+      task.before_step = [&](int64_t step) {
+        if (step != 5) return;
+        for (Parameter& p : task.parameters().all())
+          if (p.name.find("qkv.weight") != std::string::npos) p.value.as<float>()[3] = poison;
+        before = task.values();
+      };
+      task.measure = [] { return Metrics{}; };
+    };
+    std::string message;
+    Config copy = config;
+    Options options;
+    copy.declare(options);
+    const std::unique_ptr<Ops> ops = make_cpu_ops();
+    Arena arena(ops->memory(), size_t{1} << 30);
+    Machine machine{*ops, arena, DType::f32};
+    TinyTask task(copy, *ops);
+    prepare(task);
+    std::FILE* out = std::fopen("/dev/null", "w");
+    try {
+      train_task(copy, options, task, machine, out);
+    } catch (const Error& error) {
+      message = error.what();
+    }
+    std::fclose(out);
+    after = task.values();
+    CHECK_MESSAGE(message.starts_with("step 6: the loss is "), message);
+    CHECK(message.find("training.learning_rate") != std::string::npos);
+    CHECK(std::equal(before.begin(), before.end(), after.begin(),
+                     [](float a, float b) { return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b); }));
+  }
+}
+
+TEST_CASE("trainer: nothing is allocated in a step after the first ones") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.path(), "run");
+  config.training.log_every = 100;
+  for (const DType compute : {DType::f32, DType::bf16}) {
+    config.name = name_of(compute);
+    allocations = 0;
+    train_tiny(config, [](TinyTask& task) {
+      task.before_step = [](int64_t step) { counting = step >= 3 && step < 6; };
+    }, compute);
+    counting = false;
+    CHECK(allocations == 0);
+  }
+  allocations = 0;
+  counting = true;
+  delete new int;
+  counting = false;
+  CHECK(allocations == 1);
+}
+
+TEST_CASE("trainer: folders that cannot be written, and runs without a name or an end") {
+  const TemporaryFolder folder;
+  Config config = tiny_config("/proc/no_such_place", "run");
+  CHECK_THROWS_WITH_AS(train_tiny(config), doctest::Contains("cannot make the run folder /proc/no_such_place/run"), Error);
+  write_file(folder.path() / "file", "");
+  config.output_dir = (folder.path() / "file").string();
+  CHECK_THROWS_WITH_AS(train_tiny(config), doctest::Contains("Not a directory"), Error);
+  config = tiny_config(folder.path(), "");
+  CHECK_THROWS_AS(train_tiny(config), UsageError);
+  config = tiny_config(folder.path(), "run");
+  config.training.max_steps = 0;
+  CHECK_THROWS_AS(train_tiny(config), UsageError);
+  config.training.max_steps = 2;
+  const TrainingFolder other(folder.path() / "run");
+  CHECK_THROWS_WITH_AS(train_tiny(config), doctest::Contains("another process trains in"), Error);
+}
+
+}  // namespace engine::test

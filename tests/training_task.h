@@ -1,0 +1,136 @@
+// A task as small as can be: a GPT-2 of a few thousand parameters on the characters of one fixed text, in sequences of
+// unequal lengths. Tests of the trainer hook into it.
+#pragma once
+
+#include <cstdio>
+#include <functional>
+
+#include "core/files.h"
+#include "kernels/backend.h"
+#include "training/causal_step.h"
+#include "training/trainer.h"
+
+namespace engine::test {
+
+class TinyTask final : public Task {
+ public:
+  TinyTask(const Config& config, Ops& ops)
+      : config_(config), model_(make_causal_model(config.model)), step_(*model_, config.training.label_smoothing) {
+    model_->parameters().allocate(ops.memory(), true);
+    model_->parameters().initialise(config.seed);
+  }
+
+  std::function<void(int64_t step)> before_step;  // step counts from 0
+  std::function<Metrics()> measure;               // in place of the loss on the evaluation data
+
+  Parameters& parameters() override { return model_->parameters(); }
+  int64_t steps_per_epoch() const override { return 0; }
+  void batch_of(int64_t step, SequenceBatch& batch) override {
+    if (before_step) before_step(step);
+    Random random(config_.seed, static_cast<uint64_t>(1000 + step));
+    fill(batch, random, config_.training.batch_size);
+  }
+  void run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
+           const Tensor& totals) override {
+    step_.run(pass, batch, first, last, gradient_scale, totals);
+  }
+  Metrics evaluate(Machine& machine, std::string& samples) override {
+    if (measure) return measure();
+    Random random(config_.seed, 7);
+    SequenceBatch batch;
+    fill(batch, random, 16);
+    const LossTotals totals = step_.evaluate(machine, batch);
+    samples = "a sample\n";
+    return {{"loss", totals.loss / totals.scored}, {"accuracy", totals.correct / totals.scored}};
+  }
+  std::pair<std::string, bool> best_metric() const override { return {"loss", false}; }
+  void save_model(const std::filesystem::path& folder) override {
+    const std::vector<float> all = values();
+    write_file(folder / "parameters.bin", {reinterpret_cast<const char*>(all.data()), all.size() * sizeof(float)});
+  }
+
+  std::vector<float> values() {
+    std::vector<float> all;
+    for (const Parameter& p : parameters().all()) all.insert(all.end(), p.value.as<float>(), p.value.as<float>() + p.value.count());
+    return all;
+  }
+  CausalModel& model() { return *model_; }
+
+ private:
+  // Characters are 0 ... 26: the space and the letters. What comes first in a sequence is not always scored.
+  static void fill(SequenceBatch& batch, Random& random, int64_t sequences) {
+    static const std::string text =
+        "the rain in spain stays mainly in the plain and the brown fox jumps over the lazy dog while the cat sleeps on a mat ";
+    const auto token = [](char c) { return c == ' ' ? 0 : c - 'a' + 1; };
+    batch.clear();
+    for (int64_t s = 0; s < sequences; ++s) {
+      const uint32_t length = 4 + random.below(13), begin = random.below(static_cast<uint32_t>(text.size()) - length);
+      for (uint32_t i = begin; i < begin + length; ++i) {
+        batch.tokens.push_back(token(text[i]));
+        batch.labels.push_back(s % 3 == 0 && i < begin + 2 ? -100 : token(text[i + 1]));
+      }
+      batch.end_sequence();
+    }
+  }
+
+  const Config config_;
+  std::unique_ptr<CausalModel> model_;
+  CausalStep step_;
+};
+
+inline Config tiny_config(const std::filesystem::path& folder, const std::string& name) {
+  Config config;
+  config.task = "tiny";
+  config.name = name;
+  config.output_dir = folder.string();
+  config.model.hidden_size = 32;
+  config.model.num_layers = 2;
+  config.model.num_heads = 2;
+  config.model.vocab_size = 27;
+  config.model.max_positions = 20;
+  config.model.dropout = config.model.attention_dropout = 0.1f;
+  config.training.batch_size = 8;
+  config.training.max_steps = 12;
+  config.training.learning_rate = 3e-3f;
+  config.training.warmup_steps = 3;
+  config.training.weight_decay = 0.01f;
+  config.training.eval_every = config.training.save_every = 0;
+  config.training.log_every = 4;
+  return config;
+}
+
+struct Outcome {
+  int exit_code = -1;
+  std::vector<float> values;  // all parameters
+  std::string printed;
+};
+
+// Trains a TinyTask to the end of this run; `prepare` sets its hooks.
+inline Outcome train_tiny(Config config, const std::function<void(TinyTask&)>& prepare = {},
+                          DType compute = DType::f32) {
+  Options options;
+  config.declare(options);
+  const std::unique_ptr<Ops> ops = make_cpu_ops();
+  Arena arena(ops->memory(), size_t{1} << 30);
+  Machine machine{*ops, arena, compute};
+  TinyTask task(config, *ops);
+  if (prepare) prepare(task);
+  char* text = nullptr;
+  size_t size = 0;
+  std::FILE* out = open_memstream(&text, &size);
+  Outcome outcome;
+  try {
+    outcome.exit_code = train_task(config, options, task, machine, out);
+  } catch (...) {
+    std::fclose(out);
+    std::free(text);
+    throw;
+  }
+  std::fclose(out);
+  outcome.printed.assign(text, size);
+  std::free(text);
+  outcome.values = task.values();
+  return outcome;
+}
+
+}  // namespace engine::test
