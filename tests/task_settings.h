@@ -1,0 +1,43 @@
+// A task as the program makes it, from the text of a task.cfg.
+#pragma once
+
+#include "core/arena.h"
+#include "core/files.h"
+#include "kernels/backend.h"
+#include "tasks/tasks.h"
+#include "tests/temporary.h"
+#include "training/trainer.h"
+
+namespace engine::test {
+
+struct TaskSettings {
+  TemporaryFolder folder;
+  Config config;
+  TaskSections sections;
+  Options options;
+  std::unique_ptr<Ops> ops = make_cpu_ops();
+  Arena arena{ops->memory()};
+  Machine machine{*ops, arena, DType::f32};
+
+  explicit TaskSettings(const std::string& text) {
+    config.declare(options);
+    sections.declare(options);
+    options.read_text(text, "task.cfg");
+    config.output_dir = folder.path().string();
+    if (config.name.empty()) config.name = "run";
+  }
+  std::unique_ptr<Task> task(Use use = Use::training) { return make_task(config, sections, options, *ops, use); }
+  std::string file(const std::string& name) const { return (folder.path() / name).string(); }
+  std::string write(const std::string& name, const std::string& content) const {
+    write_file(folder.path() / name, content);
+    return file(name);
+  }
+};
+
+inline double metric(const Metrics& metrics, const std::string& name) {
+  for (const auto& [key, value] : metrics)
+    if (key == name) return value;
+  fail("no metric is named ", name);
+}
+
+}  // namespace engine::test
