@@ -1,7 +1,7 @@
 #include "core/json.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <vector>
 
 #include "core/error.h"
@@ -13,21 +13,32 @@ using nlohmann::json;
 
 namespace {
 
-// The library parses without recursion, but compares, copies and writes with it: so the depth is limited first.
-void check_depth(std::string_view text, const std::string& where) {
-  int depth = 0;
-  bool in_string = false;
+// A key as it is written, quotes and all, stands in its object once.
+void require_unrepeated(std::vector<std::string_view>& keys, const std::string& where) {
+  std::sort(keys.begin(), keys.end());
+  const auto twice = std::adjacent_find(keys.begin(), keys.end());
+  if (twice != keys.end()) fail(where, ": the key ", twice->substr(0, 60), " stands twice in one object");
+}
+
+// What the library lets pass. It parses without recursion, but compares, copies and writes with it: so the depth is
+// limited first. Of a repeated key it keeps one silently. Anything else that is wrong is left for it to find.
+void check_structure(std::string_view text, const std::string& where) {
+  std::vector<std::vector<std::string_view>> open;  // keys of each object or list that is open
+  std::string_view last_string;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
+    if (c == '"') {
+      const size_t begin = i;
+      for (++i; i < text.size() && text[i] != '"'; ++i) i += text[i] == '\\';
+      last_string = text.substr(begin, i + 1 - begin);
     } else if (c == '[' || c == '{') {
-      if (++depth > json_most_depth) fail(where, ": JSON nested deeper than ", json_most_depth, " at byte ", i);
-    } else if (c == ']' || c == '}') {
-      --depth;
+      if (open.size() == json_most_depth) fail(where, ": JSON nested deeper than ", json_most_depth, " at byte ", i);
+      open.emplace_back();
+    } else if (c == ':' && !open.empty()) {
+      open.back().push_back(last_string);
+    } else if ((c == ']' || c == '}') && !open.empty()) {
+      require_unrepeated(open.back(), where);
+      open.pop_back();
     }
   }
 }
@@ -51,17 +62,9 @@ std::string plain(const std::string& message) {
 }  // namespace
 
 json parse_json(std::string_view text, const std::string& where) {
-  check_depth(text, where);
-  std::vector<std::set<std::string>> keys;  // of the objects that are open
-  const json::parser_callback_t refuse_repeated_keys = [&](int, json::parse_event_t event, json& value) {
-    if (event == json::parse_event_t::object_start) keys.emplace_back();
-    if (event == json::parse_event_t::object_end && !keys.empty()) keys.pop_back();
-    if (event == json::parse_event_t::key && !keys.empty() && !keys.back().insert(value.get<std::string>()).second)
-      fail(where, ": the key ", value.dump(-1, ' ', true), " stands twice in one object");
-    return true;
-  };
+  check_structure(text, where);
   try {
-    return json::parse(text, refuse_repeated_keys);
+    return json::parse(text);
   } catch (const json::exception& error) {
     fail(where, ": not valid JSON: ", plain(error.what()));
   }

@@ -12,7 +12,7 @@
 namespace engine {
 
 inline constexpr size_t json_most_bytes = size_t{256} << 20;
-inline constexpr int json_most_depth = 64;
+inline constexpr size_t json_most_depth = 64;
 
 // An Error names `where` (a path, mostly) and line and column, or the limit that is passed. Keys named twice in one
 // object are an error: which of the two was meant?
