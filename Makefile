@@ -55,6 +55,10 @@ $(BUILD)/bench/run: $(BENCHES:%.cc=$(BUILD)/%.o) $(OBJECTS)
 $(BUILD)/bench/whole_steps: $(BUILD)/bench/steps/main.o $(OBJECTS)
 	$(CXX) $(OPTIMISE) -fopenmp $^ -o $@ $(LIBRARIES)
 
+# for bench/check_huggingface.py
+$(BUILD)/bench/model_logits: $(BUILD)/bench/logits/main.o $(OBJECTS)
+	$(CXX) $(OPTIMISE) -fopenmp $^ -o $@ $(LIBRARIES)
+
 define isa_rule
 $(BUILD)/$(1)/%.o: %.cc
 	@mkdir -p $$(@D)

@@ -118,9 +118,10 @@ void save_causal_model(const fs::path& folder, CausalModel& model, const std::st
   nlohmann::ordered_json generation;
   generation["_from_model_config"] = true;
   set_tokens(generation, model.config());
+  Parameters& parameters = model.parameters();
+  save_weights(folder, format, model.config().num_layers, parameters, parameters.memory(), dtype);
   write_file(folder / "config.json", config.dump(2) + "\n");
   write_file(folder / "generation_config.json", generation.dump(2) + "\n");
-  save_weights(folder, format, model.config().num_layers, model.parameters(), model.parameters().memory(), dtype);
 }
 
 }  // namespace engine

@@ -1,0 +1,73 @@
+// logits FOLDER OUT DTYPE PRECISION: loads a model folder, writes it again to OUT as DTYPE (F32, F16, BF16), and beside
+// it logits.safetensors: the logits of the sequences that standard input gives, one a line, token ids apart by spaces.
+// For bench/check_huggingface.py, which has transformers do the same. Prints the seconds of loading and of saving.
+#include <chrono>
+#include <iostream>
+#include <sstream>
+
+#include "core/parallel.h"
+#include "core/safetensors.h"
+#include "models/huggingface.h"
+
+namespace engine {
+namespace {
+
+double seconds_of(const std::function<void()>& act) {
+  const auto begin = std::chrono::steady_clock::now();
+  act();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+Tensor upload(Arena& arena, const std::vector<int32_t>& values) {
+  const Tensor tensor = arena.make(DType::i32, {static_cast<int64_t>(values.size())});
+  arena.memory().copy_in(tensor.data, values.data(), tensor.bytes());
+  return tensor;
+}
+
+int run(const std::filesystem::path& folder, const std::filesystem::path& out, const std::string& dtype,
+        DType compute) {
+  const auto ops = make_cpu_ops();
+  Arena arena(ops->memory());
+  std::unique_ptr<CausalModel> model;
+  const double loading = seconds_of([&] { model = load_causal_model(folder, ops->memory(), false); });
+  const double saving = seconds_of([&] {
+    write_folder(out, [&](const std::filesystem::path& aside) { save_causal_model(aside, *model, dtype); });
+  });
+  std::vector<int32_t> tokens, positions, offsets{0};
+  int64_t longest = 0;
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream words(line);
+    for (int32_t token; words >> token;) {
+      positions.push_back(static_cast<int32_t>(tokens.size()) - offsets.back());
+      tokens.push_back(token);
+    }
+    longest = std::max<int64_t>(longest, positions.empty() ? 0 : positions.back() + 1);
+    offsets.push_back(static_cast<int32_t>(tokens.size()));
+  }
+  Pass pass{.ops = *ops,
+            .arena = arena,
+            .compute = compute,
+            .segments = Segments::packed(upload(arena, offsets), longest)};
+  const auto saved = model->make_saved();
+  const Tensor logits = causal_logits(pass, *model, {upload(arena, tokens), upload(arena, positions)}, {}, *saved);
+  std::vector<float> values(static_cast<size_t>(logits.count()));
+  arena.memory().copy_out(values.data(), logits.data, logits.bytes());
+  const auto fill = [&](char* to) { store_floats(values.data(), values.size(), "F32", to); };
+  write_safetensors(out / "logits.safetensors", {{"logits", "F32", {logits.rows(), logits.cols()}, fill}});
+  std::cout << "{\"load_seconds\": " << loading << ", \"save_seconds\": " << saving << "}\n";
+  return 0;
+}
+
+}  // namespace
+}  // namespace engine
+
+int main(int argc, char** argv) {
+  try {
+    if (argc != 5) engine::fail_usage("usage: logits FOLDER OUT DTYPE f32|bf16");
+    const bool is_bf16 = std::string(argv[4]) == "bf16";
+    return engine::run(argv[1], argv[2], argv[3], is_bf16 ? engine::DType::bf16 : engine::DType::f32);
+  } catch (const std::exception& error) {
+    std::cerr << error.what() << '\n';
+    return 1;
+  }
+}
