@@ -8,6 +8,7 @@
 namespace engine {
 
 struct GptConfig {
+  double eval_share = 0;      // where data.eval names no file: this part of the training tokens, their end, is for evaluation
   int samples = 2;            // texts generated at each evaluation
   std::string sample_prompt;  // what they begin with; empty: the start of a document
 

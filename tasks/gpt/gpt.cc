@@ -35,6 +35,8 @@ std::unique_ptr<Tokenizer> choose_tokenizer(const Config& config, bool training)
 }  // namespace
 
 void GptConfig::declare(Options& options) {
+  options.add("gpt.eval_share", eval_share, from_up_to_below(0, 1),
+              "where data.eval names no file: this part of the training tokens, their end, is kept for evaluation");
   options.add("gpt.samples", samples, at_least(0), "texts generated at each evaluation, as [generation] says");
   options.add("gpt.sample_prompt", sample_prompt, any_value(), "what they begin with; empty: the start of a document");
 }
@@ -45,16 +47,32 @@ GptTask::GptTask(const Config& config, const GptConfig& own, LanguageModel langu
   block_size_ = config.data.block_size ? config.data.block_size : positions;
   if (block_size_ > positions)
     fail_usage("data.block_size is ", block_size_, ", but the model has only ", positions, " positions");
-  const std::filesystem::path cache = cache_folder(config);
+  open_data(training);
+}
+
+void GptTask::open_data(bool training) {
+  const DataConfig& data = config_.data;
+  const std::filesystem::path cache = cache_folder(config_);
   const std::string digest = digest_of(tokenizer(), cache / "tokenizer");
-  const auto open = [&](const char* name, const std::vector<std::string>& files, int64_t least) {
-    TokenFile tokens(cache / (std::string(name) + ".tokens"), files, tokenizer(), digest);
-    require(tokens.size() >= least, "data.", name, " holds ", tokens.size(), " tokens: at least ", least, " are needed",
-            least > 2 ? ", one more than data.block_size" : "");
-    return tokens;
+  const auto open = [&](const char* name, const std::vector<std::string>& files) {
+    auto file = std::make_shared<const TokenFile>(cache / (std::string(name) + ".tokens"), files, tokenizer(), digest);
+    return Part{file, 0, file->size()};
   };
-  if (training) train_.emplace(open("train", config.data.train, block_size_ + 1));
-  if (!config.data.eval.empty()) eval_.emplace(open("eval", config.data.eval, 2));
+  const bool shared = data.eval.empty() && own_.eval_share > 0;
+  if (training || shared) train_ = open("train", data.train);
+  if (!data.eval.empty()) {
+    eval_ = open("eval", data.eval);
+    require(eval_.size >= 2, "data.eval holds ", eval_.size, " tokens: at least 2 are needed");
+  } else if (shared) {
+    eval_ = train_;
+    eval_.size = static_cast<int64_t>(static_cast<double>(train_.size) * own_.eval_share);
+    train_.size -= eval_.size;
+    eval_.begin = train_.size;
+    require(eval_.size >= 2, "gpt.eval_share leaves ", eval_.size, " tokens of data.train for evaluation: raise it");
+  }
+  if (training)
+    require(train_.size > block_size_, "data.train holds ", train_.size, " tokens to train on: at least ", block_size_ + 1,
+            " are needed, one more than data.block_size");
 }
 
 int64_t GptTask::steps_per_epoch() const {
@@ -62,10 +80,10 @@ int64_t GptTask::steps_per_epoch() const {
   return (blocks() + batch - 1) / batch;
 }
 
-void GptTask::append_block(const TokenFile& tokens, int64_t block, SequenceBatch& batch) const {
-  const int64_t begin = block * block_size_, count = std::min(block_size_, tokens.size() - 1 - begin);
-  tokens.append(begin, count, batch.tokens);
-  tokens.append(begin + 1, count, batch.labels);
+void GptTask::append_block(const Part& part, int64_t block, SequenceBatch& batch) const {
+  const int64_t begin = block * block_size_, count = std::min(block_size_, part.size - 1 - begin);
+  part.file->append(part.begin + begin, count, batch.tokens);
+  part.file->append(part.begin + begin + 1, count, batch.labels);
   batch.end_sequence();
 }
 
@@ -74,18 +92,18 @@ void GptTask::batch_of(int64_t step, SequenceBatch& batch) {
   const int64_t count = sequences_a_step(block_size_), steps = steps_per_epoch();
   const int64_t epoch = step / steps, begin = step % steps * count;
   for (int64_t i = begin; i < std::min(begin + count, blocks()); ++i)
-    append_block(*train_, config_.data.shuffle ? permuted(i, blocks(), config_.seed, static_cast<uint64_t>(epoch)) : i, batch);
+    append_block(train_, config_.data.shuffle ? permuted(i, blocks(), config_.seed, static_cast<uint64_t>(epoch)) : i, batch);
 }
 
 Metrics GptTask::evaluate(Machine& machine, std::string& samples) {
   Metrics metrics;
-  if (eval_) {
+  if (eval_.size) {
     double loss = 0, scored = 0;
     SequenceBatch batch;
-    const int64_t count = (eval_->size() - 2) / block_size_ + 1;
+    const int64_t count = (eval_.size - 2) / block_size_ + 1;
     for (int64_t block = 0; block < count;) {
       batch.clear();
-      for (; block < count && batch.tokens.size() < kTokensAtOnce; ++block) append_block(*eval_, block, batch);
+      for (; block < count && batch.tokens.size() < kTokensAtOnce; ++block) append_block(eval_, block, batch);
       const LossTotals totals = step_.evaluate(machine, batch);
       loss += totals.loss;
       scored += totals.scored;
@@ -118,7 +136,7 @@ std::string GptTask::generate(Machine& machine) const {
 std::unique_ptr<Task> make_gpt_task(Config& config, const GptConfig& own, const Options& options, Ops& ops, bool training) {
   if (training && config.data.train.empty())
     fail_usage("data.train is missing: a text file or a list of them, such as --data.train input.txt");
-  if (!training && config.data.eval.empty())
+  if (!training && config.data.eval.empty() && (own.eval_share == 0 || config.data.train.empty()))
     fail_usage("data.eval is missing: the text file, or a list of them, to evaluate on");
   auto language = make_language_model(config, options, choose_tokenizer(config, training), ops.memory(), training);
   return std::make_unique<GptTask>(config, own, std::move(language), training);

@@ -1,10 +1,11 @@
 // task = "gpt": a decoder learns the text of files. The documents, each ended by the tokenizer's end token, are one long row
 // of tokens, cut into blocks of B = data.block_size: block k covers the tokens k B ... k B + B; its inputs are the first
 // B of them and its labels the last B. In training what is left at the end (less than a block) is not used; evaluation
-// takes it as a shorter block, so that every token but the first is scored once.
+// takes it as a shorter block, so that every token but the first is scored once. Evaluation is on data.eval, or on the last
+// gpt.eval_share of the training tokens, which are then not trained on.
 #pragma once
 
-#include <optional>
+#include <memory>
 
 #include "tasks/causal_task.h"
 #include "tasks/gpt/config.h"
@@ -14,7 +15,6 @@ namespace engine {
 
 class GptTask final : public CausalTask {
  public:
-  // Files of config.data are opened: for training data.train and, if there is any, data.eval; else data.eval.
   GptTask(const Config& config, const GptConfig& own, LanguageModel language, bool training);
 
   // An epoch's last step takes the blocks that are left.
@@ -25,13 +25,19 @@ class GptTask final : public CausalTask {
   std::pair<std::string, bool> best_metric() const override { return {"loss", false}; }
 
  private:
-  void append_block(const TokenFile& tokens, int64_t block, SequenceBatch& batch) const;
-  int64_t blocks() const { return (train_->size() - 1) / block_size_; }
+  // Some tokens of a file.
+  struct Part {
+    std::shared_ptr<const TokenFile> file;
+    int64_t begin = 0, size = 0;
+  };
+  void open_data(bool training);
+  void append_block(const Part& part, int64_t block, SequenceBatch& batch) const;
+  int64_t blocks() const { return (train_.size - 1) / block_size_; }
   std::string generate(Machine& machine) const;
 
   GptConfig own_;
   int64_t block_size_ = 0;
-  std::optional<TokenFile> train_, eval_;
+  Part train_, eval_;  // size 0: none
 };
 
 std::unique_ptr<Task> make_gpt_task(Config& config, const GptConfig& own, const Options& options, Ops& ops, bool training);
