@@ -25,44 +25,55 @@ int32_t token_of(Key key) { return static_cast<int32_t>(~static_cast<uint32_t>(k
 struct Row {
   const float* logits;
   int64_t count;
-  float* weights;     // scratch: what each token is drawn with
+  float* maxima;      // of groups of tokens, scratch
+  float* weights;     // what each token is drawn with, scratch
   Key* candidates;    // scratch
+
+  int64_t groups() const { return (count + group - 1) / group; }
+  int64_t size_of(int64_t g) const { return std::min(group, count - g * group); }
 };
 
-// The largest of logits begin ... end-1; a NaN where one is.
-float largest_of(const float* logits, int64_t count) {
-  vfloat top = splat(-INFINITY), sum_of_nothing{};
-  each_vector(count, [&](int64_t v, auto part) {
-    const vfloat logit = only(load(logits + v, part), part, splat(-INFINITY));
-    top = maximum(top, logit);
-    sum_of_nothing += logit != logit ? logit : vfloat{};
-  });
-  return largest(top) + sum(sum_of_nothing);
+// Fills the maxima; returns the largest of all, or a NaN where there is one.
+float find_maxima(const Row& row) {
+  float high = -INFINITY;
+  vfloat nans{};
+  for (int64_t g = 0; g < row.groups(); ++g) {
+    vfloat top = splat(-INFINITY);
+    each_vector(row.size_of(g), [&](int64_t v, auto part) {
+      const vfloat logit = only(load(row.logits + g * group + v, part), part, splat(-INFINITY));
+      top = maximum(top, logit);
+      nans += logit != logit ? logit : vfloat{};
+    });
+    row.maxima[g] = largest(top);
+    high = std::max(high, row.maxima[g]);
+  }
+  return high + sum(nans);
 }
 
-// The candidates become the `keep` largest tokens of at least `least`; returns how many there are.
+// The candidates become all tokens of at least `least`; returns how many there are. Most groups are passed over.
 int64_t collect(const Row& row, float least) {
   int64_t candidates = 0;
-  for (int64_t v = 0; v < row.count; ++v) {
-    row.candidates[candidates] = key_of(row.logits[v], v);
-    candidates += row.logits[v] >= least;
+  for (int64_t g = 0; g < row.groups(); ++g) {
+    if (row.maxima[g] < least) continue;
+    for (int64_t v = g * group; v < g * group + row.size_of(g); ++v) {
+      row.candidates[candidates] = key_of(row.logits[v], v);
+      candidates += row.logits[v] >= least;
+    }
   }
   return candidates;
 }
 
 // Makes the candidates the top_k largest tokens.
-int64_t cut_to_top_k(const Row& row, int64_t top_k) {
+void cut_to_top_k(const Row& row, int64_t top_k) {
   float least = -INFINITY;
-  const int64_t groups = row.count / group;
-  if (groups >= top_k) {
-    float* maxima = row.weights;  // not needed yet
-    for (int64_t g = 0; g < groups; ++g) maxima[g] = largest_of(row.logits + g * group, group);
-    std::nth_element(maxima, maxima + top_k - 1, maxima + groups, std::greater<>());
-    least = maxima[top_k - 1];
+  if (row.groups() >= top_k) {
+    float* sorted = row.weights;  // not needed yet
+    std::copy_n(row.maxima, row.groups(), sorted);
+    std::nth_element(sorted, sorted + top_k - 1, sorted + row.groups(), std::greater<>());
+    least = sorted[top_k - 1];
   }
   const int64_t candidates = collect(row, least);
   std::nth_element(row.candidates, row.candidates + top_k - 1, row.candidates + candidates, std::greater<>());
-  return top_k;
 }
 
 // The lowest key of the fewest largest candidates whose weights reach `mass`. Looks at twice as many each time.
@@ -135,13 +146,16 @@ int32_t draw_token(const Row& row, double draw) {
 
 // The token, or -1 where the row cannot be drawn from.
 int32_t sample_row(const SampleArgs& args, const Row& row, float draw) {
-  const float high = largest_of(row.logits, row.count);
+  const float high = find_maxima(row);
   if (!std::isfinite(high)) return -1;
-  if (args.temperature == 0)
-    return static_cast<int32_t>(std::find(row.logits, row.logits + row.count, high) - row.logits);
+  if (args.temperature == 0) {
+    const float* in = row.logits + (std::find(row.maxima, row.maxima + row.groups(), high) - row.maxima) * group;
+    return static_cast<int32_t>(std::find(in, row.logits + row.count, high) - row.logits);
+  }
 
   const bool by_count = args.top_k > 0 && args.top_k < row.count, by_mass = args.top_p < 1;
-  int64_t candidates = by_count ? cut_to_top_k(row, args.top_k) : 0;
+  int64_t candidates = args.top_k;
+  if (by_count) cut_to_top_k(row, candidates);
   // A division, since the reciprocal of a tiny temperature is infinite.
   each_vector(row.count, [&](int64_t v, auto part) {
     store(row.weights + v, exp((load(row.logits + v, part) - high) / args.temperature), part);
@@ -172,17 +186,18 @@ void CpuOps::sample(const SampleArgs& args) {
   require(!rows || vocabulary > 0, name, ": logits is ", args.logits.shape.text(), ": there are no tokens");
 
   ArenaScope scope(workspace_);
-  const int64_t threads = draws ? thread_count() : 0;
+  const int64_t threads = thread_count(), groups = (vocabulary + group - 1) / group;
+  float* maxima = workspace_.make(DType::f32, {threads, groups}).as<float>();
   float* weights = workspace_.make(DType::f32, {threads, vocabulary}).as<float>();
   Key* candidates = static_cast<Key*>(
-      workspace_.make(DType::u8, {threads, (vocabulary + 1) * static_cast<int64_t>(sizeof(Key))}).data);
+      workspace_.make(DType::u8, {threads, vocabulary * static_cast<int64_t>(sizeof(Key))}).data);
   int32_t* tokens = args.tokens.as<int32_t>();
   const int64_t grain = rows ? std::max<int64_t>(1, 16384 / vocabulary) : 1;
   parallel_chunks(rows, grain, [&](int64_t begin, int64_t end) {
-    const int64_t thread = draws ? thread_index() : 0;
+    const int64_t thread = thread_index();
     for (int64_t s = begin; s < end; ++s) {
-      const Row row{args.logits.as<float>() + s * vocabulary, vocabulary, weights + thread * vocabulary,
-                    candidates + thread * (vocabulary + 1)};
+      const Row row{args.logits.as<float>() + s * vocabulary, vocabulary, maxima + thread * groups,
+                    weights + thread * vocabulary, candidates + thread * vocabulary};
       tokens[s] = sample_row(args, row, draws ? args.draws.as<float>()[s] : 0.0f);
     }
   });
