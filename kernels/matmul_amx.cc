@@ -91,8 +91,8 @@ constexpr TileConfig tile_config;
 struct KernelAmx {
   using Element = bf16;
   static constexpr int rows = 32, cols = 32;
-  static constexpr int64_t k_block = 512;
-  static constexpr int64_t row_panels = 8, col_panels = 8;
+  static constexpr int64_t k_block = 1024;
+  static constexpr int64_t row_panels = 16, col_panels = 8;
 
   static int64_t a_panel_elements(int64_t k) { return cut(k, 32) * 1024; }
   static int64_t b_panel_elements(int64_t k) { return cut(k, 32) * 1024; }
@@ -115,7 +115,8 @@ struct KernelAmx {
   void begin_thread() const { _tile_loadconfig(&tile_config); }
   void end_thread() const { _tile_release(); }
 
-  void multiply(const bf16* a, const bf16* b, int64_t k, int count, bool add, float* tile) const {
+  template <class Between>
+  void multiply(const bf16* a, const bf16* b, int64_t k, int count, bool add, float* tile, const Between& between) const {
     if (count <= 16) return multiply_half(a, b, k, add, tile);
     constexpr int row = cols * 4;
     if (add) {
@@ -138,6 +139,7 @@ struct KernelAmx {
       _tile_loadd(5, a + 512, 64);
       _tile_dpbf16ps(2, 5, 6);
       _tile_dpbf16ps(3, 5, 7);
+      between(4);
     }
     _tile_stored(0, tile, row);
     _tile_stored(1, tile + 16, row);

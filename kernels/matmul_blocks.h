@@ -52,10 +52,12 @@ class BlockedProduct {
       packed_b_ = scratch(workspace, blocks_.col_panels * b_stride_);
       packs_b_ = true;
     }
-    most_rows_ = cut(blocks_.row_panels, blocks_.rows);
-    most_cols_ = cut(blocks_.col_panels, blocks_.cols);
-    sums_stride_ = a_.k > Kernel::k_block ? most_rows_ * most_cols_ * tile_elements : tile_elements;
-    sums_ = workspace.make(DType::f32, {thread_count(), sums_stride_}).template as<float>();
+    const int64_t most_rows = cut(blocks_.row_panels, blocks_.rows);
+    const int64_t most_cols = cut(blocks_.col_panels, blocks_.cols);
+    k_step_ = cut(cut(a_.k, std::max<int64_t>(cut(a_.k, Kernel::k_block), 1)), 32) * 32;  // about equal, at most k_block
+    k_step_ = std::max<int64_t>(k_step_, 32);
+    sums_tiles_ = k_step_ < a_.k ? most_rows * most_cols + 1 : 2;  // all of a block, or two in turn
+    sums_ = workspace.make(DType::f32, {thread_count(), sums_tiles_ * tile_elements}).template as<float>();
     b_part_ = scratch(workspace, blocks_.packs_b_itself ? thread_count() * part_elements : 0);
   }
 
@@ -102,31 +104,49 @@ class BlockedProduct {
     });
   }
 
+  // A tile whose sums are complete, and how many of its rows are stored.
+  struct Finished {
+    const float* tile = nullptr;
+    int64_t row = 0, col = 0;
+    int stored = 0, rows = 0;
+  };
+  void store_rows(Finished& finished, int rows) const {
+    const int count = std::min(rows, finished.rows - finished.stored);
+    if (count <= 0) return;
+    epilogue_.store_tile(finished.tile + finished.stored * Kernel::cols, finished.row + finished.stored, finished.col, count,
+                         static_cast<int>(std::min<int64_t>(Kernel::cols, b_.outer - finished.col)));
+    finished.stored += count;
+  }
+
   void multiply_block(int64_t block_row, int64_t block_col) {
     const int64_t row_begin = Blocks::start(blocks_.row_panels, blocks_.rows, block_row);
     const int64_t row_end = Blocks::start(blocks_.row_panels, blocks_.rows, block_row + 1);
     const int64_t col_begin = Blocks::start(blocks_.col_panels, blocks_.cols, block_col);
     const int64_t col_end = Blocks::start(blocks_.col_panels, blocks_.cols, block_col + 1);
-    float* const sums = sums_ + thread_index() * sums_stride_;
+    float* const sums = sums_ + thread_index() * sums_tiles_ * tile_elements;
     Element* const b_part = b_part_ + thread_index() * part_elements;
     kernel_.begin_thread();
-    for (int64_t k = 0; k == 0 || k < a_.k; k += Kernel::k_block) {
-      const int64_t end = std::min(k + Kernel::k_block, a_.k);
+    Finished finished;
+    for (int64_t k = 0; k == 0 || k < a_.k; k += k_step_) {
+      const int64_t end = std::min(k + k_step_, a_.k);
       const bool last = end == a_.k;
-      float* tile = sums;
+      int64_t tile = 0;
       for (int64_t col = col_begin; col < col_end; ++col) {
         const Element* b = packed_b_ ? packed_b_ + col * b_stride_ + k * Kernel::cols : b_part;
         if (blocks_.packs_b_itself) kernel_.pack_b(b_, col, k, end, b_part);
-        for (int64_t row = row_begin; row < row_end; ++row) {
+        for (int64_t row = row_begin; row < row_end; ++row, ++tile) {
           const int count = static_cast<int>(std::min<int64_t>(Kernel::rows, a_.outer - row * Kernel::rows));
-          kernel_.multiply(packed_a_ + row * a_stride_ + k * Kernel::rows, b, end - k, count, k > 0, tile);
-          if (last)
-            epilogue_.store_tile(tile, Kernel::cols, row * Kernel::rows, col * Kernel::cols, count,
-                                 static_cast<int>(std::min<int64_t>(Kernel::cols, b_.outer - col * Kernel::cols)));
-          if (sums_stride_ > tile_elements) tile += tile_elements;
+          float* const at = sums + (sums_tiles_ > 2 ? tile : tile & 1) * tile_elements;
+          if (last) epilogue_.prefetch(row * Kernel::rows, col * Kernel::cols, count);
+          // The tile before is stored while this one is summed: vectors and tiles are units of their own.
+          kernel_.multiply(packed_a_ + row * a_stride_ + k * Kernel::rows, b, end - k, count, k > 0, at,
+                           [&](int rows) { store_rows(finished, rows); });
+          store_rows(finished, Kernel::rows);
+          if (last) finished = {at, row * Kernel::rows, col * Kernel::cols, 0, count};
         }
       }
     }
+    store_rows(finished, Kernel::rows);
     kernel_.end_thread();
   }
 
@@ -136,7 +156,7 @@ class BlockedProduct {
   Element *packed_a_, *packed_b_, *b_part_;
   bool packs_b_ = false;
   const Blocks blocks_;
-  int64_t a_stride_, b_stride_, most_rows_, most_cols_, sums_stride_;
+  int64_t a_stride_, b_stride_, sums_tiles_, k_step_;
   float* sums_;
 };
 

@@ -6,8 +6,7 @@
 
 namespace engine::ENGINE_ISA {
 
-// A matrix that is f32 or bf16, read and written as vectors of f32. The choice is the same for a whole product, so the
-// branch costs nothing.
+// A matrix that is f32 or bf16, read and written as vectors of f32.
 struct AnyMatrix {
   char* data = nullptr;
   int64_t stride = 0;
@@ -16,55 +15,111 @@ struct AnyMatrix {
   AnyMatrix() = default;
   explicit AnyMatrix(const Tensor& t) : data(static_cast<char*>(t.data)), stride(t.cols()), is_bf16(t.dtype == DType::bf16) {}
   explicit operator bool() const { return data != nullptr; }
-  float* f32_at(int64_t row, int64_t col) const { return reinterpret_cast<float*>(data) + row * stride + col; }
-  bf16* bf16_at(int64_t row, int64_t col) const { return reinterpret_cast<bf16*>(data) + row * stride + col; }
-  template <bool part>
-  ENGINE_INLINE vfloat read(int64_t row, int64_t col, int count) const {
-    if (is_bf16) return part ? load_part<bf16>(bf16_at(row, col), count) : load(bf16_at(row, col));
-    return part ? load_part<float>(f32_at(row, col), count) : load(f32_at(row, col));
+  template <class T>
+  T* at(int64_t row, int64_t col) const {
+    return reinterpret_cast<T*>(data) + row * stride + col;
   }
-  template <bool part>
-  ENGINE_INLINE void write(int64_t row, int64_t col, vfloat v, int count) const {
-    if (is_bf16) return part ? store_part<bf16>(bf16_at(row, col), v, count) : store(bf16_at(row, col), v);
-    return part ? store_part<float>(f32_at(row, col), v, count) : store(f32_at(row, col), v);
+  vfloat read(int64_t row, int64_t col, int count) const {
+    return is_bf16 ? read_part(at<bf16>(row, col), count) : read_part(at<float>(row, col), count);
+  }
+  void write(int64_t row, int64_t col, vfloat v, int count) const {
+    is_bf16 ? write_part(at<bf16>(row, col), v, count) : write_part(at<float>(row, col), v, count);
+  }
+  template <class T>
+  static vfloat read_part(const T* p, int count) {
+    return count >= lanes ? load(p) : load_part<T>(p, count);
+  }
+  template <class T>
+  static void write_part(T* p, vfloat v, int count) {
+    count >= lanes ? store(p, v) : store_part<T>(p, v, count);
   }
 };
 
+ENGINE_INLINE void store_pair(float* p, vfloat a, vfloat b) {
+  store(p, a);
+  store(p + lanes, b);
+}
+ENGINE_INLINE void store_pair(bf16* p, vfloat a, vfloat b) {
+#if defined(__AVX512BW__)
+  const auto rounded = [](vfloat v) {
+    const vint word = as_int(v);
+    return reinterpret_cast<__m512i>(word + 0x7fff + ((word >> 16) & 1));
+  };
+  alignas(64) static constexpr uint16_t upper_halves[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                                                            33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+  _mm512_storeu_si512(p, _mm512_permutex2var_epi16(rounded(a), _mm512_load_si512(upper_halves), rounded(b)));
+#else
+  store(p, a);
+  store(p + lanes, b);
+#endif
+}
+
+// Every kernel's tile of sums is two vectors wide.
 class Epilogue {
  public:
   explicit Epilogue(const MatmulArgs& args)
       : c_(args.c), before_(args.before_activation), gradient_at_(args.gradient_at),
-        bias_(static_cast<const float*>(args.bias.data)), activation_(args.activation), accumulate_(args.accumulate) {}
-
-  // c[row ... row+rows, col ... col+cols] from the sums in tile, whose rows are `stride` apart and padded to whole vectors.
-  void store_tile(const float* tile, int64_t stride, int64_t row, int64_t col, int rows, int cols) const {
+        bias_(static_cast<const float*>(args.bias.data)), activation_(args.activation), accumulate_(args.accumulate) {
+    // What most products ask for has code of its own; whatever else is asked for takes the general way.
+    if (before_ || gradient_at_) return;
     with_activation(activation_, [&]<Activation activation>() {
-      for (int i = 0; i < rows; ++i) {
-        const float* sums = tile + i * stride;
-        int j = 0;
-        for (; j + lanes <= cols; j += lanes) finish<activation, false>(load(sums + j), row + i, col + j, lanes);
-        if (j < cols) finish<activation, true>(load(sums + j), row + i, col + j, cols - j);
-      }
+      if (c_.is_bf16)
+        store_pairs_ = accumulate_ ? nullptr : &Epilogue::store_pairs<activation, bf16, false>;
+      else
+        store_pairs_ = accumulate_ ? &Epilogue::store_pairs<activation, float, true> : &Epilogue::store_pairs<activation, float, false>;
     });
   }
 
+  // c[row ... row+rows, col ... col+cols] from the sums in tile, whose rows are 2 lanes apart.
+  void store_tile(const float* tile, int64_t row, int64_t col, int rows, int cols) const {
+    if (store_pairs_ && cols == 2 * lanes) return (this->*store_pairs_)(tile, row, col, rows);
+    with_activation(activation_, [&]<Activation activation>() {
+      for (int i = 0; i < rows; ++i)
+        for (int j = 0; j < cols; j += lanes) finish<activation>(load(tile + i * 2 * lanes + j), row + i, col + j, cols - j);
+    });
+  }
+
+  // Fetches a tile's part of c: it is stored to shortly after, and waiting for each line then would stall the stores.
+  void prefetch(int64_t row, int64_t col, int rows) const {
+    const int64_t bytes = c_.is_bf16 ? 2 : 4;
+    for (int i = 0; i < rows; ++i)
+      for (int64_t byte = 0; byte < 2 * lanes * bytes; byte += 64)
+        __builtin_prefetch(c_.data + ((row + i) * c_.stride + col) * bytes + byte, 1);
+  }
+
  private:
-  template <Activation activation, bool part>
-  ENGINE_INLINE void finish(vfloat t, int64_t row, int64_t col, int count) const {
-    if (bias_) t += part ? load_part<float>(bias_ + col, count) : load(bias_ + col);
-    if (before_) before_.write<part>(row, col, t, count);
+  template <Activation activation, class T, bool accumulates>
+  void store_pairs(const float* tile, int64_t row, int64_t col, int rows) const {
+    const vfloat bias0 = bias_ ? load(bias_ + col) : vfloat{}, bias1 = bias_ ? load(bias_ + col + lanes) : vfloat{};
+    T* c = c_.at<T>(row, col);
+    const int64_t stride = c_.stride;
+    for (int i = 0; i < rows; ++i, tile += 2 * lanes, c += stride) {
+      vfloat first = activate<activation>(load(tile) + bias0), second = activate<activation>(load(tile + lanes) + bias1);
+      if constexpr (accumulates) {
+        first += load(c);
+        second += load(c + lanes);
+      }
+      store_pair(c, first, second);
+    }
+  }
+
+  template <Activation activation>
+  void finish(vfloat t, int64_t row, int64_t col, int count) const {
+    if (bias_) t += AnyMatrix::read_part(bias_ + col, count);
+    if (before_) before_.write(row, col, t, count);
     if (gradient_at_)
-      t *= activate_gradient<activation>(gradient_at_.read<part>(row, col, count));
+      t *= activate_gradient<activation>(gradient_at_.read(row, col, count));
     else
       t = activate<activation>(t);
-    if (accumulate_) t += c_.read<part>(row, col, count);
-    c_.write<part>(row, col, t, count);
+    if (accumulate_) t += c_.read(row, col, count);
+    c_.write(row, col, t, count);
   }
 
   AnyMatrix c_, before_, gradient_at_;
   const float* bias_;
   Activation activation_;
   bool accumulate_;
+  void (Epilogue::*store_pairs_)(const float*, int64_t, int64_t, int) const = nullptr;
 };
 
 }  // namespace engine::ENGINE_ISA

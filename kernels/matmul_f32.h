@@ -17,7 +17,7 @@ struct KernelF32 {
   static constexpr int rows = 4;
 #endif
   static constexpr int cols = 2 * lanes;
-  static constexpr int64_t k_block = 256;  // a block of a panel of b stays in the L1 cache
+  static constexpr int64_t k_block = 1024;
   static constexpr int64_t row_panels = 16, col_panels = 8;  // of a block of c: its operands stay in the L2 cache
   bool rounds;  // operands to bf16
 
@@ -42,6 +42,9 @@ struct KernelF32 {
     vfloat sums[count][2] = {};
     for (int64_t j = 0; j < k; ++j, a += rows, b += cols) {
       const vfloat b0 = load(b), b1 = load(b + lanes);
+      __builtin_prefetch(a + 16 * rows);
+      __builtin_prefetch(b + 4 * cols);
+      __builtin_prefetch(b + 4 * cols + lanes);
 #pragma GCC unroll 14
       for (int i = 0; i < count; ++i) {
         const vfloat ai = splat(a[i]);
@@ -57,7 +60,8 @@ struct KernelF32 {
   }
 
   // tile[count, cols] = or += a panel times b panel.
-  void multiply(const float* a, const float* b, int64_t k, int count, bool add, float* tile) const {
+  template <class Between>
+  void multiply(const float* a, const float* b, int64_t k, int count, bool add, float* tile, const Between&) const {
     if (count == rows) return multiply_rows<rows>(a, b, k, add, tile);
     [&]<int... smaller>(std::integer_sequence<int, smaller...>) {
       (void)((count == smaller + 1 && (multiply_rows<smaller + 1>(a, b, k, add, tile), true)) || ...);
