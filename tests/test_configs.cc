@@ -1,0 +1,62 @@
+// Every configuration in configs/ runs a few steps as it stands, but for the files that the user brings.
+#include <doctest/doctest.h>
+
+
+#include "tasks/language_model.h"
+#include "tests/task_settings.h"
+
+namespace engine::test {
+
+namespace {
+
+const std::string text_file = "tests/data/walk.txt";
+
+// What each configuration needs besides, to be quick and to have its files.
+void adapt(const std::string& name, TaskSettings& settings) {
+  Config& config = settings.config;
+  config.training.max_steps = 2;
+  config.training.batch_size = 4;
+  config.training.eval_every = 0;
+  config.training.save_every = 0;
+  config.generation.max_new_tokens = 8;
+  settings.sections.scratchpad.eval_quantity = 5;
+  if (name.starts_with("gpt")) config.data.train = {text_file};
+  if (name == "gpt2_finetune.cfg") {
+    // A small GPT-2 folder in the place of the published one.
+    TaskSettings small("task = \"gpt\"\n[data]\ntokenizer = \"characters\"\n[model]\nhidden_size = 16\nnum_layers = 1\n"
+                       "num_heads = 2\nmax_positions = 256\n");
+    small.config.data.train = {text_file};
+    config.init = settings.file("gpt2");
+    std::filesystem::create_directories(config.init);
+    small.task()->save_model(config.init);
+    config.data.block_size = 64;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("configs: each runs a few steps, saves a model and is evaluated") {
+  size_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("configs")) {
+    const std::string name = entry.path().filename().string();
+    if (entry.path().extension() != ".cfg") continue;
+    CAPTURE(name);
+    ++count;
+    TaskSettings settings(read_text(entry.path()));
+    CHECK(settings.config.name != "run");  // every configuration names its run
+    adapt(name, settings);
+    const auto task = settings.task();
+    CHECK(train_task(settings.config, settings.options, *task, settings.machine) == 0);
+    const RunFolder run = open_run(std::filesystem::path(settings.config.output_dir) / settings.config.name);
+    CHECK(std::filesystem::exists(run.config));
+    const LanguageModel language = load_language_model(run.model, settings.ops->memory());
+    CHECK(language.model->parameters().count() == task->parameters().count());
+    // The saved configuration is complete and can be read again.
+    TaskSettings resolved(read_text(run.config));
+    CHECK(resolved.config.model.vocab_size == settings.config.model.vocab_size);
+    CHECK(resolved.config.training.max_steps == 2);
+  }
+  CHECK(count >= 4);
+}
+
+}  // namespace engine::test
