@@ -15,7 +15,27 @@ namespace {
 
 std::atomic<uint32_t> instances{0};
 
-bool is_space(char byte) { return byte == ' '; }
+struct OuterSpaces {
+  int32_t leading = 0, trailing = 0;  // characters
+};
+
+// What trimmed offsets leave out: of the bytes of a token, the spaces (a line's end stays); of the text that an added
+// token took, all white space.
+OuterSpaces outer_spaces_of_bytes(std::string_view token) {
+  const size_t first = std::min(token.find_first_not_of(' '), token.size());
+  const size_t behind_last = token.find_last_not_of(' ') + 1;  // npos + 1 is 0
+  return {static_cast<int32_t>(first), static_cast<int32_t>(token.size() - behind_last)};
+}
+
+OuterSpaces outer_spaces_of_text(std::string_view text) {
+  OuterSpaces spaces;
+  const char *const begin = text.data(), *const end = begin + text.size();
+  for (const char* place = begin; place < end && class_of(next_character(place)) == CharacterClass::space;)
+    ++spaces.leading;
+  for (const char* place = end; place > begin && class_of(previous_character(place)) == CharacterClass::space;)
+    ++spaces.trailing;
+  return spaces;
+}
 
 // The bytes of a piece of text in order, and how many characters have begun up to there.
 class CharacterCounter {
@@ -139,10 +159,18 @@ Encoding ByteBpeTokenizer::encode_with_offsets(std::string_view text) const {
   require_utf8(text);
   Encoding encoding;
   CharacterCounter counter(text, 0);
+  const auto add_offsets = [&](std::pair<int32_t, int32_t> offsets, OuterSpaces spaces) {
+    auto& [begin, end] = encoding.offsets.emplace_back(offsets);
+    if (!settings_.trim_offsets) return;
+    // A space that was put in front of the text is not in its offsets.
+    const bool is_first = encoding.offsets.size() == 1 || begin == 0;
+    if (!(is_first && settings_.add_prefix_space)) begin = std::min(begin + spaces.leading, end);
+    if (end >= spaces.trailing) end = std::max(end - spaces.trailing, begin);
+  };
   for (const AddedTokens::Piece& piece : vocabulary_.added().split(text)) {
     if (piece.token >= 0) {
       encoding.ids.push_back(vocabulary_.added().all()[static_cast<size_t>(piece.token)].id);
-      encoding.offsets.push_back(counter.take(piece.text.size()));
+      add_offsets(counter.take(piece.text.size()), outer_spaces_of_text(piece.text));
       continue;
     }
     size_t in_front = settings_.add_prefix_space && piece.text[0] != ' ';  // bytes that the text does not have
@@ -150,28 +178,16 @@ Encoding ByteBpeTokenizer::encode_with_offsets(std::string_view text) const {
     encode_piece(piece.text, encoding.ids);
     for (size_t i = first; i < encoding.ids.size(); ++i) {
       const int32_t id = encoding.ids[i];
-      const size_t bytes = id == vocabulary_.unknown ? 1 : token_bytes_[static_cast<size_t>(id)].size();
-      const size_t missing = std::min(in_front, bytes);
+      const std::string_view token = token_bytes_[static_cast<size_t>(id)];
+      const size_t bytes = id == vocabulary_.unknown ? 1 : token.size(), missing = std::min(in_front, bytes);
       in_front -= missing;
-      encoding.offsets.push_back(counter.take(bytes - missing));
+      auto offsets = counter.take(bytes - missing);
+      // A token that is but the space in front has the place of the character that it was put before.
+      if (missing == bytes) ++offsets.second;
+      add_offsets(offsets, outer_spaces_of_bytes(token));
     }
   }
-  if (settings_.trim_offsets) trim_offsets(encoding);
   return encoding;
-}
-
-void ByteBpeTokenizer::trim_offsets(Encoding& encoding) const {
-  for (size_t i = 0; i < encoding.ids.size(); ++i) {
-    const std::string& bytes = token_bytes_[static_cast<size_t>(encoding.ids[i])];
-    auto& [begin, end] = encoding.offsets[i];
-    const auto leading = static_cast<int32_t>(std::find_if_not(bytes.begin(), bytes.end(), is_space) - bytes.begin());
-    const auto trailing =
-        static_cast<int32_t>(std::find_if_not(bytes.rbegin(), bytes.rend(), is_space) - bytes.rbegin());
-    // A space that was put in front of the text is not in its offsets.
-    const bool keeps_first = settings_.add_prefix_space && (i == 0 || begin == 0);
-    if (!keeps_first) begin = std::min(begin + leading, end);
-    if (end >= trailing) end = std::max(end - trailing, begin);
-  }
 }
 
 std::string ByteBpeTokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {

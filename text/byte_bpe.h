@@ -39,7 +39,6 @@ class ByteBpeTokenizer final : public VocabularyTokenizer {
   void encode_piece(std::string_view piece, std::vector<int32_t>& ids) const;  // between added tokens
   void encode_words(std::string_view text, std::vector<int32_t>& ids) const;
   void encode_uncached(std::string_view word, std::vector<int32_t>& ids) const;  // `ids` holds nothing else then
-  void trim_offsets(Encoding& encoding) const;
 
   BpeMerges merges_;
   ByteBpeSettings settings_;

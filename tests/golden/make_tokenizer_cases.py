@@ -46,7 +46,7 @@ VARIANTS = {
     "added": {"added_tokens": [END, token(50257, "<mask>", lstrip=True), token(50258, "<s>", rstrip=True),
                                token(50259, "</s>", lstrip=True, rstrip=True),
                                token(50260, "ADDED", single_word=True, special=False, normalized=True),
-                               token(50261, "<<", special=False, normalized=True), token(50262, "<|end")],
+                               token(50261, "<<|", special=False, normalized=True), token(50262, "<|end")],
               "pre_tokenizer": BYTE_LEVEL, "post_processor": BYTE_LEVEL | {"trim_offsets": True}},
 }
 
