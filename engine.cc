@@ -3,10 +3,9 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
-#include "core/parallel.h"
-#include "kernels/backend.h"
 #include "tasks/commands.h"
 #include "tasks/tasks.h"
+#include "training/machine.h"
 #include "training/trainer.h"
 
 namespace engine {
@@ -14,6 +13,8 @@ namespace {
 
 struct Arguments {
   std::string file, folder, prompt, input, split = "eval";
+  bool list_options = false;
+  std::vector<std::string> unknown;  // flags of no option
 };
 
 // The configuration, its options, and those options as flags of a verb (--training.learning_rate 1e-4).
@@ -26,25 +27,23 @@ class Settings {
   void add_flags(CLI::App* verb) {
     for (const Options::Option& option : options.all())
       verb->add_option_function<std::string>(
-              "--" + option.name, [this, name = option.name](const std::string& text) { flags_.emplace_back(name, text); },
-              option.help)
+              "--" + option.name,
+              [this, name = option.name](const std::string& text) { flags_.emplace_back(name, text); }, option.help)
           ->type_name(option.type + " [" + option.default_text + "]")
-          ->group(option.name.find('.') == std::string::npos ? "General" : option.name.substr(0, option.name.find('.')));
-    verb->allow_extras();  // so that an unknown flag is answered with the nearest known one
+          ->group(option.name.find('.') == std::string::npos ? "General"
+                                                             : option.name.substr(0, option.name.find('.')));
+    verb->allow_extras();  // an unknown flag is refused in resolve(), with the nearest known one
   }
   // A flag that a command gives under a short name of its own: generate's --temperature.
   void add_short_flag(CLI::App* verb, const std::string& flag, const std::string& name, const std::string& help) {
-    verb->add_option_function<std::string>(flag, [this, name](const std::string& text) { flags_.emplace_back(name, text); },
-                                           help);
+    verb->add_option_function<std::string>(
+        flag, [this, name](const std::string& text) { flags_.emplace_back(name, text); }, help);
   }
   // The file first, then the flags, which win.
   void resolve(const std::filesystem::path& file, const std::vector<std::string>& unknown) {
-    if (!unknown.empty()) {
-      const std::string name = unknown[0].substr(std::min(unknown[0].find_first_not_of('-'), unknown[0].size()));
-      fail_usage("the command line has ", unknown[0], ", which is no option: did you mean --", options.nearest(name), "?");
-    }
     if (!file.empty()) options.read_file(file);
     for (const auto& [name, text] : flags_) options.set(name, text, "--" + name);
+    for (const std::string& flag : unknown) options.set(flag.substr(flag.find_first_not_of('-')), "", flag);
   }
 
   Config config;
@@ -55,45 +54,34 @@ class Settings {
   std::vector<std::pair<std::string, std::string>> flags_;
 };
 
-struct Backend {
-  explicit Backend(const Config& config)
-      : ops(make_ops(config.device)), arena(ops->memory()), machine{*ops, arena, compute_precision(config.precision)} {
-    set_threads(config.threads);
-  }
-  std::unique_ptr<Ops> ops;
-  Arena arena;
-  Machine machine;
-};
-
-int train(Settings& settings) {
-  Backend backend(settings.config);
-  const std::unique_ptr<Task> task =
-      make_task(settings.config, settings.sections, settings.options, *backend.ops, Use::training);
-  return train_task(settings.config, settings.options, *task, backend.machine);
+int train(Settings& settings, const Arguments& arguments) {
+  settings.resolve(arguments.file, arguments.unknown);
+  ConfiguredMachine backend(settings.config);
+  const auto task = make_task(settings.config, settings.sections, settings.options, backend.ops(), Use::training);
+  return train_task(settings.config, settings.options, *task, backend.machine());
 }
 
-int evaluate(Settings& settings, const Arguments& arguments, const std::vector<std::string>& unknown) {
+int evaluate(Settings& settings, const Arguments& arguments) {
   const RunFolder run = open_run(arguments.folder);
-  settings.resolve(run.config, unknown);
+  settings.resolve(run.config, arguments.unknown);
   settings.config.init = run.model.string();
   choose_split(settings.config, arguments.split);
-  Backend backend(settings.config);
-  const std::unique_ptr<Task> task =
-      make_task(settings.config, settings.sections, settings.options, *backend.ops, Use::evaluation);
+  ConfiguredMachine backend(settings.config);
+  const auto task = make_task(settings.config, settings.sections, settings.options, backend.ops(), Use::evaluation);
   std::string samples;
-  for (const auto& [name, value] : task->evaluate(backend.machine, samples)) std::cout << name << ' ' << value << '\n';
+  for (const auto& [name, value] : task->evaluate(backend.machine(), samples))
+    std::cout << name << ' ' << value << '\n';
   std::cout << samples;
   return 0;
 }
 
 // generate and score: a decoder with its tokenizer, from a run or a model folder.
 template <class Work>
-int with_language_model(Settings& settings, const Arguments& arguments, const std::vector<std::string>& unknown,
-                        const Work& work) {
-  settings.resolve({}, unknown);
-  Backend backend(settings.config);
-  LanguageModel language = load_language_model(open_run(arguments.folder).model, backend.ops->memory());
-  work(backend.machine, language);
+int with_language_model(Settings& settings, const Arguments& arguments, const Work& work) {
+  settings.resolve({}, arguments.unknown);
+  ConfiguredMachine backend(settings.config);
+  LanguageModel language = load_language_model(open_run(arguments.folder).model, backend.ops().memory());
+  work(backend.machine(), language);
   return 0;
 }
 
@@ -111,6 +99,7 @@ int dispatch(int argc, char** argv) {
   CLI::App* const score_verb = app.add_subcommand("score", "log likelihood of each line of a file, as JSON lines");
   CLI::App* const tokenize_verb = app.add_subcommand("tokenize", "token ids of each line of a file, as JSON lines");
   CLI::App* const info_verb = app.add_subcommand("info", "devices, instruction sets, libraries, precision chosen");
+  info_verb->add_flag("--options", arguments.list_options, "every option of a task.cfg, as Markdown");
   for (CLI::App* verb : {eval_verb, generate_verb, score_verb, tokenize_verb})
     verb->add_option("DIR", arguments.folder, "a run folder or a model folder")->required();
   for (CLI::App* verb : {generate_verb, score_verb, tokenize_verb})
@@ -124,23 +113,21 @@ int dispatch(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) ? 2 : 0;
   }
-  const std::vector<std::string> unknown = app.get_subcommands()[0]->remaining();
-  if (*train_verb) {
-    settings.resolve(arguments.file, unknown);
-    return train(settings);
-  }
-  if (*eval_verb) return evaluate(settings, arguments, unknown);
+  arguments.unknown = app.get_subcommands()[0]->remaining();
+  if (*train_verb) return train(settings, arguments);
+  if (*eval_verb) return evaluate(settings, arguments);
   if (*generate_verb)
-    return with_language_model(settings, arguments, unknown, [&](Machine& machine, LanguageModel& language) {
-      generate_text(machine, language, {arguments.prompt, arguments.input, settings.config.generation, settings.config.seed},
-                    std::cout);
+    return with_language_model(settings, arguments, [&](Machine& machine, LanguageModel& language) {
+      const Config& config = settings.config;
+      generate_text(machine, language, {arguments.prompt, arguments.input, config.generation, config.seed}, std::cout);
     });
   if (*score_verb)
-    return with_language_model(settings, arguments, unknown, [&](Machine& machine, LanguageModel& language) {
+    return with_language_model(settings, arguments, [&](Machine& machine, LanguageModel& language) {
       score_lines(machine, language, arguments.input, std::cout);
     });
   if (*tokenize_verb) tokenize_lines(*load_tokenizer(open_run(arguments.folder).model), arguments.input, std::cout);
-  if (*info_verb) print_info(std::cout);
+  if (*info_verb && arguments.list_options) std::cout << settings.options.markdown();
+  if (*info_verb && !arguments.list_options) print_info(std::cout);
   return 0;
 }
 
