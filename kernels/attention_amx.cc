@@ -76,18 +76,29 @@ void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int
   write_rows(a.y, row, head, width, block.count, at.rows, padded_width);
 }
 
-// Queries begin ... end - 1 of a sequence and head.
-void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width, int64_t begin,
-                     int64_t end, const Scratch& at) {
+// Queries begin ... end - 1 of a sequence and head; the task's next heads go up to last_head.
+void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t last_head, int64_t width,
+                     int64_t begin, int64_t end, const Scratch& at) {
   const int64_t padded_width = rounded_up(width, 32), visible = span.visible(end - 1, a.causal);
   const int64_t padded_keys = rounded_up(visible, 32);
   read_rows(a.k, span.key_begin, head, width, visible, at.keys, padded_keys, padded_width);
   read_rows(a.v, span.key_begin, head, width, visible, at.values, padded_keys, padded_width);
   tiles_across(at.values, padded_keys, padded_width, at.values_across, at.pairs);
   const TileRegisters registers;
+  const int64_t blocks = (end - begin + query_block - 1) / query_block;
   with_flag(a.dropout.rate > 0, [&](auto drops) {
-    for (int64_t first = begin; first < end; first += query_block)
-      forward_block<drops.value>(a, span, head, width, {span, first, a.causal, a.dropout, a.heads, head}, at);
+    for (int64_t i = 0; i < blocks; ++i) {
+      const QueryBlock block(span, begin + i * query_block, a.causal, a.dropout, a.heads, head);
+      const int64_t row = span.query_begin + block.first;
+      prefetch_rows(a.y, row, head, width, block.count);
+      if (i + 1 < blocks) prefetch_rows(a.q, row + query_block, head, width, std::min(query_block, end - block.first - query_block));
+      if (head + 1 < last_head) {
+        if (i + 1 == blocks) prefetch_rows(a.q, span.query_begin + begin, head + 1, width, std::min(query_block, end - begin));
+        prefetch_rows(a.k, span.key_begin, head + 1, width, visible, i, blocks);
+        prefetch_rows(a.v, span.key_begin, head + 1, width, visible, i, blocks);
+      }
+      forward_block<drops.value>(a, span, head, width, block, at);
+    }
   });
 }
 
@@ -100,12 +111,15 @@ void attention_forward_amx(const AttentionForwardArgs& a, int64_t width, Arena& 
   const ArenaScope scope(workspace);
   const int64_t size = Scratch(nullptr, longest, padded_width).end - static_cast<char*>(nullptr);
   char* memory = static_cast<char*>(workspace.make(DType::u8, {thread_count(), size}).data);
-  parallel_for(a.queries.count() * a.heads * tasks_a_head, [&](int64_t task) {
-    const AttentionSpan span = span_of(a.queries, a.keys, task / (a.heads * tasks_a_head));
+  const int64_t grain = heads_a_task(a.queries, a.keys, a.heads), groups = (a.heads + grain - 1) / grain;
+  parallel_for(a.queries.count() * groups * tasks_a_head, [&](int64_t task) {
+    const AttentionSpan span = span_of(a.queries, a.keys, task / (groups * tasks_a_head));
     const int64_t begin = task % tasks_a_head * queries_a_task, end = std::min(begin + queries_a_task, span.queries);
     if (begin >= end) return;
     const Scratch scratch(memory + thread_index() * size, longest, padded_width);
-    forward_queries(a, span, task / tasks_a_head % a.heads, width, begin, end, scratch);
+    const int64_t first_head = task / tasks_a_head % groups * grain, last_head = std::min<int64_t>(first_head + grain, a.heads);
+    for (int64_t head = first_head; head < last_head; ++head)
+      forward_queries(a, span, head, last_head, width, begin, end, scratch);
   });
 }
 

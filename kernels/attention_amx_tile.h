@@ -110,10 +110,8 @@ inline void words_across(const bf16* from, int64_t rows, int64_t width, uint32_t
 inline void pairs_of_rows(const bf16* from, int64_t rows, int64_t width, uint32_t* to) {
   for (int64_t r = 0; r < rows; r += 2)
     for (int64_t d = 0; d < width; d += lanes) {
-      vshort first, second;
-      std::memcpy(&first, from + r * width + d, sizeof first);
-      std::memcpy(&second, from + (r + 1) * width + d, sizeof second);
-      const vuint words = __builtin_convertvector(first, vuint) | __builtin_convertvector(second, vuint) << 16;
+      const vint upper_first = as_int(load(from + r * width + d)), upper_second = as_int(load(from + (r + 1) * width + d));
+      const vuint words = reinterpret_cast<vuint>(upper_first) >> 16 | reinterpret_cast<vuint>(upper_second);
       std::memcpy(to + r / 2 * width + d, &words, sizeof words);
     }
 }

@@ -94,8 +94,9 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
   write_rows(a.dq, row, head, width, block.count, at.y_rows, padded_width);
 }
 
-void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
-                   const Scratch& at) {
+// A head of a sequence; the task's next heads go up to last_head.
+void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t last_head,
+                   int64_t width, const Scratch& at) {
   const int64_t padded_width = rounded_up(width, 32), padded_keys = rounded_up(span.keys, 32);
   read_rows(a.k, span.key_begin, head, width, span.keys, at.keys, padded_keys, padded_width);
   read_rows(a.v, span.key_begin, head, width, span.keys, at.values, padded_keys, padded_width);
@@ -103,9 +104,25 @@ void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, in
   std::fill_n(at.dkeys, padded_keys * padded_width, 0.0f);
   std::fill_n(at.dvalues, padded_keys * padded_width, 0.0f);
   const TileRegisters registers;
+  const int64_t blocks = (span.queries + query_block - 1) / query_block;
   with_flag(a.dropout.rate > 0, [&](auto drops) {
-    for (int64_t first = 0; first < span.queries; first += query_block)
-      backward_block<drops.value>(a, span, head, width, {span, first, a.causal, a.dropout, a.heads, head}, at);
+    for (int64_t i = 0; i < blocks; ++i) {
+      const QueryBlock block(span, i * query_block, a.causal, a.dropout, a.heads, head);
+      const int64_t row = span.query_begin + block.first;
+      prefetch_rows(a.dq, row, head, width, block.count);
+      for (const Columns* part : {&a.dk, &a.dv}) prefetch_rows(*part, span.key_begin, head, width, span.keys, i, blocks);
+      if (i + 1 < blocks) {
+        const int64_t count = std::min(query_block, span.queries - block.first - query_block);
+        for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)}) prefetch_rows(part, row + query_block, head, width, count);
+      }
+      if (head + 1 < last_head) {
+        for (const Columns* part : {&a.k, &a.v}) prefetch_rows(*part, span.key_begin, head + 1, width, span.keys, i, blocks);
+        if (i + 1 == blocks)
+          for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)})
+            prefetch_rows(part, span.query_begin, head + 1, width, std::min(query_block, span.queries));
+      }
+      backward_block<drops.value>(a, span, head, width, block, at);
+    }
   });
   write_rows(a.dk, span.key_begin, head, width, span.keys, at.dkeys, padded_width);
   write_rows(a.dv, span.key_begin, head, width, span.keys, at.dvalues, padded_width);
@@ -118,9 +135,12 @@ void attention_backward_amx(const AttentionBackwardArgs& a, int64_t width, Arena
   const ArenaScope scope(workspace);
   const int64_t size = Scratch(nullptr, longest, padded_width).end - static_cast<char*>(nullptr);
   char* memory = static_cast<char*>(workspace.make(DType::u8, {thread_count(), size}).data);
-  parallel_for(a.queries.count() * a.heads, [&](int64_t task) {
+  const int64_t grain = heads_a_task(a.queries, a.keys, a.heads), groups = (a.heads + grain - 1) / grain;
+  parallel_for(a.queries.count() * groups, [&](int64_t task) {
     const Scratch scratch(memory + thread_index() * size, longest, padded_width);
-    backward_head(a, span_of(a.queries, a.keys, task / a.heads), task % a.heads, width, scratch);
+    const AttentionSpan span = span_of(a.queries, a.keys, task / groups);
+    const int64_t first_head = task % groups * grain, last_head = std::min<int64_t>(first_head + grain, a.heads);
+    for (int64_t head = first_head; head < last_head; ++head) backward_head(a, span, head, last_head, width, scratch);
   });
 }
 

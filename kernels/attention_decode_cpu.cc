@@ -39,12 +39,12 @@ ENGINE_INLINE vfloat sums_of_lanes(vfloat (&rows)[lanes]) {
 
 // The products of q with `count` <= lanes rows of keys; what is in the lanes behind them does not matter. A head of
 // whole vectors has their number as a constant, others 0.
-template <int vectors, class T>
-ENGINE_INLINE vfloat dots(const float* q, const T* keys, int64_t stride, int64_t count, int64_t width) {
+template <int vectors, class Count, class T>
+ENGINE_INLINE vfloat dots(const float* q, const T* keys, int64_t stride, Count count, int64_t width) {
   vfloat sums[lanes];
+  const T* key = keys;
 #pragma GCC unroll 16
-  for (int64_t j = 0; j < lanes; ++j) {
-    const T* key = keys + std::min(j, count - 1) * stride;
+  for (int64_t j = 0; j < lanes; ++j, key += j < count ? stride : 0) {
     sums[j] = vfloat{};
     if constexpr (vectors > 0) {
 #pragma GCC unroll 8
@@ -100,10 +100,14 @@ void attend_range(const AttentionForwardArgs& a, const AttentionSpan& span, int6
     for (int64_t d = 0; d < padded_width; d += lanes) store(q + h * padded_width + d, load(q + h * padded_width + d) * a.scale);
   }
   with_head(a.k, span.key_begin + begin, 0, width, [&](auto* keys, int64_t stride) {
-    for (int64_t j = 0; j < end - begin; j += lanes)
+    const auto score = [&](int64_t j, auto count) {
       for (int64_t h = 0; h < heads; ++h)
-        store(scores + h * range_keys + j, dots<vectors>(q + h * padded_width, keys + j * stride + h * width, stride,
-                                                         std::min<int64_t>(lanes, end - begin - j), width));
+        store(scores + h * range_keys + j,
+              dots<vectors>(q + h * padded_width, keys + j * stride + h * width, stride, count, width));
+    };
+    const int64_t whole = (end - begin) / lanes * lanes;
+    for (int64_t j = 0; j < whole; j += lanes) score(j, std::integral_constant<int64_t, lanes>{});
+    if (whole < end - begin) score(whole, end - begin - whole);
   });
   for (int64_t h = 0; h < heads; ++h)
     softmax_range(scores + h * range_keys, end - begin, a.dropout, (((a.dropout.first_row + row) * heads + h) << 16) + begin,

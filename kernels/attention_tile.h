@@ -110,6 +110,25 @@ inline void write_rows(const Columns& columns, int64_t row, int64_t head, int64_
   });
 }
 
+// Heads of a matrix lie in pieces of a row or two cache lines, a row apart, which no prefetcher of the processor sees: so
+// what comes next is asked for before products are taken. This is part `part` of `parts` of those rows. Always inline:
+// gcc takes a function that only prefetches for one without effect, and drops calls of it.
+ENGINE_INLINE void prefetch_rows(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t rows,
+                                 int64_t part = 0, int64_t parts = 1) {
+  const int64_t element = static_cast<int64_t>(size_of(columns.matrix.dtype)), stride = columns.matrix.cols() * element;
+  const char* first = static_cast<const char*>(columns.matrix.data) + row * stride + (columns.begin + head * width) * element;
+  for (int64_t r = rows * part / parts; r < rows * (part + 1) / parts; ++r)
+    for (int64_t byte = 0; byte < width * element; byte += 64) __builtin_prefetch(first + r * stride + byte);
+}
+
+// How many heads of a sequence make a task: several of short sequences, so that one can ask for the next one's rows.
+inline int64_t heads_a_task(const Segments& queries, const Segments& keys, int64_t heads) {
+  constexpr int64_t scores_a_task = 1 << 16, tasks_wanted = 64;
+  const int64_t scores = std::max<int64_t>(longest_segment(queries) * longest_segment(keys), 1);
+  const int64_t by_tasks = queries.count() * heads / tasks_wanted;
+  return std::clamp<int64_t>(std::min(scores_a_task / scores, by_tasks), 1, heads);
+}
+
 // A vector of queries: how many keys each sees, and the dropout's block of its first key (its other keys only add to
 // the lower word, for a query's elements begin at a multiple of 65536).
 struct QueryLanes {
