@@ -11,8 +11,8 @@ namespace engine::test {
 
 class TemporaryFolder {
  public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "engine_test_XXXXXX").string();
+  explicit TemporaryFolder(const std::filesystem::path& where = std::filesystem::temp_directory_path()) {
+    std::string name = (where / "engine_test_XXXXXX").string();
     require(mkdtemp(name.data()) != nullptr, "cannot make a folder ", name);
     path_ = name;
   }

@@ -68,7 +68,7 @@ TEST_CASE("resume: a run to be killed" * doctest::skip()) {
 }
 
 TEST_CASE("resume: killed at any moment, a run ends with the same bits and the same log") {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder(quick_place());
   train_tiny(long_config(folder.path(), "whole"));
   Random random(std::random_device{}(), 0);
   int kills = 0, kills_with_state = 0;
@@ -98,7 +98,7 @@ TEST_CASE("resume: killed at any moment, a run ends with the same bits and the s
 }
 
 TEST_CASE("resume: SIGINT and SIGTERM save and stop with 130, and the run goes on as if nothing had been") {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder(quick_place());
   train_tiny(long_config(folder.path(), "whole"));
   Config config = long_config(folder.path(), "stopped");
   for (const int signal : {SIGINT, SIGTERM}) {
@@ -117,7 +117,7 @@ TEST_CASE("resume: SIGINT and SIGTERM save and stop with 130, and the run goes o
 }
 
 TEST_CASE("resume: a longer run goes on from a shorter one; a finished one says how to go on") {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder(quick_place());
   Config config = tiny_config(folder.path(), "short");
   config.training.scheduler = "constant";
   const Outcome finished = train_tiny(config);
@@ -137,7 +137,7 @@ TEST_CASE("resume: a longer run goes on from a shorter one; a finished one says 
 }
 
 TEST_CASE("resume: a changed option is named, unless it leaves the training as it is") {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder(quick_place());
   Config config = tiny_config(folder.path(), "run");
   train_tiny(config);
   config.training.max_steps = 14;
@@ -154,7 +154,7 @@ TEST_CASE("resume: a changed option is named, unless it leaves the training as i
 }
 
 TEST_CASE("resume: a damaged state is refused and named; torn and foreign ends of the log are cut off") {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder(quick_place());
   Config config = long_config(folder.path(), "run");
   const std::filesystem::path run = folder.path() / "run";
   train_tiny(config);

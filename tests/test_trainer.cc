@@ -49,7 +49,7 @@ std::vector<double> doubles(const std::vector<float>& values) { return {values.b
 }  // namespace
 
 TEST_CASE("trainer: the loss of a small model on a small text falls") {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder(quick_place());
   Config config = tiny_config(folder.path(), "run");
   config.model.dropout = config.model.attention_dropout = 0;
   config.training.max_steps = 150;
@@ -72,7 +72,7 @@ TEST_CASE("trainer: the loss of a small model on a small text falls") {
 }
 
 TEST_CASE("trainer: a run folder holds what it should") {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder(quick_place());
   Config config = tiny_config(folder.path(), "run");
   config.training.eval_every = 6;
   config.training.save_every = 4;
@@ -96,7 +96,7 @@ TEST_CASE("trainer: a run folder holds what it should") {
 }
 
 TEST_CASE("trainer: the cut into micro-batches changes nothing but rounding") {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder(quick_place());
   // A gradient is a sum over less than 128 tokens, in another order: each of 5 steps errs by at most that many roundings
   // of an update that is less than the largest parameter. Epsilon 1 keeps Adam from magnifying rounding errors of
   // gradients that are zero, as those of a key's bias.
@@ -120,25 +120,24 @@ TEST_CASE("trainer: the cut into micro-batches changes nothing but rounding") {
 }
 
 TEST_CASE("trainer: the same bits at any number of threads, and with any evaluation, saving and log") {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder(quick_place());
   for (const DType compute : {DType::f32, DType::bf16}) {
     Config config = tiny_config(folder.path(), std::string("plain_") + name_of(compute));
     config.training.recompute = compute == DType::bf16;
     const std::vector<float> expected = train_tiny(config, {}, compute).values;
     for (const int threads : {1, 2, 3}) {
-      set_threads(threads);
+      config.threads = threads;
       config.name = std::string(name_of(compute)) + std::to_string(threads);
       config.training.eval_every = threads;
       config.training.save_every = 2 * threads;
       config.training.log_every = 5 - threads;
       CHECK(train_tiny(config, {}, compute).values == expected);
     }
-    set_threads(0);
   }
 }
 
 TEST_CASE("trainer: early stopping keeps the best model and says why it stops") {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder(quick_place());
   Config config = tiny_config(folder.path(), "run");
   config.training.eval_every = 2;
   config.training.early_stopping_patience = 2;
@@ -165,7 +164,7 @@ TEST_CASE("trainer: early stopping keeps the best model and says why it stops") 
 }
 
 TEST_CASE("trainer: the metric that chooses, and its direction, can be named") {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder(quick_place());
   Config config = tiny_config(folder.path(), "run");
   config.training.eval_every = 4;
   config.training.best_metric = "accuracy";
@@ -184,39 +183,33 @@ TEST_CASE("trainer: the metric that chooses, and its direction, can be named") {
 }
 
 TEST_CASE("trainer: a loss or gradient that is not finite names the step and changes no parameter") {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder(quick_place());
   for (const float poison : {NAN, INFINITY, 1e30f}) {
     Config config = tiny_config(folder.path(), "run" + std::to_string(poison));
     config.training.save_every = 2;
-    std::vector<float> before, after;
-    TinyTask* tiny = nullptr;
-    const auto prepare = [&](TinyTask& task) {
-      tiny = &task;
-      task.before_step = [&](int64_t step) {
-        if (step != 5) return;
-        for (Parameter& p : task.parameters().all())
-          if (p.name.find("qkv.weight") != std::string::npos) p.value.as<float>()[3] = poison;
-        before = task.values();
-      };
-      task.measure = [] { return Metrics{}; };
-    };
-    std::string message;
-    Config copy = config;
     Options options;
-    copy.declare(options);
+    config.declare(options);
     const std::unique_ptr<Ops> ops = make_cpu_ops();
     Arena arena(ops->memory(), size_t{1} << 30);
     Machine machine{*ops, arena, DType::f32};
-    TinyTask task(copy, *ops);
-    prepare(task);
+    TinyTask task(config, *ops);
+    std::vector<float> before;
+    task.before_step = [&](int64_t step) {
+      if (step != 5) return;
+      for (Parameter& p : task.parameters().all())
+        if (p.name.find("qkv.weight") != std::string::npos) p.value.as<float>()[3] = poison;
+      before = task.values();
+    };
+    std::string message;
     std::FILE* out = std::fopen("/dev/null", "w");
     try {
-      train_task(copy, options, task, machine, out);
+      train_task(config, options, task, machine, out);
     } catch (const Error& error) {
       message = error.what();
     }
     std::fclose(out);
-    after = task.values();
+    const std::vector<float> after = task.values();
+    REQUIRE(after.size() == before.size());
     CHECK_MESSAGE(message.starts_with("step 6: the loss is "), message);
     CHECK(message.find("training.learning_rate") != std::string::npos);
     CHECK(std::equal(before.begin(), before.end(), after.begin(),
@@ -225,7 +218,7 @@ TEST_CASE("trainer: a loss or gradient that is not finite names the step and cha
 }
 
 TEST_CASE("trainer: nothing is allocated in a step after the first ones") {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder(quick_place());
   Config config = tiny_config(folder.path(), "run");
   config.training.log_every = 100;
   for (const DType compute : {DType::f32, DType::bf16}) {
@@ -245,7 +238,7 @@ TEST_CASE("trainer: nothing is allocated in a step after the first ones") {
 }
 
 TEST_CASE("trainer: folders that cannot be written, and runs without a name or an end") {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder(quick_place());
   Config config = tiny_config("/proc/no_such_place", "run");
   CHECK_THROWS_WITH_AS(train_tiny(config), doctest::Contains("cannot make the run folder /proc/no_such_place/run"), Error);
   write_file(folder.path() / "file", "");

@@ -2,15 +2,23 @@
 // unequal lengths. Tests of the trainer hook into it.
 #pragma once
 
+#include <unistd.h>
+
 #include <cstdio>
 #include <functional>
 
 #include "core/files.h"
+#include "core/parallel.h"
 #include "kernels/backend.h"
 #include "training/causal_step.h"
 #include "training/trainer.h"
 
 namespace engine::test {
+
+// A place in memory where there is one: every saving syncs dozens of files, which takes a disk long.
+inline std::filesystem::path quick_place() {
+  return access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : std::filesystem::temp_directory_path();
+}
 
 class TinyTask final : public Task {
  public:
@@ -83,6 +91,7 @@ inline Config tiny_config(const std::filesystem::path& folder, const std::string
   config.task = "tiny";
   config.name = name;
   config.output_dir = folder.string();
+  config.threads = 1;
   config.model.hidden_size = 32;
   config.model.num_layers = 2;
   config.model.num_heads = 2;
@@ -99,6 +108,12 @@ inline Config tiny_config(const std::filesystem::path& folder, const std::string
   return config;
 }
 
+// The number of threads inside the scope; all of them after it.
+struct ThreadScope {
+  explicit ThreadScope(int threads) { set_threads(threads); }
+  ~ThreadScope() { set_threads(0); }
+};
+
 struct Outcome {
   int exit_code = -1;
   std::vector<float> values;  // all parameters
@@ -110,6 +125,7 @@ inline Outcome train_tiny(Config config, const std::function<void(TinyTask&)>& p
                           DType compute = DType::f32) {
   Options options;
   config.declare(options);
+  const ThreadScope threads(config.threads);
   const std::unique_ptr<Ops> ops = make_cpu_ops();
   Arena arena(ops->memory(), size_t{1} << 30);
   Machine machine{*ops, arena, compute};
