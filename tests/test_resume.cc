@@ -49,52 +49,62 @@ void check_same_run(const std::filesystem::path& a, const std::filesystem::path&
   }
 }
 
-// Runs the test case "resume: a run to be killed" in a process of its own.
-pid_t start_run(const std::filesystem::path& folder) {
+pid_t start_run(const std::filesystem::path& folder, const char* name) {
   const pid_t child = fork();
   if (child != 0) return child;
   setenv("ENGINE_TEST_FOLDER", folder.c_str(), 1);
+  setenv("ENGINE_TEST_RUN", name, 1);
   if (dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO) < 0) _exit(1);
   execl("/proc/self/exe", "run", "--test-case=resume: a run to be killed", "--no-skip", static_cast<char*>(nullptr));
   _exit(1);
 }
 
+// Runs the test case "resume: a run to be killed" in a process of its own, for `life` seconds at most. True if it has
+// come to its end.
+bool run_for(double life, const std::filesystem::path& folder, const char* name) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(life);
+  const pid_t child = start_run(folder, name);
+  REQUIRE(child > 0);
+  int status = 0;
+  pid_t done = 0;
+  while ((done = waitpid(child, &status, WNOHANG)) == 0 && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  if (done == 0) {
+    kill(child, SIGKILL);
+    waitpid(child, &status, 0);
+  }
+  if (WIFEXITED(status)) REQUIRE(WEXITSTATUS(status) == 0);
+  return WIFEXITED(status);
+}
+
 }  // namespace
 
 TEST_CASE("resume: a run to be killed" * doctest::skip()) {
-  const char* folder = std::getenv("ENGINE_TEST_FOLDER");
-  if (!folder) return;
-  CHECK(train_tiny(long_config(folder, "killed")).exit_code == 0);
+  const char *folder = std::getenv("ENGINE_TEST_FOLDER"), *name = std::getenv("ENGINE_TEST_RUN");
+  if (!folder || !name) return;
+  CHECK(train_tiny(long_config(folder, name)).exit_code == 0);
 }
 
 TEST_CASE("resume: killed at any moment, a run ends with the same bits and the same log") {
   const TemporaryFolder folder(quick_place());
-  train_tiny(long_config(folder.path(), "whole"));
+  const auto start = std::chrono::steady_clock::now();
+  REQUIRE(run_for(1e9, folder.path(), "whole"));
+  const double whole = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   Random random(std::random_device{}(), 0);
   int kills = 0, kills_with_state = 0;
-  for (int attempt = 0; attempt < 200; ++attempt) {
-    const pid_t child = start_run(folder.path());
-    REQUIRE(child > 0);
-    // Longer with each attempt, so that the last ones finish on any machine.
-    const auto life = std::chrono::milliseconds(30 + static_cast<int>(random.below(200)) + 10 * attempt);
-    const auto end = std::chrono::steady_clock::now() + life;
-    int status = 0;
-    pid_t done = 0;
-    while ((done = waitpid(child, &status, WNOHANG)) == 0 && std::chrono::steady_clock::now() < end)
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    if (done == 0) {
-      kill(child, SIGKILL);
-      waitpid(child, &status, 0);
+  for (int cycle = 0; cycle < 20 && kills_with_state < 20; ++cycle) {
+    const std::string name = "killed" + std::to_string(cycle);
+    // Lives grow longer, so that the last one reaches the end on any machine.
+    double shortest = 0;
+    while (!run_for(whole * (shortest + 0.5 * static_cast<double>(random.uniform())), folder.path(), name.c_str())) {
+      shortest += 0.02;
+      ++kills;
+      if (has_state(folder.path() / name / "state")) ++kills_with_state;
     }
-    if (WIFEXITED(status)) {
-      REQUIRE(WEXITSTATUS(status) == 0);
-      break;
-    }
-    ++kills;
-    if (has_state(folder.path() / "killed/state")) ++kills_with_state;
+    check_same_run(folder.path() / "whole", folder.path() / name);
   }
   MESSAGE("killed ", kills, " times, ", kills_with_state, " of them with a state to go on from");
-  check_same_run(folder.path() / "whole", folder.path() / "killed");
+  CHECK(kills_with_state > 0);
 }
 
 TEST_CASE("resume: SIGINT and SIGTERM save and stop with 130, and the run goes on as if nothing had been") {
