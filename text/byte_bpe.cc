@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 
 #include "core/error.h"
 #include "text/gpt2_words.h"
@@ -126,16 +127,30 @@ void ByteBpeTokenizer::encode_uncached(std::string_view word, std::vector<int32_
 void ByteBpeTokenizer::encode_words(std::string_view text, std::vector<int32_t>& ids) const {
   WordCache& cache = WordCache::of_this_thread();
   thread_local std::vector<int32_t> tokens;
+  // Known words go through a small buffer: growing `ids` by one word at a time would cost more than finding it.
+  std::array<int32_t, 1024> buffer;
+  size_t buffered = 0;
+  const auto flush = [&] {
+    ids.insert(ids.end(), buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(buffered));
+    buffered = 0;
+  };
   const char* const end = text.data() + text.size();
   for (const char* place = text.data(); place < end;) {
     const char* const word_end = gpt2_word_end(place, end);
     const std::string_view word(place, static_cast<size_t>(word_end - place));
     place = word_end;
-    if (cache.append(instance_, word, end, ids)) continue;
-    encode_uncached(word, tokens);
-    ids.insert(ids.end(), tokens.begin(), tokens.end());
-    cache.keep(tokens);
+    if (const WordCache::Word* known = cache.find(instance_, word, end)) {
+      std::memcpy(&buffer[buffered], known->ids, sizeof known->ids);
+      buffered += known->count;
+    } else {
+      encode_uncached(word, tokens);
+      cache.keep(word, tokens);
+      flush();
+      ids.insert(ids.end(), tokens.begin(), tokens.end());
+    }
+    if (buffered + WordCache::most_tokens > buffer.size()) flush();
   }
+  flush();
 }
 
 void ByteBpeTokenizer::encode_piece(std::string_view piece, std::vector<int32_t>& ids) const {

@@ -3,14 +3,38 @@
 // (Radford et al. 2019, encoder.py), found by hand: no branch of it looks further than one character ahead.
 #pragma once
 
+#include <bit>
+#include <cstdint>
+#include <cstring>
+
 #include "text/unicode.h"
 
 namespace engine {
 
 namespace detail {
 
+// How many of the eight bytes at `place` are ASCII letters before the first that is none. Most words end within eight
+// letters, and a loop over them would end where no branch predictor expects it.
+inline int leading_ascii_letters(const char* place) {
+  static_assert(std::endian::native == std::endian::little, "the first byte is the lowest");
+  constexpr uint64_t each = 0x0101010101010101u, top = 0x80 * each;
+  uint64_t bytes;
+  std::memcpy(&bytes, place, 8);
+  const uint64_t lower = (bytes | 0x20 * each) & ~top;
+  const uint64_t from_a = lower + (0x80 - 'a') * each, beyond_z = lower + (0x7f - 'z') * each;
+  return std::countr_zero((~from_a | beyond_z | bytes) & top) / 8;
+}
+
 // Where the run of characters of class `wanted` that begins at `place` ends.
 inline const char* end_of_run(const char* place, const char* end, CharacterClass wanted) {
+  while (wanted == CharacterClass::letter && end - place >= 8) {
+    const int letters = leading_ascii_letters(place);
+    place += letters;
+    if (letters < 8) {
+      if (static_cast<unsigned char>(*place) < 0x80) return place;
+      break;
+    }
+  }
   while (place < end) {
     const auto byte = static_cast<unsigned char>(*place);
     if (byte < 0x80) {

@@ -17,48 +17,44 @@ class WordCache {
     return cache;
   }
 
-  // Appends the tokens of a word of the tokenizer `owner` (1, 2, ...) if they are known. The text that holds the word
-  // goes on to text_end at least.
-  bool append(uint32_t owner, std::string_view word, const char* text_end, std::vector<int32_t>& ids) {
-    if (word.size() > longest_word) {
-      wanted_.count = 0;
-      return false;
-    }
-    wanted_ = key_of(owner, word, text_end);
-    const uint64_t mixed = (wanted_.low ^ std::rotl(wanted_.high * 0x9e3779b97f4a7c15u, 29)) * 0xd6e8feb86659fd93u;
-    place_ = &slots_[mixed >> (64 - slots_log2)];
-    if (place_->low != wanted_.low || place_->high != wanted_.high || place_->owner != owner) {
-      wanted_.count = 1;
-      return false;
-    }
-    const size_t size = ids.size();
-    ids.resize(size + most_tokens);
-    std::memcpy(&ids[size], place_->ids, sizeof place_->ids);
-    ids.resize(size + place_->count);
-    return true;
-  }
-
-  // The tokens of the word that append() has just not found.
-  void keep(const std::vector<int32_t>& tokens) {
-    if (wanted_.count == 0 || tokens.size() > most_tokens) return;
-    wanted_.count = tokens.size() & 15;
-    std::memcpy(wanted_.ids, tokens.data(), tokens.size() * sizeof(int32_t));
-    *place_ = wanted_;
-  }
-
- private:
   static constexpr size_t longest_word = 15, most_tokens = 3;
-  static constexpr int slots_log2 = 15;
-  static_assert(std::endian::native == std::endian::little, "words are cut from integers by their low bytes");
-
-  struct alignas(32) Slot {
+  struct alignas(32) Word {
     uint64_t low = 0, high = 0;  // the word's bytes, zeros behind them; its length is the topmost byte
     uint32_t owner : 28 = 0, count : 4 = 0;
     int32_t ids[most_tokens];
   };
 
-  static Slot key_of(uint32_t owner, std::string_view word, const char* text_end) {
-    Slot slot;
+  // A word of the tokenizer `owner` (1, 2, ...) with its tokens, or nullptr if they are not known; the next call may
+  // overwrite it. The text that holds the word goes on to text_end at least.
+  const Word* find(uint32_t owner, std::string_view word, const char* text_end) {
+    if (word.size() > longest_word) return nullptr;
+    wanted_ = key_of(owner, word, text_end);
+    const uint64_t mixed = (wanted_.low ^ std::rotl(wanted_.high * 0x9e3779b97f4a7c15u, 29)) * 0xd6e8feb86659fd93u;
+    bucket_ = &buckets_[mixed >> (64 - buckets_log2)];
+    for (const Word& known : bucket_->words)
+      if (known.low == wanted_.low && known.high == wanted_.high && known.owner == wanted_.owner) return &known;
+    return nullptr;
+  }
+
+  // The tokens of the word that find() has just not found. Of the two words of its bucket the older makes room.
+  void keep(std::string_view word, const std::vector<int32_t>& tokens) {
+    if (word.size() > longest_word || tokens.size() > most_tokens) return;
+    wanted_.count = tokens.size() & 15;
+    std::memcpy(wanted_.ids, tokens.data(), tokens.size() * sizeof(int32_t));
+    bucket_->words[1] = bucket_->words[0];
+    bucket_->words[0] = wanted_;
+  }
+
+ private:
+  static constexpr int buckets_log2 = 16;
+  static_assert(std::endian::native == std::endian::little, "words are cut from integers by their low bytes");
+
+  struct alignas(64) Bucket {
+    Word words[2];
+  };
+
+  static Word key_of(uint32_t owner, std::string_view word, const char* text_end) {
+    Word key;
     uint64_t bytes[2] = {0, 0};
     if (text_end - word.data() >= 16) {
       std::memcpy(bytes, word.data(), 16);
@@ -68,15 +64,15 @@ class WordCache {
     } else {
       std::memcpy(bytes, word.data(), word.size());
     }
-    slot.low = bytes[0];
-    slot.high = bytes[1] | static_cast<uint64_t>(word.size()) << 56;
-    slot.owner = owner & 0xfffffff;
-    return slot;
+    key.low = bytes[0];
+    key.high = bytes[1] | static_cast<uint64_t>(word.size()) << 56;
+    key.owner = owner & 0xfffffff;
+    return key;
   }
 
-  std::vector<Slot> slots_ = std::vector<Slot>(size_t{1} << slots_log2);
-  Slot* place_ = nullptr;
-  Slot wanted_;
+  std::vector<Bucket> buckets_ = std::vector<Bucket>(size_t{1} << buckets_log2);  // 4 MiB
+  Bucket* bucket_ = nullptr;
+  Word wanted_;
 };
 
 }  // namespace engine
