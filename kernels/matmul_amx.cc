@@ -94,6 +94,17 @@ struct KernelAmx {
   static constexpr int64_t k_block = 1024;
   static constexpr int64_t row_panels = 16, col_panels = 8;
 
+  // Two tiles of a, one below the other, and how far it is to the next 32 k: packed, or where a lies in memory.
+  struct Left {
+    const bf16* tiles;
+    int64_t row_bytes, second, next;
+  };
+  static bool reads_in_place(const Operand& a) { return a.is_bf16 && a.k_contiguous && a.k % 32 == 0; }
+  static Left in_place(const Operand& a, int64_t panel, int64_t k) {
+    return {static_cast<const bf16*>(a.data) + panel * rows * a.stride + k, a.stride * 2, a.stride * 16, 32};
+  }
+  static Left packed(const bf16* panel) { return {panel, 64, 512, 1024}; }
+
   static int64_t a_panel_elements(int64_t k) { return cut(k, 32) * 1024; }
   static int64_t b_panel_elements(int64_t k) { return cut(k, 32) * 1024; }
   template <bool of_b>
@@ -116,7 +127,7 @@ struct KernelAmx {
   void end_thread() const { _tile_release(); }
 
   template <class Between>
-  void multiply(const bf16* a, const bf16* b, int64_t k, int count, bool add, float* tile, const Between& between) const {
+  void multiply(Left a, const bf16* b, int64_t k, int count, bool add, float* tile, const Between& between) const {
     if (count <= 16) return multiply_half(a, b, k, add, tile);
     constexpr int row = cols * 4;
     if (add) {
@@ -130,13 +141,13 @@ struct KernelAmx {
       _tile_zero(2);
       _tile_zero(3);
     }
-    for (int64_t j = 0; j < k; j += 32, a += 1024, b += 1024) {
-      _tile_loadd(4, a, 64);
+    for (int64_t j = 0; j < k; j += 32, a.tiles += a.next, b += 1024) {
+      _tile_loadd(4, a.tiles, a.row_bytes);
       _tile_loadd(6, b, 64);
       _tile_dpbf16ps(0, 4, 6);
       _tile_loadd(7, b + 512, 64);
       _tile_dpbf16ps(1, 4, 7);
-      _tile_loadd(5, a + 512, 64);
+      _tile_loadd(5, a.tiles + a.second, a.row_bytes);
       _tile_dpbf16ps(2, 5, 6);
       _tile_dpbf16ps(3, 5, 7);
       between(4);
@@ -147,7 +158,7 @@ struct KernelAmx {
     _tile_stored(3, tile + 16 * cols + 16, row);
   }
 
-  static void multiply_half(const bf16* a, const bf16* b, int64_t k, bool add, float* tile) {
+  static void multiply_half(Left a, const bf16* b, int64_t k, bool add, float* tile) {
     constexpr int row = cols * 4;
     if (add) {
       _tile_loadd(0, tile, row);
@@ -156,8 +167,8 @@ struct KernelAmx {
       _tile_zero(0);
       _tile_zero(1);
     }
-    for (int64_t j = 0; j < k; j += 32, a += 1024, b += 1024) {
-      _tile_loadd(4, a, 64);
+    for (int64_t j = 0; j < k; j += 32, a.tiles += a.next, b += 1024) {
+      _tile_loadd(4, a.tiles, a.row_bytes);
       _tile_loadd(6, b, 64);
       _tile_dpbf16ps(0, 4, 6);
       _tile_loadd(7, b + 512, 64);

@@ -35,6 +35,24 @@ struct Blocks {
   static int64_t start(int64_t panels, int64_t blocks, int64_t i) { return panels * i / blocks; }
 };
 
+// How the packing of panels is cut into tasks. Where k is contiguous a task has a few panels, else a range of k for many
+// panels: either way it reads memory in long runs.
+struct PackTasks {
+  int64_t panels, k, task_panels, task_k, step;
+
+  PackTasks(const Operand& from, int64_t panels_, int64_t k_block)
+      : panels(panels_), k(from.k), task_panels(from.k_contiguous ? 8 : 64), task_k(from.k_contiguous ? from.k : 128),
+        step(from.k_contiguous ? k_block : 32) {}
+  int64_t count() const { return k > 0 ? cut(panels, task_panels) * cut(k, task_k) : 0; }
+  template <class PackPanel>
+  void run(int64_t i, const PackPanel& pack) const {
+    const int64_t first = i % cut(panels, task_panels) * task_panels, begin = i / cut(panels, task_panels) * task_k;
+    const int64_t end = std::min(begin + task_k, k);
+    for (int64_t j = begin; j < end; j += step)
+      for (int64_t panel = first; panel < std::min(first + task_panels, panels); ++panel) pack(panel, j, std::min(j + step, end));
+  }
+};
+
 template <class Kernel>
 class BlockedProduct {
   using Element = typename Kernel::Element;
@@ -47,7 +65,9 @@ class BlockedProduct {
                 packed_b_ != nullptr) {
     a_stride_ = Kernel::a_panel_elements(a_.k);
     b_stride_ = Kernel::b_panel_elements(a_.k);
-    packed_a_ = scratch(workspace, blocks_.row_panels * a_stride_);
+    in_place_ = Kernel::reads_in_place(a_);
+    first_packed_a_ = in_place_ ? a_.outer / Kernel::rows : 0;  // a last panel of fewer rows is always packed
+    packed_a_ = scratch(workspace, (blocks_.row_panels - first_packed_a_) * a_stride_);
     if (!packed_b_ && !blocks_.packs_b_itself) {
       packed_b_ = scratch(workspace, blocks_.col_panels * b_stride_);
       packs_b_ = true;
@@ -67,41 +87,40 @@ class BlockedProduct {
   }
 
   static void pack_b(const Kernel& kernel, const Operand& b, Element* packed) {
-    parallel_chunks(cut(b.outer, Kernel::cols), panels_a_task, [&](int64_t begin, int64_t end) {
-      pack_panels<Kernel::cols>(b, Kernel::b_panel_elements(b.k), begin, end, packed,
-                  [&](auto... args) { kernel.pack_b(b, args...); });
+    const PackTasks tasks(b, cut(b.outer, Kernel::cols), Kernel::k_block);
+    parallel_for(tasks.count(), [&](int64_t i) {
+      tasks.run(i, [&](int64_t panel, int64_t begin, int64_t end) {
+        kernel.pack_b(b, panel, begin, end, packed + panel * Kernel::b_panel_elements(b.k) + begin * Kernel::cols);
+      });
     });
   }
 
  private:
-  static constexpr int64_t tile_elements = int64_t{Kernel::rows} * Kernel::cols, panels_a_task = 8;
+  static constexpr int64_t tile_elements = int64_t{Kernel::rows} * Kernel::cols;
   static constexpr int64_t part_elements = Kernel::k_block * Kernel::cols;
 
   static Element* scratch(Arena& workspace, int64_t count) {
     return reinterpret_cast<Element*>(workspace.make(DType::u8, {count * int64_t{sizeof(Element)}}).template as<uint8_t>());
   }
 
-  // Panels begin ... end-1, a few k of all of them at a time: where k is not contiguous that reads long rows.
-  template <int64_t width, class PackPanel>
-  static void pack_panels(const Operand& from, int64_t stride, int64_t begin, int64_t end, Element* panels,
-                          const PackPanel& pack) {
-    const int64_t step = from.k_contiguous ? Kernel::k_block : 32;
-    for (int64_t k = 0; k < from.k; k += step)
-      for (int64_t p = begin; p < end; ++p)
-        pack(p, k, std::min(k + step, from.k), panels + p * stride + k * width);
+  void pack() {
+    const PackTasks a_tasks(a_, blocks_.row_panels - first_packed_a_, Kernel::k_block);
+    const PackTasks b_tasks(b_, packs_b_ ? blocks_.col_panels : 0, Kernel::k_block);
+    parallel_for(a_tasks.count() + b_tasks.count(), [&](int64_t i) {
+      if (i < a_tasks.count())
+        a_tasks.run(i, [&](int64_t panel, int64_t begin, int64_t end) {
+          kernel_.pack_a(a_, first_packed_a_ + panel, begin, end, packed_a_ + panel * a_stride_ + begin * Kernel::rows);
+        });
+      else
+        b_tasks.run(i - a_tasks.count(), [&](int64_t panel, int64_t begin, int64_t end) {
+          kernel_.pack_b(b_, panel, begin, end, packed_b_ + panel * b_stride_ + begin * Kernel::cols);
+        });
+    });
   }
 
-  void pack() {
-    const int64_t a_tasks = cut(blocks_.row_panels, panels_a_task), b_tasks = packs_b_ ? cut(blocks_.col_panels, panels_a_task) : 0;
-    parallel_for(a_tasks + b_tasks, [&](int64_t i) {
-      if (i < a_tasks)
-        pack_panels<Kernel::rows>(a_, a_stride_, i * panels_a_task, std::min((i + 1) * panels_a_task, blocks_.row_panels), packed_a_,
-                    [&](auto... args) { kernel_.pack_a(a_, args...); });
-      else
-        pack_panels<Kernel::cols>(b_, b_stride_, (i - a_tasks) * panels_a_task,
-                    std::min((i - a_tasks + 1) * panels_a_task, blocks_.col_panels), packed_b_,
-                    [&](auto... args) { kernel_.pack_b(b_, args...); });
-    });
+  typename Kernel::Left left(int64_t panel, int64_t k) const {
+    if (panel < first_packed_a_) return Kernel::in_place(a_, panel, k);
+    return Kernel::packed(packed_a_ + (panel - first_packed_a_) * a_stride_ + k * Kernel::rows);
   }
 
   // A tile whose sums are complete, and how many of its rows are stored.
@@ -139,7 +158,7 @@ class BlockedProduct {
           float* const at = sums + (sums_tiles_ > 2 ? tile : tile & 1) * tile_elements;
           if (last) epilogue_.prefetch(row * Kernel::rows, col * Kernel::cols, count);
           // The tile before is stored while this one is summed: vectors and tiles are units of their own.
-          kernel_.multiply(packed_a_ + row * a_stride_ + k * Kernel::rows, b, end - k, count, k > 0, at,
+          kernel_.multiply(left(row, k), b, end - k, count, k > 0, at,
                            [&](int rows) { store_rows(finished, rows); });
           store_rows(finished, Kernel::rows);
           if (last) finished = {at, row * Kernel::rows, col * Kernel::cols, 0, count};
@@ -154,7 +173,8 @@ class BlockedProduct {
   const Operand a_, b_;
   const Epilogue epilogue_;
   Element *packed_a_, *packed_b_, *b_part_;
-  bool packs_b_ = false;
+  bool packs_b_ = false, in_place_;
+  int64_t first_packed_a_;
   const Blocks blocks_;
   int64_t a_stride_, b_stride_, sums_tiles_, k_step_;
   float* sums_;

@@ -21,7 +21,12 @@ struct KernelF32 {
   static constexpr int64_t row_panels = 16, col_panels = 8;  // of a block of c: its operands stay in the L2 cache
   bool rounds;  // operands to bf16
 
-  static int64_t a_panel_elements(int64_t k) { return cut(k * rows + lanes, 16) * 16; }
+  using Left = const float*;
+  static bool reads_in_place(const Operand&) { return false; }
+  static Left in_place(const Operand&, int64_t, int64_t) { return nullptr; }
+  static Left packed(const float* panel) { return panel; }
+
+  static int64_t a_panel_elements(int64_t k) { return k * rows; }
   static int64_t b_panel_elements(int64_t k) { return k * cols; }
   void pack_a(const Operand& a, int64_t panel, int64_t begin, int64_t end, float* to) const {
     pack<rows>(a, panel * rows, begin, end, to);

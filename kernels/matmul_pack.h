@@ -61,21 +61,28 @@ ENGINE_INLINE vfloat rounded_to_bf16(vfloat v) {
 }
 
 // panel[k - begin][width] = rows first ... first+width-1 of the operand for k in begin ... end-1, zeros where it has no
-// such row. Whole vectors are stored: up to lanes - 1 floats beyond the panel's last are overwritten.
+// such row.
 template <int width, class T>
 void pack_panel_f32(const Operand& from, int64_t first, int64_t begin, int64_t end, bool rounds, float* panel) {
   static_assert(width <= lanes || width % lanes == 0);
   constexpr int vectors = (width + lanes - 1) / lanes;
   const T* data = static_cast<const T*>(from.data);
+  // Where the width is no whole vector, a store spills into the next k, which is stored after it; the last must not.
+  const auto put = [&](int64_t k, int v, vfloat value) {
+    float* const to = panel + (k - begin) * width + v * lanes;
+    if (width % lanes == 0 || k + 1 < end)
+      store(to, value);
+    else
+      store_part<float>(to, value, width % lanes);
+  };
   const auto value = [&](vfloat v) { return rounds && sizeof(T) == 4 ? rounded_to_bf16(v) : v; };
   if (!from.k_contiguous) {
-    for (int64_t k = begin; k < end; ++k, panel += width)
+    for (int64_t k = begin; k < end; ++k)
       for (int v = 0; v < vectors; ++v) {
         const int64_t i = first + v * lanes, wanted = std::min<int64_t>(width - v * lanes, from.outer - i);
         // A whole vector may be read where the row goes on; what is not wanted is overwritten or beyond the panel.
         const bool whole = from.outer - i >= lanes;
-        store(panel + v * lanes, value(whole ? load(data + k * from.stride + i)
-                                             : load_count(data + k * from.stride + i, wanted)));
+        put(k, v, value(whole ? load(data + k * from.stride + i) : load_count(data + k * from.stride + i, wanted)));
       }
     return;
   }
@@ -91,7 +98,7 @@ void pack_panel_f32(const Operand& from, int64_t first, int64_t begin, int64_t e
           block[r] = i + r < from.outer ? value(load_count(data + (i + r) * from.stride + k, count)) : vfloat{};
       }
       transpose(block);
-      for (int r = 0; r < count; ++r) store(panel + (k - begin + r) * width + v * lanes, block[r]);
+      for (int r = 0; r < count; ++r) put(k + r, v, block[r]);
     }
   }
 }
