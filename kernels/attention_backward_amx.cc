@@ -41,8 +41,10 @@ struct Scratch {
 
 // Two rows of a left operand, query_block apart.
 ENGINE_INLINE void store_rows(bf16* to, vbf16_pair both) {
-  std::memcpy(static_cast<void*>(to), &both, 32);
-  std::memcpy(static_cast<void*>(to + query_block), reinterpret_cast<const char*>(&both) + 32, 32);
+  const vshort first = __builtin_shufflevector(both, both, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const vshort second = __builtin_shufflevector(both, both, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
+  std::memcpy(static_cast<void*>(to), &first, sizeof first);
+  std::memcpy(static_cast<void*>(to + query_block), &second, sizeof second);
 }
 
 template <bool drops>
@@ -91,7 +93,7 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
                           rows);
   }
   transpose_matrix(at.dq, padded_width, query_block, at.y_rows, query_block, padded_width);
-  write_rows(a.dq, row, head, width, block.count, at.y_rows, padded_width);
+  write_rows(a.dq, row, head, width, block.count, at.y_rows, padded_width, a.scale);
 }
 
 // A head of a sequence; the task's next heads go up to last_head.
@@ -124,7 +126,7 @@ void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, in
       backward_block<drops.value>(a, span, head, width, block, at);
     }
   });
-  write_rows(a.dk, span.key_begin, head, width, span.keys, at.dkeys, padded_width);
+  write_rows(a.dk, span.key_begin, head, width, span.keys, at.dkeys, padded_width, a.scale);
   write_rows(a.dv, span.key_begin, head, width, span.keys, at.dvalues, padded_width);
 }
 

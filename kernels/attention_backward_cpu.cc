@@ -69,7 +69,7 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
                   query_block, rows);
   }
   transpose_matrix(at.dq_across, padded_width, query_block, at.q, query_block, padded_width);
-  write_rows(a.dq, row, head, width, block.count, at.q, padded_width);
+  write_rows(a.dq, row, head, width, block.count, at.q, padded_width, a.scale);
 }
 
 // A head of a sequence; the task's next heads go up to last_head.
@@ -100,7 +100,7 @@ void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, in
       backward_block<drops.value>(a, span, head, width, block, at);
     }
   });
-  write_rows(a.dk, span.key_begin, head, width, span.keys, at.dkeys, padded_width);
+  write_rows(a.dk, span.key_begin, head, width, span.keys, at.dkeys, padded_width, a.scale);
   write_rows(a.dv, span.key_begin, head, width, span.keys, at.dvalues, padded_width);
 }
 

@@ -11,8 +11,8 @@ namespace {
 
 constexpr int64_t range_keys = 64;
 
-// One query over one range of keys: of each head the highest score, the sum of e^(score - highest), and the values so
-// weighed. A row of `parts` is [heads][padded_width] values, then [heads] highest, then [heads] sums.
+// One query over one range of keys: of each head the highest score (in units of log 2), the sum of 2^(score -
+// highest), and the values so weighed. A row of `parts` is [heads][padded_width] values, then [heads] highest, then [heads] sums.
 struct Layout {
   int64_t heads, width, padded_width;
 
@@ -72,7 +72,7 @@ ENGINE_INLINE void add_values(const float* p, const T* values, int64_t stride, i
   }
 }
 
-// Scores become e^(score - highest), with dropout; the lanes behind `count` become 0.
+// Scores (in units of log 2) become 2^(score - highest), with dropout; the lanes behind `count` become 0.
 void softmax_range(float* scores, int64_t count, const Dropout& dropout, int64_t first_element, float& highest, float& sum) {
   const vfloat hidden = splat(-std::numeric_limits<float>::infinity());
   vfloat top = hidden, total{};
@@ -80,7 +80,7 @@ void softmax_range(float* scores, int64_t count, const Dropout& dropout, int64_t
   highest = largest(top);
   DropoutFactors factors(dropout);
   each_vector(count, [&](int64_t j, auto n) {
-    vfloat p = only(exp_of_score(load(scores + j) - highest), n);
+    vfloat p = only(exp2_of_score(load(scores + j) - highest), n);
     total += p;
     if (dropout.rate > 0) p *= factors.at(first_element + j);
     store(scores + j, p);
@@ -95,9 +95,10 @@ void attend_range(const AttentionForwardArgs& a, const AttentionSpan& span, int6
                   const Layout& layout, float* q, float* scores, float* part) {
   const auto [heads, width, padded_width] = layout;
   const int64_t row = span.query_begin + query;
+  const float scale = a.scale * scores_to_log2;
   for (int64_t h = 0; h < heads; ++h) {
     read_rows(a.q, row, h, width, 1, q + h * padded_width, 1, padded_width);
-    for (int64_t d = 0; d < padded_width; d += lanes) store(q + h * padded_width + d, load(q + h * padded_width + d) * a.scale);
+    for (int64_t d = 0; d < padded_width; d += lanes) store(q + h * padded_width + d, load(q + h * padded_width + d) * scale);
   }
   with_head(a.k, span.key_begin + begin, 0, width, [&](auto* keys, int64_t stride) {
     const auto score = [&](int64_t j, auto count) {
@@ -132,14 +133,14 @@ void merge_ranges(const AttentionForwardArgs& a, int64_t row, int64_t ranges, co
     float y[128] = {};
     for (int64_t r = 0; r < ranges; ++r) {
       float* part = parts + r * layout.size();
-      const float factor = std::exp(layout.highest(part, h) - highest);
+      const float factor = std::exp2(layout.highest(part, h) - highest);
       sum += factor * layout.sum(part, h);
       for (int64_t d = 0; d < layout.padded_width; d += lanes) store(y + d, load(y + d) + factor * load(layout.values(part, h) + d));
     }
     if (ranges)
       for (int64_t d = 0; d < layout.padded_width; d += lanes) store(y + d, load(y + d) * (1.0f / sum));
     write_rows(a.y, row, h, layout.width, 1, y, layout.padded_width);
-    if (a.lse) a.lse.as<float>()[row * layout.heads + h] = ranges ? highest + std::log(sum) : highest;
+    if (a.lse) a.lse.as<float>()[row * layout.heads + h] = ranges ? highest * log2_to_scores + std::log(sum) : highest;
   }
 }
 

@@ -29,22 +29,34 @@ void with_flag(bool flag, const Body& body) {
   else body(std::false_type{});
 }
 
-// e^x for x up to 88, where nothing else occurs: half the work of exp. Below -87.3 it stays at e^-87.3; a NaN stays one.
-ENGINE_INLINE vfloat exp_of_score(vfloat x) {
-  const vfloat low = splat(-87.33654f);
+// Scores are kept in units of log 2, so that e^score is one power of two: scale by this factor.
+inline constexpr float scores_to_log2 = 1.44269504f, log2_to_scores = 0.69314718f;
+
+// 2^x for x up to 126: 2^floor(x) times a polynomial of degree 5 in what is left, good to 2 units in the last place (the
+// coefficients are least-maximum fits of the relative error). Very low x give 0 or less than 1e-37; a NaN stays one.
+ENGINE_INLINE vfloat exp2_of_score(vfloat x) {
+#if defined(__AVX512F__)
+  const vfloat r = reinterpret_cast<vfloat>(_mm512_maskz_reduce_ps(0xFFFF, reinterpret_cast<__m512>(x), 0x9));  // x - floor(x)
+  vfloat p = splat(1.877576680e-3f);
+  p = p * r + 8.989340284e-3f;
+  p = p * r + 5.582631767e-2f;
+  p = p * r + 2.401536173e-1f;
+  p = p * r + 6.931530731e-1f;
+  p = p * r + 9.999999251e-1f;
+  return reinterpret_cast<vfloat>(_mm512_maskz_scalef_ps(0xFFFF, reinterpret_cast<__m512>(p), reinterpret_cast<__m512>(x)));
+#else
+  const vfloat low = splat(-125.0f), magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
   const vfloat bounded = x < low ? low : x;
-  const vfloat magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
-  const vfloat shifted = bounded * 1.44269504f + magic;
-  const vfloat n = shifted - magic;
-  const vfloat r = bounded - n * 0.693359375f + n * 2.12194440e-4f;
-  vfloat p = splat(1.3981999e-3f);
-  p = p * r + 8.3334519e-3f;
-  p = p * r + 4.1665795e-2f;
-  p = p * r + 1.6666665e-1f;
-  p = p * r + 5.0000000e-1f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
+  const vfloat shifted = bounded + magic;
+  const vfloat r = bounded - (shifted - magic);
+  vfloat p = splat(1.327647203e-3f);
+  p = p * r + 9.675541480e-3f;
+  p = p * r + 5.550713275e-2f;
+  p = p * r + 2.402211972e-1f;
+  p = p * r + 6.931469671e-1f;
+  p = p * r + 1.000000072f;
   return as_float(as_int(p) + (as_int(shifted) << 23));
+#endif
 }
 
 // to[c][r] = from[r][c] for lanes x lanes words: log2(lanes) rounds, each of which deals two halves of the rows out in turn.
@@ -101,12 +113,12 @@ inline void read_rows(const Columns& columns, int64_t row, int64_t head, int64_t
   std::fill(to + rows * padded_width, to + padded_rows * padded_width, 0.0f);
 }
 
-// The head's columns of `rows` rows = from [rows][padded_width].
+// The head's columns of `rows` rows = factor from [rows][padded_width].
 inline void write_rows(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t rows, const float* from,
-                       int64_t padded_width) {
+                       int64_t padded_width, float factor = 1) {
   with_head(columns, row, head, width, [&](auto* to, int64_t stride) {
     for (int64_t r = 0; r < rows; ++r)
-      each_vector(width, [&](int64_t d, auto n) { store(to + r * stride + d, load(from + r * padded_width + d), n); });
+      each_vector(width, [&](int64_t d, auto n) { store(to + r * stride + d, load(from + r * padded_width + d) * factor, n); });
   });
 }
 
@@ -195,7 +207,7 @@ struct DropoutTile {
   }
 };
 
-// A query's maximum and sum over the keys so far.
+// A query's maximum (in units of log 2) and sum over the keys so far.
 struct RunningSoftmax {
   vfloat highest = splat(-std::numeric_limits<float>::infinity()), total{};
 };
@@ -208,6 +220,7 @@ ENGINE_INLINE vfloat softmax_step(const float* scores, int64_t rows, int64_t fir
                                   int v, const DropoutTile& dropout, RunningSoftmax& running, const Write& write) {
   const vfloat hidden = splat(-std::numeric_limits<float>::infinity());
   const QueryLanes& queries = block.part[v];
+  scale *= scores_to_log2;
   const float* column = scores + v * lanes;
   vfloat top[4] = {running.highest, running.highest, running.highest, running.highest};
   each_four_keys(block, first_key, rows, [&](int64_t j, auto masked) __attribute__((always_inline)) {
@@ -216,12 +229,12 @@ ENGINE_INLINE vfloat softmax_step(const float* scores, int64_t rows, int64_t fir
   });
   const vfloat highest = maximum(maximum(top[0], top[1]), maximum(top[2], top[3]));
   const vfloat shift = highest > hidden ? highest : vfloat{};  // no key seen yet: any shift serves
-  const vfloat correction = running.highest > hidden ? exp_of_score(running.highest - shift) : vfloat{};
+  const vfloat correction = running.highest > hidden ? exp2_of_score(running.highest - shift) : vfloat{};
   vfloat sums[4] = {};
   each_four_keys(block, first_key, rows, [&](int64_t j, auto masked) __attribute__((always_inline)) {
     vfloat p[4];
     for (int w = 0; w < 4; ++w) {
-      p[w] = exp_of_score(load(column + (j + w) * query_block) * scale - shift);
+      p[w] = exp2_of_score(load(column + (j + w) * query_block) * scale - shift);
       p[w] = seen(masked, p[w], first_key + j + w, queries, vfloat{});
       sums[w] += p[w];
     }
@@ -237,25 +250,26 @@ ENGINE_INLINE vfloat softmax_step(const float* scores, int64_t rows, int64_t fir
   return correction;
 }
 
-// The gradient of the scores of vector v of the block over `rows` keys (a multiple of 4) from first_key:
-// p = exp(scale s - lse), ds = scale p (dp factor - delta). write(j, p, ds) gets keys j ... j + 3, p with dropout applied.
+// The gradient of the scaled scores of vector v of the block over `rows` keys (a multiple of 4) from first_key:
+// p = exp(scale s - lse), ds = p (dp factor - delta). write(j, p, ds) gets keys j ... j + 3, p with dropout applied.
 template <bool drops, class Write>
 ENGINE_INLINE void softmax_gradient(const float* scores, const float* dp, int64_t rows, int64_t first_key, float scale,
                                     const QueryBlock& block, int v, const DropoutTile& dropout, vfloat lse, vfloat delta,
                                     const Write& write) {
   const QueryLanes& queries = block.part[v];
   // A query that sees nothing has lse = -infinity, and all its keys are masked.
-  const vfloat shift = lse == -std::numeric_limits<float>::infinity() ? vfloat{} : lse;
+  const vfloat shift = lse == -std::numeric_limits<float>::infinity() ? vfloat{} : lse * scores_to_log2;
+  scale *= scores_to_log2;
   each_four_keys(block, first_key, rows, [&](int64_t j, auto masked) __attribute__((always_inline)) {
     vfloat p[4], ds[4], factor[4];
     if constexpr (drops) dropout.factors(queries, first_key + j, factor);
     for (int w = 0; w < 4; ++w) {
       const int64_t at = (j + w) * query_block + v * lanes;
-      p[w] = exp_of_score(load(scores + at) * scale - shift);
+      p[w] = exp2_of_score(load(scores + at) * scale - shift);
       p[w] = seen(masked, p[w], first_key + j + w, queries, vfloat{});
       vfloat gradient = load(dp + at);
       if constexpr (drops) gradient *= factor[w];
-      ds[w] = p[w] * (gradient - delta) * scale;
+      ds[w] = p[w] * (gradient - delta);
       if constexpr (drops) p[w] *= factor[w];
     }
     write(j, p, ds);
@@ -267,7 +281,7 @@ inline vfloat finish_softmax(const RunningSoftmax& running, float* lse, int64_t 
   if (lse)
     for (int i = 0; i < std::min<int64_t>(count, lanes); ++i)
       lse[i * stride] = running.total[i] == 0 ? -std::numeric_limits<float>::infinity()
-                                              : running.highest[i] + std::log(running.total[i]);
+                                              : running.highest[i] * log2_to_scores + std::log(running.total[i]);
   return running.total == 0 ? vfloat{} : 1.0f / running.total;
 }
 
