@@ -2,9 +2,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -58,6 +60,13 @@ bool in_child(const std::function<bool()>& act) {
 void fill_version(const fs::path& folder, int version) {
   write_file(folder / "a", std::to_string(version));
   std::ofstream(folder / "b") << version;
+}
+// At this moment the folder is absent, or is there without its file.
+bool is_torn(const fs::path& folder) {
+  struct stat before {}, after {};
+  if (stat(folder.c_str(), &before) != 0) return true;
+  if (access((folder / "a").c_str(), R_OK) == 0) return false;
+  return stat(folder.c_str(), &after) != 0 || after.st_ino == before.st_ino;  // else it was exchanged meanwhile
 }
 // The version that both files of the folder hold; -1 where one is missing or they differ.
 int version_of(const fs::path& folder) {
@@ -218,7 +227,7 @@ TEST_CASE("files: a writer killed at any moment leaves the old folder or the new
   const fs::path model = folder.path() / "model", file = folder.path() / "file";
   write_folder(model, [](const fs::path& aside) { fill_version(aside, 0); });
   write_file(file, "0");
-  int last = 0;
+  int last = 0, torn = 0;
   for (int round = 0; round < 40; ++round) {
     const pid_t child = fork();
     if (child == 0) {
@@ -227,8 +236,11 @@ TEST_CASE("files: a writer killed at any moment leaves the old folder or the new
         write_file(file, std::string(static_cast<size_t>(version % 5000), 'x') + std::to_string(version));
       }
     }
-    for (int wait = 0; wait < 10'000 && version_of(model) <= last; ++wait) usleep(1000);
-    usleep(static_cast<useconds_t>(97 * round));
+    // What a kill at some moment leaves is what others see at that moment: the folder is there, with its file.
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (version_of(model) <= last && std::chrono::steady_clock::now() < deadline)
+      for (int i = 0; i < 200; ++i) torn += is_torn(model);
+    for (int i = 0; i < 40 * round; ++i) torn += is_torn(model);
     kill(child, SIGKILL);
     waitpid(child, nullptr, 0);
     const int version = version_of(written_folder(model));
@@ -239,6 +251,7 @@ TEST_CASE("files: a writer killed at any moment leaves the old folder or the new
     REQUIRE(in_file <= version);
     last = version;
   }
+  CHECK(torn == 0);
   write_folder(model, [](const fs::path& aside) { fill_version(aside, 1); });
   write_file(file, "1");
   CHECK(entries_in(folder.path()) == 2);
@@ -252,9 +265,9 @@ TEST_CASE("files: writers at the same time wait for each other, readers always s
   for (size_t writer = 0; writer < errors.size(); ++writer)
     writers.emplace_back([&, writer] {
       errors[writer] = error_of([&] {
-        for (int i = 0; i < 15; ++i) {
+        for (int i = 0; i < 60; ++i) {
           const int version = static_cast<int>(writer) * 100 + i;
-          write_folder(model, [&](const fs::path& aside) { fill_version(aside, version); });
+          if (i < 15) write_folder(model, [&](const fs::path& aside) { fill_version(aside, version); });
           write_file(file, std::string(70'000, static_cast<char>('a' + version % 26)));
           const std::string text = read_text(file);
           require(text == std::string(70'000, text[0]), "mixed content");

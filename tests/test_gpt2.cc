@@ -248,7 +248,7 @@ TEST_CASE("gpt2: gradients are derivatives of the loss, by finite differences, w
                                8 * epsilon_of(DType::f32) * loss / static_cast<double>(step);
         INFO("slope ", slope, ", by differences ", (4 * fine - coarse) / 3, ", allowed ", allowed, " of ", size);
         CHECK(std::abs((4 * fine - coarse) / 3 - slope) <= allowed);
-        CHECK(allowed <= 0.05 * size);
+        CHECK(allowed <= 0.02 * size);
       }
     }
   });

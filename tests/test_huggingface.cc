@@ -284,6 +284,24 @@ TEST_CASE("huggingface: tensors that are missing, misshapen, unknown or not tied
   CHECK(contains(error_after([](Folder& f) { f.add("lm_head.weight", {1}, std::string(4, '\0')); }), "differs"));
 }
 
+TEST_CASE("huggingface: matrices that are written in several pieces") {
+  ModelConfig config;
+  config.hidden_size = 520;  // the feed-forward weights have 4.3 MB
+  config.num_layers = 1;
+  config.vocab_size = 7;
+  config.max_positions = 5;
+  const auto model = make_causal_model(config);
+  model->parameters().allocate(host_memory(), false);
+  model->parameters().initialise(3);
+  const TemporaryFolder folder;
+  save_causal_model(folder.path(), *model);
+  const auto loaded = load_causal_model(folder.path(), host_memory(), false);
+  for (const Parameter& p : model->parameters().all()) {
+    CAPTURE(p.name);
+    CHECK(std::memcmp(p.value.data, loaded->parameters().at(p.name).value.data, p.value.bytes()) == 0);
+  }
+}
+
 TEST_CASE("huggingface: what cannot be written is an error and the old files stay") {
   const TemporaryFolder folder;
   const auto model = load_causal_model(golden_model, host_memory(), false);

@@ -120,6 +120,16 @@ TEST_CASE("safetensors: what is written is read back, aligned, in every dtype") 
   CHECK_THROWS_WITH_AS(read.at("other"), (file.string() + ": has no tensor \"other\"").c_str(), Error);
 }
 
+TEST_CASE("safetensors: the data begins at a multiple of 8, whatever the names' lengths") {
+  const TemporaryFolder folder;
+  for (size_t length = 1; length <= 8; ++length) {
+    write_safetensors(folder.path() / "file", {item(std::string(length, 'a'), "F32", {1}, {1})});
+    uint64_t header_bytes = 0;
+    std::memcpy(&header_bytes, read_text(folder.path() / "file").data(), sizeof header_bytes);
+    CHECK(header_bytes % 8 == 0);
+  }
+}
+
 TEST_CASE("safetensors: rows are asked for in pieces that together are the tensor") {
   const TemporaryFolder folder;
   const int64_t rows = 3001, cols = 999;
@@ -194,6 +204,7 @@ TEST_CASE("safetensors: hostile headers are refused") {
   refused("{" + tensor("a", "F32", "[-2,-3]", 0, 24) + "}", 24, "dimension");
   refused("{" + tensor("a", "F32", "[2.0]", 0, 8) + "}", 8, "dimension");
   refused("{" + tensor("a", "F32", "2", 0, 8) + "}", 8, "\"shape\" should be a list");
+  refused("{" + tensor("a", "F32", "[1]", 0, 8) + "}", 8, "have 4 bytes, its data_offsets 8");
   refused("{" + tensor("a", "F31", "[2]", 0, 8) + "}", 8, "dtype \"F31\" is unknown");
   refused("{" + tensor("a", "F32", "[2]", 0, 8) + "," + tensor("a", "F32", "[2]", 8, 16) + "}", 16, "twice");
   refused("{" + tensor("\xff\xfe", "F32", "[2]", 0, 8) + "}", 8, "JSON");
