@@ -15,12 +15,12 @@ struct Blocks {
   int64_t rows, cols;              // blocks
   bool packs_b_itself;             // each block packs its part of b, which no other block needs
 
-  Blocks(int64_t row_panels_, int64_t col_panels_, int64_t most_rows, int64_t most_cols, bool b_is_packed)
+  Blocks(int64_t row_panels_, int64_t col_panels_, int64_t most_rows, int64_t most_cols, int64_t a_elements, bool b_is_packed)
       : row_panels(row_panels_), col_panels(col_panels_) {
     // Where a block of few rows has all of c's rows, b is read once, straight from where it lies. Long outputs (logits)
     // also gain from that: their b is larger than the caches, so that packing it apart would cost two more passes.
-    const int64_t tasks_wanted = 24;
-    packs_b_itself = !b_is_packed && (row_panels <= 2 || (row_panels <= 4 * most_rows && col_panels >= 512));
+    const int64_t tasks_wanted = 16;
+    packs_b_itself = !b_is_packed && (row_panels <= 2 || (a_elements <= 1024 * 768 && col_panels >= 16) || (row_panels <= 4 * most_rows && col_panels >= 512));
     int64_t block_rows = packs_b_itself ? row_panels : std::min(most_rows, row_panels), block_cols = std::min(most_cols, col_panels);
     const auto few = [&] { return cut(row_panels, block_rows) * cut(col_panels, block_cols) < tasks_wanted; };
     while (few() && (block_cols > 1 || (block_rows > 2 && !packs_b_itself)))
@@ -62,7 +62,7 @@ class BlockedProduct {
       : kernel_(kernel), a_(Operand::left(args.a, args.transpose_a)), b_(Operand::right(args.b, args.transpose_b)),
         epilogue_(args), packed_b_(static_cast<Element*>(args.packed_b.data)),
         blocks_(cut(a_.outer, Kernel::rows), cut(b_.outer, Kernel::cols), Kernel::row_panels, Kernel::col_panels,
-                packed_b_ != nullptr) {
+                a_.outer * a_.k, packed_b_ != nullptr) {
     a_stride_ = Kernel::a_panel_elements(a_.k);
     b_stride_ = Kernel::b_panel_elements(a_.k);
     in_place_ = Kernel::reads_in_place(a_);

@@ -1,5 +1,5 @@
 // Matrix products on the CPU: what fits is checked, then a kernel is chosen.
-#include <algorithm>
+#include "kernels/matmul.h"
 
 #include "kernels/cpu_ops.h"
 #include "kernels/matmul_amx.h"
