@@ -140,7 +140,8 @@ struct Generator::State {
 
   // How many tokens a prompt may gain.
   int64_t room(std::span<const int32_t> prompt, const GenerationOptions& options) const {
-    return std::min<int64_t>(options.max_new_tokens, model.config().max_positions - static_cast<int64_t>(prompt.size()));
+    return std::min<int64_t>(options.max_new_tokens,
+                             model.config().max_positions - static_cast<int64_t>(prompt.size()));
   }
 
   void check(std::span<const std::vector<int32_t>> prompts) const {

@@ -68,7 +68,8 @@ bool is_changed(const Options& options, const std::string& name) {
 
 void CausalTask::save_model(const std::filesystem::path& folder) {
   std::string dtype = config_.training.save_dtype;
-  std::transform(dtype.begin(), dtype.end(), dtype.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  std::transform(dtype.begin(), dtype.end(), dtype.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   save_language_model(folder, *language_.model, *language_.tokenizer, dtype);
 }
 

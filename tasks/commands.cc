@@ -12,7 +12,8 @@ namespace {
 
 constexpr size_t lines_at_once = 256;  // read, worked on and written together: an input larger than memory works
 
-// lines(first line number from 1, batch) for the lines of a file, up to lines_at_once together, without their line ends.
+// lines(first line number from 1, batch) for the lines of a file, up to lines_at_once together, without their line
+// ends.
 template <class Work>
 void in_batches(const std::string& file, const Work& work) {
   std::ifstream input(file, std::ios::binary);
@@ -56,8 +57,8 @@ GenerationOptions options_of(const GenerateRequest& request, const Tokenizer& to
 // How much of `text` can be shown now: all but an unfinished code point at its end.
 size_t whole_characters(const std::string& text) {
   static const std::string replacement = "\xEF\xBF\xBD";
-  const bool unfinished =
-      text.size() >= replacement.size() && text.compare(text.size() - replacement.size(), std::string::npos, replacement) == 0;
+  const bool unfinished = text.size() >= replacement.size() &&
+                          text.compare(text.size() - replacement.size(), std::string::npos, replacement) == 0;
   return unfinished ? text.size() - replacement.size() : text.size();
 }
 

@@ -19,7 +19,8 @@ RunFolder open_run(const std::filesystem::path& folder) {
     if (is_model(model)) return {model, std::filesystem::exists(config) ? config : std::filesystem::path{}};
   }
   if (is_model(folder)) return {folder, {}};
-  fail(folder.string(), ": neither a run folder (with a model in best/ or last/) nor a model folder (with config.json)");
+  fail(folder.string(),
+       ": neither a run folder (with a model in best/ or last/) nor a model folder (with config.json)");
 }
 
 LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients) {
@@ -43,7 +44,8 @@ std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view 
     if (std::find(ids.begin(), ids.end(), *start) == ids.end()) ids.push_back(*start);
   } else if (ids.empty()) {
     const int32_t first = tokenizer.begin_token() >= 0 ? tokenizer.begin_token() : tokenizer.end_token();
-    if (first < 0) fail_usage("an empty prompt: the vocabulary has no token that begins or ends a document, so give some text");
+    if (first < 0)
+      fail_usage("an empty prompt: the vocabulary has no token that begins or ends a document, so give some text");
     ids.push_back(first);
   }
   return ids;
@@ -62,7 +64,8 @@ std::vector<Score> score(Machine& machine, CausalModel& model, std::span<const s
     scores[i].tokens = static_cast<int64_t>(ids.size());
     if (ids.size() < 2) continue;
     // The last token is only predicted, so a sequence may be one longer than the positions.
-    require(ids.size() <= positions + 1, "sequence ", i, " has ", ids.size(), " tokens: the model can score ", positions + 1);
+    require(ids.size() <= positions + 1, "sequence ", i, " has ", ids.size(), " tokens: the model can score ",
+            positions + 1);
     batch.tokens.insert(batch.tokens.end(), ids.begin(), ids.end() - 1);
     batch.labels.insert(batch.labels.end(), ids.begin() + 1, ids.end());
     batch.end_sequence();

@@ -13,7 +13,7 @@
 
 namespace engine {
 
-// What a command's DIR names: a run folder (its best/, else its last/, and its task.cfg) or a model folder (no task.cfg).
+// What a command's DIR names: a run folder (its best/, else its last/, and its task.cfg) or a model folder.
 struct RunFolder {
   std::filesystem::path model;
   std::filesystem::path config;  // empty: there is none
@@ -29,8 +29,8 @@ LanguageModel load_language_model(const std::filesystem::path& folder, Memory& m
 void save_language_model(const std::filesystem::path& folder, CausalModel& model, const Tokenizer& tokenizer,
                          const std::string& dtype = "F32");
 
-// The tokens that generation goes on from. Where the vocabulary has <start> (arithmetic), it ends the prompt: what follows
-// it is the answer. An empty prompt is the start of a document: the token that begins one, else that which ends one.
+// The tokens that generation goes on from. Where the vocabulary has <start> (arithmetic), it ends the prompt: what
+// follows it is the answer. An empty prompt is the start of a document: the token that begins or else that ends one.
 std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text);
 
 // The log likelihood of a sequence's tokens but the first, which nothing precedes.

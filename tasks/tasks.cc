@@ -12,7 +12,8 @@ void TaskSections::declare(Options& options) {
   gpt.declare(options);
 }
 
-std::unique_ptr<Task> make_task(Config& config, const TaskSections& sections, const Options& options, Ops& ops, Use use) {
+std::unique_ptr<Task> make_task(Config& config, const TaskSections& sections, const Options& options, Ops& ops,
+                                Use use) {
   if (config.task != "gpt" && config.task != "scratchpad")
     fail_usage("task is \"", config.task, "\": the tasks are gpt and scratchpad");
   for (const std::string section : {"gpt", "scratchpad"}) {

@@ -25,9 +25,10 @@ enum class Use { training, evaluation };
 
 // The task that config.task names, its model made (config.init, else [model]) and its data opened. config.model becomes
 // the model as it is (vocabulary, and all of it where it comes from init). Errors name the option that is wrong.
-std::unique_ptr<Task> make_task(Config& config, const TaskSections& sections, const Options& options, Ops& ops, Use use);
+std::unique_ptr<Task> make_task(Config& config, const TaskSections& sections, const Options& options, Ops& ops,
+                                Use use);
 
-// Lets `eval --split train|eval|test` evaluate on data.train, data.eval or data.test. An error if the task has no such data.
+// Lets `eval --split train|eval|test` evaluate on data.train, data.eval or data.test; an error where there is none.
 void choose_split(Config& config, const std::string& split);
 
 }  // namespace engine

@@ -3,6 +3,7 @@
 
 #include "core/arena.h"
 #include "core/files.h"
+#include "core/parallel.h"
 #include "kernels/backend.h"
 #include "tasks/tasks.h"
 #include "tests/temporary.h"
@@ -19,13 +20,19 @@ struct TaskSettings {
   Arena arena{ops->memory()};
   Machine machine{*ops, arena, DType::f32};
 
+  // On one thread: models this small gain nothing from more, and lose much where other programs run beside the tests.
   explicit TaskSettings(const std::string& text) {
+    set_threads(1);
     config.declare(options);
     sections.declare(options);
     options.read_text(text, "task.cfg");
     config.output_dir = folder.path().string();
     if (config.name.empty()) config.name = "run";
   }
+  ~TaskSettings() { set_threads(0); }
+  TaskSettings(const TaskSettings&) = delete;
+  TaskSettings& operator=(const TaskSettings&) = delete;
+
   std::unique_ptr<Task> task(Use use = Use::training) { return make_task(config, sections, options, *ops, use); }
   std::string file(const std::string& name) const { return (folder.path() / name).string(); }
   std::string write(const std::string& name, const std::string& content) const {

@@ -9,7 +9,12 @@ namespace engine::test {
 namespace {
 
 ModelConfig tiny_config() {
-  return {.hidden_size = 48, .num_layers = 3, .num_heads = 3, .vocab_size = 37, .max_positions = 40, .initializer_range = 0.15f};
+  return {.hidden_size = 48,
+          .num_layers = 3,
+          .num_heads = 3,
+          .vocab_size = 37,
+          .max_positions = 40,
+          .initializer_range = 0.15f};
 }
 
 std::unique_ptr<CausalModel> random_model(Bench& bench, const ModelConfig& config = tiny_config()) {
@@ -42,7 +47,8 @@ std::vector<double> full_logits(Bench& bench, CausalModel& model, const std::vec
   const auto saved = model.make_saved();
   Pass pass{.ops = bench.ops, .arena = bench.arena, .compute = bench.compute,
             .segments = Segments::packed(bench.integers({2}, {0, static_cast<int>(count)}), count)};
-  return bench.values(causal_logits(pass, model, {bench.integers({count}, tokens), bench.integers({count}, positions)}, {}, *saved));
+  return bench.values(
+      causal_logits(pass, model, {bench.integers({count}, tokens), bench.integers({count}, positions)}, {}, *saved));
 }
 
 // Each prompt's continuation by the largest logit of a full forward pass over all before it, on its own.
@@ -67,7 +73,8 @@ TEST_CASE("generation: incremental logits are those of a full forward pass") {
     const int capacity = 20;
     KeyValueCache cache;
     for (int64_t layer = 0; layer < config.num_layers; ++layer)
-      for (auto* side : {&cache.k, &cache.v}) side->push_back(bench.unset(bench.compute, {2 * capacity, config.hidden_size}));
+      for (auto* side : {&cache.k, &cache.v})
+        side->push_back(bench.unset(bench.compute, {2 * capacity, config.hidden_size}));
     // Pieces of different lengths: a prompt, then a few, then one at a time.
     std::vector<std::vector<double>> incremental(2);
     std::vector<int> cached{0, 0};
@@ -76,7 +83,8 @@ TEST_CASE("generation: incremental logits are those of a full forward pass") {
       const ArenaScope scope(bench.arena);
       std::vector<int> ids, positions, rows, offsets{0}, begin, end;
       for (int s = 0; s < 2; ++s) {
-        for (int t = cached[static_cast<size_t>(s)]; t < cached[static_cast<size_t>(s)] + piece[static_cast<size_t>(s)]; ++t) {
+        for (int t = cached[static_cast<size_t>(s)]; t < cached[static_cast<size_t>(s)] + piece[static_cast<size_t>(s)];
+             ++t) {
           ids.push_back(texts[static_cast<size_t>(s)][static_cast<size_t>(t)]);
           positions.push_back(t);
           rows.push_back(s * capacity + t);
@@ -88,10 +96,14 @@ TEST_CASE("generation: incremental logits are those of a full forward pass") {
       }
       const auto count = static_cast<int64_t>(ids.size());
       cache.rows = bench.integers({count}, rows);
-      cache.keys = {bench.integers({2}, begin), bench.integers({2}, end), *std::max_element(cached.begin(), cached.end())};
-      Pass pass{.ops = bench.ops, .arena = bench.arena, .compute = bench.compute,
-                .segments = Segments::packed(bench.integers({3}, offsets), *std::max_element(piece.begin(), piece.end())),
-                .cache = &cache};
+      cache.keys = {bench.integers({2}, begin), bench.integers({2}, end),
+                    *std::max_element(cached.begin(), cached.end())};
+      Pass pass{
+          .ops = bench.ops,
+          .arena = bench.arena,
+          .compute = bench.compute,
+          .segments = Segments::packed(bench.integers({3}, offsets), *std::max_element(piece.begin(), piece.end())),
+          .cache = &cache};
       const auto logits = bench.values(
           causal_logits(pass, *model, {bench.integers({count}, ids), bench.integers({count}, positions)}, {}, *saved));
       for (size_t s = 0; s < 2; ++s)
@@ -173,7 +185,8 @@ TEST_CASE("generation: every token is reported as it comes, with its prompt") {
     const auto prompts = random_prompts(4);
     Generator generator(bench.ops, *model, bench.compute, 2);
     std::vector<std::vector<int32_t>> heard(prompts.size());
-    const auto texts = generator.generate(prompts, {.max_new_tokens = 6}, [&](size_t i, int32_t token) { heard[i].push_back(token); });
+    const auto texts =
+        generator.generate(prompts, {.max_new_tokens = 6}, [&](size_t i, int32_t token) { heard[i].push_back(token); });
     CHECK(heard == texts);
   });
 }
@@ -200,7 +213,8 @@ TEST_CASE("generation: prompts that cannot be are errors") {
   on_every_backend([](Bench& bench) {
     const auto model = random_model(bench);
     Generator generator(bench.ops, *model, bench.compute, 2);
-    const std::vector<std::vector<int32_t>> empty{{1}, {}}, long_one{std::vector<int32_t>(41, 1)}, unknown{{1, 37}}, negative{{-1}};
+    const std::vector<std::vector<int32_t>> empty{{1}, {}}, long_one{std::vector<int32_t>(41, 1)}, unknown{{1, 37}},
+        negative{{-1}};
     CHECK_THROWS_WITH_AS(generator.generate(empty, {}), doctest::Contains("prompt 1 is empty"), Error);
     CHECK_THROWS_WITH_AS(generator.generate(long_one, {}), doctest::Contains("41 tokens"), Error);
     CHECK_THROWS_WITH_AS(generator.generate(unknown, {}), doctest::Contains("token 37"), Error);

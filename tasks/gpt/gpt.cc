@@ -24,7 +24,8 @@ std::unique_ptr<Tokenizer> choose_tokenizer(const Config& config, bool training)
   // A trained model has its tokenizer beside it.
   if (!config.init.empty() && (choice.empty() || !training)) return nullptr;
   if (choice.empty())
-    fail_usage("data.tokenizer is missing: a folder with a tokenizer, or \"characters\" for those of the training text");
+    fail_usage(
+        "data.tokenizer is missing: a folder with a tokenizer, or \"characters\" for those of the training text");
   if (choice != "characters") return load_tokenizer(choice);
   if (!config.init.empty())
     fail_usage("data.tokenizer = \"characters\" makes a new vocabulary, which the model in init = \"", config.init,
@@ -71,8 +72,8 @@ void GptTask::open_data(bool training) {
     require(eval_.size >= 2, "gpt.eval_share leaves ", eval_.size, " tokens of data.train for evaluation: raise it");
   }
   if (training)
-    require(train_.size > block_size_, "data.train holds ", train_.size, " tokens to train on: at least ", block_size_ + 1,
-            " are needed, one more than data.block_size");
+    require(train_.size > block_size_, "data.train holds ", train_.size, " tokens to train on: at least ",
+            block_size_ + 1, " are needed, one more than data.block_size");
 }
 
 int64_t GptTask::steps_per_epoch() const {
@@ -92,7 +93,8 @@ void GptTask::batch_of(int64_t step, SequenceBatch& batch) {
   const int64_t count = sequences_a_step(block_size_), steps = steps_per_epoch();
   const int64_t epoch = step / steps, begin = step % steps * count;
   for (int64_t i = begin; i < std::min(begin + count, blocks()); ++i)
-    append_block(train_, config_.data.shuffle ? permuted(i, blocks(), config_.seed, static_cast<uint64_t>(epoch)) : i, batch);
+    append_block(train_, config_.data.shuffle ? permuted(i, blocks(), config_.seed, static_cast<uint64_t>(epoch)) : i,
+                 batch);
 }
 
 Metrics GptTask::evaluate(Machine& machine, std::string& samples) {
@@ -133,7 +135,8 @@ std::string GptTask::generate(Machine& machine) const {
   return out.str();
 }
 
-std::unique_ptr<Task> make_gpt_task(Config& config, const GptConfig& own, const Options& options, Ops& ops, bool training) {
+std::unique_ptr<Task> make_gpt_task(Config& config, const GptConfig& own, const Options& options, Ops& ops,
+                                    bool training) {
   if (training && config.data.train.empty())
     fail_usage("data.train is missing: a text file or a list of them, such as --data.train input.txt");
   if (!training && config.data.eval.empty() && (own.eval_share == 0 || config.data.train.empty()))

@@ -1,8 +1,8 @@
-// task = "gpt": a decoder learns the text of files. The documents, each ended by the tokenizer's end token, are one long row
-// of tokens, cut into blocks of B = data.block_size: block k covers the tokens k B ... k B + B; its inputs are the first
-// B of them and its labels the last B. In training what is left at the end (less than a block) is not used; evaluation
-// takes it as a shorter block, so that every token but the first is scored once. Evaluation is on data.eval, or on the last
-// gpt.eval_share of the training tokens, which are then not trained on.
+// task = "gpt": a decoder learns the text of files. The documents, each ended by the tokenizer's end token, are one
+// long row of tokens, cut into blocks of B = data.block_size: block k covers the tokens k B ... k B + B; its inputs are
+// the first B of them and its labels the last B. In training what is left at the end (less than a block) is not used;
+// evaluation takes it as a shorter block, so that every token but the first is scored once. Evaluation is on data.eval,
+// or on the last gpt.eval_share of the training tokens, which are then not trained on.
 #pragma once
 
 #include <memory>
@@ -40,6 +40,7 @@ class GptTask final : public CausalTask {
   Part train_, eval_;  // size 0: none
 };
 
-std::unique_ptr<Task> make_gpt_task(Config& config, const GptConfig& own, const Options& options, Ops& ops, bool training);
+std::unique_ptr<Task> make_gpt_task(Config& config, const GptConfig& own, const Options& options, Ops& ops,
+                                    bool training);
 
 }  // namespace engine

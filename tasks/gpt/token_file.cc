@@ -67,7 +67,8 @@ void write_ids(std::ostream& out, const std::vector<int32_t>& ids, std::vector<I
 
 void build(std::ostream& out, const std::vector<std::string>& files, const Tokenizer& tokenizer,
            const std::string& source) {
-  Trailer trailer{.count = 0, .width = tokenizer.vocab_size() <= 65536 ? 2u : 4u, .source_bytes = source.size(), .magic = kMagic};
+  Trailer trailer{
+      .count = 0, .width = tokenizer.vocab_size() <= 65536 ? 2u : 4u, .source_bytes = source.size(), .magic = kMagic};
   std::vector<int32_t> ids;
   std::vector<uint16_t> narrow;
   for_each_piece(files, [&](std::string_view text, bool ends_document) {
@@ -107,12 +108,13 @@ TokenFile::TokenFile(const fs::path& cache, const std::vector<std::string>& file
 }
 
 void TokenFile::append(int64_t begin, int64_t count, std::vector<int32_t>& ids) const {
-  require(0 <= begin && 0 <= count && begin + count <= count_, path_, ": tokens ", begin, " to ", begin + count, " of ", count_);
+  require(0 <= begin && 0 <= count && begin + count <= count_, path_, ": tokens ", begin, " to ", begin + count, " of ",
+          count_);
   for (int64_t i = begin; i < begin + count; ++i) {
     uint32_t id = 0;
     std::memcpy(&id, file_.data() + i * width_, static_cast<size_t>(width_));
-    require(id < static_cast<uint32_t>(vocab_size_), path_, ": token ", i, " is ", id, " of a vocabulary of ", vocab_size_,
-            ": remove the file, and it is made again");
+    require(id < static_cast<uint32_t>(vocab_size_), path_, ": token ", i, " is ", id, " of a vocabulary of ",
+            vocab_size_, ": remove the file, and it is made again");
     ids.push_back(static_cast<int32_t>(id));
   }
 }
@@ -120,7 +122,8 @@ void TokenFile::append(int64_t begin, int64_t count, std::vector<int32_t>& ids) 
 std::string digest_of(const Tokenizer& tokenizer, const fs::path& folder) {
   write_folder(folder, [&](const fs::path& path) { tokenizer.save(path); });
   std::map<std::string, std::string> contents;  // in order of their names
-  for (const auto& entry : fs::directory_iterator(folder)) contents[entry.path().filename().string()] = read_text(entry.path());
+  for (const auto& entry : fs::directory_iterator(folder))
+    contents[entry.path().filename().string()] = read_text(entry.path());
   uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
   for (const auto& [name, content] : contents)
     for (const std::string* text : {&name, &content})

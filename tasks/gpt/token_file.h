@@ -1,8 +1,8 @@
 // TokenFile: a corpus as token ids in a file that is mapped into memory, so it may be larger than memory.
 //
-// The file: the ids (2 bytes each where the vocabulary allows, else 4; little-endian), what they were made of as text, and
-// 32 bytes: number of ids, bytes of an id, bytes of that text, "ENGTOKS1". It is written aside and renamed, so it is
-// whole or not there.
+// The file: the ids (2 bytes each where the vocabulary allows, else 4; little-endian), what they were made of as text,
+// and 32 bytes: number of ids, bytes of an id, bytes of that text, "ENGTOKS1". It is written aside and renamed, so it
+// is whole or not there.
 #pragma once
 
 #include <filesystem>

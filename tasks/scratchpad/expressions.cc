@@ -89,7 +89,8 @@ ExpressionPointer make_leaf(int digit) {
 }
 
 ExpressionPointer make_node(char op, ExpressionPointer left, ExpressionPointer right) {
-  require(std::find(kOperators.begin(), kOperators.end(), op) != kOperators.end(), "an expression's operator is + - or *, not ", op);
+  require(std::find(kOperators.begin(), kOperators.end(), op) != kOperators.end(),
+          "an expression's operator is + - or *, not ", op);
   auto node = std::make_shared<Expression>();
   node->op = op;
   node->value = apply(op, left->value, right->value);
@@ -111,7 +112,8 @@ ExpressionSource::ExpressionSource(const ExpressionLimits& limits) : limits_(lim
 bool ExpressionSource::within_limits(const Expression& expression) const {
   const auto values_fit = [&](const auto& self, const Expression& e) -> bool {
     const size_t digits = std::to_string(e.value < 0 ? -e.value : e.value).size();
-    return digits <= static_cast<size_t>(limits_.max_answer_length) && (!e.op || (self(self, *e.left) && self(self, *e.right)));
+    return digits <= static_cast<size_t>(limits_.max_answer_length) &&
+           (!e.op || (self(self, *e.left) && self(self, *e.right)));
   };
   if (!values_fit(values_fit, expression)) return false;
   const size_t oracle = expression.oracle().size();
@@ -139,7 +141,8 @@ ExpressionPointer ExpressionSource::combine(Random& random, int level, Split spl
   const bool deep_left = random.below(2) == 0;
   auto deep = draw(random, level - 1, split);
   auto other = draw(random, static_cast<int>(random.below(static_cast<uint32_t>(level))), split);
-  return deep_left ? make_node(op, std::move(deep), std::move(other)) : make_node(op, std::move(other), std::move(deep));
+  return deep_left ? make_node(op, std::move(deep), std::move(other))
+                   : make_node(op, std::move(other), std::move(deep));
 }
 
 ExpressionPointer ExpressionSource::draw(Random& random, int level, Split split) const {
@@ -150,6 +153,10 @@ ExpressionPointer ExpressionSource::draw(Random& random, int level, Split split)
     if (level == 2 && is_held_out(*expression) != (split == Split::evaluation)) continue;
     if (within_limits(*expression)) return expression;
   }
+  fail_nothing_of(level);
+}
+
+void ExpressionSource::fail_nothing_of(int level) const {
   fail_usage("no arithmetic expression of level ", level, " has values of at most ", limits_.max_answer_length,
              " digits and a scratchpad of at most ", limits_.max_total_length,
              " tokens: raise scratchpad.max_answer_length, scratchpad.max_total_length or model.max_positions");
@@ -181,6 +188,7 @@ std::vector<ExpressionPointer> ExpressionSource::sample(uint64_t seed, int level
   std::vector<ExpressionPointer> found;
   if (level <= 2) {
     found = all(level, split);
+    if (found.empty()) fail_nothing_of(level);
     if (found.size() <= quantity) return found;
     for (size_t i = 0; i < quantity; ++i)
       std::swap(found[i], found[i + random.below(static_cast<uint32_t>(found.size() - i))]);

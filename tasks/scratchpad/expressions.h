@@ -37,8 +37,8 @@ struct ExpressionLimits {
   int held_out = 16;            // see ExpressionSource
 };
 
-// The expressions of training and of evaluation. Levels 0 and 1 are the same in both. Of level 2 every held_out-th (by a
-// hash of its input) belongs to evaluation, the others to training. Deeper trees are made of their own split's lower
+// The expressions of training and of evaluation. Levels 0 and 1 are the same in both. Of level 2 every held_out-th (by
+// a hash of its input) belongs to evaluation, the others to training. Deeper trees are made of their own split's lower
 // levels, at least one side from the level just below: so no expression of evaluation above level 1 is ever trained on.
 class ExpressionSource {
  public:
@@ -50,6 +50,7 @@ class ExpressionSource {
   // side's level uniform among the lower ones. An Error if nothing within the limits is found.
   ExpressionPointer draw(Random& random, int level, Split split) const;
   // `quantity` different ones, fewer only where a level up to 2 has no more (then all of them, in a fixed order).
+  // An Error if there are none.
   std::vector<ExpressionPointer> sample(uint64_t seed, int level, Split split, size_t quantity) const;
   // All of level 0, 1 or 2, in a fixed order.
   std::vector<ExpressionPointer> all(int level, Split split) const;
@@ -58,6 +59,7 @@ class ExpressionSource {
   bool is_held_out(const Expression& level_2) const;
 
  private:
+  [[noreturn]] void fail_nothing_of(int level) const;
   ExpressionPointer combine(Random& random, int level, Split split) const;
 
   ExpressionLimits limits_;

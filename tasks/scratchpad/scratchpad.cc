@@ -19,13 +19,20 @@ constexpr uint64_t kEvaluationSeed = 453345;
 // Keeps the draws of training examples apart from every other use of the seed.
 constexpr uint64_t kTrainingStream = uint64_t{0x7363} << 48;
 constexpr size_t kRowsALevel = 8;  // of the table of samples
+constexpr size_t kWidestCell = 56;
 constexpr int kSequencesAtOnce = 256;
 
 ExpressionLimits limits_of(const ScratchpadConfig& own, const ModelConfig& model) {
-  return {.max_answer_length = own.max_answer_length,
-          .max_total_length = own.max_total_length,
-          .max_sequence_length = static_cast<int>(std::min<int64_t>(model.max_positions - 2, 1 << 20)),  // <start>, <eos>
-          .held_out = own.held_out};
+  return {
+      .max_answer_length = own.max_answer_length,
+      .max_total_length = own.max_total_length,
+      .max_sequence_length = static_cast<int>(std::min<int64_t>(model.max_positions - 2, 1 << 20)),  // <start>, <eos>
+      .held_out = own.held_out};
+}
+
+// A model that has not learned to stop writes on and on.
+std::string shortened(const std::string& text) {
+  return text.size() <= kWidestCell ? text : text.substr(0, kWidestCell - 3) + "...";
 }
 
 std::string percent(size_t part, size_t all) {
@@ -62,8 +69,11 @@ Mixture::Mixture(const std::vector<std::string>& text) {
       return result.ec == std::errc{} && result.ptr == to;
     };
     const bool good = colon != std::string::npos && read(entry.data(), entry.data() + colon, level) &&
-                      read(entry.data() + colon + 1, end, part) && 0 <= level && level <= 6 && 1 <= part && part <= 1000000;
-    if (!good) fail_usage("scratchpad.mixture: \"", entry, "\" is not level:parts, such as \"2:9\" (level 0 to 6, parts from 1)");
+                      read(entry.data() + colon + 1, end, part) && 0 <= level && level <= 6 && 1 <= part &&
+                      part <= 1000000;
+    if (!good)
+      fail_usage("scratchpad.mixture: \"", entry,
+                 "\" is not level:parts, such as \"2:9\" (level 0 to 6, parts from 1)");
     if (has(level)) fail_usage("scratchpad.mixture: level ", level, " is there twice");
     levels.push_back(level);
     parts.push_back(part);
@@ -173,7 +183,8 @@ Metrics ScratchpadTask::evaluate(Machine& machine, std::string& samples) {
   Metrics by_level;
   double right = 0, whole = 0, all = 0;
   for (size_t at = 0, i = 0; i < evaluated_.size(); at += evaluated_[i].size(), ++i) {
-    const auto begin = answers.begin() + static_cast<ptrdiff_t>(at), end = begin + static_cast<ptrdiff_t>(evaluated_[i].size());
+    const auto begin = answers.begin() + static_cast<ptrdiff_t>(at),
+               end = begin + static_cast<ptrdiff_t>(evaluated_[i].size());
     const auto count = static_cast<double>(evaluated_[i].size());
     const auto right_here = static_cast<double>(std::count_if(begin, end, [](const Answer& a) { return a.right; }));
     by_level.emplace_back("exact_match_level_" + std::to_string(i + 1), right_here / count);
@@ -195,7 +206,8 @@ std::string ScratchpadTask::table(const std::vector<Answer>& answers) const {
     // Right and wrong answers in turn, as far as there are any of each.
     std::vector<const Answer*> right, wrong, rows;
     for (size_t j = at; j < at + evaluated_[i].size(); ++j) (answers[j].right ? right : wrong).push_back(&answers[j]);
-    const size_t shown_wrong = std::min(wrong.size(), std::max(kRowsALevel / 2, kRowsALevel - std::min(kRowsALevel, right.size())));
+    const size_t shown_wrong =
+        std::min(wrong.size(), std::max(kRowsALevel / 2, kRowsALevel - std::min(kRowsALevel, right.size())));
     // Spread over the level, which lies in order of its operators.
     const auto take = [&](const std::vector<const Answer*>& from, size_t count) {
       for (size_t j = 0; j < count; ++j) rows.push_back(from[j * from.size() / count]);
@@ -205,24 +217,25 @@ std::string ScratchpadTask::table(const std::vector<Answer>& answers) const {
     size_t input_width = 5, generated_width = 9;
     for (const Answer* a : rows) {
       input_width = std::max(input_width, a->expression->input().size());
-      generated_width = std::max(generated_width, a->generated.size());
+      generated_width = std::max(generated_width, shortened(a->generated).size());
     }
     const int level = static_cast<int>(i) + 1;
     text << (i ? "\n" : "") << "level " << level << (mixture_.has(level) ? "" : " (not trained on)") << ": "
          << percent(right.size(), evaluated_[i].size()) << " of " << evaluated_[i].size() << " right\n";
-    const auto row = [&](const std::string& input, const std::string& generated, const std::string& verdict, const std::string& expected) {
+    const auto row = [&](const std::string& input, const std::string& generated, const std::string& verdict,
+                         const std::string& expected) {
       text << "  " << std::left << std::setw(7) << verdict << std::setw(static_cast<int>(input_width) + 2) << input
            << std::setw(static_cast<int>(generated_width) + 2) << generated << expected << '\n';
     };
     row("input", "generated", "", "expected");
     for (const Answer* a : rows)
-      row(a->expression->input(), a->generated, a->right ? "right" : "WRONG", target(*a->expression));
+      row(a->expression->input(), shortened(a->generated), a->right ? "right" : "WRONG", target(*a->expression));
   }
   return text.str();
 }
 
-std::unique_ptr<Task> make_scratchpad_task(Config& config, const ScratchpadConfig& own, const Options& options, Ops& ops,
-                                           bool training) {
+std::unique_ptr<Task> make_scratchpad_task(Config& config, const ScratchpadConfig& own, const Options& options,
+                                           Ops& ops, bool training) {
   for (const char* name : {"data.train", "data.eval", "data.test", "data.tokenizer", "data.block_size"})
     if (training && is_changed(options, name))
       fail_usage(name, " was set, but task scratchpad makes its data and brings its tokenizer: leave it out");

@@ -54,7 +54,7 @@ class ScratchpadTask final : public CausalTask {
   std::vector<std::vector<ExpressionPointer>> evaluated_;  // of level i + 1
 };
 
-std::unique_ptr<Task> make_scratchpad_task(Config& config, const ScratchpadConfig& own, const Options& options, Ops& ops,
-                                           bool training);
+std::unique_ptr<Task> make_scratchpad_task(Config& config, const ScratchpadConfig& own, const Options& options,
+                                           Ops& ops, bool training);
 
 }  // namespace engine
