@@ -46,9 +46,15 @@ class HostMemory final : public Memory {
     return data;
   }
   void release(void* data, size_t bytes) override { munmap(data, rounded(bytes)); }
-  void copy_in(void* device, const void* host, size_t bytes) override { std::memcpy(device, host, bytes); }
-  void copy_out(void* host, const void* device, size_t bytes) override { std::memcpy(host, device, bytes); }
-  void zero(void* device, size_t bytes) override { std::memset(device, 0, bytes); }
+  void copy_in(void* device, const void* host, size_t bytes) override {
+    if (bytes) std::memcpy(device, host, bytes);  // empty tensors may have no address
+  }
+  void copy_out(void* host, const void* device, size_t bytes) override {
+    if (bytes) std::memcpy(host, device, bytes);
+  }
+  void zero(void* device, size_t bytes) override {
+    if (bytes) std::memset(device, 0, bytes);
+  }
   size_t capacity() const override {
     return static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
   }
