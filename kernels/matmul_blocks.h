@@ -14,14 +14,17 @@ struct Blocks {
   int64_t row_panels, col_panels;  // of c
   int64_t rows, cols;              // blocks
   bool packs_b_itself;             // each block packs its part of b, which no other block needs
+  bool packs_a_itself;             // or its part of a
 
-  Blocks(int64_t row_panels_, int64_t col_panels_, int64_t most_rows, int64_t most_cols, int64_t a_elements, bool b_is_packed)
+  Blocks(int64_t row_panels_, int64_t col_panels_, int64_t most_rows, int64_t most_cols, int64_t a_elements, int64_t b_elements, bool a_in_place, bool b_is_packed)
       : row_panels(row_panels_), col_panels(col_panels_) {
     // Where a block of few rows has all of c's rows, b is read once, straight from where it lies. Long outputs (logits)
     // also gain from that: their b is larger than the caches, so that packing it apart would cost two more passes.
     const int64_t tasks_wanted = 16;
     packs_b_itself = !b_is_packed && (row_panels <= 2 || (a_elements <= 1024 * 768 && col_panels >= 16) || (row_panels <= 4 * most_rows && col_panels >= 512));
     int64_t block_rows = packs_b_itself ? row_panels : std::min(most_rows, row_panels), block_cols = std::min(most_cols, col_panels);
+    // With many rows and a small b, blocks are as wide as c.
+    if (b_elements <= 512 * 512 && row_panels >= tasks_wanted * most_rows) block_cols = col_panels;
     const auto few = [&] { return cut(row_panels, block_rows) * cut(col_panels, block_cols) < tasks_wanted; };
     while (few() && (block_cols > 1 || (block_rows > 2 && !packs_b_itself)))
       if (packs_b_itself || block_cols >= block_rows || block_rows <= 2)
@@ -30,6 +33,7 @@ struct Blocks {
         block_rows = cut(block_rows, 2);
     rows = cut(row_panels, block_rows);
     cols = cut(col_panels, block_cols);
+    packs_a_itself = !a_in_place && !packs_b_itself && cols == 1;
   }
   // Blocks differ by at most one panel.
   static int64_t start(int64_t panels, int64_t blocks, int64_t i) { return panels * i / blocks; }
@@ -62,12 +66,11 @@ class BlockedProduct {
       : kernel_(kernel), a_(Operand::left(args.a, args.transpose_a)), b_(Operand::right(args.b, args.transpose_b)),
         epilogue_(args), packed_b_(static_cast<Element*>(args.packed_b.data)),
         blocks_(cut(a_.outer, Kernel::rows), cut(b_.outer, Kernel::cols), Kernel::row_panels, Kernel::col_panels,
-                a_.outer * a_.k, packed_b_ != nullptr) {
+                a_.outer * a_.k, b_.outer * b_.k,
+                Kernel::reads_in_place(a_), packed_b_ != nullptr) {
     a_stride_ = Kernel::a_panel_elements(a_.k);
     b_stride_ = Kernel::b_panel_elements(a_.k);
-    in_place_ = Kernel::reads_in_place(a_);
-    first_packed_a_ = in_place_ ? a_.outer / Kernel::rows : 0;  // a last panel of fewer rows is always packed
-    packed_a_ = scratch(workspace, (blocks_.row_panels - first_packed_a_) * a_stride_);
+    first_packed_a_ = Kernel::reads_in_place(a_) ? a_.outer / Kernel::rows : 0;  // a last panel of fewer rows is always packed
     if (!packed_b_ && !blocks_.packs_b_itself) {
       packed_b_ = scratch(workspace, blocks_.col_panels * b_stride_);
       packs_b_ = true;
@@ -78,6 +81,10 @@ class BlockedProduct {
     k_step_ = std::max<int64_t>(k_step_, 32);
     sums_tiles_ = k_step_ < a_.k ? most_rows * most_cols + 1 : 2;  // all of a block, or two in turn
     sums_ = workspace.make(DType::f32, {thread_count(), sums_tiles_ * tile_elements}).template as<float>();
+    packed_a_ = scratch(workspace, blocks_.packs_a_itself ? 0 : (blocks_.row_panels - first_packed_a_) * a_stride_);
+    a_part_stride_ = k_step_ * Kernel::rows;
+    a_part_elements_ = blocks_.packs_a_itself ? most_rows * a_part_stride_ : 0;
+    a_part_ = scratch(workspace, thread_count() * a_part_elements_);
     b_part_ = scratch(workspace, blocks_.packs_b_itself ? thread_count() * part_elements : 0);
   }
 
@@ -104,7 +111,7 @@ class BlockedProduct {
   }
 
   void pack() {
-    const PackTasks a_tasks(a_, blocks_.row_panels - first_packed_a_, Kernel::k_block);
+    const PackTasks a_tasks(a_, blocks_.packs_a_itself ? 0 : blocks_.row_panels - first_packed_a_, Kernel::k_block);
     const PackTasks b_tasks(b_, packs_b_ ? blocks_.col_panels : 0, Kernel::k_block);
     parallel_for(a_tasks.count() + b_tasks.count(), [&](int64_t i) {
       if (i < a_tasks.count())
@@ -143,6 +150,7 @@ class BlockedProduct {
     const int64_t col_begin = Blocks::start(blocks_.col_panels, blocks_.cols, block_col);
     const int64_t col_end = Blocks::start(blocks_.col_panels, blocks_.cols, block_col + 1);
     float* const sums = sums_ + thread_index() * sums_tiles_ * tile_elements;
+    Element* const a_part = a_part_ + thread_index() * a_part_elements_;
     Element* const b_part = b_part_ + thread_index() * part_elements;
     kernel_.begin_thread();
     Finished finished;
@@ -150,6 +158,8 @@ class BlockedProduct {
       const int64_t end = std::min(k + k_step_, a_.k);
       const bool last = end == a_.k;
       int64_t tile = 0;
+      for (int64_t row = row_begin; blocks_.packs_a_itself && row < row_end; ++row)
+        kernel_.pack_a(a_, row, k, end, a_part + (row - row_begin) * a_part_stride_);
       for (int64_t col = col_begin; col < col_end; ++col) {
         const Element* b = packed_b_ ? packed_b_ + col * b_stride_ + k * Kernel::cols : b_part;
         if (blocks_.packs_b_itself) kernel_.pack_b(b_, col, k, end, b_part);
@@ -158,7 +168,7 @@ class BlockedProduct {
           float* const at = sums + (sums_tiles_ > 2 ? tile : tile & 1) * tile_elements;
           if (last) epilogue_.prefetch(row * Kernel::rows, col * Kernel::cols, count);
           // The tile before is stored while this one is summed: vectors and tiles are units of their own.
-          kernel_.multiply(left(row, k), b, end - k, count, k > 0, at,
+          kernel_.multiply(blocks_.packs_a_itself ? Kernel::packed(a_part + (row - row_begin) * a_part_stride_) : left(row, k), b, end - k, count, k > 0, at,
                            [&](int rows) { store_rows(finished, rows); });
           store_rows(finished, Kernel::rows);
           if (last) finished = {at, row * Kernel::rows, col * Kernel::cols, 0, count};
@@ -172,11 +182,11 @@ class BlockedProduct {
   const Kernel kernel_;
   const Operand a_, b_;
   const Epilogue epilogue_;
-  Element *packed_a_, *packed_b_, *b_part_;
-  bool packs_b_ = false, in_place_;
+  Element *packed_a_, *packed_b_, *a_part_, *b_part_;
+  bool packs_b_ = false;
   int64_t first_packed_a_;
   const Blocks blocks_;
-  int64_t a_stride_, b_stride_, sums_tiles_, k_step_;
+  int64_t a_stride_, b_stride_, a_part_stride_, a_part_elements_, sums_tiles_, k_step_;
   float* sums_;
 };
 
