@@ -1,5 +1,5 @@
-// Byte-level BPE with GPT-2's vocabulary, on one core. Real text lies between the two: paragraphs of Wikipedia whose words
-// are all known from the round before, and the list of merges, hardly a word of which comes twice.
+// Byte-level BPE with GPT-2's vocabulary, on one core. Real text lies between the two: paragraphs of Wikipedia whose
+// words are all known from the round before, and the list of merges, hardly a word of which comes twice.
 #include <benchmark/benchmark.h>
 
 #include "core/files.h"

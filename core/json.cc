@@ -79,7 +79,8 @@ json parse_json_file(const std::filesystem::path& file, size_t most_bytes) {
 }
 
 const json* json_find(const json& object, const char* key, const std::string& where) {
-  if (!object.is_object()) fail(where, ": \"", key, "\" is looked for in a JSON ", object.type_name(), ", not an object");
+  if (!object.is_object())
+    fail(where, ": \"", key, "\" is looked for in a JSON ", object.type_name(), ", not an object");
   const auto found = object.find(key);
   return found == object.end() || found->is_null() ? nullptr : &*found;
 }

@@ -32,7 +32,8 @@ TEST_CASE("json: what is well-formed is read") {
 TEST_CASE("json: what is not is refused with its place") {
   CHECK(error_of("").find("x.json: not valid JSON") == 0);
   CHECK(error_of("{\"a\": 1,\n\"b\": }").find("line 2, column 6") != std::string::npos);
-  for (const char* text : {"{\"a\": 1", "[1, 2", "\"abc", "\"abc\\", "{\"a\"}", "nul", "{]", "]", "}", ":", "\"\xff\"", "1 2"})
+  for (const char* text : {"{\"a\": 1", "[1, 2", "\"abc", "\"abc\\", "{\"a\"}", "nul", "{]", "]", "}", ":",
+                           "\"\xff\"", "1 2"})
     CHECK_MESSAGE(error_of(text).find("x.json: not valid JSON") == 0, text);
   CHECK(error_of(R"({"a": {"b": 1, "c": 2, "b": 3}})").find("the key \"b\" stands twice") != std::string::npos);
 }
@@ -53,7 +54,8 @@ TEST_CASE("json: depth and size are limited") {
 
 TEST_CASE("json: getters name the key and what it should be") {
   const nlohmann::json root = parse_json(
-      R"({"text": "t", "flag": true, "number": 2.5, "count": 7, "huge": 18446744073709551615, "none": null})", "x.json");
+      R"({"text": "t", "flag": true, "number": 2.5, "count": 7, "huge": 18446744073709551615, "none": null})",
+      "x.json");
   CHECK(json_string(root, "text", "x.json") == "t");
   CHECK(json_bool(root, "flag", "x.json"));
   CHECK(json_number(root, "number", "x.json") == 2.5);

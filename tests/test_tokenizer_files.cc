@@ -81,8 +81,10 @@ TEST_CASE("tokenizer characters: arithmetic") {
   const Encoding encoding = tokenizer->encode_with_offsets(" 1\u00a0+<eos>");
   CHECK(encoding.offsets == std::vector<std::pair<int32_t, int32_t>>{{1, 2}, {3, 4}, {4, 9}});
   CHECK_THROWS_WITH_AS(tokenizer->encode("1 + 2\n= \u00e93"),
-                       "the character \"\u00e9\" (U+00E9) in line 2, column 3 is not in the tokenizer's vocabulary", Error);
-  CHECK_THROWS_WITH_AS(tokenizer->encode(std::string_view("\0", 1)), doctest::Contains("U+0000 in line 1, column 1"), Error);
+                       "the character \"\u00e9\" (U+00E9) in line 2, column 3 is not in the tokenizer's vocabulary",
+                       Error);
+  CHECK_THROWS_WITH_AS(tokenizer->encode(std::string_view("\0", 1)),
+                       doctest::Contains("U+0000 in line 1, column 1"), Error);
   CHECK_THROWS_AS(tokenizer->encode("1\xff"), Error);
   CHECK_THROWS_AS(tokenizer->decode(Ids{20}), Error);
 }
@@ -145,8 +147,8 @@ TEST_CASE("tokenizer files: special tokens as the files beside the vocabulary na
   CHECK(tokenizer->end_token() == 3);
   CHECK(tokenizer->pad_token() == 4);
   CHECK(tokenizer->encode("abSTOPPADa") == Ids{2, 3, 4, 0});
-  write_file(folder.path() / "tokenizer_config.json", R"({"eos_token": "PAD", "added_tokens_decoder": {"4": {"content": "PAD",
-             "special": true}}})");
+  write_file(folder.path() / "tokenizer_config.json",
+             R"({"eos_token": "PAD", "added_tokens_decoder": {"4": {"content": "PAD", "special": true}}})");
   CHECK(load_tokenizer(folder.path())->end_token() == 4);
 }
 
@@ -167,7 +169,8 @@ TEST_CASE("tokenizer files: each fault has a message that names the file and wha
   check_error(bpe(R"({"a": 0, "b": "1"})", ""), "should have an id from 0");
   check_error(bpe(small_vocab, "#version: 0.2\na b\nb b\n"), "/merges.txt: line 3 names \"bb\", which is not in");
   check_error(bpe(small_vocab, "a z"), "line 1 names \"z\"");
-  for (const char* line : {"ab", "a  b", " a b", "a b ", "a b c"}) check_error(bpe(small_vocab, line), "line 1 should be two tokens");
+  for (const char* line : {"ab", "a  b", " a b", "a b ", "a b c"})
+    check_error(bpe(small_vocab, line), "line 1 should be two tokens");
 
   const auto json = [](const std::string& from, const std::string& to) {
     return error_with({{"tokenizer.json", replaced(small_json, from, to)}});

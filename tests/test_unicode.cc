@@ -35,7 +35,8 @@ TEST_CASE("unicode: every character is written and read back") {
     const char* place = text.data();
     const char* back = place + text.size();
     const bool same = find_invalid_utf8(text) == text.size() && next_character(place) == character &&
-                      place == text.data() + text.size() && previous_character(back) == character && back == text.data();
+                      place == text.data() + text.size() && previous_character(back) == character &&
+                      back == text.data();
     if (!same) FAIL_CHECK("U+", static_cast<unsigned>(character));
   }
 }
@@ -56,14 +57,16 @@ TEST_CASE("unicode: bad UTF-8 is found where it begins, and repaired by maximal 
       CHECK(repair_utf8(text) == expected);
     }
   }
-  CHECK_THROWS_WITH_AS(require_utf8("ab\xff"), "the text is not valid UTF-8: byte 0xff at byte 2 begins no character", Error);
+  CHECK_THROWS_WITH_AS(require_utf8("ab\xff"), "the text is not valid UTF-8: byte 0xff at byte 2 begins no character",
+                       Error);
 }
 
 TEST_CASE("unicode: any bytes are repaired to valid text") {
   Random random(5, 0);
   for (int round = 0; round < 2000; ++round) {
     std::string text;
-    for (int i = 0; i < 40; ++i) text += static_cast<char>(random.below(4) ? 0x80 + random.below(128) : random.below(256));
+    for (int i = 0; i < 40; ++i)
+      text += static_cast<char>(random.below(4) ? 0x80 + random.below(128) : random.below(256));
     const std::string repaired = repair_utf8(text);
     CHECK(find_invalid_utf8(repaired) == repaired.size());
   }
@@ -75,7 +78,8 @@ TEST_CASE("unicode: classes of characters") {
   for (const char32_t c : {U'0', U'٣', U'½', U'Ⅷ', U'²', U'〇', char32_t{0x1d7d8}, char32_t{0x1e5f1}})
     CHECK(class_of(c) == CharacterClass::number);
   for (const char32_t c : {U' ', U'\t', U'\n', U'\v', U'\f', U'\r', char32_t{0x85}, char32_t{0xa0}, char32_t{0x1680},
-                           char32_t{0x2003}, char32_t{0x2028}, char32_t{0x2029}, char32_t{0x202f}, char32_t{0x205f}, char32_t{0x3000}})
+                           char32_t{0x2003}, char32_t{0x2028}, char32_t{0x2029}, char32_t{0x202f}, char32_t{0x205f},
+                           char32_t{0x3000}})
     CHECK(class_of(c) == CharacterClass::space);
   for (const char32_t c : {U'_', U'-', U'\0', char32_t{0x1c}, char32_t{0x301}, char32_t{0x200b}, char32_t{0xfeff},
                            char32_t{0x180e}, char32_t{0x1f600}, char32_t{0x10ffff}, char32_t{0xe000}, char32_t{0x378}})

@@ -1,5 +1,5 @@
-// Byte-pair encoding (Sennrich, Haddow, Birch 2016) of one word: of all neighbours that may merge, the pair of the lowest
-// rank does, the leftmost first, until none may.
+// Byte-pair encoding (Sennrich, Haddow, Birch 2016) of one word: of all neighbours that may merge, the pair of the
+// lowest rank does, the leftmost first, until none may.
 #pragma once
 
 #include <cstddef>

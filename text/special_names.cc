@@ -20,7 +20,8 @@ constexpr const char* name_keys[] = {"eos_token", "bos_token", "pad_token", "unk
 void read_names(const json& object, const std::string& where, std::map<std::string, std::string>& names) {
   for (const char* key : name_keys) {
     const json* value = json_find(object, key, where);
-    if (value) names[key] = value->is_object() ? json_string(*value, "content", where) : json_string(object, key, where);
+    if (value)
+      names[key] = value->is_object() ? json_string(*value, "content", where) : json_string(object, key, where);
   }
 }
 
@@ -58,7 +59,8 @@ void read_added_ids(const json& ids, const std::string& where, SpecialNames& spe
 int64_t read_token_id(const std::string& token, const json& id, const std::string& where) {
   const bool is_id = id.is_number_integer() && id.get<double>() >= 0 && id.get<double>() <= INT32_MAX;
   if (!is_id)
-    fail(where, ": the token ", json(token).dump(-1, ' ', true).substr(0, 60), " should have an id from 0 to ", INT32_MAX);
+    fail(where, ": the token ", json(token).dump(-1, ' ', true).substr(0, 60), " should have an id from 0 to ",
+         INT32_MAX);
   return id.get<int64_t>();
 }
 

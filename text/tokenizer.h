@@ -24,7 +24,8 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
 
   // Appends the ids of `text` (UTF-8), without special tokens of its own; special tokens written out in the text are
-  // recognised. Bad UTF-8 is an Error that gives the byte offset.
+  // recognised. Bad UTF-8 is an Error that gives the byte offset; a character that the vocabulary lacks, one that gives
+  // the character and its place. Threads may encode at once.
   virtual void encode(std::string_view text, std::vector<int32_t>& ids) const = 0;
   virtual Encoding encode_with_offsets(std::string_view text) const = 0;
   // Bytes that are no valid UTF-8 together come out as U+FFFD.
@@ -49,7 +50,8 @@ class Tokenizer {
 // From a folder: tokenizer.json, else vocab.json and merges.txt. An error says which files were looked for.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
 
-// The characters (code points) of `texts` as a vocabulary, in code point order, behind one end token "<|endoftext|>" (0).
+// The characters (code points) of `texts` as a vocabulary, in code point order, behind the token "<|endoftext|>" (0),
+// which begins and ends a document.
 std::unique_ptr<Tokenizer> make_character_tokenizer(const std::vector<std::string_view>& texts);
 // The vocabulary of arithmetic expressions: <pad> <eos> <bos> <start> 0-9 + - * ( ) = ; white space is skipped.
 std::unique_ptr<Tokenizer> make_arithmetic_tokenizer();

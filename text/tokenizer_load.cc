@@ -80,8 +80,10 @@ std::vector<AddedToken> read_added_tokens(const json& root, const std::string& w
   const json* list = json_find(root, "added_tokens", where);
   if (!list) return tokens;
   if (!list->is_array()) fail(where, ": \"added_tokens\" should be a list");
-  for (const json& token : *list)
-    tokens.push_back(read_added_token(token, static_cast<int32_t>(json_integer(token, "id", where, 0, INT32_MAX)), where));
+  for (const json& token : *list) {
+    const auto id = static_cast<int32_t>(json_integer(token, "id", where, 0, INT32_MAX));
+    tokens.push_back(read_added_token(token, id, where));
+  }
   return tokens;
 }
 
@@ -96,7 +98,8 @@ bool is_split(const json& pre_tokenizer, const char* pattern, const char* behavi
 void require_no(const json& object, const char* key, const std::string& where) {
   const json* value = json_find(object, key, where);
   const bool is_off = !value || *value == false || *value == "" || *value == 0;
-  if (!is_off) fail(where, ": \"", key, "\" is set, which is not supported: byte-level BPE as GPT-2's, or characters, are");
+  if (!is_off)
+    fail(where, ": \"", key, "\" is set, which is not supported: byte-level BPE as GPT-2's, or characters, are");
 }
 
 std::unique_ptr<Tokenizer> load_byte_bpe(const json& root, Vocabulary vocabulary, TokenizerFiles files,

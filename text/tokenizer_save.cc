@@ -11,8 +11,8 @@ namespace {
 
 std::string json_text(std::string_view text) { return ordered_json(text).dump(); }
 
-// The vocabulary as a JSON object, in the order of the ids. Written here: an ordered object of the library compares each
-// new key with all before it.
+// The vocabulary as a JSON object, in the order of the ids. Written here: an ordered object of the library compares
+// each new key with all before it.
 std::string vocab_json(const Vocabulary& vocabulary) {
   std::string text = "{";
   for (int32_t id = 0; id < vocabulary.size(); ++id)

@@ -16,8 +16,8 @@ class Vocabulary {
  public:
   // Tokens in the order of their ids, each once.
   explicit Vocabulary(std::vector<std::string> tokens);
-  // From (token, id) in any order: an Error names a repeated token or id, or the first id that nothing has. Added tokens
-  // have ids of their own or stand in the vocabulary with the same id. `where` goes before the message.
+  // From (token, id) in any order: an Error names a repeated token or id, or the first id that nothing has. Added
+  // tokens have ids of their own or stand in the vocabulary with the same id. `where` goes before the message.
   Vocabulary(const std::vector<std::pair<std::string, int64_t>>& tokens, const std::vector<AddedToken>& added,
              const std::string& where);
   Vocabulary(Vocabulary&&) = default;
