@@ -1,5 +1,6 @@
 // Attention over the shapes that the models here run. Arguments: sequences, heads, keys a sequence, D, causal (0 full,
-// 1 causal, 2 full with lengths of 20 ... 40, 3 one query a sequence), bf16. Rates count the products of visible scores.
+// 1 causal, 2 full with lengths of 20 ... 40, 3 one query a sequence), bf16. Rates count the products of visible
+// scores.
 #include <benchmark/benchmark.h>
 
 #include <cmath>
@@ -33,7 +34,8 @@ struct Problem {
   }
 
   explicit Problem(const benchmark::State& state) {
-    const int64_t sequences = state.range(0), heads = state.range(1), length = state.range(2), width = heads * state.range(3);
+    const int64_t sequences = state.range(0), heads = state.range(1), length = state.range(2),
+                  width = heads * state.range(3);
     const Kind kind = static_cast<Kind>(state.range(4));
     const DType dtype = state.range(5) ? DType::bf16 : DType::f32;
     const Tensor offsets = arena.make(DType::i32, {sequences + 1}), queries = arena.make(DType::i32, {sequences + 1});
@@ -52,24 +54,43 @@ struct Problem {
     const Segments all = Segments::packed(offsets, length), one = Segments::packed(queries, 1);
     const int64_t rows = kind == decode ? sequences : keys;
     const Tensor y = random(dtype, {rows, width}), lse = arena.make(DType::f32, {rows, heads});
-    forward = {.q = kind == decode ? Columns(y) : Columns(fused, 0, width), .k = {fused, width, width}, .v = {fused, 2 * width, width},
-               .heads = static_cast<int>(heads), .queries = kind == decode ? one : all, .keys = all, .causal = kind == causal || kind == decode,
-               .scale = 1 / std::sqrt(static_cast<float>(state.range(3))), .y = y, .lse = kind == decode ? Tensor{} : lse};
+    forward = {.q = kind == decode ? Columns(y) : Columns(fused, 0, width),
+               .k = {fused, width, width},
+               .v = {fused, 2 * width, width},
+               .heads = static_cast<int>(heads),
+               .queries = kind == decode ? one : all,
+               .keys = all,
+               .causal = kind == causal || kind == decode,
+               .scale = 1 / std::sqrt(static_cast<float>(state.range(3))),
+               .y = y,
+               .lse = kind == decode ? Tensor{} : lse};
     if (kind != decode)
-      backward = {.q = forward.q, .k = forward.k, .v = forward.v, .heads = forward.heads, .queries = all, .keys = all,
-                  .causal = forward.causal, .scale = forward.scale, .y = y, .dy = random(dtype, {rows, width}), .lse = lse,
-                  .dq = {gradient, 0, width}, .dk = {gradient, width, width}, .dv = {gradient, 2 * width, width}};
+      backward = {.q = forward.q,
+                  .k = forward.k,
+                  .v = forward.v,
+                  .heads = forward.heads,
+                  .queries = all,
+                  .keys = all,
+                  .causal = forward.causal,
+                  .scale = forward.scale,
+                  .y = y,
+                  .dy = random(dtype, {rows, width}),
+                  .lse = lse,
+                  .dq = {gradient, 0, width},
+                  .dk = {gradient, width, width},
+                  .dv = {gradient, 2 * width, width}};
     ops->attention_forward(forward);
   }
 };
 
 void report(benchmark::State& state, double products, const Problem& problem) {
-  state.counters["GFLOP/s"] = benchmark::Counter(products * 2 * problem.scores * static_cast<double>(state.range(3)) * 1e-9,
-                                                 benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["GFLOP/s"] =
+      benchmark::Counter(products * 2 * problem.scores * static_cast<double>(state.range(3)) * 1e-9,
+                         benchmark::Counter::kIsIterationInvariantRate);
   if (state.range(4) == decode)
-    state.counters["GB/s"] = benchmark::Counter(
-        problem.scores * 2 * static_cast<double>(state.range(3) * (state.range(5) ? 2 : 4)) * 1e-9,
-        benchmark::Counter::kIsIterationInvariantRate);
+    state.counters["GB/s"] =
+        benchmark::Counter(problem.scores * 2 * static_cast<double>(state.range(3) * (state.range(5) ? 2 : 4)) * 1e-9,
+                           benchmark::Counter::kIsIterationInvariantRate);
 }
 
 void attention_forward(benchmark::State& state) {
@@ -86,13 +107,13 @@ void attention_backward(benchmark::State& state) {
 
 void training_shapes(benchmark::internal::Benchmark* benchmark) {
   for (int dtype : {0, 1}) {
-    benchmark->Args({64, 8, 128, 32, causal, dtype});   // the small decoder
-    benchmark->Args({4, 12, 256, 64, causal, dtype});   // GPT-2
+    benchmark->Args({64, 8, 128, 32, causal, dtype});  // the small decoder
+    benchmark->Args({4, 12, 256, 64, causal, dtype});  // GPT-2
     benchmark->Args({2, 12, 1024, 64, causal, dtype});
-    benchmark->Args({32, 12, 128, 32, full, dtype});    // MiniLM
+    benchmark->Args({32, 12, 128, 32, full, dtype});  // MiniLM
     benchmark->Args({8, 12, 384, 32, full, dtype});
-    benchmark->Args({32, 12, 40, 32, ragged, dtype});   // SST-2
-    benchmark->Args({48, 4, 40, 32, causal, dtype});    // the arithmetic decoder
+    benchmark->Args({32, 12, 40, 32, ragged, dtype});  // SST-2
+    benchmark->Args({48, 4, 40, 32, causal, dtype});   // the arithmetic decoder
   }
 }
 void decoding_shapes(benchmark::internal::Benchmark* benchmark) {
@@ -103,7 +124,11 @@ void decoding_shapes(benchmark::internal::Benchmark* benchmark) {
   }
 }
 
-BENCHMARK(attention_forward)->Apply(training_shapes)->Apply(decoding_shapes)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(attention_forward)
+    ->Apply(training_shapes)
+    ->Apply(decoding_shapes)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
 BENCHMARK(attention_backward)->Apply(training_shapes)->Unit(benchmark::kMillisecond)->UseRealTime();
 
 }  // namespace

@@ -7,9 +7,9 @@ namespace {
 
 void check_columns(const char* name, const char* part, const Columns& columns, int64_t rows, int64_t width) {
   check_activation(name, part, columns.matrix, rows, columns.matrix.cols());
-  require(columns.begin >= 0 && columns.width == width && columns.begin + width <= columns.matrix.cols(), name, ": ", part,
-          " is the columns ", columns.begin, " to ", columns.begin + columns.width, " of ", columns.matrix.shape.text(),
-          ", not ", width, " columns");
+  require(columns.begin >= 0 && columns.width == width && columns.begin + width <= columns.matrix.cols(), name, ": ",
+          part, " is the columns ", columns.begin, " to ", columns.begin + columns.width, " of ",
+          columns.matrix.shape.text(), ", not ", width, " columns");
 }
 
 void check_segments(const char* name, const char* part, const Segments& segments, int64_t sequences, int64_t rows) {
@@ -17,8 +17,8 @@ void check_segments(const char* name, const char* part, const Segments& segments
   check_vector(name, part, segments.end, DType::i32, sequences);
   for (int64_t s = 0; s < sequences; ++s) {
     const int64_t begin = segments.begin.as<int32_t>()[s], end = segments.end.as<int32_t>()[s];
-    require(0 <= begin && begin <= end && end <= rows, name, ": ", part, ": sequence ", s, " has the rows ", begin, " to ",
-            end, " of ", rows);
+    require(0 <= begin && begin <= end && end <= rows, name, ": ", part, ": sequence ", s, " has the rows ", begin,
+            " to ", end, " of ", rows);
   }
 }
 

@@ -10,14 +10,14 @@ namespace {
 constexpr int64_t blocks_a_task = 8;  // that share one reading of the keys
 
 struct Scratch {
-  bf16 *keys, *values;      // [padded keys][padded width]
-  bf16* values_across;      // [tile][padded width][key_tile]
-  bf16* queries;            // [query_block][padded width]
-  uint32_t* q;              // [padded width/2][query_block]
-  uint32_t* p;              // [key_tile/2][query_block]
-  uint32_t* pairs;          // [key_tile/2][padded width]
-  float* scores;            // [key_tile][query_block]
-  float *y, *rows;          // [padded width][query_block], [query_block][padded width]
+  bf16 *keys, *values;  // [padded keys][padded width]
+  bf16* values_across;  // [tile][padded width][key_tile]
+  bf16* queries;        // [query_block][padded width]
+  uint32_t* q;          // [padded width/2][query_block]
+  uint32_t* p;          // [key_tile/2][query_block]
+  uint32_t* pairs;      // [key_tile/2][padded width]
+  float* scores;        // [key_tile][query_block]
+  float *y, *rows;      // [padded width][query_block], [query_block][padded width]
   char* end;
 
   Scratch(char* memory, int64_t longest, int64_t padded_width) {
@@ -65,8 +65,7 @@ void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int
     const bf16* values = at.values_across + first * padded_width;
     if (first)
       tile_product<true>(values, key_tile, at.p, query_block, at.y, query_block, padded_width, query_block, rows);
-    else
-      tile_product<false>(values, key_tile, at.p, query_block, at.y, query_block, padded_width, query_block, rows);
+    else tile_product<false>(values, key_tile, at.p, query_block, at.y, query_block, padded_width, query_block, rows);
   }
   for (int v = 0; v < block_vectors; ++v) {
     float* lse = a.lse ? a.lse.as<float>() + (row + v * lanes) * a.heads + head : nullptr;
@@ -77,8 +76,8 @@ void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int
 }
 
 // Queries begin ... end - 1 of a sequence and head; the task's next heads go up to last_head.
-void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t last_head, int64_t width,
-                     int64_t begin, int64_t end, const Scratch& at) {
+void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t last_head,
+                     int64_t width, int64_t begin, int64_t end, const Scratch& at) {
   const int64_t padded_width = rounded_up(width, 32), visible = span.visible(end - 1, a.causal);
   const int64_t padded_keys = rounded_up(visible, 32);
   read_rows(a.k, span.key_begin, head, width, visible, at.keys, padded_keys, padded_width);
@@ -91,9 +90,11 @@ void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, i
       const QueryBlock block(span, begin + i * query_block, a.causal, a.dropout, a.heads, head);
       const int64_t row = span.query_begin + block.first;
       prefetch_rows(a.y, row, head, width, block.count);
-      if (i + 1 < blocks) prefetch_rows(a.q, row + query_block, head, width, std::min(query_block, end - block.first - query_block));
+      if (i + 1 < blocks)
+        prefetch_rows(a.q, row + query_block, head, width, std::min(query_block, end - block.first - query_block));
       if (head + 1 < last_head) {
-        if (i + 1 == blocks) prefetch_rows(a.q, span.query_begin + begin, head + 1, width, std::min(query_block, end - begin));
+        if (i + 1 == blocks)
+          prefetch_rows(a.q, span.query_begin + begin, head + 1, width, std::min(query_block, end - begin));
         prefetch_rows(a.k, span.key_begin, head + 1, width, visible, i, blocks);
         prefetch_rows(a.v, span.key_begin, head + 1, width, visible, i, blocks);
       }
@@ -117,7 +118,8 @@ void attention_forward_amx(const AttentionForwardArgs& a, int64_t width, Arena& 
     const int64_t begin = task % tasks_a_head * queries_a_task, end = std::min(begin + queries_a_task, span.queries);
     if (begin >= end) return;
     const Scratch scratch(memory + thread_index() * size, longest, padded_width);
-    const int64_t first_head = task / tasks_a_head % groups * grain, last_head = std::min<int64_t>(first_head + grain, a.heads);
+    const int64_t first_head = task / tasks_a_head % groups * grain,
+                  last_head = std::min<int64_t>(first_head + grain, a.heads);
     for (int64_t head = first_head; head < last_head; ++head)
       forward_queries(a, span, head, last_head, width, begin, end, scratch);
   });

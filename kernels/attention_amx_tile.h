@@ -71,7 +71,8 @@ using vbf16_pair = uint16_t __attribute__((vector_size(64)));  // 32 halves: of 
 
 // Two vectors in bf16, one behind the other, and as words with `first` in the lower halves.
 ENGINE_INLINE vbf16_pair rounded(vfloat first, vfloat second) {
-  return reinterpret_cast<vbf16_pair>(_mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(second), reinterpret_cast<__m512>(first)));
+  return reinterpret_cast<vbf16_pair>(
+      _mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(second), reinterpret_cast<__m512>(first)));
 }
 ENGINE_INLINE vbf16_pair interleaved(vbf16_pair both) {
   vbf16_pair order;
@@ -98,32 +99,36 @@ inline void read_rows(const Columns& columns, int64_t row, int64_t head, int64_t
         }
       }
   });
-  std::memset(static_cast<void*>(to + rows * padded_width), 0, static_cast<size_t>((padded_rows - rows) * padded_width) * sizeof(bf16));
+  std::memset(static_cast<void*>(to + rows * padded_width), 0,
+              static_cast<size_t>((padded_rows - rows) * padded_width) * sizeof(bf16));
 }
 
 // to [width/2][rows] words, word (d/2, r) holding from[r][d] and from[r][d+1]: a right operand whose depth is d.
 inline void words_across(const bf16* from, int64_t rows, int64_t width, uint32_t* to, int64_t to_stride) {
-  transpose_matrix(reinterpret_cast<const float*>(from), rows, width / 2, reinterpret_cast<float*>(to), width / 2, to_stride);
+  transpose_matrix(reinterpret_cast<const float*>(from), rows, width / 2, reinterpret_cast<float*>(to), width / 2,
+                   to_stride);
 }
 
 // to [rows/2][width] words, word (r/2, d) holding from[r][d] and from[r+1][d]: a right operand whose depth is r.
 inline void pairs_of_rows(const bf16* from, int64_t rows, int64_t width, uint32_t* to) {
   for (int64_t r = 0; r < rows; r += 2)
     for (int64_t d = 0; d < width; d += lanes) {
-      const vint upper_first = as_int(load(from + r * width + d)), upper_second = as_int(load(from + (r + 1) * width + d));
+      const vint upper_first = as_int(load(from + r * width + d)),
+                 upper_second = as_int(load(from + (r + 1) * width + d));
       const vuint words = reinterpret_cast<vuint>(upper_first) >> 16 | reinterpret_cast<vuint>(upper_second);
       std::memcpy(to + r / 2 * width + d, &words, sizeof words);
     }
 }
 
 // Rows of keys across, a tile of key_tile keys after the other: to [tile][width][key_tile] = the transposes of from's
-// rows, a left operand whose depth are the keys. rows is a multiple of 32. `pairs` is scratch, [key_tile/2][width] words.
+// rows, a left operand whose depth are the keys. rows is a multiple of 32. `pairs` is scratch, [key_tile/2][width]
+// words.
 inline void tiles_across(const bf16* from, int64_t rows, int64_t width, bf16* to, uint32_t* pairs) {
   for (int64_t first = 0; first < rows; first += key_tile) {
     const int64_t count = std::min(key_tile, rows - first);
     pairs_of_rows(from + first * width, count, width, pairs);
-    transpose_matrix(reinterpret_cast<const float*>(pairs), count / 2, width, reinterpret_cast<float*>(to + first * width),
-                     width, key_tile / 2);
+    transpose_matrix(reinterpret_cast<const float*>(pairs), count / 2, width,
+                     reinterpret_cast<float*>(to + first * width), width, key_tile / 2);
   }
 }
 

@@ -8,18 +8,18 @@ namespace engine::ENGINE_ISA {
 namespace {
 
 struct Scratch {
-  bf16 *keys, *values;            // [padded keys][padded width]
-  bf16* keys_across;              // [tile][padded width][key_tile]
-  float *dkeys, *dvalues;         // [padded keys][padded width]
-  bf16 *q, *dy;                   // [query_block][padded width]
-  uint32_t *q_across, *dy_across; // [padded width/2][query_block]
-  uint32_t *q_pairs, *dy_pairs;   // [query_block/2][padded width]
-  float *scores, *dp;             // [key_tile][query_block]
-  bf16 *p, *ds;                   // [key_tile][query_block]
-  uint32_t* ds_pairs;             // [key_tile/2][query_block]
-  uint32_t* pairs;                // [key_tile/2][padded width]
-  float* dq;                      // [padded width][query_block]
-  float *dy_rows, *y_rows;        // [query_block][padded width]
+  bf16 *keys, *values;             // [padded keys][padded width]
+  bf16* keys_across;               // [tile][padded width][key_tile]
+  float *dkeys, *dvalues;          // [padded keys][padded width]
+  bf16 *q, *dy;                    // [query_block][padded width]
+  uint32_t *q_across, *dy_across;  // [padded width/2][query_block]
+  uint32_t *q_pairs, *dy_pairs;    // [query_block/2][padded width]
+  float *scores, *dp;              // [key_tile][query_block]
+  bf16 *p, *ds;                    // [key_tile][query_block]
+  uint32_t* ds_pairs;              // [key_tile/2][query_block]
+  uint32_t* pairs;                 // [key_tile/2][padded width]
+  float* dq;                       // [padded width][query_block]
+  float *dy_rows, *y_rows;         // [query_block][padded width]
   char* end;
 
   Scratch(char* memory, int64_t longest, int64_t padded_width) {
@@ -29,7 +29,8 @@ struct Scratch {
     keys_across = of.take<bf16>(rounded_up(longest, key_tile) * padded_width);
     for (float** part : {&dkeys, &dvalues}) *part = of.take<float>(rows * padded_width);
     for (bf16** part : {&q, &dy}) *part = of.take<bf16>(query_block * padded_width);
-    for (uint32_t** part : {&q_across, &dy_across, &q_pairs, &dy_pairs}) *part = of.take<uint32_t>(query_block / 2 * padded_width);
+    for (uint32_t** part : {&q_across, &dy_across, &q_pairs, &dy_pairs})
+      *part = of.take<uint32_t>(query_block / 2 * padded_width);
     for (float** part : {&scores, &dp}) *part = of.take<float>(key_tile * query_block);
     for (bf16** part : {&p, &ds}) *part = of.take<bf16>(key_tile * query_block);
     ds_pairs = of.take<uint32_t>(key_tile / 2 * query_block);
@@ -42,7 +43,8 @@ struct Scratch {
 // Two rows of a left operand, query_block apart.
 ENGINE_INLINE void store_rows(bf16* to, vbf16_pair both) {
   const vshort first = __builtin_shufflevector(both, both, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const vshort second = __builtin_shufflevector(both, both, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
+  const vshort second =
+      __builtin_shufflevector(both, both, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
   std::memcpy(static_cast<void*>(to), &first, sizeof first);
   std::memcpy(static_cast<void*>(to + query_block), &second, sizeof second);
 }
@@ -66,10 +68,10 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
   const DropoutTile dropout{a.dropout};
   for (int64_t first = 0; first < block.visible; first += key_tile) {
     const int64_t rows = rounded_up(std::min(key_tile, block.visible - first), 32), offset = first * padded_width;
-    tile_product<false>(at.keys + offset, padded_width, at.q_across, query_block, at.scores, query_block, rows, query_block,
-                        padded_width);
-    tile_product<false>(at.values + offset, padded_width, at.dy_across, query_block, at.dp, query_block, rows, query_block,
-                        padded_width);
+    tile_product<false>(at.keys + offset, padded_width, at.q_across, query_block, at.scores, query_block, rows,
+                        query_block, padded_width);
+    tile_product<false>(at.values + offset, padded_width, at.dy_across, query_block, at.dp, query_block, rows,
+                        query_block, padded_width);
     for (int v = 0; v < block_vectors; ++v)
       softmax_gradient<drops>(at.scores, at.dp, rows, first, a.scale, block, v, dropout, load(lse + v * lanes),
                               load(delta + v * lanes), [&](int64_t j, const vfloat(&p)[4], const vfloat(&ds)[4]) {
@@ -81,16 +83,16 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
                                   store_words(at.ds_pairs + (j + w) / 2 * query_block + v * lanes, interleaved(both));
                                 }
                               });
-    tile_product<true>(at.p, query_block, at.dy_pairs, padded_width, at.dvalues + offset, padded_width, rows, padded_width,
-                       query_block);
-    tile_product<true>(at.ds, query_block, at.q_pairs, padded_width, at.dkeys + offset, padded_width, rows, padded_width,
-                       query_block);
+    tile_product<true>(at.p, query_block, at.dy_pairs, padded_width, at.dvalues + offset, padded_width, rows,
+                       padded_width, query_block);
+    tile_product<true>(at.ds, query_block, at.q_pairs, padded_width, at.dkeys + offset, padded_width, rows,
+                       padded_width, query_block);
     if (first)
       tile_product<true>(at.keys_across + offset, key_tile, at.ds_pairs, query_block, at.dq, query_block, padded_width,
                          query_block, rows);
     else
-      tile_product<false>(at.keys_across, key_tile, at.ds_pairs, query_block, at.dq, query_block, padded_width, query_block,
-                          rows);
+      tile_product<false>(at.keys_across, key_tile, at.ds_pairs, query_block, at.dq, query_block, padded_width,
+                          query_block, rows);
   }
   transpose_matrix(at.dq, padded_width, query_block, at.y_rows, query_block, padded_width);
   write_rows(a.dq, row, head, width, block.count, at.y_rows, padded_width, a.scale);
@@ -112,13 +114,16 @@ void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, in
       const QueryBlock block(span, i * query_block, a.causal, a.dropout, a.heads, head);
       const int64_t row = span.query_begin + block.first;
       prefetch_rows(a.dq, row, head, width, block.count);
-      for (const Columns* part : {&a.dk, &a.dv}) prefetch_rows(*part, span.key_begin, head, width, span.keys, i, blocks);
+      for (const Columns* part : {&a.dk, &a.dv})
+        prefetch_rows(*part, span.key_begin, head, width, span.keys, i, blocks);
       if (i + 1 < blocks) {
         const int64_t count = std::min(query_block, span.queries - block.first - query_block);
-        for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)}) prefetch_rows(part, row + query_block, head, width, count);
+        for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)})
+          prefetch_rows(part, row + query_block, head, width, count);
       }
       if (head + 1 < last_head) {
-        for (const Columns* part : {&a.k, &a.v}) prefetch_rows(*part, span.key_begin, head + 1, width, span.keys, i, blocks);
+        for (const Columns* part : {&a.k, &a.v})
+          prefetch_rows(*part, span.key_begin, head + 1, width, span.keys, i, blocks);
         if (i + 1 == blocks)
           for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)})
             prefetch_rows(part, span.query_begin, head + 1, width, std::min(query_block, span.queries));

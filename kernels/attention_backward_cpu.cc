@@ -1,5 +1,5 @@
-// Backward attention in f32: a task is a head of a sequence, which goes over blocks of queries and, for each, over tiles
-// of keys; so every sum has one fixed order.
+// Backward attention in f32: a task is a head of a sequence, which goes over blocks of queries and, for each, over
+// tiles of keys; so every sum has one fixed order.
 #include "core/parallel.h"
 #include "kernels/attention_amx.h"
 #include "kernels/attention_product.h"
@@ -13,10 +13,10 @@ constexpr int64_t row_padding = 8;  // product() takes rows by eights
 
 // A thread's memory.
 struct Scratch {
-  float *keys, *values, *dkeys, *dvalues;  // [padded keys][padded width]
-  float *q, *dy, *y;                       // [query_block][padded width]
-  float *q_across, *dy_across, *dq_across; // [padded width][query_block]
-  float *p, *ds;                           // [key_tile][query_block]
+  float *keys, *values, *dkeys, *dvalues;   // [padded keys][padded width]
+  float *q, *dy, *y;                        // [query_block][padded width]
+  float *q_across, *dy_across, *dq_across;  // [padded width][query_block]
+  float *p, *ds;                            // [key_tile][query_block]
 
   static int64_t size(int64_t longest, int64_t padded_width) {
     return padded_width * (4 * rounded_up(longest, row_padding) + 6 * query_block) + 2 * key_tile * query_block;
@@ -27,7 +27,8 @@ struct Scratch {
       memory += count;
       return part;
     };
-    for (float** part : {&keys, &values, &dkeys, &dvalues}) *part = take(rounded_up(longest, row_padding) * padded_width);
+    for (float** part : {&keys, &values, &dkeys, &dvalues})
+      *part = take(rounded_up(longest, row_padding) * padded_width);
     for (float** part : {&q, &dy, &y, &q_across, &dy_across, &dq_across}) *part = take(query_block * padded_width);
     for (float** part : {&p, &ds}) *part = take(key_tile * query_block);
   }
@@ -48,11 +49,12 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
   std::fill_n(at.dq_across, padded_width * query_block, 0.0f);
   const DropoutTile dropout{a.dropout};
   for (int64_t first = 0; first < block.visible; first += key_tile) {
-    const int64_t rows = rounded_up(std::min(key_tile, block.visible - first), row_padding), offset = first * padded_width;
+    const int64_t rows = rounded_up(std::min(key_tile, block.visible - first), row_padding),
+                  offset = first * padded_width;
     product<false>({at.keys + offset, padded_width, 1}, at.q_across, query_block, at.p, query_block, rows, query_block,
                    padded_width);
-    product<false>({at.values + offset, padded_width, 1}, at.dy_across, query_block, at.ds, query_block, rows, query_block,
-                   padded_width);
+    product<false>({at.values + offset, padded_width, 1}, at.dy_across, query_block, at.ds, query_block, rows,
+                   query_block, padded_width);
     for (int v = 0; v < block_vectors; ++v)
       softmax_gradient<drops>(at.p, at.ds, rows, first, a.scale, block, v, dropout, load(lse + v * lanes),
                               load(delta + v * lanes), [&](int64_t j, const vfloat(&p)[4], const vfloat(&ds)[4]) {
@@ -86,13 +88,16 @@ void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, in
       const QueryBlock block(span, i * query_block, a.causal, a.dropout, a.heads, head);
       const int64_t row = span.query_begin + block.first;
       prefetch_rows(a.dq, row, head, width, block.count);
-      for (const Columns* part : {&a.dk, &a.dv}) prefetch_rows(*part, span.key_begin, head, width, span.keys, i, blocks);
+      for (const Columns* part : {&a.dk, &a.dv})
+        prefetch_rows(*part, span.key_begin, head, width, span.keys, i, blocks);
       if (i + 1 < blocks) {
         const int64_t count = std::min(query_block, span.queries - block.first - query_block);
-        for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)}) prefetch_rows(part, row + query_block, head, width, count);
+        for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)})
+          prefetch_rows(part, row + query_block, head, width, count);
       }
       if (head + 1 < last_head) {
-        for (const Columns* part : {&a.k, &a.v}) prefetch_rows(*part, span.key_begin, head + 1, width, span.keys, i, blocks);
+        for (const Columns* part : {&a.k, &a.v})
+          prefetch_rows(*part, span.key_begin, head + 1, width, span.keys, i, blocks);
         if (i + 1 == blocks)
           for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)})
             prefetch_rows(part, span.query_begin, head + 1, width, std::min(query_block, span.queries));

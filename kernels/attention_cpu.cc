@@ -14,10 +14,10 @@ constexpr int64_t row_padding = 8;    // product() takes rows by eights
 
 // A thread's memory.
 struct Scratch {
-  float *keys, *values;         // [padded keys][padded width]
-  float *rows;                  // [query_block][padded width]
-  float *q, *y;                 // [padded width][query_block]
-  float *scores;                // [key_tile][query_block]
+  float *keys, *values;  // [padded keys][padded width]
+  float* rows;           // [query_block][padded width]
+  float *q, *y;          // [padded width][query_block]
+  float* scores;         // [key_tile][query_block]
 
   static int64_t size(int64_t longest, int64_t padded_width) {
     return padded_width * (2 * rounded_up(longest, row_padding) + 3 * query_block) + key_tile * query_block;
@@ -47,10 +47,11 @@ void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int
                    query_block, rows, query_block, padded_width);
     for (int v = 0; v < block_vectors; ++v) {
       float* at = scratch.scores + v * lanes;
-      const vfloat correction = softmax_step<drops>(
-          scratch.scores, rows, first, a.scale, block, v, dropout, running[v], [&](int64_t j, const vfloat(&p)[4]) {
-            for (int w = 0; w < 4; ++w) store(at + (j + w) * query_block, p[w]);
-          });
+      const vfloat correction = softmax_step<drops>(scratch.scores, rows, first, a.scale, block, v, dropout, running[v],
+                                                    [&](int64_t j, const vfloat(&p)[4]) {
+                                                      for (int w = 0; w < 4; ++w)
+                                                        store(at + (j + w) * query_block, p[w]);
+                                                    });
       if (first)
         for (int64_t d = 0; d < padded_width; ++d) {
           float* sums = scratch.y + d * query_block + v * lanes;
@@ -60,8 +61,7 @@ void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int
     const LeftMatrix values{scratch.values + first * padded_width, 1, padded_width};
     if (first)
       product<true>(values, scratch.scores, query_block, scratch.y, query_block, padded_width, query_block, rows);
-    else
-      product<false>(values, scratch.scores, query_block, scratch.y, query_block, padded_width, query_block, rows);
+    else product<false>(values, scratch.scores, query_block, scratch.y, query_block, padded_width, query_block, rows);
   }
   for (int v = 0; v < block_vectors; ++v) {
     const int64_t row = span.query_begin + block.first + v * lanes;
@@ -77,8 +77,8 @@ void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int
 }
 
 // Queries begin ... end - 1 of a sequence and head; the task's next heads go up to last_head.
-void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t last_head, int64_t width,
-                     int64_t begin, int64_t end, const Scratch& scratch) {
+void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t last_head,
+                     int64_t width, int64_t begin, int64_t end, const Scratch& scratch) {
   const int64_t padded_width = rounded_up(width, lanes), visible = span.visible(end - 1, a.causal);
   const int64_t padded_keys = rounded_up(visible, row_padding);
   read_rows(a.k, span.key_begin, head, width, visible, scratch.keys, padded_keys, padded_width);
@@ -89,9 +89,11 @@ void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, i
       const QueryBlock block(span, begin + i * query_block, a.causal, a.dropout, a.heads, head);
       const int64_t row = span.query_begin + block.first;
       prefetch_rows(a.y, row, head, width, block.count);
-      if (i + 1 < blocks) prefetch_rows(a.q, row + query_block, head, width, std::min(query_block, end - block.first - query_block));
+      if (i + 1 < blocks)
+        prefetch_rows(a.q, row + query_block, head, width, std::min(query_block, end - block.first - query_block));
       if (head + 1 < last_head) {
-        if (i + 1 == blocks) prefetch_rows(a.q, span.query_begin + begin, head + 1, width, std::min(query_block, end - begin));
+        if (i + 1 == blocks)
+          prefetch_rows(a.q, span.query_begin + begin, head + 1, width, std::min(query_block, end - begin));
         prefetch_rows(a.k, span.key_begin, head + 1, width, visible, i, blocks);
         prefetch_rows(a.v, span.key_begin, head + 1, width, visible, i, blocks);
       }
@@ -118,7 +120,8 @@ void CpuOps::attention_forward(const AttentionForwardArgs& a) {
     const int64_t begin = task % tasks_a_head * queries_a_task, end = std::min(begin + queries_a_task, span.queries);
     if (begin >= end) return;
     const Scratch scratch(memory + thread_index() * size, longest, padded_width);
-    const int64_t first_head = task / tasks_a_head % groups * grain, last_head = std::min<int64_t>(first_head + grain, a.heads);
+    const int64_t first_head = task / tasks_a_head % groups * grain,
+                  last_head = std::min<int64_t>(first_head + grain, a.heads);
     for (int64_t head = first_head; head < last_head; ++head)
       forward_queries(a, span, head, last_head, width, begin, end, scratch);
   });

@@ -12,7 +12,8 @@ namespace {
 constexpr int64_t range_keys = 64;
 
 // One query over one range of keys: of each head the highest score (in units of log 2), the sum of 2^(score -
-// highest), and the values so weighed. A row of `parts` is [heads][padded_width] values, then [heads] highest, then [heads] sums.
+// highest), and the values so weighed. A row of `parts` is [heads][padded_width] values, then [heads] highest, then
+// [heads] sums.
 struct Layout {
   int64_t heads, width, padded_width;
 
@@ -68,12 +69,14 @@ ENGINE_INLINE void add_values(const float* p, const T* values, int64_t stride, i
     for (int i = 0; i < vectors; ++i) store(y + i * lanes, sums[i]);
   } else {
     for (int64_t j = 0; j < count; ++j)
-      each_vector(width, [&](int64_t d, auto n) { store(y + d, load(y + d) + p[j] * load(values + j * stride + d, n)); });
+      each_vector(width,
+                  [&](int64_t d, auto n) { store(y + d, load(y + d) + p[j] * load(values + j * stride + d, n)); });
   }
 }
 
 // Scores (in units of log 2) become 2^(score - highest), with dropout; the lanes behind `count` become 0.
-void softmax_range(float* scores, int64_t count, const Dropout& dropout, int64_t first_element, float& highest, float& sum) {
+void softmax_range(float* scores, int64_t count, const Dropout& dropout, int64_t first_element, float& highest,
+                   float& sum) {
   const vfloat hidden = splat(-std::numeric_limits<float>::infinity());
   vfloat top = hidden, total{};
   each_vector(count, [&](int64_t j, auto n) { top = maximum(only(load(scores + j), n, hidden), top); });
@@ -98,7 +101,8 @@ void attend_range(const AttentionForwardArgs& a, const AttentionSpan& span, int6
   const float scale = a.scale * scores_to_log2;
   for (int64_t h = 0; h < heads; ++h) {
     read_rows(a.q, row, h, width, 1, q + h * padded_width, 1, padded_width);
-    for (int64_t d = 0; d < padded_width; d += lanes) store(q + h * padded_width + d, load(q + h * padded_width + d) * scale);
+    for (int64_t d = 0; d < padded_width; d += lanes)
+      store(q + h * padded_width + d, load(q + h * padded_width + d) * scale);
   }
   with_head(a.k, span.key_begin + begin, 0, width, [&](auto* keys, int64_t stride) {
     const auto score = [&](int64_t j, auto count) {
@@ -111,8 +115,9 @@ void attend_range(const AttentionForwardArgs& a, const AttentionSpan& span, int6
     if (whole < end - begin) score(whole, end - begin - whole);
   });
   for (int64_t h = 0; h < heads; ++h)
-    softmax_range(scores + h * range_keys, end - begin, a.dropout, (((a.dropout.first_row + row) * heads + h) << 16) + begin,
-                  layout.highest(part, h), layout.sum(part, h));
+    softmax_range(scores + h * range_keys, end - begin, a.dropout,
+                  (((a.dropout.first_row + row) * heads + h) << 16) + begin, layout.highest(part, h),
+                  layout.sum(part, h));
   std::fill_n(part, heads * padded_width, 0.0f);
   with_head(a.v, span.key_begin + begin, 0, width, [&](auto* values, int64_t stride) {
     for (int64_t j = 0; j < end - begin; j += lanes)
@@ -135,7 +140,8 @@ void merge_ranges(const AttentionForwardArgs& a, int64_t row, int64_t ranges, co
       float* part = parts + r * layout.size();
       const float factor = std::exp2(layout.highest(part, h) - highest);
       sum += factor * layout.sum(part, h);
-      for (int64_t d = 0; d < layout.padded_width; d += lanes) store(y + d, load(y + d) + factor * load(layout.values(part, h) + d));
+      for (int64_t d = 0; d < layout.padded_width; d += lanes)
+        store(y + d, load(y + d) + factor * load(layout.values(part, h) + d));
     }
     if (ranges)
       for (int64_t d = 0; d < layout.padded_width; d += lanes) store(y + d, load(y + d) * (1.0f / sum));
@@ -144,8 +150,8 @@ void merge_ranges(const AttentionForwardArgs& a, int64_t row, int64_t ranges, co
   }
 }
 
-using AttendRange = void (*)(const AttentionForwardArgs&, const AttentionSpan&, int64_t, int64_t, int64_t, const Layout&,
-                             float*, float*, float*);
+using AttendRange = void (*)(const AttentionForwardArgs&, const AttentionSpan&, int64_t, int64_t, int64_t,
+                             const Layout&, float*, float*, float*);
 AttendRange attend_range_of(int64_t width) {
   switch (width % lanes ? 0 : width / lanes) {
     case 1: return attend_range<1>;

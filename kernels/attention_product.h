@@ -52,8 +52,7 @@ void product(LeftMatrix a, const float* b, int64_t b_stride, float* c, int64_t c
       const LeftMatrix left{a.at + m * a.row, a.row, a.step};
       if (cols - n >= 2 * lanes)
         product_block<2, accumulate>(left, b + n, b_stride, c + m * c_stride + n, c_stride, depth);
-      else
-        product_block<1, accumulate>(left, b + n, b_stride, c + m * c_stride + n, c_stride, depth);
+      else product_block<1, accumulate>(left, b + n, b_stride, c + m * c_stride + n, c_stride, depth);
     }
 }
 

@@ -59,7 +59,8 @@ struct AttentionReference {
             double sum = 0;
             for (size_t j = 0; j < p.size(); ++j) {
               const int64_t key = static_cast<int64_t>(j);
-              sum += p[j] * factor(row, h, key) * static_cast<double>(v[((span.key_begin + key) * heads + h) * width + d]);
+              sum +=
+                  p[j] * factor(row, h, key) * static_cast<double>(v[((span.key_begin + key) * heads + h) * width + d]);
             }
             y[(row * heads + h) * width + d] = static_cast<T>(sum);
           }

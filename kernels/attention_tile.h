@@ -32,18 +32,21 @@ void with_flag(bool flag, const Body& body) {
 // Scores are kept in units of log 2, so that e^score is one power of two: scale by this factor.
 inline constexpr float scores_to_log2 = 1.44269504f, log2_to_scores = 0.69314718f;
 
-// 2^x for x up to 126: 2^floor(x) times a polynomial of degree 5 in what is left, good to 2 units in the last place (the
-// coefficients are least-maximum fits of the relative error). Very low x give 0 or less than 1e-37; a NaN stays one.
+// 2^x for x up to 126: 2^floor(x) times a polynomial of degree 5 in what is left, good to 2 units in the last place
+// (the coefficients are least-maximum fits of the relative error). Very low x give 0 or less than 1e-37; a NaN stays
+// one.
 ENGINE_INLINE vfloat exp2_of_score(vfloat x) {
 #if defined(__AVX512F__)
-  const vfloat r = reinterpret_cast<vfloat>(_mm512_maskz_reduce_ps(0xFFFF, reinterpret_cast<__m512>(x), 0x9));  // x - floor(x)
+  const vfloat r =
+      reinterpret_cast<vfloat>(_mm512_maskz_reduce_ps(0xFFFF, reinterpret_cast<__m512>(x), 0x9));  // x - floor(x)
   vfloat p = splat(1.877576680e-3f);
   p = p * r + 8.989340284e-3f;
   p = p * r + 5.582631767e-2f;
   p = p * r + 2.401536173e-1f;
   p = p * r + 6.931530731e-1f;
   p = p * r + 9.999999251e-1f;
-  return reinterpret_cast<vfloat>(_mm512_maskz_scalef_ps(0xFFFF, reinterpret_cast<__m512>(p), reinterpret_cast<__m512>(x)));
+  return reinterpret_cast<vfloat>(
+      _mm512_maskz_scalef_ps(0xFFFF, reinterpret_cast<__m512>(p), reinterpret_cast<__m512>(x)));
 #else
   const vfloat low = splat(-125.0f), magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
   const vfloat bounded = x < low ? low : x;
@@ -59,7 +62,8 @@ ENGINE_INLINE vfloat exp2_of_score(vfloat x) {
 #endif
 }
 
-// to[c][r] = from[r][c] for lanes x lanes words: log2(lanes) rounds, each of which deals two halves of the rows out in turn.
+// to[c][r] = from[r][c] for lanes x lanes words: log2(lanes) rounds, each of which deals two halves of the rows out in
+// turn.
 ENGINE_INLINE void transpose(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
   vint lower, upper;
   for (int i = 0; i < lanes; ++i) {
@@ -114,21 +118,23 @@ inline void read_rows(const Columns& columns, int64_t row, int64_t head, int64_t
 }
 
 // The head's columns of `rows` rows = factor from [rows][padded_width].
-inline void write_rows(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t rows, const float* from,
-                       int64_t padded_width, float factor = 1) {
+inline void write_rows(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t rows,
+                       const float* from, int64_t padded_width, float factor = 1) {
   with_head(columns, row, head, width, [&](auto* to, int64_t stride) {
     for (int64_t r = 0; r < rows; ++r)
-      each_vector(width, [&](int64_t d, auto n) { store(to + r * stride + d, load(from + r * padded_width + d) * factor, n); });
+      each_vector(
+          width, [&](int64_t d, auto n) { store(to + r * stride + d, load(from + r * padded_width + d) * factor, n); });
   });
 }
 
-// Heads of a matrix lie in pieces of a row or two cache lines, a row apart, which no prefetcher of the processor sees: so
-// what comes next is asked for before products are taken. This is part `part` of `parts` of those rows. Always inline:
-// gcc takes a function that only prefetches for one without effect, and drops calls of it.
+// Heads of a matrix lie in pieces of a row or two cache lines, a row apart, which no prefetcher of the processor sees:
+// so what comes next is asked for before products are taken. This is part `part` of `parts` of those rows. Always
+// inline: gcc takes a function that only prefetches for one without effect, and drops calls of it.
 ENGINE_INLINE void prefetch_rows(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t rows,
                                  int64_t part = 0, int64_t parts = 1) {
   const int64_t element = static_cast<int64_t>(size_of(columns.matrix.dtype)), stride = columns.matrix.cols() * element;
-  const char* first = static_cast<const char*>(columns.matrix.data) + row * stride + (columns.begin + head * width) * element;
+  const char* first =
+      static_cast<const char*>(columns.matrix.data) + row * stride + (columns.begin + head * width) * element;
   for (int64_t r = rows * part / parts; r < rows * (part + 1) / parts; ++r)
     for (int64_t byte = 0; byte < width * element; byte += 64) __builtin_prefetch(first + r * stride + byte);
 }
@@ -148,8 +154,8 @@ struct QueryLanes {
   vuint block_low, block_high;
 };
 
-// Queries first ... first + lanes - 1 of a segment. Those past its end see all keys: their rows are zeros, which no mask
-// has to be paid for.
+// Queries first ... first + lanes - 1 of a segment. Those past its end see all keys: their rows are zeros, which no
+// mask has to be paid for.
 inline QueryLanes query_lanes(const AttentionSpan& span, int64_t first, bool causal, const Dropout& dropout,
                               int64_t heads, int64_t head) {
   QueryLanes result;
@@ -171,9 +177,12 @@ struct QueryBlock {
   int64_t visible_to_all, visible;  // keys that its first query sees, that its last one sees
 
   QueryBlock(const AttentionSpan& span, int64_t begin, bool causal, const Dropout& dropout, int64_t heads, int64_t head)
-      : first(begin), count(std::min(query_block, span.queries - begin)), visible_to_all(span.visible(begin, causal)),
+      : first(begin),
+        count(std::min(query_block, span.queries - begin)),
+        visible_to_all(span.visible(begin, causal)),
         visible(span.visible(begin + count - 1, causal)) {
-    for (int v = 0; v < block_vectors; ++v) part[v] = query_lanes(span, begin + v * lanes, causal, dropout, heads, head);
+    for (int v = 0; v < block_vectors; ++v)
+      part[v] = query_lanes(span, begin + v * lanes, causal, dropout, heads, head);
   }
 };
 
@@ -189,10 +198,8 @@ ENGINE_INLINE void each_four_keys(const QueryBlock& block, int64_t first_key, in
 // s where the query sees the key, else `hidden`.
 template <class Masked>
 ENGINE_INLINE vfloat seen(Masked, vfloat s, int64_t key, const QueryLanes& queries, vfloat hidden) {
-  if constexpr (Masked::value)
-    return vint{} + static_cast<int32_t>(key) < queries.visible ? s : hidden;
-  else
-    return s;
+  if constexpr (Masked::value) return vint{} + static_cast<int32_t>(key) < queries.visible ? s : hidden;
+  else return s;
 }
 
 // Dropout of a block's probabilities of keys key ... key + 3: factor[w] is key + w's.
@@ -202,7 +209,8 @@ struct DropoutTile {
   float scale = dropout.scale();
 
   ENGINE_INLINE void factors(const QueryLanes& queries, int64_t key, vfloat (&factor)[4]) const {
-    const RandomWords words = random_words(dropout, queries.block_low + static_cast<uint32_t>(key / 4), queries.block_high);
+    const RandomWords words =
+        random_words(dropout, queries.block_low + static_cast<uint32_t>(key / 4), queries.block_high);
     for (int w = 0; w < 4; ++w) factor[w] = dropout_factor(words.word[w], threshold, scale);
   }
 };
@@ -216,35 +224,39 @@ struct RunningSoftmax {
 // scores are [rows][query_block]. write(j, p) gets the probabilities of keys j ... j + 3 relative to the maximum so
 // far, dropout applied. Returns what earlier sums are to be multiplied with.
 template <bool drops, class Write>
-ENGINE_INLINE vfloat softmax_step(const float* scores, int64_t rows, int64_t first_key, float scale, const QueryBlock& block,
-                                  int v, const DropoutTile& dropout, RunningSoftmax& running, const Write& write) {
+ENGINE_INLINE vfloat softmax_step(const float* scores, int64_t rows, int64_t first_key, float scale,
+                                  const QueryBlock& block, int v, const DropoutTile& dropout, RunningSoftmax& running,
+                                  const Write& write) {
   const vfloat hidden = splat(-std::numeric_limits<float>::infinity());
   const QueryLanes& queries = block.part[v];
   scale *= scores_to_log2;
   const float* column = scores + v * lanes;
   vfloat top[4] = {running.highest, running.highest, running.highest, running.highest};
-  each_four_keys(block, first_key, rows, [&](int64_t j, auto masked) __attribute__((always_inline)) {
-    for (int w = 0; w < 4; ++w)
-      top[w] = maximum(seen(masked, load(column + (j + w) * query_block) * scale, first_key + j + w, queries, hidden), top[w]);
-  });
+  each_four_keys(
+      block, first_key, rows, [&](int64_t j, auto masked) __attribute__((always_inline)) {
+        for (int w = 0; w < 4; ++w)
+          top[w] = maximum(
+              seen(masked, load(column + (j + w) * query_block) * scale, first_key + j + w, queries, hidden), top[w]);
+      });
   const vfloat highest = maximum(maximum(top[0], top[1]), maximum(top[2], top[3]));
   const vfloat shift = highest > hidden ? highest : vfloat{};  // no key seen yet: any shift serves
   const vfloat correction = running.highest > hidden ? exp2_of_score(running.highest - shift) : vfloat{};
   vfloat sums[4] = {};
-  each_four_keys(block, first_key, rows, [&](int64_t j, auto masked) __attribute__((always_inline)) {
-    vfloat p[4];
-    for (int w = 0; w < 4; ++w) {
-      p[w] = exp2_of_score(load(column + (j + w) * query_block) * scale - shift);
-      p[w] = seen(masked, p[w], first_key + j + w, queries, vfloat{});
-      sums[w] += p[w];
-    }
-    if constexpr (drops) {
-      vfloat factor[4];
-      dropout.factors(queries, first_key + j, factor);
-      for (int w = 0; w < 4; ++w) p[w] *= factor[w];
-    }
-    write(j, p);
-  });
+  each_four_keys(
+      block, first_key, rows, [&](int64_t j, auto masked) __attribute__((always_inline)) {
+        vfloat p[4];
+        for (int w = 0; w < 4; ++w) {
+          p[w] = exp2_of_score(load(column + (j + w) * query_block) * scale - shift);
+          p[w] = seen(masked, p[w], first_key + j + w, queries, vfloat{});
+          sums[w] += p[w];
+        }
+        if constexpr (drops) {
+          vfloat factor[4];
+          dropout.factors(queries, first_key + j, factor);
+          for (int w = 0; w < 4; ++w) p[w] *= factor[w];
+        }
+        write(j, p);
+      });
   running.total = running.total * correction + ((sums[0] + sums[1]) + (sums[2] + sums[3]));
   running.highest = highest;
   return correction;
@@ -254,26 +266,27 @@ ENGINE_INLINE vfloat softmax_step(const float* scores, int64_t rows, int64_t fir
 // p = exp(scale s - lse), ds = p (dp factor - delta). write(j, p, ds) gets keys j ... j + 3, p with dropout applied.
 template <bool drops, class Write>
 ENGINE_INLINE void softmax_gradient(const float* scores, const float* dp, int64_t rows, int64_t first_key, float scale,
-                                    const QueryBlock& block, int v, const DropoutTile& dropout, vfloat lse, vfloat delta,
-                                    const Write& write) {
+                                    const QueryBlock& block, int v, const DropoutTile& dropout, vfloat lse,
+                                    vfloat delta, const Write& write) {
   const QueryLanes& queries = block.part[v];
   // A query that sees nothing has lse = -infinity, and all its keys are masked.
   const vfloat shift = lse == -std::numeric_limits<float>::infinity() ? vfloat{} : lse * scores_to_log2;
   scale *= scores_to_log2;
-  each_four_keys(block, first_key, rows, [&](int64_t j, auto masked) __attribute__((always_inline)) {
-    vfloat p[4], ds[4], factor[4];
-    if constexpr (drops) dropout.factors(queries, first_key + j, factor);
-    for (int w = 0; w < 4; ++w) {
-      const int64_t at = (j + w) * query_block + v * lanes;
-      p[w] = exp2_of_score(load(scores + at) * scale - shift);
-      p[w] = seen(masked, p[w], first_key + j + w, queries, vfloat{});
-      vfloat gradient = load(dp + at);
-      if constexpr (drops) gradient *= factor[w];
-      ds[w] = p[w] * (gradient - delta);
-      if constexpr (drops) p[w] *= factor[w];
-    }
-    write(j, p, ds);
-  });
+  each_four_keys(
+      block, first_key, rows, [&](int64_t j, auto masked) __attribute__((always_inline)) {
+        vfloat p[4], ds[4], factor[4];
+        if constexpr (drops) dropout.factors(queries, first_key + j, factor);
+        for (int w = 0; w < 4; ++w) {
+          const int64_t at = (j + w) * query_block + v * lanes;
+          p[w] = exp2_of_score(load(scores + at) * scale - shift);
+          p[w] = seen(masked, p[w], first_key + j + w, queries, vfloat{});
+          vfloat gradient = load(dp + at);
+          if constexpr (drops) gradient *= factor[w];
+          ds[w] = p[w] * (gradient - delta);
+          if constexpr (drops) p[w] *= factor[w];
+        }
+        write(j, p, ds);
+      });
 }
 
 // y's reciprocal sum of each query and, at lse (f32, one a query, `stride` apart), log-sum-exps.

@@ -22,7 +22,8 @@ ENGINE_INLINE WideProduct wide_multiply(vuint a, uint32_t b) {
   using wide = uint64_t __attribute__((vector_size(64)));
   const __m512i even = reinterpret_cast<__m512i>(a), factor = reinterpret_cast<__m512i>(vuint{} + b);
   const __m512i odd = reinterpret_cast<__m512i>(reinterpret_cast<wide>(a) >> 32);
-  const __m512i even_product = _mm512_maskz_mul_epu32(0xFF, even, factor), odd_product = _mm512_maskz_mul_epu32(0xFF, odd, factor);
+  const __m512i even_product = _mm512_maskz_mul_epu32(0xFF, even, factor),
+                odd_product = _mm512_maskz_mul_epu32(0xFF, odd, factor);
   return {reinterpret_cast<vuint>(_mm512_mask_shuffle_epi32(odd_product, 0x5555, even_product, _MM_PERM_DDBB)),
           reinterpret_cast<vuint>(_mm512_mask_shuffle_epi32(even_product, 0xAAAA, odd_product, _MM_PERM_CCAA))};
 #elif defined(__AVX2__)
@@ -100,8 +101,10 @@ class DropoutFactors {
       lower[i] = i / 2 + i % 2 * lanes;
       upper[i] = lower[i] + lanes / 2;
     }
-    const vfloat even[2] = {__builtin_shuffle(by_word[0], by_word[2], lower), __builtin_shuffle(by_word[0], by_word[2], upper)};
-    const vfloat odd[2] = {__builtin_shuffle(by_word[1], by_word[3], lower), __builtin_shuffle(by_word[1], by_word[3], upper)};
+    const vfloat even[2] = {__builtin_shuffle(by_word[0], by_word[2], lower),
+                            __builtin_shuffle(by_word[0], by_word[2], upper)};
+    const vfloat odd[2] = {__builtin_shuffle(by_word[1], by_word[3], lower),
+                           __builtin_shuffle(by_word[1], by_word[3], upper)};
     for (int half = 0; half < 2; ++half) {
       store(factors_ + 2 * half * lanes, __builtin_shuffle(even[half], odd[half], lower));
       store(factors_ + (2 * half + 1) * lanes, __builtin_shuffle(even[half], odd[half], upper));

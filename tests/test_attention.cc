@@ -21,7 +21,8 @@ struct Case {
 };
 
 // One attention with all its tensors. Sequences of as many queries as keys use one fused matrix q|k|v and one dq|dk|dv,
-// others a matrix for q and one for k|v. Keys lie in slots with room behind them, whose rows must not be looked at: NaN.
+// others a matrix for q and one for k|v. Keys lie in slots with room behind them, whose rows must not be looked at:
+// NaN.
 struct Problem {
   Bench& bench;
   Case of;
@@ -35,7 +36,8 @@ struct Problem {
     std::vector<double> result;
     const size_t cols = static_cast<size_t>(part.matrix.cols());
     for (size_t row = 0; row < matrix.size(); row += cols)
-      for (int64_t c = part.begin; c < part.begin + part.width; ++c) result.push_back(matrix[row + static_cast<size_t>(c)]);
+      for (int64_t c = part.begin; c < part.begin + part.width; ++c)
+        result.push_back(matrix[row + static_cast<size_t>(c)]);
     return result;
   }
   std::vector<double> values(const Columns& part) const { return columns(bench.values(part.matrix), part); }
@@ -59,7 +61,8 @@ struct Problem {
     const float scale = 1 / std::sqrt(static_cast<float>(of.width));
     Columns q, k, v, dq, dk, dv;
     if (fused) {
-      const Tensor all = random_matrix(query_rows, 3 * width, width, {}), gradient = bench.unset(dtype, {query_rows, 3 * width});
+      const Tensor all = random_matrix(query_rows, 3 * width, width, {}),
+                   gradient = bench.unset(dtype, {query_rows, 3 * width});
       q = {all, 0, width}, k = {all, width, width}, v = {all, 2 * width, width};
       dq = {gradient, 0, width}, dk = {gradient, width, width}, dv = {gradient, 2 * width, width};
     } else {
@@ -70,11 +73,32 @@ struct Problem {
       dk = bench.unset(dtype, {key_rows, width}), dv = bench.unset(dtype, {key_rows, width});
     }
     const Tensor y = bench.unset(dtype, {query_rows, width}), lse = bench.unset(DType::f32, {query_rows, of.heads});
-    forward = {.q = q, .k = k, .v = v, .heads = of.heads, .queries = queries, .keys = keys, .causal = of.causal,
-               .scale = scale, .y = y, .lse = lse, .dropout = dropout};
-    backward = {.q = q, .k = k, .v = v, .heads = of.heads, .queries = queries, .keys = keys, .causal = of.causal,
-                .scale = scale, .y = y, .dy = bench.normal(dtype, {query_rows, width}), .lse = lse, .dq = dq, .dk = dk,
-                .dv = dv, .dropout = dropout};
+    forward = {.q = q,
+               .k = k,
+               .v = v,
+               .heads = of.heads,
+               .queries = queries,
+               .keys = keys,
+               .causal = of.causal,
+               .scale = scale,
+               .y = y,
+               .lse = lse,
+               .dropout = dropout};
+    backward = {.q = q,
+                .k = k,
+                .v = v,
+                .heads = of.heads,
+                .queries = queries,
+                .keys = keys,
+                .causal = of.causal,
+                .scale = scale,
+                .y = y,
+                .dy = bench.normal(dtype, {query_rows, width}),
+                .lse = lse,
+                .dq = dq,
+                .dk = dk,
+                .dv = dv,
+                .dropout = dropout};
   }
 
   // Rows outside of the segments are NaN.
@@ -87,8 +111,7 @@ struct Problem {
     };
     if (inside.begin)
       for (size_t s = 0; s < key_begin.size(); ++s) fill(key_begin[s], key_end[s]);
-    else
-      fill(0, rows);
+    else fill(0, rows);
     return bench.from(bench.compute, {rows, cols}, all);
   }
 
@@ -111,8 +134,10 @@ struct Problem {
       for (int64_t h = 0; h < of.heads; ++h)
         for (int64_t i = 0; i < span.queries; ++i)
           for (int64_t j = 0; j < span.keys; ++j)
-            largest = std::max(largest, r.scale * r.dot(size_q.data(), span.query_begin + i, size_k.data(), span.key_begin + j, h));
-    return 16 * epsilon_of(DType::f32) * (1 + largest) + (bench.compute == DType::bf16 ? 4 * epsilon_of(DType::bf16) : 0);
+            largest = std::max(
+                largest, r.scale * r.dot(size_q.data(), span.query_begin + i, size_k.data(), span.key_begin + j, h));
+    return 16 * epsilon_of(DType::f32) * (1 + largest) +
+           (bench.compute == DType::bf16 ? 4 * epsilon_of(DType::bf16) : 0);
   }
 
   // Rows of no segment are nobody's: 0, after a look that they are as they were.
@@ -129,10 +154,12 @@ struct Problem {
   }
 
   void check(Ops& ops) {
-    std::vector<double> q = values(forward.q), k = values(forward.k), v = values(forward.v), dy = bench.values(backward.dy);
+    std::vector<double> q = values(forward.q), k = values(forward.k), v = values(forward.v),
+                        dy = bench.values(backward.dy);
     for (std::vector<double>* part : {&k, &v})
       if (!fused) *part = inside_keys(*part);
-    std::vector<double> y(q.size()), lse(static_cast<size_t>(query_rows * of.heads)), dq(q.size()), dk(k.size()), dv(k.size());
+    std::vector<double> y(q.size()), lse(static_cast<size_t>(query_rows * of.heads)), dq(q.size()), dk(k.size()),
+        dv(k.size());
     reference().forward(q.data(), k.data(), v.data(), y.data(), lse.data());
     reference().backward(q.data(), k.data(), v.data(), dy.data(), dq.data(), dk.data(), dv.data());
     const double allowed = tolerance(q, k);
@@ -247,8 +274,8 @@ TEST_CASE("attention: every instruction set of this processor") {
 
 TEST_CASE("attention: the same bits at any number of threads") {
   on_every_backend([&](Bench& bench) {
-    for (const Case& of : {Case{4, 32, {{37, 37}, {150, 150}, {20, 20}, {80, 80}}, true, 0.1f}, Case{2, 64, {{600, 600}}, true},
-                           Case{3, 64, {{1, 1500}, {1, 300}, {2, 40}}, true}}) {
+    for (const Case& of : {Case{4, 32, {{37, 37}, {150, 150}, {20, 20}, {80, 80}}, true, 0.1f},
+                           Case{2, 64, {{600, 600}}, true}, Case{3, 64, {{1, 1500}, {1, 300}, {2, 40}}, true}}) {
       Problem problem(bench, of);
       check_same_at_any_thread_count([&] {
         std::vector<double> all = problem.results();
@@ -265,8 +292,15 @@ TEST_CASE("attention: decoding against a cache gives what the whole sequence gav
     const Tensor fused = bench.normal(bench.compute, {2 * length, 3 * width});
     const Tensor whole = bench.unset(bench.compute, {2 * length, width});
     const Segments segments = Segments::packed(bench.integers({3}, {0, length, 2 * length}), length);
-    AttentionForwardArgs args{.q = {fused, 0, width}, .k = {fused, width, width}, .v = {fused, 2 * width, width},
-                              .heads = heads, .queries = segments, .keys = segments, .causal = true, .scale = 0.2f, .y = whole};
+    AttentionForwardArgs args{.q = {fused, 0, width},
+                              .k = {fused, width, width},
+                              .v = {fused, 2 * width, width},
+                              .heads = heads,
+                              .queries = segments,
+                              .keys = segments,
+                              .causal = true,
+                              .scale = 0.2f,
+                              .y = whole};
     bench.ops.attention_forward(args);
     // A cache of two slots, and a step that decodes one token of each sequence at unequal positions.
     std::vector<double> from = bench.values(fused), cache(static_cast<size_t>(2 * slot * 3 * width), NAN);
