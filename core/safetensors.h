@@ -1,6 +1,6 @@
-// Safetensors: named tensors in one file: the header's length (8 bytes, little endian), a JSON header (at most 100 MB) of
-// name -> dtype, shape, byte range, then the bytes (https://github.com/huggingface/safetensors, "Format").
-// Every field of a header is checked before a byte is believed: lengths, offsets, overlaps, gaps, shapes against ranges.
+// Safetensors (https://github.com/huggingface/safetensors, "Format"): named tensors in one file: the header's length
+// (8 bytes, little endian), a JSON header (at most 100 MB) of name -> dtype, shape, byte range, then the bytes. Every
+// field of a header is checked before a byte is believed: lengths, offsets, overlaps, gaps, shapes against ranges.
 #pragma once
 
 #include <cstdint>
@@ -60,7 +60,10 @@ size_t safetensors_size_of(const std::string& dtype);  // bytes of an element; 0
 // The bytes of "F32", "F16", "BF16" or "F64" as f32 values. Source and destination need no alignment.
 void load_floats(const char* source, size_t count, const std::string& dtype, float* values);
 // f32 values to the bytes of "F32", "F16" or "BF16", rounding to nearest, ties to even. A finite value that F16 cannot
-// hold is an error.
+// hold is an error; in parallel bodies, which must not throw, the second tells of it by false.
 void store_floats(const float* values, size_t count, const std::string& dtype, char* destination);
+inline constexpr char values_too_large_for_half[] =
+    "it has values that F16 cannot hold (the largest is 65504): store it as BF16 or F32";
+[[nodiscard]] bool try_store_floats(const float* values, size_t count, const std::string& dtype, char* destination);
 
 }  // namespace engine

@@ -15,7 +15,7 @@ namespace engine {
 
 namespace {
 
-constexpr size_t piece_bytes = size_t{4} << 20;  // what fill_rows is asked for at a time, a row at least
+constexpr size_t piece_bytes = size_t{8} << 20;  // what fill_rows is asked for at a time, a row at least
 
 size_t bytes_of(const SafetensorsItem& item) {
   size_t bytes = safetensors_size_of(item.dtype);
@@ -81,29 +81,33 @@ void write_safetensors(const std::filesystem::path& file, const std::vector<Safe
   });
 }
 
-void store_floats(const float* values, size_t count, const std::string& dtype, char* destination) {
-  const auto store = [&](auto convert) {
-    parallel_chunks(static_cast<int64_t>(count), 1 << 16, [&](int64_t begin, int64_t end) {
+bool try_store_floats(const float* values, size_t count, const std::string& dtype, char* destination) {
+  std::atomic<bool> overflows = false;
+  const auto store = [&](auto convert, auto is_lost) {
+    parallel_chunks(static_cast<int64_t>(count), 1 << 18, [&](int64_t begin, int64_t end) {
+      bool too_large = false;
       for (int64_t i = begin; i < end; ++i) {
         const auto stored = convert(values[i]);
+        too_large |= is_lost(values[i], stored);
         std::memcpy(destination + static_cast<size_t>(i) * sizeof stored, &stored, sizeof stored);
       }
+      if (too_large) overflows = true;
     });
+    return !overflows;
   };
-  if (dtype == "F32") return store([](float value) { return value; });
-  if (dtype == "BF16") return store([](float value) { return bf16(value); });
-  require(dtype == "F16", "floats are stored as F32, F16 or BF16, not as \"", dtype, "\"");
-  std::atomic<bool> overflows = false;
-  parallel_chunks(static_cast<int64_t>(count), 1 << 16, [&](int64_t begin, int64_t end) {
-    bool too_large = false;
-    for (int64_t i = begin; i < end; ++i) {
-      const uint16_t stored = float_to_half(values[i]);
-      too_large |= (stored & 0x7fffu) == 0x7c00u && std::abs(values[i]) != INFINITY;
-      std::memcpy(destination + static_cast<size_t>(i) * sizeof stored, &stored, sizeof stored);
-    }
-    if (too_large) overflows = true;
-  });
-  if (overflows) fail("it has values that F16 cannot hold (the largest is 65504): store it as BF16 or F32");
+  const auto never = [](float, auto) { return false; };
+  if (dtype == "F32") return store([](float value) { return value; }, never);
+  if (dtype == "BF16") return store([](float value) { return bf16(value); }, never);
+  if (dtype == "F16")
+    return store(float_to_half, [](float value, uint16_t stored) {
+      return (stored & 0x7fffu) == 0x7c00u && std::abs(value) != INFINITY;
+    });
+  fail("floats are stored as F32, F16 or BF16, not as \"", dtype, "\"");
+}
+
+void store_floats(const float* values, size_t count, const std::string& dtype, char* destination) {
+  const bool good = try_store_floats(values, count, dtype, destination);
+  require(good, values_too_large_for_half);
 }
 
 }  // namespace engine

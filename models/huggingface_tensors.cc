@@ -1,6 +1,7 @@
 #include "models/huggingface_tensors.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <set>
 
@@ -53,32 +54,43 @@ std::string text_of(const std::vector<int64_t>& shape) {
   return text + "]";
 }
 
-// to [cols, rows] = the transpose of the stored matrix [rows, cols], as f32. A tile is read by rows of the file and
-// written by rows of the result, a cache line at a time.
-void load_transposed(const char* from, int64_t rows, int64_t cols, const std::string& dtype, float* to) {
-  constexpr int64_t tile_rows = 16, tile_cols = 256;
+// A matrix is transposed by tiles: read by rows of one side, written by rows of the other, some cache lines at a time.
+constexpr int64_t tile_rows = 16, tile_cols = 256;
+
+// The rows begin ... end-1 of to [cols, rows], the transpose of the stored matrix [rows, cols], as f32.
+void load_transposed(const char* from, int64_t rows, int64_t cols, const std::string& dtype, int64_t begin, int64_t end,
+                     float* to) {
   const int64_t element = static_cast<int64_t>(safetensors_size_of(dtype));
-  parallel_chunks(cols, tile_cols, [&](int64_t begin, int64_t end) {
-    float tile[tile_rows][tile_cols];
-    const int64_t width = end - begin;
+  float tile[tile_rows][tile_cols];
+  for (int64_t col = begin; col < end; col += tile_cols) {
+    const int64_t width = std::min(tile_cols, end - col);
     for (int64_t row = 0; row < rows; row += tile_rows) {
       const int64_t height = std::min(tile_rows, rows - row);
       for (int64_t i = 0; i < height; ++i)
-        load_floats(from + ((row + i) * cols + begin) * element, static_cast<size_t>(width), dtype, tile[i]);
+        load_floats(from + ((row + i) * cols + col) * element, static_cast<size_t>(width), dtype, tile[i]);
       for (int64_t j = 0; j < width; ++j)
-        for (int64_t i = 0; i < height; ++i) to[(begin + j) * rows + row + i] = tile[i][j];
+        for (int64_t i = 0; i < height; ++i) to[(col + j) * rows + row + i] = tile[i][j];
     }
-  });
+  }
 }
 
-// Rows begin ... end-1 of the transpose of from [rows, cols] (so: columns), each `rows` long.
-void transpose_columns(const float* from, int64_t rows, int64_t cols, int64_t begin, int64_t end, float* to) {
-  constexpr int64_t tile = 16;
-  parallel_chunks(end - begin, tile, [&](int64_t first, int64_t last) {
-    for (int64_t row = 0; row < rows; row += tile)
+// The rows begin ... end-1 of the transpose of from [rows, cols], in dtype, to `to`. False: F16 cannot hold a value.
+bool store_transposed(const float* from, int64_t rows, int64_t cols, const std::string& dtype, int64_t begin,
+                      int64_t end, char* to) {
+  const int64_t element = static_cast<int64_t>(safetensors_size_of(dtype));
+  std::atomic<bool> good = true;
+  parallel_chunks(end - begin, tile_rows, [&](int64_t first, int64_t last) {
+    float tile[tile_rows][tile_cols];
+    for (int64_t row = 0; row < rows; row += tile_cols) {
+      const int64_t width = std::min(tile_cols, rows - row);
+      for (int64_t i = 0; i < width; ++i)
+        for (int64_t j = first; j < last; ++j) tile[j - first][i] = from[(row + i) * cols + begin + j];
       for (int64_t j = first; j < last; ++j)
-        for (int64_t i = row; i < std::min(rows, row + tile); ++i) to[j * rows + i] = from[i * cols + begin + j];
+        if (!try_store_floats(tile[j - first], static_cast<size_t>(width), dtype, to + (j * rows + row) * element))
+          good = false;
+    }
   });
+  return good;
 }
 
 fs::path weights_file(const fs::path& folder) {
@@ -111,10 +123,10 @@ void check_tied(const Safetensors& file, const std::string& name, const std::str
   if (!is_same) fail(path, ": tensor ", name, " differs from ", other, "; only tied embeddings are supported");
 }
 
-// Every tensor is where it should be and nothing else is; returns the names of `places` as the file has them.
-std::vector<std::string> check_tensors(const Safetensors& file, const std::string& path,
-                                       const std::vector<Place>& places, const HuggingFaceFormat& format,
-                                       int64_t layers) {
+// Every tensor is there as it should be and nothing else is; returns those of `places`.
+std::vector<const Safetensors::Entry*> check_tensors(const Safetensors& file, const std::string& path,
+                                                     const std::vector<Place>& places,
+                                                     const HuggingFaceFormat& format, int64_t layers) {
   const std::string prefix = format.prefix;
   const auto& entries = file.entries();
   const bool has_prefix =
@@ -124,18 +136,20 @@ std::vector<std::string> check_tensors(const Safetensors& file, const std::strin
   };
   Names missing, misshapen, unknown;
   std::set<std::string> known;
-  std::vector<std::string> names;
+  std::vector<const Safetensors::Entry*> result;
   for (const Place& place : places) {
-    names.push_back(in_file(place.name));
-    known.insert(names.back());
-    const auto found = entries.find(names.back());
+    const std::string name = in_file(place.name);
+    known.insert(name);
+    const auto found = entries.find(name);
     const std::vector<int64_t> wanted = shape_in_file(place);
     if (found == entries.end()) {
-      missing.add(names.back() + " " + text_of(wanted));
+      missing.add(name + " " + text_of(wanted));
     } else if (found->second.shape != wanted) {
-      misshapen.add(names.back() + " is " + text_of(found->second.shape) + ", it should be " + text_of(wanted));
+      misshapen.add(name + " is " + text_of(found->second.shape) + ", it should be " + text_of(wanted));
     } else if (!holds_floats(found->second.dtype)) {
-      misshapen.add(names.back() + " holds " + found->second.dtype + ", it should be F32, F16, BF16 or F64");
+      misshapen.add(name + " holds " + found->second.dtype + ", it should be F32, F16, BF16 or F64");
+    } else {
+      result.push_back(&found->second);
     }
   }
   for (const auto& buffer : format.buffers)
@@ -153,7 +167,7 @@ std::vector<std::string> check_tensors(const Safetensors& file, const std::strin
   if (!text.empty()) fail(path, ": ", text);
   for (const auto& tied : format.tied)
     if (entries.contains(in_file(tied.name))) check_tied(file, in_file(tied.name), in_file(tied.same_as), path);
-  return names;
+  return result;
 }
 
 }  // namespace
@@ -163,27 +177,48 @@ void load_weights(const fs::path& folder, const HuggingFaceFormat& format, int64
   const fs::path path = weights_file(folder);
   const Safetensors file = Safetensors::open(path);
   const std::vector<Place> places = places_of(format, layers, parameters);
-  const std::vector<std::string> names = check_tensors(file, path.string(), places, format, layers);
+  const std::vector<const Safetensors::Entry*> entries = check_tensors(file, path.string(), places, format, layers);
   parameters.allocate(memory, with_gradients);
-  std::vector<float> staged;  // for a device that the host cannot write
-  for (size_t i = 0; i < places.size(); ++i) {
-    const Tensor& value = places[i].parameter->value;
-    const Safetensors::Entry& entry = file.at(names[i]);
-    const bool is_host = &memory == &host_memory();
+
+  // All tensors in one loop over pieces where the host can write them; else one after another, by way of the host.
+  const bool is_host = &memory == &host_memory();
+  struct Piece {
+    size_t place;
+    int64_t begin, end;  // elements, or rows of what is transposed
+    float* to;           // where the parameter begins
+  };
+  std::vector<Piece> pieces;
+  std::vector<float> staged;
+  const auto load_pieces = [&] {
+    parallel_for(static_cast<int64_t>(pieces.size()), [&](int64_t i) {
+      const auto& [place, begin, end, to] = pieces[static_cast<size_t>(i)];
+      const Shape& shape = places[place].parameter->shape;
+      const Safetensors::Entry& entry = *entries[place];
+      if (places[place].transposed) {
+        load_transposed(entry.data, shape[1], shape[0], entry.dtype, begin, end, to);
+      } else {
+        const size_t element = safetensors_size_of(entry.dtype), first = static_cast<size_t>(begin);
+        load_floats(entry.data + first * element, static_cast<size_t>(end - begin), entry.dtype, to + begin);
+      }
+    });
+    pieces.clear();
+  };
+  for (size_t place = 0; place < places.size(); ++place) {
+    const Tensor& value = places[place].parameter->value;
     if (!is_host) staged.resize(static_cast<size_t>(value.count()));
-    float* const to = is_host ? value.as<float>() : staged.data();
-    if (places[i].transposed) {
-      load_transposed(entry.data, value.shape[1], value.shape[0], entry.dtype, to);
-    } else {
-      load_floats(entry.data, static_cast<size_t>(value.count()), entry.dtype, to);
-    }
-    if (!is_host) memory.copy_in(value.data, to, value.bytes());
+    const int64_t count = places[place].transposed ? value.shape[0] : value.count();
+    const int64_t grain = places[place].transposed ? tile_cols : int64_t{1} << 20;
+    for (int64_t begin = 0; begin < count; begin += grain)
+      pieces.push_back({place, begin, std::min(count, begin + grain), is_host ? value.as<float>() : staged.data()});
+    if (is_host) continue;
+    load_pieces();
+    memory.copy_in(value.data, staged.data(), value.bytes());
   }
+  load_pieces();
 }
 
 void save_weights(const fs::path& folder, const HuggingFaceFormat& format, int64_t layers, Parameters& parameters,
                   Memory& memory, const std::string& dtype) {
-  std::vector<float> piece;   // of a transposed matrix
   std::vector<float> staged;  // a parameter of a device that the host cannot read
   const Parameter* in_staged = nullptr;
   const auto on_host = [&](const Parameter& parameter) -> const float* {
@@ -200,16 +235,13 @@ void save_weights(const fs::path& folder, const HuggingFaceFormat& format, int64
     const auto fill_rows = [&, place](int64_t begin, int64_t end, char* to) {
       const Shape& shape = place.parameter->shape;
       const float* values = on_host(*place.parameter);
-      const size_t row = static_cast<size_t>(place.transposed ? shape[0] : shape.count() / shape[0]);
-      const size_t count = static_cast<size_t>(end - begin) * row;
       if (place.transposed) {
-        piece.resize(count);
-        transpose_columns(values, shape[0], shape[1], begin, end, piece.data());
-        values = piece.data();
-      } else {
-        values += static_cast<size_t>(begin) * row;
+        const bool good = store_transposed(values, shape[0], shape[1], dtype, begin, end, to);
+        require(good, values_too_large_for_half);
+        return;
       }
-      store_floats(values, count, dtype, to);
+      const int64_t row = shape.count() / shape[0];
+      store_floats(values + begin * row, static_cast<size_t>((end - begin) * row), dtype, to);
     };
     items.push_back({place.name, dtype, shape_in_file(place), nullptr, fill_rows});
   }
