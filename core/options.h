@@ -29,7 +29,9 @@ inline Range any_value() { return {}; }
 inline Range at_least(double least) { return {.least = least}; }
 inline Range above(double least) { return {.least = least, .without_least = true}; }
 inline Range between(double least, double most) { return {.least = least, .most = most}; }
-inline Range from_up_to_below(double least, double most) { return {.least = least, .most = most, .without_most = true}; }
+inline Range from_up_to_below(double least, double most) {
+  return {.least = least, .most = most, .without_most = true};
+}
 inline Range one_of(std::vector<std::string> choices) { return {.choices = std::move(choices)}; }
 
 class Options {

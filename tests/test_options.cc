@@ -74,7 +74,8 @@ TEST_CASE("options: a file's values reach their targets, and the rest keep their
 TEST_CASE("options: an error names file, line, what is wrong and what would be right") {
   CHECK(error_of("seed = 1\n\n[training]\nbatchsize = 4\n") ==
         "task.cfg:4: there is no option training.batchsize; the nearest is training.batch_size");
-  CHECK(error_of("batch_size = 4\n") == "task.cfg:1: there is no option batch_size; the nearest is training.batch_size");
+  CHECK(error_of("batch_size = 4\n") ==
+        "task.cfg:1: there is no option batch_size; the nearest is training.batch_size");
   CHECK(error_of("[trainig]\n") == "task.cfg:1: there is no section [trainig]; the nearest is [training]");
   CHECK(error_of("[training]\nbatch_size = 0\n") ==
         "task.cfg:2: training.batch_size is 0: it must be an integer at least 1");
@@ -111,7 +112,8 @@ TEST_CASE("options: values of the command line") {
   CHECK_THROWS_WITH_AS(options.set("training.batch_size", "4x", "command line"),
                        "command line: training.batch_size is \"4x\": it must be an integer at least 1", UsageError);
   CHECK_THROWS_WITH_AS(options.set("training.batchsize", "4", "command line"),
-                       "command line: there is no option training.batchsize; the nearest is training.batch_size", UsageError);
+                       "command line: there is no option training.batchsize; the nearest is training.batch_size",
+                       UsageError);
   CHECK_THROWS_AS(options.set("training.rate", "", "command line"), UsageError);
   CHECK_THROWS_AS(options.set("name", "\xff", "command line"), UsageError);
   CHECK_THROWS_AS(options.read_file("/no/such/file.cfg"), UsageError);

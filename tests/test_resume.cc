@@ -42,8 +42,9 @@ Config long_config(const std::filesystem::path& folder, const std::string& name)
 
 void check_same_run(const std::filesystem::path& a, const std::filesystem::path& b) {
   CHECK(timeless_log(a) == timeless_log(b));
-  for (const char* file : {"last/parameters.bin", "best/parameters.bin", "state/tensors.safetensors", "state/progress.json",
-                           "checkpoint-38/parameters.bin", "checkpoint-40/parameters.bin", "samples/step_40.txt"}) {
+  for (const char* file : {"last/parameters.bin", "best/parameters.bin", "state/tensors.safetensors",
+                           "state/progress.json", "checkpoint-38/parameters.bin", "checkpoint-40/parameters.bin",
+                           "samples/step_40.txt"}) {
     INFO(file);
     CHECK(read_text(a / file) == read_text(b / file));
   }
@@ -157,7 +158,8 @@ TEST_CASE("resume: a changed option is named, unless it leaves the training as i
   config.training.max_steps = 16;
   Config changed = config;
   changed.training.learning_rate = 1e-4f;
-  CHECK_THROWS_WITH_AS(train_tiny(changed), doctest::Contains("training.learning_rate = 0.003; now it is 1e-04"), UsageError);
+  CHECK_THROWS_WITH_AS(train_tiny(changed), doctest::Contains("training.learning_rate = 0.003; now it is 1e-04"),
+                       UsageError);
   changed = config;
   changed.seed = 2;
   CHECK_THROWS_WITH_AS(train_tiny(changed), doctest::Contains("seed = 1; now it is 2"), UsageError);
@@ -170,20 +172,20 @@ TEST_CASE("resume: a damaged state is refused and named; torn and foreign ends o
   train_tiny(config);
   const std::string log = read_text(run / "metrics.jsonl");
   config.training.max_steps = 44;
-  const auto write_raw = [](const std::filesystem::path& file, const std::string& content) { write_file(file, content); };
-
-  const std::string tensors = read_text(run / "state/tensors.safetensors"), progress = read_text(run / "state/progress.json");
+  const std::filesystem::path tensors_file = run / "state/tensors.safetensors";
+  const std::filesystem::path progress_file = run / "state/progress.json";
+  const std::string tensors = read_text(tensors_file), progress = read_text(progress_file);
   for (const size_t size : {size_t{0}, size_t{5}, size_t{100}, tensors.size() - 1}) {
-    write_raw(run / "state/tensors.safetensors", tensors.substr(0, size));
+    write_file(tensors_file, tensors.substr(0, size));
     CHECK_THROWS_WITH_AS(train_tiny(config), doctest::Contains("tensors.safetensors"), Error);
   }
-  write_raw(run / "state/tensors.safetensors", tensors);
+  write_file(tensors_file, tensors);
   for (const char* damaged : {"", "{", "{}", "{\"step\": -1}", "[]"}) {
-    write_raw(run / "state/progress.json", damaged);
+    write_file(progress_file, damaged);
     CHECK_THROWS_WITH_AS(train_tiny(config), doctest::Contains("progress.json"), Error);
   }
-  write_raw(run / "state/progress.json", progress);
-  write_raw(run / "metrics.jsonl", log + "{\"step\": 41, \"split\": \"train\"}\n{\"step\": 4");
+  write_file(progress_file, progress);
+  write_file(run / "metrics.jsonl", log + "{\"step\": 41, \"split\": \"train\"}\n{\"step\": 4");
   CHECK(train_tiny(config).exit_code == 0);
   const std::string longer = read_text(run / "metrics.jsonl");
   CHECK(longer.starts_with(log + "{\"step\":42,"));

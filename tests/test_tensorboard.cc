@@ -126,9 +126,10 @@ TEST_CASE("tensorboard: event files hold what was written") {
   CHECK(events[1].session_status == 1);
   CHECK(events[1].step == 301);
   CHECK(events[2].step == 301);
-  CHECK(events[2].values == std::vector<std::pair<std::string, float>>{{"train/loss", 2.5f}, {"train/learning_rate", 1e-3f}});
+  using Values = std::vector<std::pair<std::string, float>>;
+  CHECK(events[2].values == Values{{"train/loss", 2.5f}, {"train/learning_rate", 1e-3f}});
   CHECK(events[3].step == 70000);
-  CHECK(events[3].values == std::vector<std::pair<std::string, float>>{{"eval/" + std::string(200, 'x'), -1.0f}});
+  CHECK(events[3].values == Values{{"eval/" + std::string(200, 'x'), -1.0f}});
   CHECK(events_of(other.path()).size() == 1);
 }
 

@@ -79,8 +79,9 @@ TEST_CASE("trainer: a run folder holds what it should") {
   config.training.keep_checkpoints = 2;
   train_tiny(config);
   const std::filesystem::path run = folder.path() / "run";
-  for (const char* name : {"task.cfg", "metrics.jsonl", "best/parameters.bin", "last/parameters.bin", "state/progress.json",
-                           "samples/step_6.txt", "samples/step_12.txt", "checkpoint-8", "checkpoint-12"})
+  for (const char* name : {"task.cfg", "metrics.jsonl", "best/parameters.bin", "last/parameters.bin",
+                           "state/progress.json", "samples/step_6.txt", "samples/step_12.txt", "checkpoint-8",
+                           "checkpoint-12"})
     CHECK_MESSAGE(std::filesystem::exists(run / name), name);
   CHECK_FALSE(std::filesystem::exists(run / "checkpoint-4"));
   Config again;
@@ -97,9 +98,9 @@ TEST_CASE("trainer: a run folder holds what it should") {
 
 TEST_CASE("trainer: the cut into micro-batches changes nothing but rounding") {
   const TemporaryFolder folder(quick_place());
-  // A gradient is a sum over less than 128 tokens, in another order: each of 5 steps errs by at most that many roundings
-  // of an update that is less than the largest parameter. Epsilon 1 keeps Adam from magnifying rounding errors of
-  // gradients that are zero, as those of a key's bias.
+  // A gradient is a sum over less than 128 tokens, in another order: each of 5 steps errs by at most that many
+  // roundings of an update that is less than the largest parameter. Epsilon 1 keeps Adam from magnifying rounding errors
+  // of gradients that are zero, as those of a key's bias.
   const double tolerance = 5 * 128 * epsilon_of(DType::f32);
   std::vector<std::vector<double>> results;
   for (const int64_t micro_batch_size : {8, 2, 3, 0}) {
@@ -156,7 +157,8 @@ TEST_CASE("trainer: early stopping keeps the best model and says why it stops") 
   const std::string best = read_text(folder.path() / "run/best/parameters.bin");
   CHECK(best == std::string_view(reinterpret_cast<const char*>(models[1].data()), models[1].size() * sizeof(float)));
   // It has finished, until its patience is raised.
-  CHECK(train_tiny(config).printed.find("has finished, at step 8: raise training.early_stopping_patience") != std::string::npos);
+  const std::string advice = "has finished, at step 8: raise training.early_stopping_patience";
+  CHECK(train_tiny(config).printed.find(advice) != std::string::npos);
   config.training.early_stopping_patience = 3;
   CHECK(train_tiny(config, [](TinyTask& task) {
           task.measure = [] { return Metrics{{"loss", 1.0}}; };
@@ -170,7 +172,9 @@ TEST_CASE("trainer: the metric that chooses, and its direction, can be named") {
   config.training.best_metric = "accuracy";
   int evaluations = 0;
   const auto prepare = [&](TinyTask& task) {
-    task.measure = [&] { return Metrics{{"loss", 1.0}, {"accuracy", std::vector{0.3, 0.5, 0.4}[static_cast<size_t>(evaluations++)]}}; };
+    task.measure = [&] {
+      return Metrics{{"loss", 1.0}, {"accuracy", std::vector{0.3, 0.5, 0.4}[static_cast<size_t>(evaluations++)]}};
+    };
   };
   const std::string printed = train_tiny(config, prepare).printed;
   CHECK(printed.find("accuracy 0.5  (best)") != std::string::npos);
@@ -240,7 +244,7 @@ TEST_CASE("trainer: nothing is allocated in a step after the first ones") {
 TEST_CASE("trainer: folders that cannot be written, and runs without a name or an end") {
   const TemporaryFolder folder(quick_place());
   Config config = tiny_config("/proc/no_such_place", "run");
-  CHECK_THROWS_WITH_AS(train_tiny(config), doctest::Contains("cannot make the run folder /proc/no_such_place/run"), Error);
+  CHECK_THROWS_WITH_AS(train_tiny(config), doctest::Contains("make the run folder /proc/no_such_place/run"), Error);
   write_file(folder.path() / "file", "");
   config.output_dir = (folder.path() / "file").string();
   CHECK_THROWS_WITH_AS(train_tiny(config), doctest::Contains("Not a directory"), Error);

@@ -59,7 +59,8 @@ class TinyTask final : public Task {
 
   std::vector<float> values() {
     std::vector<float> all;
-    for (const Parameter& p : parameters().all()) all.insert(all.end(), p.value.as<float>(), p.value.as<float>() + p.value.count());
+    for (const Parameter& p : parameters().all())
+      all.insert(all.end(), p.value.as<float>(), p.value.as<float>() + p.value.count());
     return all;
   }
   CausalModel& model() { return *model_; }
@@ -68,7 +69,8 @@ class TinyTask final : public Task {
   // Characters are 0 ... 26: the space and the letters. What comes first in a sequence is not always scored.
   static void fill(SequenceBatch& batch, Random& random, int64_t sequences) {
     static const std::string text =
-        "the rain in spain stays mainly in the plain and the brown fox jumps over the lazy dog while the cat sleeps on a mat ";
+        "the rain in spain stays mainly in the plain and "
+        "the brown fox jumps over the lazy dog while the cat sleeps on a mat ";
     const auto token = [](char c) { return c == ' ' ? 0 : c - 'a' + 1; };
     batch.clear();
     for (int64_t s = 0; s < sequences; ++s) {

@@ -20,8 +20,8 @@ struct SequenceBatch {
   void end_sequence();     // what was pushed since the last call is one sequence
 };
 
-// How many tokens are run at once where training.micro_batch_size is 0: what 4 GiB of activations hold, by the widths of
-// the model's matrices alone, so that the same model and batch are cut the same way on every machine.
+// How many tokens are run at once where training.micro_batch_size is 0: what 4 GiB of activations hold, by the widths
+// of the model's matrices alone, so that the same model and batch are cut the same way on every machine.
 int64_t tokens_at_once(const Parameters& parameters);
 
 // Where the micro-batch that begins with sequence `first` ends: after micro_batch_size sequences, or (0) before the

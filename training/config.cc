@@ -5,10 +5,11 @@ namespace engine {
 namespace {
 
 void declare_model(Options& options, ModelConfig& model) {
-  options.add("model.architecture", model.architecture, one_of({"gpt2"}), "of a new model; with init the folder's counts");
+  options.add("model.architecture", model.architecture, one_of({"gpt2"}),
+              "of a new model; with init the folder's counts");
   options.add("model.hidden_size", model.hidden_size, at_least(1), "width of the model; a multiple of num_heads");
   options.add("model.num_layers", model.num_layers, at_least(1), "transformer blocks, one upon another");
-  options.add("model.num_heads", model.num_heads, at_least(1), "attention heads of a block; a head is at most 128 wide");
+  options.add("model.num_heads", model.num_heads, at_least(1), "attention heads of a block; at most 128 wide");
   options.add("model.ffn_size", model.ffn_size, at_least(0), "inner width of the feed-forward part; 0: 4 hidden_size");
   options.add("model.vocab_size", model.vocab_size, at_least(0), "tokens the model knows; 0: as many as the tokenizer");
   options.add("model.max_positions", model.max_positions, at_least(1), "the longest sequence in tokens");
@@ -28,7 +29,8 @@ void declare_data(Options& options, DataConfig& data) {
   options.add("data.eval", data.eval, "files to evaluate on while training");
   options.add("data.test", data.test, "files for eval --split test");
   options.add("data.block_size", data.block_size, at_least(0), "tokens of a training sequence; 0: model.max_positions");
-  options.add("data.shuffle", data.shuffle, "draw sequences in a random order, a new one each epoch; false: in file order");
+  options.add("data.shuffle", data.shuffle,
+              "draw sequences in a random order, a new one each epoch; false: in file order");
   options.add("data.tokenizer", data.tokenizer, any_value(),
               "a folder with a tokenizer, or characters: those of the training text; empty: the one in init");
 }
@@ -71,7 +73,8 @@ void declare_training(Options& options, TrainingConfig& training) {
               "empty: the task's own");
   options.add("training.recompute", training.recompute,
               "run each block again in the backward pass in place of keeping its activations: less memory, more time");
-  options.add("training.save_dtype", training.save_dtype, one_of({"f32", "f16", "bf16"}), "of the saved models' weights");
+  options.add("training.save_dtype", training.save_dtype, one_of({"f32", "f16", "bf16"}),
+              "of the saved models' weights");
 }
 
 void declare_generation(Options& options, GenerationConfig& generation) {

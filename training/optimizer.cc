@@ -15,7 +15,7 @@ size_t Optimizer::bytes_of(const Parameters& parameters) {
 Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& config)
     : ops_(ops), parameters_(parameters), config_(config), arena_(ops.memory(), bytes_of(parameters)) {
   for (Parameter& p : parameters.all()) {
-    require(static_cast<bool>(p.gradient), "the parameter ", p.name, " has no gradient: the model was not made to be trained");
+    require(static_cast<bool>(p.gradient), "parameter ", p.name, " has no gradient: was the model made to be trained?");
     tensors_.push_back({.value = p.value,
                         .gradient = p.gradient,
                         .m = arena_.make_zeros(DType::f32, p.shape),

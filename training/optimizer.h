@@ -1,5 +1,5 @@
-// Optimizer: AdamW (Loshchilov and Hutter 2019) over a model's table of parameters; the moments live on the device in an
-// arena of their own. Weight decay acts on parameters of two or more dimensions.
+// Optimizer: AdamW (Loshchilov and Hutter 2019) over a model's table of parameters; the moments live on the device, in
+// an arena of their own. Weight decay acts on parameters of two or more dimensions.
 #pragma once
 
 #include <vector>

@@ -24,7 +24,8 @@ Text duration(double seconds) {
   }
   const long whole = std::lround(seconds);
   if (whole >= 3600)
-    std::snprintf(text.characters, sizeof text.characters, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
+    std::snprintf(text.characters, sizeof text.characters, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60,
+                  whole % 60);
   else
     std::snprintf(text.characters, sizeof text.characters, "%ld:%02ld", whole / 60, whole % 60);
   return text;

@@ -18,7 +18,7 @@ Schedule::Schedule(const TrainingConfig& config, int64_t steps)
   if (scheduler_ != "constant" && end_ > peak_)
     fail_usage("training.min_learning_rate is ", end_, ", above training.learning_rate ", peak_);
   if (scheduler_ == "exponential" && !(end_ > 0))
-    fail_usage("training.scheduler exponential falls by the same factor each step: set training.min_learning_rate above 0");
+    fail_usage("training.scheduler exponential falls by one factor each step: set training.min_learning_rate above 0");
 }
 
 float Schedule::learning_rate_at(int64_t step) const {

@@ -1,7 +1,7 @@
 // Schedule: the learning rate of each step. With W steps of warm-up, T steps in all, peak p, end m (min_learning_rate)
 // and start i (initial_learning_rate), step s (from 0) has
 //   s < W:        i + (p - i) (s + 1) / W
-//   else, with progress x = (s - W) / (T - W), 0 at the first step after warm-up and 1 where the step after the last is:
+//   else, with progress x = (s - W) / (T - W), 0 at the first step after warm-up and 1 behind the last step:
 //   linear        p + (m - p) x
 //   cosine        m + (p - m) (1 + cos(pi x)) / 2
 //   exponential   p (m / p)^x

@@ -1,4 +1,4 @@
-// StopSignal: while one lives, the first SIGINT or SIGTERM is noted instead of ending the process; a second one ends it.
+// StopSignal: while one lives, the first SIGINT or SIGTERM is noted instead of ending the process; a second ends it.
 #pragma once
 
 #include <csignal>

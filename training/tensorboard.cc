@@ -79,7 +79,8 @@ EventWriter::EventWriter(const std::filesystem::path& folder, int64_t first_step
 
 EventWriter::~EventWriter() { ::close(file_); }
 
-void EventWriter::add(int64_t step, const std::string& prefix, const std::vector<std::pair<std::string, double>>& values) {
+void EventWriter::add(int64_t step, const std::string& prefix,
+                      const std::vector<std::pair<std::string, double>>& values) {
   std::string summary, content;
   for (const auto& [name, value] : values) {
     std::string one;

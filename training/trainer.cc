@@ -86,7 +86,8 @@ bool Trainer::go_on_from_state() {
   check_same_training(folder_.state(), options_);
   progress_ = load_state(folder_.state(), optimizer_);
   if (progress_.step < schedule_.steps() && !stopped_early()) return true;
-  const char* const limit = stopped_early() ? "early_stopping_patience" : config_.training.max_steps ? "max_steps" : "epochs";
+  const char* const length = config_.training.max_steps ? "max_steps" : "epochs";
+  const char* const limit = stopped_early() ? "early_stopping_patience" : length;
   std::fprintf(out_, "%s has finished, at step %lld: raise training.%s to go on, or start anew with --resume false or "
                "another --name\n", folder_.path().c_str(), static_cast<long long>(progress_.step), limit);
   return false;
