@@ -1,4 +1,5 @@
-// Operations over all parameters: AdamW with clipping, sum of squares, lerp, cast. Arguments: tensors, elements of each.
+// Operations over all parameters: AdamW with clipping, sum of squares, lerp, cast. Arguments: tensors, elements of
+// each.
 #include "kernels/optimizer.h"
 
 #include "bench/work.h"
@@ -17,8 +18,11 @@ struct Parameters : Work {
   explicit Parameters(const benchmark::State& state) : count(static_cast<double>(state.range(0) * state.range(1))) {
     const Shape shape{state.range(1)};
     for (int64_t i = 0; i < state.range(0); ++i) {
-      tensors.push_back({.value = random(DType::f32, shape), .gradient = random(DType::f32, shape),
-                         .m = arena.make_zeros(DType::f32, shape), .v = arena.make_zeros(DType::f32, shape), .decays = true});
+      tensors.push_back({.value = random(DType::f32, shape),
+                         .gradient = random(DType::f32, shape),
+                         .m = arena.make_zeros(DType::f32, shape),
+                         .v = arena.make_zeros(DType::f32, shape),
+                         .decays = true});
       gradients.push_back(tensors.back().gradient);
     }
   }
@@ -30,7 +34,8 @@ void adamw(benchmark::State& state) {
   AdamWArgs args{.tensors = work.tensors, .learning_rate = 1e-3f, .beta1 = 0.9f, .beta2 = 0.95f, .epsilon = 1e-8f,
                  .weight_decay = 0.1f, .step = 1, .norm_squared = work.norm_squared, .max_norm = 1};
   const AdamWTensor& last = work.tensors.back();
-  std::vector<double> value = values(last.value), gradient = values(last.gradient), m = values(last.m), v = values(last.v);
+  std::vector<double> value = values(last.value), gradient = values(last.gradient), m = values(last.m),
+                      v = values(last.v);
   const reference::AdamW<double> expected{1e-3, 0.9, 0.95, 1e-8, 0.1, 1, values(work.norm_squared)[0], 1};
   expected.update(value, gradient, m, v, 1, true);
   work.ops->adamw(args);
@@ -73,8 +78,18 @@ void cast(benchmark::State& state) {
   rate(state, "GB/s", static_cast<double>(x.count()) * 6);
 }
 
-BENCHMARK(adamw)->Args({16, 2 << 20})->Args({4000, 64})->Args({50, 65536})->Unit(benchmark::kMicrosecond)->UseRealTime();
-BENCHMARK(sum_of_squares)->Args({16, 2 << 20})->Args({4000, 64})->Args({50, 65536})->Unit(benchmark::kMicrosecond)->UseRealTime();
+BENCHMARK(adamw)
+    ->Args({16, 2 << 20})
+    ->Args({4000, 64})
+    ->Args({50, 65536})
+    ->Unit(benchmark::kMicrosecond)
+    ->UseRealTime();
+BENCHMARK(sum_of_squares)
+    ->Args({16, 2 << 20})
+    ->Args({4000, 64})
+    ->Args({50, 65536})
+    ->Unit(benchmark::kMicrosecond)
+    ->UseRealTime();
 BENCHMARK(lerp)->Arg(16 << 20)->Unit(benchmark::kMicrosecond)->UseRealTime();
 BENCHMARK(cast)->Arg(16 << 20)->Unit(benchmark::kMicrosecond)->UseRealTime();
 

@@ -1,5 +1,5 @@
-// Operations over rows of activations: layernorm, embedding, activation, gather. Arguments: rows, columns, bf16, dropout.
-// GB/s counts what must be read and written once. GPT-2 is 1024 x 768, the small decoder 8192 x 256.
+// Operations over rows of activations: layernorm, embedding, activation, gather. Arguments: rows, columns, bf16,
+// dropout. GB/s counts what must be read and written once. GPT-2 is 1024 x 768, the small decoder 8192 x 256.
 #include "bench/work.h"
 #include "kernels/activation_ref.h"
 #include "kernels/embedding_ref.h"
@@ -27,12 +27,28 @@ struct LayerNormWork : Work {
 
   explicit LayerNormWork(const Shapes& s) {
     const Shape shape{s.rows, s.cols};
-    const Tensor gain = random(DType::f32, {s.cols}), mean = arena.make(DType::f32, {s.rows}), rstd = arena.make(DType::f32, {s.rows});
-    forward = {.x = random(s.dtype, shape), .residual = random(DType::f32, shape), .sum = random(DType::f32, shape), .gain = gain,
-               .bias = random(DType::f32, {s.cols}), .y = random(s.dtype, shape), .mean = mean, .rstd = rstd, .dropout = s.dropout};
-    backward = {.dy = random(s.dtype, shape), .sum = forward.sum, .mean = mean, .rstd = rstd, .gain = gain,
-                .dsum = random(DType::f32, shape), .accumulate = true, .dx = random(s.dtype, shape),
-                .dgain = arena.make_zeros(DType::f32, {s.cols}), .dbias = arena.make_zeros(DType::f32, {s.cols}), .dropout = s.dropout};
+    const Tensor gain = random(DType::f32, {s.cols}), mean = arena.make(DType::f32, {s.rows}),
+                 rstd = arena.make(DType::f32, {s.rows});
+    forward = {.x = random(s.dtype, shape),
+               .residual = random(DType::f32, shape),
+               .sum = random(DType::f32, shape),
+               .gain = gain,
+               .bias = random(DType::f32, {s.cols}),
+               .y = random(s.dtype, shape),
+               .mean = mean,
+               .rstd = rstd,
+               .dropout = s.dropout};
+    backward = {.dy = random(s.dtype, shape),
+                .sum = forward.sum,
+                .mean = mean,
+                .rstd = rstd,
+                .gain = gain,
+                .dsum = random(DType::f32, shape),
+                .accumulate = true,
+                .dx = random(s.dtype, shape),
+                .dgain = arena.make_zeros(DType::f32, {s.cols}),
+                .dbias = arena.make_zeros(DType::f32, {s.cols}),
+                .dropout = s.dropout};
     expected.rows = static_cast<size_t>(s.rows);
     expected.cols = static_cast<size_t>(s.cols);
     expected.dropout = s.dropout;
@@ -73,17 +89,23 @@ struct EmbeddingWork : Work {
   explicit EmbeddingWork(const Shapes& s) {
     const int64_t vocabulary = s.cols == 768 ? 50257 : 64, longest = s.cols == 768 ? 1024 : 128;
     const Tensor tokens = indices(s.rows, vocabulary), positions = indices(s.rows, longest);
-    forward = {.tokens = tokens, .positions = positions, .token_table = random(DType::f32, {vocabulary, s.cols}),
-               .position_table = random(DType::f32, {longest, s.cols}), .y = random(s.dtype, {s.rows, s.cols}), .dropout = s.dropout};
+    forward = {.tokens = tokens,
+               .positions = positions,
+               .token_table = random(DType::f32, {vocabulary, s.cols}),
+               .position_table = random(DType::f32, {longest, s.cols}),
+               .y = random(s.dtype, {s.rows, s.cols}),
+               .dropout = s.dropout};
     backward = {.tokens = tokens, .positions = positions, .dy = random(s.dtype, {s.rows, s.cols}),
                 .dtoken_table = arena.make_zeros(DType::f32, {vocabulary, s.cols}),
                 .dposition_table = arena.make_zeros(DType::f32, {longest, s.cols}), .dropout = s.dropout};
     expected.cols = static_cast<size_t>(s.cols);
     expected.dropout = s.dropout;
     expected.dy = values(backward.dy);
-    for (const auto& [index, table] : {std::pair{tokens, forward.token_table}, std::pair{positions, forward.position_table}}) {
+    for (const auto& [index, table] :
+         {std::pair{tokens, forward.token_table}, std::pair{positions, forward.position_table}}) {
       const int32_t* begin = index.as<int32_t>();
-      expected.tables.push_back({{begin, begin + s.rows}, values(table), std::vector<double>(static_cast<size_t>(table.count()))});
+      expected.tables.push_back(
+          {{begin, begin + s.rows}, values(table), std::vector<double>(static_cast<size_t>(table.count()))});
     }
     expected.forward();
     expected.backward();
@@ -123,9 +145,12 @@ void activation_backward(benchmark::State& state) {
   const Shapes s(state);
   Work work;
   const Tensor x = work.random(s.dtype, {s.rows, s.cols}), dy = work.random(s.dtype, {s.rows, s.cols});
-  const ActivationBackwardArgs args{.x = x, .dy = dy, .dx = work.random(s.dtype, {s.rows, s.cols}), .activation = Activation::gelu_tanh};
+  const ActivationBackwardArgs args{
+      .x = x, .dy = dy, .dx = work.random(s.dtype, {s.rows, s.cols}), .activation = Activation::gelu_tanh};
   work.ops->activation_backward(args);
-  if (!proven(state, args.dx, reference::activation_backward(args.activation, values(x), values(dy)), tolerance_of(s.dtype))) return;
+  if (!proven(state, args.dx, reference::activation_backward(args.activation, values(x), values(dy)),
+              tolerance_of(s.dtype)))
+    return;
   for (auto _ : state) work.ops->activation_backward(args);
   rate(state, "GB/s", s.count * 3 * s.width);
 }

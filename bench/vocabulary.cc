@@ -6,7 +6,8 @@
 namespace engine::bench {
 namespace {
 
-// Arguments: rows, columns, tokens, bf16, gradient. GFLOP/s counts the matrix products: one without gradient, else three.
+// Arguments: rows, columns, tokens, bf16, gradient. GFLOP/s counts the matrix products: one without gradient, else
+// three.
 void cross_entropy(benchmark::State& state) {
   const int64_t rows = state.range(0), cols = state.range(1), vocabulary = state.range(2);
   const DType dtype = dtype_of_flag(state.range(3));
@@ -14,9 +15,12 @@ void cross_entropy(benchmark::State& state) {
   Work work;
   const float scale = 1 / std::sqrt(static_cast<float>(cols));
   const Tensor losses = work.arena.make(DType::f32, {rows});
-  CrossEntropyArgs args{.x = work.random(dtype, {rows, cols}), .weight = work.random(DType::f32, {vocabulary, cols}, scale),
-                        .labels = work.indices(rows, vocabulary), .compute = dtype,
-                        .totals = work.arena.make_zeros(DType::f32, {3}), .row_losses = losses};
+  CrossEntropyArgs args{.x = work.random(dtype, {rows, cols}),
+                        .weight = work.random(DType::f32, {vocabulary, cols}, scale),
+                        .labels = work.indices(rows, vocabulary),
+                        .compute = dtype,
+                        .totals = work.arena.make_zeros(DType::f32, {3}),
+                        .row_losses = losses};
   if (gradient) {
     args.dx = work.random(dtype, {rows, cols});
     args.dweight = work.arena.make_zeros(DType::f32, {vocabulary, cols});
@@ -44,11 +48,16 @@ void sample(benchmark::State& state) {
   const Tensor logits = work.random(DType::f32, {rows, vocabulary}, 4), tokens = work.arena.make(DType::i32, {rows});
   const Tensor draws = work.arena.make(DType::f32, {rows});
   for (int64_t s = 0; s < rows; ++s) draws.as<float>()[s] = work.numbers.uniform();
-  const SampleArgs args{.logits = logits, .draws = draws, .temperature = static_cast<float>(state.range(4)) / 100,
-                        .top_k = static_cast<int>(state.range(2)), .top_p = static_cast<float>(state.range(3)) / 100, .tokens = tokens};
+  const SampleArgs args{.logits = logits,
+                        .draws = draws,
+                        .temperature = static_cast<float>(state.range(4)) / 100,
+                        .top_k = static_cast<int>(state.range(2)),
+                        .top_p = static_cast<float>(state.range(3)) / 100,
+                        .tokens = tokens};
   work.ops->sample(args);
-  const std::vector<double> weights = reference::sampling_weights(
-      values(logits.row_range(0, 1)), static_cast<double>(args.temperature), args.top_k, static_cast<double>(args.top_p));
+  const std::vector<double> weights =
+      reference::sampling_weights(values(logits.row_range(0, 1)), static_cast<double>(args.temperature), args.top_k,
+                                  static_cast<double>(args.top_p));
   const double draw = args.temperature > 0 ? static_cast<double>(draws.as<float>()[0]) : 0;
   if (!proven(state, tokens, {static_cast<double>(reference::draw_token(weights, draw))}, 0)) return;
   for (auto _ : state) work.ops->sample(args);
@@ -59,8 +68,14 @@ BENCHMARK(cross_entropy)
     ->Args({1024, 768, 50257, 0, 1})->Args({1024, 768, 50257, 1, 1})->Args({1024, 768, 50257, 1, 0})
     ->Args({8192, 256, 64, 0, 1})->Args({8192, 256, 64, 1, 1})->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(sample)
-    ->Args({1, 50257, 0, 100, 0})->Args({1, 50257, 0, 100, 100})->Args({1, 50257, 50, 100, 100})->Args({1, 50257, 0, 90, 100})
-    ->Args({64, 50257, 50, 90, 100})->Args({64, 64, 0, 90, 100})->Unit(benchmark::kMicrosecond)->UseRealTime();
+    ->Args({1, 50257, 0, 100, 0})
+    ->Args({1, 50257, 0, 100, 100})
+    ->Args({1, 50257, 50, 100, 100})
+    ->Args({1, 50257, 0, 90, 100})
+    ->Args({64, 50257, 50, 90, 100})
+    ->Args({64, 64, 0, 90, 100})
+    ->Unit(benchmark::kMicrosecond)
+    ->UseRealTime();
 
 }  // namespace
 }  // namespace engine::bench

@@ -33,7 +33,8 @@ struct Work {
   }
   Tensor indices(int64_t count, int64_t rows) {
     const Tensor tensor = arena.make(DType::i32, {count});
-    for (int64_t i = 0; i < count; ++i) tensor.as<int32_t>()[i] = static_cast<int32_t>(numbers.below(static_cast<uint32_t>(rows)));
+    for (int64_t i = 0; i < count; ++i)
+      tensor.as<int32_t>()[i] = static_cast<int32_t>(numbers.below(static_cast<uint32_t>(rows)));
     return tensor;
   }
 };
@@ -48,7 +49,8 @@ inline std::vector<double> values(const Tensor& tensor) {
 }
 
 // The answer before its time: the benchmark ends with an error where it is wrong. Returns whether it is right.
-inline bool proven(benchmark::State& state, const Tensor& actual, const std::vector<double>& expected, double tolerance) {
+inline bool proven(benchmark::State& state, const Tensor& actual, const std::vector<double>& expected,
+                   double tolerance) {
   double difference = 0, size = 1e-30;
   const std::vector<double> found = values(actual);
   for (size_t i = 0; i < expected.size(); ++i) {

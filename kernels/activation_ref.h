@@ -1,5 +1,5 @@
-// The specification of kernels/activation.h in plain loops. The functions themselves are those that matrix products have
-// in their epilogue.
+// The specification of kernels/activation.h in plain loops. The functions themselves are those that matrix products
+// have in their epilogue.
 #pragma once
 
 #include <vector>

@@ -15,7 +15,8 @@ inline void check_matrix(const char* operation, const char* name, const Tensor& 
 }
 
 // The same for an activation or its gradient: f32 or bf16.
-inline void check_activation(const char* operation, const char* name, const Tensor& tensor, int64_t rows, int64_t cols) {
+inline void check_activation(const char* operation, const char* name, const Tensor& tensor, int64_t rows,
+                             int64_t cols) {
   require(tensor.dtype == DType::f32 || tensor.dtype == DType::bf16, operation, ": ", name, " is ",
           name_of(tensor.dtype), ", not f32 or bf16");
   check_matrix(operation, name, tensor, tensor.dtype, rows, cols);
@@ -31,7 +32,8 @@ inline void check_vector(const char* operation, const char* name, const Tensor& 
 inline void check_indices(const char* operation, const char* name, const Tensor& indices, int64_t rows) {
   const int32_t* index = indices.as<int32_t>();
   for (int64_t i = 0; i < indices.count(); ++i)
-    require(index[i] >= 0 && index[i] < rows, operation, ": ", name, "[", i, "] is ", index[i], ", not in 0 ... ", rows - 1);
+    require(index[i] >= 0 && index[i] < rows, operation, ": ", name, "[", i, "] is ", index[i], ", not in 0 ... ",
+            rows - 1);
 }
 
 // body(pointer to the elements): float* or bf16*, as the tensor holds. An absent tensor is a null float*.

@@ -49,7 +49,8 @@ RowResult row_loss(float* logits, int64_t vocabulary, int64_t label, float weigh
     return only(e, part);
   });
   const float mean = distances / static_cast<float>(vocabulary);
-  result.loss = weight * (std::log(total) - (1 - smoothing) * (label_logit - high) - (smoothing > 0 ? smoothing * mean : 0));
+  result.loss =
+      weight * (std::log(total) - (1 - smoothing) * (label_logit - high) - (smoothing > 0 ? smoothing * mean : 0));
   result.gradient = {weight / total, weight * smoothing / static_cast<float>(vocabulary), weight * (1 - smoothing)};
   return result;
 }
@@ -88,8 +89,8 @@ void check(const CrossEntropyArgs& args) {
           ", not in 0 ... 1");
   const int32_t* label = args.labels.as<int32_t>();
   for (int64_t r = 0; r < rows; ++r)
-    require((label[r] >= 0 && label[r] < vocabulary) || label[r] == ignored_label, name, ": labels[", r, "] is ", label[r],
-            ", neither in 0 ... ", vocabulary - 1, " nor ", ignored_label);
+    require((label[r] >= 0 && label[r] < vocabulary) || label[r] == ignored_label, name, ": labels[", r, "] is ",
+            label[r], ", neither in 0 ... ", vocabulary - 1, " nor ", ignored_label);
 }
 
 // The operation's scratch and its steps over a chunk of scored rows.
@@ -104,7 +105,8 @@ class Projection {
     chunk_ = rows_a_chunk(count_, vocabulary_);
     logits_ = dlogits_ = workspace.make(DType::f32, {chunk_, vocabulary_});
     if (args.dx && args.compute == DType::bf16) dlogits_ = workspace.make(DType::bf16, {chunk_, vocabulary_});
-    results_ = static_cast<RowResult*>(workspace.make(DType::u8, {chunk_ * static_cast<int64_t>(sizeof(RowResult))}).data);
+    results_ =
+        static_cast<RowResult*>(workspace.make(DType::u8, {chunk_ * static_cast<int64_t>(sizeof(RowResult))}).data);
     if (count_ < rows_) {
       gathered_x_ = workspace.make(args.x.dtype, {chunk_, cols_});
       if (args.dx) gathered_dx_ = workspace.make(args.dx.dtype, {chunk_, cols_});

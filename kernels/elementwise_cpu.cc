@@ -29,7 +29,8 @@ void CpuOps::copy(const CopyArgs& args) {
   check_activation(name, "y", args.y, args.y.rows(), args.y.cols());
   with_elements(args.x, [&](auto* x) {
     with_elements(args.y, [&](auto* y) {
-      parallel_chunks(args.x.count(), grain, [&](int64_t begin, int64_t end) { convert(x + begin, y + begin, end - begin); });
+      parallel_chunks(args.x.count(), grain,
+                      [&](int64_t begin, int64_t end) { convert(x + begin, y + begin, end - begin); });
     });
   });
 }

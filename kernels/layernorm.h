@@ -16,10 +16,9 @@
 // Written: y, sum, mean, rstd, dx; dsum = or += by `accumulate`. Added to: dgain, dbias.
 //
 // Numerics: mean first and squared distances from it second, while the row is in cache: E[s^2] - mean^2 would cancel
-// where the mean is large. A constant row has rstd = 1/sqrt(epsilon) and gives y = bias. A NaN or infinity makes its own
-// row NaN, and dgain and dbias.
-// Determinism: dgain and dbias are summed over chunks of rows that depend on the shape alone, and the chunks' sums are
-// added in their order.
+// where the mean is large. A constant row has rstd = 1/sqrt(epsilon) and gives y = bias. A NaN or infinity makes its
+// own row NaN, and dgain and dbias. Determinism: dgain and dbias are summed over chunks of rows that depend on the
+// shape alone, and the chunks' sums are added in their order.
 #pragma once
 
 #include "kernels/ops.h"

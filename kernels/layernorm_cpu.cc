@@ -125,7 +125,8 @@ void CpuOps::layernorm_forward(const LayerNormForwardArgs& args) {
           float* sum = args.sum ? args.sum.as<float>() + n * cols
                      : x        ? row.as<float>() + thread_index() * cols
                                 : nullptr;
-          forward_row(args, n, x ? x + n * cols : x, residual ? residual + n * cols : residual, sum, y + n * cols, factors);
+          forward_row(args, n, x ? x + n * cols : x, residual ? residual + n * cols : residual, sum, y + n * cols,
+                      factors);
         }
       });
     });

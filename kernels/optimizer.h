@@ -15,8 +15,8 @@
 // sum_of_squares: result = sum over all tensors of x^2. Squares of a piece (16 thousand elements) are summed in f32 by
 // many running sums, the pieces in double in their order. A NaN gives a NaN, an infinity or an overflow an infinity.
 //
-// Both are bound by memory: 32 bytes an element read and written by adamw, 4 by sum_of_squares. All tensors are cut into
-// pieces that are handed out in one go, so that many small ones cost no more than a few large ones.
+// Both are bound by memory: 32 bytes an element read and written by adamw, 4 by sum_of_squares. All tensors are cut
+// into pieces that are handed out in one go, so that many small ones cost no more than a few large ones.
 #pragma once
 
 #include "kernels/ops.h"

@@ -3,12 +3,13 @@
 // temperature 0: the largest logit. Otherwise, with w_v = e^((l_v - largest) / temperature), tokens ordered by falling
 // logit and, among equals, rising token:
 //   1. top_k > 0 keeps the first top_k of them (all, where there are no more);
-//   2. top_p < 1 keeps, of those, the fewest first ones whose w sum to at least top_p of what step 1 kept; at least one;
+//   2. top_p < 1 keeps, of those, the fewest first ones whose w sum to at least top_p of what step 1 kept; at least
+//   one;
 //   3. token = the first, in the order of the vocabulary, at which the running sum of kept w exceeds draw sum(kept w).
 // Among equal largest logits temperature 0 and top_k 1 take the lowest token.
 //
-// Written: tokens. Numerics: weights are f32, their sums double. Logits of -infinity are never drawn. A row that holds a
-// NaN, or whose largest logit is not finite, is an error that names it.
+// Written: tokens. Numerics: weights are f32, their sums double. Logits of -infinity are never drawn. A row that holds
+// a NaN, or whose largest logit is not finite, is an error that names it.
 //
 // Nothing is sorted but the few tokens around the cut: of top_k, the candidates are those above the k-th largest of the
 // maxima of groups of 64 tokens (no fewer than k tokens are); of top_p, those with w >= (1 - top_p) sum(w) / V (all

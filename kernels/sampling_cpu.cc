@@ -166,7 +166,8 @@ int32_t sample_row(const SampleArgs& args, const Row& row, float draw) {
     if (!by_count) {
       const double least = (1 - static_cast<double>(args.top_p)) * total / static_cast<double>(row.count);
       // Of w, as a bound of the logit; a little lower, for what rounding may take away.
-      candidates = collect(row, high + args.temperature * (static_cast<float>(std::log(std::max(least, 1e-37))) - 1.0f));
+      candidates =
+          collect(row, high + args.temperature * (static_cast<float>(std::log(std::max(least, 1e-37))) - 1.0f));
     }
     keep_from(row, lowest_of_top_p(row, candidates, static_cast<double>(args.top_p) * total));
   }

@@ -10,8 +10,8 @@ namespace {
 constexpr Activation every_activation[] = {Activation::none, Activation::relu, Activation::gelu, Activation::gelu_tanh,
                                            Activation::tanh};
 
-// kernels/activation_simd.h promises 1e-6 absolute for act' and, relative to |x|, for act. `factors` are what that error
-// is multiplied with, and storing rounds once more.
+// kernels/activation_simd.h promises 1e-6 absolute for act' and, relative to |x|, for act. `factors` are what that
+// error is multiplied with, and storing rounds once more.
 double tolerance(const std::vector<double>& expected, const std::vector<double>& factors, DType stored) {
   double size = 0, factor = 1e-30;
   for (double value : expected) size = std::max(size, std::abs(value));
@@ -60,7 +60,8 @@ TEST_CASE("activation: forward and backward, every pair of dtypes, odd shapes, i
 
 TEST_CASE("activation: large values, zeros and subnormals stay finite, and a NaN gives a NaN") {
   on_every_backend([](Bench& bench) {
-    const std::vector<double> extremes{0.0, -0.0, 1e-40, -1e-40, 1e-6, 30.0, -30.0, 88.0, -88.0, 1e4, -1e4, 1e30, -1e30};
+    const std::vector<double> extremes{0.0,  -0.0,  1e-40, -1e-40, 1e-6, 30.0, -30.0,
+                                       88.0, -88.0, 1e4,   -1e4,   1e30, -1e30};
     const Shape shape{static_cast<int64_t>(extremes.size())};
     const Tensor x = bench.from(DType::f32, shape, extremes), y = bench.unset(DType::f32, shape);
     const Tensor ones = bench.from(DType::f32, shape, std::vector<double>(extremes.size(), 1.0));
@@ -78,8 +79,8 @@ TEST_CASE("activation: large values, zeros and subnormals stay finite, and a NaN
       bench.ops.activation_backward({.x = x, .dy = ones, .dx = y, .activation = act});
       std::vector<double> moderate = rounded;  // beyond this the reference itself overflows
       for (double& value : moderate) value = std::clamp(value, -1e4, 1e4);
-      CHECK_CLOSE(bench.values(y), reference::activation_backward(act, moderate, std::vector<double>(moderate.size(), 1.0)),
-                  1e-6);
+      CHECK_CLOSE(bench.values(y),
+                  reference::activation_backward(act, moderate, std::vector<double>(moderate.size(), 1.0)), 1e-6);
       bench.ops.activation_forward({.x = nan, .y = result, .activation = act});
       for (double value : bench.values(result)) CHECK(std::isnan(value));
       if (act == Activation::none) continue;
@@ -98,8 +99,9 @@ TEST_CASE("activation: no elements, the same bits at any number of threads, and 
       bench.ops.activation_forward({.x = x, .y = y, .activation = Activation::gelu_tanh});
       return bench.values(y);
     });
-    CHECK_THROWS_WITH_AS(bench.ops.activation_forward({.x = x, .y = bench.zeros({3, 8}), .activation = Activation::relu}),
-                         "activation_forward: y is [3, 8], not [300, 333]", Error);
+    CHECK_THROWS_WITH_AS(
+        bench.ops.activation_forward({.x = x, .y = bench.zeros({3, 8}), .activation = Activation::relu}),
+        "activation_forward: y is [3, 8], not [300, 333]", Error);
   });
 }
 

@@ -32,16 +32,21 @@ Problem problem_of(Bench& bench, const Case& c) {
   const double weight_scale = c.scale / std::sqrt(static_cast<double>(c.cols));
   std::vector<int> labels;
   for (int64_t r = 0; r < c.rows; ++r)
-    labels.push_back(c.ignored && r % 3 == 1 ? ignored_label
-                                             : static_cast<int>(bench.random.below(static_cast<uint32_t>(c.vocabulary))));
-  p.args = {.x = bench.normal(bench.compute, {c.rows, c.cols}), .weight = exact(bench, {c.vocabulary, c.cols}, weight_scale),
+    labels.push_back(c.ignored && r % 3 == 1
+                         ? ignored_label
+                         : static_cast<int>(bench.random.below(static_cast<uint32_t>(c.vocabulary))));
+  p.args = {.x = bench.normal(bench.compute, {c.rows, c.cols}),
+            .weight = exact(bench, {c.vocabulary, c.cols}, weight_scale),
             .bias = c.bias ? bench.normal(DType::f32, {c.vocabulary}) : Tensor{},
             .labels = bench.integers({c.rows}, labels),
             .row_weights = c.weighted ? bench.normal(DType::f32, {c.rows}, 0.3, 1.2) : Tensor{},
-            .label_smoothing = c.smoothing, .compute = bench.compute,
+            .label_smoothing = c.smoothing,
+            .compute = bench.compute,
             .totals = bench.from(DType::f32, {3}, {10, 20, 30}),
-            .row_losses = c.row_losses ? bench.unset(DType::f32, {c.rows}) : Tensor{}, .gradient_scale = 0.25f,
-            .dx = bench.unset(bench.compute, {c.rows, c.cols}), .dweight = bench.normal(DType::f32, {c.vocabulary, c.cols}, 0.1),
+            .row_losses = c.row_losses ? bench.unset(DType::f32, {c.rows}) : Tensor{},
+            .gradient_scale = 0.25f,
+            .dx = bench.unset(bench.compute, {c.rows, c.cols}),
+            .dweight = bench.normal(DType::f32, {c.vocabulary, c.cols}, 0.1),
             .dbias = c.bias ? bench.normal(DType::f32, {c.vocabulary}, 0.1) : Tensor{}};
   if (c.ignored)  // what an ignored row holds has no influence
     bench.arena.memory().copy_in(p.args.x.row_range(1, 2).data, bench.unset(bench.compute, {c.cols}).data,
@@ -82,7 +87,8 @@ void check(Bench& bench, const Case& c) {
   // dlogits are rounded once to the precision of products; then sums of V and of R terms.
   const double gradient_error = 4 * (logit_error + epsilon_of(bench.compute));
   // dx is a running sum of V terms, most of which may be far smaller than what they are added to.
-  CHECK_CLOSE(bench.values(p.args.dx), e.dx, gradient_error + epsilon_of(DType::f32) * static_cast<double>(c.vocabulary) / 16);
+  CHECK_CLOSE(bench.values(p.args.dx), e.dx,
+              gradient_error + epsilon_of(DType::f32) * static_cast<double>(c.vocabulary) / 16);
   CHECK_CLOSE(bench.values(p.args.dweight), e.dweight, gradient_error);
   if (c.bias) CHECK_CLOSE(bench.values(p.args.dbias), e.dbias, gradient_error);
 }
@@ -110,8 +116,14 @@ TEST_CASE("cross_entropy: the reference's gradients are the derivatives of its l
 TEST_CASE("cross_entropy: every choice of optional arguments") {
   on_every_backend([](Bench& bench) {
     for (int choice = 0; choice < 32; ++choice)
-      check(bench, {.rows = 9, .cols = 17, .vocabulary = 33, .bias = (choice & 1) != 0, .weighted = (choice & 2) != 0,
-                    .ignored = (choice & 4) != 0, .row_losses = (choice & 8) != 0, .smoothing = choice & 16 ? 0.1f : 0.0f});
+      check(bench, {.rows = 9,
+                    .cols = 17,
+                    .vocabulary = 33,
+                    .bias = (choice & 1) != 0,
+                    .weighted = (choice & 2) != 0,
+                    .ignored = (choice & 4) != 0,
+                    .row_losses = (choice & 8) != 0,
+                    .smoothing = choice & 16 ? 0.1f : 0.0f});
   });
 }
 
@@ -119,7 +131,8 @@ TEST_CASE("cross_entropy: odd shapes, several chunks, large logits") {
   on_every_backend([](Bench& bench) {
     for (int64_t vocabulary : {1, 2, 3, 65, 100, 1031})
       for (int64_t cols : {1, 3, 33, 64})
-        check(bench, {.rows = 21, .cols = cols, .vocabulary = vocabulary, .bias = true, .ignored = true, .smoothing = 0.2f});
+        check(bench,
+              {.rows = 21, .cols = cols, .vocabulary = vocabulary, .bias = true, .ignored = true, .smoothing = 0.2f});
     check(bench, {.rows = 1, .cols = 8, .vocabulary = 19});
     check(bench, {.rows = 9, .cols = 32, .vocabulary = 100, .scale = 60});
     // Two chunks, and five, whose weights are packed.
@@ -154,19 +167,34 @@ TEST_CASE("cross_entropy: the lowest token among equals counts, and no scored ro
   on_every_backend([](Bench& bench) {
     // All logits are equal, so token 0 is the largest.
     const Tensor x = bench.zeros({3, 4}), weight = exact(bench, {40, 4}, 1), totals = bench.zeros({3});
-    bench.ops.cross_entropy({.x = x, .weight = weight, .labels = bench.integers({3}, {0, 1, 39}), .compute = bench.compute,
+    bench.ops.cross_entropy({.x = x,
+                             .weight = weight,
+                             .labels = bench.integers({3}, {0, 1, 39}),
+                             .compute = bench.compute,
                              .totals = totals});
     CHECK(bench.values(totals)[2] == 1);
     CHECK(std::abs(bench.values(totals)[0] - 3 * std::log(40.0)) <= 1e-5);
-    const Tensor losses = bench.unset(DType::f32, {3}), dx = bench.unset(bench.compute, {3, 4}), dweight = bench.zeros({40, 4});
-    bench.ops.cross_entropy({.x = x, .weight = weight, .labels = bench.integers({3}, {-100, -100, -100}),
-                             .compute = bench.compute, .totals = totals, .row_losses = losses, .dx = dx, .dweight = dweight});
+    const Tensor losses = bench.unset(DType::f32, {3}), dx = bench.unset(bench.compute, {3, 4}),
+                 dweight = bench.zeros({40, 4});
+    bench.ops.cross_entropy({.x = x,
+                             .weight = weight,
+                             .labels = bench.integers({3}, {-100, -100, -100}),
+                             .compute = bench.compute,
+                             .totals = totals,
+                             .row_losses = losses,
+                             .dx = dx,
+                             .dweight = dweight});
     CHECK(bench.values(losses) == std::vector<double>(3, 0.0));
     CHECK(bench.values(dx) == std::vector<double>(12, 0.0));
     CHECK(bench.values(totals)[1] == 3);
     const Tensor none = bench.arena.make(bench.compute, {0, 4}), no_labels = bench.arena.make(DType::i32, {0});
-    bench.ops.cross_entropy({.x = none, .weight = weight, .labels = no_labels, .compute = bench.compute, .totals = totals,
-                             .dx = none, .dweight = dweight});
+    bench.ops.cross_entropy({.x = none,
+                             .weight = weight,
+                             .labels = no_labels,
+                             .compute = bench.compute,
+                             .totals = totals,
+                             .dx = none,
+                             .dweight = dweight});
     CHECK(bench.values(totals)[1] == 3);
   });
 }
@@ -188,7 +216,9 @@ TEST_CASE("cross_entropy: a NaN in a row makes its loss, the total and the gradi
 TEST_CASE("cross_entropy: the same bits at any number of threads") {
   on_every_backend([](Bench& bench) {
     for (int64_t vocabulary : {64, 10007}) {
-      const Problem p = problem_of(bench, {.rows = vocabulary == 64 ? 5000 : 70, .cols = 8, .vocabulary = vocabulary, .bias = true, .smoothing = 0.1f});
+      const Problem p = problem_of(
+          bench,
+          {.rows = vocabulary == 64 ? 5000 : 70, .cols = 8, .vocabulary = vocabulary, .bias = true, .smoothing = 0.1f});
       check_same_at_any_thread_count([&] {
         ArenaScope scope(bench.arena);
         CrossEntropyArgs args = p.args;
@@ -208,10 +238,12 @@ TEST_CASE("cross_entropy: the same bits at any number of threads") {
 TEST_CASE("cross_entropy: a label that is no token is an error that names its row") {
   on_every_backend([](Bench& bench) {
     const Tensor x = bench.zeros({2, 4}), weight = bench.zeros({7, 4}), totals = bench.zeros({3});
-    CHECK_THROWS_WITH_AS(bench.ops.cross_entropy({.x = x, .weight = weight, .labels = bench.integers({2}, {0, 7}), .totals = totals}),
-                         "cross_entropy: labels[1] is 7, neither in 0 ... 6 nor -100", Error);
-    CHECK_THROWS_WITH_AS(bench.ops.cross_entropy({.x = x, .weight = weight, .labels = bench.integers({2}, {-1, 0}), .totals = totals}),
-                         "cross_entropy: labels[0] is -1, neither in 0 ... 6 nor -100", Error);
+    CHECK_THROWS_WITH_AS(
+        bench.ops.cross_entropy({.x = x, .weight = weight, .labels = bench.integers({2}, {0, 7}), .totals = totals}),
+        "cross_entropy: labels[1] is 7, neither in 0 ... 6 nor -100", Error);
+    CHECK_THROWS_WITH_AS(
+        bench.ops.cross_entropy({.x = x, .weight = weight, .labels = bench.integers({2}, {-1, 0}), .totals = totals}),
+        "cross_entropy: labels[0] is -1, neither in 0 ... 6 nor -100", Error);
     CHECK_THROWS_WITH_AS(bench.ops.cross_entropy({.x = x, .weight = weight, .labels = bench.integers({2}, {1, 0}),
                                                   .label_smoothing = 1.5f, .totals = totals}),
                          "cross_entropy: label_smoothing is 1.5, not in 0 ... 1", Error);

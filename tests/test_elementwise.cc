@@ -8,7 +8,8 @@ namespace engine::test {
 TEST_CASE("copy: every pair of dtypes rounds as core/bf16.h does, and keeps the bits where the dtypes are equal") {
   on_every_backend([](Bench& bench) {
     for (int64_t cols : {1, 3, 17, 33, 65, 100, 70001}) {
-      std::vector<double> values{0.0, -0.0, 1e-40, -1e-45, 3.4e38, -3.4e38, 1.00390625, 1.01171875, INFINITY, -INFINITY};
+      std::vector<double> values{0.0,     -0.0,       1e-40,      -1e-45,   3.4e38,
+                                 -3.4e38, 1.00390625, 1.01171875, INFINITY, -INFINITY};
       while (values.size() < static_cast<size_t>(cols)) values.push_back(bench.random.normal());
       values.resize(static_cast<size_t>(cols));
       for (DType from : {DType::f32, DType::bf16})
@@ -35,7 +36,8 @@ TEST_CASE("copy: every pair of dtypes rounds as core/bf16.h does, and keeps the 
     const Tensor none = bench.arena.make(DType::f32, {0});
     bench.ops.copy({.x = none, .y = none});
     CHECK_THROWS_WITH_AS(bench.ops.copy({.x = nan, .y = none}), "copy: x is [17], y [0]", Error);
-    CHECK_THROWS_WITH_AS(bench.ops.copy({.x = integers, .y = bench.zeros({3})}), "copy: x is i32, not f32 or bf16", Error);
+    CHECK_THROWS_WITH_AS(bench.ops.copy({.x = integers, .y = bench.zeros({3})}), "copy: x is i32, not f32 or bf16",
+                         Error);
   });
 }
 

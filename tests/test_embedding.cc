@@ -95,7 +95,8 @@ TEST_CASE("embedding: the same bits at any number of threads") {
       ArenaScope scope(bench.arena);
       const Tensor y = bench.unset(bench.compute, {700, 200}), gradient = bench.zeros({11, 200});
       bench.ops.embedding_forward({.tokens = tokens, .token_table = table, .y = y, .dropout = dropout_of_a_third});
-      bench.ops.embedding_backward({.tokens = tokens, .dy = dy, .dtoken_table = gradient, .dropout = dropout_of_a_third});
+      bench.ops.embedding_backward(
+          {.tokens = tokens, .dy = dy, .dtoken_table = gradient, .dropout = dropout_of_a_third});
       std::vector<double> all = bench.values(y);
       append(all, bench.values(gradient));
       return all;
@@ -113,8 +114,9 @@ TEST_CASE("embedding: an index outside its table is an error that names it, befo
     CHECK_THROWS_WITH_AS(bench.ops.embedding_forward({.tokens = good, .positions = negative, .token_table = table,
                                                       .position_table = positions, .y = y}),
                          "embedding_forward: positions[1] is -1, not in 0 ... 1", Error);
-    CHECK_THROWS_WITH_AS(bench.ops.embedding_forward({.tokens = good, .positions = negative, .token_table = table, .y = y}),
-                         "embedding_forward: of positions and position_table only one is given", Error);
+    CHECK_THROWS_WITH_AS(
+        bench.ops.embedding_forward({.tokens = good, .positions = negative, .token_table = table, .y = y}),
+        "embedding_forward: of positions and position_table only one is given", Error);
     const Tensor dy = bench.normal(DType::f32, {3, 4}, 1, 5);
     CHECK_THROWS_WITH_AS(bench.ops.embedding_backward({.tokens = large, .dy = dy, .dtoken_table = table}),
                          "embedding_backward: tokens[2] is 5, not in 0 ... 4", Error);

@@ -42,7 +42,13 @@ std::vector<double> random_values(Random& random, size_t count, double scale, do
 }
 
 void check_forward_and_backward(Bench& bench, const Case& c) {
-  CAPTURE(c.rows); CAPTURE(c.cols); CAPTURE(c.x); CAPTURE(c.residual); CAPTURE(c.sum); CAPTURE(c.bias); CAPTURE(c.drops);
+  CAPTURE(c.rows);
+  CAPTURE(c.cols);
+  CAPTURE(c.x);
+  CAPTURE(c.residual);
+  CAPTURE(c.sum);
+  CAPTURE(c.bias);
+  CAPTURE(c.drops);
   CAPTURE(c.accumulate);
   const Shape shape{c.rows, c.cols};
   const Dropout dropout = c.drops ? dropout_of_a_third : Dropout{};
@@ -51,8 +57,15 @@ void check_forward_and_backward(Bench& bench, const Case& c) {
   const Tensor gain = bench.normal(DType::f32, {c.cols}, 0.5, 1.5), bias = bench.normal(DType::f32, {c.cols}, 1, 0.3);
   const Tensor sum = bench.unset(DType::f32, shape), y = bench.unset(bench.compute, shape);
   const Tensor mean = bench.unset(DType::f32, {c.rows}), rstd = bench.unset(DType::f32, {c.rows});
-  bench.ops.layernorm_forward({.x = x, .residual = residual, .sum = c.sum ? sum : Tensor{}, .gain = gain,
-                               .bias = c.bias ? bias : Tensor{}, .y = y, .mean = mean, .rstd = rstd, .dropout = dropout});
+  bench.ops.layernorm_forward({.x = x,
+                               .residual = residual,
+                               .sum = c.sum ? sum : Tensor{},
+                               .gain = gain,
+                               .bias = c.bias ? bias : Tensor{},
+                               .y = y,
+                               .mean = mean,
+                               .rstd = rstd,
+                               .dropout = dropout});
   Reference expected{.rows = static_cast<size_t>(c.rows), .cols = static_cast<size_t>(c.cols), .dropout = dropout};
   if (c.x) expected.x = bench.values(x);
   if (c.residual) expected.residual = bench.values(residual);
@@ -111,8 +124,14 @@ TEST_CASE("layernorm: the reference's backward is the derivative of its forward"
 TEST_CASE("layernorm: forward and backward with every choice of optional arguments") {
   on_every_backend([](Bench& bench) {
     for (int choice = 0; choice < 64; ++choice) {
-      const Case c{.rows = 7, .cols = 33, .x = (choice & 1) != 0, .residual = (choice & 2) != 0, .sum = (choice & 4) != 0,
-                   .bias = (choice & 8) != 0, .drops = (choice & 16) != 0, .accumulate = (choice & 32) != 0};
+      const Case c{.rows = 7,
+                   .cols = 33,
+                   .x = (choice & 1) != 0,
+                   .residual = (choice & 2) != 0,
+                   .sum = (choice & 4) != 0,
+                   .bias = (choice & 8) != 0,
+                   .drops = (choice & 16) != 0,
+                   .accumulate = (choice & 32) != 0};
       if (c.x || c.residual) check_forward_and_backward(bench, c);
     }
   });
@@ -157,9 +176,11 @@ TEST_CASE("layernorm: sum may be the residual itself") {
   });
 }
 
-TEST_CASE("layernorm: a mean far above the spread does not cancel, zeros and subnormals stay finite, NaN stays in its row") {
+TEST_CASE(
+    "layernorm: a mean far above the spread does not cancel, zeros and subnormals stay finite, NaN stays in its row") {
   on_every_backend([](Bench& bench) {
-    const Tensor gain = bench.from(DType::f32, {64}, std::vector<double>(64, 1.0)), y = bench.unset(DType::f32, {5, 64});
+    const Tensor gain = bench.from(DType::f32, {64}, std::vector<double>(64, 1.0)),
+                 y = bench.unset(DType::f32, {5, 64});
     std::vector<double> values(5 * 64, 0.0);
     for (size_t i = 0; i < 64; ++i) {
       values[i] = 4096.0 + static_cast<double>(i % 8);  // exact in f32
@@ -174,8 +195,10 @@ TEST_CASE("layernorm: a mean far above the spread does not cancel, zeros and sub
     expected.forward();
     const std::vector<double> actual = bench.values(y);
     for (size_t row : {0u, 1u, 2u, 4u})
-      CHECK_CLOSE(std::vector<double>(actual.begin() + static_cast<long>(row * 64), actual.begin() + static_cast<long>(row * 64 + 64)),
-                  std::vector<double>(expected.y.begin() + static_cast<long>(row * 64), expected.y.begin() + static_cast<long>(row * 64 + 64)),
+      CHECK_CLOSE(std::vector<double>(actual.begin() + static_cast<long>(row * 64),
+                                      actual.begin() + static_cast<long>(row * 64 + 64)),
+                  std::vector<double>(expected.y.begin() + static_cast<long>(row * 64),
+                                      expected.y.begin() + static_cast<long>(row * 64 + 64)),
                   tolerance(64, DType::f32));
     for (size_t i = 192; i < 256; ++i) CHECK(std::isnan(actual[i]));
   });

@@ -19,9 +19,12 @@ struct Model {
       const Tensor v = bench.normal(DType::f32, {size}, 0.01);
       std::vector<double> squares = bench.values(v);
       for (double& value : squares) value *= value;
-      tensors.push_back({.value = bench.normal(DType::f32, {size}), .gradient = bench.normal(DType::f32, {size}, gradient_scale),
-                         .m = bench.normal(DType::f32, {size}, 0.1), .v = bench.from(DType::f32, {size}, squares),
-                         .learning_rate_scale = decays ? 0.5f : 1.0f, .decays = decays});
+      tensors.push_back({.value = bench.normal(DType::f32, {size}),
+                         .gradient = bench.normal(DType::f32, {size}, gradient_scale),
+                         .m = bench.normal(DType::f32, {size}, 0.1),
+                         .v = bench.from(DType::f32, {size}, squares),
+                         .learning_rate_scale = decays ? 0.5f : 1.0f,
+                         .decays = decays});
       gradients.push_back(tensors.back().gradient);
     }
   }
@@ -39,7 +42,8 @@ TEST_CASE("adamw: values and state over several steps, with and without clipping
         CAPTURE(step);
         bench.ops.sum_of_squares({.tensors = model.gradients, .result = norm_squared});
         const float rate = 1e-2f, beta1 = 0.9f, beta2 = 0.95f, epsilon = 1e-8f, decay = 0.1f;
-        const reference::AdamW<double> adamw{rate, beta1, beta2, epsilon, decay, max_norm, bench.values(norm_squared)[0], step};
+        const reference::AdamW<double> adamw{
+            rate, beta1, beta2, epsilon, decay, max_norm, bench.values(norm_squared)[0], step};
         std::vector<std::vector<double>> expected;
         for (const AdamWTensor& t : model.tensors) {
           std::vector<double> value = bench.values(t.value), gradient = bench.values(t.gradient), m = bench.values(t.m),
@@ -47,8 +51,14 @@ TEST_CASE("adamw: values and state over several steps, with and without clipping
           adamw.update(value, gradient, m, v, t.learning_rate_scale, t.decays);
           for (const std::vector<double>& result : {value, m, v}) expected.push_back(result);
         }
-        bench.ops.adamw({.tensors = model.tensors, .learning_rate = rate, .beta1 = beta1, .beta2 = beta2, .epsilon = epsilon,
-                         .weight_decay = decay, .step = step, .norm_squared = max_norm > 0 ? norm_squared : Tensor{},
+        bench.ops.adamw({.tensors = model.tensors,
+                         .learning_rate = rate,
+                         .beta1 = beta1,
+                         .beta2 = beta2,
+                         .epsilon = epsilon,
+                         .weight_decay = decay,
+                         .step = step,
+                         .norm_squared = max_norm > 0 ? norm_squared : Tensor{},
                          .max_norm = max_norm});
         // Each result is a handful of roundings away; the update is at most a hundredth of a value.
         const double tolerance = 8 * epsilon_of(DType::f32);
@@ -71,7 +81,8 @@ TEST_CASE("adamw: values and state over several steps, with and without clipping
 TEST_CASE("adamw: the update of a zero value, and of zero and subnormal gradients") {
   on_every_backend([](Bench& bench) {
     const std::vector<double> gradients{1e-3, -2.5, 0.0, 1e-40, 1e15, -1e-12};
-    std::vector<double> value(6, 0.0), gradient = bench.values(bench.from(DType::f32, {6}, gradients)), m = value, v = value;
+    std::vector<double> value(6, 0.0), gradient = bench.values(bench.from(DType::f32, {6}, gradients)), m = value,
+                                       v = value;
     const AdamWTensor tensor{.value = bench.zeros({6}), .gradient = bench.from(DType::f32, {6}, gradients),
                              .m = bench.zeros({6}), .v = bench.zeros({6}), .decays = true};
     const float rate = 1e-3f, beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
@@ -99,9 +110,15 @@ TEST_CASE("adamw: the same bits at any number of threads, and errors") {
         for (const Tensor& result : {t.value, t.m, t.v}) append(all, fresh.values(result));
       return all;
     });
-    AdamWTensor wrong{.value = bench.zeros({3}), .gradient = bench.zeros({4}), .m = bench.zeros({3}), .v = bench.zeros({3})};
-    AdamWArgs args{.tensors = std::span(&wrong, 1), .learning_rate = 0.1f, .beta1 = 0.9f, .beta2 = 0.9f, .epsilon = 1e-8f,
-                   .weight_decay = 0, .step = 1};
+    AdamWTensor wrong{
+        .value = bench.zeros({3}), .gradient = bench.zeros({4}), .m = bench.zeros({3}), .v = bench.zeros({3})};
+    AdamWArgs args{.tensors = std::span(&wrong, 1),
+                   .learning_rate = 0.1f,
+                   .beta1 = 0.9f,
+                   .beta2 = 0.9f,
+                   .epsilon = 1e-8f,
+                   .weight_decay = 0,
+                   .step = 1};
     CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: gradient is [4], not [3]", Error);
     args.step = 0;
     CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: step is 0, and counts from 1", Error);

@@ -27,7 +27,8 @@ TEST_CASE("rows: gather and scatter, every pair of dtypes, all and some columns"
             CAPTURE(width); CAPTURE(margin);
             const std::vector<int> index{3, 0, 8, 7, 1};
             const Tensor rows = bench.integers({5}, index);
-            const Tensor large = bench.normal(from, {9, width + 2 * margin}), small = bench.normal(to, {5, width + margin});
+            const Tensor large = bench.normal(from, {9, width + 2 * margin}),
+                         small = bench.normal(to, {5, width + margin});
             Matrix gathered = matrix_of(bench, small);
             reference::gather_rows(matrix_of(bench, large), static_cast<size_t>(margin), index, gathered, 0,
                                    static_cast<size_t>(width));

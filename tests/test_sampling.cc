@@ -7,8 +7,9 @@ namespace engine::test {
 
 namespace {
 
-// How far, of the sum of weights, a draw may lie from the border between two tokens and still give the other one: weights
-// are f32 exponentials, good to a few units in the last place and to the rounding of logit / temperature (up to ~100).
+// How far, of the sum of weights, a draw may lie from the border between two tokens and still give the other one:
+// weights are f32 exponentials, good to a few units in the last place and to the rounding of logit / temperature (up to
+// ~100).
 constexpr double border = 128 * 0x1p-24;
 
 std::vector<double> row_of(const std::vector<double>& values, int64_t row, int64_t cols) {
@@ -33,14 +34,16 @@ void check_sampling(Bench& bench, const Tensor& logits, float temperature, int t
   CAPTURE(logits.shape.text()); CAPTURE(temperature); CAPTURE(top_k); CAPTURE(top_p);
   const int64_t rows = logits.rows(), cols = logits.cols();
   std::vector<double> draws;
-  for (int64_t s = 0; s < rows; ++s) draws.push_back(s == 0 ? 0.0 : s == 1 ? 1 - 0x1p-24 : static_cast<double>(bench.random.uniform()));
+  for (int64_t s = 0; s < rows; ++s)
+    draws.push_back(s == 0 ? 0.0 : s == 1 ? 1 - 0x1p-24 : static_cast<double>(bench.random.uniform()));
   const Tensor tokens = bench.arena.make(DType::i32, {rows});
   bench.ops.sample({.logits = logits, .draws = bench.from(DType::f32, {rows}, draws), .temperature = temperature,
                     .top_k = top_k, .top_p = top_p, .tokens = tokens});
   const std::vector<double> values = bench.values(logits), actual = bench.values(tokens);
   for (int64_t s = 0; s < rows; ++s) {
     const size_t row = static_cast<size_t>(s);
-    check_token(reference::sampling_weights(row_of(values, s, cols), temperature, top_k, top_p), draws[row], actual[row]);
+    check_token(reference::sampling_weights(row_of(values, s, cols), temperature, top_k, top_p), draws[row],
+                actual[row]);
   }
 }
 
@@ -103,13 +106,16 @@ TEST_CASE("sample: tokens come as often as they are likely") {
       draws.push_back(bench.random.uniform());
     }
     const Tensor tokens = bench.arena.make(DType::i32, {rows});
-    bench.ops.sample({.logits = bench.from(DType::f32, {rows, 4}, values), .draws = bench.from(DType::f32, {rows}, draws),
-                      .temperature = 1, .tokens = tokens});
+    bench.ops.sample({.logits = bench.from(DType::f32, {rows, 4}, values),
+                      .draws = bench.from(DType::f32, {rows}, draws),
+                      .temperature = 1,
+                      .tokens = tokens});
     std::vector<double> shares(4, 0.0);
     for (double token : bench.values(tokens)) shares[static_cast<size_t>(token)] += 1.0 / static_cast<double>(rows);
     CHECK(shares[2] == 0);
     for (size_t v = 0; v < 4; ++v)  // four standard deviations
-      CHECK(std::abs(shares[v] - probability[v]) <= 4 * std::sqrt(probability[v] * (1 - probability[v]) / static_cast<double>(rows)));
+      CHECK(std::abs(shares[v] - probability[v]) <=
+            4 * std::sqrt(probability[v] * (1 - probability[v]) / static_cast<double>(rows)));
   });
 }
 
@@ -120,7 +126,8 @@ TEST_CASE("sample: the same tokens at any number of threads, and errors that nam
     for (int s = 0; s < 40; ++s) uniform.push_back(bench.random.uniform());
     const Tensor draws = bench.from(DType::f32, {40}, uniform);
     check_same_at_any_thread_count([&] {
-      bench.ops.sample({.logits = logits, .draws = draws, .temperature = 0.9f, .top_k = 300, .top_p = 0.95f, .tokens = tokens});
+      bench.ops.sample(
+          {.logits = logits, .draws = draws, .temperature = 0.9f, .top_k = 300, .top_p = 0.95f, .tokens = tokens});
       return bench.values(tokens);
     });
     std::vector<double> values(3 * 20, 1.0);
