@@ -16,18 +16,20 @@ struct Blocks {
   bool packs_b_itself;             // each block packs its part of b, which no other block needs
   bool packs_a_itself;             // or its part of a
 
-  Blocks(int64_t row_panels_, int64_t col_panels_, int64_t most_rows, int64_t most_cols, int64_t a_elements, int64_t b_elements, bool a_in_place, bool b_is_packed)
+  Blocks(int64_t row_panels_, int64_t col_panels_, int64_t most_rows, int64_t most_cols, int64_t a_rows, int64_t a_elements, int64_t b_elements, bool a_in_place, bool b_is_packed)
       : row_panels(row_panels_), col_panels(col_panels_) {
     // Where a block of few rows has all of c's rows, b is read once, straight from where it lies. Long outputs (logits)
     // also gain from that: their b is larger than the caches, so that packing it apart would cost two more passes.
     const int64_t tasks_wanted = 16;
-    packs_b_itself = !b_is_packed && (row_panels <= 2 || (a_elements <= 1024 * 768 && col_panels >= 16) || (row_panels <= 4 * most_rows && col_panels >= 512));
+    packs_b_itself = !b_is_packed && (row_panels <= 2 || (a_elements <= 1024 * 768 && col_panels >= 16) || (a_rows <= 288 && col_panels > most_cols) || (row_panels <= 4 * most_rows && col_panels >= 512));
     int64_t block_rows = packs_b_itself ? row_panels : std::min(most_rows, row_panels), block_cols = std::min(most_cols, col_panels);
     // With many rows and a small b, blocks are as wide as c.
     if (b_elements <= 512 * 512 && row_panels >= tasks_wanted * most_rows) block_cols = col_panels;
     const auto few = [&] { return cut(row_panels, block_rows) * cut(col_panels, block_cols) < tasks_wanted; };
     while (few() && (block_cols > 1 || (block_rows > 2 && !packs_b_itself)))
-      if (packs_b_itself || block_cols >= block_rows || block_rows <= 2)
+      if (block_cols == col_panels && !a_in_place && !packs_b_itself && block_rows > 4)
+        block_rows = cut(block_rows, 2);  // so that its part of a can be packed by each block
+      else if (packs_b_itself || block_cols >= block_rows || block_rows <= 2)
         block_cols = cut(block_cols, 2);
       else
         block_rows = cut(block_rows, 2);
@@ -66,7 +68,7 @@ class BlockedProduct {
       : kernel_(kernel), a_(Operand::left(args.a, args.transpose_a)), b_(Operand::right(args.b, args.transpose_b)),
         epilogue_(args), packed_b_(static_cast<Element*>(args.packed_b.data)),
         blocks_(cut(a_.outer, Kernel::rows), cut(b_.outer, Kernel::cols), Kernel::row_panels, Kernel::col_panels,
-                a_.outer * a_.k, b_.outer * b_.k,
+                a_.outer, a_.outer * a_.k, b_.outer * b_.k,
                 Kernel::reads_in_place(a_), packed_b_ != nullptr) {
     a_stride_ = Kernel::a_panel_elements(a_.k);
     b_stride_ = Kernel::b_panel_elements(a_.k);

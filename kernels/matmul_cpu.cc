@@ -34,21 +34,26 @@ void check(const MatmulArgs& args, const Operand& a, const Operand& b, size_t pa
 // sums[i] += the sum of row i of the operand.
 template <class T>
 void add_row_sums(const Operand& a, float* sums) {
+  constexpr int vectors = 8;  // side by side, so that where k is not contiguous memory is read in runs
   const T* data = static_cast<const T*>(a.data);
-  parallel_chunks(a.outer, lanes, [&](int64_t begin, int64_t end) {
+  parallel_chunks(a.outer, vectors * lanes, [&](int64_t begin, int64_t end) {
     if (a.k_contiguous) {
       for (int64_t i = begin; i < end; ++i) {
         vfloat total{};
         for (int64_t k = 0; k < a.k; k += lanes) total += load_count(data + i * a.stride + k, a.k - k);
         sums[i] += sum(total);
       }
-    } else {
-      vfloat total{};
-      for (int64_t k = 0; k < a.k; ++k) total += load_count(data + k * a.stride + begin, end - begin);
-      alignas(64) float part[lanes];
-      store(part, total);
-      for (int64_t i = begin; i < end; ++i) sums[i] += part[i - begin];
+      return;
     }
+    vfloat totals[vectors] = {};
+    for (int64_t k = 0; k < a.k; ++k)
+      for (int v = 0; v < vectors && begin + v * lanes < end; ++v) {
+        const int64_t i = begin + v * lanes;
+        totals[v] += load_count(data + k * a.stride + i, end - i);
+      }
+    alignas(64) float parts[vectors * lanes];
+    for (int v = 0; v < vectors; ++v) store(parts + v * lanes, totals[v]);
+    for (int64_t i = begin; i < end; ++i) sums[i] += parts[i - begin];
   });
 }
 
