@@ -1,6 +1,7 @@
 #include "models/generation.h"
 
 #include <algorithm>
+#include <set>
 
 #include "tests/operation.h"
 
@@ -14,14 +15,13 @@ ModelConfig tiny_config() {
           .num_heads = 3,
           .vocab_size = 37,
           .max_positions = 40,
-          .initializer_range = 0.15f};
+          // Large weights: each token and place tells, and what is generated varies.
+          .initializer_range = 0.3f};
 }
 
 std::unique_ptr<CausalModel> random_model(Bench& bench, const ModelConfig& config = tiny_config()) {
   auto model = make_causal_model(config);
   model->parameters().allocate(bench.arena.memory(), false);
-  for (Parameter& p : model->parameters().all())
-    if (p.shape.rank == 1) p.initial = Initial::normal(0.5f);  // gains and biases away from 1 and 0
   model->parameters().initialise(11);
   return model;
 }
@@ -110,7 +110,7 @@ TEST_CASE("generation: incremental logits are those of a full forward pass") {
         incremental[s].insert(incremental[s].end(), logits.begin() + offsets[s] * config.vocab_size,
                               logits.begin() + offsets[s + 1] * config.vocab_size);
     }
-    // The same sums in another order: about a rounding for each of the roots of a row's terms, in each of three layers.
+    // The same sums in another order: a rounding or so a layer, magnified by the largest attention scores (about 13).
     const double tolerance = 40 * epsilon_of(bench.compute);
     for (size_t s = 0; s < 2; ++s) CHECK_CLOSE(incremental[s], full_logits(bench, *model, texts[s]), tolerance);
   });
@@ -123,7 +123,12 @@ TEST_CASE("generation: greedy tokens are those of full forward passes, whatever 
     const auto prompts = random_prompts(7);
     const GenerationOptions options{.max_new_tokens = 12};
     std::vector<std::vector<int32_t>> expected;
-    for (const auto& prompt : prompts) expected.push_back(greedy_without_cache(bench, *model, prompt, 12));
+    std::set<int32_t> different;
+    for (const auto& prompt : prompts) {
+      expected.push_back(greedy_without_cache(bench, *model, prompt, 12));
+      different.insert(expected.back().begin(), expected.back().end());
+    }
+    CHECK(different.size() > 5);  // else the texts would be alike whatever was done
     for (int together : {1, 2, 3, 64}) {
       Generator generator(bench.ops, *model, bench.compute, together);
       CHECK(generator.generate(prompts, options) == expected);
