@@ -99,8 +99,8 @@ TEST_CASE("trainer: a run folder holds what it should") {
 TEST_CASE("trainer: the cut into micro-batches changes nothing but rounding") {
   const TemporaryFolder folder(quick_place());
   // A gradient is a sum over less than 128 tokens, in another order: each of 5 steps errs by at most that many
-  // roundings of an update that is less than the largest parameter. Epsilon 1 keeps Adam from magnifying rounding errors
-  // of gradients that are zero, as those of a key's bias.
+  // roundings of an update that is less than the largest parameter. Epsilon 1 keeps Adam from magnifying the rounding
+  // errors of gradients that are zero, as those of a key's bias.
   const double tolerance = 5 * 128 * epsilon_of(DType::f32);
   std::vector<std::vector<double>> results;
   for (const int64_t micro_batch_size : {8, 2, 3, 0}) {
