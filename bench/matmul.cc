@@ -16,7 +16,8 @@ namespace engine {
 
 namespace {
 
-// The products of a linear layer y [M, O] = x [M, I] w^T: its forward pass, with w packed before, dx = dy w, dw += dy^T x.
+// The products of a linear layer y [M, O] = x [M, I] w^T: its forward pass, with w packed before, dx = dy w, dw += dy^T
+// x.
 enum class Form { forward, packed, dx, dw };
 
 struct Shape3 {
@@ -54,14 +55,13 @@ class Fixture {
     Random random(1, ++stream_);
     for (int64_t i = 0; i < tensor.count(); ++i) {
       const float value = random.uniform() - 0.5f;
-      if (dtype == DType::f32)
-        tensor.as<float>()[i] = value;
-      else
-        tensor.as<bf16>()[i] = bf16(value);
+      if (dtype == DType::f32) tensor.as<float>()[i] = value;
+      else tensor.as<bf16>()[i] = bf16(value);
     }
     return tensor;
   }
-  // Activations are of the compute precision, weights f32, as in training; results as activations, gradients of weights f32.
+  // Activations are of the compute precision, weights f32, as in training; results as activations, gradients of weights
+  // f32.
   Operands make(const Product& p, Form form, DType compute, bool library) {
     const DType b = library || form == Form::dw ? compute : DType::f32;
     return {uniform(compute, p.transpose_a ? Shape{p.K, p.M} : Shape{p.M, p.K}),
@@ -81,7 +81,8 @@ Fixture& fixture() {
 }
 
 double element(const Tensor& t, int64_t i) {
-  return t.dtype == DType::f32 ? static_cast<double>(t.as<float>()[i]) : static_cast<double>(static_cast<float>(t.as<bf16>()[i]));
+  return t.dtype == DType::f32 ? static_cast<double>(t.as<float>()[i])
+                               : static_cast<double>(static_cast<float>(t.as<bf16>()[i]));
 }
 
 // A few elements of c against sums in double. Operands and results of bf16 are good to 2^-8 of their size, which for K
@@ -92,7 +93,8 @@ bool is_right(const Product& p, const Operands& t, DType compute) {
     const int64_t i = (p.M - 1) * sample / 16, j = (p.N - 1) * (16 - sample) / 16;
     double sum = 0;
     for (int64_t k = 0; k < p.K; ++k)
-      sum += element(t.a, p.transpose_a ? k * p.M + i : i * p.K + k) * element(t.b, p.transpose_b ? j * p.K + k : k * p.N + j);
+      sum += element(t.a, p.transpose_a ? k * p.M + i : i * p.K + k) *
+             element(t.b, p.transpose_b ? j * p.K + k : k * p.N + j);
     if (!(std::abs(element(t.c, i * p.N + j) - sum) <= tolerance)) return false;
   }
   return true;
@@ -108,8 +110,13 @@ void ours(benchmark::State& state, Form form, const Shape3& shape, DType compute
   const Product p = product_of(form, shape);
   const Operands t = fixture().make(p, form, compute, false);
   Ops& ops = fixture().ops();
-  MatmulArgs args{.a = t.a, .b = t.b, .c = t.c, .transpose_a = p.transpose_a, .transpose_b = p.transpose_b,
-                  .accumulate = p.accumulate, .compute = compute};
+  MatmulArgs args{.a = t.a,
+                  .b = t.b,
+                  .c = t.c,
+                  .transpose_a = p.transpose_a,
+                  .transpose_b = p.transpose_b,
+                  .accumulate = p.accumulate,
+                  .compute = compute};
   if (p.packed) {
     args.packed_b = fixture().arena().make(DType::u8, {static_cast<int64_t>(ops.packed_bytes(p.K, p.N, compute))});
     ops.pack_matrix({.b = t.b, .transpose_b = p.transpose_b, .compute = compute, .packed = args.packed_b});
@@ -159,20 +166,21 @@ void library(benchmark::State& state, Form form, const Shape3& shape, DType comp
 }
 
 const bool registered = [] {
-  static constexpr Shape3 shapes[] = {{"gpt2_qkv", 1024, 768, 2304},  {"gpt2_proj", 1024, 768, 768},
-                                      {"gpt2_up", 1024, 768, 3072},   {"gpt2_down", 1024, 3072, 768},
-                                      {"small_qkv", 8192, 256, 768},  {"small_proj", 8192, 256, 256},
-                                      {"small_up", 8192, 256, 1024},  {"small_down", 8192, 1024, 256},
-                                      {"small_head", 8192, 256, 64},  {"arithmetic_up", 2000, 128, 512},
-                                      {"gpt2_head", 256, 768, 50257}, {"generate_64", 64, 256, 1024},
-                                      {"generate_1", 1, 768, 3072}};
+  static constexpr Shape3 shapes[] = {
+      {"gpt2_qkv", 1024, 768, 2304},     {"gpt2_proj", 1024, 768, 768},   {"gpt2_up", 1024, 768, 3072},
+      {"gpt2_down", 1024, 3072, 768},    {"small_qkv", 8192, 256, 768},   {"small_proj", 8192, 256, 256},
+      {"small_up", 8192, 256, 1024},     {"small_down", 8192, 1024, 256}, {"small_head", 8192, 256, 64},
+      {"arithmetic_up", 2000, 128, 512}, {"gpt2_head", 256, 768, 50257},  {"generate_64", 64, 256, 1024},
+      {"generate_1", 1, 768, 3072}};
   static constexpr const char* forms[] = {"forward", "packed", "dx", "dw"};
   for (DType compute : {DType::f32, DType::bf16})
     for (const Shape3& shape : shapes)
       for (int form = 0; form < 4; ++form) {
         const std::string name = std::string("/") + name_of(compute) + "/" + shape.name + "/" + forms[form];
-        benchmark::RegisterBenchmark(("matmul" + name).c_str(), ours, static_cast<Form>(form), shape, compute)->UseRealTime();
-        benchmark::RegisterBenchmark(("onednn" + name).c_str(), library, static_cast<Form>(form), shape, compute)->UseRealTime();
+        benchmark::RegisterBenchmark(("matmul" + name).c_str(), ours, static_cast<Form>(form), shape, compute)
+            ->UseRealTime();
+        benchmark::RegisterBenchmark(("onednn" + name).c_str(), library, static_cast<Form>(form), shape, compute)
+            ->UseRealTime();
       }
   return true;
 }();

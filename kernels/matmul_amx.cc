@@ -19,11 +19,13 @@ template <class T>
 __m512i row_of_pairs(const T* p, uint32_t present) {
   if constexpr (sizeof(T) == 2) return _mm512_maskz_loadu_epi16(present, p);
   const float* f = reinterpret_cast<const float*>(p);
-  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(static_cast<__mmask16>(present >> 16), f + 16),
-                                                       _mm512_maskz_loadu_ps(static_cast<__mmask16>(present), f)));
+  return reinterpret_cast<__m512i>(
+      _mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(static_cast<__mmask16>(present >> 16), f + 16),
+                          _mm512_maskz_loadu_ps(static_cast<__mmask16>(present), f)));
 }
 template <class T>
-__m512i pairs_of_rows(const T* first, const T* second, __mmask16 present, __mmask16 second_present, __m512i interleave) {
+__m512i pairs_of_rows(const T* first, const T* second, __mmask16 present, __mmask16 second_present,
+                      __m512i interleave) {
   __m512i both;
   if constexpr (sizeof(T) == 2) {
     both = _mm512_maskz_inserti64x4(0xff, _mm512_castsi256_si512(_mm256_maskz_loadu_epi16(present, first)),
@@ -60,9 +62,10 @@ void pack_tile(const Operand& from, int64_t i, int64_t k, int64_t end, __m512i i
     } else {
       for (int p = 0; p < 16; ++p, row += 2 * from.stride) {
         const __mmask16 none = 0;
-        v[p] = 2 * p >= terms ? vfloat{}
-                              : reinterpret_cast<vfloat>(pairs_of_rows(row, 2 * p + 1 < terms ? row + from.stride : row, present,
-                                                                       2 * p + 1 < terms ? present : none, interleave));
+        v[p] = 2 * p >= terms
+                   ? vfloat{}
+                   : reinterpret_cast<vfloat>(pairs_of_rows(row, 2 * p + 1 < terms ? row + from.stride : row, present,
+                                                            2 * p + 1 < terms ? present : none, interleave));
       }
     }
   }

@@ -9,45 +9,58 @@
 
 namespace engine::ENGINE_ISA {
 
-// How the panels of c's rows and columns are cut into blocks.
+// How the panels of c's rows and columns are cut into blocks, and which operand the blocks pack for themselves. The
+// bounds are where one way was measured to overtake the other.
 struct Blocks {
   int64_t row_panels, col_panels;  // of c
-  int64_t rows, cols;              // blocks
+  int64_t rows = 0, cols = 0;      // blocks
   bool packs_b_itself;             // each block packs its part of b, which no other block needs
   bool packs_a_itself;             // or its part of a
 
-  Blocks(int64_t row_panels_, int64_t col_panels_, int64_t most_rows, int64_t most_cols, int64_t a_rows, int64_t a_elements, int64_t b_elements, bool a_in_place, bool b_is_packed)
-      : row_panels(row_panels_), col_panels(col_panels_) {
-    // Where a block of few rows has all of c's rows, b is read once, straight from where it lies. Long outputs (logits)
-    // also gain from that: their b is larger than the caches, so that packing it apart would cost two more passes.
-    const int64_t tasks_wanted = 16;
-    packs_b_itself = !b_is_packed && (row_panels <= 2 || (a_elements <= 1024 * 768 && col_panels >= 16) || (a_rows <= 288 && col_panels > most_cols) || (row_panels <= 4 * most_rows && col_panels >= 512));
-    int64_t block_rows = packs_b_itself ? row_panels : std::min(most_rows, row_panels), block_cols = std::min(most_cols, col_panels);
-    // With many rows and a small b, blocks are as wide as c.
-    if (b_elements <= 512 * 512 && row_panels >= tasks_wanted * most_rows) block_cols = col_panels;
-    const auto few = [&] { return cut(row_panels, block_rows) * cut(col_panels, block_cols) < tasks_wanted; };
-    while (few() && (block_cols > 1 || (block_rows > 2 && !packs_b_itself)))
-      if (block_cols == col_panels && !a_in_place && !packs_b_itself && block_rows > 4)
-        block_rows = cut(block_rows, 2);  // so that its part of a can be packed by each block
-      else if (packs_b_itself || block_cols >= block_rows || block_rows <= 2)
-        block_cols = cut(block_cols, 2);
-      else
-        block_rows = cut(block_rows, 2);
+  template <class Kernel>
+  Blocks(const Kernel&, const Operand& a, const Operand& b, bool b_is_packed)
+      : row_panels(cut(a.outer, Kernel::rows)), col_panels(cut(b.outer, Kernel::cols)) {
+    const int64_t most_rows = Kernel::row_panels, most_cols = Kernel::col_panels;
+    const bool a_in_place = Kernel::reads_in_place(a);
+    // A block with all of c's rows reads its part of b once, from where it lies, but all of a: few rows, or an a that
+    // stays in the L2 cache. With a long b (logits), packing it apart would cost two more passes over memory.
+    const bool few_rows = row_panels <= 2 || (a.outer <= 288 && col_panels > most_cols);
+    const bool small_a = a.outer * a.k <= 1024 * 768 && col_panels >= 16;
+    const bool long_b = row_panels <= 4 * most_rows && col_panels >= 512;
+    packs_b_itself = !b_is_packed && (few_rows || small_a || long_b);
+
+    int64_t block_rows = packs_b_itself ? row_panels : std::min(most_rows, row_panels);
+    int64_t block_cols = std::min(most_cols, col_panels);
+    // With many rows and a small b, blocks are as wide as c, so that each can pack its part of a.
+    if (b.outer * b.k <= 512 * 512 && row_panels >= tasks_wanted * most_rows) block_cols = col_panels;
+    while (cut(row_panels, block_rows) * cut(col_panels, block_cols) < tasks_wanted) {
+      const bool rows_may = !packs_b_itself && block_rows > 2, keeps_width = block_cols == col_panels && !a_in_place;
+      if (rows_may && (block_rows > block_cols || (keeps_width && block_rows > 4))) block_rows = cut(block_rows, 2);
+      else if (block_cols > 1) block_cols = cut(block_cols, 2);
+      else if (rows_may) block_rows = cut(block_rows, 2);
+      else break;
+    }
     rows = cut(row_panels, block_rows);
     cols = cut(col_panels, block_cols);
     packs_a_itself = !a_in_place && !packs_b_itself && cols == 1;
   }
   // Blocks differ by at most one panel.
   static int64_t start(int64_t panels, int64_t blocks, int64_t i) { return panels * i / blocks; }
+
+ private:
+  static constexpr int64_t tasks_wanted = 16;  // enough for threads of unequal speed
 };
 
-// How the packing of panels is cut into tasks. Where k is contiguous a task has a few panels, else a range of k for many
-// panels: either way it reads memory in long runs.
+// How the packing of panels is cut into tasks. Where k is contiguous a task has a few panels, else a range of k for
+// many panels: either way it reads memory in long runs.
 struct PackTasks {
   int64_t panels, k, task_panels, task_k, step;
 
   PackTasks(const Operand& from, int64_t panels_, int64_t k_block)
-      : panels(panels_), k(from.k), task_panels(from.k_contiguous ? 8 : 64), task_k(from.k_contiguous ? from.k : 128),
+      : panels(panels_),
+        k(from.k),
+        task_panels(from.k_contiguous ? 8 : 64),
+        task_k(from.k_contiguous ? from.k : 128),
         step(from.k_contiguous ? k_block : 32) {}
   int64_t count() const { return k > 0 ? cut(panels, task_panels) * cut(k, task_k) : 0; }
   template <class PackPanel>
@@ -55,7 +68,8 @@ struct PackTasks {
     const int64_t first = i % cut(panels, task_panels) * task_panels, begin = i / cut(panels, task_panels) * task_k;
     const int64_t end = std::min(begin + task_k, k);
     for (int64_t j = begin; j < end; j += step)
-      for (int64_t panel = first; panel < std::min(first + task_panels, panels); ++panel) pack(panel, j, std::min(j + step, end));
+      for (int64_t panel = first; panel < std::min(first + task_panels, panels); ++panel)
+        pack(panel, j, std::min(j + step, end));
   }
 };
 
@@ -65,21 +79,24 @@ class BlockedProduct {
 
  public:
   BlockedProduct(const Kernel& kernel, const MatmulArgs& args, Arena& workspace)
-      : kernel_(kernel), a_(Operand::left(args.a, args.transpose_a)), b_(Operand::right(args.b, args.transpose_b)),
-        epilogue_(args), packed_b_(static_cast<Element*>(args.packed_b.data)),
-        blocks_(cut(a_.outer, Kernel::rows), cut(b_.outer, Kernel::cols), Kernel::row_panels, Kernel::col_panels,
-                a_.outer, a_.outer * a_.k, b_.outer * b_.k,
-                Kernel::reads_in_place(a_), packed_b_ != nullptr) {
+      : kernel_(kernel),
+        a_(Operand::left(args.a, args.transpose_a)),
+        b_(Operand::right(args.b, args.transpose_b)),
+        epilogue_(args),
+        packed_b_(static_cast<Element*>(args.packed_b.data)),
+        blocks_(kernel, a_, b_, packed_b_ != nullptr) {
     a_stride_ = Kernel::a_panel_elements(a_.k);
     b_stride_ = Kernel::b_panel_elements(a_.k);
-    first_packed_a_ = Kernel::reads_in_place(a_) ? a_.outer / Kernel::rows : 0;  // a last panel of fewer rows is always packed
+    // A last panel of fewer rows is always packed.
+    first_packed_a_ = Kernel::reads_in_place(a_) ? a_.outer / Kernel::rows : 0;
     if (!packed_b_ && !blocks_.packs_b_itself) {
       packed_b_ = scratch(workspace, blocks_.col_panels * b_stride_);
       packs_b_ = true;
     }
     const int64_t most_rows = cut(blocks_.row_panels, blocks_.rows);
     const int64_t most_cols = cut(blocks_.col_panels, blocks_.cols);
-    k_step_ = cut(cut(a_.k, std::max<int64_t>(cut(a_.k, Kernel::k_block), 1)), 32) * 32;  // about equal, at most k_block
+    k_step_ =
+        cut(cut(a_.k, std::max<int64_t>(cut(a_.k, Kernel::k_block), 1)), 32) * 32;  // about equal, at most k_block
     k_step_ = std::max<int64_t>(k_step_, 32);
     sums_tiles_ = k_step_ < a_.k ? most_rows * most_cols + 1 : 2;  // all of a block, or two in turn
     sums_ = workspace.make(DType::f32, {thread_count(), sums_tiles_ * tile_elements}).template as<float>();
@@ -109,7 +126,8 @@ class BlockedProduct {
   static constexpr int64_t part_elements = Kernel::k_block * Kernel::cols;
 
   static Element* scratch(Arena& workspace, int64_t count) {
-    return reinterpret_cast<Element*>(workspace.make(DType::u8, {count * int64_t{sizeof(Element)}}).template as<uint8_t>());
+    return reinterpret_cast<Element*>(
+        workspace.make(DType::u8, {count * int64_t{sizeof(Element)}}).template as<uint8_t>());
   }
 
   void pack() {
@@ -141,8 +159,8 @@ class BlockedProduct {
   void store_rows(Finished& finished, int rows) const {
     const int count = std::min(rows, finished.rows - finished.stored);
     if (count <= 0) return;
-    epilogue_.store_tile(finished.tile + finished.stored * Kernel::cols, finished.row + finished.stored, finished.col, count,
-                         static_cast<int>(std::min<int64_t>(Kernel::cols, b_.outer - finished.col)));
+    epilogue_.store_tile(finished.tile + finished.stored * Kernel::cols, finished.row + finished.stored, finished.col,
+                         count, static_cast<int>(std::min<int64_t>(Kernel::cols, b_.outer - finished.col)));
     finished.stored += count;
   }
 
@@ -170,8 +188,9 @@ class BlockedProduct {
           float* const at = sums + (sums_tiles_ > 2 ? tile : tile & 1) * tile_elements;
           if (last) epilogue_.prefetch(row * Kernel::rows, col * Kernel::cols, count);
           // The tile before is stored while this one is summed: vectors and tiles are units of their own.
-          kernel_.multiply(blocks_.packs_a_itself ? Kernel::packed(a_part + (row - row_begin) * a_part_stride_) : left(row, k), b, end - k, count, k > 0, at,
-                           [&](int rows) { store_rows(finished, rows); });
+          kernel_.multiply(
+              blocks_.packs_a_itself ? Kernel::packed(a_part + (row - row_begin) * a_part_stride_) : left(row, k), b,
+              end - k, count, k > 0, at, [&](int rows) { store_rows(finished, rows); });
           store_rows(finished, Kernel::rows);
           if (last) finished = {at, row * Kernel::rows, col * Kernel::cols, 0, count};
         }

@@ -22,13 +22,16 @@ void check(const MatmulArgs& args, const Operand& a, const Operand& b, size_t pa
   if (!is_float(args.b) || a.k != b.k) refuse("b", args.b);
   const auto fits = [&](const Tensor& t) { return is_float(t) && t.rows() == a.outer && t.cols() == b.outer; };
   if (!fits(args.c)) refuse("c", args.c);
-  const auto vector_fits = [](const Tensor& t, int64_t count) { return !t || (t.dtype == DType::f32 && t.count() == count); };
+  const auto vector_fits = [](const Tensor& t, int64_t count) {
+    return !t || (t.dtype == DType::f32 && t.count() == count);
+  };
   if (!vector_fits(args.bias, b.outer)) refuse("bias", args.bias);
   if (!vector_fits(args.a_row_sums, a.outer)) refuse("a_row_sums", args.a_row_sums);
   if (args.before_activation && !fits(args.before_activation)) refuse("before_activation", args.before_activation);
   if (args.gradient_at && !fits(args.gradient_at)) refuse("gradient_at", args.gradient_at);
   if (args.packed_b && args.packed_b.bytes() != packed_bytes) refuse("packed_b", args.packed_b);
-  require(args.compute == DType::f32 || args.compute == DType::bf16, "matmul: cannot compute in ", name_of(args.compute));
+  require(args.compute == DType::f32 || args.compute == DType::bf16, "matmul: cannot compute in ",
+          name_of(args.compute));
 }
 
 // sums[i] += the sum of row i of the operand.
@@ -80,17 +83,13 @@ void CpuOps::matmul(const MatmulArgs& args) {
   ArenaScope scope(workspace_);
   const bool rounds = args.compute == DType::bf16;
   if (args.c.count() > 0) {
-    if (rounds && amx_available())
-      amx_matmul(args, workspace_);
-    else
-      BlockedProduct<KernelF32>({rounds}, args, workspace_).run();
+    if (rounds && amx_available()) amx_matmul(args, workspace_);
+    else BlockedProduct<KernelF32>({rounds}, args, workspace_).run();
   }
   if (!args.a_row_sums) return;
   float* const sums = args.a_row_sums.as<float>();
-  if (a.is_bf16)
-    add_row_sums<bf16>(a, sums);
-  else
-    add_row_sums<float>(a, sums);
+  if (a.is_bf16) add_row_sums<bf16>(a, sums);
+  else add_row_sums<float>(a, sums);
 }
 
 }  // namespace engine::ENGINE_ISA

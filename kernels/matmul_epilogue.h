@@ -13,7 +13,8 @@ struct AnyMatrix {
   bool is_bf16 = false;
 
   AnyMatrix() = default;
-  explicit AnyMatrix(const Tensor& t) : data(static_cast<char*>(t.data)), stride(t.cols()), is_bf16(t.dtype == DType::bf16) {}
+  explicit AnyMatrix(const Tensor& t)
+      : data(static_cast<char*>(t.data)), stride(t.cols()), is_bf16(t.dtype == DType::bf16) {}
   explicit operator bool() const { return data != nullptr; }
   template <class T>
   T* at(int64_t row, int64_t col) const {
@@ -45,8 +46,9 @@ ENGINE_INLINE void store_pair(bf16* p, vfloat a, vfloat b) {
     const vint word = as_int(v);
     return reinterpret_cast<__m512i>(word + 0x7fff + ((word >> 16) & 1));
   };
-  alignas(64) static constexpr uint16_t upper_halves[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
-                                                            33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+  alignas(64) static constexpr uint16_t upper_halves[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21,
+                                                            23, 25, 27, 29, 31, 33, 35, 37, 39, 41, 43,
+                                                            45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
   _mm512_storeu_si512(p, _mm512_permutex2var_epi16(rounded(a), _mm512_load_si512(upper_halves), rounded(b)));
 #else
   store(p, a);
@@ -58,15 +60,19 @@ ENGINE_INLINE void store_pair(bf16* p, vfloat a, vfloat b) {
 class Epilogue {
  public:
   explicit Epilogue(const MatmulArgs& args)
-      : c_(args.c), before_(args.before_activation), gradient_at_(args.gradient_at),
-        bias_(static_cast<const float*>(args.bias.data)), activation_(args.activation), accumulate_(args.accumulate) {
+      : c_(args.c),
+        before_(args.before_activation),
+        gradient_at_(args.gradient_at),
+        bias_(static_cast<const float*>(args.bias.data)),
+        activation_(args.activation),
+        accumulate_(args.accumulate) {
     // What most products ask for has code of its own; whatever else is asked for takes the general way.
     if (before_ || gradient_at_) return;
     with_activation(activation_, [&]<Activation activation>() {
-      if (c_.is_bf16)
-        store_pairs_ = accumulate_ ? nullptr : &Epilogue::store_pairs<activation, bf16, false>;
+      if (c_.is_bf16) store_pairs_ = accumulate_ ? nullptr : &Epilogue::store_pairs<activation, bf16, false>;
       else
-        store_pairs_ = accumulate_ ? &Epilogue::store_pairs<activation, float, true> : &Epilogue::store_pairs<activation, float, false>;
+        store_pairs_ = accumulate_ ? &Epilogue::store_pairs<activation, float, true>
+                                   : &Epilogue::store_pairs<activation, float, false>;
     });
   }
 
@@ -75,7 +81,8 @@ class Epilogue {
     if (store_pairs_ && cols == 2 * lanes) return (this->*store_pairs_)(tile, row, col, rows);
     with_activation(activation_, [&]<Activation activation>() {
       for (int i = 0; i < rows; ++i)
-        for (int j = 0; j < cols; j += lanes) finish<activation>(load(tile + i * 2 * lanes + j), row + i, col + j, cols - j);
+        for (int j = 0; j < cols; j += lanes)
+          finish<activation>(load(tile + i * 2 * lanes + j), row + i, col + j, cols - j);
     });
   }
 
@@ -94,7 +101,8 @@ class Epilogue {
     T* c = c_.at<T>(row, col);
     const int64_t stride = c_.stride;
     for (int i = 0; i < rows; ++i, tile += 2 * lanes, c += stride) {
-      vfloat first = activate<activation>(load(tile) + bias0), second = activate<activation>(load(tile + lanes) + bias1);
+      vfloat first = activate<activation>(load(tile) + bias0),
+             second = activate<activation>(load(tile + lanes) + bias1);
       if constexpr (accumulates) {
         first += load(c);
         second += load(c + lanes);
@@ -107,10 +115,8 @@ class Epilogue {
   void finish(vfloat t, int64_t row, int64_t col, int count) const {
     if (bias_) t += AnyMatrix::read_part(bias_ + col, count);
     if (before_) before_.write(row, col, t, count);
-    if (gradient_at_)
-      t *= activate_gradient<activation>(gradient_at_.read(row, col, count));
-    else
-      t = activate<activation>(t);
+    if (gradient_at_) t *= activate_gradient<activation>(gradient_at_.read(row, col, count));
+    else t = activate<activation>(t);
     if (accumulate_) t += c_.read(row, col, count);
     c_.write(row, col, t, count);
   }

@@ -19,7 +19,7 @@ struct KernelF32 {
   static constexpr int cols = 2 * lanes;
   static constexpr int64_t k_block = 1024;
   static constexpr int64_t row_panels = 16, col_panels = 8;  // of a block of c: its operands stay in the L2 cache
-  bool rounds;  // operands to bf16
+  bool rounds;                                               // operands to bf16
 
   using Left = const float*;
   static bool reads_in_place(const Operand&) { return false; }
@@ -36,10 +36,8 @@ struct KernelF32 {
   }
   template <int width>
   void pack(const Operand& from, int64_t first, int64_t begin, int64_t end, float* to) const {
-    if (from.is_bf16)
-      pack_panel_f32<width, bf16>(from, first, begin, end, rounds, to);
-    else
-      pack_panel_f32<width, float>(from, first, begin, end, rounds, to);
+    if (from.is_bf16) pack_panel_f32<width, bf16>(from, first, begin, end, rounds, to);
+    else pack_panel_f32<width, float>(from, first, begin, end, rounds, to);
   }
 
   template <int count>
@@ -70,7 +68,8 @@ struct KernelF32 {
     if (count == rows) return multiply_rows<rows>(a, b, k, add, tile);
     [&]<int... smaller>(std::integer_sequence<int, smaller...>) {
       (void)((count == smaller + 1 && (multiply_rows<smaller + 1>(a, b, k, add, tile), true)) || ...);
-    }(std::make_integer_sequence<int, rows - 1>{});
+    }
+    (std::make_integer_sequence<int, rows - 1>{});
   }
   void begin_thread() const {}
   void end_thread() const {}

@@ -70,10 +70,8 @@ void pack_panel_f32(const Operand& from, int64_t first, int64_t begin, int64_t e
   // Where the width is no whole vector, a store spills into the next k, which is stored after it; the last must not.
   const auto put = [&](int64_t k, int v, vfloat value) {
     float* const to = panel + (k - begin) * width + v * lanes;
-    if (width % lanes == 0 || k + 1 < end)
-      store(to, value);
-    else
-      store_part<float>(to, value, width % lanes);
+    if (width % lanes == 0 || k + 1 < end) store(to, value);
+    else store_part<float>(to, value, width % lanes);
   };
   const auto value = [&](vfloat v) { return rounds && sizeof(T) == 4 ? rounded_to_bf16(v) : v; };
   if (!from.k_contiguous) {

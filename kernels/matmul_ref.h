@@ -53,7 +53,8 @@ template <class T>
 void matmul(const Matmul<T>& m) {
   for (int64_t i = 0; i < m.M; ++i) {
     double row_sum = 0;
-    for (int64_t k = 0; k < m.K; ++k) row_sum += static_cast<double>(m.transpose_a ? m.a[k * m.M + i] : m.a[i * m.K + k]);
+    for (int64_t k = 0; k < m.K; ++k)
+      row_sum += static_cast<double>(m.transpose_a ? m.a[k * m.M + i] : m.a[i * m.K + k]);
     if (m.a_row_sums) m.a_row_sums[i] += static_cast<T>(row_sum);
     for (int64_t j = 0; j < m.N; ++j) {
       double t = m.bias ? static_cast<double>(m.bias[j]) : 0;
@@ -62,8 +63,8 @@ void matmul(const Matmul<T>& m) {
              static_cast<double>(m.transpose_b ? m.b[j * m.K + k] : m.b[k * m.N + j]);
       const int64_t at = i * m.N + j;
       if (m.before_activation) m.before_activation[at] = static_cast<T>(t);
-      const double value = m.gradient_at ? t * activation_gradient(m.act, static_cast<double>(m.gradient_at[at]))
-                                         : activation(m.act, t);
+      const double value =
+          m.gradient_at ? t * activation_gradient(m.act, static_cast<double>(m.gradient_at[at])) : activation(m.act, t);
       m.c[at] = static_cast<T>(m.accumulate ? static_cast<double>(m.c[at]) + value : value);
     }
   }

@@ -26,9 +26,9 @@ std::vector<double> rounded(std::vector<double> values, DType dtype) {
 }
 
 // A sum of K products of standard normals is of size sqrt(K); added up in f32, in whatever order, its error grows as
-// epsilon sqrt(K) per unit of the terms' size, which is sqrt(K) too. Twice that, and 16 epsilon for bias and activation,
-// relative to the larger of sqrt(K) and the largest result (few results may all be small by chance). What is stored as
-// bf16 is rounded once more.
+// epsilon sqrt(K) per unit of the terms' size, which is sqrt(K) too. Twice that, and 16 epsilon for bias and
+// activation, relative to the larger of sqrt(K) and the largest result (few results may all be small by chance). What
+// is stored as bf16 is rounded once more.
 double tolerance(int64_t K, DType stored, const std::vector<double>& expected) {
   double largest = 1e-30;
   for (double value : expected) largest = std::max(largest, std::abs(value));
@@ -42,9 +42,18 @@ struct Operands {
 };
 
 MatmulArgs arguments(const Case& k, const Operands& t, DType compute) {
-  return {.a = t.a, .b = t.b, .c = t.c, .transpose_a = k.transpose_a, .transpose_b = k.transpose_b,
-          .accumulate = k.accumulate, .compute = compute, .packed_b = t.packed, .bias = t.bias,
-          .activation = k.activation, .before_activation = t.before, .gradient_at = t.gradient_at,
+  return {.a = t.a,
+          .b = t.b,
+          .c = t.c,
+          .transpose_a = k.transpose_a,
+          .transpose_b = k.transpose_b,
+          .accumulate = k.accumulate,
+          .compute = compute,
+          .packed_b = t.packed,
+          .bias = t.bias,
+          .activation = k.activation,
+          .before_activation = t.before,
+          .gradient_at = t.gradient_at,
           .a_row_sums = t.row_sums};
 }
 
@@ -99,8 +108,14 @@ TEST_CASE("matmul: every transpose and dtype") {
   on_every_backend([](Bench& bench) {
     for (int form = 0; form < 32; ++form)
       for (const auto& [M, N, K] : {std::array<int64_t, 3>{33, 65, 100}, {2, 17, 31}, {70, 49, 257}})
-        check(bench, {.M = M, .N = N, .K = K, .transpose_a = (form & 1) != 0, .transpose_b = (form & 2) != 0,
-                      .a = kinds[form >> 2 & 1], .b = kinds[form >> 3 & 1], .c = kinds[form >> 4]});
+        check(bench, {.M = M,
+                      .N = N,
+                      .K = K,
+                      .transpose_a = (form & 1) != 0,
+                      .transpose_b = (form & 2) != 0,
+                      .a = kinds[form >> 2 & 1],
+                      .b = kinds[form >> 3 & 1],
+                      .c = kinds[form >> 4]});
   });
 }
 
@@ -110,8 +125,14 @@ TEST_CASE("matmul: sizes that are multiples of nothing") {
     for (int64_t M : sizes)
       for (int64_t N : sizes)
         for (int64_t K : sizes) {
-          check(bench, {.M = M, .N = N, .K = K, .transpose_a = form % 2 == 1, .transpose_b = form % 4 > 1,
-                        .accumulate = form % 3 == 0, .packed = form % 5 == 0, .a = kinds[form % 7 % 2],
+          check(bench, {.M = M,
+                        .N = N,
+                        .K = K,
+                        .transpose_a = form % 2 == 1,
+                        .transpose_b = form % 4 > 1,
+                        .accumulate = form % 3 == 0,
+                        .packed = form % 5 == 0,
+                        .a = kinds[form % 7 % 2],
                         .row_sums = form % 11 == 0});
           ++form;
         }
@@ -137,9 +158,18 @@ TEST_CASE("matmul: every epilogue") {
       for (DType c : kinds)
         for (int form = 0; form < 16; ++form)
           for (int64_t M : {1, 6, 35})
-            check(bench, {.M = M, .N = 39, .K = 21, .transpose_b = true, .accumulate = (form & 1) != 0,
-                          .packed = form % 3 == 0, .a = c, .c = c, .bias = (form & 2) != 0, .before = (form & 4) != 0,
-                          .gradient = (form & 8) != 0, .activation = activation});
+            check(bench, {.M = M,
+                          .N = 39,
+                          .K = 21,
+                          .transpose_b = true,
+                          .accumulate = (form & 1) != 0,
+                          .packed = form % 3 == 0,
+                          .a = c,
+                          .c = c,
+                          .bias = (form & 2) != 0,
+                          .before = (form & 4) != 0,
+                          .gradient = (form & 8) != 0,
+                          .activation = activation});
   });
 }
 
@@ -168,7 +198,8 @@ TEST_CASE("matmul: a NaN stays in its row or column and is not lost") {
 TEST_CASE("matmul: the same bits at any number of threads, and with b packed before") {
   on_every_backend([](Bench& bench) {
     for (const auto& [M, N, K] : {std::array<int64_t, 3>{1, 300, 200}, {9, 130, 90}, {64, 200, 77}, {300, 260, 1500}}) {
-      const Case k{.M = M, .N = N, .K = K, .transpose_a = true, .bias = true, .row_sums = true, .activation = Activation::gelu};
+      const Case k{
+          .M = M, .N = N, .K = K, .transpose_a = true, .bias = true, .row_sums = true, .activation = Activation::gelu};
       Operands t = make(bench, k);
       std::vector<std::vector<double>> results;
       for (int run = 0; run < 4; ++run) {
@@ -220,9 +251,18 @@ TEST_CASE("matmul: the other instruction sets of this build") {
       Bench bench{*ops, arena, compute};
       for (int form = 0; form < 16; ++form)
         for (const auto& [M, N, K] : {std::array<int64_t, 3>{33, 65, 100}, {1, 17, 31}, {13, 40, 1100}})
-          check(bench, {.M = M, .N = N, .K = K, .transpose_a = (form & 1) != 0, .transpose_b = (form & 2) != 0,
-                        .accumulate = form % 3 == 0, .packed = form % 5 == 0, .a = kinds[form >> 2 & 1],
-                        .b = kinds[form >> 3 & 1], .bias = true, .row_sums = true, .activation = Activation::gelu_tanh});
+          check(bench, {.M = M,
+                        .N = N,
+                        .K = K,
+                        .transpose_a = (form & 1) != 0,
+                        .transpose_b = (form & 2) != 0,
+                        .accumulate = form % 3 == 0,
+                        .packed = form % 5 == 0,
+                        .a = kinds[form >> 2 & 1],
+                        .b = kinds[form >> 3 & 1],
+                        .bias = true,
+                        .row_sums = true,
+                        .activation = Activation::gelu_tanh});
     }
   }
 }
@@ -237,7 +277,12 @@ TEST_CASE("matmul: the backward forms of a linear layer are its derivatives") {
     const Tensor bias = bench.normal(DType::f32, {O}), weights = bench.normal(DType::f32, {N, O});
     const Tensor t = bench.unset(DType::f32, {N, O}), y = bench.unset(DType::f32, {N, O});
     const auto loss = [&] {
-      bench.ops.matmul({.a = x, .b = w, .c = y, .transpose_b = true, .bias = bias, .activation = Activation::gelu,
+      bench.ops.matmul({.a = x,
+                        .b = w,
+                        .c = y,
+                        .transpose_b = true,
+                        .bias = bias,
+                        .activation = Activation::gelu,
                         .before_activation = t});
       const std::vector<double> values = bench.values(y), scale = bench.values(weights);
       double sum = 0;
