@@ -17,9 +17,13 @@ namespace {
 std::atomic<bool> counting = false;
 std::atomic<int64_t> allocations = 0;
 
-void* counted(size_t bytes) {
+void* counted_or_null(size_t bytes) {
   if (counting) ++allocations;
-  void* memory = std::malloc(bytes ? bytes : 1);
+  return std::malloc(bytes ? bytes : 1);
+}
+
+void* counted(size_t bytes) {
+  void* memory = counted_or_null(bytes);
   if (!memory) throw std::bad_alloc();
   return memory;
 }
@@ -28,6 +32,8 @@ void* counted(size_t bytes) {
 
 void* operator new(size_t bytes) { return counted(bytes); }
 void* operator new[](size_t bytes) { return counted(bytes); }
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept { return counted_or_null(bytes); }
+void* operator new[](size_t bytes, const std::nothrow_t&) noexcept { return counted_or_null(bytes); }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t) noexcept { std::free(memory); }
