@@ -12,7 +12,7 @@ endif
 COMPILER := $(if $(shell command -v ccache 2>/dev/null),ccache) $(CXX)
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Werror -Wno-psabi -Wno-missing-field-initializers
 # Products and sums may be fused, but are never reordered behind our back: results do not depend on the compiler's mood.
-FLAGS := -std=c++20 $(OPTIMISE) $(WARNINGS) -fopenmp -fno-math-errno -fno-trapping-math -I. -MMD -MP
+FLAGS := -std=c++20 $(OPTIMISE) $(WARNINGS) -fno-math-errno -fno-trapping-math -I. -MMD -MP
 LIBRARIES := -lutf8proc
 
 # Every kernels/*_cpu.cc is compiled once an instruction set; the program picks one when it starts. Link order matters:
@@ -36,28 +36,30 @@ TESTS := $(wildcard tests/*.cc)
 BENCHES := $(wildcard bench/*.cc)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps test test-sanitize bench lint clean help
+.PHONY: all deps test docs bench lint clean help
 
 all: engine  ## builds ./engine
 
+# Copied only where it differs, and never a sanitized one over the real one.
 engine: $(BUILD)/engine
-	@cp -f $< $@
+	@$(if $(SANITIZE),true,cmp -s $< $@ || cp -f $< $@)
+.PHONY: engine
 
 $(BUILD)/engine: $(BUILD)/engine.o $(OBJECTS)
-	$(CXX) $(OPTIMISE) -fopenmp $^ -o $@ $(LIBRARIES)
+	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES)
 
 $(BUILD)/tests/run: $(TESTS:%.cc=$(BUILD)/%.o) $(OBJECTS)
-	$(CXX) $(OPTIMISE) -fopenmp $^ -o $@ $(LIBRARIES)
+	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES)
 
 $(BUILD)/bench/run: $(BENCHES:%.cc=$(BUILD)/%.o) $(OBJECTS)
-	$(CXX) $(OPTIMISE) -fopenmp $^ -o $@ $(LIBRARIES) -lbenchmark -ldnnl
+	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES) -lbenchmark -ldnnl
 
 $(BUILD)/bench/whole_steps: $(BUILD)/bench/steps/main.o $(OBJECTS)
-	$(CXX) $(OPTIMISE) -fopenmp $^ -o $@ $(LIBRARIES)
+	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES)
 
 # for bench/check_huggingface.py
 $(BUILD)/bench/model_logits: $(BUILD)/bench/logits/main.o $(OBJECTS)
-	$(CXX) $(OPTIMISE) -fopenmp $^ -o $@ $(LIBRARIES)
+	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES)
 
 define isa_rule
 $(BUILD)/$(1)/%.o: %.cc
@@ -85,6 +87,9 @@ deps:  ## installs what is missing of the Debian or Ubuntu packages that the eng
 
 test: $(BUILD)/tests/run engine  ## builds and runs the tests (SANITIZE=1: under the sanitizers)
 	$(BUILD)/tests/run
+
+docs: engine  ## writes the generated part of docs/: the reference of all options
+	./engine info --options > docs/options.md
 
 lint:  ## checks what the compiler does not: include directions, lengths, things left undone
 	@tests/lint.sh

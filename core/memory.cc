@@ -35,8 +35,10 @@ class HostMemory final : public Memory {
   void* reserve(size_t bytes) override {
     // mmap aligns to 4 KiB: reserve a huge page more, and give back what lies outside the aligned range.
     const size_t size = rounded(bytes);
-    void* raw = mmap(nullptr, size + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (raw == MAP_FAILED) fail("no address space for ", bytes >> 20, " MiB: lower micro_batch_size or the model's size");
+    void* raw =
+        mmap(nullptr, size + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (raw == MAP_FAILED)
+      fail("no address space for ", bytes >> 20, " MiB: lower micro_batch_size or the model's size");
     const uintptr_t begin = reinterpret_cast<uintptr_t>(raw);
     const uintptr_t aligned = (begin + huge_page - 1) / huge_page * huge_page;
     if (aligned > begin) munmap(raw, aligned - begin);
@@ -82,7 +84,8 @@ Tensor Arena::make(DType dtype, Shape shape) {
   const size_t bytes = (tensor.bytes() + 63) / 64 * 64;
   if (bytes > capacity_ - used_)
     fail("out of memory: a tensor ", shape.text(), " of ", name_of(dtype), " needs ", bytes >> 20, " MiB, ",
-         (capacity_ - used_) >> 20, " of ", capacity_ >> 20, " MiB are free: lower training.micro_batch_size or the model's size");
+         (capacity_ - used_) >> 20, " of ", capacity_ >> 20,
+         " MiB are free: lower training.micro_batch_size or the model's size");
   used_ += bytes;
   if (used_ > peak_) peak_ = used_;
   return tensor;

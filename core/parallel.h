@@ -1,27 +1,35 @@
 // Loops over pieces of work on all threads. The pieces are cut by the caller, by shape alone, and handed out as threads
 // come free (processors of one machine can differ in speed by a factor of two or more from moment to moment).
+//
+// The threads are a pool of our own: a worker that is not there when a loop begins, because its processor serves
+// someone else, is not waited for; whoever is there does the work. Workers look out for the next loop for a short while
+// and then sleep.
 #pragma once
-
-#include <omp.h>
 
 #include <cstdint>
 
 namespace engine {
 
-// Threads that loops may use; 0: one a processor.
-inline void set_threads(int threads) { omp_set_num_threads(threads > 0 ? threads : omp_get_num_procs()); }
-inline int thread_count() { return omp_get_max_threads(); }
-inline int thread_index() { return omp_get_thread_num(); }
+// Threads that loops may use, the caller's included; 0: one a processor that this process may run on.
+void set_threads(int threads);
+int thread_count();
+// In the body of a loop: which thread this is, 0 ... thread_count()-1. Outside: 0.
+int thread_index();
+
+namespace detail {
+bool loop_is_running_here();  // on this thread: a loop inside a loop's body stays on its thread
+void run_loop(int64_t count, void (*piece)(const void* body, int64_t i), const void* body);
+}  // namespace detail
 
 // body(i) for i in 0 ... count-1, in any order, on any thread. The body must not throw.
 template <class Body>
 void parallel_for(int64_t count, const Body& body) {
-  if (count <= 1 || omp_in_parallel()) {
+  if (count <= 1 || detail::loop_is_running_here()) {
     for (int64_t i = 0; i < count; ++i) body(i);
     return;
   }
-#pragma omp parallel for schedule(dynamic, 1)
-  for (int64_t i = 0; i < count; ++i) body(i);
+  detail::run_loop(
+      count, [](const void* b, int64_t i) { (*static_cast<const Body*>(b))(i); }, &body);
 }
 
 // body(begin, end) over pieces of `grain` elements (the last may be shorter).

@@ -88,7 +88,8 @@ std::string processor_name() {
 void print_info(std::ostream& out) {
   const double memory = static_cast<double>(host_memory().capacity()) / (1 << 30);
   out << "cpu: " << processor_name() << ", " << thread_count() << " threads, " << memory << " GiB\n"
-      << "instruction set: " << cpu_instruction_set() << (cpu_has_bf16_matrix_units() ? " with bf16 matrix units (AMX)" : "")
+      << "instruction set: " << cpu_instruction_set()
+      << (cpu_has_bf16_matrix_units() ? " with bf16 matrix units (AMX)" : "")
       << "\nprecision auto: " << name_of(compute_precision("auto")) << "\n"
       << "device auto: cpu\n"
       << "CUDA: not in this build\nMPI: not in this build\nSentencePiece: not in this build\n";

@@ -33,7 +33,7 @@ struct Columns {
 };
 
 // Where the S sequences lie in a flat row of tokens: sequence s has rows begin[s] ... end[s]-1. A packed batch has one
-// array of cumulative offsets, i32 [S+1]; a cache has slots with room to grow, so begin and end are arrays of their own.
+// array of cumulative offsets, i32 [S+1]; a cache has slots with room to grow, so there begin and end are two arrays.
 struct Segments {
   Tensor begin, end;    // i32 [S]
   int64_t longest = 0;  // the most rows in one sequence

@@ -51,7 +51,8 @@ ENGINE_INLINE void store(bf16* p, vfloat v) {
   const vint word = as_int(v);
   const vint rounded = word + 0x7fff + ((word >> 16) & 1);
 #if defined(__AVX512F__)
-  const vshort half = reinterpret_cast<vshort>(_mm512_maskz_cvtepi32_epi16(0xFFFF, reinterpret_cast<__m512i>(rounded >> 16)));
+  const __m512i upper = reinterpret_cast<__m512i>(rounded >> 16);
+  const vshort half = reinterpret_cast<vshort>(_mm512_maskz_cvtepi32_epi16(0xFFFF, upper));
 #else
   const vshort half = __builtin_convertvector((rounded >> 16) & 0xffff, vshort);
 #endif

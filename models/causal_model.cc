@@ -16,7 +16,8 @@ std::unique_ptr<CausalModel> make_causal_model(const ModelConfig& config) {
   if (config.hidden_size % config.num_heads)
     fail_usage("model.hidden_size ", config.hidden_size, " is not a multiple of model.num_heads ", config.num_heads);
   if (config.hidden_size / config.num_heads > 128)
-    fail_usage("model.hidden_size / model.num_heads is ", config.hidden_size / config.num_heads, ": a head is at most 128 wide");
+    fail_usage("model.hidden_size / model.num_heads is ", config.hidden_size / config.num_heads,
+               ": a head is at most 128 wide");
   if (config.architecture == "gpt2") return make_gpt2(config);
   fail_usage("model.architecture \"", config.architecture, "\" is not a decoder: gpt2");
 }

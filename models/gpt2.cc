@@ -10,7 +10,8 @@ namespace engine {
 
 namespace {
 
-// One layer. The residual stream r and what the layer before it has yet to add to it (its branch) come in; so they leave.
+// One layer. The residual stream r and what the layer before it has yet to add to it (its branch) come in; so they
+// leave.
 struct Block {
   struct Saved {
     ResidualNorm::Saved norm1, norm2;
@@ -46,7 +47,8 @@ struct Block {
 
   // residual and branch (optional on entry to the first layer) are those of the layer before; branch receives this
   // layer's, and the new residual is returned.
-  Tensor forward(Pass& pass, const Tensor& residual, const Tensor& branch_in, const Tensor& branch, Saved& saved) const {
+  Tensor forward(Pass& pass, const Tensor& residual, const Tensor& branch_in, const Tensor& branch,
+                 Saved& saved) const {
     if (!pass.recompute) {
       saved.normed1 = pass.arena.make(pass.compute, residual.shape);
       norm1.forward(pass, branch_in, residual, saved.normed1, saved.norm1);
@@ -87,7 +89,8 @@ class Gpt2 final : public CausalModel {
 
   explicit Gpt2(const ModelConfig& config) : CausalModel(config) {
     const float deviation = config.initializer_range;
-    token_table_ = &parameters_.add("embedding.tokens", {config.vocab_size, config.hidden_size}, Initial::normal(deviation));
+    token_table_ =
+        &parameters_.add("embedding.tokens", {config.vocab_size, config.hidden_size}, Initial::normal(deviation));
     position_table_ =
         &parameters_.add("embedding.positions", {config.max_positions, config.hidden_size}, Initial::normal(deviation));
     embedding_dropout_ = parameters_.add_dropout(config.dropout);
@@ -97,7 +100,8 @@ class Gpt2 final : public CausalModel {
       blocks_.emplace_back(parameters_, config, static_cast<int>(layer), branch_dropout);
       branch_dropout = parameters_.add_dropout(config.dropout);
     }
-    final_norm_ = ResidualNorm(parameters_, "final_norm", config.hidden_size, config.layer_norm_epsilon, branch_dropout);
+    final_norm_ =
+        ResidualNorm(parameters_, "final_norm", config.hidden_size, config.layer_norm_epsilon, branch_dropout);
   }
 
   std::unique_ptr<Saved> make_saved() const override {

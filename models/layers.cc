@@ -105,7 +105,8 @@ void SelfAttention::forward(Pass& pass, const Tensor& x, const Tensor& y, Saved&
   qkv.forward(pass, x, saved.qkv);
   Columns k{saved.qkv, width, width}, v{saved.qkv, 2 * width, width};
   if (pass.cache) {
-    const Tensor cached_k = pass.cache->k[static_cast<size_t>(layer)], cached_v = pass.cache->v[static_cast<size_t>(layer)];
+    const Tensor cached_k = pass.cache->k[static_cast<size_t>(layer)],
+                 cached_v = pass.cache->v[static_cast<size_t>(layer)];
     pass.ops.scatter_rows({.x = k, .index = pass.cache->rows, .y = cached_k});
     pass.ops.scatter_rows({.x = v, .index = pass.cache->rows, .y = cached_v});
     k = cached_k;

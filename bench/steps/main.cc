@@ -42,7 +42,11 @@ std::vector<int32_t> random_tokens(int64_t count, int64_t vocabulary, Random& ra
 class Training {
  public:
   Training(Ops& ops, CausalModel& model, DType compute, const Setting& setting)
-      : ops_(ops), model_(model), compute_(compute), optimizer_(ops, model.parameters(), config_), saved_(model.make_saved()) {
+      : ops_(ops),
+        model_(model),
+        compute_(compute),
+        optimizer_(ops, model.parameters(), config_),
+        saved_(model.make_saved()) {
     Random random(7, 0);
     count_ = int64_t{setting.batch} * setting.length;
     std::vector<int32_t> positions, rows, offsets{0};
