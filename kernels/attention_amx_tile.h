@@ -3,30 +3,12 @@
 // b[k+1][n]. So a matrix whose rows are n and contiguous in k becomes a right operand when its words are transposed.
 #pragma once
 
+#include "kernels/amx.h"
 #include "kernels/attention_tile.h"
 
 namespace engine::ENGINE_ISA {
 
 static_assert(lanes == 16 && query_block == 32);
-
-// Eight tiles of 16 rows of 64 bytes.
-struct alignas(64) TileSetup {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
-// The calling thread has tile registers while this lives.
-class TileRegisters {
- public:
-  TileRegisters() {
-    static constexpr TileSetup setup;
-    _tile_loadconfig(&setup);
-  }
-  ~TileRegisters() { _tile_release(); }
-  TileRegisters(const TileRegisters&) = delete;
-  TileRegisters& operator=(const TileRegisters&) = delete;
-};
 
 // c [rows, cols] = or += a [rows, depth] b [depth, cols]; all three multiples of 32; strides in elements, b's in words.
 template <bool accumulate>
@@ -35,35 +17,13 @@ void tile_product(const bf16* a, int64_t a_stride, const uint32_t* b, int64_t b_
   const int64_t a_bytes = a_stride * 2, b_bytes = b_stride * 4, c_bytes = c_stride * 4;
   for (int64_t m = 0; m < rows; m += 32)
     for (int64_t n = 0; n < cols; n += 32) {
-      float* upper = c + m * c_stride + n;
-      float* lower = upper + 16 * c_stride;
-      if constexpr (accumulate) {
-        _tile_loadd(0, upper, c_bytes);
-        _tile_loadd(1, upper + 16, c_bytes);
-        _tile_loadd(2, lower, c_bytes);
-        _tile_loadd(3, lower + 16, c_bytes);
-      } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-      }
+      float* at = c + m * c_stride + n;
+      begin_sums(accumulate, at, c_bytes);
       for (int64_t k = 0; k < depth; k += 32) {
-        const bf16* left = a + m * a_stride + k;
         const uint32_t* right = b + k / 2 * b_stride + n;
-        _tile_loadd(4, left, a_bytes);
-        _tile_loadd(6, right, b_bytes);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, right + 16, b_bytes);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, left + 16 * a_stride, a_bytes);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
+        add_products(a + m * a_stride + k, a_bytes, 16 * a_stride, right, right + 16, b_bytes);
       }
-      _tile_stored(0, upper, c_bytes);
-      _tile_stored(1, upper + 16, c_bytes);
-      _tile_stored(2, lower, c_bytes);
-      _tile_stored(3, lower + 16, c_bytes);
+      store_sums(at, c_bytes);
     }
 }
 

@@ -27,16 +27,20 @@ std::unique_ptr<Ops> make_ops();
 }
 #endif
 
-std::string cpu_instruction_set() {
+std::vector<std::string> cpu_instruction_sets() {
+  std::vector<std::string> sets{"generic"};
 #if defined(__x86_64__)
   __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2")) return sets;
+  sets.push_back("avx2");
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl"))
-    return "avx512";
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) return "avx2";
+    sets.push_back("avx512");
 #endif
-  return "generic";
+  return sets;
 }
+
+std::string cpu_instruction_set() { return cpu_instruction_sets().back(); }
 
 std::unique_ptr<Ops> make_cpu_ops(const std::string& instruction_set) {
 #if defined(__x86_64__)
@@ -51,8 +55,9 @@ bool cpu_has_bf16_matrix_units() {
 #if defined(__x86_64__)
   static const bool available = [] {
     unsigned a = 0, b = 0, c = 0, d = 0;
-    constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24;
-    const bool present = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & amx_bf16) && (d & amx_tile);
+    constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24, avx512_bf16 = 1u << 5;  // conversions to bf16
+    const bool present = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & amx_bf16) && (d & amx_tile) &&
+                         __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & avx512_bf16);
     // The system must allow the process to keep tile registers: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA).
     return present && cpu_instruction_set() == "avx512" && syscall(SYS_arch_prctl, 0x1023, 18) == 0;
   }();

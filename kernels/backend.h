@@ -4,12 +4,14 @@
 #include <iosfwd>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "kernels/ops.h"
 
 namespace engine {
 
-// The best of generic, avx2 and avx512 that this processor runs.
+// Those of generic, avx2 and avx512 that this processor runs, each better than the one before; and the best of them.
+std::vector<std::string> cpu_instruction_sets();
 std::string cpu_instruction_set();
 // A CPU backend for one of these, which the processor must have.
 std::unique_ptr<Ops> make_cpu_ops(const std::string& instruction_set);

@@ -2,11 +2,7 @@
 // hold them: of a 16 rows of 32 k, of b 16 pairs of k for 16 columns.
 #include "kernels/matmul_amx.h"
 
-#include <cpuid.h>
-#include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
+#include "kernels/amx.h"
 #include "kernels/matmul_blocks.h"
 
 namespace engine::ENGINE_ISA {
@@ -84,15 +80,9 @@ void pack_panel(const Operand& from, int64_t first, int64_t begin, int64_t end, 
   }
 }
 
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t bytes_a_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-constexpr TileConfig tile_config;
-
 struct KernelAmx {
   using Element = bf16;
+  using Registers = TileRegisters;
   static constexpr int rows = 32, cols = 32;
   static constexpr int64_t k_block = 1024;
   static constexpr int64_t row_panels = 16, col_panels = 8;
@@ -126,77 +116,23 @@ struct KernelAmx {
     pack<true>(b, panel * cols, begin, end, to);
   }
 
-  void begin_thread() const { _tile_loadconfig(&tile_config); }
-  void end_thread() const { _tile_release(); }
-
   template <class Between>
   void multiply(Left a, const bf16* b, int64_t k, int count, bool add, float* tile, const Between& between) const {
-    if (count <= 16) return multiply_half(a, b, k, add, tile);
-    constexpr int row = cols * 4;
-    if (add) {
-      _tile_loadd(0, tile, row);
-      _tile_loadd(1, tile + 16, row);
-      _tile_loadd(2, tile + 16 * cols, row);
-      _tile_loadd(3, tile + 16 * cols + 16, row);
-    } else {
-      _tile_zero(0);
-      _tile_zero(1);
-      _tile_zero(2);
-      _tile_zero(3);
-    }
+    if (count <= 16) multiply_rows<false>(a, b, k, add, tile, [](int) {});
+    else multiply_rows<true>(a, b, k, add, tile, between);
+  }
+  template <bool lower, class Between>
+  static void multiply_rows(Left a, const bf16* b, int64_t k, bool add, float* tile, const Between& between) {
+    begin_sums<lower>(add, tile, cols * 4);
     for (int64_t j = 0; j < k; j += 32, a.tiles += a.next, b += 1024) {
-      _tile_loadd(4, a.tiles, a.row_bytes);
-      _tile_loadd(6, b, 64);
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_loadd(7, b + 512, 64);
-      _tile_dpbf16ps(1, 4, 7);
-      _tile_loadd(5, a.tiles + a.second, a.row_bytes);
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_dpbf16ps(3, 5, 7);
+      add_products<lower>(a.tiles, a.row_bytes, a.second, b, b + 512, 64);
       between(4);
     }
-    _tile_stored(0, tile, row);
-    _tile_stored(1, tile + 16, row);
-    _tile_stored(2, tile + 16 * cols, row);
-    _tile_stored(3, tile + 16 * cols + 16, row);
-  }
-
-  static void multiply_half(Left a, const bf16* b, int64_t k, bool add, float* tile) {
-    constexpr int row = cols * 4;
-    if (add) {
-      _tile_loadd(0, tile, row);
-      _tile_loadd(1, tile + 16, row);
-    } else {
-      _tile_zero(0);
-      _tile_zero(1);
-    }
-    for (int64_t j = 0; j < k; j += 32, a.tiles += a.next, b += 1024) {
-      _tile_loadd(4, a.tiles, a.row_bytes);
-      _tile_loadd(6, b, 64);
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_loadd(7, b + 512, 64);
-      _tile_dpbf16ps(1, 4, 7);
-    }
-    _tile_stored(0, tile, row);
-    _tile_stored(1, tile + 16, row);
+    store_sums<lower>(tile, cols * 4);
   }
 };
 
-bool detect_amx() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  const bool amx_bf16 = d >> 22 & 1, amx_tile = d >> 24 & 1;
-  if (!amx_bf16 || !amx_tile || !__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a >> 5 & 1)) return false;
-  // The kernel saves tile registers only for a process that asked: ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA.
-  return syscall(SYS_arch_prctl, 0x1023, 18) == 0;
-}
-
 }  // namespace
-
-bool amx_available() {
-  static const bool available = detect_amx();
-  return available;
-}
 
 size_t amx_packed_bytes(int64_t k, int64_t n) {
   return static_cast<size_t>(cut(n, KernelAmx::cols) * KernelAmx::b_panel_elements(k)) * sizeof(bf16);

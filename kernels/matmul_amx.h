@@ -2,12 +2,12 @@
 #pragma once
 
 #include "core/arena.h"
-#include "kernels/ops.h"
+#include "kernels/backend.h"
 
 namespace engine::ENGINE_ISA {
 
 #if defined(__AVX512F__)
-bool amx_available();
+inline bool amx_available() { return cpu_has_bf16_matrix_units(); }
 size_t amx_packed_bytes(int64_t k, int64_t n);
 void amx_pack(const PackArgs& args);
 void amx_matmul(const MatmulArgs& args, Arena& workspace);

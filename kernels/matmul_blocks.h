@@ -172,7 +172,7 @@ class BlockedProduct {
     float* const sums = sums_ + thread_index() * sums_tiles_ * tile_elements;
     Element* const a_part = a_part_ + thread_index() * a_part_elements_;
     Element* const b_part = b_part_ + thread_index() * part_elements;
-    kernel_.begin_thread();
+    [[maybe_unused]] const typename Kernel::Registers registers;
     Finished finished;
     for (int64_t k = 0; k == 0 || k < a_.k; k += k_step_) {
       const int64_t end = std::min(k + k_step_, a_.k);
@@ -197,7 +197,6 @@ class BlockedProduct {
       }
     }
     store_rows(finished, Kernel::rows);
-    kernel_.end_thread();
   }
 
   const Kernel kernel_;

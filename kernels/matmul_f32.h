@@ -9,6 +9,7 @@ namespace engine::ENGINE_ISA {
 
 struct KernelF32 {
   using Element = float;
+  struct Registers {};  // nothing that a thread must ask for
 #if defined(__AVX512F__)
   static constexpr int rows = 14;  // 28 sums, 2 of b and 1 of a: 31 of 32 registers
 #elif defined(__AVX2__)
@@ -71,8 +72,6 @@ struct KernelF32 {
     }
     (std::make_integer_sequence<int, rows - 1>{});
   }
-  void begin_thread() const {}
-  void end_thread() const {}
 };
 
 }  // namespace engine::ENGINE_ISA

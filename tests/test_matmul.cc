@@ -3,7 +3,6 @@
 #include <array>
 
 #include "core/parallel.h"
-#include "kernels/backend.h"
 #include "kernels/matmul_ref.h"
 #include "tests/operation.h"
 
@@ -237,34 +236,6 @@ TEST_CASE("matmul: what does not fit is refused by name") {
     refuses({.a = bench.integers({4, 5}, std::vector<int>(20)), .b = b, .c = c});
     refuses({.a = a, .b = b, .c = bench.integers({4, 6}, std::vector<int>(24))});
   });
-}
-
-TEST_CASE("matmul: the other instruction sets of this build") {
-  for (const char* instruction_set : {"generic", "avx2", "avx512"}) {
-    const std::string best = cpu_instruction_set();
-    const bool runs = instruction_set == best || instruction_set == std::string("generic") || best == "avx512";
-    if (!runs) continue;
-    CAPTURE(instruction_set);
-    const std::unique_ptr<Ops> ops = make_cpu_ops(instruction_set);
-    Arena arena(ops->memory(), size_t{1} << 28);
-    for (DType compute : kinds) {
-      Bench bench{*ops, arena, compute};
-      for (int form = 0; form < 16; ++form)
-        for (const auto& [M, N, K] : {std::array<int64_t, 3>{33, 65, 100}, {1, 17, 31}, {13, 40, 1100}})
-          check(bench, {.M = M,
-                        .N = N,
-                        .K = K,
-                        .transpose_a = (form & 1) != 0,
-                        .transpose_b = (form & 2) != 0,
-                        .accumulate = form % 3 == 0,
-                        .packed = form % 5 == 0,
-                        .a = kinds[form >> 2 & 1],
-                        .b = kinds[form >> 3 & 1],
-                        .bias = true,
-                        .row_sums = true,
-                        .activation = Activation::gelu_tanh});
-    }
-  }
 }
 
 // y = gelu(x w^T + bias), loss = sum of y * dy for a random dy. Backward as layers write it: dt through gradient_at,
