@@ -44,7 +44,11 @@ template <Activation activation>
 ENGINE_INLINE vfloat activate(vfloat x) {
   if constexpr (activation == Activation::relu) return x < 0.0f ? vfloat{} : x;
   if constexpr (activation == Activation::tanh) return tanh(x);
-  if constexpr (activation == Activation::gelu_tanh) return x / (gelu_tanh_exponential(x) + 1.0f);
+  if constexpr (activation == Activation::gelu_tanh) {
+    // exp() stays at e^88.7, so a far x would not come to 0: but at -16 the result is less than 1e-90 already.
+    const vfloat y = x / (gelu_tanh_exponential(x) + 1.0f);
+    return x < -16.0f ? vfloat{} : y;
+  }
   if constexpr (activation == Activation::gelu) {
     vfloat probability, bell;
     normal_distribution(x, probability, bell);

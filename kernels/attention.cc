@@ -5,13 +5,6 @@
 namespace engine {
 namespace {
 
-void check_columns(const char* name, const char* part, const Columns& columns, int64_t rows, int64_t width) {
-  check_activation(name, part, columns.matrix, rows, columns.matrix.cols());
-  require(columns.begin >= 0 && columns.width == width && columns.begin + width <= columns.matrix.cols(), name, ": ",
-          part, " is the columns ", columns.begin, " to ", columns.begin + columns.width, " of ",
-          columns.matrix.shape.text(), ", not ", width, " columns");
-}
-
 void check_segments(const char* name, const char* part, const Segments& segments, int64_t sequences, int64_t rows) {
   check_vector(name, part, segments.begin, DType::i32, sequences);
   check_vector(name, part, segments.end, DType::i32, sequences);

@@ -92,20 +92,4 @@ inline void tiles_across(const bf16* from, int64_t rows, int64_t width, bf16* to
   }
 }
 
-// A thread's memory, handed out in parts of whole cache lines.
-class ThreadMemory {
- public:
-  explicit ThreadMemory(char* memory) : next_(memory) {}
-  template <class T>
-  T* take(int64_t count) {
-    T* part = reinterpret_cast<T*>(next_);
-    next_ += rounded_up(count * static_cast<int64_t>(sizeof(T)), 64);
-    return part;
-  }
-  char* next() const { return next_; }
-
- private:
-  char* next_;
-};
-
 }  // namespace engine::ENGINE_ISA

@@ -1,13 +1,26 @@
 // Backward attention on bf16: as attention_backward_cpu.cc, with its products in tile registers; probabilities and the
 // gradients of scores are rounded to bf16 as operands, all sums are f32.
-#include "core/parallel.h"
 #include "kernels/attention_amx.h"
 #include "kernels/attention_amx_tile.h"
+#include "kernels/attention_driver.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
 
-struct Scratch {
+// Two rows of a left operand, query_block apart.
+ENGINE_INLINE void store_rows(bf16* to, vbf16_pair both) {
+  const vshort first = __builtin_shufflevector(both, both, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const vshort second =
+      __builtin_shufflevector(both, both, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
+  std::memcpy(static_cast<void*>(to), &first, sizeof first);
+  std::memcpy(static_cast<void*>(to + query_block), &second, sizeof second);
+}
+
+// A thread's memory.
+struct BackwardTiles {
+  static constexpr int64_t row_padding = 32, width_padding = 32;
+  using Registers = TileRegisters;
+
   bf16 *keys, *values;             // [padded keys][padded width]
   bf16* keys_across;               // [tile][padded width][key_tile]
   float *dkeys, *dvalues;          // [padded keys][padded width]
@@ -20,11 +33,9 @@ struct Scratch {
   uint32_t* pairs;                 // [key_tile/2][padded width]
   float* dq;                       // [padded width][query_block]
   float *dy_rows, *y_rows;         // [query_block][padded width]
-  char* end;
 
-  Scratch(char* memory, int64_t longest, int64_t padded_width) {
-    ThreadMemory of(memory);
-    const int64_t rows = rounded_up(longest, 32);
+  BackwardTiles(ThreadMemory& of, int64_t longest, int64_t padded_width) {
+    const int64_t rows = rounded_up(longest, row_padding);
     for (bf16** part : {&keys, &values}) *part = of.take<bf16>(rows * padded_width);
     keys_across = of.take<bf16>(rounded_up(longest, key_tile) * padded_width);
     for (float** part : {&dkeys, &dvalues}) *part = of.take<float>(rows * padded_width);
@@ -36,23 +47,21 @@ struct Scratch {
     ds_pairs = of.take<uint32_t>(key_tile / 2 * query_block);
     pairs = of.take<uint32_t>(key_tile / 2 * padded_width);
     for (float** part : {&dq, &dy_rows, &y_rows}) *part = of.take<float>(query_block * padded_width);
-    end = of.next();
   }
 };
 
-// Two rows of a left operand, query_block apart.
-ENGINE_INLINE void store_rows(bf16* to, vbf16_pair both) {
-  const vshort first = __builtin_shufflevector(both, both, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const vshort second =
-      __builtin_shufflevector(both, both, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
-  std::memcpy(static_cast<void*>(to), &first, sizeof first);
-  std::memcpy(static_cast<void*>(to + query_block), &second, sizeof second);
+void read_keys(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
+               const BackwardTiles& at) {
+  const int64_t padded_width = rounded_up(width, at.width_padding), padded_keys = rounded_up(span.keys, at.row_padding);
+  read_rows(a.k, span.key_begin, head, width, span.keys, at.keys, padded_keys, padded_width);
+  read_rows(a.v, span.key_begin, head, width, span.keys, at.values, padded_keys, padded_width);
+  tiles_across(at.keys, padded_keys, padded_width, at.keys_across, at.pairs);
 }
 
 template <bool drops>
 void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
-                    const QueryBlock& block, const Scratch& at) {
-  const int64_t padded_width = rounded_up(width, 32), row = span.query_begin + block.first;
+                    const QueryBlock& block, const BackwardTiles& at) {
+  const int64_t padded_width = rounded_up(width, at.width_padding), row = span.query_begin + block.first;
   read_rows(a.q, row, head, width, block.count, at.q, query_block, padded_width);
   read_rows(a.dy, row, head, width, block.count, at.dy, query_block, padded_width);
   words_across(at.q, query_block, padded_width, at.q_across, query_block);
@@ -67,7 +76,8 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
   if (!block.visible) std::fill_n(at.dq, padded_width * query_block, 0.0f);
   const DropoutTile dropout{a.dropout};
   for (int64_t first = 0; first < block.visible; first += key_tile) {
-    const int64_t rows = rounded_up(std::min(key_tile, block.visible - first), 32), offset = first * padded_width;
+    const int64_t rows = rounded_up(std::min(key_tile, block.visible - first), at.row_padding),
+                  offset = first * padded_width;
     tile_product<false>(at.keys + offset, padded_width, at.q_across, query_block, at.scores, query_block, rows,
                         query_block, padded_width);
     tile_product<false>(at.values + offset, padded_width, at.dy_across, query_block, at.dp, query_block, rows,
@@ -98,57 +108,10 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
   write_rows(a.dq, row, head, width, block.count, at.y_rows, padded_width, a.scale);
 }
 
-// A head of a sequence; the task's next heads go up to last_head.
-void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t last_head,
-                   int64_t width, const Scratch& at) {
-  const int64_t padded_width = rounded_up(width, 32), padded_keys = rounded_up(span.keys, 32);
-  read_rows(a.k, span.key_begin, head, width, span.keys, at.keys, padded_keys, padded_width);
-  read_rows(a.v, span.key_begin, head, width, span.keys, at.values, padded_keys, padded_width);
-  tiles_across(at.keys, padded_keys, padded_width, at.keys_across, at.pairs);
-  std::fill_n(at.dkeys, padded_keys * padded_width, 0.0f);
-  std::fill_n(at.dvalues, padded_keys * padded_width, 0.0f);
-  const TileRegisters registers;
-  const int64_t blocks = (span.queries + query_block - 1) / query_block;
-  with_flag(a.dropout.rate > 0, [&](auto drops) {
-    for (int64_t i = 0; i < blocks; ++i) {
-      const QueryBlock block(span, i * query_block, a.causal, a.dropout, a.heads, head);
-      const int64_t row = span.query_begin + block.first;
-      prefetch_rows(a.dq, row, head, width, block.count);
-      for (const Columns* part : {&a.dk, &a.dv})
-        prefetch_rows(*part, span.key_begin, head, width, span.keys, i, blocks);
-      if (i + 1 < blocks) {
-        const int64_t count = std::min(query_block, span.queries - block.first - query_block);
-        for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)})
-          prefetch_rows(part, row + query_block, head, width, count);
-      }
-      if (head + 1 < last_head) {
-        for (const Columns* part : {&a.k, &a.v})
-          prefetch_rows(*part, span.key_begin, head + 1, width, span.keys, i, blocks);
-        if (i + 1 == blocks)
-          for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)})
-            prefetch_rows(part, span.query_begin, head + 1, width, std::min(query_block, span.queries));
-      }
-      backward_block<drops.value>(a, span, head, width, block, at);
-    }
-  });
-  write_rows(a.dk, span.key_begin, head, width, span.keys, at.dkeys, padded_width, a.scale);
-  write_rows(a.dv, span.key_begin, head, width, span.keys, at.dvalues, padded_width);
-}
-
 }  // namespace
 
 void attention_backward_amx(const AttentionBackwardArgs& a, int64_t width, Arena& workspace) {
-  const int64_t longest = longest_segment(a.keys), padded_width = rounded_up(width, 32);
-  const ArenaScope scope(workspace);
-  const int64_t size = Scratch(nullptr, longest, padded_width).end - static_cast<char*>(nullptr);
-  char* memory = static_cast<char*>(workspace.make(DType::u8, {thread_count(), size}).data);
-  const int64_t grain = heads_a_task(a.queries, a.keys, a.heads), groups = (a.heads + grain - 1) / grain;
-  parallel_for(a.queries.count() * groups, [&](int64_t task) {
-    const Scratch scratch(memory + thread_index() * size, longest, padded_width);
-    const AttentionSpan span = span_of(a.queries, a.keys, task / groups);
-    const int64_t first_head = task % groups * grain, last_head = std::min<int64_t>(first_head + grain, a.heads);
-    for (int64_t head = first_head; head < last_head; ++head) backward_head(a, span, head, last_head, width, scratch);
-  });
+  drive_backward<BackwardTiles>(a, width, workspace);
 }
 
 }  // namespace engine::ENGINE_ISA

@@ -23,7 +23,7 @@ struct Layout {
   float& sum(float* part, int64_t head) const { return part[heads * (padded_width + 1) + head]; }
 };
 
-// The sums of each of the vectors' lanes, vector i's in lane i: as transpose() deals halves out, but adding them.
+// The sums of each of the vectors' lanes, vector i's in lane i: halves of the rows are dealt out in turn and added.
 ENGINE_INLINE vfloat sums_of_lanes(vfloat (&rows)[lanes]) {
   vint lower, upper;
   for (int i = 0; i < lanes; ++i) {
@@ -168,7 +168,7 @@ AttendRange attend_range_of(int64_t width) {
 void attention_decode(const AttentionForwardArgs& a, int64_t width, Arena& workspace) {
   const Layout layout{a.heads, width, rounded_up(width, lanes)};
   const int64_t queries = longest_segment(a.queries), longest = longest_segment(a.keys);
-  const int64_t ranges = (longest + range_keys - 1) / range_keys, rows = a.queries.count() * queries;
+  const int64_t ranges = cut(longest, range_keys), rows = a.queries.count() * queries;
   const ArenaScope scope(workspace);
   const int64_t scratch_size = rounded_up(a.heads * (layout.padded_width + range_keys), 16);
   float* scratch = workspace.make(DType::f32, {thread_count(), scratch_size}).as<float>();
@@ -186,7 +186,7 @@ void attention_decode(const AttentionForwardArgs& a, int64_t width, Arena& works
     const AttentionSpan span = span_of(a.queries, a.keys, task / queries);
     const int64_t query = task % queries;
     if (query >= span.queries) return;
-    merge_ranges(a, span.query_begin + query, (span.visible(query, a.causal) + range_keys - 1) / range_keys, layout,
+    merge_ranges(a, span.query_begin + query, cut(span.visible(query, a.causal), range_keys), layout,
                  parts + task * ranges * layout.size());
   };
   constexpr int64_t worth_threads = 1 << 16;  // elements of keys: less is done before other threads have woken up

@@ -12,6 +12,8 @@
 #include "kernels/checks.h"
 #include "kernels/dropout_simd.h"
 #include "kernels/simd.h"
+#include "kernels/sizes.h"
+#include "kernels/transpose_simd.h"
 #include "kernels/vector_loop.h"
 
 namespace engine::ENGINE_ISA {
@@ -19,8 +21,6 @@ namespace engine::ENGINE_ISA {
 inline constexpr int64_t block_vectors = 2;
 inline constexpr int64_t query_block = block_vectors * lanes;
 inline constexpr int64_t key_tile = 128;  // scores of a tile: [key_tile][query_block], 16 KiB with 16 lanes
-
-ENGINE_INLINE int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 // body(flag) with the flag as a constant.
 template <class Body>
@@ -60,39 +60,6 @@ ENGINE_INLINE vfloat exp2_of_score(vfloat x) {
   p = p * r + 1.000000072f;
   return as_float(as_int(p) + (as_int(shifted) << 23));
 #endif
-}
-
-// to[c][r] = from[r][c] for lanes x lanes words: log2(lanes) rounds, each of which deals two halves of the rows out in
-// turn.
-ENGINE_INLINE void transpose(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
-  vint lower, upper;
-  for (int i = 0; i < lanes; ++i) {
-    lower[i] = i / 2 + i % 2 * lanes;
-    upper[i] = lower[i] + lanes / 2;
-  }
-  vfloat rows[lanes], dealt[lanes];
-#pragma GCC unroll 16
-  for (int i = 0; i < lanes; ++i) rows[i] = load(from + i * from_stride);
-#pragma GCC unroll 4
-  for (int round = 1; round < lanes; round *= 2) {
-#pragma GCC unroll 8
-    for (int i = 0; i < lanes / 2; ++i) {
-      dealt[2 * i] = __builtin_shuffle(rows[i], rows[i + lanes / 2], lower);
-      dealt[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + lanes / 2], upper);
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < lanes; ++i) rows[i] = dealt[i];
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < lanes; ++i) store(to + i * to_stride, rows[i]);
-}
-
-// to[c][r] = from[r][c] for matrices whose sides are multiples of lanes.
-inline void transpose_matrix(const float* from, int64_t rows, int64_t cols, float* to, int64_t from_stride,
-                             int64_t to_stride) {
-  for (int64_t r = 0; r < rows; r += lanes)
-    for (int64_t c = 0; c < cols; c += lanes)
-      transpose(from + r * from_stride + c, from_stride, to + c * to_stride + r, to_stride);
 }
 
 // The head's columns of some rows: element (r, d) is first[r * stride + d]. body(first, stride).

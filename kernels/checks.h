@@ -1,7 +1,7 @@
 // What operations ask of their arguments. An error names the operation, the argument, what it is and what it should be.
 #pragma once
 
-#include "core/tensor.h"
+#include "kernels/ops.h"
 
 namespace engine {
 
@@ -26,6 +26,15 @@ inline void check_vector(const char* operation, const char* name, const Tensor& 
   require(tensor.data || count == 0, operation, ": ", name, " is missing");
   require(tensor.dtype == dtype, operation, ": ", name, " is ", name_of(tensor.dtype), ", not ", name_of(dtype));
   if (tensor.count() != count) fail(operation, ": ", name, " is ", tensor.shape.text(), ", not [", count, "]");
+}
+
+// These columns of a matrix, `width` of them.
+inline void check_columns(const char* operation, const char* name, const Columns& columns, int64_t rows,
+                          int64_t width) {
+  check_activation(operation, name, columns.matrix, rows, columns.matrix.cols());
+  require(columns.begin >= 0 && columns.begin + columns.width <= columns.matrix.cols(), operation, ": ", name,
+          " is columns ", columns.begin, " to ", columns.begin + columns.width, " of ", columns.matrix.cols());
+  require(columns.width == width, operation, ": ", name, " has ", columns.width, " columns, not ", width);
 }
 
 // Every one of the indices lies in 0 ... rows-1 of the table that it points into.

@@ -19,16 +19,35 @@ struct Table {
   float* row(int64_t n, int64_t cols) const { return rows + index[n] * cols; }
 };
 
-Table table_of(const char* operation, const char* index_name, const char* name, const Tensor& index,
-               const Tensor& table, int64_t tokens, int64_t cols) {
-  require(static_cast<bool>(index) == static_cast<bool>(table), operation, ": of ", index_name, " and ", name,
-          " only one is given");
-  if (!table) return {};
-  check_vector(operation, index_name, index, DType::i32, tokens);
-  check_matrix(operation, name, table, DType::f32, table.rows(), cols);
-  check_indices(operation, index_name, index, table.rows());
-  return {index.as<int32_t>(), table.as<float>()};
-}
+// A table, or its gradient, with its index, and what the arguments call them.
+struct Named {
+  const char *index_name, *name;
+  const Tensor &index, &table;
+};
+
+// Tokens, positions and types of an operation on activations `x`.
+struct Tables {
+  int64_t tokens, cols;
+  Table all[3];
+
+  Tables(const char* operation, const char* x_name, const Tensor& x, const Named (&named)[3])
+      : tokens(named[0].index.count()), cols(named[0].table.cols()) {
+    require(static_cast<bool>(named[0].table), operation, ": ", named[0].name, " is missing");
+    check_activation(operation, x_name, x, tokens, cols);
+    for (int i = 0; i < 3; ++i) all[i] = table_of(operation, named[i]);
+  }
+
+ private:
+  Table table_of(const char* operation, const Named& of) const {
+    require(static_cast<bool>(of.index) == static_cast<bool>(of.table), operation, ": of ", of.index_name, " and ",
+            of.name, " only one is given");
+    if (!of.table) return {};
+    check_vector(operation, of.index_name, of.index, DType::i32, tokens);
+    check_matrix(operation, of.name, of.table, DType::f32, of.table.rows(), cols);
+    check_indices(operation, of.index_name, of.index, of.table.rows());
+    return {of.index.as<int32_t>(), of.table.as<float>()};
+  }
+};
 
 template <class Y>
 void forward_row(const Table (&tables)[3], int64_t n, int64_t cols, const Dropout& dropout, DropoutFactors& factors,
@@ -67,34 +86,27 @@ void backward_columns(const Table (&tables)[3], int64_t tokens, int64_t cols, in
 }  // namespace
 
 void CpuOps::embedding_forward(const EmbeddingForwardArgs& args) {
-  const char* name = "embedding_forward";
-  const int64_t tokens = args.tokens.count(), cols = args.token_table.cols();
-  require(static_cast<bool>(args.token_table), name, ": token_table is missing");
-  check_activation(name, "y", args.y, tokens, cols);
-  const Table tables[3] = {
-      table_of(name, "tokens", "token_table", args.tokens, args.token_table, tokens, cols),
-      table_of(name, "positions", "position_table", args.positions, args.position_table, tokens, cols),
-      table_of(name, "types", "type_table", args.types, args.type_table, tokens, cols)};
+  const Tables tables("embedding_forward", "y", args.y,
+                      {{"tokens", "token_table", args.tokens, args.token_table},
+                       {"positions", "position_table", args.positions, args.position_table},
+                       {"types", "type_table", args.types, args.type_table}});
+  const int64_t cols = tables.cols;
   with_elements(args.y, [&](auto* y) {
-    parallel_chunks(tokens, std::max<int64_t>(1, 16384 / cols), [&](int64_t begin, int64_t end) {
+    parallel_chunks(tables.tokens, std::max<int64_t>(1, 16384 / cols), [&](int64_t begin, int64_t end) {
       DropoutFactors factors(args.dropout);
-      for (int64_t n = begin; n < end; ++n) forward_row(tables, n, cols, args.dropout, factors, y + n * cols);
+      for (int64_t n = begin; n < end; ++n) forward_row(tables.all, n, cols, args.dropout, factors, y + n * cols);
     });
   });
 }
 
 void CpuOps::embedding_backward(const EmbeddingBackwardArgs& args) {
-  const char* name = "embedding_backward";
-  const int64_t tokens = args.tokens.count(), cols = args.dtoken_table.cols();
-  require(static_cast<bool>(args.dtoken_table), name, ": dtoken_table is missing");
-  check_activation(name, "dy", args.dy, tokens, cols);
-  const Table tables[3] = {
-      table_of(name, "tokens", "dtoken_table", args.tokens, args.dtoken_table, tokens, cols),
-      table_of(name, "positions", "dposition_table", args.positions, args.dposition_table, tokens, cols),
-      table_of(name, "types", "dtype_table", args.types, args.dtype_table, tokens, cols)};
+  const Tables tables("embedding_backward", "dy", args.dy,
+                      {{"tokens", "dtoken_table", args.tokens, args.dtoken_table},
+                       {"positions", "dposition_table", args.positions, args.dposition_table},
+                       {"types", "dtype_table", args.types, args.dtype_table}});
   with_elements(args.dy, [&](auto* dy) {
-    parallel_chunks(cols, 64, [&](int64_t begin, int64_t end) {
-      backward_columns(tables, tokens, cols, begin, end, args.dropout, dy);
+    parallel_chunks(tables.cols, 64, [&](int64_t begin, int64_t end) {
+      backward_columns(tables.all, tables.tokens, tables.cols, begin, end, args.dropout, dy);
     });
   });
 }

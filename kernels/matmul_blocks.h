@@ -95,8 +95,8 @@ class BlockedProduct {
     }
     const int64_t most_rows = cut(blocks_.row_panels, blocks_.rows);
     const int64_t most_cols = cut(blocks_.col_panels, blocks_.cols);
-    k_step_ =
-        cut(cut(a_.k, std::max<int64_t>(cut(a_.k, Kernel::k_block), 1)), 32) * 32;  // about equal, at most k_block
+    // About equal, at most k_block.
+    k_step_ = rounded_up(cut(a_.k, std::max<int64_t>(cut(a_.k, Kernel::k_block), 1)), 32);
     k_step_ = std::max<int64_t>(k_step_, 32);
     sums_tiles_ = k_step_ < a_.k ? most_rows * most_cols + 1 : 2;  // all of a block, or two in turn
     sums_ = workspace.make(DType::f32, {thread_count(), sums_tiles_ * tile_elements}).template as<float>();

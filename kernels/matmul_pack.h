@@ -6,10 +6,10 @@
 
 #include "kernels/ops.h"
 #include "kernels/simd.h"
+#include "kernels/sizes.h"
+#include "kernels/transpose_simd.h"
 
 namespace engine::ENGINE_ISA {
-
-inline int64_t cut(int64_t size, int64_t unit) { return (size + unit - 1) / unit; }
 
 // op(a), or op(b) transposed: `outer` rows (of c, or columns of c) by k. Stored either with k contiguous, element
 // (i, k) at i stride + k, or with i contiguous, at k stride + i.
@@ -24,30 +24,6 @@ struct Operand {
   }
   static Operand right(const Tensor& b, bool transposed) { return left(b, !transposed); }
 };
-
-// v[i][j] becomes v[j][i]: in step d, elements of rows i and i + d are exchanged across the bit d of their place.
-template <int d, class Vector>
-ENGINE_INLINE void exchange(Vector (&v)[lanes]) {
-  vint low, high;
-  for (int j = 0; j < lanes; ++j) {
-    low[j] = j & d ? lanes + j - d : j;
-    high[j] = j & d ? lanes + j : j + d;
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < lanes; ++i)
-    if (!(i & d)) {
-      const Vector first = v[i], second = v[i + d];
-      v[i] = __builtin_shuffle(first, second, low);
-      v[i + d] = __builtin_shuffle(first, second, high);
-    }
-}
-template <class Vector>
-ENGINE_INLINE void transpose(Vector (&v)[lanes]) {
-  exchange<1>(v);
-  exchange<2>(v);
-  if constexpr (lanes >= 8) exchange<4>(v);
-  if constexpr (lanes >= 16) exchange<8>(v);
-}
 
 template <class T>
 ENGINE_INLINE vfloat load_count(const T* p, int64_t count) {

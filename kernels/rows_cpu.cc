@@ -10,16 +10,18 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-void check_columns(const char* operation, const char* name, const Columns& columns, int64_t width) {
-  check_activation(operation, name, columns.matrix, columns.matrix.rows(), columns.matrix.cols());
-  require(columns.begin >= 0 && columns.begin + columns.width <= columns.matrix.cols(), operation, ": ", name,
-          " is columns ", columns.begin, " to ", columns.begin + columns.width, " of ", columns.matrix.cols());
-  require(columns.width == width, operation, ": x has ", width, " columns, y ", columns.width);
+// The rows of `ordered` are taken in turn, those of `indexed` by index.
+void check(const RowsArgs& args, const char* name, const Columns& ordered, const Columns& indexed) {
+  check_columns(name, "x", args.x, args.x.matrix.rows(), args.x.width);
+  check_columns(name, "y", args.y, args.y.matrix.rows(), args.x.width);
+  check_vector(name, "index", args.index, DType::i32, ordered.matrix.rows());
+  check_indices(name, "index", args.index, indexed.matrix.rows());
 }
 
 // Row to(i) of y is row from(i) of x.
 template <class From, class To>
 void copy_rows(const RowsArgs& args, const From& from, const To& to) {
+  if (!args.x.width) return;
   const int64_t width = args.x.width, x_cols = args.x.matrix.cols(), y_cols = args.y.matrix.cols();
   with_elements(args.x.matrix, [&](auto* x) {
     with_elements(args.y.matrix, [&](auto* y) {
@@ -34,23 +36,13 @@ void copy_rows(const RowsArgs& args, const From& from, const To& to) {
 }  // namespace
 
 void CpuOps::gather_rows(const RowsArgs& args) {
-  const char* name = "gather_rows";
-  check_columns(name, "x", args.x, args.x.width);
-  check_columns(name, "y", args.y, args.x.width);
-  check_vector(name, "index", args.index, DType::i32, args.y.matrix.rows());
-  check_indices(name, "index", args.index, args.x.matrix.rows());
-  if (!args.x.width) return;
+  check(args, "gather_rows", args.y, args.x);
   const int32_t* index = args.index.as<int32_t>();
   copy_rows(args, [&](int64_t i) { return index[i]; }, [](int64_t i) { return i; });
 }
 
 void CpuOps::scatter_rows(const RowsArgs& args) {
-  const char* name = "scatter_rows";
-  check_columns(name, "x", args.x, args.x.width);
-  check_columns(name, "y", args.y, args.x.width);
-  check_vector(name, "index", args.index, DType::i32, args.x.matrix.rows());
-  check_indices(name, "index", args.index, args.y.matrix.rows());
-  if (!args.x.width) return;
+  check(args, "scatter_rows", args.x, args.y);
   const int32_t* index = args.index.as<int32_t>();
   copy_rows(args, [](int64_t i) { return i; }, [&](int64_t i) { return index[i]; });
 }

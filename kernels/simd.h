@@ -84,7 +84,6 @@ ENGINE_INLINE void store_part(float* p, vfloat v, int n) {
 #endif
 
 ENGINE_INLINE vfloat maximum(vfloat a, vfloat b) { return a > b ? a : b; }
-ENGINE_INLINE vfloat minimum(vfloat a, vfloat b) { return a < b ? a : b; }
 
 // The sum and the largest of the elements, in a fixed order: halves are added to halves.
 ENGINE_INLINE float sum(vfloat v) {

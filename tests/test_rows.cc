@@ -74,7 +74,7 @@ TEST_CASE("rows: what does not fit is an error that names it") {
     CHECK_THROWS_WITH_AS(bench.ops.scatter_rows({.x = y, .index = bench.integers({2}, {-1, 0}), .y = x}),
                          "scatter_rows: index[0] is -1, not in 0 ... 3", Error);
     CHECK_THROWS_WITH_AS(bench.ops.gather_rows({.x = {x, 0, 5}, .index = good, .y = y}),
-                         "gather_rows: x has 5 columns, y 6", Error);
+                         "gather_rows: y has 6 columns, not 5", Error);
     CHECK_THROWS_WITH_AS(bench.ops.gather_rows({.x = {x, 2, 6}, .index = good, .y = y}),
                          "gather_rows: x is columns 2 to 8 of 6", Error);
     CHECK_THROWS_WITH_AS(bench.ops.gather_rows({.x = x, .index = bench.integers({3}, {0, 1, 2}), .y = y}),

@@ -1,0 +1,144 @@
+// How the attention kernels for long sequences are driven: what is a task, whose memory it works in, and what it asks
+// for ahead of time. A Kernel is one way to take the products (f32 vectors, bf16 tiles): its members are the parts of
+// a thread's memory, and read_keys and forward_block or backward_block are overloaded for it.
+#pragma once
+
+#include "core/parallel.h"
+#include "kernels/attention_tile.h"
+
+namespace engine::ENGINE_ISA {
+
+// Memory that is handed out in parts of whole cache lines; over no memory it only counts.
+class ThreadMemory {
+ public:
+  explicit ThreadMemory(char* memory) : memory_(memory) {}
+  template <class T>
+  T* take(int64_t count) {
+    T* const part = memory_ ? reinterpret_cast<T*>(memory_ + taken_) : nullptr;
+    taken_ += rounded_up(count * static_cast<int64_t>(sizeof(T)), 64);
+    return part;
+  }
+  int64_t taken() const { return taken_; }
+
+ private:
+  char* memory_;
+  int64_t taken_ = 0;
+};
+
+// A Kernel's memory for every thread.
+template <class Kernel>
+class KernelMemory {
+ public:
+  KernelMemory(Arena& workspace, const Segments& keys, int64_t width)
+      : longest_(longest_segment(keys)), padded_width_(rounded_up(width, Kernel::width_padding)) {
+    ThreadMemory counted(nullptr);
+    Kernel(counted, longest_, padded_width_);
+    size_ = counted.taken();
+    memory_ = static_cast<char*>(workspace.make(DType::u8, {thread_count(), size_}).data);
+  }
+  Kernel of_this_thread() const {
+    ThreadMemory memory(memory_ + thread_index() * size_);
+    return Kernel(memory, longest_, padded_width_);
+  }
+
+ private:
+  int64_t longest_, padded_width_, size_;
+  char* memory_;
+};
+
+// Queries begin ... end - 1 of a sequence and head; the task's next heads go up to last_head.
+template <class Kernel>
+void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t last_head,
+                     int64_t width, int64_t begin, int64_t end, const Kernel& kernel) {
+  const int64_t visible = span.visible(end - 1, a.causal), blocks = cut(end - begin, query_block);
+  read_keys(a, span, head, width, visible, kernel);
+  [[maybe_unused]] const typename Kernel::Registers registers;
+  with_flag(a.dropout.rate > 0, [&](auto drops) {
+    for (int64_t i = 0; i < blocks; ++i) {
+      const QueryBlock block(span, begin + i * query_block, a.causal, a.dropout, a.heads, head);
+      const int64_t row = span.query_begin + block.first;
+      prefetch_rows(a.y, row, head, width, block.count);
+      if (i + 1 < blocks)
+        prefetch_rows(a.q, row + query_block, head, width, std::min(query_block, end - block.first - query_block));
+      if (head + 1 < last_head) {
+        if (i + 1 == blocks)
+          prefetch_rows(a.q, span.query_begin + begin, head + 1, width, std::min(query_block, end - begin));
+        prefetch_rows(a.k, span.key_begin, head + 1, width, visible, i, blocks);
+        prefetch_rows(a.v, span.key_begin, head + 1, width, visible, i, blocks);
+      }
+      forward_block<drops.value>(a, span, head, width, block, kernel);
+    }
+  });
+}
+
+// A task: some heads of a sequence, and as many of its queries as share one reading of the keys.
+template <class Kernel>
+void drive_forward(const AttentionForwardArgs& a, int64_t width, Arena& workspace) {
+  constexpr int64_t queries_a_task = 8 * query_block;
+  const ArenaScope scope(workspace);
+  const KernelMemory<Kernel> memory(workspace, a.keys, width);
+  const int64_t tasks_a_head = cut(longest_segment(a.queries), queries_a_task);
+  const int64_t grain = heads_a_task(a.queries, a.keys, a.heads), groups = cut(a.heads, grain);
+  parallel_for(a.queries.count() * groups * tasks_a_head, [&](int64_t task) {
+    const AttentionSpan span = span_of(a.queries, a.keys, task / (groups * tasks_a_head));
+    const int64_t begin = task % tasks_a_head * queries_a_task, end = std::min(begin + queries_a_task, span.queries);
+    if (begin >= end) return;
+    const Kernel kernel = memory.of_this_thread();
+    const int64_t first_head = task / tasks_a_head % groups * grain,
+                  last_head = std::min<int64_t>(first_head + grain, a.heads);
+    for (int64_t head = first_head; head < last_head; ++head)
+      forward_queries(a, span, head, last_head, width, begin, end, kernel);
+  });
+}
+
+// A head of a sequence; the task's next heads go up to last_head.
+template <class Kernel>
+void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t last_head,
+                   int64_t width, const Kernel& kernel) {
+  const int64_t padded_width = rounded_up(width, Kernel::width_padding), blocks = cut(span.queries, query_block);
+  const int64_t gradients = rounded_up(span.keys, Kernel::row_padding) * padded_width;
+  read_keys(a, span, head, width, kernel);
+  std::fill_n(kernel.dkeys, gradients, 0.0f);
+  std::fill_n(kernel.dvalues, gradients, 0.0f);
+  [[maybe_unused]] const typename Kernel::Registers registers;
+  with_flag(a.dropout.rate > 0, [&](auto drops) {
+    for (int64_t i = 0; i < blocks; ++i) {
+      const QueryBlock block(span, i * query_block, a.causal, a.dropout, a.heads, head);
+      const int64_t row = span.query_begin + block.first;
+      prefetch_rows(a.dq, row, head, width, block.count);
+      for (const Columns* part : {&a.dk, &a.dv})
+        prefetch_rows(*part, span.key_begin, head, width, span.keys, i, blocks);
+      if (i + 1 < blocks) {
+        const int64_t count = std::min(query_block, span.queries - block.first - query_block);
+        for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)})
+          prefetch_rows(part, row + query_block, head, width, count);
+      }
+      if (head + 1 < last_head) {
+        for (const Columns* part : {&a.k, &a.v})
+          prefetch_rows(*part, span.key_begin, head + 1, width, span.keys, i, blocks);
+        if (i + 1 == blocks)
+          for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)})
+            prefetch_rows(part, span.query_begin, head + 1, width, std::min(query_block, span.queries));
+      }
+      backward_block<drops.value>(a, span, head, width, block, kernel);
+    }
+  });
+  write_rows(a.dk, span.key_begin, head, width, span.keys, kernel.dkeys, padded_width, a.scale);
+  write_rows(a.dv, span.key_begin, head, width, span.keys, kernel.dvalues, padded_width);
+}
+
+// A task: some heads of a sequence, whole, so that the sums over its queries have one order.
+template <class Kernel>
+void drive_backward(const AttentionBackwardArgs& a, int64_t width, Arena& workspace) {
+  const ArenaScope scope(workspace);
+  const KernelMemory<Kernel> memory(workspace, a.keys, width);
+  const int64_t grain = heads_a_task(a.queries, a.keys, a.heads), groups = cut(a.heads, grain);
+  parallel_for(a.queries.count() * groups, [&](int64_t task) {
+    const Kernel kernel = memory.of_this_thread();
+    const AttentionSpan span = span_of(a.queries, a.keys, task / groups);
+    const int64_t first_head = task % groups * grain, last_head = std::min<int64_t>(first_head + grain, a.heads);
+    for (int64_t head = first_head; head < last_head; ++head) backward_head(a, span, head, last_head, width, kernel);
+  });
+}
+
+}  // namespace engine::ENGINE_ISA
