@@ -11,13 +11,11 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-// Rows whose logits are held at once. dweight is read and written once for each chunk, so as many as 128 MiB hold (half
-// as many cost 25 % more time at V = 50257, twice as many gained 10 %), but no more than 2048, so that the logits of a
-// small vocabulary stay in cache. All chunks are about equally long.
-int64_t rows_a_chunk(int64_t rows, int64_t vocabulary) {
-  const int64_t held = (int64_t{128} << 20) / (vocabulary * 4) / 32 * 32;
-  const int64_t most = std::clamp<int64_t>(held, 32, 2048), chunks = (rows + most - 1) / most;
-  return chunks <= 1 ? rows : ((rows + chunks - 1) / chunks + 31) / 32 * 32;
+// How many of `rows` are done at once if `budget` bytes may hold their vocabulary-wide rows: pieces about equally long,
+// multiples of 32 but for the last, and no longer than 2048, so that the logits of a small vocabulary stay in cache.
+int64_t rows_within(int64_t budget, int64_t rows, int64_t bytes_a_row) {
+  const int64_t most = std::clamp<int64_t>(budget / bytes_a_row / 32 * 32, 32, 2048), pieces = (rows + most - 1) / most;
+  return pieces <= 1 ? rows : ((rows + pieces - 1) / pieces + 31) / 32 * 32;
 }
 
 // What the gradient of one row's logits is made of: dl_v = scale e^(l_v - largest) - everywhere, less `at_label` there.
@@ -97,23 +95,26 @@ void check(const CrossEntropyArgs& args) {
 class Projection {
  public:
   Projection(Ops& ops, Arena& workspace, const CrossEntropyArgs& args)
-      : ops_(ops), args_(args), rows_(args.labels.count()), vocabulary_(args.weight.rows()), cols_(args.weight.cols()),
+      : ops_(ops), workspace_(workspace), args_(args), rows_(args.labels.count()), vocabulary_(args.weight.rows()), cols_(args.weight.cols()),
         labels_(args.labels.as<int32_t>()), row_weights_(args.row_weights.as<float>()),
         scored_(workspace.make(DType::i32, {rows_}).as<int32_t>()) {
     for (int64_t r = 0; r < rows_; ++r)
       if (labels_[r] != ignored_label) scored_[count_++] = static_cast<int32_t>(r);
-    chunk_ = rows_a_chunk(count_, vocabulary_);
-    logits_ = dlogits_ = workspace.make(DType::f32, {chunk_, vocabulary_});
-    if (args.dx && args.compute == DType::bf16) dlogits_ = workspace.make(DType::bf16, {chunk_, vocabulary_});
+    const bool narrow = args.dx && args.compute == DType::bf16;  // dlogits are kept in bf16
+    chunk_ = rows_within(chunk_budget, count_, vocabulary_ * (narrow ? 2 : 4));
+    part_ = args.dx && !narrow ? chunk_ : rows_within(part_budget, chunk_, vocabulary_ * 4);
+    logits_ = dlogits_ = workspace.make(DType::f32, {part_, vocabulary_});
+    if (narrow) dlogits_ = workspace.make(DType::bf16, {chunk_, vocabulary_});
     results_ =
-        static_cast<RowResult*>(workspace.make(DType::u8, {chunk_ * static_cast<int64_t>(sizeof(RowResult))}).data);
+        static_cast<RowResult*>(workspace.make(DType::u8, {part_ * static_cast<int64_t>(sizeof(RowResult))}).data);
     if (count_ < rows_) {
       gathered_x_ = workspace.make(args.x.dtype, {chunk_, cols_});
       if (args.dx) gathered_dx_ = workspace.make(args.dx.dtype, {chunk_, cols_});
     }
-    if (count_ <= 2 * chunk_) return;  // matmul lays a weight out as fast as it reads one that is
-    packed_forward_ = packed(workspace, true, cols_, vocabulary_);
-    if (args.dx) packed_backward_ = packed(workspace, false, vocabulary_, cols_);
+    // The weight is laid out once for several products with it, where the products are so fast that this counts.
+    const bool often = args.compute == DType::bf16 && count_ > 4 * chunk_;
+    if (often) packed_forward_ = packed(true, cols_, vocabulary_);
+    if (often && args.dx) packed_backward_ = packed(false, vocabulary_, cols_);
   }
 
   void run() {
@@ -122,9 +123,7 @@ class Projection {
     for (int64_t begin = 0; begin < count_; begin += chunk_) {
       const int64_t size = std::min(chunk_, count_ - begin);
       const Tensor x = rows_of_x(begin, size);
-      ops_.matmul({.a = x, .b = args_.weight, .c = logits_.row_range(0, size), .transpose_b = true,
-                   .compute = args_.compute, .packed_b = packed_forward_, .bias = args_.bias});
-      losses(begin, size);
+      forward(begin, size, x);
       if (args_.dx) gradients(begin, size, x);
     }
     float* totals = args_.totals.as<float>();
@@ -134,8 +133,32 @@ class Projection {
   }
 
  private:
-  Tensor packed(Arena& workspace, bool transpose, int64_t k, int64_t n) {
-    const Tensor result = workspace.make(DType::u8, {static_cast<int64_t>(ops_.packed_bytes(k, n, args_.compute))});
+  // A chunk's losses, and its dlogits where there are gradients, part by part.
+  void forward(int64_t begin, int64_t size, const Tensor& x) {
+    const ArenaScope scope(workspace_);
+    const Tensor weight = packed_forward_ || size <= part_ ? packed_forward_ : packed(true, cols_, vocabulary_);
+    for (int64_t first = 0; first < size; first += part_) {
+      const int64_t rows = std::min(part_, size - first);
+      ops_.matmul({.a = x.row_range(first, first + rows), .b = args_.weight, .c = logits_.row_range(0, rows),
+                   .transpose_b = true, .compute = args_.compute, .packed_b = weight, .bias = args_.bias});
+      losses(begin + first, rows, dlogits_.dtype == DType::bf16 ? dlogits_.row_range(first, first + rows) : logits_);
+    }
+  }
+
+  // dx = dlogits W, part by part: matmul's copy of dlogits is then as small as a part.
+  void input_gradient(const Tensor& dlogits, const Tensor& dx) {
+    const ArenaScope scope(workspace_);
+    const int64_t size = dx.rows();
+    const Tensor weight = packed_backward_ || size <= part_ ? packed_backward_ : packed(false, vocabulary_, cols_);
+    for (int64_t first = 0; first < size; first += part_) {
+      const int64_t last = std::min(size, first + part_);
+      ops_.matmul({.a = dlogits.row_range(first, last), .b = args_.weight, .c = dx.row_range(first, last),
+                   .compute = args_.compute, .packed_b = weight});
+    }
+  }
+
+  Tensor packed(bool transpose, int64_t k, int64_t n) {
+    const Tensor result = workspace_.make(DType::u8, {static_cast<int64_t>(ops_.packed_bytes(k, n, args_.compute))});
     ops_.pack_matrix({.b = args_.weight, .transpose_b = transpose, .compute = args_.compute, .packed = result});
     return result;
   }
@@ -151,9 +174,9 @@ class Projection {
   }
 
   // The logits' losses, summed in the order of the rows; dlogits where there are gradients.
-  void losses(int64_t begin, int64_t size) {
+  void losses(int64_t begin, int64_t size, const Tensor& to) {
     const bool gradient = static_cast<bool>(args_.dx);
-    with_elements(dlogits_, [&](auto* dlogits) {
+    with_elements(to, [&](auto* dlogits) {
       parallel_chunks(size, std::max<int64_t>(1, 16384 / vocabulary_), [&](int64_t first, int64_t last) {
         for (int64_t r = first; r < last; ++r) {
           const int32_t row = scored_[begin + r];
@@ -178,20 +201,25 @@ class Projection {
   void gradients(int64_t begin, int64_t size, const Tensor& x) {
     const Tensor all = args_.dx.reshaped({rows_, cols_}), dlogits = dlogits_.row_range(0, size);
     const Tensor dx = gathered_dx_ ? gathered_dx_.row_range(0, size) : all.row_range(begin, begin + size);
-    ops_.matmul({.a = dlogits, .b = args_.weight, .c = dx, .compute = args_.compute, .packed_b = packed_backward_});
+    input_gradient(dlogits, dx);
     if (gathered_dx_) ops_.scatter_rows({.x = dx, .index = index(begin, size), .y = all});
     if (args_.dweight)
       ops_.matmul({.a = dlogits, .b = x, .c = args_.dweight, .transpose_a = true, .accumulate = true,
                    .compute = args_.compute, .a_row_sums = args_.dbias});
   }
 
+  // dweight is read and written once a chunk, so chunks are long; but the peak of a training step is here.
+  static constexpr int64_t chunk_budget = int64_t{48} << 20, part_budget = int64_t{24} << 20;
+
   Ops& ops_;
+  Arena& workspace_;
   const CrossEntropyArgs& args_;
   int64_t rows_, vocabulary_, cols_;
   const int32_t* labels_;
   const float* row_weights_;
   int32_t* scored_;            // the rows that are not ignored
-  int64_t count_ = 0, chunk_;  // of them, and of those that are done at once
+  int64_t count_ = 0;          // of them,
+  int64_t chunk_, part_;       // of those whose gradients are taken at once, and whose logits are held at once
   Tensor logits_, dlogits_;    // one and the same under f32 compute
   Tensor gathered_x_, gathered_dx_;
   Tensor packed_forward_, packed_backward_;

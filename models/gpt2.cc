@@ -14,8 +14,7 @@ namespace {
 // leave.
 struct Block {
   struct Saved {
-    ResidualNorm::Saved norm1, norm2;
-    Tensor normed1, normed2;  // [N, C]
+    ResidualNorm::Saved norm1, norm2;  // their results are made again in the backward pass: cheaper than keeping them
     SelfAttention::Saved attention;
     FeedForward::Saved feed_forward;
   };
@@ -37,45 +36,44 @@ struct Block {
                                activation_named(config.activation), deviation, output_deviation);
   }
 
-  // All after norm1's sum: what recomputation runs a second time. branch is written.
-  void forward_inner(Pass& pass, const Tensor& branch, Saved& saved) const {
-    attention.forward(pass, saved.normed1, branch, saved.attention);
-    saved.normed2 = pass.arena.make(pass.compute, branch.shape);
-    norm2.forward(pass, branch, saved.norm1.sum, saved.normed2, saved.norm2);
-    feed_forward.forward(pass, saved.normed2, branch, saved.feed_forward);
+  // All after norm1, whose result is in `normed`: what recomputation runs a second time. branch is written, and normed
+  // used again.
+  void forward_inner(Pass& pass, const Tensor& branch, const Tensor& normed, Saved& saved) const {
+    attention.forward(pass, normed, branch, saved.attention);
+    norm2.forward(pass, branch, saved.norm1.sum, normed, saved.norm2);
+    feed_forward.forward(pass, normed, branch, saved.feed_forward);
   }
 
   // residual and branch (optional on entry to the first layer) are those of the layer before; branch receives this
-  // layer's, and the new residual is returned.
+  // layer's, and the new residual is returned. normed [N, C] is scratch.
   Tensor forward(Pass& pass, const Tensor& residual, const Tensor& branch_in, const Tensor& branch,
-                 Saved& saved) const {
+                 const Tensor& normed, Saved& saved) const {
+    const Tensor kept = pass.recompute ? pass.arena.make(DType::f32, residual.shape) : Tensor{};
+    norm1.forward(pass, branch_in, residual, normed, saved.norm1);
     if (!pass.recompute) {
-      saved.normed1 = pass.arena.make(pass.compute, residual.shape);
-      norm1.forward(pass, branch_in, residual, saved.normed1, saved.norm1);
-      forward_inner(pass, branch, saved);
+      forward_inner(pass, branch, normed, saved);
       return saved.norm2.sum;
     }
-    const Tensor residual_out = pass.arena.make(DType::f32, residual.shape);
-    const Tensor normed = pass.arena.make(pass.compute, residual.shape);
-    norm1.forward(pass, branch_in, residual, normed, saved.norm1);
     const ArenaScope scope(pass.arena);
-    saved.normed1 = normed;
-    forward_inner(pass, branch, saved);
-    pass.ops.copy({.x = saved.norm2.sum, .y = residual_out});
-    return residual_out;
+    forward_inner(pass, branch, normed, saved);
+    pass.ops.copy({.x = saved.norm2.sum, .y = kept});
+    return kept;
   }
 
   // dresidual and dbranch: the gradients of what forward returned and wrote; they become those of what it was given.
   void backward(Pass& pass, const Tensor& dresidual, const Tensor& dbranch, Saved& saved) const {
     const ArenaScope scope(pass.arena);
-    if (pass.recompute) {
-      const Tensor unused_branch = pass.arena.make(pass.compute, dresidual.shape);
-      forward_inner(pass, unused_branch, saved);
-    }
+    const Tensor normed = pass.arena.make(pass.compute, dresidual.shape);
     const Tensor dnormed = pass.arena.make(pass.compute, dresidual.shape);
-    feed_forward.backward(pass, dbranch, saved.normed2, saved.feed_forward, dnormed);
+    if (pass.recompute) {
+      norm1.again(pass, saved.norm1, normed);
+      forward_inner(pass, /*branch=*/dnormed, normed, saved);
+    }
+    norm2.again(pass, saved.norm2, normed);
+    feed_forward.backward(pass, dbranch, normed, saved.feed_forward, dnormed);
     norm2.backward(pass, dnormed, saved.norm2, dresidual, dbranch);
-    attention.backward(pass, dbranch, saved.normed1, saved.attention, dnormed);
+    norm1.again(pass, saved.norm1, normed);
+    attention.backward(pass, dbranch, normed, saved.attention, dnormed);
     norm1.backward(pass, dnormed, saved.norm1, dresidual, dbranch);
   }
 };
@@ -114,7 +112,7 @@ class Gpt2 final : public CausalModel {
     auto& saved = static_cast<SavedStates&>(saved_states);
     const Shape shape{tokens.ids.count(), config_.hidden_size};
     Tensor residual = pass.arena.make(DType::f32, shape);
-    const Tensor branch = pass.arena.make(pass.compute, shape);
+    const Tensor branch = pass.arena.make(pass.compute, shape), normed = pass.arena.make(pass.compute, shape);
     const Tensor hidden = pass.arena.make(pass.compute, shape);
     pass.ops.embedding_forward({.tokens = tokens.ids,
                                 .positions = tokens.positions,
@@ -124,7 +122,7 @@ class Gpt2 final : public CausalModel {
                                 .dropout = pass.dropout(embedding_dropout_)});
     Tensor branch_in;
     for (size_t i = 0; i < blocks_.size(); ++i) {
-      residual = blocks_[i].forward(pass, residual, branch_in, branch, saved.blocks[i]);
+      residual = blocks_[i].forward(pass, residual, branch_in, branch, normed, saved.blocks[i]);
       branch_in = branch;
     }
     final_norm_.forward(pass, branch_in, residual, hidden, saved.final_norm);

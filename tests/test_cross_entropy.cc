@@ -135,9 +135,10 @@ TEST_CASE("cross_entropy: odd shapes, several chunks, large logits") {
               {.rows = 21, .cols = cols, .vocabulary = vocabulary, .bias = true, .ignored = true, .smoothing = 0.2f});
     check(bench, {.rows = 1, .cols = 8, .vocabulary = 19});
     check(bench, {.rows = 9, .cols = 32, .vocabulary = 100, .scale = 60});
-    // Two chunks, and five, whose weights are packed.
+    // Two chunks; several with ignored rows, whose weights are packed under bf16; one of three parts.
     check(bench, {.rows = 2100, .cols = 5, .vocabulary = 33, .bias = true, .weighted = true, .smoothing = 0.1f});
     check(bench, {.rows = 12500, .cols = 5, .vocabulary = 19, .bias = true, .weighted = true, .ignored = true});
+    check(bench, {.rows = 300, .cols = 5, .vocabulary = 60000, .bias = true, .smoothing = 0.1f});
   });
 }
 
