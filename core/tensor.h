@@ -74,12 +74,14 @@ struct Tensor {
   }
   // Rows begin ... end as a matrix of its own.
   Tensor row_range(int64_t begin, int64_t end) const {
-    require(0 <= begin && begin <= end && end <= rows(), "rows ", begin, " to ", end, " of ", shape.text());
+    // Not by require, which would have the shape's text made, and memory allocated, at every call.
+    if (begin < 0 || begin > end || end > rows()) [[unlikely]]
+      fail("rows ", begin, " to ", end, " of ", shape.text());
     return {
         static_cast<char*>(data) + static_cast<size_t>(begin * cols()) * size_of(dtype), dtype, {end - begin, cols()}};
   }
   Tensor reshaped(Shape other) const {
-    require(other.count() == count(), "a tensor ", shape.text(), " cannot be seen as ", other.text());
+    if (other.count() != count()) [[unlikely]] fail("a tensor ", shape.text(), " cannot be seen as ", other.text());
     return {data, dtype, other};
   }
 };

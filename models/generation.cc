@@ -9,7 +9,7 @@ namespace engine {
 namespace {
 
 // Prompts enter a pass until it has this many tokens: enough for the matrix units, little enough to stay small.
-constexpr int64_t kTokensPerPass = 4096;
+constexpr int64_t tokens_per_pass = 4096;
 
 // A sequence that is being generated. Its keys and values lie in its slot of the cache, of `cached` tokens so far;
 // `pending` are the tokens that the next pass runs over: the prompt at first, then the token drawn last.
@@ -163,7 +163,7 @@ struct Generator::State {
       const auto& prompt = prompts[next];
       if (room(prompt, options) < 1) continue;
       const auto length = static_cast<int64_t>(prompt.size());
-      if (!active.empty() && tokens + length > kTokensPerPass) return;
+      if (!active.empty() && tokens + length > tokens_per_pass) return;
       tokens += length;
       active.push_back({.index = next, .slot = free_slots.back(), .pending = prompt});
       free_slots.pop_back();

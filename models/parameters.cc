@@ -3,18 +3,12 @@
 #include <functional>
 #include <vector>
 
+#include "core/hash.h"
 #include "core/parallel.h"
 
 namespace engine {
 
 namespace {
-
-// FNV-1a: the same number for a name on every machine.
-uint64_t hash_of(const std::string& name) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  for (char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  return hash;
-}
 
 constexpr size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
