@@ -92,9 +92,11 @@ double decimal(float value) {
 
 ModelConfig read_model_config(const fs::path& folder) { return read_config(written_folder(folder)).first; }
 
-std::unique_ptr<CausalModel> load_causal_model(const fs::path& path, Memory& memory, bool with_gradients) {
+std::unique_ptr<CausalModel> load_causal_model(const fs::path& path, Memory& memory, bool with_gradients,
+                                               const std::function<void(ModelConfig&)>& adjust) {
   const fs::path folder = written_folder(path);
-  const auto [config, format] = read_config(folder);
+  auto [config, format] = read_config(folder);
+  if (adjust) adjust(config);
   std::unique_ptr<CausalModel> model;
   try {
     model = make_causal_model(config);

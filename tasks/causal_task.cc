@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "core/error.h"
+#include "models/huggingface.h"
 
 namespace engine {
 
@@ -24,6 +25,7 @@ void check_against_init(const ModelConfig& asked, const ModelConfig& model, cons
   check("ffn_size", asked.inner_size(), model.inner_size());
   check("max_positions", asked.max_positions, model.max_positions);
   check("activation", asked.activation, model.activation);
+  check("initializer_range", asked.initializer_range, model.initializer_range);
   check("layer_norm_epsilon", asked.layer_norm_epsilon, model.layer_norm_epsilon);
   if (asked.vocab_size) check("vocab_size", asked.vocab_size, model.vocab_size);
 }
@@ -34,13 +36,19 @@ LanguageModel make_language_model(Config& config, const Options& options, std::u
                                   Memory& memory, bool training) {
   LanguageModel language;
   if (!config.init.empty()) {
-    language = load_language_model(config.init, memory, training);
-    if (tokenizer) language.tokenizer = std::move(tokenizer);
+    // Rates of dropout are no part of the weights: those that were set count, else those that the model came with.
+    const ModelConfig asked = config.model;
+    language.model = load_causal_model(config.init, memory, training, [&](ModelConfig& model) {
+      if (options.was_set("model.dropout")) model.dropout = asked.dropout;
+      if (options.was_set("model.attention_dropout")) model.attention_dropout = asked.attention_dropout;
+    });
+    language.tokenizer = tokenizer ? std::move(tokenizer) : load_tokenizer(config.init);
     if (training) check_against_init(config.model, language.model->config(), options, config.init);
     config.model = language.model->config();
     if (language.tokenizer->vocab_size() > config.model.vocab_size)
-      fail_usage("data.tokenizer \"", config.data.tokenizer, "\" has ", language.tokenizer->vocab_size(),
-                 " tokens, the model in init = \"", config.init, "\" only ", config.model.vocab_size);
+      fail_usage(config.data.tokenizer.empty() ? "its tokenizer" : "data.tokenizer \"" + config.data.tokenizer + "\"",
+                 " has ", language.tokenizer->vocab_size(), " tokens, the model in init = \"", config.init, "\" only ",
+                 config.model.vocab_size);
     return language;
   }
   require(training, "evaluation needs a model: name a run folder or a model folder");

@@ -10,7 +10,8 @@ namespace engine {
 
 // The model and tokenizer of a task: a new model from config.model (the vocabulary that of the
 // tokenizer where it is 0), or the one in config.init. `tokenizer` is null where init's is to be used. config.model
-// becomes the model as it is; an option of [model] that was set and says something else is a UsageError.
+// becomes the model as it is; an option of [model] that was set and says something else is a UsageError, but for the
+// rates of dropout, which are then the model's.
 LanguageModel make_language_model(Config& config, const Options& options, std::unique_ptr<Tokenizer> tokenizer,
                                   Memory& memory, bool training);
 

@@ -5,6 +5,7 @@
 #include "core/files.h"
 #include "core/parallel.h"
 #include "kernels/backend.h"
+#include "tasks/causal_task.h"
 #include "tasks/tasks.h"
 #include "tests/temporary.h"
 #include "training/trainer.h"
@@ -40,6 +41,8 @@ struct TaskSettings {
     return file(name);
   }
 };
+
+inline CausalTask& causal(Task& task) { return static_cast<CausalTask&>(task); }
 
 inline double metric(const Metrics& metrics, const std::string& name) {
   for (const auto& [key, value] : metrics)

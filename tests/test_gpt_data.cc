@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "tasks/gpt/documents.h"
@@ -48,7 +49,16 @@ std::vector<int32_t> slice(const std::vector<int32_t>& row, int64_t begin, int64
   return {row.begin() + begin, row.begin() + begin + count};
 }
 
-const Tokenizer& tokenizer_of(Task& task) { return static_cast<GptTask&>(task).tokenizer(); }
+// A byte-level BPE whose texts begin with a space. It knows <x>, which takes the white space before it, and <y>, which
+// takes that behind it.
+const char prefixing[] = R"({"added_tokens": [
+  {"id": 12, "content": "<x>", "special": false, "lstrip": true, "rstrip": false, "single_word": false,
+   "normalized": false},
+  {"id": 13, "content": "<y>", "special": false, "lstrip": false, "rstrip": true, "single_word": false,
+   "normalized": false}],
+  "normalizer": null, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": true}, "post_processor": null,
+  "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "c": 2, "Ġ": 3, "Ċ": 4, "ab": 5, "Ġab": 6, "Ġa": 7, ".": 8,
+  "'": 9, "s": 10, "'s": 11, "ĊĊ": 14}, "merges": ["a b", "Ġ ab", "Ġ a", "' s", "Ċ Ċ"]}})";
 
 }  // namespace
 
@@ -57,7 +67,7 @@ TEST_CASE("gpt data: block k covers the tokens kB ... kB+B, files in order, each
   const std::string a = repeated("abcdefg ", 7), b = "Ünï " + repeated("hijk\n", 5);  // 56 + 1 and 29 + 1 tokens
   settings.config.data.train = {settings.write("a.txt", a), settings.write("b.txt", b)};
   const auto task = settings.task();
-  const auto row = row_of(tokenizer_of(*task), {a, b});
+  const auto row = row_of(causal(*task).tokenizer(), {a, b});
   REQUIRE(row.size() == 87);
   // 10 whole blocks of 8 and the token after them: steps of 3, 3, 3 and 1 blocks.
   CHECK(task->steps_per_epoch() == 4);
@@ -115,7 +125,7 @@ TEST_CASE("gpt data: .jsonl holds a document a line") {
   const auto task = settings.task();
   SequenceBatch batch;
   task->batch_of(0, batch);
-  const auto row = row_of(tokenizer_of(*task), {first, second});
+  const auto row = row_of(causal(*task).tokenizer(), {first, second});
   CHECK(batch.tokens == slice(row, 0, 24));
   CHECK(row.size() == 24 + 1 + 4 + 1);
 }
@@ -127,12 +137,12 @@ TEST_CASE("gpt data: evaluation scores every token but the first once") {
   const auto task = settings.task();
   std::string samples;
   const Metrics metrics = task->evaluate(settings.machine, samples);
-  const auto row = row_of(tokenizer_of(*task), {text});
+  const auto row = row_of(causal(*task).tokenizer(), {text});
   double sum = 0;
   for (int64_t begin = 0; begin < 36; begin += 8) {
     const int64_t count = std::min<int64_t>(8, 36 - begin);
     const std::vector<std::vector<int32_t>> sequence{slice(row, begin, count + 1)};
-    sum -= score(settings.machine, static_cast<GptTask&>(*task).model(), sequence)[0].log_likelihood;
+    sum -= score(settings.machine, causal(*task).model(), sequence)[0].log_likelihood;
   }
   CHECK(metric(metrics, "loss") == doctest::Approx(sum / 36).epsilon(1e-5));
   CHECK(metric(metrics, "perplexity") == doctest::Approx(std::exp(sum / 36)).epsilon(1e-5));
@@ -144,7 +154,7 @@ TEST_CASE("gpt data: a share of the training tokens is kept for evaluation") {
   const std::string text = repeated("abcdefgh", 7) + "uvw";  // 59 + 1 tokens: 45 to train on, 15 to evaluate on
   settings.config.data.train = {settings.write("a.txt", text)};
   const auto task = settings.task();
-  const auto row = row_of(tokenizer_of(*task), {text});
+  const auto row = row_of(causal(*task).tokenizer(), {text});
   CHECK(task->steps_per_epoch() == 2);  // 5 blocks
   SequenceBatch batch;
   task->batch_of(1, batch);
@@ -154,7 +164,7 @@ TEST_CASE("gpt data: a share of the training tokens is kept for evaluation") {
   double sum = 0;
   for (const auto& [begin, count] : {std::pair<int64_t, int64_t>{45, 8}, {53, 6}}) {
     const std::vector<std::vector<int32_t>> sequence{slice(row, begin, count + 1)};
-    sum -= score(settings.machine, static_cast<GptTask&>(*task).model(), sequence)[0].log_likelihood;
+    sum -= score(settings.machine, causal(*task).model(), sequence)[0].log_likelihood;
   }
   CHECK(loss == doctest::Approx(sum / 14).epsilon(1e-5));
   CHECK(samples.empty());
@@ -186,7 +196,7 @@ TEST_CASE("gpt data: the token file is used again while its sources stay, else m
   const auto task = settings.task();
   SequenceBatch batch;
   task->batch_of(0, batch);
-  CHECK(batch.tokens == slice(row_of(tokenizer_of(*task), {"Z" + repeated("abcdefg ", 6)}), 0, 24));
+  CHECK(batch.tokens == slice(row_of(causal(*task).tokenizer(), {"Z" + repeated("abcdefg ", 6)}), 0, 24));
   // An id that the vocabulary does not have.
   content = read_text(cache);
   content[0] = '\xff';
@@ -206,15 +216,88 @@ TEST_CASE("gpt data: long files in pieces give the tokens of the whole") {
   const std::string file = settings.write("long.txt", text);
   std::string together;
   size_t pieces = 0, ends = 0;
-  for_each_piece({file}, [&](std::string_view piece, bool end) {
-    together += piece;
+  for_each_piece({file}, [&](const DocumentPiece& piece) {
+    CHECK(piece.begins == together.empty());
+    CHECK(piece.line == static_cast<size_t>(std::count(together.begin(), together.end(), '\n')) + 1);
+    together += piece.text;
     ++pieces;
-    ends += end;
-    CHECK(piece.front() > ' ');
+    ends += piece.ends;
+    CHECK(piece.text.front() > ' ');
   });
   CHECK(together == text);
   CHECK(pieces == 3);
   CHECK(ends == 1);
+}
+
+TEST_CASE("gpt data: the cut into pieces does not change a token, whatever the tokenizer takes of its surroundings") {
+  const TemporaryFolder folder;
+  write_file(folder.path() / "tokenizer.json", prefixing);
+  const auto tokenizer = load_tokenizer(folder.path());
+  CHECK(tokenizer->encode("ab") == std::vector<int32_t>{6});
+  const std::string file = (folder.path() / "text.txt").string();
+  const std::vector<std::string> parts{"ab", "a", "c.", "'s", "<x>", "<y>", " ", "\n", "\n", "\n"};
+  Random random(7, 7);
+  for (int round = 0; round < 50; ++round) {
+    std::string text;
+    for (int i = 0; i < 200; ++i) text += parts[random.below(static_cast<uint32_t>(parts.size()))];
+    write_file(file, text);
+    const std::vector<int32_t> expected = tokenizer->encode(text);
+    for (const size_t piece_bytes : {0, 1, 16, 100}) {
+      std::vector<int32_t> ids;
+      int pieces = 0;
+      encode_documents({file}, *tokenizer, [&](std::span<const int32_t> of_piece) {
+        ids.insert(ids.end(), of_piece.begin(), of_piece.end());
+        ++pieces;
+      }, piece_bytes);
+      CHECK(ids == expected);
+      if (piece_bytes < 100) CHECK(pieces > 2);
+    }
+  }
+}
+
+TEST_CASE("gpt data: an evaluation keeps its tokens beside what it evaluates, or nowhere") {
+  TaskSettings settings(tiny + "[gpt]\nsamples = 0\n");
+  settings.config.data.train = {settings.write("a.txt", repeated("abcdefg ", 8))};
+  settings.config.data.eval = {settings.write("b.txt", repeated("gfedcba ", 8))};
+  settings.config.data.test = {settings.write("c.txt", repeated("gagbgcg ", 8))};
+  const std::filesystem::path run = settings.folder.path() / "run", plain = settings.folder.path() / "model";
+  std::filesystem::create_directories(run / "best");
+  std::filesystem::create_directories(plain);
+  {
+    const auto task = settings.task();
+    task->save_model(run / "best");
+    task->save_model(plain);
+  }
+  write_file(run / "task.cfg", settings.options.toml());
+  const std::string eval_tokens = read_text(run / "cache" / "eval.tokens");
+  settings.config.output_dir = "elsewhere";  // as from another folder
+  settings.config.init = (run / "best").string();
+  std::string samples;
+  const double loss = metric(settings.task(Use::evaluation)->evaluate(settings.machine, samples), "loss");
+  choose_split(settings.config, "test");
+  settings.task(Use::evaluation);
+  CHECK(read_text(run / "cache" / "eval.tokens") == eval_tokens);
+  CHECK(std::filesystem::exists(run / "cache" / "test.tokens"));
+  // A model folder alone is left as it is.
+  settings.config.init = plain.string();
+  settings.config.data.eval = {settings.file("b.txt")};
+  CHECK(metric(settings.task(Use::evaluation)->evaluate(settings.machine, samples), "loss") == loss);
+  CHECK_FALSE(std::filesystem::exists(plain / "cache"));
+  CHECK_FALSE(std::filesystem::exists(settings.folder.path() / "cache"));
+  CHECK_FALSE(std::filesystem::exists("elsewhere"));
+}
+
+TEST_CASE("gpt data: the fingerprint tells other data and another vocabulary, not another place or time") {
+  TaskSettings settings(tiny);
+  const auto fingerprint = [&](const std::string& name, const std::string& text) {
+    settings.config.data.train = {settings.write(name, text)};
+    settings.config.model.vocab_size = 0;
+    return settings.task()->fingerprint();
+  };
+  const std::string first = fingerprint("a.txt", repeated("abcdefg ", 8));
+  CHECK(fingerprint("other.txt", repeated("abcdefg ", 8)) == first);
+  CHECK(fingerprint("a.txt", repeated("abcdegf ", 8)) != first);  // the same characters
+  CHECK(fingerprint("a.txt", repeated("abcdefh ", 8)) != first);  // the same ids
 }
 
 TEST_CASE("gpt data: errors say which file and where") {
@@ -254,9 +337,30 @@ TEST_CASE("gpt: a model folder is finetuned with its own tokenizer, and [model] 
   again.config.data.train = {again.write("b.txt", repeated("gfedcba ", 6))};
   const auto task = again.task();
   CHECK(again.config.model.hidden_size == 16);
-  CHECK(again.config.model.vocab_size == tokenizer_of(*task).vocab_size());
+  CHECK(again.config.model.vocab_size == causal(*task).tokenizer().vocab_size());
   again.config.data.train = {again.write("c.txt", repeated("XYZ ", 12))};
-  CHECK_THROWS_AS(again.task(), Error);  // characters that the tokenizer does not have
+  // Characters that the tokenizer does not have.
+  CHECK_THROWS_WITH_AS(again.task(), doctest::Contains("c.txt: line 1: the character \"X\" (U+0058) in column 1"),
+                       Error);
+  again.config.data.train = {again.write("d.txt", repeated("abcdefg \n", 99) + "abc Q")};
+  CHECK_THROWS_WITH_AS(again.task(), doctest::Contains("d.txt: line 1: the character U+000A in column 9"), Error);
+  again.config.data.train = {again.write("e.jsonl", "{\"text\": \"abc\"}\n{\"text\": \"abQ\"}\n")};
+  CHECK_THROWS_WITH_AS(again.task(), doctest::Contains("e.jsonl: line 2: the character \"Q\" (U+0051) in column 3"),
+                       Error);
+
+  // Dropout is no part of the weights.
+  const std::string data = again.write("f.txt", repeated("gfedcba ", 6));
+  const std::string sections = "task = \"gpt\"\n[data]\nblock_size = 8\n[model]\n";
+  TaskSettings dropping(sections + "dropout = 0.25\nattention_dropout = 0.5\n");
+  dropping.config.init = folder.string();
+  dropping.config.data.train = {data};
+  const auto dropping_task = dropping.task();
+  CHECK(causal(*dropping_task).model().config().dropout == 0.25f);
+  CHECK(causal(*dropping_task).model().config().attention_dropout == 0.5f);
+  TaskSettings initialising(sections + "initializer_range = 0.5\n");
+  initialising.config.init = folder.string();
+  initialising.config.data.train = {data};
+  CHECK_THROWS_WITH_AS(initialising.task(), doctest::Contains("model.initializer_range is 0.5"), UsageError);
 
   TaskSettings other("task = \"gpt\"\n[data]\nblock_size = 8\n[model]\nhidden_size = 32\n");
   other.config.init = folder.string();

@@ -165,6 +165,22 @@ TEST_CASE("resume: a changed option is named, unless it leaves the training as i
   CHECK_THROWS_WITH_AS(train_tiny(changed), doctest::Contains("seed = 1; now it is 2"), UsageError);
 }
 
+TEST_CASE("resume: a state tells the data that it was made with, and refuses others") {
+  const TemporaryFolder folder(quick_place());
+  Config config = tiny_config(folder.path(), "run");
+  const std::unique_ptr<Ops> ops = make_cpu_ops();
+  TinyTask task(config, *ops);
+  const Optimizer optimizer(*ops, task.parameters(), config.training);
+  const std::filesystem::path state = folder.path() / "state";
+  save_state(state, optimizer, {}, "", "tokenizer 1, train data of 7 tokens");
+  check_same_data(state, "tokenizer 1, train data of 7 tokens");
+  CHECK_THROWS_WITH_AS(check_same_data(state, "tokenizer 2, train data of 7 tokens"),
+                       doctest::Contains("then tokenizer 1, train data of 7 tokens; now tokenizer 2, train"),
+                       UsageError);
+  save_state(state, optimizer, {}, "");
+  check_same_data(state, "any");  // a state of an older version
+}
+
 TEST_CASE("resume: a damaged state is refused and named; torn and foreign ends of the log are cut off") {
   const TemporaryFolder folder(quick_place());
   Config config = long_config(folder.path(), "run");

@@ -47,7 +47,7 @@ TEST_CASE("scratchpad: an example is input, <start>, oracle; the target and <eos
   for (const std::string explanation : {"oracle", "none"}) {
     TaskSettings settings(tiny + "[scratchpad]\nmixture = [\"1:1\", \"2:3\"]\nexplanation = \"" + explanation + "\"\n");
     const auto task = settings.task();
-    const Tokenizer& tokenizer = static_cast<ScratchpadTask&>(*task).tokenizer();
+    const Tokenizer& tokenizer = causal(*task).tokenizer();
     SequenceBatch batch;
     task->batch_of(0, batch);
     REQUIRE(batch.sequences() == 64);
@@ -67,7 +67,7 @@ TEST_CASE("scratchpad: batches are a function of seed and step, and hold the lev
   const std::string text = tiny + "[scratchpad]\nmixture = [\"0:1\", \"1:1\", \"2:2\"]\n";
   TaskSettings settings(text), same(text), other("seed = 2\n" + text);
   const auto task = settings.task(), task_again = same.task(), task_of_other_seed = other.task();
-  const Tokenizer& tokenizer = static_cast<ScratchpadTask&>(*task).tokenizer();
+  const Tokenizer& tokenizer = causal(*task).tokenizer();
   SequenceBatch batch, again;
   std::map<size_t, int> levels;
   for (int64_t step = 0; step < 30; ++step) {
@@ -85,6 +85,12 @@ TEST_CASE("scratchpad: batches are a function of seed and step, and hold the lev
   CHECK(std::abs(levels[0] - 480) < 100);
   CHECK(std::abs(levels[1] - 480) < 100);
   CHECK(std::abs(levels[2] - 960) < 110);
+}
+
+TEST_CASE("scratchpad: the fingerprint tells other expressions") {
+  const auto fingerprint = [](const std::string& own) { return TaskSettings(tiny + own).task()->fingerprint(); };
+  CHECK(fingerprint("") == fingerprint("[scratchpad]\nmax_depth = 2\n"));
+  CHECK(fingerprint("") != fingerprint("[scratchpad]\nheld_out = 4\n"));
 }
 
 TEST_CASE("scratchpad: batch_tokens counts tokens") {

@@ -84,7 +84,7 @@ TEST_CASE("tokenizer characters: arithmetic") {
                        "the character \"\u00e9\" (U+00E9) in line 2, column 3 is not in the tokenizer's vocabulary",
                        Error);
   CHECK_THROWS_WITH_AS(tokenizer->encode(std::string_view("\0", 1)),
-                       doctest::Contains("U+0000 in line 1, column 1"), Error);
+                       doctest::Contains("U+0000 in column 1"), Error);
   CHECK_THROWS_AS(tokenizer->encode("1\xff"), Error);
   CHECK_THROWS_AS(tokenizer->decode(Ids{20}), Error);
 }
@@ -99,7 +99,7 @@ TEST_CASE("tokenizer characters: those of a text") {
   CHECK(tokenizer->encode("a\u00e9<|endoftext|>\U0001f600") == Ids{6, 9, 0, 10});
   CHECK(tokenizer->decode(tokenizer->encode(text)) == text);
   CHECK(tokenizer->encode("").empty());
-  CHECK_THROWS_WITH_AS(tokenizer->encode("ab c"), doctest::Contains("\"c\" (U+0063) in line 1, column 4"), Error);
+  CHECK_THROWS_WITH_AS(tokenizer->encode("ab c"), doctest::Contains("\"c\" (U+0063) in column 4"), Error);
   CHECK_THROWS_AS(make_character_tokenizer({"a\xc3"}), Error);
 }
 

@@ -9,6 +9,7 @@
 
 #include "core/parallel.h"
 #include "tests/operation.h"
+#include "tests/task_settings.h"
 #include "tests/temporary.h"
 #include "tests/training_task.h"
 
@@ -34,6 +35,19 @@ void* operator new(size_t bytes) { return counted(bytes); }
 void* operator new[](size_t bytes) { return counted(bytes); }
 void* operator new(size_t bytes, const std::nothrow_t&) noexcept { return counted_or_null(bytes); }
 void* operator new[](size_t bytes, const std::nothrow_t&) noexcept { return counted_or_null(bytes); }
+// Of what is over-aligned, aligned_alloc wants a multiple of the alignment.
+void* operator new(size_t bytes, std::align_val_t alignment) {
+  if (counting) ++allocations;
+  const auto unit = static_cast<size_t>(alignment);
+  void* memory = std::aligned_alloc(unit, (bytes + unit - 1) / unit * unit);
+  if (!memory) throw std::bad_alloc();
+  return memory;
+}
+void* operator new[](size_t bytes, std::align_val_t alignment) { return operator new(bytes, alignment); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t) noexcept { std::free(memory); }
@@ -48,6 +62,42 @@ std::vector<nlohmann::json> log_of(const Config& config) {
   std::istringstream log(read_text(std::filesystem::path(config.output_dir) / config.name / "metrics.jsonl"));
   for (std::string line; std::getline(log, line);) lines.push_back(nlohmann::json::parse(line));
   return lines;
+}
+
+// A task whose steps 3, 4 and 5 are counted.
+class CountedTask final : public Task {
+ public:
+  explicit CountedTask(Task& task) : task_(task) {}
+  Parameters& parameters() override { return task_.parameters(); }
+  int64_t steps_per_epoch() const override { return task_.steps_per_epoch(); }
+  void batch_of(int64_t step, SequenceBatch& batch) override {
+    counting = step >= 3 && step < 6;
+    task_.batch_of(step, batch);
+  }
+  std::string fingerprint() const override { return task_.fingerprint(); }
+  void run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
+           const Tensor& totals) override {
+    task_.run(pass, batch, first, last, gradient_scale, totals);
+  }
+  Metrics evaluate(Machine&, std::string&) override { return {}; }
+  std::pair<std::string, bool> best_metric() const override { return task_.best_metric(); }
+  std::vector<std::string> metric_names() const override { return task_.metric_names(); }
+  void save_model(const std::filesystem::path& folder) override { task_.save_model(folder); }
+
+ private:
+  Task& task_;
+};
+
+int64_t allocations_of(TaskSettings& settings, DType compute) {
+  settings.machine.compute = compute;
+  const auto task = settings.task();
+  CountedTask counted_task(*task);
+  allocations = 0;
+  std::FILE* out = std::fopen("/dev/null", "w");
+  CHECK(train_task(settings.config, settings.options, counted_task, settings.machine, out) == 0);
+  std::fclose(out);
+  counting = false;
+  return allocations;
 }
 
 std::vector<double> doubles(const std::vector<float>& values) { return {values.begin(), values.end()}; }
@@ -188,8 +238,33 @@ TEST_CASE("trainer: the metric that chooses, and its direction, can be named") {
   config.name = "other";
   config.training.best_metric = "f1";
   evaluations = 0;
-  CHECK_THROWS_WITH_AS(train_tiny(config, prepare), doctest::Contains("training.best_metric is f1"), UsageError);
-  CHECK(std::filesystem::exists(folder.path() / "other/state"));
+  CHECK_THROWS_WITH_AS(train_tiny(config, prepare), doctest::Contains("it measures loss, accuracy"), UsageError);
+  CHECK_FALSE(std::filesystem::exists(folder.path() / "other"));  // known before the first step
+}
+
+TEST_CASE("trainer: where nothing is measured there are samples still, and no best model") {
+  const TemporaryFolder folder(quick_place());
+  const Config config = tiny_config(folder.path(), "run");
+  const std::string printed =
+      train_tiny(config, [](TinyTask& task) { task.measure = [] { return Metrics{}; }; }).printed;
+  CHECK(read_text(folder.path() / "run/samples/step_12.txt") == "a sample\n");
+  CHECK(printed.find("a sample\n") != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(folder.path() / "run/best"));
+}
+
+TEST_CASE("trainer: starting anew removes all that a training leaves, killed ones too, and nothing else") {
+  const TemporaryFolder folder(quick_place());
+  Config config = tiny_config(folder.path(), "run");
+  const std::filesystem::path run = folder.path() / "run";
+  const std::vector<std::string> ours = {".state.old",        ".state.writing", ".best.old", ".last.writing",
+                                         ".checkpoint-8.old", "checkpoint-4",   "samples/step_99.txt"};
+  const std::vector<std::string> others = {"notes", ".old", ".other.old", "checkpoint-x"};
+  for (const auto* names : {&ours, &others})
+    for (const std::string& name : *names) std::filesystem::create_directories(run / name);
+  config.resume = false;
+  train_tiny(config);
+  for (const std::string& name : ours) CHECK_FALSE_MESSAGE(std::filesystem::exists(run / name), name);
+  for (const std::string& name : others) CHECK_MESSAGE(std::filesystem::exists(run / name), name);
 }
 
 TEST_CASE("trainer: a loss or gradient that is not finite names the step and changes no parameter") {
@@ -228,23 +303,51 @@ TEST_CASE("trainer: a loss or gradient that is not finite names the step and cha
 }
 
 TEST_CASE("trainer: nothing is allocated in a step after the first ones") {
-  const TemporaryFolder folder(quick_place());
-  Config config = tiny_config(folder.path(), "run");
-  config.training.log_every = 100;
+  // From the drawing of step 3's batch to that of step 6's: counted are the whole steps 3, 4 and 5.
+  const std::string data = "[data]\nblock_size = 16\ntokenizer = \"characters\"\n";
+  const std::string model_and_training = R"(
+[model]
+hidden_size = 32
+num_layers = 2
+num_heads = 2
+max_positions = 64
+dropout = 0.1
+attention_dropout = 0.1
+[training]
+max_steps = 8
+batch_size = 8
+log_every = 100
+eval_every = 0
+save_every = 0
+)";
   for (const DType compute : {DType::f32, DType::bf16}) {
-    config.name = name_of(compute);
-    allocations = 0;
-    train_tiny(config, [](TinyTask& task) {
-      task.before_step = [](int64_t step) { counting = step >= 3 && step < 6; };
-    }, compute);
-    counting = false;
-    CHECK(allocations == 0);
+    CAPTURE(name_of(compute));
+    {
+      const TemporaryFolder folder(quick_place());
+      Config config = tiny_config(folder.path(), name_of(compute));
+      config.training.log_every = 100;
+      allocations = 0;
+      train_tiny(config, [](TinyTask& task) {
+        task.before_step = [](int64_t step) { counting = step >= 3 && step < 6; };
+      }, compute);
+      counting = false;
+      CHECK(allocations == 0);
+    }
+    TaskSettings gpt("task = \"gpt\"\n" + data + model_and_training + "[gpt]\nsamples = 0\n");
+    std::string text;
+    for (int i = 0; i < 40; ++i) text += "the rain in spain stays mainly in the plain\n";
+    gpt.config.data.train = {gpt.write("a.txt", text)};
+    CHECK(allocations_of(gpt, compute) == 0);
+    TaskSettings scratchpad("task = \"scratchpad\"\n" + model_and_training +
+                            "[scratchpad]\nmixture = [\"1:1\", \"2:2\", \"3:3\"]\neval_quantity = 4\n");
+    CHECK(allocations_of(scratchpad, compute) == 0);
   }
   allocations = 0;
   counting = true;
-  delete new int;
+  operator delete(operator new(4));
+  operator delete(operator new(64, std::align_val_t{64}), std::align_val_t{64});
   counting = false;
-  CHECK(allocations == 1);
+  CHECK(allocations == 2);
 }
 
 TEST_CASE("trainer: folders that cannot be written, and runs without a name or an end") {

@@ -28,6 +28,7 @@ class TinyTask final : public Task {
     model_->parameters().initialise(config.seed);
   }
 
+  std::string data = "one fixed text";
   std::function<void(int64_t step)> before_step;  // step counts from 0
   std::function<Metrics()> measure;               // in place of the loss on the evaluation data
 
@@ -43,15 +44,17 @@ class TinyTask final : public Task {
     step_.run(pass, batch, first, last, gradient_scale, totals);
   }
   Metrics evaluate(Machine& machine, std::string& samples) override {
+    samples = "a sample\n";
     if (measure) return measure();
     Random random(config_.seed, 7);
     SequenceBatch batch;
     fill(batch, random, 16);
     const LossTotals totals = step_.evaluate(machine, batch);
-    samples = "a sample\n";
     return {{"loss", totals.loss / totals.scored}, {"accuracy", totals.correct / totals.scored}};
   }
   std::pair<std::string, bool> best_metric() const override { return {"loss", false}; }
+  std::string fingerprint() const override { return data; }
+  std::vector<std::string> metric_names() const override { return {"loss", "accuracy"}; }
   void save_model(const std::filesystem::path& folder) override {
     const std::vector<float> all = values();
     write_file(folder / "parameters.bin", {reinterpret_cast<const char*>(all.data()), all.size() * sizeof(float)});

@@ -160,17 +160,20 @@ void ByteBpeTokenizer::encode_piece(std::string_view piece, std::vector<int32_t>
     encode_words(piece, ids);
 }
 
-void ByteBpeTokenizer::encode(std::string_view text, std::vector<int32_t>& ids) const {
+void ByteBpeTokenizer::encode(std::string_view text, std::vector<int32_t>& ids, bool continues) const {
   require_utf8(text);
   for (const AddedTokens::Piece& piece : vocabulary_.added().split(text)) {
     if (piece.token >= 0)
       ids.push_back(vocabulary_.added().all()[static_cast<size_t>(piece.token)].id);
+    else if (continues && piece.text.data() == text.data())
+      encode_words(piece.text, ids);
     else
       encode_piece(piece.text, ids);
   }
 }
 
 Encoding ByteBpeTokenizer::encode_with_offsets(std::string_view text) const {
+  require(text.size() <= INT32_MAX, "a text of ", text.size(), " bytes is too long for offsets of 32 bits");
   require_utf8(text);
   Encoding encoding;
   CharacterCounter counter(text, 0);

@@ -30,12 +30,14 @@ class ByteBpeTokenizer final : public VocabularyTokenizer {
   ByteBpeTokenizer(Vocabulary vocabulary, BpeMerges merges, ByteBpeSettings settings, TokenizerFiles files);
 
   using Tokenizer::encode;
-  void encode(std::string_view text, std::vector<int32_t>& ids) const override;
+  void encode(std::string_view text, std::vector<int32_t>& ids) const override { encode(text, ids, false); }
+  void encode_continued(std::string_view text, std::vector<int32_t>& ids) const override { encode(text, ids, true); }
   Encoding encode_with_offsets(std::string_view text) const override;
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const override;
 
  private:
   TokenizerFiles made_files() const override;
+  void encode(std::string_view text, std::vector<int32_t>& ids, bool continues) const;
   void encode_piece(std::string_view piece, std::vector<int32_t>& ids) const;  // between added tokens
   void encode_words(std::string_view text, std::vector<int32_t>& ids) const;
   void encode_uncached(std::string_view word, std::vector<int32_t>& ids) const;  // `ids` holds nothing else then

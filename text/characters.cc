@@ -1,5 +1,7 @@
 #include "text/characters.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "text/tokenizer_json.h"
 #include "text/unicode.h"
@@ -10,14 +12,16 @@ namespace {
 
 constexpr char end_of_text[] = "<|endoftext|>";
 
+// The line is told where there are several.
 [[noreturn]] void fail_unknown(std::string_view text, const char* place) {
   const std::string_view before = text.substr(0, static_cast<size_t>(place - text.data()));
-  size_t line = 1;
-  for (const char byte : before) line += byte == '\n';
   const size_t line_begin = before.rfind('\n') + 1;  // npos + 1 is 0
+  const bool one_line = text.find('\n') + 1 >= text.size() || text.find('\n') == std::string_view::npos;
+  const std::string line =
+      one_line ? "" : "line " + std::to_string(std::count(before.begin(), before.end(), '\n') + 1) + ", ";
   const char32_t character = next_character(place);
-  fail("the character ", shown(character), " in line ", line, ", column ",
-       count_characters(before.substr(line_begin)) + 1, " is not in the tokenizer's vocabulary");
+  fail("the character ", shown(character), " in ", line, "column ", count_characters(before.substr(line_begin)) + 1,
+       " is not in the tokenizer's vocabulary");
 }
 
 }  // namespace
@@ -76,6 +80,7 @@ void CharacterTokenizer::encode(std::string_view text, std::vector<int32_t>& ids
 }
 
 Encoding CharacterTokenizer::encode_with_offsets(std::string_view text) const {
+  require(text.size() <= INT32_MAX, "a text of ", text.size(), " bytes is too long for offsets of 32 bits");
   Encoding encoding;
   for_each_token(text, [&](int32_t id, int32_t begin, int32_t count) {
     encoding.ids.push_back(id);
@@ -95,15 +100,21 @@ std::string CharacterTokenizer::decode(std::span<const int32_t> ids, bool skip_s
 
 TokenizerFiles CharacterTokenizer::made_files() const { return character_files(vocabulary_, skips_space_); }
 
+void CharacterSet::add(std::string_view text) {
+  require_utf8(text);
+  for (const char *place = text.data(), *end = place + text.size(); place < end;) seen_[next_character(place)] = true;
+}
+
 std::unique_ptr<Tokenizer> make_character_tokenizer(const std::vector<std::string_view>& texts) {
-  std::vector<bool> seen(0x110000);
-  for (const std::string_view text : texts) {
-    require_utf8(text);
-    for (const char *place = text.data(), *end = place + text.size(); place < end;) seen[next_character(place)] = true;
-  }
+  CharacterSet characters;
+  for (const std::string_view text : texts) characters.add(text);
+  return make_character_tokenizer(characters);
+}
+
+std::unique_ptr<Tokenizer> make_character_tokenizer(const CharacterSet& characters) {
   std::vector<std::string> tokens = {end_of_text};
-  for (char32_t character = 0; character < seen.size(); ++character)
-    if (seen[character]) append_utf8(tokens.emplace_back(), character);
+  for (char32_t character = 0; character < characters.seen().size(); ++character)
+    if (characters.seen()[character]) append_utf8(tokens.emplace_back(), character);
   Vocabulary vocabulary(std::move(tokens));
   vocabulary.add_special(end_of_text);
   vocabulary.end = vocabulary.begin = 0;

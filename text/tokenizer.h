@@ -27,6 +27,12 @@ class Tokenizer {
   // recognised. Bad UTF-8 is an Error that gives the byte offset; a character that the vocabulary lacks, one that gives
   // the character and its place. Threads may encode at once.
   virtual void encode(std::string_view text, std::vector<int32_t>& ids) const = 0;
+  // The same of a text that goes on where the last one ended: cut where may_cut allows, the ids of the pieces, the
+  // first by encode and the others by encode_continued, are those of the whole text.
+  virtual void encode_continued(std::string_view text, std::vector<int32_t>& ids) const { encode(text, ids); }
+  // Of a place behind a line's end that stands between two visible ASCII characters: whether no token, and nothing that
+  // a token takes of its surroundings, reaches across it.
+  virtual bool may_cut(std::string_view text, size_t at) const = 0;
   virtual Encoding encode_with_offsets(std::string_view text) const = 0;
   // Bytes that are no valid UTF-8 together come out as U+FFFD.
   virtual std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = false) const = 0;
@@ -39,6 +45,8 @@ class Tokenizer {
   virtual int32_t pad_token() const = 0;
 
   virtual void save(const std::filesystem::path& folder) const = 0;
+  // Changes with anything that the saved folder says.
+  virtual uint64_t digest() const = 0;
 
   std::vector<int32_t> encode(std::string_view text) const {
     std::vector<int32_t> ids;
@@ -50,9 +58,20 @@ class Tokenizer {
 // From a folder: tokenizer.json, else vocab.json and merges.txt. An error says which files were looked for.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
 
+// The characters (code points) that some texts have, which may be too long to be in memory at once.
+class CharacterSet {
+ public:
+  void add(std::string_view text);  // bad UTF-8 is an Error
+  const std::vector<bool>& seen() const { return seen_; }  // of each code point
+
+ private:
+  std::vector<bool> seen_ = std::vector<bool>(0x110000);
+};
+
 // The characters (code points) of `texts` as a vocabulary, in code point order, behind the token "<|endoftext|>" (0),
 // which begins and ends a document.
 std::unique_ptr<Tokenizer> make_character_tokenizer(const std::vector<std::string_view>& texts);
+std::unique_ptr<Tokenizer> make_character_tokenizer(const CharacterSet& characters);
 // The vocabulary of arithmetic expressions: <pad> <eos> <bos> <start> 0-9 + - * ( ) = ; white space is skipped.
 std::unique_ptr<Tokenizer> make_arithmetic_tokenizer();
 

@@ -1,7 +1,10 @@
 #include "text/vocabulary.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "core/files.h"
+#include "core/hash.h"
 
 namespace engine {
 
@@ -92,11 +95,30 @@ std::optional<int32_t> VocabularyTokenizer::id_of(std::string_view token) const 
   return id < 0 ? std::nullopt : std::optional(id);
 }
 
-void VocabularyTokenizer::save(const std::filesystem::path& folder) const {
+TokenizerFiles VocabularyTokenizer::saved_files() const {
   TokenizerFiles files = files_;
   files.merge(made_files());
+  return files;
+}
+
+void VocabularyTokenizer::save(const std::filesystem::path& folder) const {
   std::filesystem::create_directories(folder);
-  for (const auto& [name, content] : files) write_file(folder / name, content);
+  for (const auto& [name, content] : saved_files()) write_file(folder / name, content);
+}
+
+uint64_t VocabularyTokenizer::digest() const {
+  uint64_t hash = empty_hash;
+  for (const auto& [name, content] : saved_files()) hash = hash_of(content, hash_of(name, hash));
+  return hash;
+}
+
+bool VocabularyTokenizer::may_cut(std::string_view text, size_t at) const {
+  // An added token may hold line ends, and may take the white space before or behind it.
+  for (const AddedToken& token : vocabulary_.added().all()) {
+    const size_t length = token.content.size(), begin = at - std::min(at, length + 1);
+    if (text.substr(begin, at + length - begin).find(token.content) != std::string_view::npos) return false;
+  }
+  return true;
 }
 
 }  // namespace engine

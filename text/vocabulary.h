@@ -62,10 +62,13 @@ class VocabularyTokenizer : public Tokenizer {
   int32_t begin_token() const override { return vocabulary_.begin; }
   int32_t pad_token() const override { return vocabulary_.pad; }
   void save(const std::filesystem::path& folder) const override;
+  uint64_t digest() const override;
+  bool may_cut(std::string_view text, size_t at) const override;
 
  protected:
   // tokenizer.json, tokenizer_config.json and the kind's own files, as far as files_ does not hold them.
   virtual TokenizerFiles made_files() const = 0;
+  TokenizerFiles saved_files() const;
 
   Vocabulary vocabulary_;
   TokenizerFiles files_;

@@ -20,6 +20,8 @@ void SequenceBatch::clear() {
 
 void SequenceBatch::end_sequence() {
   require(labels.size() == tokens.size(), "a sequence has ", tokens.size(), " tokens and ", labels.size(), " labels");
+  require(tokens.size() <= INT32_MAX, "a batch of ", tokens.size(),
+          " tokens: lower training.batch_size or training.batch_tokens");
   offsets.push_back(static_cast<int32_t>(tokens.size()));
 }
 

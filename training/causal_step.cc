@@ -13,10 +13,10 @@ Tensor uploaded(Arena& arena, const int32_t* values, size_t count) {
   return tensor;
 }
 
-// Room for twice as much as is asked for, so that batches of ragged sequences, a little longer or shorter each time, do
-// not allocate again.
-void reserve(std::vector<int32_t>& vector, size_t count) {
-  if (vector.capacity() < count) vector.reserve(2 * count);
+// Room for twice as much as is asked for, and for as much as the batch has room for, so that batches of ragged
+// sequences, longer or shorter each time, do not allocate again.
+void reserve(std::vector<int32_t>& vector, size_t count, size_t room_of_batch) {
+  if (vector.capacity() < count) vector.reserve(std::max(2 * count, room_of_batch));
 }
 
 }  // namespace
@@ -31,10 +31,10 @@ LossArgs CausalStep::upload(Pass& pass, const SequenceBatch& batch, int64_t firs
   const size_t count = static_cast<size_t>(end - begin);
   for (std::vector<int32_t>* vector : {&positions_, &scored_rows_, &labels_}) {
     vector->clear();
-    reserve(*vector, count);
+    reserve(*vector, count, batch.tokens.capacity());
   }
   offsets_.clear();
-  reserve(offsets_, static_cast<size_t>(last - first) + 1);
+  reserve(offsets_, static_cast<size_t>(last - first) + 1, batch.offsets.capacity());
   offsets_.push_back(0);
   int32_t longest = 0;
   for (int64_t s = first; s < last; ++s) {

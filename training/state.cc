@@ -19,6 +19,7 @@ namespace {
 const char* const tensors_file = "tensors.safetensors";
 const char* const progress_file = "progress.json";
 const char* const configuration_file = "task.cfg";
+const char* const fingerprint_file = "data.txt";
 
 std::vector<int64_t> sizes_of(const Shape& shape) {
   return {shape.sizes.begin(), shape.sizes.begin() + shape.rank};
@@ -61,7 +62,7 @@ bool may_differ(const Options::Option& option) {
 }  // namespace
 
 void save_state(const fs::path& folder, const Optimizer& optimizer, const TrainingProgress& progress,
-                const std::string& configuration) {
+                const std::string& configuration, const std::string& fingerprint) {
   std::vector<SafetensorsItem> items;
   for_each_tensor(optimizer, [&](const std::string& name, const Tensor& tensor) {
     items.push_back({name, "F32", sizes_of(tensor.shape), [&optimizer, tensor](char* destination) {
@@ -80,6 +81,7 @@ void save_state(const fs::path& folder, const Optimizer& optimizer, const Traini
     write_safetensors(aside / tensors_file, items);
     write_file(aside / progress_file, json.dump(2) + "\n");
     write_file(aside / configuration_file, configuration);
+    if (!fingerprint.empty()) write_file(aside / fingerprint_file, fingerprint + "\n");
   });
 }
 
@@ -128,6 +130,16 @@ void check_same_training(const fs::path& state, const Options& options) {
       fail_usage(state.string(), " is of a training with ", option.name, " = ", before, "; now it is ", option.text(),
                  ": set it back to go on, or start anew with --resume false or another --name");
   }
+}
+
+void check_same_data(const fs::path& state, const std::string& fingerprint) {
+  const fs::path file = written_folder(state) / fingerprint_file;
+  if (!fs::exists(file)) return;
+  std::string then = read_text(file);
+  if (then.ends_with('\n')) then.pop_back();
+  if (then != fingerprint)
+    fail_usage(state.string(), " is of a training on other data or with another tokenizer: then ", then, "; now ",
+               fingerprint, ": put the old data back to go on, or start anew with --resume false or another --name");
 }
 
 }  // namespace engine

@@ -1,6 +1,7 @@
 // The state of a training, from which it goes on bit by bit: a folder with tensors.safetensors (parameters and both
-// moments of the optimizer, f32), progress.json and the configuration that it was made with. All that is random or read
-// from data is a function of the configuration and the step. The folder is replaced in one rename.
+// moments of the optimizer, f32), progress.json, the configuration that it was made with and the fingerprint of the
+// data (Task::fingerprint). All that is random or read from data is a function of these and the step. The folder is
+// replaced in one rename.
 #pragma once
 
 #include <filesystem>
@@ -22,7 +23,7 @@ struct TrainingProgress {
 };
 
 void save_state(const std::filesystem::path& folder, const Optimizer& optimizer, const TrainingProgress& progress,
-                const std::string& configuration);
+                const std::string& configuration, const std::string& fingerprint = {});
 
 bool has_state(const std::filesystem::path& folder);
 // Into the parameters and moments of the optimizer. An error names the tensor that is missing, misshapen or besides.
@@ -31,5 +32,7 @@ TrainingProgress load_state(const std::filesystem::path& folder, Optimizer& opti
 // A UsageError where an option that shapes the training differs from the state's: it names the option and both values.
 // Options of the machine, the log and the length of the training may differ.
 void check_same_training(const std::filesystem::path& folder, const Options& options);
+// A UsageError, with both, where the state was made with another fingerprint. A state of an older version has none.
+void check_same_data(const std::filesystem::path& folder, const std::string& fingerprint);
 
 }  // namespace engine

@@ -32,6 +32,9 @@ class Task {
   // The whole batch of optimizer step `step` (from 0): a function of the configuration and the step alone, so that a
   // resumed run sees the data that an unbroken one would.
   virtual void batch_of(int64_t step, SequenceBatch& batch) = 0;
+  // What the batches are made of besides the configuration: data and vocabulary, as a line of text. A training does not
+  // go on from a state with another one.
+  virtual std::string fingerprint() const = 0;
   // Forward and backward of the sequences first ... last-1 of a batch. totals: f32 [3] += loss sum, weight, correct.
   virtual void run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
                    const Tensor& totals) = 0;
@@ -39,6 +42,8 @@ class Task {
   virtual Metrics evaluate(Machine& machine, std::string& samples) = 0;
   // The metric that "best" means, and whether more of it is better.
   virtual std::pair<std::string, bool> best_metric() const = 0;
+  // The names of the metrics that evaluate gives, where there is data to evaluate on.
+  virtual std::vector<std::string> metric_names() const = 0;
   // A model folder (weights, config, tokenizer) that `init` and every command take.
   virtual void save_model(const std::filesystem::path& folder) = 0;
 };

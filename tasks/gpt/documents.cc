@@ -1,5 +1,6 @@
 #include "tasks/gpt/documents.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -11,30 +12,33 @@ namespace engine {
 
 namespace {
 
-using Piece = std::function<void(std::string_view, bool)>;
-
-constexpr size_t kPieceBytes = size_t{1} << 20;
+using TakePiece = std::function<void(const DocumentPiece&)>;
 
 bool is_visible(char c) { return c > ' ' && c < '\x7f'; }
 
-// Where the piece that begins with `text` ends: the first safe place at or behind kPieceBytes.
-size_t piece_end(std::string_view text) {
-  for (size_t i = kPieceBytes; i < text.size(); ++i)
-    if (text[i - 1] == '\n' && is_visible(text[i - 2]) && is_visible(text[i])) return i;
+// Where the piece that begins at `begin` ends: the first place at or behind `bytes` where the text may be cut.
+size_t piece_end(std::string_view text, size_t begin, size_t bytes, const Tokenizer* tokenizer) {
+  for (size_t i = std::max<size_t>(begin + bytes, begin + 2); i < text.size(); ++i)
+    if (text[i - 1] == '\n' && is_visible(text[i - 2]) && is_visible(text[i]) &&
+        (!tokenizer || tokenizer->may_cut(text, i)))
+      return i;
   return text.size();
 }
 
-void text_file(const std::string& file, std::string_view text, const Piece& piece) {
-  for (size_t at = 0; at < text.size();) {
-    const std::string_view part = text.substr(at, piece_end(text.substr(at)));
+void text_file(const std::string& file, std::string_view text, const TakePiece& take, const Tokenizer* tokenizer,
+               size_t piece_bytes) {
+  size_t line = 1;
+  for (size_t at = 0, end; at < text.size(); at = end) {
+    end = piece_end(text, at, piece_bytes, tokenizer);
+    const std::string_view part = text.substr(at, end - at);
     const size_t bad = find_invalid_utf8(part);
     require(bad == part.size(), file, ": byte ", at + bad, " is not UTF-8");
-    at += part.size();
-    piece(part, at == text.size());
+    take({.text = part, .begins = at == 0, .ends = end == text.size(), .file = file, .line = line});
+    line += static_cast<size_t>(std::count(part.begin(), part.end(), '\n'));
   }
 }
 
-void json_lines_file(const std::string& file, std::string_view text, const Piece& piece) {
+void json_lines_file(const std::string& file, std::string_view text, const TakePiece& take) {
   bool any = false;
   for (size_t at = 0, line = 1; at < text.size(); ++line) {
     const size_t end = std::min(text.find('\n', at), text.size());
@@ -47,35 +51,65 @@ void json_lines_file(const std::string& file, std::string_view text, const Piece
             " is no object with a \"text\"");
     const auto& document = object["text"].get_ref<const std::string&>();
     require(!document.empty(), where, " has an empty \"text\"");
-    piece(document, true);
+    take({.text = document, .file = file, .line = line});
     any = true;
   }
   require(any, file, ": holds no line with a \"text\"");
 }
 
+// Finds the line of a piece that cannot be encoded. A line of a .jsonl file is a whole piece.
+[[noreturn]] void fail_at_line(const DocumentPiece& piece, const Tokenizer& tokenizer, const Error& error) {
+  if (piece.file.ends_with(".jsonl")) fail(piece.file, ": line ", piece.line, ": ", error.what());
+  size_t line = piece.line;
+  for (size_t at = 0, end; at < piece.text.size(); at = end, ++line) {
+    end = std::min(piece.text.find('\n', at), piece.text.size() - 1) + 1;
+    try {
+      tokenizer.encode(piece.text.substr(at, end - at));
+    } catch (const Error& of_line) {
+      fail(piece.file, ": line ", line, ": ", of_line.what());
+    }
+  }
+  fail(piece.file, ": lines ", piece.line, " to ", line, ": ", error.what());
+}
+
 }  // namespace
 
-void for_each_piece(const std::vector<std::string>& files, const Piece& piece) {
+void for_each_piece(const std::vector<std::string>& files, const TakePiece& take, const Tokenizer* tokenizer,
+                    size_t piece_bytes) {
   for (const std::string& file : files) {
     const MappedFile mapped(file);
     const std::string_view text(mapped.data(), mapped.size());
     require(!text.empty(), file, ": is empty");
     if (file.ends_with(".jsonl"))
-      json_lines_file(file, text, piece);
+      json_lines_file(file, text, take);
     else
-      text_file(file, text, piece);
+      text_file(file, text, take, tokenizer, piece_bytes);
   }
 }
 
+void encode_documents(const std::vector<std::string>& files, const Tokenizer& tokenizer,
+                      const std::function<void(std::span<const int32_t> ids)>& take, size_t piece_bytes) {
+  std::vector<int32_t> ids;
+  const auto encode = [&](const DocumentPiece& piece) {
+    ids.clear();
+    try {
+      if (piece.begins)
+        tokenizer.encode(piece.text, ids);
+      else
+        tokenizer.encode_continued(piece.text, ids);
+    } catch (const Error& error) {
+      fail_at_line(piece, tokenizer, error);
+    }
+    if (piece.ends && tokenizer.end_token() >= 0) ids.push_back(tokenizer.end_token());
+    take(ids);
+  };
+  for_each_piece(files, encode, &tokenizer, piece_bytes);
+}
+
 std::unique_ptr<Tokenizer> make_tokenizer_of_characters(const std::vector<std::string>& files) {
-  std::vector<bool> seen(0x110000);
-  for_each_piece(files, [&](std::string_view text, bool) {
-    for (const char *at = text.data(), *end = at + text.size(); at < end;) seen[next_character(at)] = true;
-  });
-  std::string characters;
-  for (char32_t c = 0; c < seen.size(); ++c)
-    if (seen[c]) append_utf8(characters, c);
-  return make_character_tokenizer({characters});
+  CharacterSet characters;
+  for_each_piece(files, [&](const DocumentPiece& piece) { characters.add(piece.text); });
+  return make_character_tokenizer(characters);
 }
 
 }  // namespace engine

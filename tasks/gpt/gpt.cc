@@ -5,6 +5,8 @@
 #include <sstream>
 
 #include "core/error.h"
+#include "core/hash.h"
+#include "tasks/gpt/cache_folder.h"
 #include "tasks/gpt/documents.h"
 #include "tasks/gpt/permutation.h"
 
@@ -13,10 +15,12 @@ namespace engine {
 namespace {
 
 // Evaluation goes through its data in pieces of this many tokens, so that it may be long.
-constexpr size_t kTokensAtOnce = size_t{1} << 18;
+constexpr size_t tokens_at_a_time = size_t{1} << 18;
 
-std::filesystem::path cache_folder(const Config& config) {
-  return std::filesystem::path(config.output_dir) / (config.name.empty() ? config.task : config.name) / "cache";
+// The split of [data] that these are the files of: their tokens are named after it, so that an evaluation of one leaves
+// those of the others alone.
+std::string split_of(const std::vector<std::string>& files, const DataConfig& data) {
+  return files == data.train ? "train" : files == data.test ? "test" : "eval";
 }
 
 std::unique_ptr<Tokenizer> choose_tokenizer(const Config& config, bool training) {
@@ -53,16 +57,18 @@ GptTask::GptTask(const Config& config, const GptConfig& own, LanguageModel langu
 
 void GptTask::open_data(bool training) {
   const DataConfig& data = config_.data;
-  const std::filesystem::path cache = cache_folder(config_);
-  const std::string digest = digest_of(tokenizer(), cache / "tokenizer");
-  const auto open = [&](const char* name, const std::vector<std::string>& files) {
-    auto file = std::make_shared<const TokenFile>(cache / (std::string(name) + ".tokens"), files, tokenizer(), digest);
+  const CacheFolder cache(config_, training);
+  fingerprint_ = "tokenizer " + hexadecimal(tokenizer().digest());
+  const auto open = [&](const std::vector<std::string>& files) {
+    const std::string split = split_of(files, data);
+    auto file = std::make_shared<const TokenFile>(cache.path() / (split + ".tokens"), files, tokenizer());
+    fingerprint_ += ", " + split + " data of " + std::to_string(file->size()) + " tokens " + hexadecimal(file->hash());
     return Part{file, 0, file->size()};
   };
   const bool shared = data.eval.empty() && own_.eval_share > 0;
-  if (training || shared) train_ = open("train", data.train);
+  if (training || shared) train_ = open(data.train);
   if (!data.eval.empty()) {
-    eval_ = open("eval", data.eval);
+    eval_ = open(data.eval);
     require(eval_.size >= 2, "data.eval holds ", eval_.size, " tokens: at least 2 are needed");
   } else if (shared) {
     eval_ = train_;
@@ -105,7 +111,7 @@ Metrics GptTask::evaluate(Machine& machine, std::string& samples) {
     const int64_t count = (eval_.size - 2) / block_size_ + 1;
     for (int64_t block = 0; block < count;) {
       batch.clear();
-      for (; block < count && batch.tokens.size() < kTokensAtOnce; ++block) append_block(eval_, block, batch);
+      for (; block < count && batch.tokens.size() < tokens_at_a_time; ++block) append_block(eval_, block, batch);
       const LossTotals totals = step_.evaluate(machine, batch);
       loss += totals.loss;
       scored += totals.scored;

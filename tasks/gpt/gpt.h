@@ -23,6 +23,9 @@ class GptTask final : public CausalTask {
   // loss and perplexity where there is data.eval, and generated texts.
   Metrics evaluate(Machine& machine, std::string& samples) override;
   std::pair<std::string, bool> best_metric() const override { return {"loss", false}; }
+  // Of the tokenizer and of all tokens that are trained or evaluated on.
+  std::string fingerprint() const override { return fingerprint_; }
+  std::vector<std::string> metric_names() const override { return {"loss", "perplexity"}; }
 
  private:
   // Some tokens of a file.
@@ -38,6 +41,7 @@ class GptTask final : public CausalTask {
   GptConfig own_;
   int64_t block_size_ = 0;
   Part train_, eval_;  // size 0: none
+  std::string fingerprint_;
 };
 
 std::unique_ptr<Task> make_gpt_task(Config& config, const GptConfig& own, const Options& options, Ops& ops,

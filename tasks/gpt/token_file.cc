@@ -3,11 +3,11 @@
 #include <array>
 #include <cstring>
 #include <fstream>
-#include <map>
 #include <optional>
 #include <ostream>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "tasks/gpt/documents.h"
 
 namespace engine {
@@ -16,17 +16,17 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::array<char, 8> kMagic{'E', 'N', 'G', 'T', 'O', 'K', 'S', '1'};
+constexpr std::array<char, 8> magic{'E', 'N', 'G', 'T', 'O', 'K', 'S', '2'};
 
 struct Trailer {
-  uint64_t count, width, source_bytes;
+  uint64_t count, width, source_bytes, hash;
   std::array<char, 8> magic;
 };
-static_assert(sizeof(Trailer) == 32);
+static_assert(sizeof(Trailer) == 40);
 
 // What the ids depend on, a line each.
-std::string source_of(const std::vector<std::string>& files, const Tokenizer& tokenizer, const std::string& digest) {
-  std::string source = "tokenizer " + digest + " vocabulary " + std::to_string(tokenizer.vocab_size()) + '\n';
+std::string source_of(const std::vector<std::string>& files, const Tokenizer& tokenizer) {
+  std::string source = "tokenizer " + hexadecimal(tokenizer.digest()) + '\n';
   for (const std::string& file : files) {
     std::error_code error;
     const fs::path path = fs::absolute(file);
@@ -44,7 +44,7 @@ std::optional<Trailer> trailer_of(const MappedFile& file) {
   if (file.size() < sizeof trailer) return {};
   std::memcpy(&trailer, file.data() + file.size() - sizeof trailer, sizeof trailer);
   const uint64_t rest = file.size() - sizeof trailer;
-  const bool whole = trailer.magic == kMagic && (trailer.width == 2 || trailer.width == 4) &&
+  const bool whole = trailer.magic == magic && (trailer.width == 2 || trailer.width == 4) &&
                      trailer.source_bytes <= rest && trailer.count <= rest / trailer.width &&
                      trailer.count * trailer.width + trailer.source_bytes == rest;
   if (!whole) return {};
@@ -59,35 +59,31 @@ bool is_current(const fs::path& cache, const std::string& source) {
   return std::string_view(file.data() + trailer->count * trailer->width, source.size()) == source;
 }
 
-template <class Id>
-void write_ids(std::ostream& out, const std::vector<int32_t>& ids, std::vector<Id>& narrow) {
-  narrow.assign(ids.begin(), ids.end());
-  out.write(reinterpret_cast<const char*>(narrow.data()), static_cast<std::streamsize>(narrow.size() * sizeof(Id)));
-}
-
 void build(std::ostream& out, const std::vector<std::string>& files, const Tokenizer& tokenizer,
            const std::string& source) {
-  Trailer trailer{
-      .count = 0, .width = tokenizer.vocab_size() <= 65536 ? 2u : 4u, .source_bytes = source.size(), .magic = kMagic};
-  std::vector<int32_t> ids;
-  std::vector<uint16_t> narrow;
-  for_each_piece(files, [&](std::string_view text, bool ends_document) {
-    ids.clear();
-    tokenizer.encode(text, ids);
-    if (ends_document && tokenizer.end_token() >= 0) ids.push_back(tokenizer.end_token());
-    if (trailer.width == 2)
-      write_ids(out, ids, narrow);
-    else
-      out.write(reinterpret_cast<const char*>(ids.data()), static_cast<std::streamsize>(ids.size() * sizeof(int32_t)));
+  Trailer trailer{.count = 0,
+                  .width = tokenizer.vocab_size() <= 65536 ? 2u : 4u,
+                  .source_bytes = source.size(),
+                  .hash = empty_hash,
+                  .magic = magic};
+  const auto write = [&](const auto& ids) {
+    const std::string_view bytes(reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof ids[0]);
+    trailer.hash = hash_of(bytes, trailer.hash);
     trailer.count += ids.size();
+    out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  };
+  std::vector<uint16_t> narrow;
+  encode_documents(files, tokenizer, [&](std::span<const int32_t> ids) {
+    if (trailer.width == 4) return write(ids);
+    narrow.assign(ids.begin(), ids.end());
+    write(narrow);
   });
   out.write(source.data(), static_cast<std::streamsize>(source.size()));
   out.write(reinterpret_cast<const char*>(&trailer), sizeof trailer);
 }
 
-fs::path made(const fs::path& cache, const std::vector<std::string>& files, const Tokenizer& tokenizer,
-              const std::string& digest) {
-  const std::string source = source_of(files, tokenizer, digest);
+fs::path made(const fs::path& cache, const std::vector<std::string>& files, const Tokenizer& tokenizer) {
+  const std::string source = source_of(files, tokenizer);
   if (is_current(cache, source)) return cache;
   std::error_code error;
   fs::create_directories(cache.parent_path(), error);
@@ -98,13 +94,13 @@ fs::path made(const fs::path& cache, const std::vector<std::string>& files, cons
 
 }  // namespace
 
-TokenFile::TokenFile(const fs::path& cache, const std::vector<std::string>& files, const Tokenizer& tokenizer,
-                     const std::string& digest)
-    : file_(made(cache, files, tokenizer, digest)), vocab_size_(tokenizer.vocab_size()), path_(cache.string()) {
+TokenFile::TokenFile(const fs::path& cache, const std::vector<std::string>& files, const Tokenizer& tokenizer)
+    : file_(made(cache, files, tokenizer)), vocab_size_(tokenizer.vocab_size()), path_(cache.string()) {
   const auto trailer = trailer_of(file_);
   require(trailer.has_value(), path_, ": was changed by another program: remove it, and it is made again");
   count_ = static_cast<int64_t>(trailer->count);
   width_ = static_cast<int64_t>(trailer->width);
+  hash_ = trailer->hash;
 }
 
 void TokenFile::append(int64_t begin, int64_t count, std::vector<int32_t>& ids) const {
@@ -117,20 +113,6 @@ void TokenFile::append(int64_t begin, int64_t count, std::vector<int32_t>& ids) 
             vocab_size_, ": remove the file, and it is made again");
     ids.push_back(static_cast<int32_t>(id));
   }
-}
-
-std::string digest_of(const Tokenizer& tokenizer, const fs::path& folder) {
-  write_folder(folder, [&](const fs::path& path) { tokenizer.save(path); });
-  std::map<std::string, std::string> contents;  // in order of their names
-  for (const auto& entry : fs::directory_iterator(folder))
-    contents[entry.path().filename().string()] = read_text(entry.path());
-  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
-  for (const auto& [name, content] : contents)
-    for (const std::string* text : {&name, &content})
-      for (char c : *text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  std::array<char, 17> text{};
-  std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(hash));
-  return text.data();
 }
 
 }  // namespace engine

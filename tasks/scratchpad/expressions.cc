@@ -1,19 +1,18 @@
 #include "tasks/scratchpad/expressions.h"
 
 #include <algorithm>
-#include <array>
-#include <string_view>
 #include <unordered_set>
 
 #include "core/error.h"
+#include "core/hash.h"
 
 namespace engine {
 
 namespace {
 
-constexpr std::array<char, 3> kOperators{'+', '-', '*'};
+constexpr std::array<char, 3> operators{'+', '-', '*'};
 // With the default limits one draw in two is within them; a level that needs this many tries has nothing to give.
-constexpr int kTries = 100000;
+constexpr int most_tries = 100000;
 
 int64_t apply(char op, int64_t a, int64_t b) {
   switch (op) {
@@ -23,135 +22,117 @@ int64_t apply(char op, int64_t a, int64_t b) {
   }
 }
 
-// FNV-1a with a last mixing, so that every bit of the number depends on every character.
-uint64_t hash_of(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  for (char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+// With a last mixing, so that every bit of the number depends on every character.
+uint64_t hash_of_input(const Expression& expression) {
+  uint64_t hash = empty_hash;
+  write_input(expression, [&](std::string_view part) { hash = hash_of(part, hash); });
   hash ^= hash >> 33;
   hash *= 0xff51afd7ed558ccdu;
   return hash ^ (hash >> 33);
 }
 
-void append_input(const Expression& e, std::string& text) {
-  if (!e.op) {
-    text += std::to_string(e.value);
-    return;
-  }
-  text += '(';
-  append_input(*e.left, text);
-  text += e.op;
-  append_input(*e.right, text);
-  text += ')';
-}
-
-void append_oracle(const Expression& e, std::string& text);
-
-void append_oracle_without_value(const Expression& e, std::string& text) {
-  if (!e.op) return;
-  text += '(';
-  append_oracle(*e.left, text);
-  text += e.op;
-  append_oracle(*e.right, text);
-  text += '=';
-}
-
-void append_oracle(const Expression& e, std::string& text) {
-  append_oracle_without_value(e, text);
-  text += std::to_string(e.value);
-  if (e.op) text += ')';
+int digits_of(int64_t value) {
+  int digits = 1;
+  for (value = value < 0 ? -value : value; value > 9; value /= 10) ++digits;
+  return digits;
 }
 
 }  // namespace
 
 std::string Expression::input() const {
   std::string text;
-  append_input(*this, text);
+  write_input(*this, [&](std::string_view part) { text += part; });
   return text;
 }
 
 std::string Expression::oracle() const {
   std::string text;
-  append_oracle(*this, text);
+  write_oracle(*this, [&](std::string_view part) { text += part; });
   return text;
 }
 
 std::string Expression::oracle_without_value() const {
   std::string text;
-  append_oracle_without_value(*this, text);
+  write_oracle(*this, [&](std::string_view part) { text += part; }, /*with_value=*/false);
   return text;
 }
 
-ExpressionPointer make_leaf(int digit) {
-  require(0 <= digit && digit <= 9, "a leaf of an expression is a digit, not ", digit);
-  auto leaf = std::make_shared<Expression>();
-  leaf->value = digit;
-  return leaf;
+Expression& ExpressionPool::add() {
+  if (used_ == nodes_.size()) nodes_.emplace_back();
+  return nodes_[used_++] = {};
 }
 
-ExpressionPointer make_node(char op, ExpressionPointer left, ExpressionPointer right) {
-  require(std::find(kOperators.begin(), kOperators.end(), op) != kOperators.end(),
+const Expression* ExpressionPool::make_leaf(int digit) {
+  require(0 <= digit && digit <= 9, "a leaf of an expression is a digit, not ", digit);
+  Expression& leaf = add();
+  leaf.value = digit;
+  return &leaf;
+}
+
+const Expression* ExpressionPool::make_node(char op, const Expression* left, const Expression* right) {
+  require(std::find(operators.begin(), operators.end(), op) != operators.end(),
           "an expression's operator is + - or *, not ", op);
-  auto node = std::make_shared<Expression>();
-  node->op = op;
-  node->value = apply(op, left->value, right->value);
-  node->level = 1 + std::max(left->level, right->level);
-  node->left = std::move(left);
-  node->right = std::move(right);
-  return node;
+  Expression& node = add();
+  node.op = op;
+  node.left = left;
+  node.right = right;
+  node.value = apply(op, left->value, right->value);
+  node.level = 1 + std::max(left->level, right->level);
+  const int digits = digits_of(node.value);
+  node.most_digits = std::max({digits, left->most_digits, right->most_digits});
+  node.input_length = 3 + left->input_length + right->input_length;
+  node.oracle_length = 4 + left->oracle_length + right->oracle_length + digits + (node.value < 0);
+  return &node;
 }
 
 ExpressionSource::ExpressionSource(const ExpressionLimits& limits) : limits_(limits) {
   require(limits.held_out >= 2, "expressions: of ", limits.held_out, " expressions one held out: at least of 2");
-  for (int digit = 0; digit <= 9; ++digit) leaves_.push_back(make_leaf(digit));
-  for (char op : kOperators)
-    for (const auto& left : leaves_)
-      for (const auto& right : leaves_)
-        if (auto node = make_node(op, left, right); within_limits(*node)) level_1_.push_back(std::move(node));
+  for (int digit = 0; digit <= 9; ++digit) leaves_.push_back(pool_.make_leaf(digit));
+  for (char op : operators)
+    for (const Expression* left : leaves_)
+      for (const Expression* right : leaves_) {
+        const Expression* const node = pool_.make_node(op, left, right);
+        if (within_limits(*node)) level_1_.push_back(node);
+      }
 }
 
-bool ExpressionSource::within_limits(const Expression& expression) const {
-  const auto values_fit = [&](const auto& self, const Expression& e) -> bool {
-    const size_t digits = std::to_string(e.value < 0 ? -e.value : e.value).size();
-    return digits <= static_cast<size_t>(limits_.max_answer_length) &&
-           (!e.op || (self(self, *e.left) && self(self, *e.right)));
-  };
-  if (!values_fit(values_fit, expression)) return false;
-  const size_t oracle = expression.oracle().size();
-  if (oracle > static_cast<size_t>(limits_.max_total_length)) return false;
-  return !limits_.max_sequence_length ||
-         oracle + expression.input().size() <= static_cast<size_t>(limits_.max_sequence_length);
+bool ExpressionSource::within_limits(const Expression& e) const {
+  return e.most_digits <= limits_.max_answer_length && e.oracle_length <= limits_.max_total_length &&
+         (!limits_.max_sequence_length || e.oracle_length + e.input_length <= limits_.max_sequence_length);
 }
 
 bool ExpressionSource::is_held_out(const Expression& level_2) const {
-  return hash_of(level_2.input()) % static_cast<uint64_t>(limits_.held_out) == 0;
+  return hash_of_input(level_2) % static_cast<uint64_t>(limits_.held_out) == 0;
 }
 
-ExpressionPointer ExpressionSource::combine(Random& random, int level, Split split) const {
-  const char op = kOperators[random.below(3)];
+const Expression* ExpressionSource::combine(Random& random, int level, Split split, ExpressionPool& pool) const {
+  const char op = operators[random.below(3)];
   if (level == 2) {
     // Uniform over the pairs (level 1, level 1), (level 1, leaf), (leaf, level 1).
     const auto nodes = static_cast<uint32_t>(level_1_.size()), leaves = static_cast<uint32_t>(leaves_.size());
     uint32_t pair = random.below(nodes * (nodes + 2 * leaves));
-    if (pair < nodes * nodes) return make_node(op, level_1_[pair / nodes], level_1_[pair % nodes]);
+    if (pair < nodes * nodes) return pool.make_node(op, level_1_[pair / nodes], level_1_[pair % nodes]);
     pair -= nodes * nodes;
-    if (pair < nodes * leaves) return make_node(op, level_1_[pair / leaves], leaves_[pair % leaves]);
+    if (pair < nodes * leaves) return pool.make_node(op, level_1_[pair / leaves], leaves_[pair % leaves]);
     pair -= nodes * leaves;
-    return make_node(op, leaves_[pair % leaves], level_1_[pair / leaves]);
+    return pool.make_node(op, leaves_[pair % leaves], level_1_[pair / leaves]);
   }
   const bool deep_left = random.below(2) == 0;
-  auto deep = draw(random, level - 1, split);
-  auto other = draw(random, static_cast<int>(random.below(static_cast<uint32_t>(level))), split);
-  return deep_left ? make_node(op, std::move(deep), std::move(other))
-                   : make_node(op, std::move(other), std::move(deep));
+  const Expression* const deep = draw(random, level - 1, split, pool);
+  const auto other_level = static_cast<int>(random.below(static_cast<uint32_t>(level)));
+  const Expression* const other = draw(random, other_level, split, pool);
+  return deep_left ? pool.make_node(op, deep, other) : pool.make_node(op, other, deep);
 }
 
-ExpressionPointer ExpressionSource::draw(Random& random, int level, Split split) const {
+const Expression* ExpressionSource::draw(Random& random, int level, Split split, ExpressionPool& pool) const {
   if (level == 0) return leaves_[random.below(static_cast<uint32_t>(leaves_.size()))];
   if (level == 1 && !level_1_.empty()) return level_1_[random.below(static_cast<uint32_t>(level_1_.size()))];
-  for (int i = 0; i < kTries && level >= 2 && !level_1_.empty(); ++i) {
-    auto expression = combine(random, level, split);
-    if (level == 2 && is_held_out(*expression) != (split == Split::evaluation)) continue;
-    if (within_limits(*expression)) return expression;
+  const size_t used = pool.used();
+  for (int i = 0; i < most_tries && level >= 2 && !level_1_.empty(); ++i) {
+    const Expression* const expression = combine(random, level, split, pool);
+    const bool other_split = level == 2 && is_held_out(*expression) != (split == Split::evaluation);
+    if (!other_split && within_limits(*expression)) return expression;
+    pool.release(used);
   }
   fail_nothing_of(level);
 }
@@ -162,20 +143,24 @@ void ExpressionSource::fail_nothing_of(int level) const {
              " tokens: raise scratchpad.max_answer_length, scratchpad.max_total_length or model.max_positions");
 }
 
-std::vector<ExpressionPointer> ExpressionSource::all(int level, Split split) const {
+std::vector<const Expression*> ExpressionSource::all(int level, Split split, ExpressionPool& pool) const {
   require(0 <= level && level <= 2, "all expressions of level ", level, " are too many: of level 0, 1 or 2");
   if (level == 0) return leaves_;
   if (level == 1) return level_1_;
-  std::vector<ExpressionPointer> found;
-  const auto add = [&](char op, const ExpressionPointer& left, const ExpressionPointer& right) {
-    auto node = make_node(op, left, right);
-    if (is_held_out(*node) == (split == Split::evaluation) && within_limits(*node)) found.push_back(std::move(node));
+  std::vector<const Expression*> found;
+  const auto add = [&](char op, const Expression* left, const Expression* right) {
+    const size_t used = pool.used();
+    const Expression* const node = pool.make_node(op, left, right);
+    if (is_held_out(*node) == (split == Split::evaluation) && within_limits(*node))
+      found.push_back(node);
+    else
+      pool.release(used);
   };
-  for (char op : kOperators) {
-    for (const auto& left : level_1_)
-      for (const auto& right : level_1_) add(op, left, right);
-    for (const auto& node : level_1_)
-      for (const auto& leaf : leaves_) {
+  for (char op : operators) {
+    for (const Expression* left : level_1_)
+      for (const Expression* right : level_1_) add(op, left, right);
+    for (const Expression* node : level_1_)
+      for (const Expression* leaf : leaves_) {
         add(op, node, leaf);
         add(op, leaf, node);
       }
@@ -183,11 +168,12 @@ std::vector<ExpressionPointer> ExpressionSource::all(int level, Split split) con
   return found;
 }
 
-std::vector<ExpressionPointer> ExpressionSource::sample(uint64_t seed, int level, Split split, size_t quantity) const {
+std::vector<const Expression*> ExpressionSource::sample(uint64_t seed, int level, Split split, size_t quantity,
+                                                        ExpressionPool& pool) const {
   Random random(seed, static_cast<uint64_t>(level));
-  std::vector<ExpressionPointer> found;
+  std::vector<const Expression*> found;
   if (level <= 2) {
-    found = all(level, split);
+    found = all(level, split, pool);
     if (found.empty()) fail_nothing_of(level);
     if (found.size() <= quantity) return found;
     for (size_t i = 0; i < quantity; ++i)
@@ -197,10 +183,10 @@ std::vector<ExpressionPointer> ExpressionSource::sample(uint64_t seed, int level
   }
   std::unordered_set<std::string> seen;
   int repeated = 0;
-  while (found.size() < quantity && repeated < kTries) {
-    auto expression = draw(random, level, split);
+  while (found.size() < quantity && repeated < most_tries) {
+    const Expression* const expression = draw(random, level, split, pool);
     if (seen.insert(expression->input()).second)
-      found.push_back(std::move(expression));
+      found.push_back(expression);
     else
       ++repeated;
   }

@@ -4,9 +4,12 @@
 // The level of a tree is its nesting of parentheses; a leaf has level 0.
 #pragma once
 
+#include <array>
+#include <charconv>
 #include <cstdint>
-#include <memory>
+#include <deque>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/random.h"
@@ -15,19 +18,67 @@ namespace engine {
 
 struct Expression {
   char op = 0;  // + - *; 0: a leaf
-  std::shared_ptr<const Expression> left, right;
+  const Expression *left = nullptr, *right = nullptr;
   int64_t value = 0;
   int level = 0;
+  // Of the whole tree: the most digits of a value (its sign not counted), and the characters of its texts.
+  int most_digits = 1, input_length = 1, oracle_length = 1;
 
   std::string input() const;
   std::string oracle() const;
   // The same cut right after the root's "=": what is given where only the last step is asked for. A leaf has nothing.
   std::string oracle_without_value() const;
 };
-using ExpressionPointer = std::shared_ptr<const Expression>;
 
-ExpressionPointer make_leaf(int digit);
-ExpressionPointer make_node(char op, ExpressionPointer left, ExpressionPointer right);
+// put(text) for each part of a text, in order: without a string that would have to be allocated.
+template <class Put>
+void write_value(int64_t value, const Put& put) {
+  std::array<char, 24> digits;
+  const char* const end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
+  put(std::string_view(digits.data(), static_cast<size_t>(end - digits.data())));
+}
+
+template <class Put>
+void write_input(const Expression& e, const Put& put) {
+  if (!e.op) return write_value(e.value, put);
+  put("(");
+  write_input(*e.left, put);
+  put(std::string_view(&e.op, 1));
+  write_input(*e.right, put);
+  put(")");
+}
+
+template <class Put>
+void write_oracle(const Expression& e, const Put& put, bool with_value = true) {
+  if (e.op) {
+    put("(");
+    write_oracle(*e.left, put);
+    put(std::string_view(&e.op, 1));
+    write_oracle(*e.right, put);
+    put("=");
+  }
+  if (!with_value) return;
+  write_value(e.value, put);
+  if (e.op) put(")");
+}
+
+// Where trees live: nodes stay where they are until they are released, and their memory is used again.
+class ExpressionPool {
+ public:
+  // Errors: a leaf that is no digit, an operator other than + - and *.
+  const Expression* make_leaf(int digit);
+  const Expression* make_node(char op, const Expression* left, const Expression* right);
+
+  size_t used() const { return used_; }
+  void release(size_t used) { used_ = used; }  // all that was made since used() was this
+
+ private:
+  Expression& add();
+
+  // Room for a tree of level 6 from the beginning.
+  std::deque<Expression> nodes_ = std::deque<Expression>(64);
+  size_t used_ = 0;
+};
 
 // Which trees there are. A tree breaks a limit where any of its nodes does.
 struct ExpressionLimits {
@@ -40,30 +91,35 @@ struct ExpressionLimits {
 // The expressions of training and of evaluation. Levels 0 and 1 are the same in both. Of level 2 every held_out-th (by
 // a hash of its input) belongs to evaluation, the others to training. Deeper trees are made of their own split's lower
 // levels, at least one side from the level just below: so no expression of evaluation above level 1 is ever trained on.
+// What it gives lives in the pool and holds nodes of the source.
 class ExpressionSource {
  public:
   enum class Split { training, evaluation };
 
   explicit ExpressionSource(const ExpressionLimits& limits);
+  ExpressionSource(const ExpressionSource&) = delete;
+  ExpressionSource& operator=(const ExpressionSource&) = delete;
 
   // Levels up to 2: uniform over all expressions of the level and split. Above: operator and side uniform, the other
   // side's level uniform among the lower ones. An Error if nothing within the limits is found.
-  ExpressionPointer draw(Random& random, int level, Split split) const;
+  const Expression* draw(Random& random, int level, Split split, ExpressionPool& pool) const;
   // `quantity` different ones, fewer only where a level up to 2 has no more (then all of them, in a fixed order).
   // An Error if there are none.
-  std::vector<ExpressionPointer> sample(uint64_t seed, int level, Split split, size_t quantity) const;
+  std::vector<const Expression*> sample(uint64_t seed, int level, Split split, size_t quantity,
+                                        ExpressionPool& pool) const;
   // All of level 0, 1 or 2, in a fixed order.
-  std::vector<ExpressionPointer> all(int level, Split split) const;
+  std::vector<const Expression*> all(int level, Split split, ExpressionPool& pool) const;
 
   bool within_limits(const Expression& expression) const;
   bool is_held_out(const Expression& level_2) const;
 
  private:
   [[noreturn]] void fail_nothing_of(int level) const;
-  ExpressionPointer combine(Random& random, int level, Split split) const;
+  const Expression* combine(Random& random, int level, Split split, ExpressionPool& pool) const;
 
   ExpressionLimits limits_;
-  std::vector<ExpressionPointer> leaves_, level_1_;
+  ExpressionPool pool_;
+  std::vector<const Expression*> leaves_, level_1_;
 };
 
 }  // namespace engine

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "core/error.h"
+#include "core/hash.h"
 
 namespace engine {
 
@@ -15,12 +16,12 @@ namespace {
 using Split = ExpressionSource::Split;
 
 // The same expressions are evaluated whatever the run's seed, so that runs can be compared.
-constexpr uint64_t kEvaluationSeed = 453345;
+constexpr uint64_t evaluation_seed = 453345;
 // Keeps the draws of training examples apart from every other use of the seed.
-constexpr uint64_t kTrainingStream = uint64_t{0x7363} << 48;
-constexpr size_t kRowsALevel = 8;  // of the table of samples
-constexpr size_t kWidestCell = 56;
-constexpr int kSequencesAtOnce = 256;
+constexpr uint64_t training_stream = uint64_t{0x7363} << 48;
+constexpr size_t rows_a_level = 8;  // of the table of samples
+constexpr size_t widest_cell = 56;
+constexpr int sequences_at_once = 256;
 
 ExpressionLimits limits_of(const ScratchpadConfig& own, const ModelConfig& model) {
   return {
@@ -32,7 +33,7 @@ ExpressionLimits limits_of(const ScratchpadConfig& own, const ModelConfig& model
 
 // A model that has not learned to stop writes on and on.
 std::string shortened(const std::string& text) {
-  return text.size() <= kWidestCell ? text : text.substr(0, kWidestCell - 3) + "...";
+  return text.size() <= widest_cell ? text : text.substr(0, widest_cell - 3) + "...";
 }
 
 std::string percent(size_t part, size_t all) {
@@ -108,12 +109,29 @@ ScratchpadTask::ScratchpadTask(const Config& config, const ScratchpadConfig& own
   if (!start || tokenizer().end_token() < 0)
     fail_usage("task scratchpad needs the tokenizer of arithmetic, with <start> and <eos>: this model's has none");
   start_ = *start;
+  look_up_characters();
   for (int level = 1; level <= own.max_depth; ++level)
-    evaluated_.push_back(
-        source_.sample(kEvaluationSeed, level, Split::evaluation, static_cast<size_t>(own.eval_quantity)));
+    evaluated_.push_back(source_.sample(evaluation_seed, level, Split::evaluation,
+                                        static_cast<size_t>(own.eval_quantity), evaluated_pool_));
   // Levels that cannot be drawn are found now, not in the middle of a run.
-  Random random(kEvaluationSeed, kTrainingStream);
-  for (int level : mixture_.levels) source_.draw(random, level, Split::training);
+  Random random(evaluation_seed, training_stream);
+  for (int level : mixture_.levels) source_.draw(random, level, Split::training, drawn_pool_);
+  SequenceBatch first;
+  batch_of(0, first);
+  const std::string_view tokens(reinterpret_cast<const char*>(first.tokens.data()), first.tokens.size() * sizeof(int));
+  fingerprint_ = "tokenizer " + hexadecimal(tokenizer().digest()) + ", expressions " + hexadecimal(hash_of(tokens));
+}
+
+void ScratchpadTask::look_up_characters() {
+  const std::string_view characters = "0123456789+-*()=";
+  const std::vector<int32_t> ids = tokenizer().encode(characters);
+  for (size_t i = 0; i < characters.size(); ++i) {
+    const auto id = tokenizer().id_of(characters.substr(i, 1));
+    if (!id || ids.size() != characters.size() || *id != ids[i])
+      fail_usage("task scratchpad needs the tokenizer of arithmetic: this model's has no token for \"",
+                 characters.substr(i, 1), "\" alone");
+    ids_[static_cast<size_t>(characters[i])] = *id;
+  }
 }
 
 std::string ScratchpadTask::target(const Expression& expression) const {
@@ -121,36 +139,48 @@ std::string ScratchpadTask::target(const Expression& expression) const {
 }
 
 void ScratchpadTask::append(const Expression& expression, SequenceBatch& batch) const {
-  const size_t begin = batch.tokens.size();
-  tokenizer().encode(expression.input(), batch.tokens);
+  const auto put = [&](std::string_view part) {
+    for (const char c : part) batch.tokens.push_back(ids_[static_cast<size_t>(c)]);
+  };
+  write_input(expression, put);
   batch.tokens.push_back(start_);
   const size_t target_begin = batch.tokens.size();
-  tokenizer().encode(target(expression), batch.tokens);
+  if (own_.explanation == "oracle")
+    write_oracle(expression, put);
+  else
+    write_value(expression.value, put);
   // The end token is only predicted: nothing follows it, so it is no input.
   batch.labels.resize(batch.tokens.size(), -100);
   std::copy(batch.tokens.begin() + static_cast<ptrdiff_t>(target_begin), batch.tokens.end(),
             batch.labels.begin() + static_cast<ptrdiff_t>(target_begin) - 1);
   batch.labels.back() = tokenizer().end_token();
-  require(begin < target_begin, "an example without an input");
   batch.end_sequence();
 }
 
 void ScratchpadTask::batch_of(int64_t step, SequenceBatch& batch) {
-  Random random(config_.seed, kTrainingStream | static_cast<uint64_t>(step));
+  Random random(config_.seed, training_stream | static_cast<uint64_t>(step));
   batch.clear();
+  // Room for the longest batch there can be, so that no later step needs more.
+  const int64_t longest = model().config().max_positions, batch_tokens = config_.training.batch_tokens;
+  const int64_t sequences = batch_tokens ? batch_tokens : config_.training.batch_size;
+  const int64_t tokens = batch_tokens ? batch_tokens + longest : sequences * longest;
+  batch.tokens.reserve(static_cast<size_t>(tokens));
+  batch.labels.reserve(static_cast<size_t>(tokens));
+  batch.offsets.reserve(static_cast<size_t>(sequences) + 1);
   const auto full = [&] {
-    return config_.training.batch_tokens ? static_cast<int64_t>(batch.tokens.size()) >= config_.training.batch_tokens
-                                         : batch.sequences() >= config_.training.batch_size;
+    return batch_tokens ? static_cast<int64_t>(batch.tokens.size()) >= batch_tokens : batch.sequences() >= sequences;
   };
-  do append(*source_.draw(random, mixture_.draw(random), Split::training), batch);
-  while (!full());
+  do {
+    drawn_pool_.release(0);
+    append(*source_.draw(random, mixture_.draw(random), Split::training, drawn_pool_), batch);
+  } while (!full());
 }
 
 std::vector<ScratchpadTask::Answer> ScratchpadTask::answer(Machine& machine,
-                                                           const std::vector<ExpressionPointer>& expressions) const {
+                                                           const std::vector<const Expression*>& expressions) const {
   std::vector<std::vector<int32_t>> prompts;
-  for (const auto& expression : expressions) prompts.push_back(encode_prompt(tokenizer(), expression->input()));
-  Generator generator(machine.ops, *language_.model, machine.compute, kSequencesAtOnce);
+  for (const Expression* expression : expressions) prompts.push_back(encode_prompt(tokenizer(), expression->input()));
+  Generator generator(machine.ops, *language_.model, machine.compute, sequences_at_once);
   const int longest = own_.explanation == "oracle" ? own_.max_total_length : own_.max_answer_length + 1;
   const auto generated =
       generator.generate(prompts, {.max_new_tokens = longest + 1, .end_token = tokenizer().end_token()});
@@ -165,13 +195,22 @@ std::vector<ScratchpadTask::Answer> ScratchpadTask::answer(Machine& machine,
   return answers;
 }
 
+std::vector<std::string> ScratchpadTask::metric_names() const {
+  std::vector<std::string> names{"exact_match", "exact_match_whole_text"};
+  for (int level = 1; level <= own_.max_depth; ++level) names.push_back("exact_match_level_" + std::to_string(level));
+  // The loss is of the levels that are trained on.
+  for (int level = 1; level <= own_.max_depth; ++level)
+    if (mixture_.has(level)) return names.push_back("loss"), names;
+  return names;
+}
+
 Metrics ScratchpadTask::evaluate(Machine& machine, std::string& samples) {
   SequenceBatch batch;
-  std::vector<ExpressionPointer> expressions;
+  std::vector<const Expression*> expressions;
   for (const auto& level : evaluated_) {
     expressions.insert(expressions.end(), level.begin(), level.end());
     if (mixture_.has(level.front()->level))
-      for (const auto& e : level) append(*e, batch);
+      for (const Expression* e : level) append(*e, batch);
   }
   Metrics metrics;
   if (batch.sequences() > 0) {
@@ -207,12 +246,12 @@ std::string ScratchpadTask::table(const std::vector<Answer>& answers) const {
     std::vector<const Answer*> right, wrong, rows;
     for (size_t j = at; j < at + evaluated_[i].size(); ++j) (answers[j].right ? right : wrong).push_back(&answers[j]);
     const size_t shown_wrong =
-        std::min(wrong.size(), std::max(kRowsALevel / 2, kRowsALevel - std::min(kRowsALevel, right.size())));
+        std::min(wrong.size(), std::max(rows_a_level / 2, rows_a_level - std::min(rows_a_level, right.size())));
     // Spread over the level, which lies in order of its operators.
     const auto take = [&](const std::vector<const Answer*>& from, size_t count) {
       for (size_t j = 0; j < count; ++j) rows.push_back(from[j * from.size() / count]);
     };
-    take(right, std::min(right.size(), kRowsALevel - shown_wrong));
+    take(right, std::min(right.size(), rows_a_level - shown_wrong));
     take(wrong, shown_wrong);
     size_t input_width = 5, generated_width = 9;
     for (const Answer* a : rows) {

@@ -1,0 +1,46 @@
+#include "tasks/gpt/cache_folder.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "core/error.h"
+
+namespace engine {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+bool is_writable(const fs::path& folder) { return access(folder.c_str(), W_OK | X_OK) == 0; }
+
+// The run folder that the model is in; empty: none.
+fs::path run_of(const fs::path& model) {
+  const fs::path folder = fs::absolute(model).lexically_normal(), run = folder.parent_path();
+  for (const char* name : {"best", "last", ".best.old", ".last.old"})
+    if (folder.filename() == name && fs::exists(run / "task.cfg")) return run;
+  return {};
+}
+
+}  // namespace
+
+CacheFolder::CacheFolder(const Config& config, bool training) {
+  if (training) {
+    path_ = fs::path(config.output_dir) / (config.name.empty() ? config.task : config.name) / "cache";
+    return;
+  }
+  const fs::path run = run_of(config.init);
+  path_ = run / "cache";
+  if (!run.empty() && is_writable(fs::exists(path_) ? path_ : run)) return;
+  std::string name = (fs::temp_directory_path() / "engine_tokens_XXXXXX").string();
+  if (!mkdtemp(name.data())) fail("cannot make a temporary folder ", name, " for the tokens of the evaluation data");
+  path_ = name;
+  is_temporary_ = true;
+}
+
+CacheFolder::~CacheFolder() {
+  std::error_code ignored;
+  if (is_temporary_) fs::remove_all(path_, ignored);
+}
+
+}  // namespace engine
