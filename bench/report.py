@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Writes the tables of README.md and docs/results.md from bench/results/: python bench/report.py
+
+A table stands between <!-- NAME --> and <!-- /NAME -->.
+"""
+import json
+import pathlib
+import re
+
+root = pathlib.Path(__file__).parent.parent
+results = root / "bench/results"
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def percent(value):
+    return f"{100 * value:.1f} %" if value <= 1 else f"{value:.1f} %"
+
+
+def arithmetic():
+    rows = []
+    for row in json.loads((results / "arithmetic.json").read_text()):
+        metrics = row["metrics"]
+        rows.append([f"`{row['command']}`", *(percent(metrics[name]) for name in
+                     ("exact_match", "exact_match_level_1", "exact_match_level_2", "exact_match_level_3")),
+                     f"{row['seconds'] // 60} min {row['seconds'] % 60} s"])
+    return table(["command", "exact match", "level 1", "level 2, unseen", "level 3, deeper than trained on", "time"], rows)
+
+
+names = {"gpt2-train": "training step, GPT-2 124M, 4 x 256 tokens",
+         "gpt2-train-f32": "the same, f32 against f32",
+         "decoder-train": "training step, decoder of 3.2M parameters, 64 x 128 tokens",
+         "decoder-train-f32": "the same, f32 against f32",
+         "gpt2-generate": "greedy generation, GPT-2 124M, one sequence",
+         "decoder-generate": "greedy generation, small decoder, 64 sequences"}
+
+
+def speed():
+    steps = json.loads((results / "steps.json").read_text())
+    rows = []
+    for work in sorted(steps["works"], key=lambda work: list(names).index(work["work"])):
+        best = min(work["modes"], key=lambda mode: mode["ratio"])
+        rows.append([names[work["work"]], f"{best['our_tokens_per_second']:.0f}",
+                     f"{best['peer_tokens_per_second']:.0f} ({best['mode']})", f"**{work['ratio']}x**"])
+    return table(["work", "tokens/s", f"best of PyTorch {steps['torch'].split('+')[0]}", "ratio"], rows)
+
+
+def all_modes():
+    rows = []
+    for work in json.loads((results / "steps.json").read_text())["works"]:
+        for mode in work["modes"]:
+            rows.append([work["work"], work["precision"], mode["mode"], f"{mode['our_tokens_per_second']:.0f}",
+                         f"{mode['peer_tokens_per_second']:.0f}", mode["ratio"],
+                         f"{min(mode['ratios'])} - {max(mode['ratios'])}", mode["our_peak_mb"], mode["peer_peak_mb"],
+                         f"{100 * mode['our_peak_mb'] / mode['peer_peak_mb']:.0f} %"])
+    return table(["work", "ours", "PyTorch's mode", "our tokens/s", "its tokens/s", "ratio", "range of rounds",
+                  "our peak MiB", "its peak MiB", "memory"], rows)
+
+
+tables = {"arithmetic": arithmetic, "speed": speed, "all modes": all_modes}
+for page in (root / "README.md", root / "docs/results.md"):
+    text = page.read_text()
+    for name, make in tables.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
+        if pattern.search(text):
+            text = pattern.sub(lambda found: found[1] + make() + "\n" + found[2], text)
+    page.write_text(text)
