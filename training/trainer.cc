@@ -19,10 +19,17 @@ std::filesystem::path folder_of(const Config& config) {
   return std::filesystem::path(config.output_dir) / config.name;
 }
 
-// The metric that chooses the best model, and whether more of it is better.
+// The metric that chooses the best model, and whether more of it is better. A UsageError where the task has none of
+// that name.
 std::pair<std::string, bool> best_metric(const Config& config, const Task& task) {
   const std::string& name = config.training.best_metric;
   if (name.empty()) return task.best_metric();
+  const std::vector<std::string> names = task.metric_names();
+  if (std::find(names.begin(), names.end(), name) == names.end()) {
+    std::string known;
+    for (const std::string& one : names) known += (known.empty() ? "" : ", ") + one;
+    fail_usage("training.best_metric is ", name, ", which this task does not measure: it measures ", known);
+  }
   return {name, !name.ends_with("loss") && !name.ends_with("perplexity")};
 }
 
@@ -35,6 +42,7 @@ std::string text_of(const Metrics& metrics) {
 }  // namespace
 
 int train_task(const Config& config, const Options& options, Task& task, Machine& machine, std::FILE* out) {
+  best_metric(config, task);  // a wrong name is an error before there is a run folder
   return Trainer(config, options, task, machine, out).run();
 }
 
@@ -161,20 +169,18 @@ void Trainer::evaluate() {
   std::string samples;
   const Metrics metrics = task_.evaluate(machine_, samples);
   task_.parameters().drop_packed();  // what evaluation packed is old with the next update
-  if (metrics.empty()) return;       // no data to evaluate on
+  if (!samples.empty()) folder_.write_samples(progress_.step, samples);
+  last_samples_ = std::move(samples);
+  if (metrics.empty()) return;  // no data to evaluate on
   const auto [name, more_is_better] = best_metric(config_, task_);
   const auto chooses = [&name = name](const auto& metric) { return metric.first == name; };
   const auto found = std::find_if(metrics.begin(), metrics.end(), chooses);
-  if (found == metrics.end()) {
-    save();
-    fail_usage("training.best_metric is ", name, ", which this task does not measure:", text_of(metrics));
-  }
+  require(found != metrics.end(), "the evaluation gives no metric ", name, ", which chooses the best model, but",
+          text_of(metrics));
   const double value = found->second;
   const bool better = std::isfinite(value) &&
                       (!progress_.has_best || (more_is_better ? value > progress_.best : value < progress_.best));
   folder_.record(progress_.step, "eval", metrics);
-  if (!samples.empty()) folder_.write_samples(progress_.step, samples);
-  last_samples_ = std::move(samples);
   display_->line("eval at step " + std::to_string(progress_.step) + text_of(metrics) + (better ? "  (best)" : ""));
   if (!better) {
     ++progress_.evaluations_without_better;

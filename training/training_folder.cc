@@ -23,13 +23,23 @@ namespace {
 const std::string checkpoint_prefix = "checkpoint-";
 
 // The step of a numbered checkpoint's name; -1: it is none.
-int64_t step_of(const fs::path& folder) {
-  const std::string name = folder.filename().string();
+int64_t step_of(const std::string& name) {
   if (!name.starts_with(checkpoint_prefix)) return -1;
   int64_t step = -1;
   const char* end = name.data() + name.size();
   const auto [stop, error] = std::from_chars(name.data() + checkpoint_prefix.size(), end, step);
   return error == std::errc{} && stop == end ? step : -1;
+}
+
+// Whether a training writes a file or folder of this name into its run folder.
+bool is_ours(const std::string& name) {
+  // What a killed write_folder of NAME left: a reader would take .NAME.old for NAME.
+  for (const std::string end : {".old", ".writing"})
+    if (name.starts_with('.') && name.ends_with(end) && name.size() > 1 + end.size())
+      return is_ours(name.substr(1, name.size() - 1 - end.size()));
+  for (const char* own : {"state", "best", "last", "samples", "metrics.jsonl"})
+    if (name == own) return true;
+  return step_of(name) >= 0 || name.starts_with("events.out.tfevents.");
 }
 
 // The lines of a log whose step is at most `step`; what follows the first other line is left out, a torn end too.
@@ -68,12 +78,12 @@ TrainingFolder::~TrainingFolder() {
 
 void TrainingFolder::clear() {
   try {
-    for (const char* name : {"state", "best", "last", "samples", "metrics.jsonl"}) fs::remove_all(path_ / name);
-    std::vector<fs::path> others;
+    // First what a run would go on from: a kill in between must not leave it without the rest.
+    for (const char* name : {".state.old", "state"}) fs::remove_all(path_ / name);
+    std::vector<fs::path> ours;
     for (const auto& entry : fs::directory_iterator(path_))
-      if (step_of(entry.path()) >= 0 || entry.path().filename().string().starts_with("events.out.tfevents."))
-        others.push_back(entry.path());
-    for (const fs::path& other : others) fs::remove_all(other);
+      if (is_ours(entry.path().filename().string())) ours.push_back(entry.path());
+    for (const fs::path& path : ours) fs::remove_all(path);
     fs::create_directories(path_ / "samples");
   } catch (const fs::filesystem_error& failure) {
     fail("cannot clear the run folder: ", failure.path1().string(), ": ", failure.code().message());
@@ -108,7 +118,7 @@ void TrainingFolder::write_samples(int64_t step, const std::string& text) const 
 void TrainingFolder::keep_checkpoints(int keep) const {
   std::vector<int64_t> steps;
   for (const auto& entry : fs::directory_iterator(path_))
-    if (const int64_t step = step_of(entry.path()); step >= 0) steps.push_back(step);
+    if (const int64_t step = step_of(entry.path().filename().string()); step >= 0) steps.push_back(step);
   std::sort(steps.rbegin(), steps.rend());
   std::error_code ignored;  // one that stays is removed with the next
   for (size_t i = static_cast<size_t>(keep); i < steps.size(); ++i) fs::remove_all(checkpoint(steps[i]), ignored);
