@@ -3,8 +3,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
+#include <limits>
 
 #include "core/arena.h"
 
@@ -30,6 +33,9 @@ namespace {
 
 constexpr size_t huge_page = size_t{2} << 20;
 
+// What a container may use: of control groups version 2, and of version 1.
+constexpr const char* limit_files[] = {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+
 class HostMemory final : public Memory {
  public:
   void* reserve(size_t bytes) override {
@@ -38,7 +44,7 @@ class HostMemory final : public Memory {
     void* raw =
         mmap(nullptr, size + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (raw == MAP_FAILED)
-      fail("no address space for ", bytes >> 20, " MiB: lower micro_batch_size or the model's size");
+      fail("no address space for ", bytes >> 20, " MiB: a smaller model needs less");
     const uintptr_t begin = reinterpret_cast<uintptr_t>(raw);
     const uintptr_t aligned = (begin + huge_page - 1) / huge_page * huge_page;
     if (aligned > begin) munmap(raw, aligned - begin);
@@ -58,7 +64,9 @@ class HostMemory final : public Memory {
     if (bytes) std::memset(device, 0, bytes);
   }
   size_t capacity() const override {
-    return static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    size_t bytes = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    for (const char* file : limit_files) bytes = std::min(bytes, detail::memory_limit(file));
+    return bytes;
   }
 
  private:
@@ -66,6 +74,12 @@ class HostMemory final : public Memory {
 };
 
 }  // namespace
+
+size_t detail::memory_limit(const char* file) {
+  size_t bytes = 0;
+  // "max", where there is no limit, is no number.
+  return std::ifstream(file) >> bytes && bytes > 0 ? bytes : std::numeric_limits<size_t>::max();
+}
 
 Memory& host_memory() {
   static HostMemory memory;
@@ -85,7 +99,8 @@ Tensor Arena::make(DType dtype, Shape shape) {
   if (bytes > capacity_ - used_)
     fail("out of memory: a tensor ", shape.text(), " of ", name_of(dtype), " needs ", bytes >> 20, " MiB, ",
          (capacity_ - used_) >> 20, " of ", capacity_ >> 20,
-         " MiB are free: lower training.micro_batch_size or the model's size");
+         " MiB are free: shorter sequences need less, a smaller model, or in training a smaller "
+         "training.micro_batch_size");
   used_ += bytes;
   if (used_ > peak_) peak_ = used_;
   return tensor;

@@ -5,14 +5,15 @@
 namespace engine {
 
 std::unique_ptr<CausalModel> make_causal_model(const ModelConfig& config) {
-  const auto positive = [](int64_t value, const char* name) {
-    if (value < 1) fail_usage("model.", name, " is ", value, ": it must be at least 1");
+  const auto check = [](int64_t value, int64_t most, const char* name) {
+    if (value < 1 || value > most) fail_usage("model.", name, " is ", value, ": it must be from 1 to ", most);
   };
-  positive(config.hidden_size, "hidden_size");
-  positive(config.num_layers, "num_layers");
-  positive(config.num_heads, "num_heads");
-  positive(config.vocab_size, "vocab_size");
-  positive(config.max_positions, "max_positions");
+  check(config.hidden_size, most_width, "hidden_size");
+  check(config.num_layers, most_layers, "num_layers");
+  check(config.num_heads, most_width, "num_heads");
+  check(config.inner_size(), most_inner, "ffn_size");
+  check(config.vocab_size, most_rows, "vocab_size");
+  check(config.max_positions, most_rows, "max_positions");
   if (config.hidden_size % config.num_heads)
     fail_usage("model.hidden_size ", config.hidden_size, " is not a multiple of model.num_heads ", config.num_heads);
   if (config.hidden_size / config.num_heads > 128)

@@ -7,6 +7,9 @@
 
 namespace engine {
 
+// Bounds of a model's sizes: their products stay within an int64, and no configuration makes endless tables.
+inline constexpr int64_t most_width = 1 << 20, most_inner = 1 << 23, most_layers = 1024, most_rows = INT32_MAX;
+
 struct ModelConfig {
   std::string architecture = "gpt2";
   int64_t hidden_size = 256;    // C

@@ -11,9 +11,6 @@ using nlohmann::json;
 
 namespace {
 
-// Bounds keep the products of sizes within an int64, and a hostile config from building endless tables.
-constexpr int64_t most_width = 1 << 20, most_inner = 1 << 23, most_layers = 1024, most_rows = INT32_MAX;
-
 // Keys that are absent have the values that the transformers library's GPT2Config gives them.
 ModelConfig read_config(const json& config, const std::string& where) {
   ModelConfig result;

@@ -279,4 +279,21 @@ TEST_CASE("gpt2: saved and loaded again it has the same bits; in half precision 
   });
 }
 
+TEST_CASE("gpt2: sizes whose products could overflow are refused, each by its name") {
+  const ModelConfig small{.hidden_size = 8, .num_layers = 1, .num_heads = 2, .vocab_size = 5, .max_positions = 4};
+  CHECK(make_causal_model(small) != nullptr);
+  for (const auto& [member, name] : std::vector<std::pair<int64_t ModelConfig::*, const char*>>{
+           {&ModelConfig::hidden_size, "hidden_size"},
+           {&ModelConfig::num_layers, "num_layers"},
+           {&ModelConfig::num_heads, "num_heads"},
+           {&ModelConfig::ffn_size, "ffn_size"},
+           {&ModelConfig::vocab_size, "vocab_size"},
+           {&ModelConfig::max_positions, "max_positions"}})
+    for (const int64_t size : {int64_t{-1}, int64_t{1} << 31, INT64_MAX}) {
+      ModelConfig config = small;
+      config.*member = size;
+      CHECK_THROWS_WITH_AS(make_causal_model(config), doctest::Contains(name), UsageError);
+    }
+}
+
 }  // namespace engine::test

@@ -4,15 +4,21 @@ namespace engine {
 
 namespace {
 
+constexpr int64_t most_tokens = INT32_MAX;  // of a batch, which counts them in 32 bits
+
 void declare_model(Options& options, ModelConfig& model) {
   options.add("model.architecture", model.architecture, one_of({"gpt2"}),
               "of a new model; with init the folder's counts");
-  options.add("model.hidden_size", model.hidden_size, at_least(1), "width of the model; a multiple of num_heads");
-  options.add("model.num_layers", model.num_layers, at_least(1), "transformer blocks, one upon another");
-  options.add("model.num_heads", model.num_heads, at_least(1), "attention heads of a block; at most 128 wide");
-  options.add("model.ffn_size", model.ffn_size, at_least(0), "inner width of the feed-forward part; 0: 4 hidden_size");
-  options.add("model.vocab_size", model.vocab_size, at_least(0), "tokens the model knows; 0: as many as the tokenizer");
-  options.add("model.max_positions", model.max_positions, at_least(1), "the longest sequence in tokens");
+  options.add("model.hidden_size", model.hidden_size, between(1, most_width),
+              "width of the model; a multiple of num_heads");
+  options.add("model.num_layers", model.num_layers, between(1, most_layers), "transformer blocks, one upon another");
+  options.add("model.num_heads", model.num_heads, between(1, most_width),
+              "attention heads of a block; at most 128 wide");
+  options.add("model.ffn_size", model.ffn_size, between(0, most_inner),
+              "inner width of the feed-forward part; 0: 4 hidden_size");
+  options.add("model.vocab_size", model.vocab_size, between(0, most_rows),
+              "tokens the model knows; 0: as many as the tokenizer");
+  options.add("model.max_positions", model.max_positions, between(1, most_rows), "the longest sequence in tokens");
   options.add("model.activation", model.activation, one_of({"gelu_tanh", "gelu", "relu", "tanh"}),
               "of the feed-forward part; gelu_tanh is GPT-2's");
   options.add("model.dropout", model.dropout, from_up_to_below(0, 1),
@@ -28,7 +34,8 @@ void declare_data(Options& options, DataConfig& data) {
   options.add("data.train", data.train, "files to train on");
   options.add("data.eval", data.eval, "files to evaluate on while training");
   options.add("data.test", data.test, "files for eval --split test");
-  options.add("data.block_size", data.block_size, at_least(0), "tokens of a training sequence; 0: model.max_positions");
+  options.add("data.block_size", data.block_size, between(0, most_rows),
+              "tokens of a training sequence; 0: model.max_positions");
   options.add("data.shuffle", data.shuffle,
               "draw sequences in a random order, a new one each epoch; false: in file order");
   options.add("data.tokenizer", data.tokenizer, any_value(),
@@ -36,10 +43,12 @@ void declare_data(Options& options, DataConfig& data) {
 }
 
 void declare_training(Options& options, TrainingConfig& training) {
-  options.add("training.batch_size", training.batch_size, at_least(1), "sequences an optimizer step, over all ranks");
-  options.add("training.micro_batch_size", training.micro_batch_size, at_least(0),
-              "sequences run at once; gradients of the others of a step are added up; 0: as fits in memory");
-  options.add("training.batch_tokens", training.batch_tokens, at_least(0),
+  options.add("training.batch_size", training.batch_size, between(1, most_tokens),
+              "sequences an optimizer step, over all ranks");
+  options.add("training.micro_batch_size", training.micro_batch_size, between(0, most_tokens),
+              "sequences run at once; gradients of the others of a step are added up; 0: as many as together have up "
+              "to 1024 to 16384 tokens, the fewer the larger the model, and always one");
+  options.add("training.batch_tokens", training.batch_tokens, between(0, most_tokens),
               "tokens an optimizer step, in place of batch_size; 0: batch_size counts");
   options.add("training.max_steps", training.max_steps, at_least(0), "optimizer steps; 0: as epochs says");
   options.add("training.epochs", training.epochs, at_least(0), "passes over the training data where max_steps is 0");
@@ -98,7 +107,7 @@ void Config::declare(Options& options) {
   options.add("device", device, one_of({"auto", "cpu"}), "what computes; auto: the best there is");
   options.add("precision", precision, one_of({"auto", "f32", "bf16"}),
               "of products and activations; auto: bf16 where the processor has bf16 matrix units, else f32");
-  options.add("threads", threads, at_least(0), "threads used; 0: one a processor. Results do not depend on it");
+  options.add("threads", threads, between(0, 1024), "threads used; 0: one a processor. Results do not depend on it");
   declare_model(options, model);
   declare_data(options, data);
   declare_training(options, training);
