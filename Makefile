@@ -48,7 +48,9 @@ engine: $(BUILD)/engine
 $(BUILD)/engine: $(BUILD)/engine.o $(OBJECTS)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES)
 
-$(BUILD)/tests/run: $(TESTS:%.cc=$(BUILD)/%.o) $(OBJECTS)
+# The tests run the program, too.
+$(BUILD)/tests/test_program.o: FLAGS += -DENGINE_PROGRAM='"$(BUILD)/engine"'
+$(BUILD)/tests/run: $(TESTS:%.cc=$(BUILD)/%.o) $(OBJECTS) | $(BUILD)/engine
 	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES)
 
 $(BUILD)/bench/run: $(BENCHES:%.cc=$(BUILD)/%.o) $(OBJECTS)

@@ -4,7 +4,7 @@
 #include <iostream>
 
 #include "tasks/commands.h"
-#include "tasks/tasks.h"
+#include "tasks/settings.h"
 #include "training/machine.h"
 #include "training/trainer.h"
 
@@ -14,48 +14,10 @@ namespace {
 struct Arguments {
   std::string file, folder, prompt, input, split = "eval";
   bool list_options = false;
-  std::vector<std::string> unknown;  // flags of no option
-};
-
-// The configuration, its options, and those options as flags of a verb (--training.learning_rate 1e-4).
-class Settings {
- public:
-  Settings() {
-    config.declare(options);
-    sections.declare(options);
-  }
-  void add_flags(CLI::App* verb) {
-    for (const Options::Option& option : options.all())
-      verb->add_option_function<std::string>(
-              "--" + option.name,
-              [this, name = option.name](const std::string& text) { flags_.emplace_back(name, text); }, option.help)
-          ->type_name(option.type + " [" + option.default_text + "]")
-          ->group(option.name.find('.') == std::string::npos ? "General"
-                                                             : option.name.substr(0, option.name.find('.')));
-    verb->allow_extras();  // an unknown flag is refused in resolve(), with the nearest known one
-  }
-  // A flag that a command gives under a short name of its own: generate's --temperature.
-  void add_short_flag(CLI::App* verb, const std::string& flag, const std::string& name, const std::string& help) {
-    verb->add_option_function<std::string>(
-        flag, [this, name](const std::string& text) { flags_.emplace_back(name, text); }, help);
-  }
-  // The file first, then the flags, which win.
-  void resolve(const std::filesystem::path& file, const std::vector<std::string>& unknown) {
-    if (!file.empty()) options.read_file(file);
-    for (const auto& [name, text] : flags_) options.set(name, text, "--" + name);
-    for (const std::string& flag : unknown) options.set(flag.substr(flag.find_first_not_of('-')), "", flag);
-  }
-
-  Config config;
-  TaskSections sections;
-  Options options;
-
- private:
-  std::vector<std::pair<std::string, std::string>> flags_;
 };
 
 int train(Settings& settings, const Arguments& arguments) {
-  settings.resolve(arguments.file, arguments.unknown);
+  settings.resolve(arguments.file);
   ConfiguredMachine backend(settings.config);
   const auto task = make_task(settings.config, settings.sections, settings.options, backend.ops(), Use::training);
   return train_task(settings.config, settings.options, *task, backend.machine());
@@ -63,7 +25,7 @@ int train(Settings& settings, const Arguments& arguments) {
 
 int evaluate(Settings& settings, const Arguments& arguments) {
   const RunFolder run = open_run(arguments.folder);
-  settings.resolve(run.config, arguments.unknown);
+  settings.resolve(run.config);
   settings.config.init = run.model.string();
   choose_split(settings.config, arguments.split);
   ConfiguredMachine backend(settings.config);
@@ -78,9 +40,10 @@ int evaluate(Settings& settings, const Arguments& arguments) {
 // generate and score: a decoder with its tokenizer, from a run or a model folder.
 template <class Work>
 int with_language_model(Settings& settings, const Arguments& arguments, const Work& work) {
-  settings.resolve({}, arguments.unknown);
+  const RunFolder run = open_run(arguments.folder);
+  settings.resolve(run.config);
   ConfiguredMachine backend(settings.config);
-  LanguageModel language = load_language_model(open_run(arguments.folder).model, backend.ops().memory());
+  LanguageModel language = load_language_model(run.model, backend.ops().memory());
   work(backend.machine(), language);
   return 0;
 }
@@ -95,7 +58,7 @@ int dispatch(int argc, char** argv) {
   CLI::App* const eval_verb = app.add_subcommand("eval", "evaluates a run folder or a model folder");
   eval_verb->add_option("--split", arguments.split, "which data")->check(CLI::IsMember({"train", "eval", "test"}));
   CLI::App* const generate_verb = app.add_subcommand("generate", "continues a prompt, or each line of a file");
-  generate_verb->add_option("--prompt", arguments.prompt, "what to go on from");
+  CLI::Option* const prompt = generate_verb->add_option("--prompt", arguments.prompt, "what to go on from");
   CLI::App* const score_verb = app.add_subcommand("score", "log likelihood of each line of a file, as JSON lines");
   CLI::App* const tokenize_verb = app.add_subcommand("tokenize", "token ids of each line of a file, as JSON lines");
   CLI::App* const info_verb = app.add_subcommand("info", "devices, instruction sets, libraries, precision chosen");
@@ -105,15 +68,17 @@ int dispatch(int argc, char** argv) {
   for (CLI::App* verb : {generate_verb, score_verb, tokenize_verb})
     verb->add_option("--input", arguments.input, "a text file")->required(verb != generate_verb);
   for (const char* name : {"temperature", "top_k", "top_p", "max_new_tokens"})
-    settings.add_short_flag(generate_verb, std::string("--") + name, std::string("generation.") + name,
+    settings.add_short_flag(*generate_verb, std::string("--") + name, std::string("generation.") + name,
                             std::string("as generation.") + name);
-  for (CLI::App* verb : {train_verb, eval_verb, generate_verb, score_verb}) settings.add_flags(verb);
+  for (CLI::App* verb : {train_verb, eval_verb, generate_verb, score_verb}) settings.add_flags(*verb);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) ? 2 : 0;
   }
-  arguments.unknown = app.get_subcommands()[0]->remaining();
+  refuse_extras(*app.get_subcommands()[0]);
+  if (*generate_verb && prompt->count() + generate_verb->count("--input") != 1)
+    fail_usage("generate goes on from --prompt TEXT or from the lines of --input FILE: give one of them");
   if (*train_verb) return train(settings, arguments);
   if (*eval_verb) return evaluate(settings, arguments);
   if (*generate_verb)
@@ -125,7 +90,7 @@ int dispatch(int argc, char** argv) {
     return with_language_model(settings, arguments, [&](Machine& machine, LanguageModel& language) {
       score_lines(machine, language, arguments.input, std::cout);
     });
-  if (*tokenize_verb) tokenize_lines(*load_tokenizer(open_run(arguments.folder).model), arguments.input, std::cout);
+  if (*tokenize_verb) tokenize_lines(*open_tokenizer(arguments.folder), arguments.input, std::cout);
   if (*info_verb && arguments.list_options) std::cout << settings.options.markdown();
   if (*info_verb && !arguments.list_options) print_info(std::cout);
   return 0;
@@ -136,7 +101,9 @@ int dispatch(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return engine::dispatch(argc, argv);
+    const int code = engine::dispatch(argc, argv);
+    if (!std::cout.flush()) engine::fail("the standard output cannot be written: is the disk full, or it closed?");
+    return code;
   } catch (const engine::UsageError& error) {
     std::cerr << "engine: " << error.what() << '\n';
     return 2;

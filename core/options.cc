@@ -238,19 +238,20 @@ std::vector<std::string> Options::names() const {
   return result;
 }
 
-std::string Options::nearest(const std::string& name) const {
-  const Option* best = nullptr;
+std::string Options::nearest(const std::string& name) const { return nearest_name(name, names()); }
+
+std::string nearest_name(const std::string& name, const std::vector<std::string>& names) {
+  std::string best;
   size_t least = std::numeric_limits<size_t>::max();
   const bool without_section = name.find('.') == std::string::npos;
-  for (const Option& option : options_) {
-    size_t distance = edit_distance(name, option.name);
-    if (without_section) distance = std::min(distance, edit_distance(name, option.key()));
-    if (distance < least) {
-      least = distance;
-      best = &option;
-    }
+  for (const std::string& known : names) {
+    size_t distance = edit_distance(name, known);
+    if (without_section) distance = std::min(distance, edit_distance(name, known.substr(known.rfind('.') + 1)));
+    if (distance >= least) continue;
+    least = distance;
+    best = known;
   }
-  return best ? best->name : "";
+  return best;
 }
 
 }  // namespace engine

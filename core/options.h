@@ -86,4 +86,7 @@ class Options {
   std::vector<Option> options_;
 };
 
+// The one of `names` with the least edit distance to `name`; one without a dot is compared with their last parts, too.
+std::string nearest_name(const std::string& name, const std::vector<std::string>& names);
+
 }  // namespace engine

@@ -20,7 +20,7 @@ void in_batches(const std::string& file, const Work& work) {
   if (!input) fail("cannot read ", file, ": no such file, or no permission");
   std::vector<std::string> batch;
   size_t first = 1;
-  const auto flush = [&] {
+  const auto work_on_batch = [&] {
     if (!batch.empty()) work(first, batch);
     first += batch.size();
     batch.clear();
@@ -28,10 +28,10 @@ void in_batches(const std::string& file, const Work& work) {
   for (std::string line; std::getline(input, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
     batch.push_back(std::move(line));
-    if (batch.size() == lines_at_once) flush();
+    if (batch.size() == lines_at_once) work_on_batch();
   }
   if (input.bad()) fail("reading ", file, " failed after line ", first + batch.size() - 1);
-  flush();
+  work_on_batch();
 }
 
 // work(), its errors naming the file and line.
@@ -42,6 +42,16 @@ auto at_line(const std::string& file, size_t line, const Work& work) {
   } catch (const Error& error) {
     fail(file, ":", line, ": ", error.what());
   }
+}
+
+void flush(std::ostream& out) {
+  if (!out.flush()) fail("the results cannot be written: is the disk full, or the output closed?");
+}
+
+// The tokens of a line, `most` at most.
+std::vector<int32_t> within(std::vector<int32_t> ids, int64_t most, const char* use) {
+  if (static_cast<int64_t>(ids.size()) > most) fail(ids.size(), " tokens: the model can ", use, " ", most);
+  return ids;
 }
 
 GenerationOptions options_of(const GenerateRequest& request, const Tokenizer& tokenizer) {
@@ -76,7 +86,8 @@ void stream_one(Machine& machine, LanguageModel& language, const GenerateRequest
     if (end > shown) out << text.substr(shown, end - shown) << std::flush;
     shown = std::max(shown, end);
   });
-  out << tokenizer.decode(tokens, true).substr(shown) << std::endl;
+  out << tokenizer.decode(tokens, true).substr(shown) << '\n';
+  flush(out);
 }
 
 }  // namespace
@@ -89,14 +100,16 @@ void generate_text(Machine& machine, LanguageModel& language, const GenerateRequ
   in_batches(request.input_file, [&](size_t first, const std::vector<std::string>& lines) {
     std::vector<std::vector<int32_t>> prompts;
     for (size_t i = 0; i < lines.size(); ++i)
-      prompts.push_back(at_line(request.input_file, first + i, [&] { return encode_prompt(tokenizer, lines[i]); }));
+      prompts.push_back(at_line(request.input_file, first + i, [&] {
+        return within(encode_prompt(tokenizer, lines[i]), language.model->config().max_positions, "go on from");
+      }));
     // Draws depend on a prompt's index in its batch: another seed a batch keeps the batches apart.
     options.seed = request.seed + first - 1;
     const auto continuations = generator.generate(prompts, options);
     for (size_t i = 0; i < lines.size(); ++i)
       out << nlohmann::ordered_json{{"prompt", lines[i]}, {"text", tokenizer.decode(continuations[i], true)}}.dump()
           << '\n';
-    out.flush();
+    flush(out);
   });
 }
 
@@ -105,10 +118,7 @@ void score_lines(Machine& machine, LanguageModel& language, const std::string& i
     std::vector<std::vector<int32_t>> sequences;
     for (size_t i = 0; i < lines.size(); ++i)
       sequences.push_back(at_line(input_file, first + i, [&] {
-        std::vector<int32_t> ids = language.tokenizer->encode(lines[i]);
-        const int64_t most = language.model->config().max_positions;
-        if (static_cast<int64_t>(ids.size()) > most) fail(ids.size(), " tokens; the model has ", most, " positions");
-        return ids;
+        return within(language.tokenizer->encode(lines[i]), most_scored_tokens(*language.model), "score");
       }));
     for (const Score& result : score(machine, *language.model, sequences))
       out << nlohmann::ordered_json{{"tokens", result.tokens},
@@ -116,7 +126,7 @@ void score_lines(Machine& machine, LanguageModel& language, const std::string& i
                                     {"perplexity", result.perplexity()}}
                  .dump()
           << '\n';
-    out.flush();
+    flush(out);
   });
 }
 
@@ -127,7 +137,7 @@ void tokenize_lines(const Tokenizer& tokenizer, const std::string& input_file, s
           at_line(input_file, first + i, [&] { return tokenizer.encode_with_offsets(lines[i]); });
       out << nlohmann::ordered_json{{"ids", encoding.ids}, {"offsets", encoding.offsets}}.dump() << '\n';
     }
-    out.flush();
+    flush(out);
   });
 }
 

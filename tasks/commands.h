@@ -1,4 +1,5 @@
-// What the commands that work on text do, behind the command line: each writes to `out`, line by line.
+// What the commands that work on text do, behind the command line: each writes to `out`, line by line,
+// and an error of a line names file and line. What cannot be written is an Error.
 #pragma once
 
 #include <iosfwd>
@@ -18,7 +19,8 @@ struct GenerateRequest {
 // One prompt: its text and what follows, as it is generated. A file: {"prompt": ..., "text": ...} a line, in its order.
 void generate_text(Machine& machine, LanguageModel& language, const GenerateRequest& request, std::ostream& out);
 
-// {"tokens": n, "log_likelihood": x, "perplexity": p} for each line of a file; the first token is not scored.
+// {"tokens": n, "log_likelihood": x, "perplexity": p} for each line of a file; the first token is not scored. A line has
+// at most most_scored_tokens.
 void score_lines(Machine& machine, LanguageModel& language, const std::string& input_file, std::ostream& out);
 
 // {"ids": [...], "offsets": [[begin, end], ...]} for each line of a file, without special tokens, in code points.

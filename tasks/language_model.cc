@@ -23,6 +23,12 @@ RunFolder open_run(const std::filesystem::path& folder) {
        ": neither a run folder (with a model in best/ or last/) nor a model folder (with config.json)");
 }
 
+std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder) {
+  const auto has = [&](const char* name) { return std::filesystem::exists(folder / name); };
+  const bool is_tokenizer = has("tokenizer.json") || (has("vocab.json") && has("merges.txt"));
+  return load_tokenizer(is_tokenizer ? folder : open_run(folder).model);
+}
+
 LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients) {
   LanguageModel loaded;
   loaded.tokenizer = load_tokenizer(folder);
@@ -55,17 +61,17 @@ double Score::perplexity() const {
   return tokens > 1 ? std::exp(-log_likelihood / static_cast<double>(tokens - 1)) : 1;
 }
 
+int64_t most_scored_tokens(const CausalModel& model) { return model.config().max_positions + 1; }
+
 std::vector<Score> score(Machine& machine, CausalModel& model, std::span<const std::vector<int32_t>> sequences) {
-  const auto positions = static_cast<size_t>(model.config().max_positions);
+  const int64_t most = most_scored_tokens(model);
   SequenceBatch batch;
   std::vector<Score> scores(sequences.size());
   for (size_t i = 0; i < sequences.size(); ++i) {
     const std::vector<int32_t>& ids = sequences[i];
     scores[i].tokens = static_cast<int64_t>(ids.size());
     if (ids.size() < 2) continue;
-    // The last token is only predicted, so a sequence may be one longer than the positions.
-    require(ids.size() <= positions + 1, "sequence ", i, " has ", ids.size(), " tokens: the model can score ",
-            positions + 1);
+    require(scores[i].tokens <= most, "sequence ", i, " has ", ids.size(), " tokens: the model can score ", most);
     batch.tokens.insert(batch.tokens.end(), ids.begin(), ids.end() - 1);
     batch.labels.insert(batch.labels.end(), ids.begin() + 1, ids.end());
     batch.end_sequence();

@@ -19,6 +19,8 @@ struct RunFolder {
   std::filesystem::path config;  // empty: there is none
 };
 RunFolder open_run(const std::filesystem::path& folder);
+// The tokenizer of such a folder, or of one that holds a tokenizer's files alone.
+std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder);
 
 struct LanguageModel {
   std::unique_ptr<CausalModel> model;
@@ -39,7 +41,9 @@ struct Score {
   double log_likelihood = 0;  // natural; 0 where fewer than two tokens
   double perplexity() const;  // exp(-log_likelihood / scored tokens); 1 where none is scored
 };
-// Sequences may be empty; one longer than the model's positions is an Error that gives its index.
+// The longest sequence that score takes: one token more than the model has positions, since the last is only predicted.
+int64_t most_scored_tokens(const CausalModel& model);
+// Sequences may be empty; one that is too long is an Error that gives its index.
 std::vector<Score> score(Machine& machine, CausalModel& model, std::span<const std::vector<int32_t>> sequences);
 
 }  // namespace engine

@@ -1,0 +1,177 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "tasks/commands.h"
+#include "tests/task_settings.h"
+
+namespace engine::test {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t positions = 12;
+
+// A small model of arithmetic that knows nothing, and what it runs on.
+struct Untrained {
+  TemporaryFolder folder;
+  std::unique_ptr<Ops> ops = make_cpu_ops();
+  Arena arena{ops->memory()};
+  Machine machine{*ops, arena, DType::f32};
+  LanguageModel language;
+
+  Untrained() {
+    set_threads(1);
+    language.tokenizer = make_arithmetic_tokenizer();
+    language.model = make_causal_model({.hidden_size = 16,
+                                        .num_layers = 1,
+                                        .num_heads = 2,
+                                        .vocab_size = language.tokenizer->vocab_size(),
+                                        .max_positions = positions,
+                                        .initializer_range = 0.3f});
+    language.model->parameters().allocate(ops->memory(), /*with_gradients=*/false);
+    language.model->parameters().initialise(5);
+  }
+  ~Untrained() { set_threads(0); }
+
+  std::string write(const std::string& content) const {
+    write_file(folder.path() / "lines.txt", content);
+    return (folder.path() / "lines.txt").string();
+  }
+  std::string scored(const std::string& content) {
+    std::ostringstream out;
+    score_lines(machine, language, write(content), out);
+    return out.str();
+  }
+  std::string generated(const GenerateRequest& request) {
+    std::ostringstream out;
+    generate_text(machine, language, request, out);
+    return out.str();
+  }
+};
+
+std::vector<json> lines_of(const std::string& text) {
+  std::vector<json> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(json::parse(line));
+  return lines;
+}
+
+// A stream that takes nothing, as a full disk.
+struct Full : std::ostream {
+  struct Buffer : std::streambuf {
+  } buffer;
+  Full() : std::ostream(&buffer) {}
+};
+
+}  // namespace
+
+TEST_CASE("commands: tokenize gives ids and offsets of each line, in order") {
+  const Untrained untrained;
+  const Tokenizer& tokenizer = *untrained.language.tokenizer;
+  std::ostringstream out;
+  tokenize_lines(tokenizer, untrained.write("1 + 2\r\n\n<start>7"), out);
+  CHECK(out.str().starts_with("{\"ids\":["));
+  const std::vector<json> lines = lines_of(out.str());
+  REQUIRE(lines.size() == 3);
+  CHECK(lines[0]["ids"] == json(tokenizer.encode("1+2")));
+  CHECK(lines[0]["offsets"] == json::parse("[[0,1],[2,3],[4,5]]"));
+  CHECK(lines[1] == json::parse(R"({"ids": [], "offsets": []})"));
+  CHECK(lines[2]["offsets"] == json::parse("[[0,7],[7,8]]"));
+  const std::string file = untrained.write("1\n2\n3\xFF\n");
+  CHECK_THROWS_WITH_AS(tokenize_lines(tokenizer, file, out), doctest::Contains((file + ":3: ").c_str()), Error);
+  Full full;
+  CHECK_THROWS_WITH_AS(tokenize_lines(tokenizer, untrained.write("1\n"), full), doctest::Contains("cannot be written"),
+                       Error);
+}
+
+TEST_CASE("commands: score gives each line's log likelihood, whatever stands beside it") {
+  Untrained untrained;
+  // More lines than are worked on together.
+  std::string content = "1+2\n\n7\n(3*4)\n";
+  for (int i = 0; i < 300; ++i) content += std::to_string(i) + "+1\n";
+  const std::string text = untrained.scored(content);
+  CHECK(text.starts_with("{\"tokens\":3,\"log_likelihood\":-"));
+  const std::vector<json> lines = lines_of(text);
+  REQUIRE(lines.size() == 304);
+  for (const size_t unscored : {1, 2}) {
+    CHECK(lines[unscored]["tokens"] == static_cast<int>(unscored) - 1);
+    CHECK(lines[unscored]["log_likelihood"] == 0);
+    CHECK(lines[unscored]["perplexity"] == 1);
+  }
+  CHECK(lines[3]["tokens"] == 5);
+  CHECK(lines[303]["tokens"] == 5);  // 299+1
+  const double alone = lines_of(untrained.scored("(3*4)\n"))[0]["log_likelihood"];
+  CHECK(lines[3]["log_likelihood"].get<double>() == doctest::Approx(alone));
+  CHECK(lines[3]["perplexity"].get<double>() == doctest::Approx(std::exp(-alone / 4)));
+  // The chain rule: what one more token adds is its own.
+  CHECK(alone < lines_of(untrained.scored("(3*4\n"))[0]["log_likelihood"].get<double>());
+}
+
+TEST_CASE("commands: a line that is too long is named; the last token needs no position") {
+  Untrained untrained;
+  const std::string longest(positions + 1, '1');
+  CHECK(lines_of(untrained.scored(longest))[0]["tokens"] == positions + 1);
+  const std::string file = untrained.write("1\n" + longest + "1\n");
+  std::ostringstream out;
+  CHECK_THROWS_WITH_AS(score_lines(untrained.machine, untrained.language, file, out),
+                       (file + ":2: 14 tokens: the model can score 13").c_str(), Error);
+  // Here <start> ends a prompt.
+  const GenerateRequest request{.input_file = untrained.write("1\n2\n" + longest.substr(1) + "\n")};
+  CHECK_THROWS_WITH_AS(untrained.generated(request), (file + ":3: 13 tokens: the model can go on from 12").c_str(),
+                       Error);
+  CHECK_THROWS_WITH_AS(score_lines(untrained.machine, untrained.language, "/no/such/file", out),
+                       doctest::Contains("/no/such/file"), Error);
+}
+
+TEST_CASE("commands: generate goes on from each line, and streams what it gives for one prompt") {
+  Untrained untrained;
+  const GenerationConfig generation{.max_new_tokens = 6};
+  const GenerateRequest request{.input_file = untrained.write("1+2\n(3*4)\n5-6\n"), .generation = generation};
+  const std::string text = untrained.generated(request);
+  CHECK(text.starts_with("{\"prompt\":\"1+2\",\"text\":\""));
+  const std::vector<json> lines = lines_of(text);
+  REQUIRE(lines.size() == 3);
+  CHECK(lines[1]["prompt"] == "(3*4)");
+  for (const json& line : lines) {
+    const std::string prompt = line["prompt"];
+    CHECK(untrained.generated({.prompt = prompt, .generation = generation}) ==
+          prompt + line["text"].get<std::string>() + "\n");
+  }
+  CHECK(lines[0]["text"] != lines[1]["text"]);
+  CHECK_THROWS_WITH_AS(untrained.generated({.prompt = std::string(40, '1')}), doctest::Contains("41 tokens"), Error);
+  Full full;
+  CHECK_THROWS_AS(generate_text(untrained.machine, untrained.language, request, full), Error);
+}
+
+TEST_CASE("commands: a folder of tokenizer files alone is one to tokenize with, and one without says so") {
+  const Untrained untrained;
+  untrained.language.tokenizer->save(untrained.folder.path());
+  CHECK(open_tokenizer(untrained.folder.path())->encode("1+2") == untrained.language.tokenizer->encode("1+2"));
+  const TemporaryFolder empty;
+  CHECK_THROWS_WITH_AS(open_tokenizer(empty.path()), doctest::Contains("neither a run folder"), Error);
+}
+
+TEST_CASE("commands: the split chooses the data that is evaluated on") {
+  Config config;
+  config.task = "gpt";
+  config.data.train = {"a"};
+  config.data.eval = {"b"};
+  choose_split(config, "eval");
+  CHECK(config.data.eval == std::vector<std::string>{"b"});
+  CHECK_THROWS_WITH_AS(choose_split(config, "test"), doctest::Contains("data.test names no file"), UsageError);
+  config.data.test = {"c"};
+  choose_split(config, "test");
+  CHECK(config.data.eval == std::vector<std::string>{"c"});
+  choose_split(config, "train");
+  CHECK(config.data.eval == std::vector<std::string>{"a"});
+  CHECK_THROWS_AS(choose_split(config, "all"), UsageError);
+  config.task = "scratchpad";
+  choose_split(config, "eval");
+  CHECK_THROWS_WITH_AS(choose_split(config, "train"), doctest::Contains("makes its own"), UsageError);
+}
+
+}  // namespace engine::test

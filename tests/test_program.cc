@@ -1,0 +1,174 @@
+// The program as its user meets it. ENGINE_PROGRAM is its path, from the root of the repository.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include <nlohmann/json.hpp>
+
+#include "core/files.h"
+#include "tests/temporary.h"
+
+extern char** environ;
+
+namespace engine::test {
+
+namespace {
+
+struct Ended {
+  int code = -1;
+  std::string out, error;
+};
+
+const char* const task_config = R"(task = "scratchpad"
+name = "small"
+threads = 1
+precision = "f32"
+[model]
+hidden_size = 16
+num_layers = 1
+num_heads = 2
+max_positions = 128
+[scratchpad]
+max_depth = 1
+mixture = ["1:1"]
+eval_quantity = 4
+[training]
+batch_size = 4
+max_steps = 3
+[generation]
+max_new_tokens = 3
+)";
+
+class Program {
+ public:
+  // Where it writes is a file each for what it says and its errors, or another place for the first.
+  Ended run(std::vector<std::string> arguments, const std::string& to = "") const {
+    const std::string program = ENGINE_PROGRAM, out = to.empty() ? file("out") : to, error = file("error");
+    std::vector<char*> argv{const_cast<char*>(program.c_str())};
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    posix_spawn_file_actions_addopen(&actions, 2, error.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    pid_t child = 0;
+    const int failed = posix_spawn(&child, program.c_str(), &actions, nullptr, argv.data(), environ);
+    posix_spawn_file_actions_destroy(&actions);
+    require(failed == 0, "cannot run ", program, ": make builds it");
+    int status = 0;
+    require(waitpid(child, &status, 0) == child, "cannot wait for ", program);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), to.empty() ? read_text(out) : "",
+            read_text(error)};
+  }
+  // A run that must fail with this code and one line of error that holds `text`.
+  void fails(const std::vector<std::string>& arguments, int code, const std::string& text,
+             const std::string& to = "") const {
+    const Ended ended = run(arguments, to);
+    CAPTURE(ended.error);
+    CHECK(ended.code == code);
+    CHECK(ended.error.starts_with("engine: "));
+    CHECK(ended.error.find(text) != std::string::npos);
+    CHECK(ended.error.find('\n') == ended.error.size() - 1);
+  }
+  std::string file(const std::string& name) const { return (folder_.path() / name).string(); }
+  std::string write(const std::string& name, const std::string& content) const {
+    write_file(file(name), content);
+    return file(name);
+  }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+}  // namespace
+
+TEST_CASE("program: what cannot be right ends with 2 and says what would be") {
+  const Program program;
+  CHECK(program.run({}).code == 2);
+  CHECK(program.run({"trian"}).code == 2);
+  CHECK(program.run({"train"}).code == 2);
+  const std::string config = program.write("task.cfg", task_config);
+  program.fails({"train", "--sed", "5", config}, 2, "there is no flag --sed; the nearest is --seed");
+  program.fails({"train", config, "--trainig.batch_size=5"}, 2, "the nearest is --training.batch_size");
+  program.fails({"train", config, "more"}, 2, "unexpected argument more");
+  program.fails({"train", config, "--threads", "-1"}, 2, "--threads");
+  program.fails({"train", config, "--threads", "100000"}, 2, "at most 1024");
+  program.fails({"train", config, "--model.hidden_size", "9223372036854775807"}, 2, "model.hidden_size");
+  program.fails({"train", config, "--training.best_metric", "f1"}, 2, "it measures exact_match");
+  program.fails({"generate", "folder", "--promt", "1"}, 2, "the nearest is --prompt");
+  program.fails({"generate", "folder"}, 2, "--prompt TEXT or");
+  program.fails({"generate", "folder", "--prompt", "1", "--input", "file"}, 2, "give one of them");
+  program.write("wrong.cfg", "task = \"gpt\"\n[training]\nbatchsize = 3\n");
+  program.fails({"train", program.file("wrong.cfg")}, 2, "wrong.cfg:3: there is no option training.batchsize");
+}
+
+TEST_CASE("program: each verb has its help, and info says what there is") {
+  const Program program;
+  for (const char* verb : {"train", "eval", "generate", "score", "tokenize", "info"}) {
+    CAPTURE(verb);
+    const Ended help = program.run({verb, "--help"});
+    CHECK(help.code == 0);
+    CHECK(help.out.find("--help") != std::string::npos);
+    const bool has_options = verb != std::string("tokenize") && verb != std::string("info");
+    CHECK((help.out.find("--training.micro_batch_size") != std::string::npos) == has_options);
+  }
+  const Ended info = program.run({"info"});
+  CHECK(info.code == 0);
+  CHECK(info.out.find("instruction set: ") != std::string::npos);
+  CHECK(program.run({"info", "--options"}).out.find("learning_rate") != std::string::npos);
+  program.fails({"info"}, 1, "cannot be written", "/dev/full");
+}
+
+TEST_CASE("program: trains, and its run folder is evaluated, goes on from prompts, scores and tokenizes") {
+  const Program program;
+  const std::string config = program.write("task.cfg", task_config), runs = program.file("runs"), run = runs + "/small";
+  const Ended trained = program.run({"train", config, "--output_dir", runs});
+  CAPTURE(trained.error);
+  REQUIRE(trained.code == 0);
+  CHECK(trained.out.find("eval at step 3") != std::string::npos);
+  CHECK(program.run({"train", config, "--output_dir", runs}).out.find("has finished") != std::string::npos);
+
+  const Ended evaluated = program.run({"eval", run});
+  CHECK(evaluated.code == 0);
+  CHECK(evaluated.out.find("exact_match_level_1 ") != std::string::npos);
+  program.fails({"eval", run, "--split", "test"}, 2, "--split test");
+  program.fails({"eval", program.file("nowhere")}, 1, "there is no such folder");
+
+  const std::string lines = program.write("lines.txt", "(1+2)\n(3*4)\n");
+  const Ended tokenized = program.run({"tokenize", run, "--input", lines}),
+              scored = program.run({"score", run, "--input", lines});
+  CHECK(tokenized.code == 0);
+  CHECK(nlohmann::json::parse(tokenized.out.substr(0, tokenized.out.find('\n')))["ids"].size() == 5);
+  CHECK(scored.code == 0);
+  CHECK(nlohmann::json::parse(scored.out.substr(0, scored.out.find('\n')))["tokens"] == 5);
+  program.fails({"score", run, "--input", lines}, 1, "cannot be written", "/dev/full");
+  program.fails({"score", run, "--input", program.file("nowhere.txt")}, 1, "nowhere.txt");
+  program.fails({"tokenize", run, "--input", program.write("bad.txt", "1\n\xFF\n")}, 1, "bad.txt:2: ");
+
+  // What the run's task.cfg says counts, unless a flag says something else: three new tokens, or one.
+  const Ended three = program.run({"generate", run, "--prompt", "(1+2)"});
+  const Ended one = program.run({"generate", run, "--prompt", "(1+2)", "--max_new_tokens", "1"});
+  CHECK(three.code == 0);
+  CHECK(three.out.starts_with("(1+2)"));
+  CHECK(three.out.size() <= 5 + 3 + 1);
+  CHECK(one.out.size() <= 5 + 1 + 1);
+  CHECK(one.out.starts_with("(1+2)"));
+  const Ended many = program.run({"generate", run, "--input", lines});
+  CHECK(many.code == 0);
+  CHECK(nlohmann::json::parse(many.out.substr(0, many.out.find('\n')))["prompt"] == "(1+2)");
+  write_file(run + "/task.cfg", "generation.max_tokens = 3\n");
+  for (const char* verb : {"eval", "generate", "score"}) {
+    std::vector<std::string> arguments{verb, run};
+    if (verb != std::string("eval")) arguments.insert(arguments.end(), {"--input", lines});
+    program.fails(arguments, 2, "task.cfg:1: there is no option generation.max_tokens");
+  }
+}
+
+TEST_CASE("program: a folder that cannot be written ends training with 1") {
+  const Program program;
+  const std::string config = program.write("task.cfg", task_config);
+  program.fails({"train", config, "--output_dir", config}, 1, "cannot make the run folder");
+}
+
+}  // namespace engine::test
