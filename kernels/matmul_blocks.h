@@ -6,6 +6,7 @@
 #include "core/parallel.h"
 #include "kernels/matmul_epilogue.h"
 #include "kernels/matmul_pack.h"
+#include "kernels/matmul_row_sums.h"
 
 namespace engine::ENGINE_ISA {
 
@@ -63,10 +64,12 @@ struct PackTasks {
         task_k(from.k_contiguous ? from.k : 128),
         step(from.k_contiguous ? k_block : 32) {}
   int64_t count() const { return k > 0 ? cut(panels, task_panels) * cut(k, task_k) : 0; }
+  // A task's panels and range of k.
+  int64_t first_panel(int64_t i) const { return i % cut(panels, task_panels) * task_panels; }
+  int64_t begin_k(int64_t i) const { return i / cut(panels, task_panels) * task_k; }
   template <class PackPanel>
   void run(int64_t i, const PackPanel& pack) const {
-    const int64_t first = i % cut(panels, task_panels) * task_panels, begin = i / cut(panels, task_panels) * task_k;
-    const int64_t end = std::min(begin + task_k, k);
+    const int64_t first = first_panel(i), begin = begin_k(i), end = std::min(begin + task_k, k);
     for (int64_t j = begin; j < end; j += step)
       for (int64_t panel = first; panel < std::min(first + task_panels, panels); ++panel)
         pack(panel, j, std::min(j + step, end));
@@ -83,6 +86,7 @@ class BlockedProduct {
         a_(Operand::left(args.a, args.transpose_a)),
         b_(Operand::right(args.b, args.transpose_b)),
         epilogue_(args),
+        row_sums_(args.a_row_sums.as<float>()),
         packed_b_(static_cast<Element*>(args.packed_b.data)),
         blocks_(kernel, a_, b_, packed_b_ != nullptr) {
     a_stride_ = Kernel::a_panel_elements(a_.k);
@@ -105,11 +109,19 @@ class BlockedProduct {
     a_part_elements_ = blocks_.packs_a_itself ? most_rows * a_part_stride_ : 0;
     a_part_ = scratch(workspace, thread_count() * a_part_elements_);
     b_part_ = scratch(workspace, blocks_.packs_b_itself ? thread_count() * part_elements : 0);
+    if (row_sums_ && !a_.k_contiguous && !blocks_.packs_a_itself && a_.k > 0)
+      partial_sums_ = workspace.make_zeros(DType::f32, {cut(a_.k, a_tasks().task_k), a_.outer}).template as<float>();
   }
 
   void run() {
     pack();
     parallel_for(blocks_.rows * blocks_.cols, [&](int64_t i) { multiply_block(i % blocks_.rows, i / blocks_.rows); });
+    if (partial_sums_) {
+      for (int64_t part = 0; part < cut(a_.k, a_tasks().task_k); ++part)
+        for (int64_t row = 0; row < a_.outer; ++row) row_sums_[row] += partial_sums_[part * a_.outer + row];
+    } else if (row_sums_) {
+      add_row_sums(a_, row_sums_);
+    }
   }
 
   static void pack_b(const Kernel& kernel, const Operand& b, Element* packed) {
@@ -130,15 +142,24 @@ class BlockedProduct {
         workspace.make(DType::u8, {count * int64_t{sizeof(Element)}}).template as<uint8_t>());
   }
 
+  PackTasks a_tasks() const {
+    return PackTasks(a_, blocks_.packs_a_itself ? 0 : blocks_.row_panels - first_packed_a_, Kernel::k_block);
+  }
+
   void pack() {
-    const PackTasks a_tasks(a_, blocks_.packs_a_itself ? 0 : blocks_.row_panels - first_packed_a_, Kernel::k_block);
+    const PackTasks a_tasks = this->a_tasks();
     const PackTasks b_tasks(b_, packs_b_ ? blocks_.col_panels : 0, Kernel::k_block);
     parallel_for(a_tasks.count() + b_tasks.count(), [&](int64_t i) {
-      if (i < a_tasks.count())
+      if (i < a_tasks.count()) {
         a_tasks.run(i, [&](int64_t panel, int64_t begin, int64_t end) {
           kernel_.pack_a(a_, first_packed_a_ + panel, begin, end, packed_a_ + panel * a_stride_ + begin * Kernel::rows);
         });
-      else
+        if (partial_sums_) {  // while what was packed is still in the cache
+          const int64_t first = a_tasks.first_panel(i) * Kernel::rows, begin = a_tasks.begin_k(i);
+          add_row_sums(a_, first, std::min(first + a_tasks.task_panels * Kernel::rows, a_.outer), begin,
+                       std::min(begin + a_tasks.task_k, a_.k), partial_sums_ + begin / a_tasks.task_k * a_.outer);
+        }
+      } else
         b_tasks.run(i - a_tasks.count(), [&](int64_t panel, int64_t begin, int64_t end) {
           kernel_.pack_b(b_, panel, begin, end, packed_b_ + panel * b_stride_ + begin * Kernel::cols);
         });
@@ -202,6 +223,8 @@ class BlockedProduct {
   const Kernel kernel_;
   const Operand a_, b_;
   const Epilogue epilogue_;
+  float* const row_sums_;
+  float* partial_sums_ = nullptr;  // of each range of k that a packing task has: [ranges][outer]
   Element *packed_a_, *packed_b_, *a_part_, *b_part_;
   bool packs_b_ = false;
   int64_t first_packed_a_;

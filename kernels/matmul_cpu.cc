@@ -34,32 +34,6 @@ void check(const MatmulArgs& args, const Operand& a, const Operand& b, size_t pa
           name_of(args.compute));
 }
 
-// sums[i] += the sum of row i of the operand.
-template <class T>
-void add_row_sums(const Operand& a, float* sums) {
-  constexpr int vectors = 8;  // side by side, so that where k is not contiguous memory is read in runs
-  const T* data = static_cast<const T*>(a.data);
-  parallel_chunks(a.outer, vectors * lanes, [&](int64_t begin, int64_t end) {
-    if (a.k_contiguous) {
-      for (int64_t i = begin; i < end; ++i) {
-        vfloat total{};
-        for (int64_t k = 0; k < a.k; k += lanes) total += load_count(data + i * a.stride + k, a.k - k);
-        sums[i] += sum(total);
-      }
-      return;
-    }
-    vfloat totals[vectors] = {};
-    for (int64_t k = 0; k < a.k; ++k)
-      for (int v = 0; v < vectors && begin + v * lanes < end; ++v) {
-        const int64_t i = begin + v * lanes;
-        totals[v] += load_count(data + k * a.stride + i, end - i);
-      }
-    alignas(64) float parts[vectors * lanes];
-    for (int v = 0; v < vectors; ++v) store(parts + v * lanes, totals[v]);
-    for (int64_t i = begin; i < end; ++i) sums[i] += parts[i - begin];
-  });
-}
-
 }  // namespace
 
 size_t CpuOps::packed_bytes(int64_t k, int64_t n, DType compute) {
@@ -85,11 +59,7 @@ void CpuOps::matmul(const MatmulArgs& args) {
   if (args.c.count() > 0) {
     if (rounds && amx_available()) amx_matmul(args, workspace_);
     else BlockedProduct<KernelF32>({rounds}, args, workspace_).run();
-  }
-  if (!args.a_row_sums) return;
-  float* const sums = args.a_row_sums.as<float>();
-  if (a.is_bf16) add_row_sums<bf16>(a, sums);
-  else add_row_sums<float>(a, sums);
+  } else if (args.a_row_sums) add_row_sums(a, args.a_row_sums.as<float>());
 }
 
 }  // namespace engine::ENGINE_ISA
