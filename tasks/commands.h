@@ -19,8 +19,8 @@ struct GenerateRequest {
 // One prompt: its text and what follows, as it is generated. A file: {"prompt": ..., "text": ...} a line, in its order.
 void generate_text(Machine& machine, LanguageModel& language, const GenerateRequest& request, std::ostream& out);
 
-// {"tokens": n, "log_likelihood": x, "perplexity": p} for each line of a file; the first token is not scored. A line has
-// at most most_scored_tokens.
+// {"tokens": n, "log_likelihood": x, "perplexity": p} for each line of a file; the first token is not scored. A line
+// has at most most_scored_tokens.
 void score_lines(Machine& machine, LanguageModel& language, const std::string& input_file, std::ostream& out);
 
 // {"ids": [...], "offsets": [[begin, end], ...]} for each line of a file, without special tokens, in code points.
