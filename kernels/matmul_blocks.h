@@ -159,10 +159,11 @@ class BlockedProduct {
           add_row_sums(a_, first, std::min(first + a_tasks.task_panels * Kernel::rows, a_.outer), begin,
                        std::min(begin + a_tasks.task_k, a_.k), partial_sums_ + begin / a_tasks.task_k * a_.outer);
         }
-      } else
+      } else {
         b_tasks.run(i - a_tasks.count(), [&](int64_t panel, int64_t begin, int64_t end) {
           kernel_.pack_b(b_, panel, begin, end, packed_b_ + panel * b_stride_ + begin * Kernel::cols);
         });
+      }
     });
   }
 

@@ -59,7 +59,9 @@ void CpuOps::matmul(const MatmulArgs& args) {
   if (args.c.count() > 0) {
     if (rounds && amx_available()) amx_matmul(args, workspace_);
     else BlockedProduct<KernelF32>({rounds}, args, workspace_).run();
-  } else if (args.a_row_sums) add_row_sums(a, args.a_row_sums.as<float>());
+  } else if (args.a_row_sums) {
+    add_row_sums(a, args.a_row_sums.as<float>());
+  }
 }
 
 }  // namespace engine::ENGINE_ISA
