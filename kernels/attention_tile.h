@@ -58,7 +58,8 @@ ENGINE_INLINE vfloat exp2_of_score(vfloat x) {
   p = p * r + 2.402211972e-1f;
   p = p * r + 6.931469671e-1f;
   p = p * r + 1.000000072f;
-  return as_float(as_int(p) + (as_int(shifted) << 23));
+  // The exponents are added as words that wrap around.
+  return reinterpret_cast<vfloat>(reinterpret_cast<vuint>(p) + (reinterpret_cast<vuint>(shifted) << 23));
 #endif
 }
 
