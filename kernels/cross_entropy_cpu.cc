@@ -71,7 +71,7 @@ void row_gradient(const float* exponentials, T* dlogits, int64_t vocabulary, int
 void check(const CrossEntropyArgs& args) {
   const char* name = "cross_entropy";
   const int64_t rows = args.labels.count(), vocabulary = args.weight.rows(), cols = args.weight.cols();
-  require(vocabulary > 0, name, ": weight is ", args.weight.shape.text(), ": there are no tokens");
+  if (vocabulary < 1) fail(name, ": weight is ", args.weight.shape.text(), ": there are no tokens");
   check_matrix(name, "weight", args.weight, DType::f32, vocabulary, cols);
   check_activation(name, "x", args.x, rows, cols);
   check_vector(name, "labels", args.labels, DType::i32, rows);

@@ -184,7 +184,7 @@ void CpuOps::sample(const SampleArgs& args) {
   require(args.temperature >= 0, name, ": temperature is ", args.temperature, ", must be at least 0");
   const bool draws = args.temperature > 0;
   if (draws) check_vector(name, "draws", args.draws, DType::f32, rows);
-  require(!rows || vocabulary > 0, name, ": logits is ", args.logits.shape.text(), ": there are no tokens");
+  if (rows && vocabulary < 1) fail(name, ": logits is ", args.logits.shape.text(), ": there are no tokens");
 
   ArenaScope scope(workspace_);
   const int64_t threads = thread_count(), groups = (vocabulary + group - 1) / group;
