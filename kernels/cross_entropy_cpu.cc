@@ -32,9 +32,8 @@ struct RowResult {
 // The loss of one row; its logits become e^(l - largest) where `gradient` asks for the second pass.
 RowResult row_loss(float* logits, int64_t vocabulary, int64_t label, float weight, float smoothing, bool gradient) {
   vfloat top = splat(-INFINITY);
-  each_vector(vocabulary, [&](int64_t v, auto part) {
-    top = maximum(top, only(load(logits + v, part), part, splat(-INFINITY)));
-  });
+  each_vector(vocabulary,
+              [&](int64_t v, auto part) { top = maximum(top, only(load(logits + v, part), part, splat(-INFINITY))); });
   const float high = largest(top), label_logit = logits[label];
   RowResult result{};
   result.correct = label_logit == high && std::find(logits, logits + label, high) == logits + label;
@@ -62,10 +61,8 @@ void row_gradient(const float* exponentials, T* dlogits, int64_t vocabulary, int
   each_vector(vocabulary, [&](int64_t v, auto part) {
     store(dlogits + v, load(exponentials + v, part) * factor - everywhere, part);
   });
-  if constexpr (std::is_same_v<T, float>)
-    dlogits[label] = at_label;
-  else
-    dlogits[label] = T(at_label);
+  if constexpr (std::is_same_v<T, float>) dlogits[label] = at_label;
+  else dlogits[label] = T(at_label);
 }
 
 void check(const CrossEntropyArgs& args) {
@@ -95,8 +92,14 @@ void check(const CrossEntropyArgs& args) {
 class Projection {
  public:
   Projection(Ops& ops, Arena& workspace, const CrossEntropyArgs& args)
-      : ops_(ops), workspace_(workspace), args_(args), rows_(args.labels.count()), vocabulary_(args.weight.rows()), cols_(args.weight.cols()),
-        labels_(args.labels.as<int32_t>()), row_weights_(args.row_weights.as<float>()),
+      : ops_(ops),
+        workspace_(workspace),
+        args_(args),
+        rows_(args.labels.count()),
+        vocabulary_(args.weight.rows()),
+        cols_(args.weight.cols()),
+        labels_(args.labels.as<int32_t>()),
+        row_weights_(args.row_weights.as<float>()),
         scored_(workspace.make(DType::i32, {rows_}).as<int32_t>()) {
     for (int64_t r = 0; r < rows_; ++r)
       if (labels_[r] != ignored_label) scored_[count_++] = static_cast<int32_t>(r);
@@ -139,8 +142,13 @@ class Projection {
     const Tensor weight = packed_forward_ || size <= part_ ? packed_forward_ : packed(true, cols_, vocabulary_);
     for (int64_t first = 0; first < size; first += part_) {
       const int64_t rows = std::min(part_, size - first);
-      ops_.matmul({.a = x.row_range(first, first + rows), .b = args_.weight, .c = logits_.row_range(0, rows),
-                   .transpose_b = true, .compute = args_.compute, .packed_b = weight, .bias = args_.bias});
+      ops_.matmul({.a = x.row_range(first, first + rows),
+                   .b = args_.weight,
+                   .c = logits_.row_range(0, rows),
+                   .transpose_b = true,
+                   .compute = args_.compute,
+                   .packed_b = weight,
+                   .bias = args_.bias});
       losses(begin + first, rows, dlogits_.dtype == DType::bf16 ? dlogits_.row_range(first, first + rows) : logits_);
     }
   }
@@ -152,8 +160,11 @@ class Projection {
     const Tensor weight = packed_backward_ || size <= part_ ? packed_backward_ : packed(false, vocabulary_, cols_);
     for (int64_t first = 0; first < size; first += part_) {
       const int64_t last = std::min(size, first + part_);
-      ops_.matmul({.a = dlogits.row_range(first, last), .b = args_.weight, .c = dx.row_range(first, last),
-                   .compute = args_.compute, .packed_b = weight});
+      ops_.matmul({.a = dlogits.row_range(first, last),
+                   .b = args_.weight,
+                   .c = dx.row_range(first, last),
+                   .compute = args_.compute,
+                   .packed_b = weight});
     }
   }
 
@@ -204,8 +215,13 @@ class Projection {
     input_gradient(dlogits, dx);
     if (gathered_dx_) ops_.scatter_rows({.x = dx, .index = index(begin, size), .y = all});
     if (args_.dweight)
-      ops_.matmul({.a = dlogits, .b = x, .c = args_.dweight, .transpose_a = true, .accumulate = true,
-                   .compute = args_.compute, .a_row_sums = args_.dbias});
+      ops_.matmul({.a = dlogits,
+                   .b = x,
+                   .c = args_.dweight,
+                   .transpose_a = true,
+                   .accumulate = true,
+                   .compute = args_.compute,
+                   .a_row_sums = args_.dbias});
   }
 
   // dweight is read and written once a chunk, so chunks are long; but the peak of a training step is here.
@@ -217,10 +233,10 @@ class Projection {
   int64_t rows_, vocabulary_, cols_;
   const int32_t* labels_;
   const float* row_weights_;
-  int32_t* scored_;            // the rows that are not ignored
-  int64_t count_ = 0;          // of them,
-  int64_t chunk_, part_;       // of those whose gradients are taken at once, and whose logits are held at once
-  Tensor logits_, dlogits_;    // one and the same under f32 compute
+  int32_t* scored_;          // the rows that are not ignored
+  int64_t count_ = 0;        // of them,
+  int64_t chunk_, part_;     // of those whose gradients are taken at once, and whose logits are held at once
+  Tensor logits_, dlogits_;  // one and the same under f32 compute
   Tensor gathered_x_, gathered_dx_;
   Tensor packed_forward_, packed_backward_;
   RowResult* results_;

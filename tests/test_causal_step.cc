@@ -31,7 +31,8 @@ StepResult step_with(float label_smoothing) {
   StepResult result;
   result.trained_loss = static_cast<double>(totals.as<float>()[0]);
   for (const Parameter& p : task.parameters().all())
-    result.gradients.insert(result.gradients.end(), p.gradient.as<float>(), p.gradient.as<float>() + p.gradient.count());
+    result.gradients.insert(result.gradients.end(), p.gradient.as<float>(),
+                            p.gradient.as<float>() + p.gradient.count());
   CausalStep step(task.model(), label_smoothing);
   result.evaluated_loss = step.evaluate(machine, batch).loss;
   return result;

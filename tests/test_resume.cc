@@ -181,6 +181,16 @@ TEST_CASE("resume: a state tells the data that it was made with, and refuses oth
   check_same_data(state, "any");  // a state of an older version
 }
 
+TEST_CASE("resume: a run does not go on with other data") {
+  const TemporaryFolder folder(quick_place());
+  Config config = tiny_config(folder.path(), "run");
+  train_tiny(config);
+  config.training.max_steps = 14;
+  CHECK_THROWS_WITH_AS(train_tiny(config, [](TinyTask& task) { task.data = "another text"; }),
+                       doctest::Contains("then one fixed text; now another text"), UsageError);
+  CHECK(train_tiny(config).exit_code == 0);
+}
+
 TEST_CASE("resume: a damaged state is refused and named; torn and foreign ends of the log are cut off") {
   const TemporaryFolder folder(quick_place());
   Config config = long_config(folder.path(), "run");

@@ -31,6 +31,8 @@ void* counted(size_t bytes) {
 
 }  // namespace
 
+// Where only some of these are inlined, gcc sees malloc's memory given to delete, or new's to free, and warns.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 void* operator new(size_t bytes) { return counted(bytes); }
 void* operator new[](size_t bytes) { return counted(bytes); }
 void* operator new(size_t bytes, const std::nothrow_t&) noexcept { return counted_or_null(bytes); }

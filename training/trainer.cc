@@ -92,6 +92,7 @@ int Trainer::run() {
 
 bool Trainer::go_on_from_state() {
   check_same_training(folder_.state(), options_);
+  check_same_data(folder_.state(), task_.fingerprint());
   progress_ = load_state(folder_.state(), optimizer_);
   if (progress_.step < schedule_.steps() && !stopped_early()) return true;
   const char* const length = config_.training.max_steps ? "max_steps" : "epochs";
@@ -200,7 +201,7 @@ void Trainer::save() {
     folder_.keep_checkpoints(config_.training.keep_checkpoints);
   }
   write_folder(folder_.last(), save_model);
-  save_state(folder_.state(), optimizer_, progress_, options_.toml());
+  save_state(folder_.state(), optimizer_, progress_, options_.toml(), task_.fingerprint());
 }
 
 }  // namespace engine
