@@ -67,12 +67,12 @@ class Epilogue {
         activation_(args.activation),
         accumulate_(args.accumulate) {
     // What most products ask for has code of its own; whatever else is asked for takes the general way.
-    if (before_ || gradient_at_) return;
+    const AnyMatrix& other = before_ ? before_ : gradient_at_;
+    if ((before_ && gradient_at_) || (other && (accumulate_ || other.is_bf16 != c_.is_bf16))) return;
     with_activation(activation_, [&]<Activation activation>() {
-      if (c_.is_bf16) store_pairs_ = accumulate_ ? nullptr : &Epilogue::store_pairs<activation, bf16, false>;
+      if (c_.is_bf16) store_pairs_ = accumulate_ ? nullptr : pairs<activation, bf16>();
       else
-        store_pairs_ = accumulate_ ? &Epilogue::store_pairs<activation, float, true>
-                                   : &Epilogue::store_pairs<activation, float, false>;
+        store_pairs_ = accumulate_ ? &Epilogue::store_pairs<activation, float, Also::adds> : pairs<activation, float>();
     });
   }
 
@@ -95,15 +95,34 @@ class Epilogue {
   }
 
  private:
-  template <Activation activation, class T, bool accumulates>
+  enum class Also { nothing, adds, keeps_before, multiplies };
+  using StorePairs = void (Epilogue::*)(const float*, int64_t, int64_t, int) const;
+
+  template <Activation activation, class T>
+  StorePairs pairs() const {
+    if (before_) return &Epilogue::store_pairs<activation, T, Also::keeps_before>;
+    if (gradient_at_) return &Epilogue::store_pairs<activation, T, Also::multiplies>;
+    return &Epilogue::store_pairs<activation, T, Also::nothing>;
+  }
+
+  template <Activation activation, class T, Also also>
   void store_pairs(const float* tile, int64_t row, int64_t col, int rows) const {
     const vfloat bias0 = bias_ ? load(bias_ + col) : vfloat{}, bias1 = bias_ ? load(bias_ + col + lanes) : vfloat{};
+    const AnyMatrix& matrix = also == Also::keeps_before ? before_ : gradient_at_;
     T* c = c_.at<T>(row, col);
-    const int64_t stride = c_.stride;
-    for (int i = 0; i < rows; ++i, tile += 2 * lanes, c += stride) {
-      vfloat first = activate<activation>(load(tile) + bias0),
-             second = activate<activation>(load(tile + lanes) + bias1);
-      if constexpr (accumulates) {
+    T* other = also == Also::keeps_before || also == Also::multiplies ? matrix.at<T>(row, col) : nullptr;
+    for (int i = 0; i < rows; ++i, tile += 2 * lanes, c += c_.stride) {
+      vfloat first = load(tile) + bias0, second = load(tile + lanes) + bias1;
+      if constexpr (also == Also::keeps_before) store_pair(other, first, second);
+      if constexpr (also == Also::multiplies) {
+        first *= activate_gradient<activation>(load(other));
+        second *= activate_gradient<activation>(load(other + lanes));
+      } else {
+        first = activate<activation>(first);
+        second = activate<activation>(second);
+      }
+      if constexpr (also == Also::keeps_before || also == Also::multiplies) other += matrix.stride;
+      if constexpr (also == Also::adds) {
         first += load(c);
         second += load(c + lanes);
       }
@@ -125,7 +144,7 @@ class Epilogue {
   const float* bias_;
   Activation activation_;
   bool accumulate_;
-  void (Epilogue::*store_pairs_)(const float*, int64_t, int64_t, int) const = nullptr;
+  StorePairs store_pairs_ = nullptr;
 };
 
 }  // namespace engine::ENGINE_ISA
