@@ -39,8 +39,6 @@ int columns_of(std::FILE* out) {
 
 }  // namespace
 
-std::string duration_text(double seconds) { return duration(seconds).characters; }
-
 Progress::Progress(std::FILE* out, bool terminal, int64_t first, int64_t steps)
     : out_(out), terminal_(terminal), first_(first), steps_(steps), start_(Clock::now()) {}
 

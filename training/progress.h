@@ -39,7 +39,4 @@ class Progress {
   Clock::time_point start_, shown_{};
 };
 
-// "1:02:03", "2:03".
-std::string duration_text(double seconds);
-
 }  // namespace engine
