@@ -27,12 +27,26 @@ FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 FLAGS_amx := -march=x86-64-v4 -mprefer-vector-width=512 -mamx-tile -mamx-bf16 -mavx512bf16
 
 PARTS := core kernels text models training tasks
-SOURCES := $(filter-out %_cpu.cc %_amx.cc,$(wildcard $(addsuffix /*.cc,$(PARTS)) $(wildcard tasks/*/*.cc)))
+# Host code of the CUDA backend (core/cuda_*.cc, kernels/cuda_*.cc) and its kernels (kernels/*_cuda.cu).
+CUDA_HOST := $(wildcard core/cuda_*.cc kernels/cuda_*.cc kernels/*_cuda.cc)
+CUDA_KERNELS := $(wildcard kernels/*_cuda.cu)
+SOURCES := $(filter-out %_cpu.cc %_amx.cc $(CUDA_HOST),$(wildcard $(addsuffix /*.cc,$(PARTS)) $(wildcard tasks/*/*.cc)))
 CPU_SOURCES := $(wildcard kernels/*_cpu.cc)
 AMX_SOURCES := $(if $(filter avx512,$(ISAS)),$(wildcard kernels/*_amx.cc))
 OBJECTS := $(SOURCES:%.cc=$(BUILD)/%.o) \
   $(foreach isa,$(ISAS),$(CPU_SOURCES:%.cc=$(BUILD)/$(isa)/%.o)) $(AMX_SOURCES:%.cc=$(BUILD)/amx/%.o)
 TESTS := $(wildcard tests/*.cc)
+
+# With the CUDA toolkit the program has both backends: code for each of these architectures, and PTX of the last.
+NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+CUDA_ARCHS ?= 80 90 100
+ifneq ($(NVCC),)
+CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
+CUDA_FLAGS := -std=c++20 -O3 -I. -MMD --expt-relaxed-constexpr -Werror all-warnings -Xcompiler -Wall,-Wextra,-Wno-psabi \
+  $(foreach arch,$(CUDA_ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch)) \
+  -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+CUDA_OBJECTS := $(CUDA_HOST:%.cc=$(BUILD)/cuda/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)/cuda/%.o)
+endif
 BENCHES := $(wildcard bench/*.cc)
 
 .DEFAULT_GOAL := all
@@ -74,6 +88,24 @@ $(eval $(call isa_rule,amx,avx512))
 $(BUILD)/%.o: %.cc
 	@mkdir -p $(@D)
 	$(COMPILER) $(FLAGS) -c $< -o $@
+
+$(BUILD)/cuda/%.o: %.cu
+	@mkdir -p $(@D)
+	$(if $(filter ccache,$(COMPILER)),ccache) $(NVCC) $(CUDA_FLAGS) -c $< -o $@
+
+$(BUILD)/cuda/%.o: %.cc
+	@mkdir -p $(@D)
+	$(COMPILER) $(FLAGS) -isystem $(CUDA_HOME)/include -c $< -o $@
+
+# The simulated device: the same kernels, compiled by the host's compiler against tests/cudasim.
+SIM_FLAGS = $(filter-out -Wconversion,$(FLAGS)) -DENGINE_SIM -isystem tests/cudasim/include
+$(BUILD)/sim/%.o: %.cu
+	@mkdir -p $(@D)
+	$(COMPILER) $(SIM_FLAGS) -x c++ -c $< -o $@
+
+$(BUILD)/sim/%.o: %.cc
+	@mkdir -p $(@D)
+	$(COMPILER) $(SIM_FLAGS) -c $< -o $@
 
 # What the engine, its tests and its benchmarks are built with; oneDNN is there to be compared with.
 PACKAGES := g++ make ccache libutf8proc-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev doctest-dev \

@@ -8,7 +8,7 @@
 
 namespace engine {
 
-inline std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, uint64_t key) {
+constexpr std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, uint64_t key) {
   uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
     const uint64_t a = uint64_t{0xD2511F53u} * counter[0];
@@ -75,9 +75,9 @@ struct Dropout {
   uint32_t step = 0;   // optimizer step
   int64_t first_row = 0;
 
-  uint32_t threshold() const { return static_cast<uint32_t>(static_cast<double>(rate) * 4294967296.0); }
-  float scale() const { return 1.0f / (1.0f - rate); }
-  bool drops(int64_t element) const {
+  constexpr uint32_t threshold() const { return static_cast<uint32_t>(static_cast<double>(rate) * 4294967296.0); }
+  constexpr float scale() const { return 1.0f / (1.0f - rate); }
+  constexpr bool drops(int64_t element) const {
     const uint64_t block = static_cast<uint64_t>(element) / 4;
     return philox({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), site, step},
                   seed)[static_cast<size_t>(element % 4)] < threshold();

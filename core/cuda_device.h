@@ -1,0 +1,54 @@
+// A CUDA device: its streams, its memory, and what is checked after every call of the runtime.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <memory>
+#include <string>
+
+#include "core/memory.h"
+
+namespace engine::cuda {
+
+// Throws an Error "WHAT: the runtime's words (name of the code), on DEVICE" where `code` is not success.
+void check(cudaError_t code, const char* what);
+
+// What a kernel finds wrong with its data (an index outside its table). The first fault of a step stays; it is raised
+// as an Error when results are next copied to the host. `operation` is a string literal on the host side, by number.
+struct Fault {
+  int kind;   // FaultKind, 0: none
+  int value;  // the index that was found
+  int limit;  // what it had to be below
+};
+enum class FaultKind : int { none, token, position, type, label, row };
+
+class Device {
+ public:
+  // An Error in one line where there is no GPU, it is older than sm_80, the driver is older than the runtime, or it has
+  // too little memory free.
+  Device();
+  ~Device();
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  cudaStream_t compute_stream() const { return compute_; }
+  cudaStream_t copy_stream() const { return copy_; }
+  Memory& memory();
+  Fault* fault() const { return fault_; }  // written by kernels, in memory that host and device both see
+  int multiprocessors() const { return multiprocessors_; }
+  size_t shared_memory_per_block() const { return shared_memory_; }  // the most that a launch may ask for
+  const std::string& name() const { return name_; }
+
+ private:
+  cudaStream_t compute_ = nullptr, copy_ = nullptr;
+  Fault* fault_ = nullptr;
+  int multiprocessors_ = 0;
+  size_t shared_memory_ = 0;
+  std::string name_;
+  std::unique_ptr<Memory> memory_;
+};
+
+// Why there is no usable device, in one line; empty where there is one.
+std::string why_no_device();
+
+}  // namespace engine::cuda

@@ -1,0 +1,49 @@
+// The CUDA backend. Every *_cuda.cu defines its family's methods of this class: kernels above, launchers below. All
+// operations run on the compute stream, in the order they are called, so the workspace of one is free for the next.
+#pragma once
+
+#include <memory>
+
+#include "core/arena.h"
+#include "core/cuda_device.h"
+#include "kernels/ops.h"
+
+namespace engine::cuda {
+
+class MatrixProducts;  // cuBLASLt's handle and chosen algorithms (matmul_cuda.cu)
+
+class CudaOps final : public Ops {
+ public:
+  CudaOps();
+  ~CudaOps() override;
+  Memory& memory() override { return device_.memory(); }
+
+  void matmul(const MatmulArgs&) override;
+  size_t packed_bytes(int64_t k, int64_t n, DType compute) override;
+  void pack_matrix(const PackArgs&) override;
+  void activation_forward(const ActivationForwardArgs&) override;
+  void activation_backward(const ActivationBackwardArgs&) override;
+  void embedding_forward(const EmbeddingForwardArgs&) override;
+  void embedding_backward(const EmbeddingBackwardArgs&) override;
+  void layernorm_forward(const LayerNormForwardArgs&) override;
+  void layernorm_backward(const LayerNormBackwardArgs&) override;
+  void attention_forward(const AttentionForwardArgs&) override;
+  void attention_backward(const AttentionBackwardArgs&) override;
+  void cross_entropy(const CrossEntropyArgs&) override;
+  void gather_rows(const RowsArgs&) override;
+  void scatter_rows(const RowsArgs&) override;
+  void sample(const SampleArgs&) override;
+  void copy(const CopyArgs&) override;
+  void lerp(const LerpArgs&) override;
+  void adamw(const AdamWArgs&) override;
+  void sum_of_squares(const SumOfSquaresArgs&) override;
+
+ private:
+  cudaStream_t stream() const { return device_.compute_stream(); }
+
+  Device device_;
+  Arena workspace_{device_.memory()};  // scratch of one operation, taken inside an ArenaScope
+  std::unique_ptr<MatrixProducts> products_;
+};
+
+}  // namespace engine::cuda
