@@ -29,3 +29,17 @@
 #pragma once
 
 #include "kernels/ops.h"
+
+namespace engine {
+
+struct MatmulSizes {
+  int64_t M, N, K;
+};
+// As a and b say; K is a's.
+MatmulSizes sizes_of(const MatmulArgs& args);
+// An Error that names the first argument that does not fit. packed_bytes: what packed_b must have, where it is there.
+void check_matmul(const MatmulArgs& args, size_t packed_bytes);
+// The same for pack_matrix; packed_bytes: what packed must have.
+void check_pack(const PackArgs& args, size_t packed_bytes);
+
+}  // namespace engine
