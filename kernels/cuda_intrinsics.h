@@ -129,6 +129,11 @@ __device__ __forceinline__ int atomic_add(int* address, int value) { return atom
 __device__ __forceinline__ int atomic_compare_and_swap(int* address, int compare, int value) {
   return atomicCAS(address, compare, value);
 }
+// The address of a 16-byte access; the simulated device checks that it is a multiple of 16.
+template <class T>
+__device__ __forceinline__ T* aligned_16(T* address) {
+  return address;
+}
 // What this thread wrote before is seen by every thread of the device before what it writes after.
 __device__ __forceinline__ void device_fence() { __threadfence(); }
 
@@ -136,4 +141,11 @@ __device__ __forceinline__ void device_fence() { __threadfence(); }
 
 #else
 #include "tests/cudasim/intrinsics.h"
+#endif
+
+// Before a loop whose body indexes registers: it is unrolled whole. A simulated thread has no registers to save.
+#ifdef __CUDACC__
+#define ENGINE_UNROLL _Pragma("unroll")
+#else
+#define ENGINE_UNROLL
 #endif
