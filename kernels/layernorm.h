@@ -22,3 +22,15 @@
 #pragma once
 
 #include "kernels/ops.h"
+
+namespace engine {
+
+struct MatrixSize {
+  int64_t rows, cols;
+};
+
+// Errors where the arguments do not fit one another.
+MatrixSize check_layernorm(const LayerNormForwardArgs&);
+MatrixSize check_layernorm(const LayerNormBackwardArgs&);
+
+}  // namespace engine

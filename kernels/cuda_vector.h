@@ -1,0 +1,104 @@
+// What element-wise kernels share: rows read and written as floats, 16 bytes of the narrower dtype at a time where all
+// is aligned; dropout by element.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+
+#include "core/random.h"
+#include "core/tensor.h"
+#include "kernels/cuda_block.h"
+
+namespace engine::cuda {
+
+// Neighbouring elements that a thread takes at once, of tensors of these dtypes: 16 bytes of the narrowest.
+template <class... T>
+inline constexpr int vector_width = ((sizeof(T) == 2) || ...) ? 8 : 4;
+
+// A width of 1 reads any address, others want 16-byte alignment.
+template <int width, class T>
+__device__ __forceinline__ void load_floats(const T* from, float (&to)[width]) {
+  if constexpr (width == 1) {
+    to[0] = to_float(*from);
+  } else {
+    constexpr int size = Vector16<T>::size;
+    static_assert(width % size == 0);
+    ENGINE_UNROLL
+    for (int part = 0; part < width; part += size) {
+      const Vector16<T> vector = load_vector(from + part);
+      ENGINE_UNROLL
+      for (int i = 0; i < size; ++i) to[part + i] = to_float(vector.at[i]);
+    }
+  }
+}
+template <int width, class T>
+__device__ __forceinline__ void store_floats(T* to, const float (&from)[width]) {
+  if constexpr (width == 1) {
+    *to = from_float<T>(from[0]);
+  } else {
+    constexpr int size = Vector16<T>::size;
+    static_assert(width % size == 0);
+    ENGINE_UNROLL
+    for (int part = 0; part < width; part += size) {
+      Vector16<T> vector;
+      ENGINE_UNROLL
+      for (int i = 0; i < size; ++i) vector.at[i] = from_float<T>(from[part + i]);
+      store_vector(to + part, vector);
+    }
+  }
+}
+
+// Whether every row of `cols` elements of each of these begins at a multiple of 16 bytes and is whole vectors of `width`.
+inline bool takes_vectors(int width, int64_t cols, std::initializer_list<const void*> tensors) {
+  for (const void* data : tensors)
+    if (reinterpret_cast<uintptr_t>(data) % 16 != 0) return false;
+  return cols % width == 0;
+}
+
+// body(pointer to the elements) in the device's words: bfloat16* or float*. An absent tensor is a null float*.
+template <class Body>
+void with_device_elements(const Tensor& tensor, const Body& body) {
+  if (tensor.dtype == DType::bf16)
+    body(static_cast<bfloat16*>(tensor.data));
+  else
+    body(static_cast<float*>(tensor.data));
+}
+
+// Dropout as core/random.h counts it, for kernels.
+struct ElementDropout {
+  uint64_t seed;
+  uint32_t site, step, threshold;
+  float scale;  // of what is kept
+  int64_t first_row;
+  bool drops;
+
+  explicit ElementDropout(const Dropout& of)
+      : seed(of.seed), site(of.site), step(of.step), threshold(of.threshold()), scale(of.scale()),
+        first_row(of.first_row), drops(of.rate > 0) {}
+
+  // Multiplies the elements of columns col ... col+width-1 of a row of a matrix with `cols` columns by their factors.
+  // One call of the generator serves four elements; a width beyond 1 wants cols and col to be multiples of 4.
+  template <int width>
+  __device__ __forceinline__ void apply(int64_t row, int cols, int col, float (&values)[width]) const {
+    if (!drops) return;
+    const uint64_t element = static_cast<uint64_t>((first_row + row) * cols + col);
+    if constexpr (width == 1) {
+      values[0] = words(element / 4)[element % 4] < threshold ? 0.0f : values[0] * scale;
+    } else {
+      ENGINE_UNROLL
+      for (int part = 0; part < width; part += 4) {
+        const std::array<uint32_t, 4> drawn = words(element / 4 + static_cast<uint64_t>(part / 4));
+        ENGINE_UNROLL
+        for (int i = 0; i < 4; ++i)
+          values[part + i] = drawn[static_cast<size_t>(i)] < threshold ? 0.0f : values[part + i] * scale;
+      }
+    }
+  }
+
+ private:
+  __device__ __forceinline__ std::array<uint32_t, 4> words(uint64_t block) const {
+    return philox({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), site, step}, seed);
+  }
+};
+
+}  // namespace engine::cuda
