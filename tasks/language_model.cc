@@ -25,7 +25,7 @@ RunFolder open_run(const std::filesystem::path& folder) {
 
 std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder) {
   const auto has = [&](const char* name) { return std::filesystem::exists(folder / name); };
-  const bool is_tokenizer = has("tokenizer.json") || (has("vocab.json") && has("merges.txt"));
+  const bool is_tokenizer = has("tokenizer.json") || has("vocab.txt") || (has("vocab.json") && has("merges.txt"));
   return load_tokenizer(is_tokenizer ? folder : open_run(folder).model);
 }
 

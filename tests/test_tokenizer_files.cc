@@ -153,7 +153,7 @@ TEST_CASE("tokenizer files: special tokens as the files beside the vocabulary na
 }
 
 TEST_CASE("tokenizer files: each fault has a message that names the file and what is wrong") {
-  check_error(error_with({}), "tokenizer.json, or vocab.json and merges.txt, were looked for");
+  check_error(error_with({}), "tokenizer.json, or vocab.json and merges.txt, or vocab.txt, were looked for");
   const auto bpe = [](const std::string& vocab, const std::string& merges) {
     return error_with({{"vocab.json", vocab}, {"merges.txt", merges}});
   };

@@ -1,7 +1,6 @@
 #include "text/byte_bpe.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 
 #include "core/error.h"
@@ -13,8 +12,6 @@
 namespace engine {
 
 namespace {
-
-std::atomic<uint32_t> instances{0};
 
 struct OuterSpaces {
   int32_t leading = 0, trailing = 0;  // characters
@@ -93,7 +90,7 @@ ByteBpeTokenizer::ByteBpeTokenizer(Vocabulary vocabulary, BpeMerges merges, Byte
     : VocabularyTokenizer(std::move(vocabulary), std::move(files)),
       merges_(std::move(merges)),
       settings_(settings),
-      instance_(++instances) {
+      instance_(WordCache::new_owner()) {
   for (size_t byte = 0; byte < 256; ++byte) {
     std::string token;
     append_utf8(token, byte_characters()[byte]);

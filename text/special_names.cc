@@ -104,7 +104,14 @@ void SpecialNames::set_ids(Vocabulary& vocabulary, const std::string& where) con
   const int32_t end_of_text = vocabulary.find("<|endoftext|>");
   vocabulary.end = id("eos_token", is_roberta ? vocabulary.find("</s>") : end_of_text);
   vocabulary.begin = id("bos_token", is_roberta ? vocabulary.find("<s>") : end_of_text);
-  vocabulary.pad = id("pad_token", vocabulary.find("<pad>"));
+  // RoBERTa's names, else BERT's.
+  const auto either = [&](const char* roberta, const char* bert) {
+    return vocabulary.find(vocabulary.find(roberta) >= 0 ? roberta : bert);
+  };
+  vocabulary.pad = id("pad_token", either("<pad>", "[PAD]"));
+  vocabulary.mask = id("mask_token", either("<mask>", "[MASK]"));
+  vocabulary.classifier = id("cls_token", either("<s>", "[CLS]"));
+  vocabulary.separator = id("sep_token", either("</s>", "[SEP]"));
 }
 
 }  // namespace engine

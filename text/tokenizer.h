@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "text/framing.h"
+
 namespace engine {
 
 struct Encoding {
@@ -43,6 +45,9 @@ class Tokenizer {
   virtual int32_t end_token() const = 0;  // ends a document; -1: the vocabulary has none
   virtual int32_t begin_token() const = 0;
   virtual int32_t pad_token() const = 0;
+  virtual int32_t mask_token() const = 0;
+  virtual bool is_special(int32_t id) const = 0;      // no text: [CLS], <|endoftext|>, ...
+  virtual const Framing& framing() const = 0;         // what encode_framed puts around texts
 
   virtual void save(const std::filesystem::path& folder) const = 0;
   // Changes with anything that the saved folder says.
@@ -55,7 +60,7 @@ class Tokenizer {
   }
 };
 
-// From a folder: tokenizer.json, else vocab.json and merges.txt. An error says which files were looked for.
+// From a folder: tokenizer.json, else vocab.json and merges.txt, else vocab.txt. An error says which files were looked for.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
 
 // The characters (code points) that some texts have, which may be too long to be in memory at once.

@@ -22,6 +22,18 @@ std::vector<std::pair<std::string, int64_t>> read_vocab(const json& vocab, const
   return tokens;
 }
 
+// line(text without its end, number from 1)
+template <class Line>
+void for_each_line(std::string_view text, const Line& line) {
+  for (size_t number = 1; !text.empty(); ++number) {
+    const size_t length = std::min(text.find('\n'), text.size());
+    std::string_view one = text.substr(0, length);
+    text.remove_prefix(std::min(length + 1, text.size()));
+    if (one.ends_with('\r')) one.remove_suffix(1);
+    line(one, number);
+  }
+}
+
 // "left right" as a merge of ids; `place` tells where it stands.
 BpeMerges::Merge read_merge(const Vocabulary& vocabulary, std::string_view left, std::string_view right,
                             const std::string& place) {
@@ -42,16 +54,11 @@ BpeMerges::Merge read_merge(const Vocabulary& vocabulary, std::string_view text,
 
 BpeMerges read_merges_txt(const Vocabulary& vocabulary, const fs::path& file) {
   const std::string content = read_text(file);
-  std::string_view rest = content;
   std::vector<BpeMerges::Merge> merges;
-  for (size_t number = 1; !rest.empty(); ++number) {
-    const size_t length = std::min(rest.find('\n'), rest.size());
-    std::string_view line = rest.substr(0, length);
-    rest.remove_prefix(std::min(length + 1, rest.size()));
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    if (line.empty() || line.starts_with("#version")) continue;
+  for_each_line(content, [&](std::string_view line, size_t number) {
+    if (line.empty() || line.starts_with("#version")) return;
     merges.push_back(read_merge(vocabulary, line, detail::joined(file.string(), ": line ", number)));
-  }
+  });
   return BpeMerges(std::move(merges));
 }
 
@@ -99,7 +106,8 @@ void require_no(const json& object, const char* key, const std::string& where) {
   const json* value = json_find(object, key, where);
   const bool is_off = !value || *value == false || *value == "" || *value == 0;
   if (!is_off)
-    fail(where, ": \"", key, "\" is set, which is not supported: byte-level BPE as GPT-2's, or characters, are");
+    fail(where, ": \"", key, "\" is set, which is not supported: byte-level BPE as GPT-2's, WordPiece as BERT's, or ",
+         "characters, are");
 }
 
 std::unique_ptr<Tokenizer> load_byte_bpe(const json& root, Vocabulary vocabulary, TokenizerFiles files,
@@ -121,6 +129,22 @@ std::unique_ptr<Tokenizer> load_byte_bpe(const json& root, Vocabulary vocabulary
   }
   BpeMerges merges = read_merge_list(vocabulary, json_member(model, "merges", where), where);
   return std::make_unique<ByteBpeTokenizer>(std::move(vocabulary), std::move(merges), settings, std::move(files));
+}
+
+std::unique_ptr<Tokenizer> load_wordpiece(const json& root, Vocabulary vocabulary, TokenizerFiles files,
+                                          const std::string& where) {
+  const json& model = json_member(root, "model", where);
+  const std::string splits = json_string(json_member(root, "pre_tokenizer", where), "type", where);
+  if (splits != "BertPreTokenizer")
+    fail(where, ": a WordPiece vocabulary with the pre-tokenizer \"", splits.substr(0, 60),
+         "\" is not supported: it should be BertPreTokenizer");
+  WordPieceSettings settings{.prefix = json_string(model, "continuing_subword_prefix", where, "##"),
+                             .longest_word = json_integer(model, "max_input_chars_per_word", where, 1, INT32_MAX, 100)};
+  if (const json* decoder = json_find(root, "decoder", where)) settings.cleanup = json_bool(*decoder, "cleanup", where, true);
+  const json* normalizer = json_find(root, "normalizer", where);
+  return std::make_unique<WordPieceTokenizer>(std::move(vocabulary),
+                                              normalizer ? Normalizer::read(*normalizer, where) : Normalizer(),
+                                              std::move(settings), std::move(files));
 }
 
 std::unique_ptr<Tokenizer> load_characters(const json& root, Vocabulary vocabulary, TokenizerFiles files,
@@ -149,19 +173,26 @@ std::unique_ptr<Tokenizer> load_tokenizer_json(const fs::path& folder) {
   const fs::path file = folder / "tokenizer.json";
   const std::string where = file.string();
   const json root = parse_json_file(file);
-  require_no(root, "normalizer", where);
   const json& model = json_member(root, "model", where);
   const std::string type = json_string(model, "type", where, json_has(model, "merges", where) ? "BPE" : "WordLevel");
-  if (type != "BPE" && type != "WordLevel")
-    fail(where, ": a model of type \"", type.substr(0, 60), "\" is not supported; BPE and WordLevel are");
+  const std::map<std::string, decltype(&load_byte_bpe)> loaders = {
+      {"BPE", load_byte_bpe}, {"WordPiece", load_wordpiece}, {"WordLevel", load_characters}};
+  const auto load = loaders.find(type);
+  if (load == loaders.end())
+    fail(where, ": a model of type \"", type.substr(0, 60), "\" is not supported; BPE, WordPiece and WordLevel are");
+  if (type != "WordPiece") require_no(root, "normalizer", where);
   Vocabulary vocabulary(read_vocab(json_member(model, "vocab", where), where), read_added_tokens(root, where), where);
   vocabulary.unknown = vocabulary.find(json_string(model, "unk_token", where, ""));
   SpecialNames names = read_special_names(folder);
   names.set_ids(vocabulary, where);
   TokenizerFiles files = kept_files(folder, {"tokenizer.json"});
   if (names.has_class) files.merge(kept_files(folder, {"tokenizer_config.json"}));
-  const auto load = type == "BPE" ? load_byte_bpe : load_characters;
-  return load(root, std::move(vocabulary), std::move(files), where);
+  if (const json* post = json_find(root, "post_processor", where)) vocabulary.framing = read_framing(*post, where);
+  for (const auto* pieces : {&vocabulary.framing.single, &vocabulary.framing.pair})
+    for (const Framing::Piece& piece : *pieces)
+      if (piece.token >= vocabulary.size()) fail(where, ": the post-processor adds the token ", piece.token, " of ",
+                                                 vocabulary.size());
+  return load->second(root, std::move(vocabulary), std::move(files), where);
 }
 
 std::unique_ptr<Tokenizer> load_vocab_and_merges(const fs::path& folder) {
@@ -176,15 +207,44 @@ std::unique_ptr<Tokenizer> load_vocab_and_merges(const fs::path& folder) {
   names.add_to(vocabulary, file.string());
   if (!is_roberta && vocabulary.find("<|endoftext|>") >= 0) vocabulary.add_special("<|endoftext|>");
   names.set_ids(vocabulary, file.string());
+  if (is_roberta) vocabulary.framing = Framing::roberta(vocabulary.classifier, vocabulary.separator);
   BpeMerges merges = read_merges_txt(vocabulary, folder / "merges.txt");
   const ByteBpeSettings settings{.add_prefix_space = names.add_prefix_space, .trim_offsets = is_roberta};
   return std::make_unique<ByteBpeTokenizer>(std::move(vocabulary), std::move(merges), settings, TokenizerFiles{});
 }
 
+std::unique_ptr<Tokenizer> load_vocab_txt(const fs::path& folder) {
+  const std::string where = (folder / "vocab.txt").string();
+  const std::string content = read_text(where);
+  std::vector<std::pair<std::string, int64_t>> tokens;
+  for_each_line(content, [&](std::string_view line, size_t number) { tokens.emplace_back(line, number - 1); });
+  SpecialNames names = read_special_names(folder);
+  Vocabulary vocabulary(tokens, names.added, where);
+  for (const auto& [key, token] : {std::pair{"unk_token", "[UNK]"}, {"cls_token", "[CLS]"}, {"sep_token", "[SEP]"}})
+    names.names.emplace(key, token);
+  for (const auto& [key, token] : {std::pair{"pad_token", "[PAD]"}, {"mask_token", "[MASK]"}})
+    if (vocabulary.find(token) >= 0) names.names.emplace(key, token);
+  names.add_to(vocabulary, where);
+  names.set_ids(vocabulary, where);
+  vocabulary.unknown = vocabulary.find(names.names["unk_token"]);
+  vocabulary.framing = Framing::bert(vocabulary.classifier, vocabulary.separator);
+
+  const fs::path config_file = folder / "tokenizer_config.json";
+  const json config = fs::exists(config_file) ? parse_json_file(config_file) : json::object();
+  const bool lowers = json_bool(config, "do_lower_case", config_file.string(), true);
+  Normalizer normalizer = Normalizer::bert(true, json_bool(config, "tokenize_chinese_chars", config_file.string(), true),
+                                           json_bool(config, "strip_accents", config_file.string(), lowers), lowers);
+  return std::make_unique<WordPieceTokenizer>(std::move(vocabulary), std::move(normalizer), WordPieceSettings{},
+                                              names.has_class ? kept_files(folder, {"tokenizer_config.json"})
+                                                              : TokenizerFiles{});
+}
+
 std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder) {
   if (fs::exists(folder / "tokenizer.json")) return load_tokenizer_json(folder);
   if (fs::exists(folder / "vocab.json") && fs::exists(folder / "merges.txt")) return load_vocab_and_merges(folder);
-  fail(folder.string(), ": no tokenizer there: tokenizer.json, or vocab.json and merges.txt, were looked for");
+  if (fs::exists(folder / "vocab.txt")) return load_vocab_txt(folder);
+  fail(folder.string(),
+       ": no tokenizer there: tokenizer.json, or vocab.json and merges.txt, or vocab.txt, were looked for");
 }
 
 }  // namespace engine

@@ -26,7 +26,8 @@ std::string merge_text(const Vocabulary& vocabulary, const BpeMerges::Merge& mer
 
 // The whole tokenizer.json; `model` is its last member, already written.
 std::string tokenizer_json(const Vocabulary& vocabulary, const ordered_json& pre_tokenizer,
-                           const ordered_json& post_processor, const ordered_json& decoder, const std::string& model) {
+                           const ordered_json& post_processor, const ordered_json& decoder, const std::string& model,
+                           const ordered_json& normalizer = nullptr) {
   ordered_json added = ordered_json::array();
   for (const AddedToken& token : vocabulary.added().all())
     added.push_back({{"id", token.id},
@@ -40,7 +41,7 @@ std::string tokenizer_json(const Vocabulary& vocabulary, const ordered_json& pre
                              {"truncation", nullptr},
                              {"padding", nullptr},
                              {"added_tokens", added},
-                             {"normalizer", nullptr},
+                             {"normalizer", normalizer},
                              {"pre_tokenizer", pre_tokenizer},
                              {"post_processor", post_processor},
                              {"decoder", decoder}};
@@ -62,6 +63,9 @@ ordered_json config(const Vocabulary& vocabulary) {
   name("bos_token", vocabulary.begin);
   name("pad_token", vocabulary.pad);
   name("unk_token", vocabulary.unknown);
+  for (const auto& [key, id] : {std::pair{"sep_token", vocabulary.separator}, {"cls_token", vocabulary.classifier},
+                                {"mask_token", vocabulary.mask}})
+    if (id >= 0 && vocabulary.is_special(id)) name(key, id);
   return settings;
 }
 
@@ -100,12 +104,39 @@ TokenizerFiles byte_bpe_files(const Vocabulary& vocabulary, const BpeMerges& mer
 
   ordered_json settings_json = config(vocabulary);
   settings_json["add_prefix_space"] = settings.add_prefix_space;
-  for (const auto& [key, token] : {std::pair{"sep_token", "</s>"}, {"cls_token", "<s>"}, {"mask_token", "<mask>"}})
-    if (const int32_t id = vocabulary.find(token); id >= 0 && vocabulary.is_special(id)) settings_json[key] = token;
   return {{"tokenizer.json", tokenizer_json(vocabulary, pre_tokenizer, post_processor, decoder, model)},
           {"tokenizer_config.json", settings_json.dump(2) + "\n"},
           {"vocab.json", vocab + "\n"},
           {"merges.txt", merge_lines}};
+}
+
+TokenizerFiles wordpiece_files(const Vocabulary& vocabulary, const Normalizer& normalizer,
+                               const WordPieceSettings& settings) {
+  using Step = Normalizer::Step;
+  const bool strips = normalizer.has(Step::strip_nonspacing), lowers = normalizer.has(Step::lowercase);
+  const bool spaces_chinese = normalizer.has(Step::space_chinese);
+  const ordered_json bert = {{"type", "BertNormalizer"},
+                             {"clean_text", normalizer.has(Step::clean)},
+                             {"handle_chinese_chars", spaces_chinese},
+                             {"strip_accents", strips},
+                             {"lowercase", lowers}};
+  const ordered_json decoder = {{"type", "WordPiece"}, {"prefix", settings.prefix}, {"cleanup", settings.cleanup}};
+  const std::string model = "{\n    \"type\": \"WordPiece\",\n    \"unk_token\": " +
+                            json_text(vocabulary.token(vocabulary.unknown)) +
+                            ",\n    \"continuing_subword_prefix\": " + json_text(settings.prefix) +
+                            ",\n    \"max_input_chars_per_word\": " + std::to_string(settings.longest_word) +
+                            ",\n    \"vocab\": " + vocab_json(vocabulary) + "\n  }";
+  ordered_json settings_json = config(vocabulary);
+  settings_json["model_input_names"] = {"input_ids", "token_type_ids", "attention_mask"};
+  settings_json["do_lower_case"] = lowers;
+  settings_json["strip_accents"] = strips;
+  settings_json["tokenize_chinese_chars"] = spaces_chinese;
+  std::string lines;
+  for (int32_t id = 0; id < vocabulary.size(); ++id) lines += vocabulary.token(id) + "\n";
+  return {{"tokenizer.json", tokenizer_json(vocabulary, {{"type", "BertPreTokenizer"}},
+                                            template_processing(vocabulary.framing, vocabulary), decoder, model, bert)},
+          {"tokenizer_config.json", settings_json.dump(2) + "\n"},
+          {"vocab.txt", lines}};
 }
 
 TokenizerFiles character_files(const Vocabulary& vocabulary, bool skips_space) {

@@ -27,11 +27,15 @@ Vocabulary::Vocabulary(const std::vector<std::pair<std::string, int64_t>>& token
   std::vector<std::pair<std::string_view, int64_t>> all(tokens.begin(), tokens.end());
   for (const AddedToken& token : added) {
     const auto [place, is_new] = known.emplace(token.content, token.id);
-    if (is_new) all.emplace_back(token.content, token.id);
+    if (is_new) {
+      all.emplace_back(token.content, token.id);
+      only_added_.push_back(token.id);
+    }
     if (place->second != token.id)
       fail(where, ": the added token ", quoted(token.content), " has the id ", token.id, ", in the vocabulary it has ",
            place->second);
   }
+  std::sort(only_added_.begin(), only_added_.end());
   if (all.empty()) fail(where, ": the vocabulary is empty");
 
   // A token's address in `all` marks an id as taken: tokens themselves may be empty.
@@ -53,8 +57,8 @@ Vocabulary::Vocabulary(const std::vector<std::pair<std::string, int64_t>>& token
       fail(where, ": no token has the id ", id, ", and one has ", beyond, ": ids must be 0 ... number of tokens - 1");
 
   for (const std::string_view* token : by_id) tokens_.emplace_back(*token);
-  index_tokens();
   try {
+    index_tokens();
     for (const AddedToken& token : added) add(token);
   } catch (const Error& error) {
     fail(where, ": ", error.what());

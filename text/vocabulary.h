@@ -1,6 +1,7 @@
 // What every tokenizer here has: tokens with their ids, added tokens, and those that begin, end and fill a document.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <string_view>
@@ -30,9 +31,12 @@ class Vocabulary {
   // A token of the vocabulary, recognised in texts from now on.
   void add_special(std::string_view token);
   bool is_added(int32_t id) const { return kinds_[static_cast<size_t>(id)] != Kind::plain; }
+  // Of a token that is no part of the model's own vocabulary: no word is spelled with it.
+  bool is_only_added(int32_t id) const { return std::binary_search(only_added_.begin(), only_added_.end(), id); }
   bool is_special(int32_t id) const { return kinds_[static_cast<size_t>(id)] == Kind::special; }
 
-  int32_t end = -1, begin = -1, pad = -1, unknown = -1;
+  int32_t end = -1, begin = -1, pad = -1, unknown = -1, classifier = -1, separator = -1, mask = -1;
+  Framing framing;
 
  private:
   enum class Kind : uint8_t { plain, added, special };
@@ -42,6 +46,7 @@ class Vocabulary {
   std::vector<std::string> tokens_;
   std::unordered_map<std::string_view, int32_t> ids_;
   std::vector<Kind> kinds_;
+  std::vector<int32_t> only_added_;  // sorted
   AddedTokens added_;
 };
 
@@ -61,6 +66,9 @@ class VocabularyTokenizer : public Tokenizer {
   int32_t end_token() const override { return vocabulary_.end; }
   int32_t begin_token() const override { return vocabulary_.begin; }
   int32_t pad_token() const override { return vocabulary_.pad; }
+  int32_t mask_token() const override { return vocabulary_.mask; }
+  bool is_special(int32_t id) const override { return vocabulary_.is_special(id); }
+  const Framing& framing() const override { return vocabulary_.framing; }
   void save(const std::filesystem::path& folder) const override;
   uint64_t digest() const override;
   bool may_cut(std::string_view text, size_t at) const override;

@@ -2,6 +2,7 @@
 // here and never merged. Words of at most 15 bytes and 3 tokens have a place; a new word takes the place of an old one.
 #pragma once
 
+#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -15,6 +16,12 @@ class WordCache {
   static WordCache& of_this_thread() {
     thread_local WordCache cache;
     return cache;
+  }
+
+  // A number for a tokenizer, to tell its words from those of others.
+  static uint32_t new_owner() {
+    static std::atomic<uint32_t> owners{0};
+    return ++owners;
   }
 
   static constexpr size_t longest_word = 15, most_tokens = 3;

@@ -1,0 +1,36 @@
+// Comparing a tokenizer with what the reference implementation gave for some texts.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "text/tokenizer.h"
+
+namespace engine::test {
+
+// [b0, e0, b1, e1, ...]
+inline std::vector<int32_t> flat(const std::vector<std::pair<int32_t, int32_t>>& offsets) {
+  std::vector<int32_t> numbers;
+  for (const auto& [begin, end] : offsets) numbers.insert(numbers.end(), {begin, end});
+  return numbers;
+}
+
+// `variant` has "cases": texts with ids and offsets.
+inline void check_cases(const Tokenizer& tokenizer, const nlohmann::json& variant, size_t least_compared) {
+  size_t compared = 0;
+  for (const nlohmann::json& expected : variant["cases"]) {
+    const std::string text = expected["text"];
+    CAPTURE(text);
+    const Encoding encoding = tokenizer.encode_with_offsets(text);
+    CHECK(encoding.ids == expected["ids"].get<std::vector<int32_t>>());
+    CHECK(flat(encoding.offsets) == expected["offsets"].get<std::vector<int32_t>>());
+    CHECK(tokenizer.encode(text) == encoding.ids);
+    compared += encoding.ids.size();
+  }
+  CHECK(compared > least_compared);
+}
+
+}  // namespace engine::test

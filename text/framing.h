@@ -1,0 +1,64 @@
+// How texts become what a model reads: special tokens around one text or a pair of them, token types, truncation, and
+// windows over a text that is too long.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace engine {
+
+class Tokenizer;
+struct Encoding;
+
+// What a tokenizer puts around texts: [CLS] a [SEP] b [SEP]. Without special tokens: a b.
+struct Framing {
+  struct Piece {
+    int32_t token;     // a special token, or -1
+    int text;          // 0: the first text, 1: the second; -1: the special token
+    int32_t type = 0;  // of its tokens
+  };
+  std::vector<Piece> single{{-1, 0, 0}}, pair{{-1, 0, 0}, {-1, 1, 1}};
+
+  static Framing bert(int32_t classifier, int32_t separator);     // [CLS] a [SEP], [CLS] a [SEP] b [SEP] with b of type 1
+  static Framing roberta(int32_t classifier, int32_t separator);  // <s> a </s>, <s> a </s> </s> b </s>
+  size_t special_tokens(bool is_pair) const;                      // how many it adds
+};
+
+// What a model reads: ids and token types, and where each token comes from.
+struct Framed {
+  std::vector<int32_t> ids, types;
+  std::vector<int8_t> texts;                         // 0 or 1: the first or second text; -1: a special token
+  std::vector<std::pair<int32_t, int32_t>> offsets;  // in that text, in code points; (0, 0) of a special token
+};
+
+enum class Truncation {
+  none,           // too long is an Error
+  longest_first,  // tokens of the longer text go until both fit; equally long ones share, the second the odd one
+  only_first,
+  only_second,  // an Error, as only_first, where nothing of that text would be left
+};
+
+struct Limit {
+  size_t max_length = SIZE_MAX;  // with the special tokens
+  Truncation truncation = Truncation::longest_first;
+};
+
+// One text, or a pair. Ends that do not fit are left out.
+Framed encode_framed(const Tokenizer& tokenizer, std::string_view text, const Limit& limit = {});
+Framed encode_framed(const Tokenizer& tokenizer, std::string_view first, std::string_view second,
+                     const Limit& limit = {});
+
+// All of `first` with as much of `second` as fits, for as many windows as cover `second`: each begins `stride` tokens
+// before the end of the last (Devlin et al. 2018 call the step between beginnings so; here it is the overlap). An Error
+// where `first` leaves no more than `stride` places.
+std::vector<Framed> encode_windows(const Tokenizer& tokenizer, std::string_view first, std::string_view second,
+                                   size_t max_length, size_t stride);
+
+// How many tokens of texts of `first` and `second` tokens are kept in `room` places.
+std::pair<size_t, size_t> truncated_lengths(size_t first, size_t second, bool is_pair, size_t room,
+                                            Truncation truncation);
+
+}  // namespace engine

@@ -1,0 +1,247 @@
+#include "text/wordpiece.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/error.h"
+#include "text/character_kinds.h"
+#include "text/gpt2_words.h"
+#include "text/tokenizer_json.h"
+#include "text/unicode.h"
+#include "text/word_cache.h"
+
+namespace engine {
+
+namespace {
+
+std::string replaced(std::string text, std::string_view from, std::string_view to) {
+  for (size_t place = 0; (place = text.find(from, place)) != std::string::npos; place += to.size())
+    text.replace(place, from.size(), to);
+  return text;
+}
+
+// Of a token with the space before it, as the reference's decoder.
+std::string cleaned(std::string token) {
+  constexpr std::pair<const char*, const char*> replacements[] = {
+      {" .", "."},       {" ?", "?"},     {" !", "!"},   {" ,", ","},     {" ' ", "'"},    {" n't", "n't"},
+      {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+  for (const auto& [from, to] : replacements) token = replaced(std::move(token), from, to);
+  return token;
+}
+
+}  // namespace
+
+WordPieceTokenizer::WordPieceTokenizer(Vocabulary vocabulary, Normalizer normalizer, WordPieceSettings settings,
+                                       TokenizerFiles files)
+    : VocabularyTokenizer(std::move(vocabulary), std::move(files)),
+      normalizer_(std::move(normalizer)),
+      settings_(std::move(settings)),
+      trie_(vocabulary_),
+      continuing_(trie_.walk(settings_.prefix)),
+      instance_(WordCache::new_owner()) {
+  require(vocabulary_.unknown >= 0, "a WordPiece vocabulary should have an unknown token ([UNK])");
+  for (AddedToken token : vocabulary_.added().all()) {
+    if (token.normalized) token.content = normalizer_.apply(token.content);
+    AddedTokens& group = token.normalized ? normalized_added_ : plain_added_;
+    if (!token.content.empty()) group.add(std::move(token));
+  }
+  // Text is looked at in chunks that end at white space and punctuation of ASCII: no step of a normalizer reaches
+  // across, but for the three characters that an accent may become part of.
+  for (char32_t byte = 0; byte < 128; ++byte) {
+    const bool may_compose = normalizer_.composes() && byte >= U'<' && byte <= U'>';
+    if (byte == U' ' || byte == U'\t' || byte == U'\n' || byte == U'\r') byte_kinds_[byte] = ByteKind::space;
+    if (!(kinds_of(byte) & CharacterKind::punctuation) || may_compose) continue;
+    byte_kinds_[byte] = ByteKind::punctuation;
+    Encoding encoding;
+    const PlacedCharacter word{byte, 0, 1};
+    encode_word({&word, 1}, encoding);
+    byte_ids_[byte] = encoding.ids[0];
+  }
+}
+
+void WordPieceTokenizer::encode_word(std::span<const PlacedCharacter> word, Encoding& encoding) const {
+  const size_t tokens_before = encoding.ids.size();
+  size_t begin = 0;
+  while (begin < word.size() && static_cast<int64_t>(word.size()) <= settings_.longest_word) {
+    int32_t longest = -1;
+    size_t end = begin;
+    int32_t node = begin == 0 ? TokenTrie::root : continuing_;
+    for (size_t i = begin; i < word.size() && node >= 0; ++i) {
+      node = trie_.child(node, word[i].character);
+      if (node < 0 || trie_.token(node) < 0) continue;
+      longest = trie_.token(node);
+      end = i + 1;
+    }
+    if (longest < 0) break;
+    encoding.ids.push_back(longest);
+    encoding.offsets.emplace_back(word[begin].begin, word[end - 1].end);
+    begin = end;
+  }
+  if (begin == word.size()) return;
+  encoding.ids.resize(tokens_before);
+  encoding.offsets.resize(tokens_before);
+  encoding.ids.push_back(vocabulary_.unknown);
+  encoding.offsets.emplace_back(word.front().begin, word.back().end);
+}
+
+void WordPieceTokenizer::encode_words(std::span<const PlacedCharacter> text, Encoding& encoding) const {
+  const auto ends_word = [&](size_t i) {
+    return (kinds_of(text[i].character) & (CharacterKind::space | CharacterKind::punctuation)) != 0;
+  };
+  for (size_t begin = 0, end; begin < text.size(); begin = end) {
+    end = begin + 1;
+    if (kinds_of(text[begin].character) & CharacterKind::space) continue;
+    if (!ends_word(begin))
+      while (end < text.size() && !ends_word(end)) ++end;
+    encode_word(text.subspan(begin, end - begin), encoding);
+  }
+}
+
+void WordPieceTokenizer::encode_chunk(std::string_view chunk, int32_t first, Encoding& encoding) const {
+  thread_local std::vector<PlacedCharacter> characters;
+  characters.clear();
+  append_characters(chunk, first, characters);
+  normalizer_.apply(characters);
+  if (normalized_added_.empty()) return encode_words(characters, encoding);
+  std::span<const PlacedCharacter> rest = characters;
+  const std::string text = utf8_of(rest);
+  for (const AddedTokens::Piece& piece : normalized_added_.split(text)) {
+    const auto part = rest.first(count_characters(piece.text));
+    rest = rest.subspan(part.size());
+    if (piece.token < 0) {
+      encode_words(part, encoding);
+    } else {
+      encoding.ids.push_back(normalized_added_.all()[static_cast<size_t>(piece.token)].id);
+      encoding.offsets.emplace_back(part.front().begin, part.back().end);
+    }
+  }
+}
+
+const char* WordPieceTokenizer::chunk_end(const char* place, const char* end) const {
+  while (end - place >= 8) {
+    const int letters = detail::leading_ascii_letters(place);
+    place += letters;
+    if (letters == 8) continue;
+    if (byte_kinds_[static_cast<unsigned char>(*place)] != ByteKind::word) return place;
+    ++place;
+  }
+  while (place < end && byte_kinds_[static_cast<unsigned char>(*place)] == ByteKind::word) ++place;
+  return place;
+}
+
+void WordPieceTokenizer::encode_piece(std::string_view piece, std::vector<int32_t>& ids) const {
+  thread_local Encoding encoding;
+  const auto clear = [&] {
+    encoding.ids.clear();
+    encoding.offsets.clear();
+  };
+  const char* const end = piece.data() + piece.size();
+  if (!normalized_added_.empty()) {
+    clear();
+    encode_chunk(piece, 0, encoding);
+    ids.insert(ids.end(), encoding.ids.begin(), encoding.ids.end());
+    return;
+  }
+  WordCache& cache = WordCache::of_this_thread();
+  // Known words go through a small buffer: growing `ids` by one word at a time would cost more than finding it.
+  std::array<int32_t, 1024> buffer;
+  size_t buffered = 0;
+  const auto flush = [&] {
+    ids.insert(ids.end(), buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(buffered));
+    buffered = 0;
+  };
+  for (const char* place = piece.data(); place < end;) {
+    const auto byte = static_cast<unsigned char>(*place);
+    if (byte_kinds_[byte] != ByteKind::word) {
+      buffer[buffered] = byte_ids_[byte];
+      buffered += byte_kinds_[byte] == ByteKind::punctuation;
+      ++place;
+    } else {
+      const char* const after = chunk_end(place, end);
+      const std::string_view chunk(place, static_cast<size_t>(after - place));
+      place = after;
+      if (const WordCache::Word* known = cache.find(instance_, chunk, end)) {
+        std::memcpy(&buffer[buffered], known->ids, sizeof known->ids);
+        buffered += known->count;
+      } else {
+        clear();
+        encode_chunk(chunk, 0, encoding);
+        cache.keep(chunk, encoding.ids);
+        flush();
+        ids.insert(ids.end(), encoding.ids.begin(), encoding.ids.end());
+      }
+    }
+    if (buffered + WordCache::most_tokens > buffer.size()) flush();
+  }
+  flush();
+}
+
+void WordPieceTokenizer::encode_piece(std::string_view piece, int32_t first, Encoding& encoding) const {
+  const char* const end = piece.data() + piece.size();
+  if (!normalized_added_.empty()) return encode_chunk(piece, first, encoding);
+  for (const char* place = piece.data(); place < end;) {
+    const auto byte = static_cast<unsigned char>(*place);
+    if (byte_kinds_[byte] == ByteKind::word) {
+      const char* const after = chunk_end(place, end);
+      const std::string_view chunk(place, static_cast<size_t>(after - place));
+      encode_chunk(chunk, first, encoding);
+      first += static_cast<int32_t>(count_characters(chunk));
+      place = after;
+      continue;
+    }
+    if (byte_kinds_[byte] == ByteKind::punctuation) {
+      encoding.ids.push_back(byte_ids_[byte]);
+      encoding.offsets.emplace_back(first, first + 1);
+    }
+    ++first;
+    ++place;
+  }
+}
+
+void WordPieceTokenizer::encode(std::string_view text, std::vector<int32_t>& ids) const {
+  require_utf8(text);
+  for (const AddedTokens::Piece& piece : plain_added_.split(text)) {
+    if (piece.token >= 0)
+      ids.push_back(plain_added_.all()[static_cast<size_t>(piece.token)].id);
+    else
+      encode_piece(piece.text, ids);
+  }
+}
+
+Encoding WordPieceTokenizer::encode_with_offsets(std::string_view text) const {
+  require(text.size() <= INT32_MAX, "a text of ", text.size(), " bytes is too long for offsets of 32 bits");
+  require_utf8(text);
+  Encoding encoding;
+  int32_t characters = 0;
+  for (const AddedTokens::Piece& piece : plain_added_.split(text)) {
+    const auto count = static_cast<int32_t>(count_characters(piece.text));
+    if (piece.token >= 0) {
+      encoding.ids.push_back(plain_added_.all()[static_cast<size_t>(piece.token)].id);
+      encoding.offsets.emplace_back(characters, characters + count);
+    } else {
+      encode_piece(piece.text, characters, encoding);
+    }
+    characters += count;
+  }
+  return encoding;
+}
+
+std::string WordPieceTokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
+  std::string text;
+  bool is_first = true;
+  for (const int32_t id : ids) {
+    std::string token = vocabulary_.token(id);
+    if (skip_special_tokens && vocabulary_.is_special(id)) continue;
+    if (!is_first) {
+      const bool continues = !settings_.prefix.empty() && token.starts_with(settings_.prefix);
+      token = continues ? token.substr(settings_.prefix.size()) : " " + token;
+    }
+    is_first = false;
+    text += settings_.cleanup ? cleaned(std::move(token)) : token;
+  }
+  return text;
+}
+
+TokenizerFiles WordPieceTokenizer::made_files() const { return wordpiece_files(vocabulary_, normalizer_, settings_); }
+
+}  // namespace engine

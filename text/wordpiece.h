@@ -1,0 +1,55 @@
+// WordPiece (Wu et al. 2016) as BERT has it (Devlin et al. 2018): text is normalized, cut into words at white space and
+// around punctuation, and each word is covered from the left by the longest tokens of the vocabulary, those behind the
+// first spelled with "##" before them. A word that cannot be covered is the unknown token.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/normalizer.h"
+#include "text/token_trie.h"
+#include "text/vocabulary.h"
+
+namespace engine {
+
+struct WordPieceSettings {
+  std::string prefix = "##";  // of tokens that go on with a word
+  int64_t longest_word = 100;  // characters; a longer word is unknown
+  bool cleanup = true;         // decoding leaves out the space before . ? ! , 's n't ...
+};
+
+class WordPieceTokenizer final : public VocabularyTokenizer {
+ public:
+  // An Error if the vocabulary has no unknown token.
+  WordPieceTokenizer(Vocabulary vocabulary, Normalizer normalizer, WordPieceSettings settings, TokenizerFiles files);
+
+  using Tokenizer::encode;
+  void encode(std::string_view text, std::vector<int32_t>& ids) const override;
+  Encoding encode_with_offsets(std::string_view text) const override;
+  std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const override;
+
+ private:
+  enum class ByteKind : uint8_t { word, space, punctuation };
+  TokenizerFiles made_files() const override;
+  const char* chunk_end(const char* place, const char* end) const;
+  void encode_piece(std::string_view piece, std::vector<int32_t>& ids) const;  // between added tokens
+  void encode_piece(std::string_view piece, int32_t first, Encoding& encoding) const;
+  void encode_chunk(std::string_view chunk, int32_t first, Encoding& encoding) const;
+  void encode_words(std::span<const PlacedCharacter> text, Encoding& encoding) const;
+  void encode_word(std::span<const PlacedCharacter> word, Encoding& encoding) const;
+
+  Normalizer normalizer_;
+  WordPieceSettings settings_;
+  TokenTrie trie_;
+  int32_t continuing_;                         // the node behind the prefix, or -1
+  AddedTokens plain_added_, normalized_added_;  // the latter are looked for in the normalized text
+  std::array<ByteKind, 256> byte_kinds_{};
+  std::array<int32_t, 128> byte_ids_{};  // of punctuation
+  uint32_t instance_;                    // tells the words of this tokenizer from others' in the caches
+};
+
+}  // namespace engine
