@@ -26,28 +26,29 @@ ENGINE_INLINE vfloat tanh(vfloat x) {
 // (Abramowitz and Stegun 7.1.26, error below 1.5e-7), which does not cancel on the negative side.
 ENGINE_INLINE void normal_distribution(vfloat x, vfloat& probability, vfloat& bell) {
   const vfloat t = as_float(as_int(x) & 0x7fffffff) * 0.70710678f;
-  const vfloat r = 1.0f / (t * 0.3275911f + 1.0f);
+  const vfloat r = reciprocal(t * 0.3275911f + 1.0f);
   vfloat p = splat(1.061405429f);
   p = p * r - 1.453152027f;
   p = p * r + 1.421413741f;
   p = p * r - 0.284496736f;
   p = p * r + 0.254829592f;
-  bell = exp(-(t * t));
+  bell = exp2(t * t * -1.44269504f);
   const vfloat tail = 0.5f * (p * r * bell);
   probability = x > 0.0f ? 1.0f - tail : tail;
 }
 
-// gelu_tanh(x) = x/2 (1 + tanh u) = x s(2u), u = sqrt(2/pi) (x + 0.044715 x^3), s(v) = 1 / (1 + e^-v). This is e^-2u.
-ENGINE_INLINE vfloat gelu_tanh_exponential(vfloat x) { return exp(x * (x * x * -0.0713548163f - 1.59576912f)); }
+// gelu_tanh(x) = x/2 (1 + tanh u) = x s(2u), u = sqrt(2/pi) (x + 0.044715 x^3), s(v) = 1 / (1 + e^-v). This is e^-2u,
+// x from -gelu_bound.
+inline constexpr float gelu_bound = 9.5f;  // beyond it gelu_tanh is 0 or x, and its slope 0 or 1, to the last bit
+ENGINE_INLINE vfloat gelu_tanh_exponential(vfloat x) { return exp2(x * (x * x * -0.102943240f - 2.30220818f)); }
 
 template <Activation activation>
 ENGINE_INLINE vfloat activate(vfloat x) {
   if constexpr (activation == Activation::relu) return x < 0.0f ? vfloat{} : x;
   if constexpr (activation == Activation::tanh) return tanh(x);
   if constexpr (activation == Activation::gelu_tanh) {
-    // exp() stays at e^88.7, so a far x would not come to 0: but at -16 the result is less than 1e-90 already.
-    const vfloat y = x / (gelu_tanh_exponential(x) + 1.0f);
-    return x < -16.0f ? vfloat{} : y;
+    const vfloat bounded = x < -gelu_bound ? splat(-gelu_bound) : x;  // a NaN passes
+    return bounded * reciprocal(gelu_tanh_exponential(bounded) + 1.0f);
   }
   if constexpr (activation == Activation::gelu) {
     vfloat probability, bell;
@@ -68,10 +69,9 @@ ENGINE_INLINE vfloat activate_gradient(vfloat x) {
     return 1.0f - y * y;
   }
   if constexpr (activation == Activation::gelu_tanh) {
-    // Beyond 16 the slope is 0 or 1 to the last bit; without the bound x^2 could overflow into 0 * infinity.
-    const vfloat above = x < -16.0f ? splat(-16.0f) : x;
-    const vfloat bounded = above > 16.0f ? splat(16.0f) : above;
-    const vfloat e = gelu_tanh_exponential(bounded), s = 1.0f / (e + 1.0f);
+    const vfloat above = x < -gelu_bound ? splat(-gelu_bound) : x;
+    const vfloat bounded = above > gelu_bound ? splat(gelu_bound) : above;
+    const vfloat e = gelu_tanh_exponential(bounded), s = reciprocal(e + 1.0f);
     const vfloat slope = bounded * bounded * 0.214064449f + 1.59576912f;
     return s + bounded * (s * (s * e)) * slope;  // s e is 1 - s without its cancellation
   }

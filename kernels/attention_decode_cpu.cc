@@ -83,7 +83,7 @@ void softmax_range(float* scores, int64_t count, const Dropout& dropout, int64_t
   highest = largest(top);
   DropoutFactors factors(dropout);
   each_vector(count, [&](int64_t j, auto n) {
-    vfloat p = only(exp2_of_score(load(scores + j) - highest), n);
+    vfloat p = only(exp2(load(scores + j) - highest), n);
     total += p;
     if (dropout.rate > 0) p *= factors.at(first_element + j);
     store(scores + j, p);

@@ -32,37 +32,6 @@ void with_flag(bool flag, const Body& body) {
 // Scores are kept in units of log 2, so that e^score is one power of two: scale by this factor.
 inline constexpr float scores_to_log2 = 1.44269504f, log2_to_scores = 0.69314718f;
 
-// 2^x for x up to 126: 2^floor(x) times a polynomial of degree 5 in what is left, good to 2 units in the last place
-// (the coefficients are least-maximum fits of the relative error). Very low x give 0 or less than 1e-37; a NaN stays
-// one.
-ENGINE_INLINE vfloat exp2_of_score(vfloat x) {
-#if defined(__AVX512F__)
-  const vfloat r =
-      reinterpret_cast<vfloat>(_mm512_maskz_reduce_ps(0xFFFF, reinterpret_cast<__m512>(x), 0x9));  // x - floor(x)
-  vfloat p = splat(1.877576680e-3f);
-  p = p * r + 8.989340284e-3f;
-  p = p * r + 5.582631767e-2f;
-  p = p * r + 2.401536173e-1f;
-  p = p * r + 6.931530731e-1f;
-  p = p * r + 9.999999251e-1f;
-  return reinterpret_cast<vfloat>(
-      _mm512_maskz_scalef_ps(0xFFFF, reinterpret_cast<__m512>(p), reinterpret_cast<__m512>(x)));
-#else
-  const vfloat low = splat(-125.0f), magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
-  const vfloat bounded = x < low ? low : x;
-  const vfloat shifted = bounded + magic;
-  const vfloat r = bounded - (shifted - magic);
-  vfloat p = splat(1.327647203e-3f);
-  p = p * r + 9.675541480e-3f;
-  p = p * r + 5.550713275e-2f;
-  p = p * r + 2.402211972e-1f;
-  p = p * r + 6.931469671e-1f;
-  p = p * r + 1.000000072f;
-  // The exponents are added as words that wrap around.
-  return reinterpret_cast<vfloat>(reinterpret_cast<vuint>(p) + (reinterpret_cast<vuint>(shifted) << 23));
-#endif
-}
-
 // The head's columns of some rows: element (r, d) is first[r * stride + d]. body(first, stride).
 template <class Body>
 void with_head(const Columns& columns, int64_t row, int64_t head, int64_t width, const Body& body) {
@@ -208,13 +177,13 @@ ENGINE_INLINE vfloat softmax_step(const float* scores, int64_t rows, int64_t fir
       });
   const vfloat highest = maximum(maximum(top[0], top[1]), maximum(top[2], top[3]));
   const vfloat shift = highest > hidden ? highest : vfloat{};  // no key seen yet: any shift serves
-  const vfloat correction = running.highest > hidden ? exp2_of_score(running.highest - shift) : vfloat{};
+  const vfloat correction = running.highest > hidden ? exp2(running.highest - shift) : vfloat{};
   vfloat sums[4] = {};
   each_four_keys(
       block, first_key, rows, [&](int64_t j, auto masked) __attribute__((always_inline)) {
         vfloat p[4];
         for (int w = 0; w < 4; ++w) {
-          p[w] = exp2_of_score(load(column + (j + w) * query_block) * scale - shift);
+          p[w] = exp2(load(column + (j + w) * query_block) * scale - shift);
           p[w] = seen(masked, p[w], first_key + j + w, queries, vfloat{});
           sums[w] += p[w];
         }
@@ -246,7 +215,7 @@ ENGINE_INLINE void softmax_gradient(const float* scores, const float* dp, int64_
         if constexpr (drops) dropout.factors(queries, first_key + j, factor);
         for (int w = 0; w < 4; ++w) {
           const int64_t at = (j + w) * query_block + v * lanes;
-          p[w] = exp2_of_score(load(scores + at) * scale - shift);
+          p[w] = exp2(load(scores + at) * scale - shift);
           p[w] = seen(masked, p[w], first_key + j + w, queries, vfloat{});
           vfloat gradient = load(dp + at);
           if constexpr (drops) gradient *= factor[w];

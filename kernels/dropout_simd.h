@@ -10,7 +10,6 @@
 
 namespace engine::ENGINE_ISA {
 
-using vuint = uint32_t __attribute__((vector_size(lanes * 4)));
 
 struct WideProduct {
   vuint high, low;

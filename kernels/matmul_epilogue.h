@@ -26,6 +26,13 @@ struct AnyMatrix {
   void write(int64_t row, int64_t col, vfloat v, int count) const {
     is_bf16 ? write_part(at<bf16>(row, col), v, count) : write_part(at<float>(row, col), v, count);
   }
+  // `rows` pieces of two vectors.
+  ENGINE_INLINE void prefetch(int64_t row, int64_t col, int rows) const {
+    const int64_t bytes = is_bf16 ? 2 : 4;
+    for (int i = 0; i < rows; ++i)
+      for (int64_t byte = 0; byte < 2 * lanes * bytes; byte += 64)
+        __builtin_prefetch(data + ((row + i) * stride + col) * bytes + byte, 1);
+  }
   template <class T>
   static vfloat read_part(const T* p, int count) {
     return count >= lanes ? load(p) : load_part<T>(p, count);
@@ -86,12 +93,12 @@ class Epilogue {
     });
   }
 
-  // Fetches a tile's part of c: it is stored to shortly after, and waiting for each line then would stall the stores.
-  void prefetch(int64_t row, int64_t col, int rows) const {
-    const int64_t bytes = c_.is_bf16 ? 2 : 4;
-    for (int i = 0; i < rows; ++i)
-      for (int64_t byte = 0; byte < 2 * lanes * bytes; byte += 64)
-        __builtin_prefetch(c_.data + ((row + i) * c_.stride + col) * bytes + byte, 1);
+  // Fetches a tile's part of c and of what goes with it: it is used shortly after, and waiting for each line then would
+  // stall the stores. Always inline, for gcc drops calls of functions that only prefetch.
+  ENGINE_INLINE void prefetch(int64_t row, int64_t col, int rows) const {
+    c_.prefetch(row, col, rows);
+    if (before_) before_.prefetch(row, col, rows);
+    if (gradient_at_) gradient_at_.prefetch(row, col, rows);
   }
 
  private:

@@ -23,6 +23,7 @@ inline constexpr int lanes = 4;
 
 using vfloat = float __attribute__((vector_size(lanes * 4)));
 using vint = int32_t __attribute__((vector_size(lanes * 4)));
+using vuint = uint32_t __attribute__((vector_size(lanes * 4)));
 using vshort = uint16_t __attribute__((vector_size(lanes * 2)));
 
 #define ENGINE_INLINE inline __attribute__((always_inline))
@@ -121,6 +122,47 @@ ENGINE_INLINE vfloat exp(vfloat x) {
   const vint half = exponent >> 1;
   const vfloat scaled = p * as_float((half + 127) << 23) * as_float((exponent - half + 127) << 23);
   return x < low ? vfloat{} : scaled;
+}
+
+// 2^x for x up to 126: 2^floor(x) times a polynomial of degree 5 in what is left, good to 2 units in the last place
+// (the coefficients are least-maximum fits of the relative error). Very low x give 0 or less than 1e-37; a NaN stays
+// one.
+ENGINE_INLINE vfloat exp2(vfloat x) {
+#if defined(__AVX512F__)
+  const vfloat r =
+      reinterpret_cast<vfloat>(_mm512_maskz_reduce_ps(0xFFFF, reinterpret_cast<__m512>(x), 0x9));  // x - floor(x)
+  vfloat p = splat(1.877576680e-3f);
+  p = p * r + 8.989340284e-3f;
+  p = p * r + 5.582631767e-2f;
+  p = p * r + 2.401536173e-1f;
+  p = p * r + 6.931530731e-1f;
+  p = p * r + 9.999999251e-1f;
+  return reinterpret_cast<vfloat>(
+      _mm512_maskz_scalef_ps(0xFFFF, reinterpret_cast<__m512>(p), reinterpret_cast<__m512>(x)));
+#else
+  const vfloat low = splat(-125.0f), magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  const vfloat bounded = x < low ? low : x;
+  const vfloat shifted = bounded + magic;
+  const vfloat r = bounded - (shifted - magic);
+  vfloat p = splat(1.327647203e-3f);
+  p = p * r + 9.675541480e-3f;
+  p = p * r + 5.550713275e-2f;
+  p = p * r + 2.402211972e-1f;
+  p = p * r + 6.931469671e-1f;
+  p = p * r + 1.000000072f;
+  // The exponents are added as words that wrap around.
+  return reinterpret_cast<vfloat>(reinterpret_cast<vuint>(p) + (reinterpret_cast<vuint>(shifted) << 23));
+#endif
+}
+
+// 1 / x to about 1 unit in the last place, for |x| from 2^-126 to 2^126. A NaN stays a NaN.
+ENGINE_INLINE vfloat reciprocal(vfloat x) {
+#if defined(__AVX512F__)  // an estimate and a Newton step: a division keeps one of the two units busy much longer
+  const vfloat r = reinterpret_cast<vfloat>(_mm512_maskz_rcp14_ps(0xFFFF, reinterpret_cast<__m512>(x)));
+  return r + r * (1.0f - x * r);
+#else
+  return 1.0f / x;
+#endif
 }
 
 }  // namespace engine::ENGINE_ISA
