@@ -15,3 +15,11 @@
 #pragma once
 
 #include "kernels/ops.h"
+
+namespace engine {
+
+// Errors where the arguments do not fit one another.
+void check_activation_operation(const ActivationForwardArgs&);
+void check_activation_operation(const ActivationBackwardArgs&);
+
+}  // namespace engine

@@ -33,9 +33,7 @@ void backward(int64_t count, const X* x, const DY* dy, DX* dx) {
 }  // namespace
 
 void CpuOps::activation_forward(const ActivationForwardArgs& args) {
-  const char* name = "activation_forward";
-  check_activation(name, "x", args.x, args.x.rows(), args.x.cols());
-  check_activation(name, "y", args.y, args.x.rows(), args.x.cols());
+  check_activation_operation(args);
   with_activation(args.activation, [&]<Activation act>() {
     with_elements(args.x, [&](auto* x) {
       with_elements(args.y, [&](auto* y) { forward<act>(args.x.count(), x, y); });
@@ -44,10 +42,7 @@ void CpuOps::activation_forward(const ActivationForwardArgs& args) {
 }
 
 void CpuOps::activation_backward(const ActivationBackwardArgs& args) {
-  const char* name = "activation_backward";
-  check_activation(name, "x", args.x, args.x.rows(), args.x.cols());
-  check_activation(name, "dy", args.dy, args.x.rows(), args.x.cols());
-  check_activation(name, "dx", args.dx, args.x.rows(), args.x.cols());
+  check_activation_operation(args);
   with_activation(args.activation, [&]<Activation act>() {
     with_elements(args.x, [&](auto* x) {
       with_elements(args.dy, [&](auto* dy) {

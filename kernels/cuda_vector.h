@@ -6,7 +6,6 @@
 #include <initializer_list>
 
 #include "core/random.h"
-#include "core/tensor.h"
 #include "kernels/cuda_block.h"
 
 namespace engine::cuda {
@@ -53,15 +52,6 @@ inline bool takes_vectors(int width, int64_t cols, std::initializer_list<const v
   for (const void* data : tensors)
     if (reinterpret_cast<uintptr_t>(data) % 16 != 0) return false;
   return cols % width == 0;
-}
-
-// body(pointer to the elements) in the device's words: bfloat16* or float*. An absent tensor is a null float*.
-template <class Body>
-void with_device_elements(const Tensor& tensor, const Body& body) {
-  if (tensor.dtype == DType::bf16)
-    body(static_cast<bfloat16*>(tensor.data));
-  else
-    body(static_cast<float*>(tensor.data));
 }
 
 // Dropout as core/random.h counts it, for kernels.

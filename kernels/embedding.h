@@ -13,4 +13,23 @@
 // added in the same order always and without atomics.
 #pragma once
 
+#include <array>
+
 #include "kernels/ops.h"
+
+namespace engine {
+
+// A table, or its gradient, with its index, and what the arguments call them.
+struct EmbeddingTable {
+  const char *index_name, *name;
+  const Tensor &index, &table;
+};
+using EmbeddingTables = std::array<EmbeddingTable, 3>;  // of tokens, positions and types
+
+EmbeddingTables embedding_tables(const EmbeddingForwardArgs&);
+EmbeddingTables embedding_tables(const EmbeddingBackwardArgs&);
+
+// Errors where tables, indices and the activation `x` do not fit one another; the indices' values are not looked at.
+void check_embedding(const char* operation, const char* x_name, const Tensor& x, const EmbeddingTables& tables);
+
+}  // namespace engine

@@ -19,33 +19,20 @@ struct Table {
   float* row(int64_t n, int64_t cols) const { return rows + index[n] * cols; }
 };
 
-// A table, or its gradient, with its index, and what the arguments call them.
-struct Named {
-  const char *index_name, *name;
-  const Tensor &index, &table;
-};
-
 // Tokens, positions and types of an operation on activations `x`.
 struct Tables {
   int64_t tokens, cols;
   Table all[3];
 
-  Tables(const char* operation, const char* x_name, const Tensor& x, const Named (&named)[3])
+  Tables(const char* operation, const char* x_name, const Tensor& x, const EmbeddingTables& named)
       : tokens(named[0].index.count()), cols(named[0].table.cols()) {
-    require(static_cast<bool>(named[0].table), operation, ": ", named[0].name, " is missing");
-    check_activation(operation, x_name, x, tokens, cols);
-    for (int i = 0; i < 3; ++i) all[i] = table_of(operation, named[i]);
-  }
-
- private:
-  Table table_of(const char* operation, const Named& of) const {
-    require(static_cast<bool>(of.index) == static_cast<bool>(of.table), operation, ": of ", of.index_name, " and ",
-            of.name, " only one is given");
-    if (!of.table) return {};
-    check_vector(operation, of.index_name, of.index, DType::i32, tokens);
-    check_matrix(operation, of.name, of.table, DType::f32, of.table.rows(), cols);
-    check_indices(operation, of.index_name, of.index, of.table.rows());
-    return {of.index.as<int32_t>(), of.table.as<float>()};
+    check_embedding(operation, x_name, x, named);
+    for (size_t i = 0; i < 3; ++i) {
+      all[i] = {};
+      if (!named[i].table) continue;
+      check_indices(operation, named[i].index_name, named[i].index, named[i].table.rows());
+      all[i] = {named[i].index.as<int32_t>(), named[i].table.as<float>()};
+    }
   }
 };
 
@@ -86,10 +73,7 @@ void backward_columns(const Table (&tables)[3], int64_t tokens, int64_t cols, in
 }  // namespace
 
 void CpuOps::embedding_forward(const EmbeddingForwardArgs& args) {
-  const Tables tables("embedding_forward", "y", args.y,
-                      {{"tokens", "token_table", args.tokens, args.token_table},
-                       {"positions", "position_table", args.positions, args.position_table},
-                       {"types", "type_table", args.types, args.type_table}});
+  const Tables tables("embedding_forward", "y", args.y, embedding_tables(args));
   const int64_t cols = tables.cols;
   with_elements(args.y, [&](auto* y) {
     parallel_chunks(tables.tokens, std::max<int64_t>(1, 16384 / cols), [&](int64_t begin, int64_t end) {
@@ -100,10 +84,7 @@ void CpuOps::embedding_forward(const EmbeddingForwardArgs& args) {
 }
 
 void CpuOps::embedding_backward(const EmbeddingBackwardArgs& args) {
-  const Tables tables("embedding_backward", "dy", args.dy,
-                      {{"tokens", "dtoken_table", args.tokens, args.dtoken_table},
-                       {"positions", "dposition_table", args.positions, args.dposition_table},
-                       {"types", "dtype_table", args.types, args.dtype_table}});
+  const Tables tables("embedding_backward", "dy", args.dy, embedding_tables(args));
   with_elements(args.dy, [&](auto* dy) {
     parallel_chunks(tables.cols, 64, [&](int64_t begin, int64_t end) {
       backward_columns(tables.all, tables.tokens, tables.cols, begin, end, args.dropout, dy);

@@ -10,3 +10,11 @@
 #pragma once
 
 #include "kernels/ops.h"
+
+namespace engine {
+
+// Errors where the arguments do not fit one another; the indices themselves are not looked at.
+void check_gather(const RowsArgs&);
+void check_scatter(const RowsArgs&);
+
+}  // namespace engine

@@ -10,14 +10,6 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-// The rows of `ordered` are taken in turn, those of `indexed` by index.
-void check(const RowsArgs& args, const char* name, const Columns& ordered, const Columns& indexed) {
-  check_columns(name, "x", args.x, args.x.matrix.rows(), args.x.width);
-  check_columns(name, "y", args.y, args.y.matrix.rows(), args.x.width);
-  check_vector(name, "index", args.index, DType::i32, ordered.matrix.rows());
-  check_indices(name, "index", args.index, indexed.matrix.rows());
-}
-
 // Row to(i) of y is row from(i) of x.
 template <class From, class To>
 void copy_rows(const RowsArgs& args, const From& from, const To& to) {
@@ -36,13 +28,15 @@ void copy_rows(const RowsArgs& args, const From& from, const To& to) {
 }  // namespace
 
 void CpuOps::gather_rows(const RowsArgs& args) {
-  check(args, "gather_rows", args.y, args.x);
+  check_gather(args);
+  check_indices("gather_rows", "index", args.index, args.x.matrix.rows());
   const int32_t* index = args.index.as<int32_t>();
   copy_rows(args, [&](int64_t i) { return index[i]; }, [](int64_t i) { return i; });
 }
 
 void CpuOps::scatter_rows(const RowsArgs& args) {
-  check(args, "scatter_rows", args.x, args.y);
+  check_scatter(args);
+  check_indices("scatter_rows", "index", args.index, args.y.matrix.rows());
   const int32_t* index = args.index.as<int32_t>();
   copy_rows(args, [](int64_t i) { return i; }, [&](int64_t i) { return index[i]; });
 }
