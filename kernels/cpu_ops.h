@@ -7,7 +7,7 @@
 
 namespace engine::ENGINE_ISA {
 
-class CpuOps final : public Ops {
+class CpuOps : public Ops {
  public:
   Memory& memory() override { return host_memory(); }
 
@@ -25,9 +25,12 @@ class CpuOps final : public Ops {
   void cross_entropy(const CrossEntropyArgs&) override;
   void gather_rows(const RowsArgs&) override;
   void scatter_rows(const RowsArgs&) override;
+  void segment_mean_forward(const SegmentMeanForwardArgs&) override;
+  void segment_mean_backward(const SegmentMeanBackwardArgs&) override;
   void sample(const SampleArgs&) override;
   void copy(const CopyArgs&) override;
   void lerp(const LerpArgs&) override;
+  void dropout(const DropoutArgs&) override;
   void adamw(const AdamWArgs&) override;
   void sum_of_squares(const SumOfSquaresArgs&) override;
 

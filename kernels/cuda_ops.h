@@ -10,7 +10,7 @@
 
 namespace engine::cuda {
 
-class MatrixProducts;  // cuBLASLt's handle and chosen algorithms (matmul_cuda.cu)
+class MatrixProducts;  // who multiplies, cuBLASLt's handle and chosen algorithms (matmul_cuda.h)
 
 class CudaOps final : public Ops {
  public:
@@ -32,14 +32,18 @@ class CudaOps final : public Ops {
   void cross_entropy(const CrossEntropyArgs&) override;
   void gather_rows(const RowsArgs&) override;
   void scatter_rows(const RowsArgs&) override;
+  void segment_mean_forward(const SegmentMeanForwardArgs&) override;
+  void segment_mean_backward(const SegmentMeanBackwardArgs&) override;
   void sample(const SampleArgs&) override;
   void copy(const CopyArgs&) override;
   void lerp(const LerpArgs&) override;
+  void dropout(const DropoutArgs&) override;
   void adamw(const AdamWArgs&) override;
   void sum_of_squares(const SumOfSquaresArgs&) override;
 
  private:
   cudaStream_t stream() const { return device_.compute_stream(); }
+  MatrixProducts& products();  // for operations that multiply matrices with strides
 
   Device device_;
   Arena workspace_{device_.memory()};  // scratch of one operation, taken inside an ArenaScope

@@ -2,8 +2,31 @@
 //
 //   copy: y = x, cast to y's dtype (f32 and bf16 to each other; any dtype to itself)
 //   lerp: y += t (x - y): t = 0 leaves y, t = 1 makes it x up to a rounding (Lookahead, averages of weights)
-// Numerics: casting rounds to nearest, ties to even, and keeps NaNs; copies of one dtype keep the bits. Both are bound
-// by memory.
+//   dropout: y = residual + x keep / (1 - rate), keep by Dropout::drops with the element first_row C + i. Its derivative by
+//            x is keep / (1 - rate) and by the residual 1: backward is the same operation on dy, without a residual.
+// Numerics: casting rounds to nearest, ties to even, and keeps NaNs; copies of one dtype keep the bits. All are
+// bound by memory.
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/checks.h"
+
+namespace engine {
+
+// Checks the arguments; true where the dtypes are equal, so that bytes are copied.
+inline bool check_copy(const CopyArgs& args) {
+  const char* name = "copy";
+  if (args.x.count() != args.y.count())
+    fail(name, ": x is ", args.x.shape.text(), ", y ", args.y.shape.text());
+  require(args.x.count() == 0 || (args.x && args.y), name, ": x or y is missing");
+  if (args.x.dtype == args.y.dtype) return true;
+  check_activation(name, "x", args.x, args.x.rows(), args.x.cols());
+  check_activation(name, "y", args.y, args.y.rows(), args.y.cols());
+  return false;
+}
+
+inline void check_lerp(const LerpArgs& args) {
+  check_vector("lerp", "x", args.x, DType::f32, args.x.count());
+  check_vector("lerp", "y", args.y, DType::f32, args.x.count());
+}
+
+}  // namespace engine

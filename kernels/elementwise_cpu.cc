@@ -4,6 +4,7 @@
 #include "kernels/checks.h"
 #include "kernels/convert.h"
 #include "kernels/cpu_ops.h"
+#include "kernels/dropout_simd.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -13,11 +14,7 @@ constexpr int64_t grain = 65536;  // elements: large enough to pay for handing i
 }  // namespace
 
 void CpuOps::copy(const CopyArgs& args) {
-  const char* name = "copy";
-  if (args.x.count() != args.y.count())
-    fail(name, ": x is ", args.x.shape.text(), ", y ", args.y.shape.text());
-  require(args.x.count() == 0 || (args.x && args.y), name, ": x or y is missing");
-  if (args.x.dtype == args.y.dtype) {
+  if (check_copy(args)) {
     const char* x = static_cast<const char*>(args.x.data);
     char* y = static_cast<char*>(args.y.data);
     parallel_chunks(static_cast<int64_t>(args.x.bytes()), 4 * grain, [&](int64_t begin, int64_t end) {
@@ -25,8 +22,6 @@ void CpuOps::copy(const CopyArgs& args) {
     });
     return;
   }
-  check_activation(name, "x", args.x, args.x.rows(), args.x.cols());
-  check_activation(name, "y", args.y, args.y.rows(), args.y.cols());
   with_elements(args.x, [&](auto* x) {
     with_elements(args.y, [&](auto* y) {
       parallel_chunks(args.x.count(), grain,
@@ -36,14 +31,38 @@ void CpuOps::copy(const CopyArgs& args) {
 }
 
 void CpuOps::lerp(const LerpArgs& args) {
-  check_vector("lerp", "x", args.x, DType::f32, args.x.count());
-  check_vector("lerp", "y", args.y, DType::f32, args.x.count());
+  check_lerp(args);
   const float* x = args.x.as<float>();
   float* y = args.y.as<float>();
   parallel_chunks(args.x.count(), grain, [&](int64_t begin, int64_t end) {
     each_vector(end - begin, [&](int64_t i, auto part) {
       const vfloat v = load(y + begin + i, part);
       store(y + begin + i, v + args.t * (load(x + begin + i, part) - v), part);
+    });
+  });
+}
+
+void CpuOps::dropout(const DropoutArgs& args) {
+  const char* name = "dropout";
+  const int64_t rows = args.x.rows(), cols = args.x.cols();
+  check_activation(name, "x", args.x, rows, cols);
+  check_activation(name, "y", args.y, rows, cols);
+  if (args.residual) check_matrix(name, "residual", args.residual, DType::f32, rows, cols);
+  const float* residual = args.residual.as<float>();
+  const bool drops = args.dropout.rate > 0;
+  const int64_t first = args.dropout.first_row * cols;
+  with_elements(args.x, [&](auto* x) {
+    with_elements(args.y, [&](auto* y) {
+      parallel_chunks(args.x.count(), grain, [&](int64_t begin, int64_t end) {
+        DropoutFactors factors(args.dropout);
+        each_vector(end - begin, [&](int64_t offset, auto part) {
+          const int64_t i = begin + offset;
+          vfloat v = load(x + i, part);
+          if (drops) v *= factors.at(first + i);
+          if (residual) v += load(residual + i, part);
+          store(y + i, v, part);
+        });
+      });
     });
   });
 }

@@ -178,6 +178,20 @@ struct RowsArgs {
   Columns y;
 };
 
+// --- segment_mean.h: the mean of the rows of each sequence -----------------------------------------------------------
+// y[s] = the mean of x's rows in segment s; of an empty segment 0.
+struct SegmentMeanForwardArgs {
+  Tensor x;                 // [N, C]
+  Segments segments;
+  Tensor y;                 // [S, C], =
+};
+// dx[n] = dy[s] / rows of s, for every row n of segment s; rows outside every segment stay.
+struct SegmentMeanBackwardArgs {
+  Tensor dy;                // [S, C]
+  Segments segments;
+  Tensor dx;                // [N, C], =
+};
+
 // --- sampling.h ------------------------------------------------------------------------------------------------------
 // tokens[s] = a token drawn from softmax(logits[s] / temperature), cut to the top_k largest (0: all) and then to the
 // smallest set of largest ones whose probabilities reach top_p (1: all), by the uniform number draws[s]. temperature 0:
@@ -198,6 +212,13 @@ struct CopyArgs {
 struct LerpArgs {
   Tensor x, y;              // f32, y += t (x - y)
   float t;
+};
+// y = residual + drop(x). Backward: the same of dy without a residual is dx, and dy that of the residual.
+struct DropoutArgs {
+  Tensor x;                 // [N, C]
+  Tensor residual;          // optional f32 [N, C]
+  Tensor y;                 // [N, C]; may be x or the residual
+  Dropout dropout;
 };
 
 // --- optimizer.h: AdamW over many tensors in one pass ----------------------------------------------------------------
@@ -238,9 +259,12 @@ class Ops {
   virtual void cross_entropy(const CrossEntropyArgs&) = 0;
   virtual void gather_rows(const RowsArgs&) = 0;
   virtual void scatter_rows(const RowsArgs&) = 0;
+  virtual void segment_mean_forward(const SegmentMeanForwardArgs&) = 0;
+  virtual void segment_mean_backward(const SegmentMeanBackwardArgs&) = 0;
   virtual void sample(const SampleArgs&) = 0;
   virtual void copy(const CopyArgs&) = 0;
   virtual void lerp(const LerpArgs&) = 0;
+  virtual void dropout(const DropoutArgs&) = 0;
   virtual void adamw(const AdamWArgs&) = 0;
   virtual void sum_of_squares(const SumOfSquaresArgs&) = 0;
 };

@@ -59,4 +59,37 @@ TEST_CASE("lerp: y += t (x - y)") {
   });
 }
 
+TEST_CASE("dropout: the mask of Dropout::drops at any place in the batch, with and without a residual, in place") {
+  on_every_backend([](Bench& bench) {
+    for (DType other : {DType::f32, DType::bf16})
+      for (const Shape& shape : {Shape{1, 1}, Shape{3, 17}, Shape{7, 33}, Shape{1100, 65}})
+        for (float rate : {0.0f, 0.3f}) {
+          CAPTURE(shape.text()); CAPTURE(rate);
+          const Tensor x = bench.normal(bench.compute, shape), residual = bench.normal(DType::f32, shape);
+          const Tensor y = bench.unset(other, shape);
+          const Dropout how{.rate = rate, .seed = 3, .site = 2, .step = 7, .first_row = 5};
+          const std::vector<double> x_values = bench.values(x), residual_values = bench.values(residual);
+          const std::vector<double> alone = reference::dropout(x_values, {}, how, shape[1]);
+          const std::vector<double> both = reference::dropout(x_values, residual_values, how, shape[1]);
+          bench.ops.dropout({.x = x, .y = y, .dropout = how});
+          CHECK_CLOSE(bench.values(y), alone, 2 * epsilon_of(other));  // a product, and storing it
+          bench.ops.dropout({.x = x, .residual = residual, .y = y, .dropout = how});
+          CHECK_CLOSE(bench.values(y), both, 2 * epsilon_of(other));
+          check_same_at_any_thread_count([&] {
+            bench.ops.dropout({.x = x, .y = y, .dropout = how});
+            return bench.values(y);
+          });
+          bench.ops.dropout({.x = x, .residual = residual, .y = residual, .dropout = how});
+          CHECK_CLOSE(bench.values(residual), both, 2 * epsilon_of(DType::f32));
+          bench.ops.dropout({.x = x, .y = x, .dropout = how});
+          CHECK_CLOSE(bench.values(x), alone, 2 * epsilon_of(bench.compute));
+        }
+    const Tensor x = bench.zeros({3, 5});
+    CHECK_THROWS_WITH_AS(bench.ops.dropout({.x = x, .y = bench.zeros({3, 4})}), "dropout: y is [3, 4], not [3, 5]", Error);
+    CHECK_THROWS_WITH_AS(bench.ops.dropout({.x = x, .residual = bench.zeros({15}), .y = x}),
+                         "dropout: residual is [15], not [3, 5]", Error);
+    bench.ops.dropout({.x = bench.zeros({0, 5}), .y = bench.zeros({0, 5})});
+  });
+}
+
 }  // namespace engine::test
