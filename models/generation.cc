@@ -115,10 +115,11 @@ struct Generator::State {
               .compute = compute,
               .segments = Segments::packed(part(upload.offsets(), sequences + 1), longest_query),
               .recompute = tokens > sequences,  // of a long prompt, one layer's activations at a time
+              .keep = false,
               .cache = &cache};
     const Tensor last_rows = tokens > sequences ? part(upload.last_rows(), sequences) : Tensor{};
     const Tensor logits =
-        causal_logits(pass, model, {part(upload.ids(), tokens), part(upload.positions(), tokens)}, last_rows, *saved);
+        model_logits(pass, model, {part(upload.ids(), tokens), part(upload.positions(), tokens)}, last_rows, *saved);
     sample(options, logits, sequences);
   }
 

@@ -4,8 +4,8 @@
 
 namespace engine {
 
-Linear::Linear(Parameters& table, const std::string& name, int64_t inputs, int64_t outputs, float deviation)
-    : weight(&table.add(name + ".weight", {outputs, inputs}, Initial::normal(deviation))),
+Linear::Linear(Parameters& table, const std::string& name, int64_t inputs, int64_t outputs, Initial initial)
+    : weight(&table.add(name + ".weight", {outputs, inputs}, initial)),
       bias(&table.add(name + ".bias", {outputs}, Initial::zeros())) {}
 
 void Linear::forward(Pass& pass, const Tensor& x, const Tensor& y, Activation activation,
@@ -22,11 +22,12 @@ void Linear::forward(Pass& pass, const Tensor& x, const Tensor& y, Activation ac
 }
 
 void Linear::backward(Pass& pass, const Tensor& dy, const Tensor& x, const Tensor& dx, Activation activation,
-                      const Tensor& gradient_at) const {
+                      const Tensor& gradient_at, bool accumulate) const {
   if (dx)
     pass.ops.matmul({.a = dy,
                      .b = weight->value,
                      .c = dx,
+                     .accumulate = accumulate,
                      .compute = pass.compute,
                      .activation = activation,
                      .gradient_at = gradient_at});
@@ -46,11 +47,24 @@ ResidualNorm::ResidualNorm(Parameters& table, const std::string& name, int64_t w
       dropout(dropout_),
       epsilon(epsilon_) {}
 
+ResidualNorm::Saved ResidualNorm::room(Pass& pass, const Shape& shape) const {
+  const Tensor sum = pass.arena.make(DType::f32, shape);
+  return {sum, pass.arena.make(DType::f32, {sum.rows()}), pass.arena.make(DType::f32, {sum.rows()})};
+}
+
 void ResidualNorm::forward(Pass& pass, const Tensor& x, const Tensor& residual, const Tensor& y, Saved& saved) const {
-  const int64_t tokens = residual.rows();
-  saved.sum = x ? pass.arena.make(DType::f32, residual.shape) : residual;
-  saved.mean = pass.arena.make(DType::f32, {tokens});
-  saved.rstd = pass.arena.make(DType::f32, {tokens});
+  if (x) {
+    saved = room(pass, x.shape);
+  } else {
+    saved.sum = residual;
+    saved.mean = pass.arena.make(DType::f32, {residual.rows()});
+    saved.rstd = pass.arena.make(DType::f32, {residual.rows()});
+  }
+  forward_into(pass, x, residual, y, saved);
+}
+
+void ResidualNorm::forward_into(Pass& pass, const Tensor& x, const Tensor& residual, const Tensor& y,
+                                const Saved& saved) const {
   pass.ops.layernorm_forward({.x = x,
                               .residual = residual,
                               .sum = x ? saved.sum : Tensor{},
@@ -83,15 +97,15 @@ void ResidualNorm::backward(Pass& pass, const Tensor& dy, const Saved& saved, co
                                .dropout = pass.dropout(dropout)});
 }
 
-Tensor ResidualNorm::gradient_of_branch(Pass& pass, const Tensor& dresidual) const {
+Tensor gradient_of_branch(Pass& pass, const DropoutLayer& dropout, const Tensor& dresidual) {
   const bool same = pass.compute == DType::f32 && pass.dropout(dropout).rate == 0;
   return same ? dresidual : pass.arena.make(pass.compute, dresidual.shape);
 }
 
 SelfAttention::SelfAttention(Parameters& table, const std::string& name, int64_t width, int heads_, int layer_,
-                             bool causal_, float attention_dropout, float deviation, float output_deviation)
-    : qkv(table, name + ".qkv", width, 3 * width, deviation),
-      output(table, name + ".output", width, width, output_deviation),
+                             bool causal_, float attention_dropout, Initial initial, Initial output_initial)
+    : qkv(table, name + ".qkv", width, 3 * width, initial.stacked(3)),
+      output(table, name + ".output", width, width, output_initial),
       heads(heads_),
       layer(layer_),
       causal(causal_),
@@ -101,7 +115,7 @@ void SelfAttention::forward(Pass& pass, const Tensor& x, const Tensor& y, Saved&
   const int64_t tokens = x.rows(), width = x.cols();
   saved.qkv = pass.arena.make(pass.compute, {tokens, 3 * width});
   saved.mixed = pass.arena.make(pass.compute, {tokens, width});
-  saved.lse = pass.cache ? Tensor{} : pass.arena.make(DType::f32, {tokens, heads});
+  saved.lse = pass.cache || !pass.keep ? Tensor{} : pass.arena.make(DType::f32, {tokens, heads});
   qkv.forward(pass, x, saved.qkv);
   Columns k{saved.qkv, width, width}, v{saved.qkv, 2 * width, width};
   if (pass.cache) {
@@ -127,7 +141,7 @@ void SelfAttention::forward(Pass& pass, const Tensor& x, const Tensor& y, Saved&
 }
 
 void SelfAttention::backward(Pass& pass, const Tensor& dy, const Tensor& x, const Saved& saved,
-                             const Tensor& dx) const {
+                             const Tensor& dx, bool accumulate) const {
   const int64_t tokens = x.rows(), width = x.cols();
   const ArenaScope scope(pass.arena);
   const Tensor dmixed = pass.arena.make(pass.compute, {tokens, width});
@@ -148,31 +162,32 @@ void SelfAttention::backward(Pass& pass, const Tensor& dy, const Tensor& x, cons
                                .dk = {dqkv, width, width},
                                .dv = {dqkv, 2 * width, width},
                                .dropout = pass.dropout(dropout)});
-  qkv.backward(pass, dqkv, x, dx);
+  qkv.backward(pass, dqkv, x, dx, Activation::none, {}, accumulate);
 }
 
 FeedForward::FeedForward(Parameters& table, const std::string& name, int64_t width, int64_t inner,
-                         Activation activation_, float deviation, float output_deviation)
-    : up(table, name + ".up", width, inner, deviation),
-      down(table, name + ".down", inner, width, output_deviation),
+                         Activation activation_, Initial initial, Initial output_initial)
+    : up(table, name + ".up", width, inner, initial),
+      down(table, name + ".down", inner, width, output_initial),
       activation(activation_) {}
 
 void FeedForward::forward(Pass& pass, const Tensor& x, const Tensor& y, Saved& saved) const {
   const Shape inner{x.rows(), up.weight->shape[0]};
-  saved.before = pass.arena.make(pass.compute, inner);
+  saved.before = pass.keep ? pass.arena.make(pass.compute, inner) : Tensor{};
   const ArenaScope scope(pass.arena);
   const Tensor activated = pass.arena.make(pass.compute, inner);
   up.forward(pass, x, activated, activation, saved.before);
   down.forward(pass, activated, y);
 }
 
-void FeedForward::backward(Pass& pass, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx) const {
+void FeedForward::backward(Pass& pass, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx,
+                           bool accumulate) const {
   const ArenaScope scope(pass.arena);
   const Tensor activated = pass.arena.make(pass.compute, saved.before.shape);
   const Tensor dbefore = pass.arena.make(pass.compute, saved.before.shape);
   pass.ops.activation_forward({.x = saved.before, .y = activated, .activation = activation});
   down.backward(pass, dy, activated, dbefore, activation, saved.before);
-  up.backward(pass, dbefore, x, dx);
+  up.backward(pass, dbefore, x, dx, Activation::none, {}, accumulate);
 }
 
 Activation activation_named(const std::string& name) {

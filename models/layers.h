@@ -12,15 +12,20 @@ struct Linear {
   Parameter* bias = nullptr;  // optional
 
   Linear() = default;
-  Linear(Parameters& table, const std::string& name, int64_t inputs, int64_t outputs, float deviation);
+  Linear(Parameters& table, const std::string& name, int64_t inputs, int64_t outputs, Initial initial);
 
   // before_activation (optional) receives x W^T + b.
   void forward(Pass& pass, const Tensor& x, const Tensor& y, Activation activation = Activation::none,
                const Tensor& before_activation = {}) const;
   // dx = dy W (optional), times act'(gradient_at) where x was act(gradient_at); dW += dy^T x; db += column sums of dy.
+  // accumulate: dx += instead; dx is f32 then.
   void backward(Pass& pass, const Tensor& dy, const Tensor& x, const Tensor& dx,
-                Activation activation = Activation::none, const Tensor& gradient_at = {}) const;
+                Activation activation = Activation::none, const Tensor& gradient_at = {}, bool accumulate = false) const;
 };
+
+// Where the gradient of what was dropped and added to a residual stream goes: dresidual itself where that is the same
+// numbers, else a tensor of its own.
+Tensor gradient_of_branch(Pass& pass, const DropoutLayer& dropout, const Tensor& dresidual);
 
 // sum = residual + drop(x); y = layernorm(sum): the residual stream's addition and the layernorm after it in one pass.
 struct ResidualNorm {
@@ -36,15 +41,20 @@ struct ResidualNorm {
   ResidualNorm() = default;
   ResidualNorm(Parameters& table, const std::string& name, int64_t width, float epsilon_, DropoutLayer dropout_);
 
-  // x optional (nothing to add yet: sum is residual itself).
+  // One of x and residual may be absent. Without x sum is the residual itself; in a pass that keeps nothing there is no
+  // other sum.
   void forward(Pass& pass, const Tensor& x, const Tensor& residual, const Tensor& y, Saved& saved) const;
   // y again from what was saved.
   void again(Pass& pass, const Saved& saved, const Tensor& y) const;
   // dresidual += d layernorm(dy); dbranch = its part that went through x (see gradient_of_branch).
   void backward(Pass& pass, const Tensor& dy, const Saved& saved, const Tensor& dresidual, const Tensor& dbranch,
                 bool accumulate = true) const;
-  // Where the gradient of x goes: dresidual itself where that is the same numbers, else a tensor of its own.
-  Tensor gradient_of_branch(Pass& pass, const Tensor& dresidual) const;
+  // Room for what forward saves, and forward into such room (sum optional where no backward pass follows).
+  Saved room(Pass& pass, const Shape& shape) const;
+  void forward_into(Pass& pass, const Tensor& x, const Tensor& residual, const Tensor& y, const Saved& saved) const;
+  Tensor gradient_of_branch(Pass& pass, const Tensor& dresidual) const {
+    return engine::gradient_of_branch(pass, dropout, dresidual);
+  }
 };
 
 // Multi-head self attention with one fused projection to q | k | v.
@@ -62,10 +72,12 @@ struct SelfAttention {
 
   SelfAttention() = default;
   SelfAttention(Parameters& table, const std::string& name, int64_t width, int heads_, int layer_, bool causal_,
-                float attention_dropout, float deviation, float output_deviation);
+                float attention_dropout, Initial initial, Initial output_initial);
 
   void forward(Pass& pass, const Tensor& x, const Tensor& y, Saved& saved) const;
-  void backward(Pass& pass, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx) const;
+  // dx =, or += where accumulated (f32 then).
+  void backward(Pass& pass, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx,
+                bool accumulate = false) const;
 };
 
 // y = act(x W1^T + b1) W2^T + b2. act is run again in the backward pass: cheaper than keeping its result.
@@ -78,10 +90,12 @@ struct FeedForward {
 
   FeedForward() = default;
   FeedForward(Parameters& table, const std::string& name, int64_t width, int64_t inner, Activation activation_,
-              float deviation, float output_deviation);
+              Initial initial, Initial output_initial);
 
   void forward(Pass& pass, const Tensor& x, const Tensor& y, Saved& saved) const;
-  void backward(Pass& pass, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx) const;
+  // dx =, or += where accumulated (f32 then).
+  void backward(Pass& pass, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx,
+                bool accumulate = false) const;
 };
 
 Activation activation_named(const std::string& name);  // relu gelu gelu_tanh tanh

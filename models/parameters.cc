@@ -1,6 +1,6 @@
 #include "models/parameters.h"
 
-#include <functional>
+#include <cmath>
 #include <vector>
 
 #include "core/hash.h"
@@ -23,30 +23,50 @@ Parameter& Parameters::add(std::string name, Shape shape, Initial initial) {
   return parameter;
 }
 
+const Tensor& Parameters::add_constant(Shape shape, std::function<void(float*)> fill) {
+  return constants_.emplace_back(Constant{{nullptr, DType::f32, shape}, std::move(fill)}).value;
+}
+
 void Parameters::allocate(Memory& memory, bool with_gradients) {
-  size_t bytes = 0;
+  size_t bytes = 0, constants = 0;
   for (const Parameter& p : all_) bytes += aligned(static_cast<size_t>(p.shape.count()) * sizeof(float));
-  values_ = std::make_unique<Arena>(memory, bytes);
+  for (const Constant& c : constants_) constants += aligned(c.value.bytes());
+  values_ = std::make_unique<Arena>(memory, bytes + constants);
   if (with_gradients) gradients_ = std::make_unique<Arena>(memory, bytes);
   for (Parameter& p : all_) {
     p.value = values_->make(DType::f32, p.shape);
     if (with_gradients) p.gradient = gradients_->make_zeros(DType::f32, p.shape);
   }
+  std::vector<float> host;
+  for (Constant& constant : constants_) {
+    constant.value = values_->make(DType::f32, constant.value.shape);
+    host.resize(static_cast<size_t>(constant.value.count()));
+    constant.fill(host.data());
+    memory.copy_in(constant.value.data, host.data(), constant.value.bytes());
+  }
 }
 
 void Parameters::initialise(uint64_t seed) {
-  std::vector<float> host;
-  for (Parameter& p : all_) {
-    host.assign(static_cast<size_t>(p.shape.count()), p.initial.value);
-    if (p.initial.kind == Initial::Kind::normal) {
-      parallel_chunks(p.shape.count(), 1 << 14, [&](int64_t begin, int64_t end) {
-        Random random(seed, hash_of(p.name));
-        random.seek(static_cast<uint64_t>(begin) * 2);  // a normal number takes two of the sequence
-        for (int64_t i = begin; i < end; ++i) host[static_cast<size_t>(i)] = p.initial.value * random.normal();
-      });
-    }
-    values_->memory().copy_in(p.value.data, host.data(), p.value.bytes());
+  for (Parameter& p : all_) initialise(p, seed);
+}
+
+void Parameters::initialise(Parameter& p, uint64_t seed) {
+  std::vector<float> host(static_cast<size_t>(p.shape.count()), p.initial.value);
+  // Draws are cut into pieces by shape; `each` numbers of the sequence make one value.
+  const auto drawn = [&](uint64_t each, const auto& draw) {
+    parallel_chunks(p.shape.count(), 1 << 14, [&](int64_t begin, int64_t end) {
+      Random random(seed, hash_of(p.name));
+      random.seek(static_cast<uint64_t>(begin) * each);
+      for (int64_t i = begin; i < end; ++i) host[static_cast<size_t>(i)] = draw(random);
+    });
+  };
+  if (p.initial.kind == Initial::Kind::normal)
+    drawn(2, [&](Random& random) { return p.initial.value * random.normal(); });
+  if (p.initial.kind == Initial::Kind::xavier) {
+    const float bound = std::sqrt(6 / (static_cast<float>(p.shape[0]) / p.initial.value + static_cast<float>(p.shape[1])));
+    drawn(1, [&](Random& random) { return bound * (2 * random.uniform() - 1); });
   }
+  values_->memory().copy_in(p.value.data, host.data(), p.value.bytes());
 }
 
 void Parameters::pack(Ops& ops, DType compute) {
@@ -69,10 +89,16 @@ void Parameters::drop_packed() {
   for (Parameter& p : all_) p.packed = {};
 }
 
-Parameter& Parameters::at(const std::string& name) {
+Parameter* Parameters::find(const std::string& name) {
   for (Parameter& p : all_)
-    if (p.name == name) return p;
-  fail("the model has no parameter ", name);
+    if (p.name == name) return &p;
+  return nullptr;
+}
+
+Parameter& Parameters::at(const std::string& name) {
+  Parameter* const found = find(name);
+  if (!found) fail("the model has no parameter ", name);
+  return *found;
 }
 
 int64_t Parameters::count() const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <string>
 
 #include "core/arena.h"
@@ -9,14 +10,20 @@
 
 namespace engine {
 
-// How a parameter begins: a constant, or normal numbers of mean 0.
+// How a parameter begins: a constant, normal numbers of mean 0, or uniform ones.
 struct Initial {
-  enum class Kind { constant, normal } kind = Kind::constant;
-  float value = 0;  // the constant, or the standard deviation
+  enum class Kind { constant, normal, xavier } kind = Kind::constant;
+  float value = 0;  // the constant, the standard deviation, or how many matrices lie one below the other
 
   static Initial zeros() { return {Kind::constant, 0}; }
   static Initial ones() { return {Kind::constant, 1}; }
   static Initial normal(float deviation) { return {Kind::normal, deviation}; }
+  // Uniform within +- sqrt(6 / (inputs + outputs)) (Glorot, Bengio 2010).
+  static Initial xavier() { return {Kind::xavier, 1}; }
+  // Of `count` such matrices one below the other.
+  Initial stacked(int count) const {
+    return {kind, kind == Kind::xavier ? value * static_cast<float>(count) : value};
+  }
 };
 
 struct Parameter {
@@ -42,12 +49,15 @@ struct DropoutLayer {
 class Parameters {
  public:
   Parameter& add(std::string name, Shape shape, Initial initial);
+  // A table that is neither trained nor saved, f32, which fill writes: there once memory is allocated.
+  const Tensor& add_constant(Shape shape, std::function<void(float*)> fill);
   DropoutLayer add_dropout(float rate) { return {rate, next_site_++}; }
 
   // Memory for all values (and gradients, zeroed, where the model is trained), in the order of the table.
   void allocate(Memory& memory, bool with_gradients);
   // Every value from (seed, its name): adding a parameter does not change how the others begin.
   void initialise(uint64_t seed);
+  void initialise(Parameter& parameter, uint64_t seed);
 
   // For many forward passes without an update between: keeps every matrix in matmul's own layout.
   void pack(Ops& ops, DType compute);
@@ -56,11 +66,17 @@ class Parameters {
   std::deque<Parameter>& all() { return all_; }
   const std::deque<Parameter>& all() const { return all_; }
   Parameter& at(const std::string& name);
+  Parameter* find(const std::string& name);  // or nullptr
   int64_t count() const;  // scalars
   Memory& memory() const { return values_->memory(); }  // where the values are
 
  private:
+  struct Constant {
+    Tensor value;
+    std::function<void(float*)> fill;
+  };
   std::deque<Parameter> all_;  // a deque: layers hold pointers into it
+  std::deque<Constant> constants_;
   uint32_t next_site_ = 1;
   std::unique_ptr<Arena> values_, gradients_, packed_;
 };

@@ -24,12 +24,14 @@ struct Pass {
                             // stream are f32 always
   Segments segments;        // of the N tokens
   bool recompute = false;   // save only what each block was given, and run it again in the backward pass
+  bool keep = true;         // false: no backward pass follows, and nothing is kept for one
   // Dropout: on in training. first_row counts the step's tokens before this pass, over micro-batches and ranks.
   bool training = false;
   uint64_t seed = 0;
   uint32_t step = 0;
   uint32_t run = 0;         // which of a model's runs in one step
   int64_t first_row = 0;
+  int64_t first_sequence = 0;  // as first_row, of sequences: for what has a row a sequence
   KeyValueCache* cache = nullptr;
 
   Dropout dropout(const DropoutLayer& layer) const {
@@ -42,6 +44,7 @@ struct Pass {
 struct Tokens {
   Tensor ids;
   Tensor positions;
+  Tensor types;  // optional: which of two texts; all 0 where a model wants them and they are left out
 };
 
 }  // namespace engine

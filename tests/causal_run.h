@@ -47,7 +47,7 @@ struct CausalRun {
     const Shape scored{static_cast<int64_t>(rows.size())};
     const Tensor row_losses = bench.unset(DType::f32, scored);
     const auto saved = model.make_saved();
-    causal_loss(pass, model,
+    model_loss(pass, model,
                 {.tokens = inputs.tokens,
                  .scored_rows = bench.integers(scored, rows),
                  .labels = bench.integers(scored, labels),
@@ -65,7 +65,7 @@ struct CausalRun {
     Inputs inputs = upload(batch);
     Pass pass = make_pass(inputs, {});
     const auto saved = model.make_saved();
-    return bench.values(causal_logits(pass, model, inputs.tokens, {}, *saved));
+    return bench.values(model_logits(pass, model, inputs.tokens, {}, *saved));
   }
 
   // The values or gradients of all parameters, one after another.

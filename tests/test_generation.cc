@@ -48,7 +48,7 @@ std::vector<double> full_logits(Bench& bench, CausalModel& model, const std::vec
   Pass pass{.ops = bench.ops, .arena = bench.arena, .compute = bench.compute,
             .segments = Segments::packed(bench.integers({2}, {0, static_cast<int>(count)}), count)};
   return bench.values(
-      causal_logits(pass, model, {bench.integers({count}, tokens), bench.integers({count}, positions)}, {}, *saved));
+      model_logits(pass, model, {bench.integers({count}, tokens), bench.integers({count}, positions)}, {}, *saved));
 }
 
 // Each prompt's continuation by the largest logit of a full forward pass over all before it, on its own.
@@ -105,7 +105,7 @@ TEST_CASE("generation: incremental logits are those of a full forward pass") {
           .segments = Segments::packed(bench.integers({3}, offsets), *std::max_element(piece.begin(), piece.end())),
           .cache = &cache};
       const auto logits = bench.values(
-          causal_logits(pass, *model, {bench.integers({count}, ids), bench.integers({count}, positions)}, {}, *saved));
+          model_logits(pass, *model, {bench.integers({count}, ids), bench.integers({count}, positions)}, {}, *saved));
       for (size_t s = 0; s < 2; ++s)
         incremental[s].insert(incremental[s].end(), logits.begin() + offsets[s] * config.vocab_size,
                               logits.begin() + offsets[s + 1] * config.vocab_size);

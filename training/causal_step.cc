@@ -21,7 +21,7 @@ void reserve(std::vector<int32_t>& vector, size_t count, size_t room_of_batch) {
 
 }  // namespace
 
-CausalStep::CausalStep(CausalModel& model, float label_smoothing)
+CausalStep::CausalStep(Model& model, float label_smoothing)
     : model_(model), label_smoothing_(label_smoothing), saved_(model.make_saved()) {}
 
 LossArgs CausalStep::upload(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last) {
@@ -66,7 +66,7 @@ void CausalStep::run(Pass& pass, const SequenceBatch& batch, int64_t first, int6
   args.totals = totals;
   args.gradient_scale = gradient_scale;
   args.label_smoothing = label_smoothing_;
-  causal_loss(pass, model_, args, *saved_);
+  model_loss(pass, model_, args, *saved_);
 }
 
 LossTotals CausalStep::evaluate(Machine& machine, const SequenceBatch& batch, std::vector<float>* row_losses) {
@@ -82,7 +82,7 @@ LossTotals CausalStep::evaluate(Machine& machine, const SequenceBatch& batch, st
     args.gradients = false;
     args.totals = machine.arena.make_zeros(DType::f32, {3});
     if (row_losses) args.row_losses = machine.arena.make(DType::f32, {args.labels.count()});
-    causal_loss(pass, model_, args, *saved_);
+    model_loss(pass, model_, args, *saved_);
     std::array<float, 3> totals{};
     machine.arena.memory().copy_out(totals.data(), args.totals.data, sizeof totals);
     sums.loss += static_cast<double>(totals[0]);

@@ -18,7 +18,7 @@ struct LossTotals {
 
 class CausalStep {
  public:
-  explicit CausalStep(CausalModel& model, float label_smoothing = 0);
+  explicit CausalStep(Model& model, float label_smoothing = 0);
 
   // As Task::run: forward and backward of the sequences first ... last-1. Positions count from 0 in each sequence; a
   // slice without a scored token adds nothing. Does not allocate once it has seen slices of this size.
@@ -33,9 +33,9 @@ class CausalStep {
   // The slice's tensors on pass.arena; sets pass.segments.
   LossArgs upload(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last);
 
-  CausalModel& model_;
+  Model& model_;
   float label_smoothing_;
-  std::unique_ptr<CausalModel::Saved> saved_;
+  std::unique_ptr<Model::Saved> saved_;
   std::vector<int32_t> positions_, offsets_, scored_rows_, labels_;
 };
 

@@ -49,7 +49,7 @@ int run(const std::filesystem::path& folder, const std::filesystem::path& out, c
             .compute = compute,
             .segments = Segments::packed(upload(arena, offsets), longest)};
   const auto saved = model->make_saved();
-  const Tensor logits = causal_logits(pass, *model, {upload(arena, tokens), upload(arena, positions)}, {}, *saved);
+  const Tensor logits = model_logits(pass, *model, {upload(arena, tokens), upload(arena, positions)}, {}, *saved);
   std::vector<float> values(static_cast<size_t>(logits.count()));
   arena.memory().copy_out(values.data(), logits.data, logits.bytes());
   const auto fill = [&](char* to) { store_floats(values.data(), values.size(), "F32", to); };

@@ -69,7 +69,7 @@ class Training {
     ops_.memory().zero(loss_.totals.data, loss_.totals.bytes());
     const ArenaScope scope(arena_);
     Pass pass{.ops = ops_, .arena = arena_, .compute = compute_, .segments = segments_, .training = true};
-    causal_loss(pass, model_, loss_, *saved_);
+    model_loss(pass, model_, loss_, *saved_);
     optimizer_.update(1e-4f, ++steps_);
     return loss_.totals.as<float>()[0] / static_cast<float>(count_);
   }

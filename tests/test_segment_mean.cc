@@ -1,0 +1,83 @@
+#include "kernels/segment_mean.h"
+
+#include "kernels/segment_mean_ref.h"
+#include "tests/invariance.h"
+
+namespace engine::test {
+
+namespace {
+
+// A mean of up to 40 normal numbers in f32 against double: each of its additions rounds a sum of at most their number,
+// and the mean is that sum divided by it; storing rounds once more.
+double tolerance(int longest, DType stored) { return longest * epsilon_of(DType::f32) + epsilon_of(stored); }
+
+Segments segments_of(Bench& bench, const std::vector<int>& begin, const std::vector<int>& end) {
+  const Shape shape{static_cast<int64_t>(begin.size())};
+  int longest = 0;
+  for (size_t s = 0; s < begin.size(); ++s) longest = std::max(longest, end[s] - begin[s]);
+  return {bench.integers(shape, begin), bench.integers(shape, end), longest};
+}
+
+}  // namespace
+
+TEST_CASE("segment mean: the reference's gradient is the derivative") {
+  Random random(5, 0);
+  const std::vector<int> begin{0, 2, 2}, end{2, 2, 7};
+  std::vector<double> x(21), dy(9), dx(21);
+  for (double& value : x) value = random.normal();
+  for (double& value : dy) value = random.normal();
+  reference::segment_mean_backward(dy, 3, begin, end, dx);
+  const auto loss = [&] { return dot(reference::segment_mean_forward(x, 3, begin, end), dy); };
+  CHECK_CLOSE(dx, finite_differences(x, loss), finite_difference_tolerance);
+}
+
+TEST_CASE("segment mean: forward and backward, ragged, empty, with rows outside, every pair of dtypes") {
+  on_every_backend([](Bench& bench) {
+    const std::vector<int> begin{3, 0, 7, 7, 47}, end{7, 1, 7, 47, 48};
+    const Segments segments = segments_of(bench, begin, end);
+    for (DType other : {DType::f32, DType::bf16})
+      for (int64_t cols : {1, 3, 17, 33, 64, 100}) {
+        CAPTURE(cols);
+        const Tensor x = bench.normal(bench.compute, {49, cols}), y = bench.unset(other, {5, cols});
+        bench.ops.segment_mean_forward({.x = x, .segments = segments, .y = y});
+        CHECK_CLOSE(bench.values(y),
+                    reference::segment_mean_forward(bench.values(x), static_cast<size_t>(cols), begin, end),
+                    tolerance(40, other));
+        const Tensor dy = bench.normal(other, {5, cols}), dx = bench.normal(bench.compute, {49, cols});
+        std::vector<double> expected = bench.values(dx);
+        reference::segment_mean_backward(bench.values(dy), static_cast<size_t>(cols), begin, end, expected);
+        bench.ops.segment_mean_backward({.dy = dy, .segments = segments, .dx = dx});
+        CHECK_CLOSE(bench.values(dx), expected, tolerance(1, bench.compute));
+      }
+  });
+}
+
+TEST_CASE("segment mean: no sequences, a NaN stays where it is, many threads, and what does not fit") {
+  on_every_backend([](Bench& bench) {
+    std::vector<int> offsets{0};
+    for (int s = 0; s < 300; ++s) offsets.push_back(offsets.back() + static_cast<int>(bench.random.below(20)));
+    const Segments segments = Segments::packed(bench.integers({301}, offsets), 20);
+    const Tensor x = bench.normal(bench.compute, {offsets.back(), 100}), y = bench.unset(DType::f32, {300, 100});
+    check_same_at_any_thread_count([&] {
+      bench.ops.segment_mean_forward({.x = x, .segments = segments, .y = y});
+      return bench.values(y);
+    });
+    const Tensor none = bench.arena.make(DType::i32, {0});
+    bench.ops.segment_mean_forward({.x = x, .segments = {none, none, 0}, .y = bench.zeros({0, 100})});
+    const Tensor small = bench.from(DType::f32, {3, 2}, {1, NAN, 3, 4, 5, 6}), means = bench.unset(DType::f32, {2, 2});
+    bench.ops.segment_mean_forward({.x = small, .segments = segments_of(bench, {0, 2}, {2, 3}), .y = means});
+    const std::vector<double> values = bench.values(means);
+    CHECK(values[0] == 2);
+    CHECK(std::isnan(values[1]));
+    CHECK(values[2] == 5);
+    CHECK(values[3] == 6);
+    CHECK_THROWS_WITH_AS(
+        bench.ops.segment_mean_forward({.x = small, .segments = segments_of(bench, {0, 2}, {2, 4}), .y = means}),
+        "segment_mean_forward: segment 1 has the rows 2 to 4 of 3", Error);
+    CHECK_THROWS_WITH_AS(
+        bench.ops.segment_mean_backward({.dy = means, .segments = segments_of(bench, {0}, {2}), .dx = small}),
+        "segment_mean_backward: dy is [2, 2], not [1, 2]", Error);
+  });
+}
+
+}  // namespace engine::test
