@@ -97,8 +97,14 @@ $(BUILD)/cuda/%.o: %.cc
 	@mkdir -p $(@D)
 	$(COMPILER) $(FLAGS) -isystem $(CUDA_HOME)/include -c $< -o $@
 
-# The simulated device: the same kernels, compiled by the host's compiler against tests/cudasim.
-SIM_FLAGS = $(filter-out -Wconversion,$(FLAGS)) -DENGINE_SIM -isystem tests/cudasim/include
+# The simulated device: the same kernels, compiled by the host's compiler against tests/cudasim, and the same host code.
+# All else is linked as it is. Variables that a kernel leaves unset get a pattern: a simulated thread must not be lucky.
+SIM_SOURCES := $(CUDA_HOST) $(wildcard tests/cudasim/*.cc) kernels/backend.cc
+SIM_OBJECTS := $(SIM_SOURCES:%.cc=$(BUILD)/sim/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)/sim/%.o)
+SIM_FLAGS = $(filter-out -Wconversion,$(FLAGS)) -DENGINE_SIM -isystem tests/cudasim/include \
+  -ftrivial-auto-var-init=pattern
+SIM_LIBRARIES := $(LIBRARIES) -lboost_context
+WITHOUT_BACKEND = $(filter-out $(BUILD)/kernels/backend.o,$(OBJECTS))
 $(BUILD)/sim/%.o: %.cu
 	@mkdir -p $(@D)
 	$(COMPILER) $(SIM_FLAGS) -x c++ -c $< -o $@
@@ -107,9 +113,19 @@ $(BUILD)/sim/%.o: %.cc
 	@mkdir -p $(@D)
 	$(COMPILER) $(SIM_FLAGS) -c $< -o $@
 
+$(BUILD)/engine-sim: $(BUILD)/engine.o $(WITHOUT_BACKEND) $(SIM_OBJECTS)
+	$(CXX) $(OPTIMISE) $^ -o $@ $(SIM_LIBRARIES)
+
+$(BUILD)/tests/run_sim: $(TESTS:%.cc=$(BUILD)/%.o) $(WITHOUT_BACKEND) $(SIM_OBJECTS) | $(BUILD)/engine
+	$(CXX) $(OPTIMISE) $^ -o $@ $(SIM_LIBRARIES)
+
+sim-test: $(BUILD)/tests/run_sim $(BUILD)/engine-sim  ## the tests with the simulated device beside the CPU
+	$(BUILD)/tests/run_sim
+.PHONY: sim-test
+
 # What the engine, its tests and its benchmarks are built with; oneDNN is there to be compared with.
 PACKAGES := g++ make ccache libutf8proc-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev doctest-dev \
-  libbenchmark-dev libdnnl-dev
+  libbenchmark-dev libdnnl-dev libboost-context-dev
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 
 deps:  ## installs what is missing of the Debian or Ubuntu packages that the engine needs

@@ -14,11 +14,12 @@ namespace engine::cuda {
 void check(cudaError_t code, const char* what);
 
 // What a kernel finds wrong with its data (an index outside its table). The first fault of a step stays; it is raised
-// as an Error when results are next copied to the host. `operation` is a string literal on the host side, by number.
+// as an Error when results are next copied to the host. Kernels report by report_fault (kernels/cuda_block.h).
 struct Fault {
   int kind;   // FaultKind, 0: none
   int value;  // the index that was found
   int limit;  // what it had to be below
+  int place;  // where: its number among the operation's indices
 };
 enum class FaultKind : int { none, token, position, type, label, row };
 
@@ -38,6 +39,11 @@ class Device {
   int multiprocessors() const { return multiprocessors_; }
   size_t shared_memory_per_block() const { return shared_memory_; }  // the most that a launch may ask for
   const std::string& name() const { return name_; }
+  // Waits for all that was started, and raises what a kernel found wrong.
+  void synchronize();
+  // While a step is captured as a graph nothing may be copied to or from the host: that is an Error.
+  void set_capturing(bool capturing) { is_capturing_ = capturing; }
+  bool is_capturing() const { return is_capturing_; }
 
  private:
   cudaStream_t compute_ = nullptr, copy_ = nullptr;
@@ -45,10 +51,17 @@ class Device {
   int multiprocessors_ = 0;
   size_t shared_memory_ = 0;
   std::string name_;
+  bool is_capturing_ = false;
   std::unique_ptr<Memory> memory_;
 };
 
-// Why there is no usable device, in one line; empty where there is one.
-std::string why_no_device();
+// Whether there is a device that this program can use; if not, why, in one line.
+struct Presence {
+  bool exists = false;  // a GPU is there
+  std::string problem;  // empty where it can be used
+};
+Presence find_device();
+// For `info`: name, multiprocessors, memory, compute capability, and the versions of driver and runtime.
+std::string describe_device();
 
 }  // namespace engine::cuda

@@ -81,6 +81,12 @@ size_t detail::memory_limit(const char* file) {
   return std::ifstream(file) >> bytes && bytes > 0 ? bytes : std::numeric_limits<size_t>::max();
 }
 
+void fail_out_of_memory(const std::string& what, size_t bytes, size_t free, size_t capacity) {
+  fail("out of memory: ", what, " needs ", bytes >> 20, " MiB, ", free >> 20, " of ", capacity >> 20,
+       " MiB are free: shorter sequences need less, a smaller model, or in training a smaller "
+       "training.micro_batch_size");
+}
+
 Memory& host_memory() {
   static HostMemory memory;
   return memory;
@@ -96,11 +102,9 @@ Arena::~Arena() { memory_.release(base_, capacity_); }
 Tensor Arena::make(DType dtype, Shape shape) {
   const Tensor tensor{base_ + used_, dtype, shape};
   const size_t bytes = (tensor.bytes() + 63) / 64 * 64;
-  if (bytes > capacity_ - used_)
-    fail("out of memory: a tensor ", shape.text(), " of ", name_of(dtype), " needs ", bytes >> 20, " MiB, ",
-         (capacity_ - used_) >> 20, " of ", capacity_ >> 20,
-         " MiB are free: shorter sequences need less, a smaller model, or in training a smaller "
-         "training.micro_batch_size");
+  if (bytes > capacity_ - used_) fail_out_of_memory("a tensor " + shape.text() + " of " + name_of(dtype), bytes,
+                                                    capacity_ - used_, capacity_);
+  memory_.commit(base_, used_, used_ + tensor.bytes());
   used_ += bytes;
   if (used_ > peak_) peak_ = used_;
   return tensor;

@@ -12,6 +12,9 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#if defined(ENGINE_SIM)
+#include "kernels/cuda_backend.h"
+#endif
 
 namespace engine {
 
@@ -25,6 +28,12 @@ std::unique_ptr<Ops> make_ops();
 namespace avx512 {
 std::unique_ptr<Ops> make_ops();
 }
+#endif
+
+#if defined(ENGINE_SIM)
+constexpr const char* known_devices = "auto, cpu or sim";
+#else
+constexpr const char* known_devices = "auto or cpu";
 #endif
 
 std::vector<std::string> cpu_instruction_sets() {
@@ -67,9 +76,21 @@ bool cpu_has_bf16_matrix_units() {
 #endif
 }
 
+std::vector<std::string> devices() {
+#if defined(ENGINE_SIM)
+  return {"cpu", "sim"};
+#else
+  return {"cpu"};
+#endif
+}
+
 std::unique_ptr<Ops> make_ops(const std::string& device) {
-  if (device == "auto" || device == "cpu") return make_cpu_ops();
-  fail_usage("device \"", device, "\" is not in this build: auto or cpu");
+  if (device == "cpu") return make_cpu_ops();
+#if defined(ENGINE_SIM)
+  if (device == "sim") return cuda::make_cuda_ops();
+#endif
+  if (device == "auto") return make_cpu_ops();
+  fail_usage("device \"", device, "\" is not in this build: ", known_devices);
 }
 
 DType compute_precision(const std::string& precision) {

@@ -18,7 +18,9 @@ std::unique_ptr<Ops> make_cpu_ops(const std::string& instruction_set);
 // Whether the CPU backend has matrix units for bf16 here (AMX), so that bf16 products are the faster ones.
 bool cpu_has_bf16_matrix_units();
 
-// The backend that the option `device` names: auto or cpu; an error says which this build has not.
+// The devices that the option `device` may name here, cpu first: those that this build knows and this machine has.
+std::vector<std::string> devices();
+// The backend that the option `device` names: auto or one of devices(); an error says what is missing.
 std::unique_ptr<Ops> make_ops(const std::string& device);
 // f32 or bf16, as the option `precision` says; auto: bf16 where there are matrix units for it.
 DType compute_precision(const std::string& precision);

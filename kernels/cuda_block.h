@@ -1,13 +1,32 @@
 // What kernels share: vectors of 16 bytes, sums and maxima over a warp and a block, dropout's counters.
 #pragma once
 
+#include "core/cuda_device.h"
 #include "core/random.h"
+#include "core/tensor.h"
 #include "kernels/cuda_intrinsics.h"
 
 namespace engine::cuda {
 
 // The dtypes of activations in device code.
 using bfloat16 = __nv_bfloat16;
+
+// On the host: body(pointer to the elements): float* or bfloat16*, as the tensor holds; of an absent one a null float*.
+template <class Body>
+void with_device_elements(const Tensor& tensor, const Body& body) {
+  if (tensor.dtype == DType::bf16)
+    body(static_cast<bfloat16*>(tensor.data));
+  else
+    body(static_cast<float*>(tensor.data));
+}
+
+// An index that lies outside its table: the first of a step is kept, and raised as an Error on the host.
+__device__ __forceinline__ void report_fault(Fault* fault, FaultKind kind, int place, int value, int limit) {
+  if (atomic_compare_and_swap(&fault->kind, 0, static_cast<int>(kind)) != 0) return;
+  fault->value = value;
+  fault->limit = limit;
+  fault->place = place;
+}
 
 // As many T as 16 bytes hold: 4 floats or 8 bf16.
 template <class T>
@@ -17,11 +36,24 @@ struct alignas(16) Vector16 {
 };
 template <class T>
 __device__ __forceinline__ Vector16<T> load_vector(const T* aligned) {
-  return *reinterpret_cast<const Vector16<T>*>(aligned);
+  return *reinterpret_cast<const Vector16<T>*>(aligned_to<16>(aligned));
 }
 template <class T>
 __device__ __forceinline__ void store_vector(T* aligned, const Vector16<T>& vector) {
-  *reinterpret_cast<Vector16<T>*>(aligned) = vector;
+  *reinterpret_cast<Vector16<T>*>(aligned_to<16>(aligned)) = vector;
+}
+// The same for some of the elements of such a vector: `width` of them, 16 bytes or a half or quarter of them.
+template <class T, int width>
+struct alignas(width * sizeof(T)) Part {
+  T at[width];
+};
+template <int width, class T>
+__device__ __forceinline__ Part<T, width> load_part(const T* aligned) {
+  return *reinterpret_cast<const Part<T, width>*>(aligned_to<width * sizeof(T)>(aligned));
+}
+template <int width, class T>
+__device__ __forceinline__ void store_part(T* aligned, const Part<T, width>& part) {
+  *reinterpret_cast<Part<T, width>*>(aligned_to<width * sizeof(T)>(aligned)) = part;
 }
 template <class T>
 __device__ __forceinline__ T from_float(float x);

@@ -115,6 +115,7 @@ __device__ __forceinline__ float exp2_fast(float x) {  // 2 ulp; -inf gives 0
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
+__device__ __forceinline__ int count_bits(unsigned x) { return __popc(x); }
 __device__ __forceinline__ float reciprocal_square_root(float x) { return rsqrtf(x); }
 __device__ __forceinline__ float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
 __device__ __forceinline__ float to_float(float x) { return x; }
@@ -129,9 +130,9 @@ __device__ __forceinline__ int atomic_add(int* address, int value) { return atom
 __device__ __forceinline__ int atomic_compare_and_swap(int* address, int compare, int value) {
   return atomicCAS(address, compare, value);
 }
-// The address of a 16-byte access; the simulated device checks that it is a multiple of 16.
-template <class T>
-__device__ __forceinline__ T* aligned_16(T* address) {
+// The address of an access of so many bytes; the simulated device checks that it is a multiple of them.
+template <int bytes, class T>
+__device__ __forceinline__ T* aligned_to(T* address) {
   return address;
 }
 // What this thread wrote before is seen by every thread of the device before what it writes after.

@@ -20,9 +20,13 @@ class Operation {
   ~Operation();
   Operation(const Operation&) = delete;
   Operation& operator=(const Operation&) = delete;
+  std::string text() const;  // "layernorm_forward of [3, 5] f32, ..."
 
  private:
+  const char* name_;
   const Operation* outer_;
+  std::array<Tensor, 8> tensors_;
+  size_t count_ = 0;
 };
 
 // Throws an Error that names the running operation, its shapes and the device, where `code` is not success.

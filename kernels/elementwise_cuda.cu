@@ -1,8 +1,8 @@
-#include "kernels/checks.h"
+#include "kernels/elementwise.h"
+
 #include "kernels/cuda_block.h"
 #include "kernels/cuda_launch.h"
 #include "kernels/cuda_ops.h"
-#include "kernels/elementwise.h"
 #include "kernels/sizes.h"
 
 namespace engine::cuda {
@@ -11,27 +11,63 @@ namespace {
 
 constexpr unsigned threads = 256;
 
-// 16 bytes of the narrower dtype a thread, the ragged end by its last one.
+// Each thread has as many elements as 16 bytes of the wider dtype hold; where the addresses are aligned it takes them
+// as vectors, and the ragged end one by one.
 template <class From, class To>
-__global__ void cast_kernel(const From* x, To* y, int64_t count) {
-  constexpr int width = 16 / (sizeof(From) > sizeof(To) ? sizeof(From) : sizeof(To));
+__global__ void cast_kernel(const From* __restrict__ x, To* __restrict__ y, int64_t count, bool is_aligned) {
+  using Wide = std::conditional_t<(sizeof(From) > sizeof(To)), From, To>;
+  constexpr int width = Vector16<Wide>::size;
   const int64_t begin = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * width;
+  if (is_aligned && begin + width <= count) {
+    const auto from = load_part<width>(x + begin);
+    Part<To, width> to;
+    for (int i = 0; i < width; ++i) to.at[i] = from_float<To>(to_float(from.at[i]));
+    store_part(y + begin, to);
+    return;
+  }
   for (int64_t i = begin; i < begin + width && i < count; ++i) y[i] = from_float<To>(to_float(x[i]));
 }
 
-__global__ void lerp_kernel(const float* x, float* y, float t, int64_t count) {
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i < count) y[i] += t * (x[i] - y[i]);
+__global__ void lerp_kernel(const float* __restrict__ x, float* __restrict__ y, float t, int64_t count,
+                            bool is_aligned) {
+  constexpr int width = Vector16<float>::size;
+  const int64_t begin = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * width;
+  if (is_aligned && begin + width <= count) {
+    const Vector16<float> from = load_vector(x + begin);
+    Vector16<float> to = load_vector(y + begin);
+    for (int i = 0; i < width; ++i) to.at[i] += t * (from.at[i] - to.at[i]);
+    store_vector(y + begin, to);
+    return;
+  }
+  for (int64_t i = begin; i < begin + width && i < count; ++i) y[i] += t * (x[i] - y[i]);
+}
+
+bool both_aligned(const Tensor& x, const Tensor& y) {
+  return (reinterpret_cast<uintptr_t>(x.data) | reinterpret_cast<uintptr_t>(y.data)) % 16 == 0;
 }
 
 }  // namespace
 
+void CudaOps::copy(const CopyArgs& a) {
+  const Operation operation("copy", {a.x, a.y});
+  if (check_copy(a)) {
+    if (a.x.bytes()) check_launch(cudaMemcpyAsync(a.y.data, a.x.data, a.x.bytes(), cudaMemcpyDeviceToDevice, stream()));
+    return;
+  }
+  const int64_t width = Vector16<float>::size;  // the other one is bf16
+  with_device_elements(a.x, [&]<class From>(From* x) {
+    with_device_elements(a.y, [&]<class To>(To* y) {
+      launch(cast_kernel<From, To>, blocks(cut(a.x.count(), width * threads)), threads, 0, stream(), x, y, a.x.count(),
+             both_aligned(a.x, a.y));
+    });
+  });
+}
+
 void CudaOps::lerp(const LerpArgs& a) {
   const Operation operation("lerp", {a.x, a.y});
-  check_vector("lerp", "x", a.x, DType::f32, a.x.count());
-  check_vector("lerp", "y", a.y, DType::f32, a.x.count());
-  launch(lerp_kernel, blocks(cut(a.x.count(), threads)), threads, 0, stream(), a.x.as<float>(), a.y.as<float>(), a.t,
-         a.x.count());
+  check_lerp(a);
+  launch(lerp_kernel, blocks(cut(a.x.count(), Vector16<float>::size * threads)), threads, 0, stream(),
+         a.x.as<float>(), a.y.as<float>(), a.t, a.x.count(), both_aligned(a.x, a.y));
 }
 
 }  // namespace engine::cuda

@@ -4,19 +4,34 @@
 
 namespace engine::test {
 
+namespace {
+
+struct Backend {
+  std::string name;
+  std::unique_ptr<Ops> ops;
+};
+
+// The CPU with every instruction set it has; where there are other devices its best one stands for all.
+std::vector<Backend> make_backends() {
+  std::vector<Backend> made;
+  const std::vector<std::string> others(devices().begin() + 1, devices().end());
+  for (const std::string& instruction_set : cpu_instruction_sets())
+    if (others.empty() || instruction_set == cpu_instruction_set())
+      made.push_back({instruction_set, make_cpu_ops(instruction_set)});
+  for (const std::string& device : others) made.push_back({device, make_ops(device)});
+  return made;
+}
+
+}  // namespace
+
 void on_every_backend(const std::function<void(Bench&)>& test) {
-  static const std::vector<std::string> instruction_sets = cpu_instruction_sets();
-  static const std::vector<std::unique_ptr<Ops>> backends = [] {
-    std::vector<std::unique_ptr<Ops>> made;
-    for (const std::string& instruction_set : instruction_sets) made.push_back(make_cpu_ops(instruction_set));
-    return made;
-  }();
-  for (size_t i = 0; i < backends.size(); ++i)
+  static const std::vector<Backend> backends = make_backends();
+  for (const Backend& backend : backends)
     for (DType compute : {DType::f32, DType::bf16}) {
-      CAPTURE(instruction_sets[i]);
+      CAPTURE(backend.name);
       CAPTURE(name_of(compute));
-      Arena arena(backends[i]->memory(), size_t{1} << 32);
-      Bench bench{*backends[i], arena, compute};
+      Arena arena(backend.ops->memory(), size_t{1} << 32);
+      Bench bench{*backend.ops, arena, compute};
       test(bench);
     }
 }

@@ -1,0 +1,124 @@
+#include "core/cuda_device.h"
+
+#include <filesystem>
+
+#include "core/cuda_memory.h"
+#include "core/error.h"
+
+namespace engine::cuda {
+
+namespace {
+
+constexpr int oldest_capability = 80;
+constexpr size_t least_memory = size_t{256} << 20;
+
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+// Words for a fault, as the CPU backend would say it.
+const char* indices_of(FaultKind kind) {
+  switch (kind) {
+    case FaultKind::token: return "embedding_forward: tokens";
+    case FaultKind::position: return "embedding_forward: positions";
+    case FaultKind::type: return "embedding_forward: types";
+    case FaultKind::label: return "cross_entropy: labels";
+    case FaultKind::row: return "rows: index";
+    case FaultKind::none: break;
+  }
+  return "an operation: index";
+}
+
+// Destructors go on whatever happens: what failed before has been told.
+void ignore(cudaError_t) {}
+
+}  // namespace
+
+void check(cudaError_t code, const char* what) {
+  if (code == cudaSuccess) [[likely]]
+    return;
+  cudaDeviceProp properties{};
+  const bool known = cudaGetDeviceProperties(&properties, 0) == cudaSuccess;
+  const std::string words = cudaGetErrorString(code);
+  ignore(cudaGetLastError());
+  fail(what, ": ", words, " (", cudaGetErrorName(code), "), on ", known ? properties.name : "the GPU");
+}
+
+Presence find_device() {
+  int count = 0, driver = 0, runtime = 0;
+  const cudaError_t code = cudaGetDeviceCount(&count);
+  if (code != cudaSuccess) ignore(cudaGetLastError());
+  ignore(cudaDriverGetVersion(&driver));
+  ignore(cudaRuntimeGetVersion(&runtime));
+  if (driver == 0) {
+    const bool exists = std::filesystem::exists("/dev/nvidia0");
+    return {exists, exists ? "there is a GPU, but no CUDA driver (libcuda.so.1): install NVIDIA's driver"
+                           : "there is no GPU, or no CUDA driver for it"};
+  }
+  if (code == cudaErrorInsufficientDriver)
+    return {true, "the CUDA driver is of version " + version_text(driver) + ", older than " + version_text(runtime) +
+                      ", which this program was built with: update the driver"};
+  if (code == cudaErrorNoDevice || (code == cudaSuccess && count == 0)) return {false, "there is no GPU"};
+  cudaDeviceProp properties{};
+  const cudaError_t second = code ? code : cudaGetDeviceProperties(&properties, 0);
+  if (second != cudaSuccess) {
+    ignore(cudaGetLastError());
+    return {true, std::string("the GPU cannot be used: ") + cudaGetErrorString(second)};
+  }
+  if (properties.major * 10 + properties.minor < oldest_capability)
+    return {true, detail::joined(properties.name, " has compute capability ", properties.major, ".", properties.minor,
+                                 "; this program needs 8.0 or newer")};
+  return {true, ""};
+}
+
+std::string describe_device() {
+  cudaDeviceProp properties{};
+  int driver = 0, runtime = 0;
+  check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
+  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+  check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
+  return detail::joined(properties.name, ", compute capability ", properties.major, ".", properties.minor, ", ",
+                        properties.multiProcessorCount, " multiprocessors, ", properties.totalGlobalMem >> 20,
+                        " MiB (driver ", version_text(driver), ", runtime ", version_text(runtime), ")");
+}
+
+Device::Device() {
+  if (const Presence found = find_device(); !found.problem.empty()) fail(found.problem);
+  check(cudaSetDevice(0), "cudaSetDevice");
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
+  name_ = properties.name;
+  multiprocessors_ = properties.multiProcessorCount;
+  shared_memory_ = properties.sharedMemPerBlockOptin;
+  size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  require(free >= least_memory, name_, " has ", free >> 20, " of ", total >> 20, " MiB free, too little to work with (",
+          least_memory >> 20, " MiB): end other programs that use it");
+  check(cudaStreamCreateWithFlags(&compute_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  check(cudaStreamCreateWithFlags(&copy_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  void* word = nullptr;
+  check(cudaHostAlloc(&word, sizeof(Fault), cudaHostAllocMapped), "cudaHostAlloc");
+  fault_ = new (word) Fault{};
+  memory_ = std::make_unique<DeviceMemory>(*this, total);
+}
+
+Device::~Device() {
+  memory_.reset();
+  ignore(cudaFreeHost(fault_));
+  ignore(cudaStreamDestroy(copy_));
+  ignore(cudaStreamDestroy(compute_));
+}
+
+Memory& Device::memory() { return *memory_; }
+
+void Device::synchronize() {
+  check(cudaStreamSynchronize(compute_), "waiting for the device");
+  if (fault_->kind == 0) [[likely]]
+    return;
+  const Fault fault = *fault_;
+  *fault_ = Fault{};
+  fail(indices_of(static_cast<FaultKind>(fault.kind)), "[", fault.place, "] is ", fault.value, ", not in 0 ... ",
+       fault.limit - 1);
+}
+
+}  // namespace engine::cuda

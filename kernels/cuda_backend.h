@@ -1,0 +1,13 @@
+// The CUDA backend as the rest of the program sees it, without CUDA's headers.
+#pragma once
+
+#include <memory>
+
+#include "kernels/ops.h"
+
+namespace engine::cuda {
+
+// An Error in one line where no device can be used.
+std::unique_ptr<Ops> make_cuda_ops();
+
+}  // namespace engine::cuda

@@ -1,0 +1,285 @@
+#include "tests/cudasim/memory.h"
+
+#include <cuda.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "tests/cudasim/block.h"
+#include "tests/cudasim/sanitizer.h"
+#include "tests/cudasim/stream.h"
+
+namespace cudasim {
+
+namespace {
+
+constexpr int poison_byte = 0xff;
+constexpr size_t page = 4096, granularity = size_t{64} << 10;
+
+std::map<char*, size_t> reservations;  // addresses, without memory
+std::map<char*, size_t> regions;       // memory
+std::map<CUmemGenericAllocationHandle, size_t> allocations;
+size_t used = 0;
+int open_count = 0;
+struct sigaction previous_action;
+
+// --- errors that the processor finds ---------------------------------------------------------------------------------
+void say_and_stop(const std::string& text) {
+  const std::string line = "simulated device: " + text + "\n";
+  if (write(STDERR_FILENO, line.data(), line.size()) < 0) _exit(71);
+  _exit(70);
+}
+
+void on_fault(int number, siginfo_t* info, void* context) {
+  char* const address = static_cast<char*>(info->si_addr);
+  const auto inside = [address](const auto& all) {
+    return std::any_of(all.begin(), all.end(),
+                       [&](const auto& one) { return address >= one.first && address < one.first + one.second; });
+  };
+  if (is_running()) {
+    if (stack_overflowed_at(address)) say_and_stop(running_thread() + ": its variables need more than the stack has");
+    say_and_stop(engine::detail::joined(running_thread(), ": access outside of all memory, at ", info->si_addr));
+  }
+  if (inside(regions) || inside(reservations))
+    say_and_stop(engine::detail::joined("the host touched device memory, at ", info->si_addr,
+                                        ", outside of a copy or kernel"));
+  if (previous_action.sa_flags & SA_SIGINFO) return previous_action.sa_sigaction(number, info, context);
+  if (previous_action.sa_handler != SIG_DFL && previous_action.sa_handler != SIG_IGN)
+    return previous_action.sa_handler(number);
+  sigaction(SIGSEGV, &previous_action, nullptr);  // the access happens again, and is not for us
+}
+
+// Again each time, as test frameworks put their own handler in for each test.
+void catch_faults() {
+  struct sigaction now{};
+  sigaction(SIGSEGV, nullptr, &now);
+  if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == on_fault) return;
+  previous_action = now;
+  stack_t stack{};
+  static char handler_stack[size_t{64} << 10];
+  if (sigaltstack(nullptr, &stack) == 0 && (stack.ss_flags & SS_DISABLE)) {
+    stack = {.ss_sp = handler_stack, .ss_flags = 0, .ss_size = sizeof handler_stack};
+    sigaltstack(&stack, nullptr);
+  }
+  struct sigaction ours{};
+  ours.sa_sigaction = on_fault;
+  ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  sigaction(SIGSEGV, &ours, nullptr);
+}
+
+void protect(int protection) {
+  for (const auto& [data, bytes] : regions) mprotect(data, bytes, protection);
+}
+
+void add_region(char* data, size_t bytes) {
+  catch_faults();
+  mprotect(data, bytes, PROT_READ | PROT_WRITE);
+  std::memset(data, poison_byte, bytes);
+  if (!open_count) mprotect(data, bytes, PROT_NONE);
+  regions[data] = bytes;
+}
+
+void remove_region(char* data) {
+  const size_t bytes = regions.at(data);
+  unpoison(data, bytes);
+  regions.erase(data);
+}
+
+char* address_space(size_t bytes) {
+  void* const data = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return data == MAP_FAILED ? nullptr : static_cast<char*>(data);
+}
+
+}  // namespace
+
+OpenMemory::OpenMemory() {
+  catch_faults();
+  if (open_count++ == 0) protect(PROT_READ | PROT_WRITE);
+}
+OpenMemory::~OpenMemory() {
+  if (--open_count == 0) protect(PROT_NONE);
+}
+
+size_t total_memory() {
+  const char* const text = std::getenv("CUDASIM_MEMORY");
+  return (text ? std::strtoull(text, nullptr, 10) : 4096) << 20;
+}
+size_t free_memory() { return total_memory() - std::min(total_memory(), used); }
+
+bool is_device_memory(const void* data, size_t bytes) {
+  const char* begin = static_cast<const char*>(data);
+  const char* const end = begin + bytes;
+  while (begin < end) {  // through regions that follow one another
+    auto after = regions.upper_bound(const_cast<char*>(begin));
+    if (after == regions.begin()) return false;
+    --after;
+    if (begin >= after->first + after->second) return false;
+    begin = after->first + after->second;
+  }
+  return true;
+}
+
+void hand_out(void* base, size_t from, size_t to, size_t mapped, cudaStream_t stream) {
+  char* const data = static_cast<char*>(base);
+  push(stream, {[=] {
+         unpoison(data + from, to - from);
+         std::memset(data + from, poison_byte, to - from);
+         poison(data + to, mapped - to);
+         return std::string();
+       }});
+}
+
+}  // namespace cudasim
+
+using namespace cudasim;
+
+namespace {
+
+template <class Mutate>
+CUresult driver_call(const Mutate& mutate) {
+  return mutate() ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult address_reserve(CUdeviceptr* address, size_t bytes, size_t, CUdeviceptr, unsigned long long) {
+  char* const data = bytes % granularity ? nullptr : address_space(bytes);
+  if (!data) return CUDA_ERROR_INVALID_VALUE;
+  reservations[data] = bytes;
+  *address = reinterpret_cast<CUdeviceptr>(data);
+  return CUDA_SUCCESS;
+}
+CUresult address_free(CUdeviceptr address, size_t bytes) {
+  char* const data = reinterpret_cast<char*>(address);
+  return driver_call([&] { return reservations.erase(data) == 1 && munmap(data, bytes) == 0; });
+}
+CUresult create(CUmemGenericAllocationHandle* handle, size_t bytes, const CUmemAllocationProp*, unsigned long long) {
+  static CUmemGenericAllocationHandle next = 0;
+  if (bytes % granularity) return CUDA_ERROR_INVALID_VALUE;
+  if (bytes > free_memory()) return CUDA_ERROR_OUT_OF_MEMORY;
+  used += bytes;
+  allocations[*handle = ++next] = bytes;
+  return CUDA_SUCCESS;
+}
+CUresult release(CUmemGenericAllocationHandle handle) {
+  return driver_call([&] {
+    const auto found = allocations.find(handle);
+    if (found == allocations.end()) return false;
+    used -= found->second;
+    allocations.erase(found);
+    return true;
+  });
+}
+CUresult map(CUdeviceptr, size_t bytes, size_t offset, CUmemGenericAllocationHandle handle, unsigned long long) {
+  return driver_call([&] { return offset == 0 && allocations.count(handle) && allocations[handle] == bytes; });
+}
+CUresult set_access(CUdeviceptr address, size_t bytes, const CUmemAccessDesc*, size_t) {
+  add_region(reinterpret_cast<char*>(address), bytes);
+  return CUDA_SUCCESS;
+}
+CUresult unmap(CUdeviceptr address, size_t bytes) {
+  char* const data = reinterpret_cast<char*>(address);
+  for (auto region = regions.lower_bound(data); region != regions.end() && region->first < data + bytes;)
+    remove_region((region++)->first);
+  mprotect(data, bytes, PROT_NONE);
+  madvise(data, bytes, MADV_DONTNEED);
+  return CUDA_SUCCESS;
+}
+CUresult get_granularity(size_t* bytes, const CUmemAllocationProp*, CUmemAllocationGranularity_flags) {
+  *bytes = granularity;
+  return CUDA_SUCCESS;
+}
+
+}  // namespace
+
+cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned, unsigned long long,
+                                             cudaDriverEntryPointQueryResult* status) {
+  static const std::map<std::string, void*> functions{
+      {"cuMemAddressReserve", reinterpret_cast<void*>(address_reserve)},
+      {"cuMemAddressFree", reinterpret_cast<void*>(address_free)},
+      {"cuMemCreate", reinterpret_cast<void*>(create)},
+      {"cuMemRelease", reinterpret_cast<void*>(release)},
+      {"cuMemMap", reinterpret_cast<void*>(map)},
+      {"cuMemUnmap", reinterpret_cast<void*>(unmap)},
+      {"cuMemSetAccess", reinterpret_cast<void*>(set_access)},
+      {"cuMemGetAllocationGranularity", reinterpret_cast<void*>(get_granularity)},
+  };
+  const auto found = functions.find(symbol);
+  *function = found == functions.end() ? nullptr : found->second;
+  *status = *function ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
+  return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void** device, size_t bytes) {
+  if (is_capturing()) {
+    invalidate_captures();
+    return failed(cudaErrorStreamCaptureUnsupported, "cudaMalloc while a stream is being captured");
+  }
+  const size_t rounded = std::max(page, (bytes + page - 1) / page * page);
+  char* const data = rounded > free_memory() ? nullptr : address_space(rounded);
+  if (!data) return failed(cudaErrorMemoryAllocation);
+  used += rounded;
+  add_region(data, rounded);
+  // What lies behind the last byte belongs to nobody.
+  poison(data + bytes, rounded - bytes);
+  *device = data;
+  return cudaSuccess;
+}
+
+cudaError_t cudaFree(void* device) {
+  if (!device) return cudaSuccess;
+  if (const cudaError_t code = cudaDeviceSynchronize()) return code;
+  const auto region = regions.find(static_cast<char*>(device));
+  if (region == regions.end()) return failed(cudaErrorInvalidValue);
+  const size_t bytes = region->second;
+  used -= bytes;
+  remove_region(region->first);
+  munmap(device, bytes);
+  return cudaSuccess;
+}
+
+cudaError_t cudaHostAlloc(void** host, size_t bytes, unsigned) {
+  *host = std::aligned_alloc(page, (bytes + page - 1) / page * page);
+  return *host ? cudaSuccess : failed(cudaErrorMemoryAllocation);
+}
+cudaError_t cudaFreeHost(void* host) {
+  std::free(host);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+  *free = free_memory();
+  *total = total_memory();
+  return cudaSuccess;
+}
+
+// Both sides are read and written when the stream comes to it, not before.
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  if (kind != cudaMemcpyDeviceToHost && !is_device_memory(to, bytes))
+    return failed(cudaErrorInvalidValue, "cudaMemcpyAsync: the destination is not in device memory");
+  if (kind != cudaMemcpyHostToDevice && !is_device_memory(from, bytes))
+    return failed(cudaErrorInvalidValue, "cudaMemcpyAsync: the source is not in device memory");
+  static const char copies = 0;
+  return push(stream, {[=] {
+                         if (bytes) std::memcpy(to, from, bytes);
+                         return std::string();
+                       },
+                       &copies});
+}
+
+cudaError_t cudaMemsetAsync(void* device, int value, size_t bytes, cudaStream_t stream) {
+  if (!is_device_memory(device, bytes))
+    return failed(cudaErrorInvalidValue, "cudaMemsetAsync: the destination is not in device memory");
+  static const char fills = 0;
+  return push(stream, {[=] {
+                         if (bytes) std::memset(device, value, bytes);
+                         return std::string();
+                       },
+                       &fills});
+}

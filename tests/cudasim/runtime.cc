@@ -1,0 +1,184 @@
+// The simulated device itself, launches, graphs, and the last error.
+#include <cuda_runtime.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+
+#include "tests/cudasim/block.h"
+#include "tests/cudasim/memory.h"
+#include "tests/cudasim/stream.h"
+#include "tests/cudasim/symbols.h"
+
+namespace {
+
+constexpr int shared_without_asking = 48 << 10, most_shared = 227 << 10;
+
+cudaError_t last_error = cudaSuccess;
+std::string last_failure;
+std::map<const void*, int> allowed_shared;
+
+// The number that a variable of the environment gives, for tests of what is asked of a device.
+int number_from(const char* variable, int otherwise) {
+  const char* const text = std::getenv(variable);
+  return text ? std::atoi(text) : otherwise;
+}
+
+}  // namespace
+
+namespace cudasim {
+
+cudaError_t failed(cudaError_t code, const std::string& what) {
+  last_failure = what;
+  return last_error = code;
+}
+
+cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* kernel, std::function<void()> thread) {
+  const dim3 block = config.blockDim, grid = config.gridDim;
+  const size_t threads = size_t{block.x} * block.y * block.z;
+  if (threads == 0 || threads > 1024 || block.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
+      grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535)
+    return failed(cudaErrorInvalidConfiguration);
+  const auto allowed = allowed_shared.find(kernel);
+  const int most = allowed == allowed_shared.end() ? shared_without_asking : allowed->second;
+  if (config.dynamicSmemBytes > static_cast<size_t>(most))
+    return failed(cudaErrorInvalidValue, symbol_name(kernel) + ": " + std::to_string(config.dynamicSmemBytes) +
+                                             " bytes of shared memory, of " + std::to_string(most) + " that are allowed");
+  return push(config.stream, {[launch = Launch{kernel, grid, block, config.dynamicSmemBytes, std::move(thread)}] {
+                                return run_grid(launch);
+                              },
+                              kernel});
+}
+
+}  // namespace cudasim
+
+using namespace cudasim;
+
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
+  if (value > most_shared) return failed(cudaErrorInvalidValue);
+  allowed_shared[kernel] = value;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGetLastError() {
+  const cudaError_t code = last_error;
+  last_error = cudaSuccess;
+  return code;
+}
+cudaError_t cudaPeekAtLastError() { return last_error; }
+
+#define ENGINE_NAMES(_)                                                                            \
+  _(cudaSuccess, "no error")                                                                       \
+  _(cudaErrorInvalidValue, "invalid argument")                                                     \
+  _(cudaErrorMemoryAllocation, "out of memory")                                                    \
+  _(cudaErrorInitializationError, "initialization error")                                          \
+  _(cudaErrorInvalidConfiguration, "invalid configuration argument")                               \
+  _(cudaErrorInsufficientDriver, "CUDA driver version is insufficient for CUDA runtime version")   \
+  _(cudaErrorNoDevice, "no CUDA-capable device is detected")                                       \
+  _(cudaErrorInvalidResourceHandle, "invalid resource handle")                                     \
+  _(cudaErrorLaunchFailure, "unspecified launch failure")                                          \
+  _(cudaErrorStreamCaptureUnsupported, "operation not permitted when stream is capturing")         \
+  _(cudaErrorStreamCaptureInvalidated, "operation failed due to a previous error during capture")  \
+  _(cudaErrorStreamCaptureUnmatched, "the stream is not being captured")                           \
+  _(cudaErrorStreamCaptureIsolation, "dependency created on uncaptured work in another stream")    \
+  _(cudaErrorGraphExecUpdateFailure, "the graph update was not performed")
+const char* cudaGetErrorName(cudaError_t code) {
+#define NAME(name, text) \
+  if (code == name) return #name;
+  ENGINE_NAMES(NAME)
+#undef NAME
+  return "cudaErrorUnknown";
+}
+const char* cudaGetErrorString(cudaError_t code) {
+  if (code != cudaSuccess && !last_failure.empty()) return last_failure.c_str();
+#define TEXT(name, text) \
+  if (code == name) return text;
+  ENGINE_NAMES(TEXT)
+#undef TEXT
+  return "unknown error";
+}
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = number_from("CUDASIM_DEVICES", 1);
+  if (*count == 0) return failed(cudaErrorNoDevice);
+  int driver = 0, runtime = 0;
+  cudaDriverGetVersion(&driver);
+  cudaRuntimeGetVersion(&runtime);
+  return driver < runtime ? failed(cudaErrorInsufficientDriver) : cudaSuccess;
+}
+cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = number_from("CUDASIM_DRIVER", 13000);
+  return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  *version = 13000;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  *properties = {};
+  std::snprintf(properties->name, sizeof properties->name, "simulated device");
+  const int capability = number_from("CUDASIM_CAPABILITY", 90);
+  properties->major = capability / 10;
+  properties->minor = capability % 10;
+  properties->multiProcessorCount = 4;
+  properties->totalGlobalMem = total_memory();
+  properties->sharedMemPerBlockOptin = most_shared;
+  return cudaSuccess;
+}
+
+// --- graphs ----------------------------------------------------------------------------------------------------------
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  if (stream->capture) return failed(cudaErrorStreamCaptureUnsupported);
+  stream->capture = std::make_unique<CUgraph_st>();
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = nullptr;
+  if (!stream->capture) return failed(cudaErrorStreamCaptureUnmatched);
+  std::unique_ptr<CUgraph_st> captured = std::move(stream->capture);
+  if (captured->is_invalid) return failed(cudaErrorStreamCaptureInvalidated);
+  *graph = captured.release();
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  *status = stream->capture ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  *executable = new CUgraphExec_st{std::make_shared<const std::vector<Task>>(graph->tasks)};
+  return cudaSuccess;
+}
+
+// As long as the same kernels, copies and fills come in the same order.
+cudaError_t cudaGraphExecUpdate(cudaGraphExec_t executable, cudaGraph_t graph, cudaGraphExecUpdateResultInfo* info) {
+  const std::vector<Task>& before = *executable->tasks;
+  bool same = before.size() == graph->tasks.size();
+  for (size_t i = 0; same && i < before.size(); ++i) same = before[i].kernel == graph->tasks[i].kernel;
+  info->result = same ? cudaGraphExecUpdateSuccess : cudaGraphExecUpdateError;
+  if (!same) return failed(cudaErrorGraphExecUpdateFailure);
+  executable->tasks = std::make_shared<const std::vector<Task>>(graph->tasks);
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  if (stream->capture) return failed(cudaErrorStreamCaptureUnsupported, "a graph is launched inside a capture");
+  return push(stream, {[tasks = executable->tasks] {
+                for (const Task& task : *tasks)
+                  if (std::string error = task.run(); !error.empty()) return error;
+                return std::string();
+              }});
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  delete executable;
+  return cudaSuccess;
+}

@@ -1,0 +1,163 @@
+// Shared memory of a block, and asynchronous copies into it.
+//
+// Every object lies between red zones, everything filled with NaNs when a block begins. The address sanitizer sees
+// each access outside; without it, what was written outside shows when the block ends.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "core/error.h"
+#include "tests/cudasim/block.h"
+#include "tests/cudasim/sanitizer.h"
+
+namespace cudasim {
+
+namespace {
+
+using engine::detail::joined;
+
+constexpr size_t most_bytes = size_t{227} << 10, most_static = size_t{48} << 10;
+constexpr size_t red_zone = 128, alignment = 128;
+constexpr size_t arena_bytes = 2 * most_bytes;
+constexpr unsigned char poison_byte = 0xff;
+
+struct Object {
+  const void* type;
+  size_t begin, bytes;
+};
+struct SharedMemory {
+  unsigned char* const arena = static_cast<unsigned char*>(std::aligned_alloc(1024, arena_bytes));
+  std::vector<Object> objects;  // of the launch, the dynamic memory first
+  size_t used = 0, static_bytes = 0;
+};
+SharedMemory& memory() {
+  static SharedMemory only;
+  return only;
+}
+
+void* add(const void* type, size_t bytes, size_t skew) {
+  SharedMemory& m = memory();
+  const size_t begin = (m.used + red_zone + alignment - 1) / alignment * alignment + skew;
+  m.objects.push_back({type, begin, bytes});
+  m.used = begin + bytes + red_zone;
+  unpoison(m.arena + begin, bytes);
+  return m.arena + begin;
+}
+
+struct Copy {
+  void* to;
+  const void* from;  // null: zeros
+};
+// Of one thread: copies that have not landed, and how many of them belong to each group that was committed.
+struct Copies {
+  std::vector<Copy> queue;
+  std::vector<size_t> groups;
+  size_t uncommitted = 0;
+};
+std::vector<Copies> copies_of_threads;
+Copies& copies() { return copies_of_threads[thread_number()]; }
+
+}  // namespace
+
+void begin_shared_memory(size_t dynamic_bytes) {
+  SharedMemory& m = memory();
+  m.objects.clear();
+  m.used = m.static_bytes = 0;
+  poison(m.arena, arena_bytes);
+  add(nullptr, dynamic_bytes, 0);
+}
+
+void fill_shared_memory() {
+  SharedMemory& m = memory();
+  unpoison(m.arena, m.used);
+  std::memset(m.arena, poison_byte, m.used);
+  poison(m.arena, m.used);
+  for (const Object& object : m.objects) unpoison(m.arena + object.begin, object.bytes);
+}
+
+std::string check_shared_memory() {
+  SharedMemory& m = memory();
+  if (sanitized) return "";
+  size_t end = 0;
+  for (const Object& object : m.objects) {
+    for (size_t i = end; i < object.begin; ++i)
+      if (m.arena[i] != poison_byte) return running_thread() + ": the block wrote outside its shared memory";
+    end = object.begin + object.bytes;
+  }
+  for (size_t i = end; i < m.used; ++i)
+    if (m.arena[i] != poison_byte) return running_thread() + ": the block wrote outside its shared memory";
+  return "";
+}
+
+void* static_shared(const void* type, size_t bytes) {
+  SharedMemory& m = memory();
+  for (const Object& object : m.objects)
+    if (object.type == type) return m.arena + object.begin;
+  m.static_bytes += bytes;
+  if (m.static_bytes > most_static)
+    fail_kernel(joined("block_shared objects of ", m.static_bytes, " bytes, more than ", most_static));
+  if (m.static_bytes + m.objects[0].bytes > most_bytes)
+    fail_kernel(joined("shared memory of ", m.static_bytes + m.objects[0].bytes, " bytes, more than ", most_bytes));
+  // 16-byte aligned, and no better.
+  const size_t skew = 16;
+  void* const object = add(type, bytes, skew);
+  const size_t begin = m.objects.back().begin;
+  unpoison(m.arena + begin - red_zone, red_zone);
+  std::memset(m.arena + begin - red_zone, poison_byte, red_zone);
+  poison(m.arena + begin - red_zone, red_zone);
+  std::memset(object, poison_byte, bytes);
+  unpoison(m.arena + begin + bytes, red_zone);
+  std::memset(m.arena + begin + bytes, poison_byte, red_zone);
+  poison(m.arena + begin + bytes, red_zone);
+  return object;
+}
+
+void* dynamic_shared() { return memory().arena + memory().objects[0].begin; }
+
+void check_aligned(const void* address, size_t bytes) {
+  if (reinterpret_cast<uintptr_t>(address) % bytes)
+    fail_kernel(joined("misaligned vector access: address ", address, " is not a multiple of ", bytes));
+}
+
+void forget_copies(size_t threads) {
+  if (copies_of_threads.size() < threads) copies_of_threads.resize(threads);
+  for (size_t t = 0; t < threads; ++t) {
+    Copies& c = copies_of_threads[t];
+    c.queue.clear();
+    c.groups.clear();
+    c.uncommitted = 0;
+  }
+}
+
+// From its start until it is waited for, the destination holds NaNs: it may be written at any time between.
+void copy_async_16(void* shared, const void* global, bool valid) {
+  check_aligned(shared, 16);
+  check_aligned(global, 16);
+  std::memset(shared, poison_byte, 16);
+  copies().queue.push_back({shared, valid ? global : nullptr});
+  ++copies().uncommitted;
+}
+
+void copy_async_commit() {
+  copies().groups.push_back(copies().uncommitted);
+  copies().uncommitted = 0;
+}
+
+void copy_async_wait(int pending) {
+  Copies& c = copies();
+  const size_t keep = std::min(static_cast<size_t>(pending), c.groups.size());
+  const auto end = c.groups.end() - static_cast<std::ptrdiff_t>(keep);
+  size_t landing = 0;
+  for (auto group = c.groups.begin(); group != end; ++group) landing += *group;
+  for (size_t i = 0; i < landing; ++i) {
+    if (c.queue[i].from)
+      std::memcpy(c.queue[i].to, c.queue[i].from, 16);
+    else
+      std::memset(c.queue[i].to, 0, 16);
+  }
+  c.queue.erase(c.queue.begin(), c.queue.begin() + static_cast<std::ptrdiff_t>(landing));
+  c.groups.erase(c.groups.begin(), end);
+}
+
+}  // namespace cudasim

@@ -1,0 +1,46 @@
+// Streams of the simulated device are queues of work that is done as late as CUDA allows: when the host waits for a
+// stream, or when work of another stream needs an event. So whoever forgets to wait reads what was there before.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace cudasim {
+
+struct Task {
+  std::function<std::string()> run;  // what went wrong, empty if nothing
+  const void* kernel = nullptr;      // a kernel's own address; the same for all copies, and for all fills
+};
+
+// Appends the task to the stream, or to the graph that the stream is being captured into.
+cudaError_t push(cudaStream_t stream, Task task);
+// Does all that the stream, or every stream, was given.
+cudaError_t finish(cudaStream_t stream);
+cudaError_t finish_all();
+// Keeps `code` for cudaGetLastError, and returns it; `what` is what cudaGetErrorString tells of it, if anything.
+cudaError_t failed(cudaError_t code, const std::string& what = "");
+bool is_capturing();  // any stream
+void invalidate_captures();
+
+}  // namespace cudasim
+
+struct CUgraph_st {
+  std::vector<cudasim::Task> tasks;
+  bool is_invalid = false;
+};
+struct CUgraphExec_st {
+  std::shared_ptr<const std::vector<cudasim::Task>> tasks;
+};
+struct CUevent_st {
+  uint64_t recorded = 0, completed = 0;
+  cudaStream_t stream = nullptr;
+  const CUgraph_st* graph = nullptr;  // where it was recorded in one
+};
+struct CUstream_st {
+  std::deque<cudasim::Task> queue;
+  std::unique_ptr<CUgraph_st> capture;
+};
