@@ -67,9 +67,12 @@ TEST_CASE("tokenizer wordpiece: ids and offsets, with each normalizer, as the re
 
 TEST_CASE("tokenizer wordpiece: every character is normalized and split as the reference does") {
   using Step = Normalizer::Step;
-  const Normalizer steps[] = {Normalizer::bert(true, true, true, true), Normalizer::bert(true, true, false, false),
-                              Normalizer({Step::strip_marks}),          Normalizer({Step::lowercase}),
-                              Normalizer({Step::compose}),              Normalizer({Step::compose_compat}),
+  const Normalizer steps[] = {Normalizer::bert(true, true, true, true),
+                              Normalizer::bert(true, true, false, false),
+                              Normalizer({Step::strip_marks}),
+                              Normalizer({Step::lowercase}),
+                              Normalizer({Step::compose}),
+                              Normalizer({Step::compose_compat}),
                               Normalizer({Step::decompose})};
   size_t compared = 0;
   for (const json& expected : cases()["blocks"]) {
@@ -155,7 +158,8 @@ TEST_CASE("tokenizer wordpiece: what is saved is complete, and each file of it i
   for (const char* config : {"{}", R"({"do_lower_case": false})", R"({"strip_accents": false})",
                              R"({"tokenize_chinese_chars": false, "tokenizer_class": "BertTokenizer"})"}) {
     CAPTURE(config);
-    const auto tokenizer = small("cafe caf\u00e9 Caf\u00e9 \u4e16 \u754c un ##aff ##able ##\u4e16 ##\u4e16\u754c", config);
+    const auto tokenizer =
+        small("cafe caf\u00e9 Caf\u00e9 \u4e16 \u754c un ##aff ##able ##\u4e16 ##\u4e16\u754c", config);
     const TemporaryFolder saved;
     tokenizer->save(saved.path());
     const Encoding expected = tokenizer->encode_with_offsets(text);
@@ -221,7 +225,8 @@ TEST_CASE("tokenizer wordpiece: what cannot be framed is an error") {
 }
 
 TEST_CASE("tokenizer wordpiece: files that are not what they should be") {
-  CHECK_THROWS_WITH_AS(small("a a"), doctest::Contains("vocab.txt: the token \"a\" stands in the vocabulary twice"), Error);
+  CHECK_THROWS_WITH_AS(small("a a"), doctest::Contains("vocab.txt: the token \"a\" stands in the vocabulary twice"),
+                       Error);
   const TemporaryFolder folder;
   write_file(folder.path() / "vocab.txt", "a\nb\n");
   CHECK_THROWS_WITH_AS(load_tokenizer(folder.path()), doctest::Contains("is not in the vocabulary"), Error);
@@ -248,10 +253,8 @@ TEST_CASE("tokenizer wordpiece: bad UTF-8 is refused with its place, any text en
   for (int round = 0; round < 1000; ++round) {
     std::string bytes(random.below(30), ' ');
     for (char& byte : bytes) byte = static_cast<char>(random.below(256));
-    if (find_invalid_utf8(bytes) == bytes.size())
-      CHECK(bert().encode(bytes) == bert().encode_with_offsets(bytes).ids);
-    else
-      CHECK_THROWS_AS(bert().encode(bytes), Error);
+    if (find_invalid_utf8(bytes) == bytes.size()) CHECK(bert().encode(bytes) == bert().encode_with_offsets(bytes).ids);
+    else CHECK_THROWS_AS(bert().encode(bytes), Error);
   }
   const std::string text = read_text("tests/data/tokenizer/wikipedia.txt");
   Ids whole = bert().encode(text), pieces;

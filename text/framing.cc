@@ -46,9 +46,9 @@ Framed encode_cut(const Tokenizer& tokenizer, std::string_view first, const std:
   const Framing& framing = tokenizer.framing();
   const Encoding a = tokenizer.encode_with_offsets(first);
   const Encoding b = second ? tokenizer.encode_with_offsets(*second) : Encoding{};
-  const auto [kept_first, kept_second] = truncated_lengths(
-      a.ids.size(), b.ids.size(), second != nullptr, room_of(framing, second != nullptr, limit.max_length),
-      limit.truncation);
+  const auto [kept_first, kept_second] =
+      truncated_lengths(a.ids.size(), b.ids.size(), second != nullptr,
+                        room_of(framing, second != nullptr, limit.max_length), limit.truncation);
   return framed(second ? framing.pair : framing.single, {&a, 0, kept_first}, {&b, 0, kept_second});
 }
 
@@ -75,7 +75,8 @@ std::pair<size_t, size_t> truncated_lengths(size_t first, size_t second, bool is
   const size_t total = first + second;
   if (total <= room) return {first, second};
   const auto require_room = [&](bool fits, const char* which) {
-    require(fits, total, " tokens do not fit into ", room, which, ": a greater length, or another truncation, would do");
+    require(fits, total, " tokens do not fit into ", room, which,
+            ": a greater length, or another truncation, would do");
   };
   switch (truncation) {
     case Truncation::none: require_room(false, ""); break;

@@ -22,7 +22,7 @@ struct Framing {
   };
   std::vector<Piece> single{{-1, 0, 0}}, pair{{-1, 0, 0}, {-1, 1, 1}};
 
-  static Framing bert(int32_t classifier, int32_t separator);     // [CLS] a [SEP], [CLS] a [SEP] b [SEP] with b of type 1
+  static Framing bert(int32_t classifier, int32_t separator);  // [CLS] a [SEP], [CLS] a [SEP] b [SEP] with b of type 1
   static Framing roberta(int32_t classifier, int32_t separator);  // <s> a </s>, <s> a </s> </s> b </s>
   size_t special_tokens(bool is_pair) const;                      // how many it adds
 };

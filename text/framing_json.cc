@@ -61,7 +61,8 @@ Framing read_framing(const json& processor, const std::string& where) {
     const auto make = type == "BertProcessing" ? Framing::bert : Framing::roberta;
     return make(read_pair(processor, "cls", where), read_pair(processor, "sep", where));
   }
-  if (type == "TemplateProcessing") return {read_template(processor, "single", where), read_template(processor, "pair", where)};
+  if (type == "TemplateProcessing")
+    return {read_template(processor, "single", where), read_template(processor, "pair", where)};
   if (type != "Sequence")
     fail(where, ": the post-processor \"", type.substr(0, 60), "\" is not supported: BertProcessing, ",
          "RobertaProcessing, TemplateProcessing, ByteLevel and Sequence are");

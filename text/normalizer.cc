@@ -37,10 +37,8 @@ void space_chinese(Text& text) {
   spaced.reserve(3 * text.size());
   for (const PlacedCharacter& placed : text) {
     const PlacedCharacter space{U' ', placed.begin, placed.end};
-    if (is_chinese(placed))
-      spaced.insert(spaced.end(), {space, placed, space});
-    else
-      spaced.push_back(placed);
+    if (is_chinese(placed)) spaced.insert(spaced.end(), {space, placed, space});
+    else spaced.push_back(placed);
   }
   text.swap(spaced);
 }
@@ -178,8 +176,7 @@ void lowercase(Text& text) {
     }
     text.swap(split);
   }
-  for (PlacedCharacter& placed : text)
-    placed.character = is_dotted(placed) ? U'i' : lower(placed.character);
+  for (PlacedCharacter& placed : text) placed.character = is_dotted(placed) ? U'i' : lower(placed.character);
 }
 
 std::vector<Normalizer::Step> bert_steps(bool clean, bool space_chinese, bool strip_accents, bool lowercase) {
@@ -205,11 +202,14 @@ void read_steps(const json& normalizer, const std::string& where, std::vector<No
                                  json_bool(normalizer, "strip_accents", where, lowers), lowers);
     steps.insert(steps.end(), more.begin(), more.end());
   } else {
-    constexpr std::pair<const char*, Step> simple[] = {
-        {"NFC", Step::compose},         {"NFD", Step::decompose},           {"NFKC", Step::compose_compat},
-        {"NFKD", Step::decompose_compat}, {"StripAccents", Step::strip_marks}, {"Lowercase", Step::lowercase}};
-    const auto found = std::find_if(std::begin(simple), std::end(simple),
-                                    [&](const auto& known) { return known.first == type; });
+    constexpr std::pair<const char*, Step> simple[] = {{"NFC", Step::compose},
+                                                       {"NFD", Step::decompose},
+                                                       {"NFKC", Step::compose_compat},
+                                                       {"NFKD", Step::decompose_compat},
+                                                       {"StripAccents", Step::strip_marks},
+                                                       {"Lowercase", Step::lowercase}};
+    const auto found =
+        std::find_if(std::begin(simple), std::end(simple), [&](const auto& known) { return known.first == type; });
     if (found == std::end(simple))
       fail(where, ": the normalizer \"", type.substr(0, 60), "\" is not supported: BertNormalizer, NFC, NFD, NFKC, ",
            "NFKD, StripAccents, Lowercase and Sequence are");

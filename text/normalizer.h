@@ -34,8 +34,8 @@ class Normalizer {
   explicit Normalizer(std::vector<Step> steps) : steps_(std::move(steps)) {}
   // BERT's (Devlin et al. 2018, tokenization.py).
   static Normalizer bert(bool clean, bool space_chinese, bool strip_accents, bool lowercase);
-  // The "normalizer" of a tokenizer.json: BertNormalizer, NFC, NFD, NFKC, NFKD, StripAccents, Lowercase and a Sequence of
-  // them; an Error names any other.
+  // The "normalizer" of a tokenizer.json: BertNormalizer, NFC, NFD, NFKC, NFKD, StripAccents, Lowercase and a Sequence
+  // of them; an Error names any other.
   static Normalizer read(const nlohmann::json& normalizer, const std::string& where);
 
   bool has(Step step) const;

@@ -14,7 +14,7 @@ class TokenTrie {
  public:
   explicit TokenTrie(const Vocabulary& vocabulary);
   static constexpr int32_t root = 0;
-  int32_t child(int32_t node, char32_t character) const;  // -1: none
+  int32_t child(int32_t node, char32_t character) const;                            // -1: none
   int32_t token(int32_t node) const { return tokens_[static_cast<size_t>(node)]; }  // that ends there, or -1
   int32_t walk(std::string_view text) const;  // the node that the characters of `text` lead to, or -1
 

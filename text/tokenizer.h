@@ -39,15 +39,15 @@ class Tokenizer {
   // Bytes that are no valid UTF-8 together come out as U+FFFD.
   virtual std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = false) const = 0;
 
-  virtual int32_t vocab_size() const = 0;                                   // ids are 0 ... vocab_size-1
+  virtual int32_t vocab_size() const = 0;                                  // ids are 0 ... vocab_size-1
   virtual std::optional<int32_t> id_of(std::string_view token) const = 0;  // of a token as the vocabulary spells it
   virtual std::string token(int32_t id) const = 0;
   virtual int32_t end_token() const = 0;  // ends a document; -1: the vocabulary has none
   virtual int32_t begin_token() const = 0;
   virtual int32_t pad_token() const = 0;
   virtual int32_t mask_token() const = 0;
-  virtual bool is_special(int32_t id) const = 0;      // no text: [CLS], <|endoftext|>, ...
-  virtual const Framing& framing() const = 0;         // what encode_framed puts around texts
+  virtual bool is_special(int32_t id) const = 0;  // no text: [CLS], <|endoftext|>, ...
+  virtual const Framing& framing() const = 0;     // what encode_framed puts around texts
 
   virtual void save(const std::filesystem::path& folder) const = 0;
   // Changes with anything that the saved folder says.
@@ -60,13 +60,14 @@ class Tokenizer {
   }
 };
 
-// From a folder: tokenizer.json, else vocab.json and merges.txt, else vocab.txt. An error says which files were looked for.
+// From a folder: tokenizer.json, else vocab.json and merges.txt, else vocab.txt. An error says which files were looked
+// for.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
 
 // The characters (code points) that some texts have, which may be too long to be in memory at once.
 class CharacterSet {
  public:
-  void add(std::string_view text);  // bad UTF-8 is an Error
+  void add(std::string_view text);                         // bad UTF-8 is an Error
   const std::vector<bool>& seen() const { return seen_; }  // of each code point
 
  private:

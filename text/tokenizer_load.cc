@@ -124,8 +124,8 @@ std::unique_ptr<Tokenizer> load_byte_bpe(const json& root, Vocabulary vocabulary
                            .whole_words = json_bool(model, "ignore_merges", where, false)};
   if (const json* post = json_find(root, "post_processor", where)) {
     const std::string kind = json_string(*post, "type", where);
-    settings.trim_offsets = (kind == "ByteLevel" || kind == "RobertaProcessing") &&
-                            json_bool(*post, "trim_offsets", where, true);
+    settings.trim_offsets =
+        (kind == "ByteLevel" || kind == "RobertaProcessing") && json_bool(*post, "trim_offsets", where, true);
   }
   BpeMerges merges = read_merge_list(vocabulary, json_member(model, "merges", where), where);
   return std::make_unique<ByteBpeTokenizer>(std::move(vocabulary), std::move(merges), settings, std::move(files));
@@ -140,7 +140,8 @@ std::unique_ptr<Tokenizer> load_wordpiece(const json& root, Vocabulary vocabular
          "\" is not supported: it should be BertPreTokenizer");
   WordPieceSettings settings{.prefix = json_string(model, "continuing_subword_prefix", where, "##"),
                              .longest_word = json_integer(model, "max_input_chars_per_word", where, 1, INT32_MAX, 100)};
-  if (const json* decoder = json_find(root, "decoder", where)) settings.cleanup = json_bool(*decoder, "cleanup", where, true);
+  if (const json* decoder = json_find(root, "decoder", where))
+    settings.cleanup = json_bool(*decoder, "cleanup", where, true);
   const json* normalizer = json_find(root, "normalizer", where);
   return std::make_unique<WordPieceTokenizer>(std::move(vocabulary),
                                               normalizer ? Normalizer::read(*normalizer, where) : Normalizer(),
@@ -190,8 +191,8 @@ std::unique_ptr<Tokenizer> load_tokenizer_json(const fs::path& folder) {
   if (const json* post = json_find(root, "post_processor", where)) vocabulary.framing = read_framing(*post, where);
   for (const auto* pieces : {&vocabulary.framing.single, &vocabulary.framing.pair})
     for (const Framing::Piece& piece : *pieces)
-      if (piece.token >= vocabulary.size()) fail(where, ": the post-processor adds the token ", piece.token, " of ",
-                                                 vocabulary.size());
+      if (piece.token >= vocabulary.size())
+        fail(where, ": the post-processor adds the token ", piece.token, " of ", vocabulary.size());
   return load->second(root, std::move(vocabulary), std::move(files), where);
 }
 
@@ -232,11 +233,12 @@ std::unique_ptr<Tokenizer> load_vocab_txt(const fs::path& folder) {
   const fs::path config_file = folder / "tokenizer_config.json";
   const json config = fs::exists(config_file) ? parse_json_file(config_file) : json::object();
   const bool lowers = json_bool(config, "do_lower_case", config_file.string(), true);
-  Normalizer normalizer = Normalizer::bert(true, json_bool(config, "tokenize_chinese_chars", config_file.string(), true),
-                                           json_bool(config, "strip_accents", config_file.string(), lowers), lowers);
-  return std::make_unique<WordPieceTokenizer>(std::move(vocabulary), std::move(normalizer), WordPieceSettings{},
-                                              names.has_class ? kept_files(folder, {"tokenizer_config.json"})
-                                                              : TokenizerFiles{});
+  Normalizer normalizer =
+      Normalizer::bert(true, json_bool(config, "tokenize_chinese_chars", config_file.string(), true),
+                       json_bool(config, "strip_accents", config_file.string(), lowers), lowers);
+  return std::make_unique<WordPieceTokenizer>(
+      std::move(vocabulary), std::move(normalizer), WordPieceSettings{},
+      names.has_class ? kept_files(folder, {"tokenizer_config.json"}) : TokenizerFiles{});
 }
 
 std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder) {

@@ -63,7 +63,8 @@ ordered_json config(const Vocabulary& vocabulary) {
   name("bos_token", vocabulary.begin);
   name("pad_token", vocabulary.pad);
   name("unk_token", vocabulary.unknown);
-  for (const auto& [key, id] : {std::pair{"sep_token", vocabulary.separator}, {"cls_token", vocabulary.classifier},
+  for (const auto& [key, id] : {std::pair{"sep_token", vocabulary.separator},
+                                {"cls_token", vocabulary.classifier},
                                 {"mask_token", vocabulary.mask}})
     if (id >= 0 && vocabulary.is_special(id)) name(key, id);
   return settings;
@@ -121,11 +122,11 @@ TokenizerFiles wordpiece_files(const Vocabulary& vocabulary, const Normalizer& n
                              {"strip_accents", strips},
                              {"lowercase", lowers}};
   const ordered_json decoder = {{"type", "WordPiece"}, {"prefix", settings.prefix}, {"cleanup", settings.cleanup}};
-  const std::string model = "{\n    \"type\": \"WordPiece\",\n    \"unk_token\": " +
-                            json_text(vocabulary.token(vocabulary.unknown)) +
-                            ",\n    \"continuing_subword_prefix\": " + json_text(settings.prefix) +
-                            ",\n    \"max_input_chars_per_word\": " + std::to_string(settings.longest_word) +
-                            ",\n    \"vocab\": " + vocab_json(vocabulary) + "\n  }";
+  const std::string model =
+      "{\n    \"type\": \"WordPiece\",\n    \"unk_token\": " + json_text(vocabulary.token(vocabulary.unknown)) +
+      ",\n    \"continuing_subword_prefix\": " + json_text(settings.prefix) +
+      ",\n    \"max_input_chars_per_word\": " + std::to_string(settings.longest_word) +
+      ",\n    \"vocab\": " + vocab_json(vocabulary) + "\n  }";
   ordered_json settings_json = config(vocabulary);
   settings_json["model_input_names"] = {"input_ids", "token_type_ids", "attention_mask"};
   settings_json["do_lower_case"] = lowers;

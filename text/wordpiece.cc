@@ -4,8 +4,6 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "text/character_kinds.h"
-#include "text/gpt2_words.h"
 #include "text/tokenizer_json.h"
 #include "text/unicode.h"
 #include "text/word_cache.h"
@@ -23,7 +21,7 @@ std::string replaced(std::string text, std::string_view from, std::string_view t
 // Of a token with the space before it, as the reference's decoder.
 std::string cleaned(std::string token) {
   constexpr std::pair<const char*, const char*> replacements[] = {
-      {" .", "."},       {" ?", "?"},     {" !", "!"},   {" ,", ","},     {" ' ", "'"},    {" n't", "n't"},
+      {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},
       {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
   for (const auto& [from, to] : replacements) token = replaced(std::move(token), from, to);
   return token;
@@ -36,6 +34,7 @@ WordPieceTokenizer::WordPieceTokenizer(Vocabulary vocabulary, Normalizer normali
     : VocabularyTokenizer(std::move(vocabulary), std::move(files)),
       normalizer_(std::move(normalizer)),
       settings_(std::move(settings)),
+      chunks_(normalizer_),
       trie_(vocabulary_),
       continuing_(trie_.walk(settings_.prefix)),
       instance_(WordCache::new_owner()) {
@@ -45,13 +44,8 @@ WordPieceTokenizer::WordPieceTokenizer(Vocabulary vocabulary, Normalizer normali
     AddedTokens& group = token.normalized ? normalized_added_ : plain_added_;
     if (!token.content.empty()) group.add(std::move(token));
   }
-  // Text is looked at in chunks that end at white space and punctuation of ASCII: no step of a normalizer reaches
-  // across, but for the three characters that an accent may become part of.
   for (char32_t byte = 0; byte < 128; ++byte) {
-    const bool may_compose = normalizer_.composes() && byte >= U'<' && byte <= U'>';
-    if (byte == U' ' || byte == U'\t' || byte == U'\n' || byte == U'\r') byte_kinds_[byte] = ByteKind::space;
-    if (!(kinds_of(byte) & CharacterKind::punctuation) || may_compose) continue;
-    byte_kinds_[byte] = ByteKind::punctuation;
+    if (chunks_.kind(static_cast<char>(byte)) != BertChunks::Kind::punctuation) continue;
     Encoding encoding;
     const PlacedCharacter word{byte, 0, 1};
     encode_word({&word, 1}, encoding);
@@ -85,16 +79,7 @@ void WordPieceTokenizer::encode_word(std::span<const PlacedCharacter> word, Enco
 }
 
 void WordPieceTokenizer::encode_words(std::span<const PlacedCharacter> text, Encoding& encoding) const {
-  const auto ends_word = [&](size_t i) {
-    return (kinds_of(text[i].character) & (CharacterKind::space | CharacterKind::punctuation)) != 0;
-  };
-  for (size_t begin = 0, end; begin < text.size(); begin = end) {
-    end = begin + 1;
-    if (kinds_of(text[begin].character) & CharacterKind::space) continue;
-    if (!ends_word(begin))
-      while (end < text.size() && !ends_word(end)) ++end;
-    encode_word(text.subspan(begin, end - begin), encoding);
-  }
+  for_each_bert_word(text, [&](std::span<const PlacedCharacter> word) { encode_word(word, encoding); });
 }
 
 void WordPieceTokenizer::encode_chunk(std::string_view chunk, int32_t first, Encoding& encoding) const {
@@ -115,18 +100,6 @@ void WordPieceTokenizer::encode_chunk(std::string_view chunk, int32_t first, Enc
       encoding.offsets.emplace_back(part.front().begin, part.back().end);
     }
   }
-}
-
-const char* WordPieceTokenizer::chunk_end(const char* place, const char* end) const {
-  while (end - place >= 8) {
-    const int letters = detail::leading_ascii_letters(place);
-    place += letters;
-    if (letters == 8) continue;
-    if (byte_kinds_[static_cast<unsigned char>(*place)] != ByteKind::word) return place;
-    ++place;
-  }
-  while (place < end && byte_kinds_[static_cast<unsigned char>(*place)] == ByteKind::word) ++place;
-  return place;
 }
 
 void WordPieceTokenizer::encode_piece(std::string_view piece, std::vector<int32_t>& ids) const {
@@ -151,13 +124,13 @@ void WordPieceTokenizer::encode_piece(std::string_view piece, std::vector<int32_
     buffered = 0;
   };
   for (const char* place = piece.data(); place < end;) {
-    const auto byte = static_cast<unsigned char>(*place);
-    if (byte_kinds_[byte] != ByteKind::word) {
-      buffer[buffered] = byte_ids_[byte];
-      buffered += byte_kinds_[byte] == ByteKind::punctuation;
+    const BertChunks::Kind kind = chunks_.kind(*place);
+    if (kind != BertChunks::Kind::inside) {
+      buffer[buffered] = byte_ids_[static_cast<unsigned char>(*place)];
+      buffered += kind == BertChunks::Kind::punctuation;
       ++place;
     } else {
-      const char* const after = chunk_end(place, end);
+      const char* const after = chunks_.end_of(place, end);
       const std::string_view chunk(place, static_cast<size_t>(after - place));
       place = after;
       if (const WordCache::Word* known = cache.find(instance_, chunk, end)) {
@@ -180,17 +153,17 @@ void WordPieceTokenizer::encode_piece(std::string_view piece, int32_t first, Enc
   const char* const end = piece.data() + piece.size();
   if (!normalized_added_.empty()) return encode_chunk(piece, first, encoding);
   for (const char* place = piece.data(); place < end;) {
-    const auto byte = static_cast<unsigned char>(*place);
-    if (byte_kinds_[byte] == ByteKind::word) {
-      const char* const after = chunk_end(place, end);
+    const BertChunks::Kind kind = chunks_.kind(*place);
+    if (kind == BertChunks::Kind::inside) {
+      const char* const after = chunks_.end_of(place, end);
       const std::string_view chunk(place, static_cast<size_t>(after - place));
       encode_chunk(chunk, first, encoding);
       first += static_cast<int32_t>(count_characters(chunk));
       place = after;
       continue;
     }
-    if (byte_kinds_[byte] == ByteKind::punctuation) {
-      encoding.ids.push_back(byte_ids_[byte]);
+    if (kind == BertChunks::Kind::punctuation) {
+      encoding.ids.push_back(byte_ids_[static_cast<unsigned char>(*place)]);
       encoding.offsets.emplace_back(first, first + 1);
     }
     ++first;
@@ -201,10 +174,8 @@ void WordPieceTokenizer::encode_piece(std::string_view piece, int32_t first, Enc
 void WordPieceTokenizer::encode(std::string_view text, std::vector<int32_t>& ids) const {
   require_utf8(text);
   for (const AddedTokens::Piece& piece : plain_added_.split(text)) {
-    if (piece.token >= 0)
-      ids.push_back(plain_added_.all()[static_cast<size_t>(piece.token)].id);
-    else
-      encode_piece(piece.text, ids);
+    if (piece.token >= 0) ids.push_back(plain_added_.all()[static_cast<size_t>(piece.token)].id);
+    else encode_piece(piece.text, ids);
   }
 }
 

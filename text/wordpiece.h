@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "text/bert_words.h"
 #include "text/normalizer.h"
 #include "text/token_trie.h"
 #include "text/vocabulary.h"
@@ -17,7 +18,7 @@
 namespace engine {
 
 struct WordPieceSettings {
-  std::string prefix = "##";  // of tokens that go on with a word
+  std::string prefix = "##";   // of tokens that go on with a word
   int64_t longest_word = 100;  // characters; a longer word is unknown
   bool cleanup = true;         // decoding leaves out the space before . ? ! , 's n't ...
 };
@@ -33,9 +34,7 @@ class WordPieceTokenizer final : public VocabularyTokenizer {
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const override;
 
  private:
-  enum class ByteKind : uint8_t { word, space, punctuation };
   TokenizerFiles made_files() const override;
-  const char* chunk_end(const char* place, const char* end) const;
   void encode_piece(std::string_view piece, std::vector<int32_t>& ids) const;  // between added tokens
   void encode_piece(std::string_view piece, int32_t first, Encoding& encoding) const;
   void encode_chunk(std::string_view chunk, int32_t first, Encoding& encoding) const;
@@ -44,12 +43,12 @@ class WordPieceTokenizer final : public VocabularyTokenizer {
 
   Normalizer normalizer_;
   WordPieceSettings settings_;
+  BertChunks chunks_;
   TokenTrie trie_;
-  int32_t continuing_;                         // the node behind the prefix, or -1
+  int32_t continuing_;                          // the node behind the prefix, or -1
   AddedTokens plain_added_, normalized_added_;  // the latter are looked for in the normalized text
-  std::array<ByteKind, 256> byte_kinds_{};
-  std::array<int32_t, 128> byte_ids_{};  // of punctuation
-  uint32_t instance_;                    // tells the words of this tokenizer from others' in the caches
+  std::array<int32_t, 128> byte_ids_{};         // of punctuation
+  uint32_t instance_;                           // tells the words of this tokenizer from others' in the caches
 };
 
 }  // namespace engine

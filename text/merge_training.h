@@ -1,0 +1,31 @@
+// Learning merges from counted words (Sennrich, Haddow, Birch 2016): of all neighbours the pair that comes most often
+// becomes a token, again and again.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/bpe_merges.h"
+
+namespace engine {
+
+struct CountedWord {
+  std::vector<int32_t> tokens;  // indices in the vocabulary
+  int64_t count;
+};
+
+struct MergeTraining {
+  size_t vocab_size;
+  int64_t min_frequency = 2;  // of a pair that becomes a token
+  std::string_view prefix;    // of tokens that go on with a word: the second of a pair loses it
+};
+
+// Adds tokens to `vocabulary` until it has vocab_size or no pair comes min_frequency times; gives the merges in order.
+// Of pairs that come equally often the one whose first token has the lower id is taken, then the one whose second has.
+// Only the words of a pair are looked at when it becomes a token, so time grows with what changes.
+std::vector<BpeMerges::Merge> train_merges(std::vector<CountedWord> words, std::vector<std::string>& vocabulary,
+                                           const MergeTraining& training);
+
+}  // namespace engine
