@@ -20,3 +20,27 @@
 #pragma once
 
 #include "kernels/ops.h"
+
+namespace engine {
+
+// Errors where the arguments do not fit one another.
+void check_adamw(const AdamWArgs&);
+void check_sum_of_squares(const SumOfSquaresArgs&);
+
+// The factors of a step, which are the same for all elements of a tensor.
+struct AdamWFactors {
+  float one_minus_beta1, beta2, one_minus_beta2, inverse_root_correction2, epsilon;
+  double rate;        // learning_rate / (1 - beta1^step)
+  double decay_rate;  // learning_rate * weight_decay
+
+  // What the update is multiplied with, and the value before it.
+  float rate_of(const AdamWTensor& tensor) const {
+    return static_cast<float>(rate * static_cast<double>(tensor.learning_rate_scale));
+  }
+  float keep_of(const AdamWTensor& tensor) const {
+    return tensor.decays ? static_cast<float>(1 - decay_rate * static_cast<double>(tensor.learning_rate_scale)) : 1.0f;
+  }
+};
+AdamWFactors adamw_factors(const AdamWArgs&);
+
+}  // namespace engine

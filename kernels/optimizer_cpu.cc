@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "core/parallel.h"
-#include "kernels/checks.h"
 #include "kernels/cpu_ops.h"
 #include "kernels/vector_loop.h"
 
@@ -36,32 +35,12 @@ Pieces cut(Arena& workspace, size_t tensors, const SizeOf& elements) {
   return {list, count};
 }
 
-// The step's factors, which are the same for all elements of a tensor.
-struct Factors {
-  float clip, one_minus_beta1, beta2, one_minus_beta2, inverse_root_correction2, epsilon;
-  double rate;          // learning_rate / (1 - beta1^step)
-  double decay_rate;    // learning_rate * weight_decay
-};
-
-Factors factors_of(const AdamWArgs& args) {
-  const double step = static_cast<double>(args.step);
-  const double correction1 = 1 - std::pow(static_cast<double>(args.beta1), step);
-  const double correction2 = 1 - std::pow(static_cast<double>(args.beta2), step);
-  const double rate = static_cast<double>(args.learning_rate);
-  double clip = 1;
-  if (args.max_norm > 0) {
-    const double norm = std::sqrt(static_cast<double>(args.norm_squared.as<float>()[0]));
-    const double limit = static_cast<double>(args.max_norm);
-    clip = norm <= limit ? 1 : limit / norm;  // a NaN stays one
-  }
-  return {.clip = static_cast<float>(clip),
-          .one_minus_beta1 = static_cast<float>(1 - static_cast<double>(args.beta1)),
-          .beta2 = args.beta2,
-          .one_minus_beta2 = static_cast<float>(1 - static_cast<double>(args.beta2)),
-          .inverse_root_correction2 = static_cast<float>(1 / std::sqrt(correction2)),
-          .epsilon = args.epsilon,
-          .rate = rate / correction1,
-          .decay_rate = rate * static_cast<double>(args.weight_decay)};
+// What gradients are multiplied with so that their norm is at most max_norm.
+float clipping(const AdamWArgs& args) {
+  if (!(args.max_norm > 0)) return 1;
+  const double norm = std::sqrt(static_cast<double>(args.norm_squared.as<float>()[0]));
+  const double limit = static_cast<double>(args.max_norm);
+  return static_cast<float>(norm <= limit ? 1 : limit / norm);  // a NaN stays one
 }
 
 ENGINE_INLINE vfloat square_root(vfloat v) {
@@ -73,16 +52,14 @@ ENGINE_INLINE vfloat square_root(vfloat v) {
 #endif
 }
 
-void update(const AdamWTensor& tensor, const Factors& f, int64_t begin, int64_t size) {
+void update(const AdamWTensor& tensor, const AdamWFactors& f, float clip, int64_t begin, int64_t size) {
   float* value = tensor.value.as<float>() + begin;
   float* gradient = tensor.gradient.as<float>() + begin;
   float* m = tensor.m.as<float>() + begin;
   float* v = tensor.v.as<float>() + begin;
-  const double scale = static_cast<double>(tensor.learning_rate_scale);
-  const float rate = static_cast<float>(f.rate * scale);
-  const float keep = tensor.decays ? static_cast<float>(1 - f.decay_rate * scale) : 1.0f;
+  const float rate = f.rate_of(tensor), keep = f.keep_of(tensor);
   each_vector(size, [&](int64_t i, auto part) {
-    const vfloat g = load(gradient + i, part) * f.clip;
+    const vfloat g = load(gradient + i, part) * clip;
     const vfloat old_m = load(m + i, part);
     const vfloat new_m = old_m + f.one_minus_beta1 * (g - old_m);
     const vfloat new_v = f.beta2 * load(v + i, part) + f.one_minus_beta2 * (g * g);
@@ -97,29 +74,19 @@ void update(const AdamWTensor& tensor, const Factors& f, int64_t begin, int64_t 
 }  // namespace
 
 void CpuOps::adamw(const AdamWArgs& args) {
-  const char* name = "adamw";
-  require(args.step >= 1, name, ": step is ", args.step, ", and counts from 1");
-  if (args.max_norm > 0) check_vector(name, "norm_squared", args.norm_squared, DType::f32, 1);
-  for (const AdamWTensor& tensor : args.tensors) {
-    const int64_t count = tensor.value.count();
-    check_vector(name, "value", tensor.value, DType::f32, count);
-    check_vector(name, "gradient", tensor.gradient, DType::f32, count);
-    check_vector(name, "m", tensor.m, DType::f32, count);
-    check_vector(name, "v", tensor.v, DType::f32, count);
-  }
+  check_adamw(args);
   ArenaScope scope(workspace_);
   const Pieces pieces = cut(workspace_, args.tensors.size(), [&](size_t i) { return args.tensors[i].value.count(); });
-  const Factors factors = factors_of(args);
+  const AdamWFactors factors = adamw_factors(args);
+  const float clip = clipping(args);
   parallel_for(pieces.count, [&](int64_t i) {
     const Piece& piece = pieces.list[i];
-    update(args.tensors[static_cast<size_t>(piece.tensor)], factors, piece.begin, piece.size);
+    update(args.tensors[static_cast<size_t>(piece.tensor)], factors, clip, piece.begin, piece.size);
   });
 }
 
 void CpuOps::sum_of_squares(const SumOfSquaresArgs& args) {
-  const char* name = "sum_of_squares";
-  check_vector(name, "result", args.result, DType::f32, 1);
-  for (const Tensor& tensor : args.tensors) check_vector(name, "a tensor", tensor, DType::f32, tensor.count());
+  check_sum_of_squares(args);
   ArenaScope scope(workspace_);
   const Pieces pieces = cut(workspace_, args.tensors.size(), [&](size_t i) { return args.tensors[i].count(); });
   float* sums = workspace_.make(DType::f32, {pieces.count}).as<float>();
