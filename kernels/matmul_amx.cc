@@ -4,6 +4,7 @@
 
 #include "kernels/amx.h"
 #include "kernels/matmul_blocks.h"
+#include "kernels/matmul_long.h"
 
 namespace engine::ENGINE_ISA {
 
@@ -143,6 +144,11 @@ void amx_pack(const PackArgs& args) {
   BlockedProduct<KernelAmx>::pack_b({}, Operand::right(args.b, args.transpose_b), static_cast<bf16*>(packed));
 }
 
-void amx_matmul(const MatmulArgs& args, Arena& workspace) { BlockedProduct<KernelAmx>({}, args, workspace).run(); }
+void amx_matmul(const MatmulArgs& args, Arena& workspace) {
+  const Operand a = Operand::left(args.a, args.transpose_a), b = Operand::right(args.b, args.transpose_b);
+  if (LongProduct<KernelAmx>::serves(a, b, static_cast<bool>(args.packed_b)))
+    LongProduct<KernelAmx>({}, args, workspace).run();
+  else BlockedProduct<KernelAmx>({}, args, workspace).run();
+}
 
 }  // namespace engine::ENGINE_ISA
