@@ -1,4 +1,4 @@
-"""Ids, offsets, pairs and windows of BERT's tokenizer as the reference implementation gives them: writes
+"""Ids, offsets, pairs and windows of BERT's tokenizer, and a trained BPE, as the reference implementation gives them: writes
 tests/data/tokenizer/wordpiece_cases.json.
 
 Made with Python 3.11, tokenizers 0.23.3. Run from the root of the repository:
@@ -11,7 +11,7 @@ import random
 from pathlib import Path
 
 import tokenizers
-from tokenizers import Tokenizer, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 DATA = Path("tests/data")
 TEXTS = [
@@ -122,6 +122,15 @@ def framed(tokenizer, first, second, max_length, strategy, stride):
             for one in [encoding] + (encoding.overflowing if strategy == "only_second" else [])]
 
 
+def trained_merges():
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(vocab_size=1000, min_frequency=2, special_tokens=["<|endoftext|>"], show_progress=False,
+                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    tokenizer.train_from_iterator([(DATA / "tokenizer/wikipedia.txt").read_bytes().decode("utf-8")], trainer)
+    return [" ".join(merge) for merge in json.loads(tokenizer.to_str())["model"]["merges"]]
+
+
 def main():
     rng = random.Random(7)
     texts = TEXTS + [random_text(rng) for _ in range(60)]
@@ -152,6 +161,8 @@ def main():
         result["decoded"].append({"ids": ids, "all": tokenizer.decode(ids, skip_special_tokens=False), "text": tokenizer.decode(ids)})
     result["decoded"].append({"ids": [2075, 2075, 1012], "all": tokenizer.decode([2075, 2075, 1012]), "text": tokenizer.decode([2075, 2075, 1012])})
     result["blocks"] = list(blocks())
+    result["trained_merges"] = trained_merges()
+    assert len(result["trained_merges"]) == 1000 - 257
     lines = json.dumps(result, indent=None, ensure_ascii=True)
     for key in ('{"text"', '{"first"', '{"block"', '{"ids"'):
         lines = lines.replace(", " + key, ",\n" + key)
