@@ -99,7 +99,8 @@ $(BUILD)/cuda/%.o: %.cc
 
 # The simulated device: the same kernels, compiled by the host's compiler against tests/cudasim, and the same host code.
 # All else is linked as it is. Variables that a kernel leaves unset get a pattern: a simulated thread must not be lucky.
-SIM_SOURCES := $(CUDA_HOST) $(wildcard tests/cudasim/*.cc) kernels/backend.cc
+SIM_TESTS := $(wildcard tests/cudasim/test_*.cc)
+SIM_SOURCES := $(CUDA_HOST) $(filter-out $(SIM_TESTS),$(wildcard tests/cudasim/*.cc)) kernels/backend.cc
 SIM_OBJECTS := $(SIM_SOURCES:%.cc=$(BUILD)/sim/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)/sim/%.o)
 SIM_FLAGS = $(filter-out -Wconversion,$(FLAGS)) -DENGINE_SIM -isystem tests/cudasim/include \
   -ftrivial-auto-var-init=pattern
@@ -116,7 +117,7 @@ $(BUILD)/sim/%.o: %.cc
 $(BUILD)/engine-sim: $(BUILD)/engine.o $(WITHOUT_BACKEND) $(SIM_OBJECTS)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(SIM_LIBRARIES)
 
-$(BUILD)/tests/run_sim: $(TESTS:%.cc=$(BUILD)/%.o) $(WITHOUT_BACKEND) $(SIM_OBJECTS) | $(BUILD)/engine
+$(BUILD)/tests/run_sim: $(TESTS:%.cc=$(BUILD)/%.o) $(SIM_TESTS:%.cc=$(BUILD)/sim/%.o) $(WITHOUT_BACKEND) $(SIM_OBJECTS) | $(BUILD)/engine
 	$(CXX) $(OPTIMISE) $^ -o $@ $(SIM_LIBRARIES)
 
 sim-test: $(BUILD)/tests/run_sim $(BUILD)/engine-sim  ## the tests with the simulated device beside the CPU

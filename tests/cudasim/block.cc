@@ -214,10 +214,10 @@ std::string run_grid(const Launch& launch) {
 
 bool is_running() { return s.launch != nullptr; }
 
-std::string running_thread() {
-  return joined("kernel ", symbol_name(s.launch->kernel), ", block ", text_of(blockIdx), ", thread ",
-                text_of(threadIdx));
+std::string running_block() {
+  return joined("kernel ", symbol_name(s.launch->kernel), ", block ", text_of(blockIdx));
 }
+std::string running_thread() { return joined(running_block(), ", thread ", text_of(threadIdx)); }
 
 bool stack_overflowed_at(const void* address) {
   return std::any_of(s.fibers.begin(), s.fibers.end(), [&](const auto& f) { return f->overflows_at(address); });

@@ -27,7 +27,8 @@ struct Launch {
 std::string run_grid(const Launch& launch);
 bool is_running();
 bool stack_overflowed_at(const void* address);
-// The name of the kernel that is running and of block and thread, for messages.
+// The name of the kernel that is running, of its block, and of its thread, for messages.
+std::string running_block();
 std::string running_thread();
 
 // --- for kernels, by tests/cudasim/intrinsics.h ----------------------------------------------------------------------

@@ -39,8 +39,12 @@ SharedMemory& memory() {
 void* add(const void* type, size_t bytes, size_t skew) {
   SharedMemory& m = memory();
   const size_t begin = (m.used + red_zone + alignment - 1) / alignment * alignment + skew;
+  const size_t end = begin + bytes + red_zone;
+  unpoison(m.arena + m.used, end - m.used);
+  std::memset(m.arena + m.used, poison_byte, end - m.used);
+  poison(m.arena + m.used, end - m.used);
   m.objects.push_back({type, begin, bytes});
-  m.used = begin + bytes + red_zone;
+  m.used = end;
   unpoison(m.arena + begin, bytes);
   return m.arena + begin;
 }
@@ -79,15 +83,17 @@ void fill_shared_memory() {
 std::string check_shared_memory() {
   SharedMemory& m = memory();
   if (sanitized) return "";
+  const auto is_touched = [&](size_t begin, size_t end) {
+    return std::any_of(m.arena + begin, m.arena + end, [](unsigned char byte) { return byte != poison_byte; });
+  };
   size_t end = 0;
+  bool touched = false;
   for (const Object& object : m.objects) {
-    for (size_t i = end; i < object.begin; ++i)
-      if (m.arena[i] != poison_byte) return running_thread() + ": the block wrote outside its shared memory";
+    touched = touched || is_touched(end, object.begin);
     end = object.begin + object.bytes;
   }
-  for (size_t i = end; i < m.used; ++i)
-    if (m.arena[i] != poison_byte) return running_thread() + ": the block wrote outside its shared memory";
-  return "";
+  touched = touched || is_touched(end, m.used);
+  return touched ? running_block() + " wrote outside its shared memory" : "";
 }
 
 void* static_shared(const void* type, size_t bytes) {
@@ -99,18 +105,8 @@ void* static_shared(const void* type, size_t bytes) {
     fail_kernel(joined("block_shared objects of ", m.static_bytes, " bytes, more than ", most_static));
   if (m.static_bytes + m.objects[0].bytes > most_bytes)
     fail_kernel(joined("shared memory of ", m.static_bytes + m.objects[0].bytes, " bytes, more than ", most_bytes));
-  // 16-byte aligned, and no better.
-  const size_t skew = 16;
-  void* const object = add(type, bytes, skew);
-  const size_t begin = m.objects.back().begin;
-  unpoison(m.arena + begin - red_zone, red_zone);
-  std::memset(m.arena + begin - red_zone, poison_byte, red_zone);
-  poison(m.arena + begin - red_zone, red_zone);
-  std::memset(object, poison_byte, bytes);
-  unpoison(m.arena + begin + bytes, red_zone);
-  std::memset(m.arena + begin + bytes, poison_byte, red_zone);
-  poison(m.arena + begin + bytes, red_zone);
-  return object;
+  const size_t skew = 16;  // 16-byte aligned, and no better
+  return add(type, bytes, skew);
 }
 
 void* dynamic_shared() { return memory().arena + memory().objects[0].begin; }
