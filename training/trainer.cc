@@ -86,7 +86,9 @@ int Trainer::run() {
     display_->line("stopped early: " + std::to_string(progress_.evaluations_without_better) +
                    " evaluations without a better " + best_metric(config_, task_).first);
   if (!last_samples_.empty()) display_->line(last_samples_);
-  display_->line("the model is in " + (progress_.has_best ? folder_.best() : folder_.last()).string());
+  display_->line(progress_.has_best ? "the best model, of step " + std::to_string(progress_.best_step) + ", is in " +
+                                          folder_.best().string()
+                                    : "the model is in " + folder_.last().string());
   return 0;
 }
 

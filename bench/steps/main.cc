@@ -5,9 +5,11 @@
 #include <chrono>
 #include <fstream>
 #include <iostream>
+#include <nlohmann/json.hpp>
 
 #include "core/parallel.h"
 #include "kernels/backend.h"
+#include "kernels/count_ops.h"
 #include "models/generation.h"
 #include "training/optimizer.h"
 
@@ -17,6 +19,7 @@ namespace {
 struct Setting {
   std::string model = "gpt2", work = "train", precision = "auto";
   int batch = 4, length = 256, prompt = 32, fresh = 64, threads = 0;
+  bool operations = false;
 };
 
 ModelConfig config_of(const std::string& model) {
@@ -119,9 +122,22 @@ void serve(int64_t tokens, const Step& step) {
   }
 }
 
+// The operations of one step, a JSON line each, instead of their time.
+template <class Step>
+void list_operations(const std::vector<OperationCount>& counts, const Step& step) {
+  step();
+  for (const OperationCount& count : counts)
+    std::cout << nlohmann::json{{"operation", count.name}, {"shapes", count.shapes},
+                                {"compute", name_of(count.compute)}, {"calls", count.calls},
+                                {"flops", count.flops}, {"bytes", count.bytes}}.dump() << "\n";
+}
+
 void run(const Setting& setting) {
   set_threads(setting.threads);
-  const std::unique_ptr<Ops> ops = make_cpu_ops();
+  const std::unique_ptr<Ops> cpu = make_cpu_ops();
+  std::vector<OperationCount> counts;
+  const std::unique_ptr<Ops> counting = setting.operations ? make_count_ops(*cpu, counts) : nullptr;
+  Ops* const ops = counting ? counting.get() : cpu.get();
   const bool wide = setting.precision == "f32" || (setting.precision == "auto" && !cpu_has_bf16_matrix_units());
   const DType compute = wide ? DType::f32 : DType::bf16;
   const std::unique_ptr<CausalModel> model = make_causal_model(config_of(setting.model));
@@ -130,6 +146,7 @@ void run(const Setting& setting) {
   model->parameters().initialise(1);
   if (trains) {
     Training training(*ops, *model, compute, setting);
+    if (setting.operations) return list_operations(counts, [&] { training.step(); });
     serve(int64_t{setting.batch} * setting.length, [&] { return training.step(); });
     return;
   }
@@ -158,6 +175,7 @@ int main(int argc, char** argv) {
   app.add_option("--prompt", setting.prompt);
   app.add_option("--new", setting.fresh);
   app.add_option("--threads", setting.threads);
+  app.add_flag("--operations", setting.operations, "lists what one training step computes and moves instead");
   CLI11_PARSE(app, argc, argv);
   engine::run(setting);
 }

@@ -1,0 +1,151 @@
+#include "kernels/count_ops.h"
+
+#include <algorithm>
+
+#include "kernels/arguments.h"
+#include "kernels/wrapped_ops.h"
+
+namespace engine {
+
+namespace {
+
+// Pairs of a query and a key that it sees. Segments lie in host memory here.
+template <class Args>
+double seen_pairs(const Args& a, Memory& memory) {
+  const size_t count = static_cast<size_t>(a.queries.count());
+  const auto read = [&](const Tensor& tensor) {
+    std::vector<int32_t> values(count);
+    memory.copy_out(values.data(), tensor.data, tensor.bytes());
+    return values;
+  };
+  const std::vector<int32_t> query_begin = read(a.queries.begin), query_end = read(a.queries.end);
+  const std::vector<int32_t> key_begin = read(a.keys.begin), key_end = read(a.keys.end);
+  double pairs = 0;
+  for (size_t s = 0; s < count; ++s) {
+    const double queries = query_end[s] - query_begin[s], keys = key_end[s] - key_begin[s];
+    // Query i sees i + 1 + keys - queries of them, or none.
+    const double first = std::max(0.0, 1 + keys - queries), counted = std::min(queries, keys);
+    pairs += a.causal ? counted * (first + keys) / 2 : queries * keys;
+  }
+  return pairs;
+}
+
+double flops_of(const MatmulArgs& a, Memory&) {
+  const int64_t k = a.transpose_a ? a.a.rows() : a.a.cols();
+  return 2.0 * static_cast<double>(a.c.count()) * static_cast<double>(k);
+}
+double flops_of(const AttentionForwardArgs& a, Memory& memory) {
+  return 4.0 * static_cast<double>(a.q.width) * seen_pairs(a, memory);
+}
+double flops_of(const AttentionBackwardArgs& a, Memory& memory) {
+  return 10.0 * static_cast<double>(a.q.width) * seen_pairs(a, memory);
+}
+double flops_of(const CrossEntropyArgs& a, Memory&) {
+  return (a.dx ? 6.0 : 2.0) * static_cast<double>(a.x.count()) * static_cast<double>(a.weight.rows());
+}
+template <class Args>
+double flops_of(const Args&, Memory&) {
+  return 0;
+}
+
+struct Described {
+  std::string shapes;
+  double bytes = 0;
+  int named = 0;
+
+  void add(const char* name, const Tensor& tensor, Role role, double share = 1) {
+    if (!tensor || tensor.count() == 0) return;
+    bytes += static_cast<double>(tensor.bytes()) * share * (role == Role::both ? 2 : 1);
+    if (named++ < 3) shapes += (shapes.empty() ? "" : ", ") + std::string(name) + " " + tensor.shape.text() + " " +
+                               name_of(tensor.dtype);
+  }
+};
+
+class CountOps final : public WrappedOps<CountOps> {
+ public:
+  CountOps(Ops& ops, std::vector<OperationCount>& counts) : ops_(ops), counts_(counts) {}
+  Memory& memory() override { return ops_.memory(); }
+  size_t packed_bytes(int64_t k, int64_t n, DType compute) override { return ops_.packed_bytes(k, n, compute); }
+  void pack_matrix(const PackArgs& args) override { ops_.pack_matrix(args); }
+
+  template <class Args>
+  void run(const char* name, const Args& args, void (Ops::*method)(const Args&)) {
+    Described described;
+    Args own = args;
+    if constexpr (requires { own.tensors; })
+      describe(args, described);
+    else
+      each_tensor(own, [&](const char* argument, const Tensor& tensor, Role role) {
+        described.add(argument, tensor, role, share_of(args, tensor));
+      });
+    DType compute = DType::f32;
+    if constexpr (requires { args.compute; }) compute = args.compute;
+    else if constexpr (requires { args.q; }) compute = args.q.matrix.dtype;
+    count(name, described, compute, flops_of(args, memory()));
+    (ops_.*method)(args);
+  }
+
+ private:
+  // Of a matrix of which only some columns (gathered rows: some rows, too) are used, the part that is.
+  template <class Args>
+  static double share_of(const Args& args, const Tensor& tensor) {
+    const auto share = [](const Columns& columns) {
+      return static_cast<double>(columns.width) / static_cast<double>(columns.matrix.cols());
+    };
+    if constexpr (requires { args.q; }) {
+      if (tensor.data == args.q.matrix.data) return share(args.q);
+    }
+    if constexpr (requires { args.k; }) {
+      if (tensor.data == args.k.matrix.data) return share(args.k);
+    }
+    if constexpr (requires { args.dq; }) {
+      if (tensor.data == args.dq.matrix.data) return share(args.dq) / 2;  // written, not read
+    }
+    if constexpr (requires { args.token_table; }) {
+      const double rows = static_cast<double>(args.tokens.count());
+      for (const Tensor& table : {args.token_table, args.position_table, args.type_table})
+        if (tensor.data == table.data && table) return std::min(1.0, rows / static_cast<double>(table.rows()));
+    }
+    if constexpr (requires { args.dtoken_table; }) {
+      const double rows = static_cast<double>(args.tokens.count());
+      for (const Tensor& table : {args.dtoken_table, args.dposition_table, args.dtype_table})
+        if (tensor.data == table.data && table) return std::min(1.0, rows / static_cast<double>(table.rows()));
+    }
+    if constexpr (requires { args.index; }) {
+      const double rows = static_cast<double>(args.index.count());
+      for (const Columns& part : {args.x, args.y})
+        if (tensor.data == part.matrix.data && part.matrix.rows())
+          return share(part) * std::min(1.0, rows / static_cast<double>(part.matrix.rows()));
+    }
+    return 1;
+  }
+
+  static void describe(const AdamWArgs& args, Described& described) {
+    for (AdamWTensor tensor : args.tensors)
+      each_tensor(tensor, [&](const char* name, const Tensor& part, Role role) { described.add(name, part, role); });
+  }
+  static void describe(const SumOfSquaresArgs& args, Described& described) {
+    for (const Tensor& tensor : args.tensors) described.add("tensors", tensor, Role::input);
+  }
+
+  void count(const char* name, const Described& described, DType compute, double flops) {
+    for (OperationCount& known : counts_)
+      if (known.name == name && known.shapes == described.shapes && known.compute == compute &&
+          known.flops == flops && known.bytes == described.bytes) {
+        ++known.calls;
+        return;
+      }
+    counts_.push_back({name, described.shapes, compute, 1, flops, described.bytes});
+  }
+
+  Ops& ops_;
+  std::vector<OperationCount>& counts_;
+};
+
+}  // namespace
+
+std::unique_ptr<Ops> make_count_ops(Ops& ops, std::vector<OperationCount>& counts) {
+  return std::make_unique<CountOps>(ops, counts);
+}
+
+}  // namespace engine

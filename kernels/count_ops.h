@@ -1,0 +1,28 @@
+// A backend that counts: what every operation of a piece of work has to compute and to move, whatever runs it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/ops.h"
+
+namespace engine {
+
+// One operation with one set of shapes, however often it was run.
+struct OperationCount {
+  std::string name;        // of the operation
+  std::string shapes;      // of its arguments: "x [1024, 768] bf16, ..."
+  DType compute;           // of its products
+  int64_t calls = 0;
+  // Of one call. Products: a multiplication and an addition are two; other arithmetic is not counted. Bytes: every
+  // argument read or written once, which is the least that a device without a cache for them has to move.
+  double flops = 0, bytes = 0;
+};
+
+// Runs everything on `ops` and adds it to `counts`.
+// FLOPs: matmul 2 M N K; attention forward 4 D and backward 10 D for every pair of a query and a key that it sees, times
+// heads; cross entropy 2 R C V forward and twice that for its two gradients. A causal pass over a sequence of T
+// queries and as many keys sees T (T + 1) / 2 pairs.
+std::unique_ptr<Ops> make_count_ops(Ops& ops, std::vector<OperationCount>& counts);
+
+}  // namespace engine
