@@ -11,17 +11,18 @@
 //
 // Written (=): c, before_activation; added to (+=): c with accumulate, a_row_sums.
 //
-// How it is done on the CPU. Both operands are packed into panels: a few rows of op(a), or columns of op(b), side by
-// side for every k, so that the kernel reads straight ahead whatever the transposes and dtypes are (matmul_pack.h).
-// Blocks of c, cut by shape alone, are handed out to the threads (matmul_blocks.h); a kernel multiplies one panel of a
-// by one of b:
-//   f32   a tile of registers, 14 x 32 with AVX-512, a vector of b times a number of a at a time (matmul_f32.h)
+// How it is done on the CPU. Blocks of c, cut by shape alone, are handed out to the threads. op(b), and op(a) where it
+// cannot be read as it lies, are packed into panels: a few rows of op(a), or columns of op(b), side by side for every k,
+// so that the kernel reads straight ahead whatever the transposes and dtypes are (matmul_pack.h). A kernel multiplies
+// one panel of a by one of b:
+//   f32   a tile of registers, 14 x 32 with AVX-512, a vector of b times a number of a at a time (matmul_f32.h), in
+//         blocks that fit the caches, long sums in pieces (matmul_f32_product.h). A plain f32 a is read where it lies
+//         unless its rows are a multiple of 4 KiB apart, which the L1 cache cannot hold side by side.
 //   bf16  AMX tiles, 32 x 32 sums in four tile registers (matmul_amx.cc); op(b) in pairs of k, as tdpbf16ps takes it
-// Where no other block needs the same panel of b, its block packs it, and b is read once. A bf16 a whose K is a
-// multiple of 32 is read where it lies. A finished tile goes through its epilogue (matmul_epilogue.h) while the next is
-// summed.
+//         (matmul_blocks.h). A bf16 a whose K is a multiple of 32 is read where it lies.
+// A finished tile goes through its epilogue (matmul_epilogue.h); with AMX while the next is summed.
 //
-// Numerics: products are summed in f32, by one thread each, in an order that the shape alone decides: the same bits at
+// Numerics: products are summed in f32, in an order that the shape alone decides: the same bits at
 // any number of threads. With bf16 compute the operands are rounded to the nearest bf16, ties to even, and subnormal
 // ones may become 0 (the tile unit takes them so); without AMX the f32 kernel multiplies the rounded operands.
 // a_row_sums are of a itself, not rounded. NaN and infinity spread along their row and column as in the formula, and no

@@ -147,6 +147,8 @@ TEST_CASE("matmul: blocks and their seams") {
       check(bench, {.M = 520, .N = 70, .K = 60, .transpose_a = ta, .transpose_b = tb, .accumulate = true});
       check(bench, {.M = 70, .N = 45, .K = 3000, .transpose_a = ta, .transpose_b = tb, .row_sums = true});
     }
+    for (DType a : kinds)  // rows that lie a multiple of 4 KiB apart
+      check(bench, {.M = 40, .N = 70, .K = 2048, .transpose_b = true, .a = a});
     for (int64_t M : {600, 2110})  // row sums by the tasks that pack, of which there are several each way
       check(bench, {.M = M, .N = 300, .K = 140, .transpose_a = true, .row_sums = true});
   });
