@@ -25,6 +25,7 @@
 // Numerics: products are summed in f32, in an order that the shape alone decides: the same bits at
 // any number of threads. With bf16 compute the operands are rounded to the nearest bf16, ties to even, and subnormal
 // ones may become 0 (the tile unit takes them so); without AMX the f32 kernel multiplies the rounded operands.
+// Where c is bf16, a backend may round the bias to bf16, and t before it takes the activation or multiplies by act'.
 // a_row_sums are of a itself, not rounded. NaN and infinity spread along their row and column as in the formula, and no
 // further: what is padded never meets what is stored.
 #pragma once

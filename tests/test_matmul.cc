@@ -28,12 +28,17 @@ std::vector<double> rounded(std::vector<double> values, DType dtype) {
 // epsilon sqrt(K) per unit of the terms' size, which is sqrt(K) too. Twice that, and 16 epsilon for bias and
 // activation, relative to the larger of sqrt(K) and the largest result (few results may all be small by chance). What
 // is stored as bf16 is rounded once more.
-double tolerance(int64_t K, DType stored, const std::vector<double>& expected) {
+// Where c is bf16 a bias may be rounded to bf16, too: half an epsilon of its largest element.
+double largest_of(const std::vector<double>& values) {
   double largest = 1e-30;
-  for (double value : expected) largest = std::max(largest, std::abs(value));
-  const double terms = std::sqrt(static_cast<double>(K));
+  for (double value : values) largest = std::max(largest, std::abs(value));
+  return largest;
+}
+double tolerance(int64_t K, DType stored, const std::vector<double>& expected, const std::vector<double>& bias = {}) {
+  const double largest = largest_of(expected), terms = std::sqrt(static_cast<double>(K));
   const double sums = (2 * terms + 16) * epsilon_of(DType::f32) * std::max(1.0, terms / largest);
-  return stored == DType::bf16 ? sums + epsilon_of(DType::bf16) : sums;
+  if (stored == DType::f32) return sums;
+  return sums + epsilon_of(DType::bf16) * (1 + (bias.empty() ? 0 : largest_of(bias) / largest / 2));
 }
 
 struct Operands {
@@ -93,8 +98,8 @@ void check(Bench& bench, const Case& k) {
       row_sums[static_cast<size_t>(i)] += exact_a[static_cast<size_t>(k.transpose_a ? j * k.M + i : i * k.K + j)];
 
   bench.ops.matmul(arguments(k, t, bench.compute));
-  CHECK_CLOSE(bench.values(t.c), c, tolerance(k.K, k.c, c));
-  if (k.before) CHECK_CLOSE(bench.values(t.before), before, tolerance(k.K, k.c, before));
+  CHECK_CLOSE(bench.values(t.c), c, tolerance(k.K, k.c, c, bias));
+  if (k.before) CHECK_CLOSE(bench.values(t.before), before, tolerance(k.K, k.c, before, bias));
   if (k.row_sums) CHECK_CLOSE(bench.values(t.row_sums), row_sums, tolerance(k.K, DType::f32, row_sums));
 }
 
@@ -202,7 +207,9 @@ TEST_CASE("matmul: a NaN stays in its row or column and is not lost") {
     for (int64_t M : {1, 3, 40}) {
       const Case k{.M = M, .N = 33, .K = 50, .transpose_b = true};
       Operands t = make(bench, k);
-      static_cast<float*>(t.b.data)[7 * 50 + 49] = NAN;  // column 7 of op(b)
+      std::vector<double> b = bench.values(t.b);
+      b[7 * 50 + 49] = NAN;  // column 7 of op(b)
+      t.b = bench.from(DType::f32, t.b.shape, b);
       bench.ops.matmul(arguments(k, t, bench.compute));
       const std::vector<double> c = bench.values(t.c);
       for (int64_t i = 0; i < M; ++i)
@@ -289,18 +296,21 @@ TEST_CASE("matmul: the backward forms of a linear layer are its derivatives") {
     bench.ops.matmul({.a = dt, .b = x, .c = dw, .transpose_a = true, .accumulate = true, .a_row_sums = dbias});
 
     // Central differences with step h: error h^2 / 6 of the third derivative, and rounding of 1e-7 * |loss| / h.
-    const float h = 1e-2f;
+    const double h = 1e-2;
     const auto differences = [&](const Tensor& of) {
       std::vector<double> result;
-      float* values = of.as<float>();
-      for (int64_t i = 0; i < of.count(); ++i) {
-        const float kept = values[i];
-        values[i] = kept + h;
+      const std::vector<double> values = bench.values(of);
+      const auto put = [&](size_t i, double value) {
+        const float element = static_cast<float>(value);
+        bench.arena.memory().copy_in(of.as<float>() + i, &element, sizeof element);
+      };
+      for (size_t i = 0; i < values.size(); ++i) {
+        put(i, values[i] + h);
         const double above = loss();
-        values[i] = kept - h;
+        put(i, values[i] - h);
         const double below = loss();
-        values[i] = kept;
-        result.push_back((above - below) / (2 * static_cast<double>(h)));
+        put(i, values[i]);
+        result.push_back((above - below) / (2 * h));
       }
       return result;
     };
