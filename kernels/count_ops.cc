@@ -9,20 +9,15 @@ namespace engine {
 
 namespace {
 
-// Pairs of a query and a key that it sees. Segments lie in host memory here.
+// Pairs of a query and a key that it sees.
 template <class Args>
-double seen_pairs(const Args& a, Memory& memory) {
-  const size_t count = static_cast<size_t>(a.queries.count());
-  const auto read = [&](const Tensor& tensor) {
-    std::vector<int32_t> values(count);
-    memory.copy_out(values.data(), tensor.data, tensor.bytes());
-    return values;
+double seen_pairs(const Args& a) {
+  const auto rows = [](const Segments& segments, int64_t s) {
+    return static_cast<double>(segments.end.as<int32_t>()[s] - segments.begin.as<int32_t>()[s]);
   };
-  const std::vector<int32_t> query_begin = read(a.queries.begin), query_end = read(a.queries.end);
-  const std::vector<int32_t> key_begin = read(a.keys.begin), key_end = read(a.keys.end);
   double pairs = 0;
-  for (size_t s = 0; s < count; ++s) {
-    const double queries = query_end[s] - query_begin[s], keys = key_end[s] - key_begin[s];
+  for (int64_t s = 0; s < a.queries.count(); ++s) {
+    const double queries = rows(a.queries, s), keys = rows(a.keys, s);
     // Query i sees i + 1 + keys - queries of them, or none.
     const double first = std::max(0.0, 1 + keys - queries), counted = std::min(queries, keys);
     pairs += a.causal ? counted * (first + keys) / 2 : queries * keys;
@@ -30,21 +25,21 @@ double seen_pairs(const Args& a, Memory& memory) {
   return pairs;
 }
 
-double flops_of(const MatmulArgs& a, Memory&) {
+double flops_of(const MatmulArgs& a) {
   const int64_t k = a.transpose_a ? a.a.rows() : a.a.cols();
   return 2.0 * static_cast<double>(a.c.count()) * static_cast<double>(k);
 }
-double flops_of(const AttentionForwardArgs& a, Memory& memory) {
-  return 4.0 * static_cast<double>(a.q.width) * seen_pairs(a, memory);
+double flops_of(const AttentionForwardArgs& a) {
+  return 4.0 * static_cast<double>(a.q.width) * seen_pairs(a);
 }
-double flops_of(const AttentionBackwardArgs& a, Memory& memory) {
-  return 10.0 * static_cast<double>(a.q.width) * seen_pairs(a, memory);
+double flops_of(const AttentionBackwardArgs& a) {
+  return 10.0 * static_cast<double>(a.q.width) * seen_pairs(a);
 }
-double flops_of(const CrossEntropyArgs& a, Memory&) {
+double flops_of(const CrossEntropyArgs& a) {
   return (a.dx ? 6.0 : 2.0) * static_cast<double>(a.x.count()) * static_cast<double>(a.weight.rows());
 }
 template <class Args>
-double flops_of(const Args&, Memory&) {
+double flops_of(const Args&) {
   return 0;
 }
 
@@ -63,13 +58,13 @@ struct Described {
 
 class CountOps final : public WrappedOps<CountOps> {
  public:
-  CountOps(Ops& ops, std::vector<OperationCount>& counts) : ops_(ops), counts_(counts) {}
-  Memory& memory() override { return ops_.memory(); }
-  size_t packed_bytes(int64_t k, int64_t n, DType compute) override { return ops_.packed_bytes(k, n, compute); }
-  void pack_matrix(const PackArgs& args) override { ops_.pack_matrix(args); }
+  explicit CountOps(std::vector<OperationCount>& counts) : counts_(counts) {}
+  Memory& memory() override { return host_memory(); }
+  size_t packed_bytes(int64_t, int64_t, DType) override { return 0; }
+  void pack_matrix(const PackArgs&) override {}
 
   template <class Args>
-  void run(const char* name, const Args& args, void (Ops::*method)(const Args&)) {
+  void run(const char* name, const Args& args, void (Ops::*)(const Args&)) {
     Described described;
     Args own = args;
     if constexpr (requires { own.tensors; })
@@ -81,8 +76,7 @@ class CountOps final : public WrappedOps<CountOps> {
     DType compute = DType::f32;
     if constexpr (requires { args.compute; }) compute = args.compute;
     else if constexpr (requires { args.q; }) compute = args.q.matrix.dtype;
-    count(name, described, compute, flops_of(args, memory()));
-    (ops_.*method)(args);
+    count(name, described, compute, flops_of(args));
   }
 
  private:
@@ -138,14 +132,13 @@ class CountOps final : public WrappedOps<CountOps> {
     counts_.push_back({name, described.shapes, compute, 1, flops, described.bytes});
   }
 
-  Ops& ops_;
   std::vector<OperationCount>& counts_;
 };
 
 }  // namespace
 
-std::unique_ptr<Ops> make_count_ops(Ops& ops, std::vector<OperationCount>& counts) {
-  return std::make_unique<CountOps>(ops, counts);
+std::unique_ptr<Ops> make_count_ops(std::vector<OperationCount>& counts) {
+  return std::make_unique<CountOps>(counts);
 }
 
 }  // namespace engine

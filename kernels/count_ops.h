@@ -1,4 +1,4 @@
-// A backend that counts: what every operation of a piece of work has to compute and to move, whatever runs it.
+// A backend that counts what every operation of a piece of work has to compute and to move.
 #pragma once
 
 #include <string>
@@ -19,10 +19,11 @@ struct OperationCount {
   double flops = 0, bytes = 0;
 };
 
-// Runs everything on `ops` and adds it to `counts`.
+// A backend on host memory that runs nothing: an operation is added to `counts` and leaves its results as they were. So
+// what a model of any size does can be counted in no time.
 // FLOPs: matmul 2 M N K; attention forward 4 D and backward 10 D for every pair of a query and a key that it sees, times
 // heads; cross entropy 2 R C V forward and twice that for its two gradients. A causal pass over a sequence of T
 // queries and as many keys sees T (T + 1) / 2 pairs.
-std::unique_ptr<Ops> make_count_ops(Ops& ops, std::vector<OperationCount>& counts);
+std::unique_ptr<Ops> make_count_ops(std::vector<OperationCount>& counts);
 
 }  // namespace engine

@@ -5,9 +5,8 @@
 namespace engine::test {
 
 TEST_CASE("count: operations of a piece of work with their FLOPs and bytes, by hand") {
-  const std::unique_ptr<Ops> cpu = make_cpu_ops();
   std::vector<OperationCount> counts;
-  const std::unique_ptr<Ops> ops = make_count_ops(*cpu, counts);
+  const std::unique_ptr<Ops> ops = make_count_ops(counts);
   Arena arena{host_memory()};
   const Tensor a = arena.make_zeros(DType::f32, {5, 7}), b = arena.make_zeros(DType::bf16, {7, 3});
   const Tensor c = arena.make_zeros(DType::f32, {5, 3});

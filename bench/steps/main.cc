@@ -134,10 +134,8 @@ void list_operations(const std::vector<OperationCount>& counts, const Step& step
 
 void run(const Setting& setting) {
   set_threads(setting.threads);
-  const std::unique_ptr<Ops> cpu = make_cpu_ops();
   std::vector<OperationCount> counts;
-  const std::unique_ptr<Ops> counting = setting.operations ? make_count_ops(*cpu, counts) : nullptr;
-  Ops* const ops = counting ? counting.get() : cpu.get();
+  const std::unique_ptr<Ops> ops = setting.operations ? make_count_ops(counts) : make_cpu_ops();
   const bool wide = setting.precision == "f32" || (setting.precision == "auto" && !cpu_has_bf16_matrix_units());
   const DType compute = wide ? DType::f32 : DType::bf16;
   const std::unique_ptr<CausalModel> model = make_causal_model(config_of(setting.model));
