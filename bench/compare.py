@@ -17,7 +17,7 @@ import sys
 
 here = pathlib.Path(__file__).parent
 train_modes = ["f32", "bf16", "f32-compiled", "bf16-compiled"]
-generate_modes = ["f32", "bf16", "bf16-weights"]
+generate_modes = ["f32", "bf16", "bf16-weights", "f32-compiled", "bf16-compiled", "bf16-weights-compiled"]
 gpt2 = ["--model", "gpt2", "--work", "train", "--batch", "4", "--length", "256"]
 decoder = ["--model", "decoder", "--work", "train", "--batch", "64", "--length", "128"]
 works = {
@@ -47,11 +47,11 @@ class Program:
         self.process.wait()
 
 
-def compare(name, rounds, steps):
+def compare(name, rounds, steps, program, only_modes):
     options, precision, modes, floor = works[name]
     rows = []
-    for mode in modes:
-        ours = Program([str(here.parent / "build/bench/whole_steps"), *options, "--precision", precision])
+    for mode in only_modes or modes:
+        ours = Program([str(program), *options, "--precision", precision])
         peer = Program([sys.executable, str(here / "torch_steps.py"), *options, "--mode", mode])
         ratios, our_rate, peer_rate = [], [], []
         for _ in range(rounds):
@@ -75,6 +75,8 @@ def main():
     parser.add_argument("--work", nargs="*", default=list(works), choices=list(works))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--modes", nargs="*", help="of the peer, where not all are wanted")
+    parser.add_argument("--program", type=pathlib.Path, default=here.parent / "build/bench/whole_steps")
     parser.add_argument("--output", type=pathlib.Path, default=here / "results/steps.json")
     arguments = parser.parse_args()
     import torch
@@ -86,7 +88,7 @@ def main():
         old = json.loads(arguments.output.read_text())
         results["works"] = [work for work in old["works"] if work["work"] not in arguments.work]
     for name in arguments.work:
-        results["works"].append(compare(name, arguments.rounds, arguments.steps))
+        results["works"].append(compare(name, arguments.rounds, arguments.steps, arguments.program, arguments.modes))
         arguments.output.write_text(json.dumps(results, indent=1) + "\n")
 
 

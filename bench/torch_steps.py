@@ -18,7 +18,8 @@ parser.add_argument("--batch", type=int, default=4)
 parser.add_argument("--length", type=int, default=256, help="tokens a sequence")
 parser.add_argument("--prompt", type=int, default=32)
 parser.add_argument("--new", type=int, default=64)
-parser.add_argument("--mode", default="f32", choices=["f32", "bf16", "f32-compiled", "bf16-compiled", "bf16-weights"])
+parser.add_argument("--mode", default="f32", choices=["f32", "bf16", "bf16-weights", "f32-compiled", "bf16-compiled",
+                                                      "bf16-weights-compiled"])
 parser.add_argument("--threads", type=int, default=2)
 arguments = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
@@ -30,6 +31,7 @@ import torch.nn.functional as F  # noqa: E402
 torch.set_num_threads(arguments.threads)
 torch.manual_seed(1)
 bf16 = arguments.mode.startswith("bf16")
+bf16_weights = arguments.mode.startswith("bf16-weights")
 compiled = arguments.mode.endswith("compiled")
 
 
@@ -84,7 +86,7 @@ def build():
 
 
 model, vocabulary = build()
-autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16 and arguments.mode != "bf16-weights")
+autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16 and not bf16_weights)
 B, T = arguments.batch, arguments.length
 
 if arguments.work == "train":
@@ -107,7 +109,7 @@ if arguments.work == "train":
     tokens_per_step = B * T
 else:
     model.eval()
-    if arguments.mode == "bf16-weights":
+    if bf16_weights:
         model = model.to(torch.bfloat16)
     kind = torch.bfloat16 if bf16 else torch.float32
     prompt = torch.randint(0, vocabulary, (B, arguments.prompt))
