@@ -28,14 +28,21 @@ struct Thread {
   Fiber* fiber = nullptr;           // null until it begins
   const char* waits_at = nullptr;   // the barrier or operation where it waits
   unsigned mask = 0;                // of the operation of the warp; 0: it waits for the block
-  void* argument = nullptr;
   bool has_ended = false;
+};
+
+// Lanes that have come to an operation of their warp, and wait for the others in their mask.
+struct Group {
+  const char* operation;
+  unsigned mask, arrived;
+  void* arguments[32];
 };
 
 struct Scheduler {
   const Launch* launch = nullptr;  // what is running
   std::string error;
   Thread threads[most_threads];
+  std::vector<Group> groups[most_threads / 32];  // of each warp
   uint64_t ready[most_threads / 64];
   size_t count = 0, left = 0, current = 0, following = nobody;
   size_t at_barrier = 0;  // threads that wait there
@@ -150,6 +157,7 @@ void run_block() {
   forget_copies(s.count);
   std::fill_n(s.threads, s.count, Thread{});
   std::fill(std::begin(s.ready), std::end(s.ready), 0);
+  for (size_t warp = 0; warp < (s.count + 31) / 32; ++warp) s.groups[warp].clear();
   for (size_t t = 0; t < s.count; ++t) set_ready(t);
   s.left = s.count;
   s.at_barrier = 0;
@@ -256,33 +264,28 @@ bool sync_block(const char* operation, bool predicate) {
 void meet_warp(const char* operation, unsigned mask, void* argument, void (*meet)(void* const (&arguments)[32])) {
   const size_t warp = s.current / 32 * 32, self = s.current % 32;
   if (!(mask >> self & 1)) fail_kernel(joined(operation, ": lane ", self, " is not in its own mask 0x", std::hex, mask));
-  s.threads[s.current].waits_at = operation;
-  s.threads[s.current].mask = mask;
-  s.threads[s.current].argument = argument;
-  void* arguments[32]{};
-  bool all_here = true;
-  for (size_t l = 0; l < 32; ++l) {
-    if (!(mask >> l & 1)) continue;
+  for (unsigned rest = mask; rest; rest &= rest - 1) {
+    const auto l = static_cast<size_t>(std::countr_zero(rest));
     if (warp + l >= s.count) fail_kernel(joined(operation, ": the mask names lane ", l, ", which the warp has not"));
-    const Thread& other = s.threads[warp + l];
-    if (other.has_ended) fail_kernel(joined(operation, ": the mask names lane ", l, ", which has ended"));
-    if (!other.waits_at) {
-      all_here = false;
-    } else if (!other.mask || other.mask != mask || std::strcmp(other.waits_at, operation)) {
-      fail_kernel(joined(operation, " with mask 0x", std::hex, mask, ": lane ", std::dec, l, " is at ", other.waits_at,
-                         " with mask 0x", std::hex, other.mask));
-    }
-    arguments[l] = other.argument;
+    if (s.threads[warp + l].has_ended) fail_kernel(joined(operation, ": the mask names lane ", l, ", which has ended"));
   }
-  if (all_here) {
-    meet(arguments);
-    for (size_t l = 0; l < 32; ++l) {
-      if (!(mask >> l & 1)) continue;
-      s.threads[warp + l].waits_at = nullptr;
-      set_ready(warp + l);
-    }
+  std::vector<Group>& groups = s.groups[warp / 32];
+  auto group = std::find_if(groups.begin(), groups.end(), [&](const Group& g) {
+    return g.mask == mask && (g.operation == operation || !std::strcmp(g.operation, operation));
+  });
+  if (group == groups.end()) group = groups.insert(groups.end(), Group{operation, mask, 0, {}});
+  group->arrived |= 1u << self;
+  group->arguments[self] = argument;
+  if (group->arrived == mask) {
+    meet(group->arguments);
+    for (unsigned rest = mask; rest; rest &= rest - 1) set_ready(warp + static_cast<size_t>(std::countr_zero(rest)));
+    groups.erase(group);
+  } else {
+    s.threads[s.current].waits_at = operation;
+    s.threads[s.current].mask = mask;
   }
   wait_for_others();
+  s.threads[s.current].waits_at = nullptr;
 }
 
 }  // namespace cudasim
