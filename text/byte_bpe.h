@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "text/bpe_merges.h"
+#include "text/normalizer.h"
 #include "text/vocabulary.h"
 
 namespace engine {
@@ -27,7 +28,9 @@ struct ByteBpeSettings {
 
 class ByteBpeTokenizer final : public VocabularyTokenizer {
  public:
-  ByteBpeTokenizer(Vocabulary vocabulary, BpeMerges merges, ByteBpeSettings settings, TokenizerFiles files);
+  // A normalizer is for a tokenizer whose `files` have its tokenizer.json: made files do not name it.
+  ByteBpeTokenizer(Vocabulary vocabulary, BpeMerges merges, ByteBpeSettings settings, TokenizerFiles files,
+                   Normalizer normalizer = {});
 
   using Tokenizer::encode;
   void encode(std::string_view text, std::vector<int32_t>& ids) const override { encode(text, ids, false); }
@@ -38,12 +41,15 @@ class ByteBpeTokenizer final : public VocabularyTokenizer {
  private:
   TokenizerFiles made_files() const override;
   void encode(std::string_view text, std::vector<int32_t>& ids, bool continues) const;
-  void encode_piece(std::string_view piece, std::vector<int32_t>& ids) const;  // between added tokens
+  void encode_piece(std::string_view piece, std::vector<int32_t>& ids) const;  // between added tokens, normalized
+  void encode_normalized(std::string_view piece, bool continues, std::vector<int32_t>& ids) const;  // and not yet so
+  bool needs_space(std::string_view piece) const;
   void encode_words(std::string_view text, std::vector<int32_t>& ids) const;
   void encode_uncached(std::string_view word, std::vector<int32_t>& ids) const;  // `ids` holds nothing else then
 
   BpeMerges merges_;
   ByteBpeSettings settings_;
+  Normalizer normalizer_;
   uint32_t instance_;                     // tells the words of this tokenizer from others' in the caches
   std::array<int32_t, 256> byte_ids_;     // -1: the vocabulary has no token for the byte
   std::vector<std::string> token_bytes_;  // of each id

@@ -110,6 +110,11 @@ void require_no(const json& object, const char* key, const std::string& where) {
          "characters, are");
 }
 
+Normalizer normalizer_of(const json& root, const std::string& where) {
+  const json* normalizer = json_find(root, "normalizer", where);
+  return normalizer ? Normalizer::read(*normalizer, where) : Normalizer();
+}
+
 std::unique_ptr<Tokenizer> load_byte_bpe(const json& root, Vocabulary vocabulary, TokenizerFiles files,
                                          const std::string& where) {
   const json& model = json_member(root, "model", where);
@@ -128,7 +133,8 @@ std::unique_ptr<Tokenizer> load_byte_bpe(const json& root, Vocabulary vocabulary
         (kind == "ByteLevel" || kind == "RobertaProcessing") && json_bool(*post, "trim_offsets", where, true);
   }
   BpeMerges merges = read_merge_list(vocabulary, json_member(model, "merges", where), where);
-  return std::make_unique<ByteBpeTokenizer>(std::move(vocabulary), std::move(merges), settings, std::move(files));
+  return std::make_unique<ByteBpeTokenizer>(std::move(vocabulary), std::move(merges), settings, std::move(files),
+                                            normalizer_of(root, where));
 }
 
 std::unique_ptr<Tokenizer> load_wordpiece(const json& root, Vocabulary vocabulary, TokenizerFiles files,
@@ -142,10 +148,8 @@ std::unique_ptr<Tokenizer> load_wordpiece(const json& root, Vocabulary vocabular
                              .longest_word = json_integer(model, "max_input_chars_per_word", where, 1, INT32_MAX, 100)};
   if (const json* decoder = json_find(root, "decoder", where))
     settings.cleanup = json_bool(*decoder, "cleanup", where, true);
-  const json* normalizer = json_find(root, "normalizer", where);
-  return std::make_unique<WordPieceTokenizer>(std::move(vocabulary),
-                                              normalizer ? Normalizer::read(*normalizer, where) : Normalizer(),
-                                              std::move(settings), std::move(files));
+  return std::make_unique<WordPieceTokenizer>(std::move(vocabulary), normalizer_of(root, where), std::move(settings),
+                                              std::move(files));
 }
 
 std::unique_ptr<Tokenizer> load_characters(const json& root, Vocabulary vocabulary, TokenizerFiles files,
@@ -181,7 +185,7 @@ std::unique_ptr<Tokenizer> load_tokenizer_json(const fs::path& folder) {
   const auto load = loaders.find(type);
   if (load == loaders.end())
     fail(where, ": a model of type \"", type.substr(0, 60), "\" is not supported; BPE, WordPiece and WordLevel are");
-  if (type != "WordPiece") require_no(root, "normalizer", where);
+  if (type == "WordLevel") require_no(root, "normalizer", where);
   Vocabulary vocabulary(read_vocab(json_member(model, "vocab", where), where), read_added_tokens(root, where), where);
   vocabulary.unknown = vocabulary.find(json_string(model, "unk_token", where, ""));
   SpecialNames names = read_special_names(folder);

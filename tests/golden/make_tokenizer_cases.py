@@ -1,6 +1,6 @@
 """Ids and offsets of byte-level BPE as the reference implementation gives them: writes tests/data/tokenizer/cases.json.
 
-Made with Python 3.11, tokenizers 0.23.2, transformers 5.23.0. Run from the root of the repository:
+Made with Python 3.11, tokenizers 0.23.3, transformers 5.23.0. Run from the root of the repository:
     python tests/golden/make_tokenizer_cases.py
 Each variant is an edit of GPT-2's tokenizer.json that the test makes as well.
 """
@@ -43,6 +43,8 @@ VARIANTS = {
     "prefixed": {"added_tokens": [END], "pre_tokenizer": BYTE_LEVEL | {"add_prefix_space": True}, "post_processor": None},
     "prefixed and trimmed": {"added_tokens": [END], "pre_tokenizer": BYTE_LEVEL | {"add_prefix_space": True},
                              "post_processor": BYTE_LEVEL | {"add_prefix_space": True, "trim_offsets": True}},
+    "composed": {"added_tokens": [END], "pre_tokenizer": BYTE_LEVEL, "post_processor": BYTE_LEVEL | {"trim_offsets": True},
+                 "normalizer": {"type": "NFC"}},
     "added": {"added_tokens": [END, token(50257, "<mask>", lstrip=True), token(50258, "<s>", rstrip=True),
                                token(50259, "</s>", lstrip=True, rstrip=True),
                                token(50260, "ADDED", single_word=True, special=False, normalized=True),
