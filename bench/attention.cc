@@ -1,48 +1,28 @@
 // Attention over the shapes that the models here run. Arguments: sequences, heads, keys a sequence, D, causal (0 full,
 // 1 causal, 2 full with lengths of 20 ... 40, 3 one query a sequence), bf16. Rates count the products of visible
 // scores.
-#include <benchmark/benchmark.h>
+#include "bench/work.h"
 
-#include <cmath>
-#include <string>
-#include <vector>
-
-#include "core/arena.h"
-#include "core/random.h"
-#include "kernels/ops.h"
-
-namespace engine {
+namespace engine::bench {
 namespace {
 
 enum Kind { full, causal, ragged, decode };
 
-struct Problem {
-  std::unique_ptr<Ops> ops = make_cpu_ops();
-  Arena arena{ops->memory()};
+struct Problem : Work {
   AttentionForwardArgs forward;
   AttentionBackwardArgs backward;
   double scores = 0;  // visible ones, of all heads
-
-  Tensor random(DType dtype, Shape shape) {
-    const Tensor wide = arena.make(DType::f32, shape), tensor = arena.make(dtype, shape);
-    Random numbers(1, 0);
-    for (int64_t i = 0; i < wide.count(); ++i) wide.as<float>()[i] = numbers.uniform() - 0.5f;
-    for (int64_t i = 0; i < wide.count(); ++i)
-      if (dtype == DType::bf16) tensor.as<bf16>()[i] = bf16(wide.as<float>()[i]);
-      else tensor.as<float>()[i] = wide.as<float>()[i];
-    return tensor;
-  }
 
   explicit Problem(const benchmark::State& state) {
     const int64_t sequences = state.range(0), heads = state.range(1), length = state.range(2),
                   width = heads * state.range(3);
     const Kind kind = static_cast<Kind>(state.range(4));
     const DType dtype = state.range(5) ? DType::bf16 : DType::f32;
-    const Tensor offsets = arena.make(DType::i32, {sequences + 1}), queries = arena.make(DType::i32, {sequences + 1});
+    std::vector<int32_t> of_keys, of_queries;
     int64_t keys = 0;
     for (int64_t s = 0; s <= sequences; ++s) {
-      offsets.as<int32_t>()[s] = static_cast<int32_t>(keys);
-      queries.as<int32_t>()[s] = static_cast<int32_t>(s);
+      of_keys.push_back(static_cast<int32_t>(keys));
+      of_queries.push_back(static_cast<int32_t>(s));
       const int64_t n = kind == ragged ? 20 + s * 7 % 21 : length;
       if (s < sequences) {
         keys += n;
@@ -51,7 +31,8 @@ struct Problem {
       }
     }
     const Tensor fused = random(dtype, {keys, 3 * width}), gradient = random(dtype, {keys, 3 * width});
-    const Segments all = Segments::packed(offsets, length), one = Segments::packed(queries, 1);
+    const Segments all = Segments::packed(integers(of_keys), length),
+                   one = Segments::packed(integers(of_queries), 1);
     const int64_t rows = kind == decode ? sequences : keys;
     const Tensor y = random(dtype, {rows, width}), lse = arena.make(DType::f32, {rows, heads});
     forward = {.q = kind == decode ? Columns(y) : Columns(fused, 0, width),
@@ -95,13 +76,13 @@ void report(benchmark::State& state, double products, const Problem& problem) {
 
 void attention_forward(benchmark::State& state) {
   Problem problem(state);
-  for (auto _ : state) problem.ops->attention_forward(problem.forward);
+  repeat(state, [&] { problem.ops->attention_forward(problem.forward); });
   report(state, 2, problem);
 }
 
 void attention_backward(benchmark::State& state) {
   Problem problem(state);
-  for (auto _ : state) problem.ops->attention_backward(problem.backward);
+  repeat(state, [&] { problem.ops->attention_backward(problem.backward); });
   report(state, 5, problem);
 }
 
@@ -132,4 +113,4 @@ BENCHMARK(attention_forward)
 BENCHMARK(attention_backward)->Apply(training_shapes)->Unit(benchmark::kMillisecond)->UseRealTime();
 
 }  // namespace
-}  // namespace engine
+}  // namespace engine::bench

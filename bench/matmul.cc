@@ -1,18 +1,12 @@
 // Matrix products, ours and oneDNN's, on the shapes of training and generation. Each answer is checked before it is
 // timed. Processors here change speed from moment to moment: run with --benchmark_enable_random_interleaving=true
 // --benchmark_repetitions=5 and compare medians.
-#include <benchmark/benchmark.h>
-
-#include <cmath>
 #include <dnnl.hpp>
-#include <string>
 #include <unordered_map>
 
-#include "core/arena.h"
-#include "core/random.h"
-#include "kernels/ops.h"
+#include "bench/work.h"
 
-namespace engine {
+namespace engine::bench {
 
 namespace {
 
@@ -44,21 +38,9 @@ struct Operands {
   Tensor a, b, c;
 };
 
-class Fixture {
- public:
-  Fixture() : ops_(make_cpu_ops()), arena_(ops_->memory(), size_t{4} << 30) {}
-  Ops& ops() { return *ops_; }
-  Arena& arena() { return arena_; }
-
+struct Fixture : Work {
   Tensor uniform(DType dtype, Shape shape) {
-    const Tensor tensor = arena_.make(dtype, shape);
-    Random random(1, ++stream_);
-    for (int64_t i = 0; i < tensor.count(); ++i) {
-      const float value = random.uniform() - 0.5f;
-      if (dtype == DType::f32) tensor.as<float>()[i] = value;
-      else tensor.as<bf16>()[i] = bf16(value);
-    }
-    return tensor;
+    return filled(dtype, shape, [&] { return numbers.uniform() - 0.5f; });
   }
   // Activations are of the compute precision, weights f32, as in training; results as activations, gradients of weights
   // f32.
@@ -66,13 +48,8 @@ class Fixture {
     const DType b = library || form == Form::dw ? compute : DType::f32;
     return {uniform(compute, p.transpose_a ? Shape{p.K, p.M} : Shape{p.M, p.K}),
             uniform(b, p.transpose_b ? Shape{p.N, p.K} : Shape{p.K, p.N}),
-            arena_.make_zeros(form == Form::dw ? DType::f32 : compute, {p.M, p.N})};
+            arena.make_zeros(form == Form::dw ? DType::f32 : compute, {p.M, p.N})};
   }
-
- private:
-  std::unique_ptr<Ops> ops_;
-  Arena arena_;
-  uint64_t stream_ = 0;  // so that no tensor is like another
 };
 
 Fixture& fixture() {
@@ -80,22 +57,18 @@ Fixture& fixture() {
   return fixture;
 }
 
-double element(const Tensor& t, int64_t i) {
-  return t.dtype == DType::f32 ? static_cast<double>(t.as<float>()[i])
-                               : static_cast<double>(static_cast<float>(t.as<bf16>()[i]));
-}
-
 // A few elements of c against sums in double. Operands and results of bf16 are good to 2^-8 of their size, which for K
 // products of numbers below 1/2 is at most sqrt(K) / 4.
 bool is_right(const Product& p, const Operands& t, DType compute) {
   const double tolerance = std::sqrt(static_cast<double>(p.K)) / 4 * (compute == DType::bf16 ? 0x1p-7 : 0x1p-18);
+  const std::vector<double> a = values(t.a), b = values(t.b), c = values(t.c);
+  const auto at = [](const std::vector<double>& matrix, int64_t i) { return matrix[static_cast<size_t>(i)]; };
   for (int64_t sample = 0; sample < 17; ++sample) {
     const int64_t i = (p.M - 1) * sample / 16, j = (p.N - 1) * (16 - sample) / 16;
     double sum = 0;
     for (int64_t k = 0; k < p.K; ++k)
-      sum += element(t.a, p.transpose_a ? k * p.M + i : i * p.K + k) *
-             element(t.b, p.transpose_b ? j * p.K + k : k * p.N + j);
-    if (!(std::abs(element(t.c, i * p.N + j) - sum) <= tolerance)) return false;
+      sum += at(a, p.transpose_a ? k * p.M + i : i * p.K + k) * at(b, p.transpose_b ? j * p.K + k : k * p.N + j);
+    if (!(std::abs(at(c, i * p.N + j) - sum) <= tolerance)) return false;
   }
   return true;
 }
@@ -106,10 +79,10 @@ void report(benchmark::State& state, const Product& p) {
 }
 
 void ours(benchmark::State& state, Form form, const Shape3& shape, DType compute) {
-  ArenaScope scope(fixture().arena());
+  ArenaScope scope(fixture().arena);
   const Product p = product_of(form, shape);
   const Operands t = fixture().make(p, form, compute, false);
-  Ops& ops = fixture().ops();
+  Ops& ops = *fixture().ops;
   MatmulArgs args{.a = t.a,
                   .b = t.b,
                   .c = t.c,
@@ -118,19 +91,20 @@ void ours(benchmark::State& state, Form form, const Shape3& shape, DType compute
                   .accumulate = p.accumulate,
                   .compute = compute};
   if (p.packed) {
-    args.packed_b = fixture().arena().make(DType::u8, {static_cast<int64_t>(ops.packed_bytes(p.K, p.N, compute))});
+    args.packed_b = fixture().arena.make(DType::u8, {static_cast<int64_t>(ops.packed_bytes(p.K, p.N, compute))});
     ops.pack_matrix({.b = t.b, .transpose_b = p.transpose_b, .compute = compute, .packed = args.packed_b});
   }
   ops.matmul(args);
   if (!is_right(p, t, compute)) return state.SkipWithError("the answer is wrong");
-  for (auto _ : state) ops.matmul(args);
+  repeat(state, [&] { ops.matmul(args); });
   report(state, p);
 }
 
 // oneDNN is given bf16 weights, converted before; packed: in the layout that it asks for.
 void library(benchmark::State& state, Form form, const Shape3& shape, DType compute) {
   using Memory = dnnl::memory;
-  ArenaScope scope(fixture().arena());
+  if (device() != "cpu") return state.SkipWithError("oneDNN is compared with on the CPU");
+  ArenaScope scope(fixture().arena);
   const Product p = product_of(form, shape);
   const Operands t = fixture().make(p, form, compute, true);
   static const dnnl::engine processor(dnnl::engine::kind::cpu, 0);
@@ -187,4 +161,4 @@ const bool registered = [] {
 
 }  // namespace
 
-}  // namespace engine
+}  // namespace engine::bench

@@ -40,10 +40,10 @@ void adamw(benchmark::State& state) {
   expected.update(value, gradient, m, v, 1, true);
   work.ops->adamw(args);
   if (!proven(state, last.value, value, 1e-6)) return;
-  for (auto _ : state) {
+  repeat(state, [&] {
     ++args.step;
     work.ops->adamw(args);
-  }
+  });
   rate(state, "GB/s", work.count * 32);
 }
 
@@ -54,7 +54,7 @@ void sum_of_squares(benchmark::State& state) {
   std::vector<std::vector<double>> all;
   for (const Tensor& gradient : work.gradients) all.push_back(values(gradient));
   if (!proven(state, work.norm_squared, {reference::sum_of_squares(all)}, 1e-6)) return;
-  for (auto _ : state) work.ops->sum_of_squares(args);
+  repeat(state, [&] { work.ops->sum_of_squares(args); });
   rate(state, "GB/s", work.count * 4);
 }
 
@@ -65,7 +65,7 @@ void lerp(benchmark::State& state) {
   reference::lerp(values(x), 0.5, expected);
   work.ops->lerp({.x = x, .y = y, .t = 0.5f});
   if (!proven(state, y, expected, 1e-6)) return;
-  for (auto _ : state) work.ops->lerp({.x = x, .y = y, .t = 0.5f});
+  repeat(state, [&] { work.ops->lerp({.x = x, .y = y, .t = 0.5f}); });
   rate(state, "GB/s", static_cast<double>(x.count()) * 12);
 }
 
@@ -74,7 +74,7 @@ void cast(benchmark::State& state) {
   const Tensor x = work.random(DType::f32, {state.range(0)}), y = work.random(DType::bf16, {state.range(0)});
   work.ops->copy({.x = x, .y = y});
   if (!proven(state, y, values(x), 1e-2)) return;
-  for (auto _ : state) work.ops->copy({.x = x, .y = y});
+  repeat(state, [&] { work.ops->copy({.x = x, .y = y}); });
   rate(state, "GB/s", static_cast<double>(x.count()) * 6);
 }
 

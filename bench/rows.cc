@@ -68,7 +68,7 @@ void layernorm_forward(benchmark::State& state) {
   const Shapes s(state);
   LayerNormWork work(s);
   if (!proven(state, work.forward.y, work.expected.y, tolerance_of(s.dtype))) return;
-  for (auto _ : state) work.ops->layernorm_forward(work.forward);
+  repeat(state, [&] { work.ops->layernorm_forward(work.forward); });
   rate(state, "GB/s", s.count * (8 + 2 * s.width));
 }
 
@@ -77,7 +77,7 @@ void layernorm_backward(benchmark::State& state) {
   LayerNormWork work(s);
   work.ops->layernorm_backward(work.backward);
   if (!proven(state, work.backward.dx, work.expected.dx, tolerance_of(s.dtype))) return;
-  for (auto _ : state) work.ops->layernorm_backward(work.backward);
+  repeat(state, [&] { work.ops->layernorm_backward(work.backward); });
   rate(state, "GB/s", s.count * (12 + 2 * s.width));
 }
 
@@ -103,9 +103,9 @@ struct EmbeddingWork : Work {
     expected.dy = values(backward.dy);
     for (const auto& [index, table] :
          {std::pair{tokens, forward.token_table}, std::pair{positions, forward.position_table}}) {
-      const int32_t* begin = index.as<int32_t>();
+      const std::vector<double> rows = values(index);
       expected.tables.push_back(
-          {{begin, begin + s.rows}, values(table), std::vector<double>(static_cast<size_t>(table.count()))});
+          {{rows.begin(), rows.end()}, values(table), std::vector<double>(static_cast<size_t>(table.count()))});
     }
     expected.forward();
     expected.backward();
@@ -117,7 +117,7 @@ void embedding_forward(benchmark::State& state) {
   EmbeddingWork work(s);
   work.ops->embedding_forward(work.forward);
   if (!proven(state, work.forward.y, work.expected.y, tolerance_of(s.dtype))) return;
-  for (auto _ : state) work.ops->embedding_forward(work.forward);
+  repeat(state, [&] { work.ops->embedding_forward(work.forward); });
   rate(state, "GB/s", s.count * (8 + s.width));
 }
 
@@ -126,7 +126,7 @@ void embedding_backward(benchmark::State& state) {
   EmbeddingWork work(s);
   work.ops->embedding_backward(work.backward);
   if (!proven(state, work.backward.dtoken_table, work.expected.tables[0].gradient, tolerance_of(DType::f32))) return;
-  for (auto _ : state) work.ops->embedding_backward(work.backward);
+  repeat(state, [&] { work.ops->embedding_backward(work.backward); });
   rate(state, "GB/s", s.count * (16 + s.width));
 }
 
@@ -137,7 +137,7 @@ void activation_forward(benchmark::State& state) {
   const ActivationForwardArgs args{.x = x, .y = y, .activation = Activation::gelu_tanh};
   work.ops->activation_forward(args);
   if (!proven(state, y, reference::activation_forward(args.activation, values(x)), tolerance_of(s.dtype))) return;
-  for (auto _ : state) work.ops->activation_forward(args);
+  repeat(state, [&] { work.ops->activation_forward(args); });
   rate(state, "GB/s", s.count * 2 * s.width);
 }
 
@@ -151,7 +151,7 @@ void activation_backward(benchmark::State& state) {
   if (!proven(state, args.dx, reference::activation_backward(args.activation, values(x), values(dy)),
               tolerance_of(s.dtype)))
     return;
-  for (auto _ : state) work.ops->activation_backward(args);
+  repeat(state, [&] { work.ops->activation_backward(args); });
   rate(state, "GB/s", s.count * 3 * s.width);
 }
 
@@ -161,9 +161,9 @@ void gather_rows(benchmark::State& state) {
   const Tensor x = work.random(s.dtype, {s.rows, s.cols}), y = work.random(s.dtype, {s.rows, s.cols});
   const Tensor index = work.indices(s.rows, s.rows);
   work.ops->gather_rows({.x = x, .index = index, .y = y});
-  const int64_t first = index.as<int32_t>()[0];
+  const int64_t first = static_cast<int64_t>(values(index)[0]);
   if (!proven(state, y, values(x.row_range(first, first + 1)), 0)) return;
-  for (auto _ : state) work.ops->gather_rows({.x = x, .index = index, .y = y});
+  repeat(state, [&] { work.ops->gather_rows({.x = x, .index = index, .y = y}); });
   rate(state, "GB/s", s.count * 2 * s.width);
 }
 

@@ -33,11 +33,12 @@ void cross_entropy(benchmark::State& state) {
   expected.vocabulary = static_cast<size_t>(vocabulary);
   expected.x = values(args.x.row_range(0, 2));
   expected.weight = values(args.weight);
-  expected.labels = {args.labels.as<int32_t>()[0], args.labels.as<int32_t>()[1]};
+  for (double label : values(args.labels)) expected.labels.push_back(static_cast<int32_t>(label));
+  expected.labels.resize(2);
   expected.run();
   if (!proven(state, losses.reshaped({rows, 1}).row_range(0, 2), expected.row_losses, tolerance_of(dtype))) return;
   if (gradient && !proven(state, args.dx.row_range(0, 2), expected.dx, 2 * tolerance_of(dtype))) return;
-  for (auto _ : state) work.ops->cross_entropy(args);
+  repeat(state, [&] { work.ops->cross_entropy(args); });
   rate(state, "GFLOP/s", static_cast<double>(rows * cols * vocabulary) * (gradient ? 6 : 2));
 }
 
@@ -46,8 +47,7 @@ void sample(benchmark::State& state) {
   const int64_t rows = state.range(0), vocabulary = state.range(1);
   Work work;
   const Tensor logits = work.random(DType::f32, {rows, vocabulary}, 4), tokens = work.arena.make(DType::i32, {rows});
-  const Tensor draws = work.arena.make(DType::f32, {rows});
-  for (int64_t s = 0; s < rows; ++s) draws.as<float>()[s] = work.numbers.uniform();
+  const Tensor draws = work.filled(DType::f32, {rows}, [&] { return work.numbers.uniform(); });
   const SampleArgs args{.logits = logits,
                         .draws = draws,
                         .temperature = static_cast<float>(state.range(4)) / 100,
@@ -58,9 +58,9 @@ void sample(benchmark::State& state) {
   const std::vector<double> weights =
       reference::sampling_weights(values(logits.row_range(0, 1)), static_cast<double>(args.temperature), args.top_k,
                                   static_cast<double>(args.top_p));
-  const double draw = args.temperature > 0 ? static_cast<double>(draws.as<float>()[0]) : 0;
+  const double draw = args.temperature > 0 ? values(draws)[0] : 0;
   if (!proven(state, tokens, {static_cast<double>(reference::draw_token(weights, draw))}, 0)) return;
-  for (auto _ : state) work.ops->sample(args);
+  repeat(state, [&] { work.ops->sample(args); });
   rate(state, "GB/s", static_cast<double>(rows * vocabulary) * 4);
 }
 

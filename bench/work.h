@@ -6,46 +6,85 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "core/arena.h"
 #include "core/random.h"
+#include "kernels/backend.h"
 #include "kernels/ops.h"
 
 namespace engine::bench {
 
+// What --device names (bench/main.cc): the backend that is timed.
+inline std::string& device() {
+  static std::string name = "cpu";
+  return name;
+}
+inline Ops& backend() {
+  static const std::unique_ptr<Ops> ops = make_ops(device());
+  return *ops;
+}
+
 struct Work {
-  std::unique_ptr<Ops> ops = make_cpu_ops();
+  Ops* ops = &backend();
   Arena arena{ops->memory()};
   Random numbers{1, 0};
 
-  Tensor random(DType dtype, Shape shape, float scale = 1) {
+  // next() gives one element after the other.
+  template <class Next>
+  Tensor filled(DType dtype, Shape shape, const Next& next) {
     const Tensor tensor = arena.make(dtype, shape);
+    std::vector<unsigned char> host(tensor.bytes());
+    const Tensor staged{host.data(), dtype, shape};
     for (int64_t i = 0; i < tensor.count(); ++i) {
-      // A sum of uniform numbers, near enough to normal and much cheaper.
-      const float value = scale * 3.46f * (numbers.uniform() - 0.5f);
-      if (dtype == DType::bf16)
-        tensor.as<bf16>()[i] = bf16(value);
-      else
-        tensor.as<float>()[i] = value;
+      if (dtype == DType::bf16) staged.as<bf16>()[i] = bf16(static_cast<float>(next()));
+      else if (dtype == DType::i32) staged.as<int32_t>()[i] = static_cast<int32_t>(next());
+      else staged.as<float>()[i] = static_cast<float>(next());
     }
+    ops->memory().copy_in(tensor.data, host.data(), host.size());
     return tensor;
   }
+  // Uniform numbers of unit variance.
+  Tensor random(DType dtype, Shape shape, float scale = 1) {
+    return filled(dtype, shape, [&] { return scale * 3.46f * (numbers.uniform() - 0.5f); });
+  }
   Tensor indices(int64_t count, int64_t rows) {
-    const Tensor tensor = arena.make(DType::i32, {count});
-    for (int64_t i = 0; i < count; ++i)
-      tensor.as<int32_t>()[i] = static_cast<int32_t>(numbers.below(static_cast<uint32_t>(rows)));
-    return tensor;
+    return filled(DType::i32, {count}, [&] { return numbers.below(static_cast<uint32_t>(rows)); });
+  }
+  Tensor integers(const std::vector<int32_t>& values) {
+    size_t i = 0;
+    return filled(DType::i32, {static_cast<int64_t>(values.size())}, [&] { return values[i++]; });
   }
 };
 
 inline std::vector<double> values(const Tensor& tensor) {
+  std::vector<unsigned char> host(tensor.bytes());
+  backend().memory().copy_out(host.data(), tensor.data, host.size());
+  const Tensor staged{host.data(), tensor.dtype, tensor.shape};
   std::vector<double> result;
   for (int64_t i = 0; i < tensor.count(); ++i)
-    result.push_back(static_cast<double>(tensor.dtype == DType::bf16  ? static_cast<float>(tensor.as<bf16>()[i])
-                                         : tensor.dtype == DType::i32 ? static_cast<float>(tensor.as<int32_t>()[i])
-                                                                      : tensor.as<float>()[i]));
+    result.push_back(static_cast<double>(tensor.dtype == DType::bf16  ? static_cast<float>(staged.as<bf16>()[i])
+                                         : tensor.dtype == DType::i32 ? static_cast<float>(staged.as<int32_t>()[i])
+                                                                      : staged.as<float>()[i]));
   return result;
+}
+
+// Times `operation`. A device only queues it, and is waited for after every 16 of them.
+template <class Operation>
+void repeat(benchmark::State& state, const Operation& operation) {
+  if (device() == "cpu") {
+    for (auto _ : state) operation();
+    return;
+  }
+  constexpr int at_once = 16;
+  static Arena place(backend().memory(), 64);
+  static const Tensor byte = place.make_zeros(DType::u8, {1});
+  while (state.KeepRunningBatch(at_once)) {
+    for (int i = 0; i < at_once; ++i) operation();
+    unsigned char read = 0;
+    backend().memory().copy_out(&read, byte.data, 1);
+  }
 }
 
 // The answer before its time: the benchmark ends with an error where it is wrong. Returns whether it is right.

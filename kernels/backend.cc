@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <ostream>
 #if defined(__x86_64__)
@@ -12,6 +13,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "kernels/check_ops.h"
 #if defined(ENGINE_SIM)
 #include "kernels/cuda_backend.h"
 #endif
@@ -28,12 +30,6 @@ std::unique_ptr<Ops> make_ops();
 namespace avx512 {
 std::unique_ptr<Ops> make_ops();
 }
-#endif
-
-#if defined(ENGINE_SIM)
-constexpr const char* known_devices = "auto, cpu or sim";
-#else
-constexpr const char* known_devices = "auto or cpu";
 #endif
 
 std::vector<std::string> cpu_instruction_sets() {
@@ -84,20 +80,33 @@ std::vector<std::string> devices() {
 #endif
 }
 
+std::string auto_device() {
+  const std::vector<std::string> names = devices();
+  return std::find(names.begin(), names.end(), "cuda") != names.end() ? "cuda" : "cpu";
+}
+
 std::unique_ptr<Ops> make_ops(const std::string& device) {
+  if (device == "check") {
+    const std::vector<std::string> names = devices();
+    if (names.size() < 2) fail_usage("device \"check\" compares two devices, but here is only ", names[0]);
+    return make_check_ops(make_cpu_ops(), make_ops(names[1]));
+  }
   if (device == "cpu") return make_cpu_ops();
 #if defined(ENGINE_SIM)
   if (device == "sim") return cuda::make_cuda_ops();
 #endif
   if (device == "auto") return make_cpu_ops();
-  fail_usage("device \"", device, "\" is not in this build: ", known_devices);
+  std::string known = "auto";
+  for (const std::string& name : devices()) known += ", " + name;
+  fail_usage("device \"", device, "\" is not here: ", known);
 }
 
-DType compute_precision(const std::string& precision) {
+DType compute_precision(const std::string& precision, const std::string& device) {
   if (precision == "f32") return DType::f32;
   if (precision == "bf16") return DType::bf16;
   if (precision != "auto") fail_usage("precision \"", precision, "\" is not known: auto, f32 or bf16");
-  return cpu_has_bf16_matrix_units() ? DType::bf16 : DType::f32;
+  const bool has_units = device == "cuda" || device == "sim" || (device == "auto" && auto_device() == "cuda");
+  return has_units || cpu_has_bf16_matrix_units() ? DType::bf16 : DType::f32;
 }
 
 namespace {
@@ -116,8 +125,8 @@ void print_info(std::ostream& out) {
   out << "cpu: " << processor_name() << ", " << thread_count() << " threads, " << memory << " GiB\n"
       << "instruction set: " << cpu_instruction_set()
       << (cpu_has_bf16_matrix_units() ? " with bf16 matrix units (AMX)" : "")
-      << "\nprecision auto: " << name_of(compute_precision("auto")) << "\n"
-      << "device auto: cpu\n"
+      << "\nprecision auto: " << name_of(compute_precision("auto", "auto")) << "\n"
+      << "device auto: " << auto_device() << "\n"
       << "CUDA: not in this build\nMPI: not in this build\nSentencePiece: not in this build\n";
 }
 

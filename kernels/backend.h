@@ -20,10 +20,13 @@ bool cpu_has_bf16_matrix_units();
 
 // The devices that the option `device` may name here, cpu first: those that this build knows and this machine has.
 std::vector<std::string> devices();
-// The backend that the option `device` names: auto or one of devices(); an error says what is missing.
+// What auto is here: cuda where there is a GPU that can be used, else cpu.
+std::string auto_device();
+// The backend that the option `device` names: auto, one of devices(), or check: every operation runs on the CPU and on
+// the other device, and the first that differs is an error. An error says what is missing.
 std::unique_ptr<Ops> make_ops(const std::string& device);
-// f32 or bf16, as the option `precision` says; auto: bf16 where there are matrix units for it.
-DType compute_precision(const std::string& precision);
+// f32 or bf16, as the option `precision` says; auto: bf16 where the device has matrix units for it.
+DType compute_precision(const std::string& precision, const std::string& device);
 
 // Devices, instruction sets, libraries (those that this build lacks too) and the precision chosen, a line each.
 void print_info(std::ostream& out);

@@ -13,7 +13,7 @@ class ConfiguredMachine {
   explicit ConfiguredMachine(const Config& config)
       : ops_(make_ops(config.device)),
         arena_(ops_->memory()),
-        machine_{*ops_, arena_, compute_precision(config.precision)} {
+        machine_{*ops_, arena_, compute_precision(config.precision, config.device)} {
     set_threads(config.threads);
   }
   Machine& machine() { return machine_; }

@@ -17,7 +17,7 @@ namespace engine {
 namespace {
 
 struct Setting {
-  std::string model = "gpt2", work = "train", precision = "auto";
+  std::string model = "gpt2", work = "train", precision = "auto", device = "cpu";
   int batch = 4, length = 256, prompt = 32, fresh = 64, threads = 0;
   bool operations = false;
 };
@@ -74,7 +74,9 @@ class Training {
     Pass pass{.ops = ops_, .arena = arena_, .compute = compute_, .segments = segments_, .training = true};
     model_loss(pass, model_, loss_, *saved_);
     optimizer_.update(1e-4f, ++steps_);
-    return loss_.totals.as<float>()[0] / static_cast<float>(count_);
+    float loss = 0;  // read here: until then a device has only been told what to do
+    ops_.memory().copy_out(&loss, loss_.totals.data, sizeof loss);
+    return loss / static_cast<float>(count_);
   }
 
  private:
@@ -135,9 +137,8 @@ void list_operations(const std::vector<OperationCount>& counts, const Step& step
 void run(const Setting& setting) {
   set_threads(setting.threads);
   std::vector<OperationCount> counts;
-  const std::unique_ptr<Ops> ops = setting.operations ? make_count_ops(counts) : make_cpu_ops();
-  const bool wide = setting.precision == "f32" || (setting.precision == "auto" && !cpu_has_bf16_matrix_units());
-  const DType compute = wide ? DType::f32 : DType::bf16;
+  const std::unique_ptr<Ops> ops = setting.operations ? make_count_ops(counts) : make_ops(setting.device);
+  const DType compute = compute_precision(setting.precision, setting.device);
   const std::unique_ptr<CausalModel> model = make_causal_model(config_of(setting.model));
   const bool trains = setting.work == "train";
   model->parameters().allocate(ops->memory(), trains);
@@ -173,6 +174,7 @@ int main(int argc, char** argv) {
   app.add_option("--prompt", setting.prompt);
   app.add_option("--new", setting.fresh);
   app.add_option("--threads", setting.threads);
+  app.add_option("--device", setting.device)->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_flag("--operations", setting.operations, "lists what one training step computes and moves instead");
   CLI11_PARSE(app, argc, argv);
   engine::run(setting);
