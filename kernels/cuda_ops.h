@@ -6,6 +6,7 @@
 
 #include "core/arena.h"
 #include "core/cuda_device.h"
+#include "kernels/cuda_graphs.h"
 #include "kernels/ops.h"
 
 namespace engine::cuda {
@@ -17,6 +18,9 @@ class CudaOps final : public Ops {
   CudaOps();
   ~CudaOps() override;
   Memory& memory() override { return device_.memory(); }
+  void run_captured(uint64_t shapes, const std::function<void()>& work) override {
+    graphs_.run(device_, shapes, work);
+  }
 
   void matmul(const MatmulArgs&) override;
   size_t packed_bytes(int64_t k, int64_t n, DType compute) override;
@@ -48,6 +52,7 @@ class CudaOps final : public Ops {
   Device device_;
   Arena workspace_{device_.memory()};  // scratch of one operation, taken inside an ArenaScope
   std::unique_ptr<MatrixProducts> products_;
+  StepGraphs graphs_;
 };
 
 }  // namespace engine::cuda

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
+
+#include "core/hash.h"
 
 namespace engine {
 
@@ -17,6 +20,14 @@ Tensor uploaded(Arena& arena, const int32_t* values, size_t count) {
 // sequences, longer or shorter each time, do not allocate again.
 void reserve(std::vector<int32_t>& vector, size_t count, size_t room_of_batch) {
   if (vector.capacity() < count) vector.reserve(std::max(2 * count, room_of_batch));
+}
+
+// All that the shapes and addresses of a step follow from, its tensors being made in the same order.
+uint64_t shapes_of(const Pass& pass, const LossArgs& args) {
+  const std::array<int64_t, 6> sizes{args.tokens.ids.count(), pass.segments.count(), pass.segments.longest,
+                                     args.scored_rows.count(), static_cast<int64_t>(pass.arena.used()),
+                                     pass.recompute};
+  return hash_of({reinterpret_cast<const char*>(sizes.data()), sizeof sizes});
 }
 
 }  // namespace
@@ -66,7 +77,8 @@ void CausalStep::run(Pass& pass, const SequenceBatch& batch, int64_t first, int6
   args.totals = totals;
   args.gradient_scale = gradient_scale;
   args.label_smoothing = label_smoothing_;
-  model_loss(pass, model_, args, *saved_);
+  const auto work = [&] { model_loss(pass, model_, args, *saved_); };
+  pass.ops.run_captured(shapes_of(pass, args), std::ref(work));
 }
 
 LossTotals CausalStep::evaluate(Machine& machine, const SequenceBatch& batch, std::vector<float>* row_losses) {

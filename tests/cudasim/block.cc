@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/parallel.h"
 #include "tests/cudasim/fiber.h"
 #include "tests/cudasim/symbols.h"
 
@@ -63,10 +64,20 @@ uint64_t random_bits() {  // xorshift64
   return s.random_state ^= s.random_state << 17;
 }
 
-void order_from_environment() {
+// The tests run what must not depend on the number of threads with 1, 2 and 3 of them: here that are the three orders.
+Order order_of_threads() {
+  const int threads = engine::thread_count();
+  return threads == 2 ? Order::reverse : threads == 3 ? Order::random : Order::forward;
+}
+
+void choose_order() {
   if (order_is_set) return;
   const char* const name = std::getenv("CUDASIM_ORDER");
-  if (!name || !std::strcmp(name, "forward")) return set_order(Order::forward);
+  if (!name) {
+    s.order = order_of_threads();
+    return;
+  }
+  if (!std::strcmp(name, "forward")) return set_order(Order::forward);
   if (!std::strcmp(name, "reverse")) return set_order(Order::reverse);
   if (!std::strcmp(name, "random")) return set_order(Order::random);
   engine::fail("CUDASIM_ORDER is ", name, ": forward, reverse or random");
@@ -195,8 +206,10 @@ void set_order(Order order, uint64_t seed) {
   order_is_set = true;
 }
 
+void unset_order() { order_is_set = false; }
+
 std::string run_grid(const Launch& launch) {
-  order_from_environment();
+  choose_order();
   s.launch = &launch;
   s.error.clear();
   const dim3 grid = launch.grid;

@@ -15,7 +15,10 @@ namespace cudasim {
 
 // Which of the threads (and blocks) that could run does so: results must not depend on it.
 enum class Order { forward, reverse, random };
-void set_order(Order order, uint64_t seed = 1);  // else as the variable CUDASIM_ORDER says: forward
+void set_order(Order order, uint64_t seed = 1);
+// As the variable CUDASIM_ORDER says; else, so that tests of results at 1, 2 and 3 threads of the host see all three:
+// reverse with 2 threads, random with 3, forward with any other number.
+void unset_order();
 
 struct Launch {
   const void* kernel;
