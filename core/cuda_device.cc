@@ -22,8 +22,15 @@ const char* indices_of(FaultKind kind) {
     case FaultKind::token: return "embedding_forward: tokens";
     case FaultKind::position: return "embedding_forward: positions";
     case FaultKind::type: return "embedding_forward: types";
+    case FaultKind::token_gradient: return "embedding_backward: tokens";
+    case FaultKind::position_gradient: return "embedding_backward: positions";
+    case FaultKind::type_gradient: return "embedding_backward: types";
     case FaultKind::label: return "cross_entropy: labels";
+    case FaultKind::gathered_row: return "gather_rows: index";
+    case FaultKind::scattered_row: return "scatter_rows: index";
     case FaultKind::row: return "rows: index";
+    case FaultKind::segment: return "attention: the last row of segment";
+    case FaultKind::logits:
     case FaultKind::none: break;
   }
   return "an operation: index";
@@ -117,7 +124,12 @@ void Device::synchronize() {
     return;
   const Fault fault = *fault_;
   *fault_ = Fault{};
-  fail(indices_of(static_cast<FaultKind>(fault.kind)), "[", fault.place, "] is ", fault.value, ", not in 0 ... ",
+  const FaultKind kind = static_cast<FaultKind>(fault.kind);
+  if (kind == FaultKind::logits)
+    fail("sample: row ", fault.place, " of the logits holds a NaN, or its largest is not finite");
+  if (kind == FaultKind::label)
+    fail(indices_of(kind), "[", fault.place, "] is ", fault.value, ", neither in 0 ... ", fault.limit - 1, " nor -100");
+  fail(indices_of(kind), "[", fault.place, "] is ", fault.value, ", not in 0 ... ",
        fault.limit - 1);
 }
 

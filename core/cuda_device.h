@@ -21,7 +21,21 @@ struct Fault {
   int limit;  // what it had to be below
   int place;  // where: its number among the operation's indices
 };
-enum class FaultKind : int { none, token, position, type, label, row };
+enum class FaultKind : int {
+  none,
+  token,
+  position,
+  type,
+  token_gradient,
+  position_gradient,
+  type_gradient,
+  label,
+  row,
+  segment,  // rows outside of their matrix
+  gathered_row,
+  scattered_row,
+  logits,  // of a row that cannot be drawn from
+};
 
 class Device {
  public:
