@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "core/cuda_presence.h"
 #include "core/memory.h"
 
 namespace engine::cuda {
@@ -68,14 +69,5 @@ class Device {
   bool is_capturing_ = false;
   std::unique_ptr<Memory> memory_;
 };
-
-// Whether there is a device that this program can use; if not, why, in one line.
-struct Presence {
-  bool exists = false;  // a GPU is there
-  std::string problem;  // empty where it can be used
-};
-Presence find_device();
-// For `info`: name, multiprocessors, memory, compute capability, and the versions of driver and runtime.
-std::string describe_device();
 
 }  // namespace engine::cuda

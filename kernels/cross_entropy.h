@@ -26,4 +26,11 @@ namespace engine {
 
 inline constexpr int32_t ignored_label = -100;
 
+// Errors where the arguments do not fit one another; the labels themselves are not looked at.
+void check_cross_entropy(const CrossEntropyArgs&);
+
+// How many of `rows` are done at once if `budget` bytes may hold their vocabulary-wide rows: pieces about equally long,
+// multiples of 32 but for the last, and no longer than most_rows.
+int64_t rows_within(int64_t budget, int64_t rows, int64_t bytes_a_row, int64_t most_rows);
+
 }  // namespace engine

@@ -11,13 +11,6 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-// How many of `rows` are done at once if `budget` bytes may hold their vocabulary-wide rows: pieces about equally long,
-// multiples of 32 but for the last, and no longer than 2048, so that the logits of a small vocabulary stay in cache.
-int64_t rows_within(int64_t budget, int64_t rows, int64_t bytes_a_row) {
-  const int64_t most = std::clamp<int64_t>(budget / bytes_a_row / 32 * 32, 32, 2048), pieces = (rows + most - 1) / most;
-  return pieces <= 1 ? rows : ((rows + pieces - 1) / pieces + 31) / 32 * 32;
-}
-
 // What the gradient of one row's logits is made of: dl_v = scale e^(l_v - largest) - everywhere, less `at_label` there.
 struct RowGradient {
   float scale, everywhere, at_label;
@@ -65,26 +58,12 @@ void row_gradient(const float* exponentials, T* dlogits, int64_t vocabulary, int
   else dlogits[label] = T(at_label);
 }
 
-void check(const CrossEntropyArgs& args) {
-  const char* name = "cross_entropy";
-  const int64_t rows = args.labels.count(), vocabulary = args.weight.rows(), cols = args.weight.cols();
-  if (vocabulary < 1) fail(name, ": weight is ", args.weight.shape.text(), ": there are no tokens");
-  check_matrix(name, "weight", args.weight, DType::f32, vocabulary, cols);
-  check_activation(name, "x", args.x, rows, cols);
-  check_vector(name, "labels", args.labels, DType::i32, rows);
-  check_vector(name, "totals", args.totals, DType::f32, 3);
-  if (args.bias) check_vector(name, "bias", args.bias, DType::f32, vocabulary);
-  if (args.row_weights) check_vector(name, "row_weights", args.row_weights, DType::f32, rows);
-  if (args.row_losses) check_vector(name, "row_losses", args.row_losses, DType::f32, rows);
-  if (args.dx) check_activation(name, "dx", args.dx, rows, cols);
-  if (args.dx && args.dweight) check_matrix(name, "dweight", args.dweight, DType::f32, vocabulary, cols);
-  if (args.dx && args.dbias) check_vector(name, "dbias", args.dbias, DType::f32, vocabulary);
-  require(!args.dx || !args.dbias || args.dweight, name, ": dbias is given without dweight");
-  require(args.label_smoothing >= 0 && args.label_smoothing <= 1, name, ": label_smoothing is ", args.label_smoothing,
-          ", not in 0 ... 1");
+void check_labels(const CrossEntropyArgs& args) {
+  const int64_t rows = args.labels.count(), vocabulary = args.weight.rows();
   const int32_t* label = args.labels.as<int32_t>();
   for (int64_t r = 0; r < rows; ++r)
-    require((label[r] >= 0 && label[r] < vocabulary) || label[r] == ignored_label, name, ": labels[", r, "] is ",
+    require((label[r] >= 0 && label[r] < vocabulary) || label[r] == ignored_label,
+            "cross_entropy: labels[", r, "] is ",
             label[r], ", neither in 0 ... ", vocabulary - 1, " nor ", ignored_label);
 }
 
@@ -104,8 +83,8 @@ class Projection {
     for (int64_t r = 0; r < rows_; ++r)
       if (labels_[r] != ignored_label) scored_[count_++] = static_cast<int32_t>(r);
     const bool narrow = args.dx && args.compute == DType::bf16;  // dlogits are kept in bf16
-    chunk_ = rows_within(chunk_budget, count_, vocabulary_ * (narrow ? 2 : 4));
-    part_ = args.dx && !narrow ? chunk_ : rows_within(part_budget, chunk_, vocabulary_ * 4);
+    chunk_ = rows_within(chunk_budget, count_, vocabulary_ * (narrow ? 2 : 4), most_rows);
+    part_ = args.dx && !narrow ? chunk_ : rows_within(part_budget, chunk_, vocabulary_ * 4, most_rows);
     logits_ = dlogits_ = workspace.make(DType::f32, {part_, vocabulary_});
     if (narrow) dlogits_ = workspace.make(DType::bf16, {chunk_, vocabulary_});
     results_ =
@@ -226,6 +205,7 @@ class Projection {
 
   // dweight is read and written once a chunk, so chunks are long; but the peak of a training step is here.
   static constexpr int64_t chunk_budget = int64_t{48} << 20, part_budget = int64_t{24} << 20;
+  static constexpr int64_t most_rows = 2048;  // so that the logits of a small vocabulary stay in cache
 
   Ops& ops_;
   Arena& workspace_;
@@ -247,7 +227,8 @@ class Projection {
 }  // namespace
 
 void CpuOps::cross_entropy(const CrossEntropyArgs& args) {
-  check(args);
+  check_cross_entropy(args);
+  check_labels(args);
   ArenaScope scope(workspace_);
   Projection(*this, workspace_, args).run();
 }

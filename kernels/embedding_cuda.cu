@@ -13,6 +13,7 @@
 #include "kernels/embedding.h"
 
 #include <algorithm>
+#include <array>
 
 #include "kernels/cuda_launch.h"
 #include "kernels/cuda_ops.h"
@@ -24,7 +25,11 @@ namespace engine::cuda {
 namespace {
 
 constexpr int forward_warps = 8, sum_warps = 4;  // of a block
-constexpr FaultKind fault_kinds[3] = {FaultKind::token, FaultKind::position, FaultKind::type};
+
+// Faults of tokens, positions and types.
+using FaultKinds = std::array<FaultKind, 3>;
+constexpr FaultKinds forward_faults{FaultKind::token, FaultKind::position, FaultKind::type};
+constexpr FaultKinds backward_faults{FaultKind::token_gradient, FaultKind::position_gradient, FaultKind::type_gradient};
 
 struct Tables {
   IndexLists of;
@@ -34,13 +39,13 @@ struct Tables {
 };
 
 // The tables that are there.
-Tables tables_of(const EmbeddingTables& named) {
+Tables tables_of(const EmbeddingTables& named, const FaultKinds& faults) {
   Tables tables{};
   tables.of.count = static_cast<int>(named[0].index.count());
   for (size_t i = 0; i < 3; ++i) {
     if (!named[i].table) continue;
     tables.of.list[tables.of.lists] = {named[i].index.as<int32_t>(), static_cast<int>(named[i].table.rows()),
-                                       fault_kinds[i]};
+                                       faults[i]};
     tables.rows[tables.of.lists++] = named[i].table.as<float>();
   }
   return tables;
@@ -198,7 +203,7 @@ void sum_in_order(const Sums<DY>& sums, cudaStream_t stream) {
 void CudaOps::embedding_forward(const EmbeddingForwardArgs& args) {
   const Operation operation("embedding_forward", {args.tokens, args.token_table, args.y});
   check_embedding("embedding_forward", "y", args.y, embedding_tables(args));
-  const Tables tables = tables_of(embedding_tables(args));
+  const Tables tables = tables_of(embedding_tables(args), forward_faults);
   const int64_t cols = args.token_table.cols();
   with_device_elements(args.y, [&]<class Y>(Y* y) {
     launch(tables_take_vectors(tables, cols, y) ? embedding_forward_kernel<Y, vector_width<Y>> : embedding_forward_kernel<Y, 1>,
@@ -210,7 +215,7 @@ void CudaOps::embedding_forward(const EmbeddingForwardArgs& args) {
 void CudaOps::embedding_backward(const EmbeddingBackwardArgs& args) {
   const Operation operation("embedding_backward", {args.tokens, args.dtoken_table, args.dy});
   check_embedding("embedding_backward", "dy", args.dy, embedding_tables(args));
-  const Tables tables = tables_of(embedding_tables(args));
+  const Tables tables = tables_of(embedding_tables(args), backward_faults);
   const int64_t cols = args.dtoken_table.cols(), count = tables.of.count;
   if (!count || !cols) return;
   const ArenaScope scope(workspace_);

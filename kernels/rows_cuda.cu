@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(warps* warp_size) rows_kernel(const Rows<X, Y>
   if (i >= a.count) return;
   const int row = a.index[i];
   if (row < 0 || row >= a.limit) {
-    if (lane == 0) report_fault(a.fault, FaultKind::row, i, row, a.limit);
+    if (lane == 0) report_fault(a.fault, a.gathers ? FaultKind::gathered_row : FaultKind::scattered_row, i, row, a.limit);
     return;
   }
   const X* const x = a.x + (a.gathers ? row : i) * a.x_stride;

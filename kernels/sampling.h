@@ -17,3 +17,10 @@
 #pragma once
 
 #include "kernels/ops.h"
+
+namespace engine {
+
+// Errors where the arguments do not fit one another.
+void check_sample(const SampleArgs&);
+
+}  // namespace engine

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "core/parallel.h"
-#include "kernels/checks.h"
 #include "kernels/cpu_ops.h"
 #include "kernels/vector_loop.h"
 
@@ -177,15 +176,9 @@ int32_t sample_row(const SampleArgs& args, const Row& row, float draw) {
 }  // namespace
 
 void CpuOps::sample(const SampleArgs& args) {
-  const char* name = "sample";
   const int64_t rows = args.tokens.count(), vocabulary = args.logits.cols();
-  check_matrix(name, "logits", args.logits, DType::f32, rows, vocabulary);
-  check_vector(name, "tokens", args.tokens, DType::i32, rows);
-  require(args.temperature >= 0, name, ": temperature is ", args.temperature, ", must be at least 0");
+  check_sample(args);
   const bool draws = args.temperature > 0;
-  if (draws) check_vector(name, "draws", args.draws, DType::f32, rows);
-  if (rows && vocabulary < 1) fail(name, ": logits is ", args.logits.shape.text(), ": there are no tokens");
-
   ArenaScope scope(workspace_);
   const int64_t threads = thread_count(), groups = (vocabulary + group - 1) / group;
   float* maxima = workspace_.make(DType::f32, {threads, groups}).as<float>();
@@ -203,7 +196,7 @@ void CpuOps::sample(const SampleArgs& args) {
     }
   });
   for (int64_t s = 0; s < rows; ++s)
-    require(tokens[s] >= 0, name, ": row ", s, " of the logits holds a NaN, or its largest is not finite");
+    require(tokens[s] >= 0, "sample: row ", s, " of the logits holds a NaN, or its largest is not finite");
 }
 
 }  // namespace engine::ENGINE_ISA
