@@ -42,7 +42,7 @@ NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/c
 CUDA_ARCHS ?= 80 90 100
 ifneq ($(NVCC),)
 CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
-CUDA_FLAGS := -std=c++20 -O3 -I. -MMD --expt-relaxed-constexpr -Werror all-warnings -Xcompiler -Wall,-Wextra,-Wno-psabi \
+CUDA_FLAGS := -std=c++20 -O3 -I. -MMD --expt-relaxed-constexpr -Werror all-warnings -Xptxas -v -Xcompiler -Wall,-Wextra,-Wno-psabi \
   $(foreach arch,$(CUDA_ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch)) \
   -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
 CUDA_OBJECTS := $(CUDA_HOST:%.cc=$(BUILD)/cuda/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)/cuda/%.o)
@@ -50,7 +50,7 @@ endif
 BENCHES := $(wildcard bench/*.cc)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps test docs bench lint clean help
+.PHONY: all deps test docs bench gpu-check lint clean help
 
 all: engine  ## builds ./engine
 
@@ -89,9 +89,10 @@ $(BUILD)/%.o: %.cc
 	@mkdir -p $(@D)
 	$(COMPILER) $(FLAGS) -c $< -o $@
 
+# What ptxas says of registers and shared memory is kept for bench/cuda_static.py.
 $(BUILD)/cuda/%.o: %.cu
 	@mkdir -p $(@D)
-	$(if $(filter ccache,$(COMPILER)),ccache) $(NVCC) $(CUDA_FLAGS) -c $< -o $@
+	$(if $(filter ccache,$(COMPILER)),ccache) $(NVCC) $(CUDA_FLAGS) -c $< -o $@ 2> $@.log || { cat $@.log >&2; exit 1; }
 
 $(BUILD)/cuda/%.o: %.cc
 	@mkdir -p $(@D)
@@ -144,6 +145,9 @@ docs: engine  ## writes the generated part of docs/: the reference of all option
 
 lint:  ## checks what the compiler does not: include directions, lengths, things left undone
 	@tests/lint.sh
+
+gpu-check: $(BUILD)/tests/run $(BUILD)/bench/run $(BUILD)/bench/whole_steps engine  ## tests, sanitizer and benchmarks on this machine's GPU, and a report
+	python3 bench/gpu_check.py --build $(BUILD)
 
 bench: $(BUILD)/bench/run $(BUILD)/bench/whole_steps  ## microbenchmarks of the operations
 	$(BUILD)/bench/run

@@ -47,8 +47,9 @@ class Program:
         self.process.wait()
 
 
-def compare(name, rounds, steps, program, only_modes):
+def compare(name, rounds, steps, program, only_modes, device):
     options, precision, modes, floor = works[name]
+    options = [*options, "--device", device]
     rows = []
     for mode in only_modes or modes:
         ours = Program([str(program), *options, "--precision", precision])
@@ -75,6 +76,7 @@ def main():
     parser.add_argument("--work", nargs="*", default=list(works), choices=list(works))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--modes", nargs="*", help="of the peer, where not all are wanted")
     parser.add_argument("--program", type=pathlib.Path, default=here.parent / "build/bench/whole_steps")
     parser.add_argument("--output", type=pathlib.Path, default=here / "results/steps.json")
@@ -88,7 +90,8 @@ def main():
         old = json.loads(arguments.output.read_text())
         results["works"] = [work for work in old["works"] if work["work"] not in arguments.work]
     for name in arguments.work:
-        results["works"].append(compare(name, arguments.rounds, arguments.steps, arguments.program, arguments.modes))
+        results["works"].append(compare(name, arguments.rounds, arguments.steps, arguments.program, arguments.modes,
+                                        arguments.device))
         arguments.output.write_text(json.dumps(results, indent=1) + "\n")
 
 

@@ -21,6 +21,7 @@ parser.add_argument("--new", type=int, default=64)
 parser.add_argument("--mode", default="f32", choices=["f32", "bf16", "bf16-weights", "f32-compiled", "bf16-compiled",
                                                       "bf16-weights-compiled"])
 parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
 arguments = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
 
@@ -30,6 +31,7 @@ import torch.nn.functional as F  # noqa: E402
 
 torch.set_num_threads(arguments.threads)
 torch.manual_seed(1)
+torch.set_default_device(arguments.device)
 bf16 = arguments.mode.startswith("bf16")
 bf16_weights = arguments.mode.startswith("bf16-weights")
 compiled = arguments.mode.endswith("compiled")
@@ -86,7 +88,7 @@ def build():
 
 
 model, vocabulary = build()
-autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16 and not bf16_weights)
+autocast = torch.autocast(arguments.device, dtype=torch.bfloat16, enabled=bf16 and not bf16_weights)
 B, T = arguments.batch, arguments.length
 
 if arguments.work == "train":

@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""What can be known of the CUDA backend without a GPU: python bench/cuda_static.py [--check]
+
+Reads what ptxas said when the kernels were compiled (build/cuda/kernels/*.o.log), how the tests on the simulated device
+started them (build/launches.txt: kernel, threads, bytes of dynamic shared memory) and which operations a training step of
+GPT-2 is made of (build/bench/whole_steps --operations), and writes the tables of docs/cuda.md, each between
+<!-- NAME --> and <!-- /NAME -->. Needs `make build/bench/whole_steps`, `make sim-test` and an nvcc. With --check it writes
+nothing and exits with 1 if a kernel spills registers.
+"""
+import argparse
+import json
+import math
+import pathlib
+import re
+import subprocess
+import sys
+
+root = pathlib.Path(__file__).parent.parent
+
+# A multiprocessor of each architecture (CUDA C++ Programming Guide, technical specifications per compute capability):
+# registers, bytes of shared memory (1 KiB of it is the system's for each block), warps, blocks.
+multiprocessors = {"sm_80": (65536, 164 << 10, 64, 32), "sm_90": (65536, 228 << 10, 64, 32),
+                   "sm_100": (65536, 228 << 10, 64, 32)}
+
+# Dense tensor-core bf16 and CUDA-core f32 in TFLOP/s, memory in GB/s, of the makers' data sheets (SXM versions).
+devices = {"A100": (312, 19.5, 2039), "H100": (989, 67, 3350), "B200": (2250, 75, 8000)}
+# Assumed, not measured: which part of those rates a well-made kernel reaches on large shapes.
+share_of_products, share_of_memory = 0.7, 0.85
+
+
+def kernel_name(symbol_or_name):
+    """engine::cuda::(anonymous namespace)::f<float, 4>(float const*) -> f<float, 4>"""
+    name = symbol_or_name.replace("(anonymous namespace)::", "").replace("_GLOBAL__N__", "")
+    depth, end = 0, len(name)
+    for i, character in enumerate(name):
+        depth += {"<": 1, ">": -1}.get(character, 0)
+        if character == "(" and depth == 0:
+            end = i
+            break
+    name = re.sub(r"^(void |.*?__global__ )", "", name[:end])
+    return re.sub(r"^(?:[\w$]+::)+", "", name).replace("engine::cuda::", "").replace("__nv_bfloat16", "bf16")
+
+
+def demangled(symbols):
+    lines = subprocess.run(["c++filt"], input="\n".join(symbols), capture_output=True, text=True, check=True).stdout
+    return dict(zip(symbols, lines.splitlines()))
+
+
+def compiled_kernels(build):
+    """[(file, kernel, architecture, registers, static shared bytes, spilled bytes)]"""
+    found = []
+    logs = sorted((build / "cuda/kernels").glob("*.o.log"))
+    if not logs:
+        sys.exit(f"{build}/cuda/kernels holds no *.o.log: build the program with nvcc first")
+    for log in logs:
+        text = log.read_text()
+        pattern = re.compile(
+            r"Compiling entry function '(\S+)' for '(sm_\d+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads"
+            r".*?Used (\d+) registers([^\n]*)", re.S)
+        entries = pattern.findall(text)
+        names = demangled(sorted({entry[0] for entry in entries}))
+        for symbol, architecture, stores, loads, registers, rest in entries:
+            shared = re.search(r"(\d+) bytes smem", rest)
+            found.append((log.name.removesuffix(".o.log"), kernel_name(names[symbol]), architecture, int(registers),
+                          int(shared[1]) if shared else 0, int(stores) + int(loads)))
+    return found
+
+
+def launches(build):
+    """kernel -> {(threads, dynamic shared bytes)}"""
+    path, found = build / "launches.txt", {}
+    if not path.exists():
+        sys.exit(f"{path} is missing: run `make sim-test` first")
+    for line in path.read_text().splitlines():
+        name, threads, shared = line.split("\t")
+        found.setdefault(kernel_name(name), set()).add((int(threads), int(shared)))
+    return found
+
+
+def occupancy(architecture, registers, shared, threads):
+    """The share of a multiprocessor's warps that are resident."""
+    all_registers, all_shared, all_warps, all_blocks = multiprocessors[architecture]
+    warps = math.ceil(threads / 32)
+    by_registers = all_registers // (math.ceil(registers * 32 / 256) * 256 * warps)
+    by_shared = all_shared // (math.ceil((shared + 1024) / 128) * 128)
+    return min(by_registers, by_shared, all_warps // warps, all_blocks) * warps / all_warps
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def kernel_table(build):
+    started, rows, of_kernel = launches(build), [], {}
+    for file, kernel, architecture, registers, shared, spilled in compiled_kernels(build):
+        of_kernel.setdefault((file, kernel), {})[architecture] = (registers, shared, spilled)
+    for (file, kernel), figures in sorted(of_kernel.items()):
+        threads, dynamic = max(started.get(kernel, {(0, 0)}), key=lambda launch: (launch[1], launch[0]))
+        cells = []
+        for architecture in multiprocessors:
+            registers, shared, spilled = figures[architecture]
+            share = f"{100 * occupancy(architecture, registers, shared + dynamic, threads):.0f} %" if threads else "-"
+            cells.append(f"{registers}, {share}" + (f", **{spilled} B spilled**" if spilled else ""))
+        shared = max(figure[1] for figure in figures.values()) + dynamic
+        rows.append([file.removesuffix("_cuda"), f"`{kernel}`", threads or "-", f"{shared / 1024:.1f}", *cells])
+    return table(["file", "kernel", "threads", "shared KiB", *(f"{name}: registers, occupancy" for name in multiprocessors)],
+                 rows)
+
+
+def step_table(build, batch, length):
+    command = [str(build / "bench/whole_steps"), "--operations", "--model", "gpt2", "--batch", str(batch), "--length",
+               str(length), "--precision", "bf16"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    rows, totals, floors = [], dict.fromkeys(devices, 0.0), dict.fromkeys(devices, 0.0)
+    for line in lines:
+        operation = json.loads(line)
+        cells = []
+        for name, (bf16, f32, bandwidth) in devices.items():
+            arithmetic = operation["flops"] / ((bf16 if operation["compute"] == "bf16" else f32) * 1e12)
+            memory = operation["bytes"] / (bandwidth * 1e9)
+            floors[name] += operation["calls"] * max(arithmetic, memory)
+            seconds = operation["calls"] * max(arithmetic / share_of_products, memory / share_of_memory)
+            totals[name] += seconds
+            cells.append(f"{1e3 * seconds:.2f}" + (" (products)" if arithmetic > memory else ""))
+        rows.append([operation["operation"], operation["shapes"], operation["calls"], f"{operation['flops'] / 1e9:.1f}",
+                     f"{operation['bytes'] / 1e6:.1f}", *cells])
+    rows.append(["**all**", "", "", "", "", *(f"**{1e3 * totals[name]:.1f}**" for name in devices)])
+    rows.append(["at the full rates", "", "", "", "", *(f"{1e3 * floors[name]:.1f}" for name in devices)])
+    rows.append(["tokens/s expected", "", "", "", "", *(f"{batch * length / totals[name]:,.0f}" for name in devices)])
+    return table(["operation", "shapes", "calls", "GFLOP a call", "MB a call", *(f"{name} ms" for name in devices)], rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=pathlib.Path, default=root / "build")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--length", type=int, default=1024)
+    arguments = parser.parse_args()
+    if arguments.check:
+        kernels = compiled_kernels(arguments.build)
+        spilling = [kernel for kernel in kernels if kernel[5]]
+        for file, kernel, architecture, registers, _, spilled in spilling:
+            print(f"{file}: {kernel} for {architecture} spills {spilled} bytes, with {registers} registers")
+        print(f"{len(kernels)} kernels, {len(spilling)} of them spill registers")
+        sys.exit(1 if spilling else 0)
+    page = root / "docs/cuda.md"
+    text = page.read_text()
+    for name, make in {"kernels": lambda: kernel_table(arguments.build),
+                       "step": lambda: step_table(arguments.build, arguments.batch, arguments.length)}.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
+        text = pattern.sub(lambda found: found[1] + make() + "\n" + found[2], text)
+    page.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Everything that only a machine with an NVIDIA GPU can show, in one report: `make gpu-check`.
+
+The tests on the device, compute-sanitizer over the tests of the operations, microbenchmarks with their share of the
+device's peak, and training steps beside PyTorch's where this Python has it (torch with CUDA, transformers). The report goes to
+bench/results/gpu_NAME.md; the exit status is 1 if a test failed or the sanitizer found something. Without a GPU it says
+so after what can be done without one, and exits with 0.
+"""
+import argparse
+import datetime
+import importlib.util
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+root = pathlib.Path(__file__).parent.parent
+
+# Dense bf16 and f32 TFLOP/s and GB/s by the makers' data sheets, for names that nvidia-smi gives.
+peaks = [("A100", 312, 19.5, 2039), ("H100 PCIe", 756, 51, 2000), ("H100", 989, 67, 3350), ("H200", 989, 67, 4800),
+         ("B200", 2250, 75, 8000), ("4090", 165, 82.6, 1008), ("L40", 181, 90.5, 864), ("A10", 125, 31.2, 600)]
+
+operation_tests = ("*matmul*,*activation*,*embedding*,*layernorm*,*attention*,*cross entropy*,*rows*,*sampl*,*copy*,"
+                   "*lerp*,*adamw*,*sum of squares*,*segment mean*,*dropout*")
+
+
+class Report:
+    def __init__(self):
+        self.lines, self.failed = [], []
+
+    def section(self, title, text):
+        self.lines += [f"## {title}", "", text.strip(), ""]
+        print(f"== {title}\n{text.strip()}", flush=True)
+
+    def run(self, title, command, keep=40, limit=3600):
+        """Runs a command, keeps the last lines of what it printed, notes a failure."""
+        print(f"== {title}: {' '.join(command)}", flush=True)
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=limit)
+        text = "\n".join((done.stdout + done.stderr).splitlines()[-keep:])
+        if done.returncode:
+            self.failed.append(title)
+        self.section(title, f"`{' '.join(command)}`: {'passed' if done.returncode == 0 else 'FAILED'}\n\n```\n{text}\n```")
+        return done
+
+
+def device_name():
+    if not shutil.which("nvidia-smi"):
+        return None
+    done = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"],
+                          capture_output=True, text=True)
+    return done.stdout.splitlines()[0] if done.returncode == 0 and done.stdout.strip() else None
+
+
+def benchmark_table(text, name):
+    peak = next((row for row in peaks if row[0] in name), None)
+    rows = ["| benchmark | µs | GB/s | GFLOP/s | share of peak |", "|---|---|---|---|---|"]
+    for entry in json.loads(text)["benchmarks"]:
+        if entry.get("error_occurred"):
+            rows.append(f"| {entry['name']} | {entry['error_message']} | | | |")
+            continue
+        scale = {"ns": 1e-3, "us": 1, "ms": 1e3, "s": 1e6}[entry["time_unit"]]
+        bandwidth, products = entry.get("GB/s"), entry.get("GFLOP/s")
+        share = ""
+        if peak and products and not bandwidth:
+            bf16 = "bf16" in entry["name"] or entry["name"].split("/")[-2:-1] == ["1"]
+            share = f"{100 * products / (1e3 * (peak[1] if bf16 else peak[2])):.0f} %"
+        elif peak and bandwidth:
+            share = f"{100 * bandwidth / peak[3]:.0f} %"
+        rows.append(f"| {entry['name']} | {entry['real_time'] * scale:.1f} | {bandwidth or 0:.0f} | {products or 0:.0f} | {share} |")
+    return "\n".join(rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default="build")
+    build = parser.parse_args().build
+    report = Report()
+    report.run("what is here", ["./engine", "info"])
+    name = device_name()
+    if not name:
+        print("gpu-check: no NVIDIA GPU answers here (nvidia-smi is missing or finds none). Built, and ready to run on a "
+              "machine that has one: the tests, compute-sanitizer, the benchmarks.")
+        return 0
+    info = subprocess.run(["./engine", "info"], cwd=root, capture_output=True, text=True).stdout
+    if "device auto: cuda" not in info:
+        print("gpu-check: there is a GPU, but this build of the engine does not use it: see `./engine info` above")
+        return 1
+    report.run("tests, on the device and the CPU", [f"{build}/tests/run"])
+    sanitizer = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
+    if pathlib.Path(sanitizer).exists():
+        for tool in ("memcheck", "racecheck", "initcheck"):
+            report.run(f"compute-sanitizer {tool}", [sanitizer, "--tool", tool, "--error-exitcode", "1",
+                                                     f"{build}/tests/run", f"-tc={operation_tests}"])
+    else:
+        report.failed.append("compute-sanitizer is not installed")
+    done = subprocess.run([f"{build}/bench/run", "--device=cuda", "--benchmark_filter=-onednn|tokenizer",
+                           "--benchmark_format=json"], cwd=root, capture_output=True, text=True)
+    if done.returncode:
+        report.failed.append("microbenchmarks")
+        report.section("microbenchmarks", done.stderr)
+    else:
+        report.section("microbenchmarks", benchmark_table(done.stdout, name))
+    if all(importlib.util.find_spec(module) for module in ("torch", "transformers")):
+        output = f"bench/results/gpu_steps.json"
+        report.run("training steps and generation beside PyTorch",
+                   [sys.executable, "bench/compare.py", "--device", "cuda", "--rounds", "5", "--steps", "10", "--output",
+                    output], keep=60)
+    else:
+        report.section("training steps beside PyTorch", "left out: this Python has no torch and transformers")
+    target = root / "bench/results" / ("gpu_" + re.sub(r"\W+", "_", name.split(",")[0]).strip("_").lower() + ".md")
+    outcome = "nothing failed" if not report.failed else "FAILED: " + ", ".join(report.failed)
+    target.write_text(f"# {name}\n\n{datetime.date.today()}, `make gpu-check`: {outcome}.\n\n" + "\n".join(report.lines))
+    print(f"gpu-check: {outcome}; the report is {target}")
+    return 1 if report.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
