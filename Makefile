@@ -11,8 +11,12 @@ OPTIMISE := -O3
 endif
 COMPILER := $(if $(shell command -v ccache 2>/dev/null),ccache) $(CXX)
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Werror -Wno-psabi -Wno-missing-field-initializers
+# The dependencies that the compiler finds name their object below $(BUILD) by these very characters, which make reads
+# later: so ccache's results serve every build folder.
+DEPENDENCIES = -MMD -MP -MF $(@:.o=.d) -MT '$$(BUILD)$(@:$(BUILD)%=%)'
 # Products and sums may be fused, but are never reordered behind our back: results do not depend on the compiler's mood.
-FLAGS := -std=c++20 $(OPTIMISE) $(WARNINGS) -fno-math-errno -fno-trapping-math -I. -MMD -MP
+FLAGS = -std=c++20 $(OPTIMISE) $(WARNINGS) -fno-math-errno -fno-trapping-math -I. \
+  $(DEPENDENCIES)
 LIBRARIES := -lutf8proc
 
 # Every kernels/*_cpu.cc is compiled once an instruction set; the program picks one when it starts. Link order matters:
@@ -42,10 +46,18 @@ NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/c
 CUDA_ARCHS ?= 80 90 100
 ifneq ($(NVCC),)
 CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
-CUDA_FLAGS := -std=c++20 -O3 -I. -MMD --expt-relaxed-constexpr -Werror all-warnings -Xptxas -v -Xcompiler -Wall,-Wextra,-Wno-psabi \
+CUDA_FLAGS = -std=c++20 -O3 -I. -MMD --expt-relaxed-constexpr -Werror all-warnings -Xptxas -v -Xcompiler -Wall,-Wextra,-Wno-psabi \
   $(foreach arch,$(CUDA_ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch)) \
   -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
 CUDA_OBJECTS := $(CUDA_HOST:%.cc=$(BUILD)/cuda/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)/cuda/%.o)
+# CUDA=0 leaves the backend out; the sanitizers do not know its libraries.
+CUDA ?= 0
+ifeq ($(CUDA),1)
+OBJECTS := $(OBJECTS:$(BUILD)/kernels/backend.o=$(BUILD)/cuda/kernels/backend.o) $(CUDA_OBJECTS)
+# The driver is loaded when the program runs: it starts without one, too.
+LIBRARIES += -L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt -lpthread
+$(BUILD)/cuda/kernels/backend.o: FLAGS += -DENGINE_CUDA
+endif
 endif
 BENCHES := $(wildcard bench/*.cc)
 
@@ -105,8 +117,8 @@ SIM_SOURCES := $(CUDA_HOST) $(filter-out $(SIM_TESTS),$(wildcard tests/cudasim/*
 SIM_OBJECTS := $(SIM_SOURCES:%.cc=$(BUILD)/sim/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)/sim/%.o)
 SIM_FLAGS = $(filter-out -Wconversion,$(FLAGS)) -DENGINE_SIM -isystem tests/cudasim/include \
   -ftrivial-auto-var-init=pattern
-SIM_LIBRARIES := $(LIBRARIES) -lboost_context
-WITHOUT_BACKEND = $(filter-out $(BUILD)/kernels/backend.o,$(OBJECTS))
+SIM_LIBRARIES := -lutf8proc -lboost_context
+WITHOUT_BACKEND = $(filter-out %/kernels/backend.o $(CUDA_OBJECTS),$(OBJECTS))
 $(BUILD)/sim/%.o: %.cu
 	@mkdir -p $(@D)
 	$(COMPILER) $(SIM_FLAGS) -x c++ -c $< -o $@

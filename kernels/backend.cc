@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <fstream>
-#include <ostream>
+#include <iostream>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <sys/syscall.h>
@@ -14,7 +14,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "kernels/check_ops.h"
-#if defined(ENGINE_SIM)
+#if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
 #include "kernels/cuda_backend.h"
 #endif
 
@@ -75,9 +75,11 @@ bool cpu_has_bf16_matrix_units() {
 std::vector<std::string> devices() {
 #if defined(ENGINE_SIM)
   return {"cpu", "sim"};
-#else
-  return {"cpu"};
+#elif defined(ENGINE_CUDA)
+  static const std::string problem = cuda::find_device().problem;
+  if (problem.empty()) return {"cpu", "cuda"};
 #endif
+  return {"cpu"};
 }
 
 std::string auto_device() {
@@ -85,17 +87,38 @@ std::string auto_device() {
   return std::find(names.begin(), names.end(), "cuda") != names.end() ? "cuda" : "cpu";
 }
 
+namespace {
+
+// The GPU where it can be used; else, with a notice if there is one, the CPU.
+std::unique_ptr<Ops> make_auto_ops() {
+#if defined(ENGINE_CUDA)
+  const cuda::Presence found = cuda::find_device();
+  std::string problem = found.problem;
+  try {
+    if (problem.empty()) return cuda::make_cuda_ops();
+  } catch (const Error& error) {  // too little memory is known only now
+    problem = error.what();
+  }
+  if (found.exists) std::cerr << "note: running on the CPU: " << problem << "\n";
+#endif
+  return make_cpu_ops();
+}
+
+}  // namespace
+
 std::unique_ptr<Ops> make_ops(const std::string& device) {
+  if (device == "cpu") return make_cpu_ops();
+  if (device == "auto") return make_auto_ops();
   if (device == "check") {
     const std::vector<std::string> names = devices();
     if (names.size() < 2) fail_usage("device \"check\" compares two devices, but here is only ", names[0]);
     return make_check_ops(make_cpu_ops(), make_ops(names[1]));
   }
-  if (device == "cpu") return make_cpu_ops();
 #if defined(ENGINE_SIM)
   if (device == "sim") return cuda::make_cuda_ops();
+#elif defined(ENGINE_CUDA)
+  if (device == "cuda") return cuda::make_cuda_ops();  // where it cannot be used, that says why
 #endif
-  if (device == "auto") return make_cpu_ops();
   std::string known = "auto";
   for (const std::string& name : devices()) known += ", " + name;
   fail_usage("device \"", device, "\" is not here: ", known);
@@ -118,6 +141,16 @@ std::string processor_name() {
   return "processor";
 }
 
+std::string cuda_text() {
+#if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
+  const cuda::Presence found = cuda::find_device();
+  if (!found.problem.empty()) return found.problem;
+  return cuda::describe_device() + "\n" + cuda::matrix_products_description();
+#else
+  return "not in this build";
+#endif
+}
+
 }  // namespace
 
 void print_info(std::ostream& out) {
@@ -126,8 +159,7 @@ void print_info(std::ostream& out) {
       << "instruction set: " << cpu_instruction_set()
       << (cpu_has_bf16_matrix_units() ? " with bf16 matrix units (AMX)" : "")
       << "\nprecision auto: " << name_of(compute_precision("auto", "auto")) << "\n"
-      << "device auto: " << auto_device() << "\n"
-      << "CUDA: not in this build\nMPI: not in this build\nSentencePiece: not in this build\n";
+      << "device auto: " << auto_device() << "\nCUDA: " << cuda_text() << "\nMPI: not in this build\nSentencePiece: not in this build\n";
 }
 
 std::unique_ptr<Ops> make_cpu_ops() { return make_cpu_ops(cpu_instruction_set()); }

@@ -2,12 +2,16 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
+#include "core/cuda_presence.h"
 #include "kernels/ops.h"
 
 namespace engine::cuda {
 
 // An Error in one line where no device can be used.
 std::unique_ptr<Ops> make_cuda_ops();
+// For `info`: who multiplies matrices on the device.
+std::string matrix_products_description();
 
 }  // namespace engine::cuda
