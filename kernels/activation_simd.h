@@ -7,6 +7,24 @@
 
 namespace engine::ENGINE_ISA {
 
+// v, but no less than low or no more than high; a NaN stays a NaN.
+ENGINE_INLINE vfloat at_least(vfloat v, float low) {
+#if defined(__AVX512F__)  // where one is a NaN this gives the second; the compiler would take two instructions
+  return reinterpret_cast<vfloat>(
+      _mm512_maskz_max_ps(0xFFFF, reinterpret_cast<__m512>(splat(low)), reinterpret_cast<__m512>(v)));
+#else
+  return v < low ? splat(low) : v;
+#endif
+}
+ENGINE_INLINE vfloat at_most(vfloat v, float high) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<vfloat>(
+      _mm512_maskz_min_ps(0xFFFF, reinterpret_cast<__m512>(splat(high)), reinterpret_cast<__m512>(v)));
+#else
+  return v > high ? splat(high) : v;
+#endif
+}
+
 // tanh: near 0 x + x^3 p(x^2) (relative precision is kept there), beyond 1 - 2 / (e^2|x| + 1).
 ENGINE_INLINE vfloat tanh(vfloat x) {
   const vint sign = as_int(x) & static_cast<int32_t>(0x80000000u);
@@ -47,7 +65,7 @@ ENGINE_INLINE vfloat activate(vfloat x) {
   if constexpr (activation == Activation::relu) return x < 0.0f ? vfloat{} : x;
   if constexpr (activation == Activation::tanh) return tanh(x);
   if constexpr (activation == Activation::gelu_tanh) {
-    const vfloat bounded = x < -gelu_bound ? splat(-gelu_bound) : x;  // a NaN passes
+    const vfloat bounded = at_least(x, -gelu_bound);
     return bounded * reciprocal(gelu_tanh_exponential(bounded) + 1.0f);
   }
   if constexpr (activation == Activation::gelu) {
@@ -69,8 +87,7 @@ ENGINE_INLINE vfloat activate_gradient(vfloat x) {
     return 1.0f - y * y;
   }
   if constexpr (activation == Activation::gelu_tanh) {
-    const vfloat above = x < -gelu_bound ? splat(-gelu_bound) : x;
-    const vfloat bounded = above > gelu_bound ? splat(gelu_bound) : above;
+    const vfloat bounded = at_most(at_least(x, -gelu_bound), gelu_bound);
     const vfloat e = gelu_tanh_exponential(bounded), s = reciprocal(e + 1.0f);
     const vfloat slope = bounded * bounded * 0.214064449f + 1.59576912f;
     return s + bounded * (s * (s * e)) * slope;  // s e is 1 - s without its cancellation

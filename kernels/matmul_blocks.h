@@ -223,7 +223,7 @@ class BlockedProduct {
 
   const Kernel kernel_;
   const Operand a_, b_;
-  const Epilogue epilogue_;
+  const EpilogueOf<Kernel> epilogue_;
   float* const row_sums_;
   float* partial_sums_ = nullptr;  // of each range of k that a packing task has: [ranges][outer]
   Element *packed_a_, *packed_b_, *a_part_, *b_part_;

@@ -48,7 +48,10 @@ ENGINE_INLINE void store_pair(float* p, vfloat a, vfloat b) {
   store(p + lanes, b);
 }
 ENGINE_INLINE void store_pair(bf16* p, vfloat a, vfloat b) {
-#if defined(__AVX512BW__)
+#if defined(__AVX512BF16__)
+  const __m512bh both = _mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(a));
+  _mm512_storeu_si512(p, reinterpret_cast<__m512i>(both));
+#elif defined(__AVX512BW__)
   const auto rounded = [](vfloat v) {
     const vint word = as_int(v);
     return reinterpret_cast<__m512i>(word + 0x7fff + ((word >> 16) & 1));
@@ -63,10 +66,12 @@ ENGINE_INLINE void store_pair(bf16* p, vfloat a, vfloat b) {
 #endif
 }
 
-// Every kernel's tile of sums is two vectors wide.
-class Epilogue {
+// Every kernel's tile of sums is two vectors wide. A Kernel in a file that is compiled for more instructions than others
+// has an epilogue of its own, for such files must not share functions with others.
+template <class Kernel>
+class EpilogueOf {
  public:
-  explicit Epilogue(const MatmulArgs& args)
+  explicit EpilogueOf(const MatmulArgs& args)
       : c_(args.c),
         before_(args.before_activation),
         gradient_at_(args.gradient_at),
@@ -79,7 +84,7 @@ class Epilogue {
     with_activation(activation_, [&]<Activation activation>() {
       if (c_.is_bf16) store_pairs_ = accumulate_ ? nullptr : pairs<activation, bf16>();
       else
-        store_pairs_ = accumulate_ ? &Epilogue::store_pairs<activation, float, Also::adds> : pairs<activation, float>();
+        store_pairs_ = accumulate_ ? &EpilogueOf::store_pairs<activation, float, Also::adds> : pairs<activation, float>();
     });
   }
 
@@ -103,13 +108,13 @@ class Epilogue {
 
  private:
   enum class Also { nothing, adds, keeps_before, multiplies };
-  using StorePairs = void (Epilogue::*)(const float*, int64_t, int64_t, int) const;
+  using StorePairs = void (EpilogueOf::*)(const float*, int64_t, int64_t, int) const;
 
   template <Activation activation, class T>
   StorePairs pairs() const {
-    if (before_) return &Epilogue::store_pairs<activation, T, Also::keeps_before>;
-    if (gradient_at_) return &Epilogue::store_pairs<activation, T, Also::multiplies>;
-    return &Epilogue::store_pairs<activation, T, Also::nothing>;
+    if (before_) return &EpilogueOf::store_pairs<activation, T, Also::keeps_before>;
+    if (gradient_at_) return &EpilogueOf::store_pairs<activation, T, Also::multiplies>;
+    return &EpilogueOf::store_pairs<activation, T, Also::nothing>;
   }
 
   template <Activation activation, class T, Also also>
@@ -153,5 +158,7 @@ class Epilogue {
   bool accumulate_;
   StorePairs store_pairs_ = nullptr;
 };
+
+using Epilogue = EpilogueOf<void>;
 
 }  // namespace engine::ENGINE_ISA

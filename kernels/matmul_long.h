@@ -112,7 +112,7 @@ class LongProduct {
 
   const Kernel kernel_;
   const Operand a_, b_;
-  const Epilogue epilogue_;
+  const EpilogueOf<Kernel> epilogue_;
   float* const row_sums_;
   float* partial_sums_ = nullptr;  // [ranges][outer]
   const int64_t row_panels_, col_panels_;
