@@ -14,6 +14,7 @@ namespace {
 struct Arguments {
   std::string file, folder, prompt, input, split = "eval";
   bool list_options = false;
+  VocabularyRequest vocabulary;
 };
 
 int train(Settings& settings, const Arguments& arguments) {
@@ -48,6 +49,40 @@ int with_language_model(Settings& settings, const Arguments& arguments, const Wo
   return 0;
 }
 
+void add_vocabulary_flags(CLI::App& verb, VocabularyRequest& request) {
+  verb.add_option("--input", request.inputs, "text files")->required();
+  CLI::Option* const kind = verb.add_option("--train", request.kind, "makes a new vocabulary: wordpiece or bpe")
+                                ->check(CLI::IsMember({"wordpiece", "bpe"}));
+  VocabularyOptions& options = request.options;
+  verb.add_option("--output", request.folder, "where the new one goes")->needs(kind);
+  verb.add_option("--vocab_size", options.vocab_size, "its tokens")->needs(kind)->check(CLI::PositiveNumber);
+  verb.add_option("--min_frequency", options.min_frequency, "of a pair that becomes a token")->needs(kind);
+  verb.add_option("--most_characters", options.most_characters, "wordpiece: the most frequent ones")->needs(kind);
+  verb.add_flag("!--cased", options.lowercase, "wordpiece: capitals and accents count")->needs(kind);
+}
+
+int tokenize(const Arguments& arguments) {
+  if (arguments.vocabulary.kind.empty() == arguments.folder.empty())
+    fail_usage(
+        "tokenize takes a folder with a tokenizer before --input, or makes one with --train KIND --output FOLDER");
+  if (!arguments.folder.empty()) {
+    const std::unique_ptr<Tokenizer> tokenizer = open_tokenizer(arguments.folder);
+    for (const std::string& file : arguments.vocabulary.inputs) tokenize_lines(*tokenizer, file, std::cout);
+    return 0;
+  }
+  if (arguments.vocabulary.folder.empty()) fail_usage("--train needs --output FOLDER, where the new tokenizer goes");
+  train_vocabulary(arguments.vocabulary, std::cout);
+  return 0;
+}
+
+int embed(Settings& settings, const Arguments& arguments) {
+  settings.resolve({});
+  ConfiguredMachine backend(settings.config);
+  SentenceEncoder encoder(arguments.folder, backend.machine());
+  embed_lines(encoder, arguments.input, std::cout);
+  return 0;
+}
+
 int dispatch(int argc, char** argv) {
   CLI::App app("engine: trains, evaluates and runs transformers");
   app.require_subcommand(1);
@@ -60,17 +95,19 @@ int dispatch(int argc, char** argv) {
   CLI::App* const generate_verb = app.add_subcommand("generate", "continues a prompt, or each line of a file");
   CLI::Option* const prompt = generate_verb->add_option("--prompt", arguments.prompt, "what to go on from");
   CLI::App* const score_verb = app.add_subcommand("score", "log likelihood of each line of a file, as JSON lines");
+  CLI::App* const embed_verb = app.add_subcommand("embed", "the vector of each line of a file, as JSON lines");
   CLI::App* const tokenize_verb = app.add_subcommand("tokenize", "token ids of each line of a file, as JSON lines");
+  add_vocabulary_flags(*tokenize_verb, arguments.vocabulary);
   CLI::App* const info_verb = app.add_subcommand("info", "devices, instruction sets, libraries, precision chosen");
   info_verb->add_flag("--options", arguments.list_options, "every option of a task.cfg, as Markdown");
-  for (CLI::App* verb : {eval_verb, generate_verb, score_verb, tokenize_verb})
-    verb->add_option("DIR", arguments.folder, "a run folder or a model folder")->required();
-  for (CLI::App* verb : {generate_verb, score_verb, tokenize_verb})
+  for (CLI::App* verb : {eval_verb, generate_verb, score_verb, embed_verb, tokenize_verb})
+    verb->add_option("DIR", arguments.folder, "a run folder or a model folder")->required(verb != tokenize_verb);
+  for (CLI::App* verb : {generate_verb, score_verb, embed_verb})
     verb->add_option("--input", arguments.input, "a text file")->required(verb != generate_verb);
   for (const char* name : {"temperature", "top_k", "top_p", "max_new_tokens"})
     settings.add_short_flag(*generate_verb, std::string("--") + name, std::string("generation.") + name,
                             std::string("as generation.") + name);
-  for (CLI::App* verb : {train_verb, eval_verb, generate_verb, score_verb}) settings.add_flags(*verb);
+  for (CLI::App* verb : {train_verb, eval_verb, generate_verb, score_verb, embed_verb}) settings.add_flags(*verb);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -90,7 +127,8 @@ int dispatch(int argc, char** argv) {
     return with_language_model(settings, arguments, [&](Machine& machine, LanguageModel& language) {
       score_lines(machine, language, arguments.input, std::cout);
     });
-  if (*tokenize_verb) tokenize_lines(*open_tokenizer(arguments.folder), arguments.input, std::cout);
+  if (*embed_verb) return embed(settings, arguments);
+  if (*tokenize_verb) return tokenize(arguments);
   if (*info_verb && arguments.list_options) std::cout << settings.options.markdown();
   if (*info_verb && !arguments.list_options) print_info(std::cout);
   return 0;

@@ -1,10 +1,14 @@
 #include "tasks/commands.h"
 
+#include <charconv>
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
+#include "core/parallel.h"
 #include "models/generation.h"
+#include "tasks/gpt/documents.h"
 
 namespace engine {
 
@@ -90,6 +94,18 @@ void stream_one(Machine& machine, LanguageModel& language, const GenerateRequest
   flush(out);
 }
 
+// [0.5, -1.25]: each number with as few digits as give the same float again.
+std::string json_list(std::span<const float> numbers) {
+  std::string text = "[";
+  for (const float number : numbers) {
+    char digits[32];
+    if (text.size() > 1) text += ", ";
+    if (std::isfinite(number)) text.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
+    else text += "null";
+  }
+  return text + "]";
+}
+
 }  // namespace
 
 void generate_text(Machine& machine, LanguageModel& language, const GenerateRequest& request, std::ostream& out) {
@@ -130,11 +146,41 @@ void score_lines(Machine& machine, LanguageModel& language, const std::string& i
   });
 }
 
+void train_vocabulary(const VocabularyRequest& request, std::ostream& out) {
+  VocabularyTrainer trainer(request.kind == "bpe" ? VocabularyTrainer::Kind::bpe : VocabularyTrainer::Kind::wordpiece,
+                            request.options);
+  size_t bytes = 0;
+  for_each_piece(request.inputs, [&](const DocumentPiece& piece) {
+    trainer.add(piece.text);
+    bytes += piece.text.size();
+  });
+  const std::unique_ptr<Tokenizer> tokenizer = trainer.train();
+  tokenizer->save(request.folder);
+  out << request.folder << ": " << tokenizer->vocab_size() << " tokens from " << bytes << " bytes of text\n";
+  flush(out);
+}
+
+void embed_lines(SentenceEncoder& encoder, const std::string& input_file, std::ostream& out) {
+  in_batches(input_file, [&](size_t first, const std::vector<std::string>& lines) {
+    std::vector<std::vector<int32_t>> sentences;
+    for (size_t i = 0; i < lines.size(); ++i)
+      sentences.push_back(at_line(input_file, first + i, [&] { return encoder.encode(lines[i]); }));
+    const std::vector<float> vectors = encoder.embed(sentences);
+    const auto width = static_cast<size_t>(encoder.width());
+    std::vector<std::string> texts(lines.size());
+    parallel_for(static_cast<int64_t>(lines.size()), [&](int64_t i) {
+      const auto line = static_cast<size_t>(i);
+      texts[line] = "{\"embedding\": " + json_list({vectors.data() + line * width, width}) + "}\n";
+    });
+    for (const std::string& text : texts) out << text;
+    flush(out);
+  });
+}
+
 void tokenize_lines(const Tokenizer& tokenizer, const std::string& input_file, std::ostream& out) {
   in_batches(input_file, [&](size_t first, const std::vector<std::string>& lines) {
     for (size_t i = 0; i < lines.size(); ++i) {
-      const Encoding encoding =
-          at_line(input_file, first + i, [&] { return tokenizer.encode_with_offsets(lines[i]); });
+      const Encoding encoding = at_line(input_file, first + i, [&] { return tokenizer.encode_with_offsets(lines[i]); });
       out << nlohmann::ordered_json{{"ids", encoding.ids}, {"offsets", encoding.offsets}}.dump() << '\n';
     }
     flush(out);

@@ -4,8 +4,11 @@
 
 #include <iosfwd>
 #include <string>
+#include <vector>
 
+#include "tasks/embed.h"
 #include "tasks/language_model.h"
+#include "text/vocabulary_training.h"
 #include "training/config.h"
 
 namespace engine {
@@ -23,7 +26,19 @@ void generate_text(Machine& machine, LanguageModel& language, const GenerateRequ
 // has at most most_scored_tokens.
 void score_lines(Machine& machine, LanguageModel& language, const std::string& input_file, std::ostream& out);
 
+// {"embedding": [...]} for each line of a file. A line that is too long is cut.
+void embed_lines(SentenceEncoder& encoder, const std::string& input_file, std::ostream& out);
+
 // {"ids": [...], "offsets": [[begin, end], ...]} for each line of a file, without special tokens, in code points.
 void tokenize_lines(const Tokenizer& tokenizer, const std::string& input_file, std::ostream& out);
+
+struct VocabularyRequest {
+  std::string kind;                 // wordpiece or bpe
+  std::vector<std::string> inputs;  // files of text, or .jsonl files, as the task gpt reads them
+  std::string folder;               // to write the tokenizer to
+  VocabularyOptions options;
+};
+// A new vocabulary as a tokenizer's folder; `out` gets a line about it.
+void train_vocabulary(const VocabularyRequest& request, std::ostream& out);
 
 }  // namespace engine

@@ -171,4 +171,31 @@ TEST_CASE("program: a folder that cannot be written ends training with 1") {
   program.fails({"train", config, "--output_dir", config}, 1, "cannot make the run folder");
 }
 
+TEST_CASE("program: vocabularies are trained, and tokenize") {
+  const Program program;
+  const std::string text = program.write("text.txt", "the cat and the hat\nThe cat and the cap\n"),
+                    more = program.write("more.jsonl", "{\"text\": \"the bat\"}\n");
+  for (const std::string kind : {"wordpiece", "bpe"}) {
+    CAPTURE(kind);
+    const std::string folder = program.file(kind);
+    const Ended made = program.run(
+        {"tokenize", "--train", kind, "--input", text, more, "--output", folder, "--vocab_size", "270", "--cased"});
+    CHECK(made.code == 0);
+    CHECK(made.out.starts_with(folder + ": "));
+    CHECK(made.out.ends_with(" tokens from 47 bytes of text\n"));
+    const Ended tokenized = program.run({"tokenize", folder, "--input", text});
+    CHECK(tokenized.code == 0);
+    const auto line = nlohmann::json::parse(tokenized.out.substr(0, tokenized.out.find('\n')));
+    CHECK(line["ids"].size() < 12);
+    CHECK(line["offsets"][0] == nlohmann::json{0, 3});
+  }
+  const std::string folder = program.file("wordpiece");
+  program.fails({"tokenize", "--input", text}, 2, "takes a folder with a tokenizer before --input");
+  program.fails({"tokenize", folder, "--train", "bpe", "--input", text, "--output", folder}, 2, "--train KIND");
+  program.fails({"tokenize", "--train", "bpe", "--input", text}, 2, "--train needs --output");
+  program.fails({"tokenize", "--train", "bpe", "--input", text, "--output", folder, "--vocab_size", "100"}, 2,
+                "257 in all");
+  program.fails({"tokenize", "--train", "bpe", "--input", "none.txt", "--output", folder}, 1, "none.txt");
+}
+
 }  // namespace engine::test
