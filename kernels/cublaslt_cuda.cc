@@ -27,9 +27,9 @@ cudaDataType_t type_of(bool is_bf16) { return is_bf16 ? CUDA_R_16BF : CUDA_R_32F
 
 struct LibraryProducts::Call {
   cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-  AnyMatrix d;             // data may be null: f32 scratch
+  AnyMatrix d;  // data may be null: f32 scratch
   const float* bias = nullptr;
-  AnyMatrix aux;           // GELU's argument
+  AnyMatrix aux;  // GELU's argument
   bool accumulate = false;
   bool unfinished = false;  // rest is done to d by our own kernel
   Epilogue rest;
@@ -75,8 +75,8 @@ LibraryProducts::~LibraryProducts() {
   library_.destroy(handle_);
 }
 
-// As much of the epilogue as the library has, with exactly our meaning: its GELU is the tanh form; it accumulates before
-// the activation, we behind it; its RELU_AUX is a bit mask, not what the activation was applied to.
+// As much of the epilogue as the library has, with exactly our meaning: its GELU is the tanh form; it accumulates
+// before the activation, we behind it; its RELU_AUX is a bit mask, not what the activation was applied to.
 LibraryProducts::Call LibraryProducts::fused(const Product& product) const {
   const Epilogue& e = product.epilogue;
   Call call;
@@ -114,7 +114,7 @@ LibraryProducts::Call LibraryProducts::in_two_steps(const Product& product) cons
   call.rest = e;
   call.rest.bias = nullptr;
   const AnyMatrix& place = e.before.data ? e.before : e.c;
-  if ((e.before.data || !e.accumulate) && (product.compute == DType::bf16 || !place.is_bf16)) {
+  if (!e.accumulate && (product.compute == DType::bf16 || !place.is_bf16)) {
     call.d = place;
     if (e.before.data) call.rest.before = {};
   } else {
@@ -132,8 +132,8 @@ bool LibraryProducts::multiply(const Product& product, MatrixProducts& products,
 }
 
 void* LibraryProducts::aligned_scratch(size_t bytes) {
-  const auto address = reinterpret_cast<uintptr_t>(
-      workspace_.make(DType::u8, {static_cast<int64_t>(bytes + scratch_alignment)}).data);
+  const auto address =
+      reinterpret_cast<uintptr_t>(workspace_.make(DType::u8, {static_cast<int64_t>(bytes + scratch_alignment)}).data);
   return reinterpret_cast<void*>((address + scratch_alignment - 1) / scratch_alignment * scratch_alignment);
 }
 
@@ -152,10 +152,10 @@ bool LibraryProducts::run(const Product& product, Call& call, MatrixProducts& pr
   if (call.aux.data) plan.set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, call.aux.data);
   void* const scratch = plan.scratch_bytes ? aligned_scratch(plan.scratch_bytes) : nullptr;
   const float one = 1, beta = call.accumulate ? 1.0f : 0.0f;
-  require_success(library_.matmul(handle_, plan.operation, &one, product.b.data, plan.a, product.a.data, plan.b, &beta,
-                                  call.d.data, plan.d, call.d.data, plan.d, &plan.algorithm, scratch, plan.scratch_bytes,
-                                  stream),
-                  "the product failed");
+  require_success(
+      library_.matmul(handle_, plan.operation, &one, product.b.data, plan.a, product.a.data, plan.b, &beta, call.d.data,
+                      plan.d, call.d.data, plan.d, &plan.algorithm, scratch, plan.scratch_bytes, stream),
+      "the product failed");
   if (call.unfinished) finish_product(call.d, 1, rows, cols, call.rest, stream);
   return true;
 }
@@ -163,14 +163,22 @@ bool LibraryProducts::run(const Product& product, Call& call, MatrixProducts& pr
 // Everything that the choice of an algorithm depends on.
 LibraryProducts::Plan& LibraryProducts::plan_of(const Product& product, const Call& call) {
   const Factor &a = product.a, &b = product.b;
-  const Key key{a.outer,  b.outer,
-                a.k,      a.stride,
-                b.stride, call.d.stride,
-                a.k_contiguous, b.k_contiguous,
-                static_cast<int64_t>(product.compute), call.d.is_bf16,
-                static_cast<int64_t>(call.epilogue), call.accumulate,
-                alignment_of(a.data) << 16 | alignment_of(b.data), alignment_of(call.d.data),
-                call.aux.data ? alignment_of(call.aux.data) : 0, call.bias ? alignment_of(call.bias) : 0};
+  const Key key{a.outer,
+                b.outer,
+                a.k,
+                a.stride,
+                b.stride,
+                call.d.stride,
+                a.k_contiguous,
+                b.k_contiguous,
+                static_cast<int64_t>(product.compute),
+                call.d.is_bf16,
+                static_cast<int64_t>(call.epilogue),
+                call.accumulate,
+                alignment_of(a.data) << 16 | alignment_of(b.data),
+                alignment_of(call.d.data),
+                call.aux.data ? alignment_of(call.aux.data) : 0,
+                call.bias ? alignment_of(call.bias) : 0};
   std::unique_ptr<Plan>& plan = plans_[key];
   if (!plan) plan = make_plan(product, call);
   return *plan;
@@ -180,7 +188,9 @@ std::unique_ptr<LibraryProducts::Plan> LibraryProducts::make_plan(const Product&
   auto plan = std::make_unique<Plan>(library_);
   // f32 means f32: CUBLAS_COMPUTE_32F does not round operands to TF32.
   require_success(library_.operation_create(&plan->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F), "no descriptor");
-  const auto operation_of = [](bool transposed) { return static_cast<int32_t>(transposed ? CUBLAS_OP_T : CUBLAS_OP_N); };
+  const auto operation_of = [](bool transposed) {
+    return static_cast<int32_t>(transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
+  };
   // Column-major, an operand whose k is contiguous is [k, outer]: as A it has to be transposed, as B not.
   plan->set(CUBLASLT_MATMUL_DESC_TRANSA, operation_of(product.b.k_contiguous));
   plan->set(CUBLASLT_MATMUL_DESC_TRANSB, operation_of(!product.a.k_contiguous));
@@ -191,9 +201,9 @@ std::unique_ptr<LibraryProducts::Plan> LibraryProducts::make_plan(const Product&
   }
   if (call.bias) plan->set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(call.bias));
   const auto layout = [&](cublasLtMatrixLayout_t& to, bool is_bf16, int64_t rows, int64_t cols, int64_t stride) {
-    require_success(library_.layout_create(&to, type_of(is_bf16), static_cast<uint64_t>(rows),
-                                           static_cast<uint64_t>(cols), stride),
-                    "no layout");
+    require_success(
+        library_.layout_create(&to, type_of(is_bf16), static_cast<uint64_t>(rows), static_cast<uint64_t>(cols), stride),
+        "no layout");
   };
   const bool bf16_factors = product.compute == DType::bf16;
   layout(plan->a, bf16_factors, product.b.cols(), product.b.rows(), product.b.stride);
@@ -214,8 +224,8 @@ std::unique_ptr<LibraryProducts::Plan> LibraryProducts::make_plan(const Product&
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(call.d.data));
   cublasLtMatmulHeuristicResult_t found{};
   int count = 0;
-  const cublasStatus_t status = library_.heuristic(handle_, plan->operation, plan->a, plan->b, plan->d, plan->d,
-                                                   preference, 1, &found, &count);
+  const cublasStatus_t status =
+      library_.heuristic(handle_, plan->operation, plan->a, plan->b, plan->d, plan->d, preference, 1, &found, &count);
   library_.preference_destroy(preference);
   plan->supported = status == CUBLAS_STATUS_SUCCESS && count > 0 && found.state == CUBLAS_STATUS_SUCCESS;
   plan->algorithm = found.algo;

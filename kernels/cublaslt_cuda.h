@@ -38,8 +38,8 @@ struct CublasLt {
 
 class LibraryProducts {
  public:
-  // Null where ENGINE_MATMUL says own, or the library is not there. An Error where ENGINE_MATMUL says cublaslt and it is
-  // not there, or says what is not known.
+  // Null where ENGINE_MATMUL says own, or the library is not there. An Error where ENGINE_MATMUL says cublaslt and it
+  // is not there, or says what is not known.
   static std::unique_ptr<LibraryProducts> make(Arena& workspace);
   ~LibraryProducts();
   LibraryProducts(const LibraryProducts&) = delete;

@@ -40,8 +40,7 @@ __global__ void __launch_bounds__(threads)
     }
     return;
   }
-  for (int j = 0; j < width && col + j < stride; ++j)
-    to[j] = from_float<To>(col + j < cols ? to_float(from[j]) : 0.0f);
+  for (int j = 0; j < width && col + j < stride; ++j) to[j] = from_float<To>(col + j < cols ? to_float(from[j]) : 0.0f);
 }
 
 // y[c][r] = x[r][c], rows of y `stride` long, behind their ends zeros; a block has 32 x 32 elements.
@@ -66,7 +65,8 @@ __global__ void __launch_bounds__(threads)
 }
 
 template <class T>
-__global__ void __launch_bounds__(threads) row_sums_kernel(const T* x, int64_t stride, int64_t rows, int64_t k, float* sums) {
+__global__ void __launch_bounds__(threads)
+    row_sums_kernel(const T* x, int64_t stride, int64_t rows, int64_t k, float* sums) {
   const int64_t row = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / warp_size;
   const int lane = static_cast<int>(threadIdx.x) % warp_size;
   if (row >= rows) return;
@@ -76,8 +76,8 @@ __global__ void __launch_bounds__(threads) row_sums_kernel(const T* x, int64_t s
   if (lane == 0) sums[row] += sum;
 }
 
-// Sums of columns: a block has 32 of them and, with blockIdx.y, part_k rows, of which each of its eight warps sums every
-// eighth. Parts are written one after another.
+// Sums of columns: a block has 32 of them and, with blockIdx.y, part_k rows, of which each of its eight warps sums
+// every eighth. Parts are written one after another.
 struct ColumnSums {
   float of_warp[8][32];
 };
@@ -99,7 +99,8 @@ __global__ void __launch_bounds__(threads)
   parts[blockIdx.y * cols + col] = sum;
 }
 
-__global__ void __launch_bounds__(threads) add_parts_kernel(const float* parts, int64_t count, int64_t cols, float* sums) {
+__global__ void __launch_bounds__(threads)
+    add_parts_kernel(const float* parts, int64_t count, int64_t cols, float* sums) {
   const int64_t col = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (col >= cols) return;
   float sum = 0;
@@ -127,13 +128,14 @@ void MatrixProducts::convert(const Factor& from, DType dtype, int64_t stride, vo
   const bool flat = from.stride == from.cols() && stride == from.cols();
   const int64_t rows = flat ? 1 : from.rows(), cols = flat ? from.rows() * from.cols() : from.cols();
   const int64_t wide = flat ? cols : stride;
-  const bool aligned = is_aligned(from.data, flat ? 0 : from.stride, from.dtype) && is_aligned(to, flat ? 0 : stride, dtype);
+  const bool aligned =
+      is_aligned(from.data, flat ? 0 : from.stride, from.dtype) && is_aligned(to, flat ? 0 : stride, dtype);
   with_device_elements(elements(from.data, from.dtype), [&](auto* x) {
     with_device_elements(elements(to, dtype), [&](auto* y) {
       using From = std::remove_cvref_t<decltype(*x)>;
       using To = std::remove_cvref_t<decltype(*y)>;
-      launch(convert_kernel<From, To>, blocks(cut(rows * cut(wide, 8), threads)), threads, 0, device_.compute_stream(), x,
-             from.stride, y, wide, rows, cols, aligned);
+      launch(convert_kernel<From, To>, blocks(cut(rows * cut(wide, 8), threads)), threads, 0, device_.compute_stream(),
+             x, from.stride, y, wide, rows, cols, aligned);
     });
   });
 }
@@ -181,16 +183,16 @@ void MatrixProducts::add_row_sums(const Factor& a, float* sums) {
   with_device_elements(elements(a.data, a.dtype), [&](auto* x) {
     using T = std::remove_cvref_t<decltype(*x)>;
     if (a.k_contiguous) {
-      launch(row_sums_kernel<T>, blocks(cut(a.outer * warp_size, threads)), threads, 0, stream, x, a.stride, a.outer, a.k,
-             sums);
+      launch(row_sums_kernel<T>, blocks(cut(a.outer * warp_size, threads)), threads, 0, stream, x, a.stride, a.outer,
+             a.k, sums);
       return;
     }
     ArenaScope scope(workspace_);
     constexpr int64_t most_parts = 64, shortest = 128;
     const int64_t part_k = std::max(cut(a.k, most_parts), shortest), count = cut(a.k, part_k);
     float* const parts = workspace_.make(DType::f32, {count, a.outer}).template as<float>();
-    launch(column_sums_kernel<T>, blocks(cut(a.outer, 32), count), threads, 0, stream, x, a.stride, a.outer, a.k, part_k,
-           parts);
+    launch(column_sums_kernel<T>, blocks(cut(a.outer, 32), count), threads, 0, stream, x, a.stride, a.outer, a.k,
+           part_k, parts);
     launch(add_parts_kernel, blocks(cut(a.outer, threads)), threads, 0, stream, parts, count, a.outer, sums);
   });
 }

@@ -1,8 +1,8 @@
 // Matrix products on the CUDA device: what the operation, the kernels written here and cuBLASLt share.
 //
-// An operand is first brought into the dtype that is multiplied, with rows that begin at multiples of 16 bytes and zeros
-// behind their ends, unless it lies so already. So kernels copy whole 16-byte pieces and none of them has a case for
-// odd sizes. Then cuBLASLt multiplies where it is there and has a kernel for the product, else a kernel of our own:
+// An operand is first brought into the dtype that is multiplied, with rows that begin at multiples of 16 bytes and
+// zeros behind their ends, unless it lies so already. So kernels copy whole 16-byte pieces and none of them has a case
+// for odd sizes. Then cuBLASLt multiplies where it is there and has a kernel for the product, else a kernel of our own:
 //   bf16  tensor cores, tiles of 128 x 128 or 64 x 64 by 32 (matmul_tensor_cores_cuda.h)
 //   f32   fused multiply-adds, tiles of 64 x 64 by 16 (matmul_fma_cuda.h)
 // A small product over a long K is cut along K into parts, which are added in their order.

@@ -27,25 +27,23 @@ class MultiplyAdds {
       load<A>(of_a, a, row_, k);
       load<B>(of_b, b, col_, k);
       ENGINE_UNROLL
-      for (int step = 0; step < 4; ++step)
-        ENGINE_UNROLL
-        for (int i = 0; i < 8; ++i)
-          ENGINE_UNROLL
-          for (int j = 0; j < 8; ++j) sums_[i][j] += of_a[step][i] * of_b[step][j];
+      for (int step = 0; step < 4; ++step) ENGINE_UNROLL
+      for (int i = 0; i < 8; ++i) ENGINE_UNROLL
+      for (int j = 0; j < 8; ++j) sums_[i][j] += of_a[step][i] * of_b[step][j];
     }
   }
 
   __device__ __forceinline__ void put(float* tile) const {
     ENGINE_UNROLL
-    for (int i = 0; i < 8; ++i)
-      ENGINE_UNROLL
-      for (int j = 0; j < 8; ++j)
-        tile[sum_offset<cols>(place<a_k_contiguous>(row_, i), place<b_k_contiguous>(col_, j))] = sums_[i][j];
+    for (int i = 0; i < 8; ++i) ENGINE_UNROLL
+    for (int j = 0; j < 8; ++j)
+      tile[sum_offset<cols>(place<a_k_contiguous>(row_, i), place<b_k_contiguous>(col_, j))] = sums_[i][j];
   }
 
  private:
   // Which of the tile's rows (columns) is number i of those of the thread `of`: where k is contiguous neighbouring
-  // threads have neighbouring rows, else neighbouring fours of them, so that either way a warp's vectors lie in all banks.
+  // threads have neighbouring rows, else neighbouring fours of them, so that either way a warp's vectors lie in all
+  // banks.
   template <bool k_contiguous>
   static __device__ __forceinline__ int place(int of, int i) {
     return k_contiguous ? of + 8 * i : 4 * of + 32 * (i / 4) + i % 4;
@@ -61,13 +59,12 @@ class MultiplyAdds {
       }
     } else {
       ENGINE_UNROLL
-      for (int step = 0; step < 4; ++step)
+      for (int step = 0; step < 4; ++step) ENGINE_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        const Vector16<float> v = load_vector(tile + Tile::offset(k + step, of + 8 * half));
         ENGINE_UNROLL
-        for (int half = 0; half < 2; ++half) {
-          const Vector16<float> v = load_vector(tile + Tile::offset(k + step, of + 8 * half));
-          ENGINE_UNROLL
-          for (int i = 0; i < 4; ++i) to[step][4 * half + i] = v.at[i];
-        }
+        for (int i = 0; i < 4; ++i) to[step][4 * half + i] = v.at[i];
+      }
     }
   }
 

@@ -18,8 +18,8 @@ constexpr size_t shared_bytes() {
   return operands > sums ? operands : sums;
 }
 
-// Which tile of c a block has: down eight tiles and then one across, so that the blocks that run at one time share their
-// rows of a and columns of b in the L2 cache.
+// Which tile of c a block has: down eight tiles and then one across, so that the blocks that run at one time share
+// their rows of a and columns of b in the L2 cache.
 struct TilePlace {
   int64_t row, col;
 
@@ -32,8 +32,8 @@ struct TilePlace {
   }
 };
 
-// A block has a tile of c and, with blockIdx.z, a part of K; parts are whole steps. Part z writes its matrix behind that
-// of part z-1, `part_bytes` apart.
+// A block has a tile of c and, with blockIdx.z, a part of K; parts are whole steps. Part z writes its matrix behind
+// that of part z-1, `part_bytes` apart.
 template <class Unit>
 __global__ void __launch_bounds__(Unit::threads, Unit::blocks_at_once)
     multiply_kernel(FactorView<typename Unit::Element> a, FactorView<typename Unit::Element> b, int64_t part_k,
@@ -150,7 +150,8 @@ void finish_product(const AnyMatrix& sums, int64_t parts, int64_t rows, int64_t 
 
 void multiply_by_own_kernel(const Product& p, Arena& workspace, cudaStream_t stream) {
   const auto with_layouts = [&](const auto& run) {
-    if (p.a.k_contiguous) p.b.k_contiguous ? run.template operator()<true, true>() : run.template operator()<true, false>();
+    if (p.a.k_contiguous)
+      p.b.k_contiguous ? run.template operator()<true, true>() : run.template operator()<true, false>();
     else p.b.k_contiguous ? run.template operator()<false, true>() : run.template operator()<false, false>();
   };
   if (p.compute == DType::f32)
@@ -158,8 +159,7 @@ void multiply_by_own_kernel(const Product& p, Arena& workspace, cudaStream_t str
   // The large tile reads its operands half as often, where there are enough of them to keep a device busy.
   if (cut(p.a.outer, 128) * cut(p.b.outer, 128) >= 64)
     with_layouts([&]<bool a, bool b>() { multiply<TensorCores<128, a, b>>(p, workspace, stream); });
-  else
-    with_layouts([&]<bool a, bool b>() { multiply<TensorCores<64, a, b>>(p, workspace, stream); });
+  else with_layouts([&]<bool a, bool b>() { multiply<TensorCores<64, a, b>>(p, workspace, stream); });
 }
 
 }  // namespace engine::cuda

@@ -1,5 +1,5 @@
-// cuBLASLt of the simulated device: D = epilogue(alpha op(A) op(B) + beta C) by plain loops, in the order of the stream,
-// for the combinations of types that the real library's tables list and that the engine uses.
+// cuBLASLt of the simulated device: D = epilogue(alpha op(A) op(B) + beta C) by plain loops, in the order of the
+// stream, for the combinations of types that the real library's tables list and that the engine uses.
 //
 // Refused at the heuristic, as by the library: types that are in no table, matrices that do not fit together, leading
 // dimensions that are too small, an auxiliary matrix whose leading dimension is no multiple of 8. Stricter than the
@@ -81,9 +81,15 @@ cublasStatus_t check(const Operation& o, const Layout& a, const Layout& b, const
   const bool bf16 = a.type == CUDA_R_16BF && b.type == CUDA_R_16BF && (d.type == CUDA_R_16BF || d.type == CUDA_R_32F);
   if ((!f32 && !bf16) || c.type != d.type) return CUBLAS_STATUS_NOT_SUPPORTED;
   switch (o.epilogue) {
-    case CUBLASLT_EPILOGUE_DEFAULT: case CUBLASLT_EPILOGUE_RELU: case CUBLASLT_EPILOGUE_BIAS:
-    case CUBLASLT_EPILOGUE_RELU_BIAS: case CUBLASLT_EPILOGUE_GELU: case CUBLASLT_EPILOGUE_GELU_BIAS:
-    case CUBLASLT_EPILOGUE_GELU_AUX: case CUBLASLT_EPILOGUE_GELU_AUX_BIAS: case CUBLASLT_EPILOGUE_DGELU: break;
+    case CUBLASLT_EPILOGUE_DEFAULT:
+    case CUBLASLT_EPILOGUE_RELU:
+    case CUBLASLT_EPILOGUE_BIAS:
+    case CUBLASLT_EPILOGUE_RELU_BIAS:
+    case CUBLASLT_EPILOGUE_GELU:
+    case CUBLASLT_EPILOGUE_GELU_BIAS:
+    case CUBLASLT_EPILOGUE_GELU_AUX:
+    case CUBLASLT_EPILOGUE_GELU_AUX_BIAS:
+    case CUBLASLT_EPILOGUE_DGELU: break;
     default: return CUBLAS_STATUS_NOT_SUPPORTED;
   }
   const auto is_ds = [&](int32_t type) { return type == -1 || static_cast<uint32_t>(type) == d.type; };
@@ -98,8 +104,8 @@ uint64_t fingerprint(const Operation& o, const Layout& a, const Layout& b, const
   uint64_t hash = 1469598103934665603u;
   const auto add = [&](uint64_t value) { hash = (hash ^ value) * 1099511628211u; };
   for (const Layout* m : {&a, &b, &c, &d})
-    for (uint64_t value : {uint64_t{m->type}, static_cast<uint64_t>(m->order), m->rows, m->cols,
-                           static_cast<uint64_t>(m->ld)})
+    for (uint64_t value :
+         {uint64_t{m->type}, static_cast<uint64_t>(m->order), m->rows, m->cols, static_cast<uint64_t>(m->ld)})
       add(value);
   for (int64_t value : {int64_t{o.compute}, int64_t{o.scale}, int64_t{o.transpose_a}, int64_t{o.transpose_b},
                         int64_t{o.epilogue}, o.aux_ld, int64_t{o.aux_type}, int64_t{o.bias_type}})
@@ -277,12 +283,14 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
   if (const cublasStatus_t status = check(*operation, *a, *b, *c, *d); status != CUBLAS_STATUS_SUCCESS) return status;
   const char* const has = std::getenv("CUDASIM_CUBLASLT");
   if (has && std::string(has) == "none") return CUBLAS_STATUS_NOT_SUPPORTED;
-  Algorithm algorithm{fingerprint(*operation, *a, *b, *c, *d), {}, std::min<uint64_t>(preference->workspace_bytes, 512), {}};
+  Algorithm algorithm{
+      fingerprint(*operation, *a, *b, *c, *d), {}, std::min<uint64_t>(preference->workspace_bytes, 512), {}};
   const Layout* const matrices[4] = {a, b, c, d};
   bool aligned = true;
   for (int i = 0; i < 4; ++i) {
     algorithm.alignment[i] = preference->alignment[i];
-    aligned &= preference->alignment[i] % 16 == 0 && static_cast<uint64_t>(matrices[i]->ld) * bytes_of(*matrices[i]) % 16 == 0;
+    aligned &=
+        preference->alignment[i] % 16 == 0 && static_cast<uint64_t>(matrices[i]->ld) * bytes_of(*matrices[i]) % 16 == 0;
     if (preference->alignment[i] < bytes_of(*matrices[i])) return CUBLAS_STATUS_NOT_SUPPORTED;
   }
   if ((operation->epilogue & (CUBLASLT_EPILOGUE_GELU | 64)) && !aligned) return CUBLAS_STATUS_NOT_SUPPORTED;
