@@ -23,19 +23,12 @@ ModelConfig read_config(const json& config, const std::string& where) {
   const int64_t context = json_integer(config, "n_ctx", where, 1, most_rows, 1024);
   result.max_positions = json_integer(config, "n_positions", where, 1, most_rows, context);
   result.activation = activation_from_huggingface(json_string(config, "activation_function", where, "gelu_new"), where);
-  const double dropout = json_number(config, "resid_pdrop", where, 0.1);
-  if (json_number(config, "embd_pdrop", where, 0.1) != dropout)
+  result.dropout = dropout_from_huggingface(config, "resid_pdrop", where, 0.1);
+  if (dropout_from_huggingface(config, "embd_pdrop", where, 0.1) != result.dropout)
     fail(where, ": embd_pdrop and resid_pdrop differ; they must be the same here");
-  result.dropout = static_cast<float>(dropout);
-  result.attention_dropout = static_cast<float>(json_number(config, "attn_pdrop", where, 0.1));
-  for (float rate : {result.dropout, result.attention_dropout})
-    if (!(rate >= 0 && rate < 1)) fail(where, ": a dropout rate is ", rate, ", it should be from 0 to below 1");
-  result.layer_norm_epsilon = static_cast<float>(json_number(config, "layer_norm_epsilon", where, 1e-5));
-  if (!(result.layer_norm_epsilon >= 0 && result.layer_norm_epsilon < 1))
-    fail(where, ": layer_norm_epsilon is ", result.layer_norm_epsilon, ", it should be from 0 to below 1");
-  result.initializer_range = static_cast<float>(json_number(config, "initializer_range", where, 0.02));
-  if (!(result.initializer_range >= 0 && result.initializer_range < 1e6f))
-    fail(where, ": initializer_range is ", result.initializer_range, ", it should be a small number from 0");
+  result.attention_dropout = dropout_from_huggingface(config, "attn_pdrop", where, 0.1);
+  result.layer_norm_epsilon = epsilon_from_huggingface(config, "layer_norm_epsilon", where, 1e-5);
+  result.initializer_range = initializer_range_from_huggingface(config, where);
   result.bos_token = token_from_huggingface(config, "bos_token_id", where, result.vocab_size, 50256);
   result.eos_token = token_from_huggingface(config, "eos_token_id", where, result.vocab_size, 50256);
   result.pad_token = token_from_huggingface(config, "pad_token_id", where, result.vocab_size, -1);
@@ -72,7 +65,7 @@ const HuggingFaceFormat& gpt2_format() {
   static const HuggingFaceFormat format = {
       .architecture = "gpt2",
       .model_type = "gpt2",
-      .class_name = "GPT2LMHeadModel",
+      .classes = {{"GPT2LMHeadModel"}},
       .prefix = "transformer.",
       .names = {{"embedding.tokens", "transformer.wte.weight"},
                 {"embedding.positions", "transformer.wpe.weight"},
@@ -90,7 +83,7 @@ const HuggingFaceFormat& gpt2_format() {
                 {"layers.*.feed_forward.down.bias", "transformer.h.*.mlp.c_proj.bias"},
                 {"final_norm.gain", "transformer.ln_f.weight"},
                 {"final_norm.bias", "transformer.ln_f.bias"}},
-      .tied = {{"lm_head.weight", "transformer.wte.weight"}},
+      .tied = {{"lm_head.weight", "transformer.wte.weight", "embedding.tokens"}},
       .buffers = {"transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias"},
       .read_config = read_config,
       .write_config = write_config};

@@ -16,7 +16,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::vector<const HuggingFaceFormat*> formats() { return {&gpt2_format()}; }
+std::vector<const HuggingFaceFormat*> formats() {
+  return {&gpt2_format(), &bert_format(), &distilbert_format(), &sinusoidal_encoder_format()};
+}
 
 const HuggingFaceFormat& format_of(const ModelConfig& config) {
   for (const HuggingFaceFormat* format : formats())
@@ -24,29 +26,46 @@ const HuggingFaceFormat& format_of(const ModelConfig& config) {
   fail("models of architecture \"", config.architecture, "\" have no Hugging Face format");
 }
 
+// The class that "architectures" names; null where it names none of the format's.
+const HuggingFaceFormat::Class* class_named(const HuggingFaceFormat& format, const json& config,
+                                            const std::string& where) {
+  for (const json& name : json_has(config, "architectures", where) ? config["architectures"] : json::array())
+    for (const auto& known : format.classes)
+      if (name == known.name) return &known;
+  return nullptr;
+}
+
 // By "model_type"; the first configs had only "architectures".
 const HuggingFaceFormat& format_of(const json& config, const std::string& where) {
   const std::string model_type = json_string(config, "model_type", where, "");
-  std::string classes, known;
-  for (const json& name : json_has(config, "architectures", where) ? config["architectures"] : json::array())
-    if (name.is_string()) classes += name.get<std::string>() + " ";
+  std::string known;
   for (const HuggingFaceFormat* format : formats()) {
     if (model_type == format->model_type) return *format;
-    if (model_type.empty() && classes.find(format->class_name) != std::string::npos) return *format;
+    if (model_type.empty() && class_named(*format, config, where)) return *format;
     known += (known.empty() ? "" : ", ") + std::string(format->model_type);
   }
   if (model_type.empty()) fail(where, ": \"model_type\" is missing: ", known);
   fail(where, ": \"model_type\" is \"", model_type.substr(0, 60), "\", it should be one of: ", known);
 }
 
-std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& folder) {
+// A class that is not known is an error, unless the caller says which head the model shall have.
+std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& folder, bool any_class = true) {
   if (!fs::is_directory(folder)) fail(folder.string(), ": there is no such model folder");
   const fs::path file = folder / "config.json";
   if (!fs::exists(file)) fail(folder.string(), ": is no model folder: it has no config.json");
+  const std::string where = file.string();
   const json config = parse_json_file(file);
-  if (!config.is_object()) fail(file.string(), ": should be a JSON object");
-  const HuggingFaceFormat& format = format_of(config, file.string());
-  return {format.read_config(config, file.string()), &format};
+  if (!config.is_object()) fail(where, ": should be a JSON object");
+  const HuggingFaceFormat& format = format_of(config, where);
+  ModelConfig result = format.read_config(config, where);
+  const HuggingFaceFormat::Class* const named = class_named(format, config, where);
+  if (named) result.head = named->head;
+  if (!named && !any_class && json_has(config, "architectures", where)) {
+    std::string known;
+    for (const auto& one : format.classes) known += (known.empty() ? "" : ", ") + std::string(one.name);
+    fail(where, ": \"architectures\" is ", config["architectures"].dump().substr(0, 80), ", it should be one of: ", known);
+  }
+  return {std::move(result), &format};
 }
 
 void set_token(nlohmann::ordered_json& config, const char* key, int32_t token) {
@@ -59,13 +78,23 @@ void set_tokens(nlohmann::ordered_json& result, const ModelConfig& config) {
   set_token(result, "pad_token_id", config.pad_token);
 }
 
+// A model of what config.json says; its errors name the file.
+template <class Make>
+auto made(const fs::path& folder, const ModelConfig& config, const Make& make) {
+  try {
+    return make(config);
+  } catch (const Error& error) {
+    fail((folder / "config.json").string(), ": ", error.what());
+  }
+}
+
 }  // namespace
 
 std::string activation_from_huggingface(const std::string& name, const std::string& where) {
   if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return "gelu_tanh";
   if (name == "gelu" || name == "gelu_python") return "gelu";
   if (name == "relu" || name == "tanh") return name;
-  fail(where, ": activation_function \"", name.substr(0, 60),
+  fail(where, ": the activation \"", name.substr(0, 60),
        "\" is unknown: gelu_new, gelu_pytorch_tanh, gelu_fast, gelu, gelu_python, relu or tanh");
 }
 
@@ -80,6 +109,48 @@ int32_t token_from_huggingface(const json& config, const char* key, const std::s
 void require_option(const json& config, const char* key, bool value, const std::string& where) {
   if (json_bool(config, key, where, value) != value)
     fail(where, ": \"", key, "\" is ", value ? "false" : "true", ", which is not supported");
+}
+
+float dropout_from_huggingface(const json& config, const char* key, const std::string& where, double absent) {
+  const float rate = static_cast<float>(json_number(config, key, where, absent));
+  if (!(rate >= 0 && rate < 1)) fail(where, ": ", key, " is ", rate, ", a rate of dropout is from 0 to below 1");
+  return rate;
+}
+
+float epsilon_from_huggingface(const json& config, const char* key, const std::string& where, double absent) {
+  const float epsilon = static_cast<float>(json_number(config, key, where, absent));
+  if (!(epsilon >= 0 && epsilon < 1)) fail(where, ": ", key, " is ", epsilon, ", it should be from 0 to below 1");
+  return epsilon;
+}
+
+float initializer_range_from_huggingface(const json& config, const std::string& where) {
+  const float range = static_cast<float>(json_number(config, "initializer_range", where, 0.02));
+  if (!(range >= 0 && range < 1e6f))
+    fail(where, ": initializer_range is ", range, ", it should be a small number from 0");
+  return range;
+}
+
+std::vector<std::string> labels_from_huggingface(const json& config, const std::string& where) {
+  constexpr int64_t most = 1 << 20;
+  std::vector<std::string> labels;
+  if (!json_has(config, "id2label", where)) {
+    const int64_t count = json_integer(config, "num_labels", where, 1, most, 2);
+    for (int64_t i = 0; i < count; ++i) labels.push_back("LABEL_" + std::to_string(i));
+    return labels;
+  }
+  const json& names = config["id2label"];
+  if (!names.is_object() || names.empty()) fail(where, ": \"id2label\" should be an object that names the classes");
+  for (size_t i = 0; i < names.size(); ++i)
+    labels.push_back(json_string(names, std::to_string(i).c_str(), where + ": id2label"));
+  return labels;
+}
+
+void labels_to_huggingface(const ModelConfig& config, nlohmann::ordered_json& result) {
+  if (config.head != Head::classification) return;
+  for (size_t i = 0; i < config.labels.size(); ++i) {
+    result["id2label"][std::to_string(i)] = config.labels[i];
+    result["label2id"][config.labels[i]] = i;
+  }
 }
 
 double decimal(float value) {
@@ -97,32 +168,63 @@ std::unique_ptr<CausalModel> load_causal_model(const fs::path& path, Memory& mem
   const fs::path folder = written_folder(path);
   auto [config, format] = read_config(folder);
   if (adjust) adjust(config);
-  std::unique_ptr<CausalModel> model;
-  try {
-    model = make_causal_model(config);
-  } catch (const Error& error) {
-    fail((folder / "config.json").string(), ": ", error.what());
-  }
+  std::unique_ptr<CausalModel> model = made(folder, config, make_causal_model);
   load_weights(folder, *format, config.num_layers, model->parameters(), memory, with_gradients);
   return model;
 }
 
-void save_causal_model(const fs::path& folder, CausalModel& model, const std::string& dtype) {
+std::unique_ptr<EncoderModel> load_encoder_model(const fs::path& path, Memory& memory, bool with_gradients,
+                                                 const EncoderRequest& request) {
+  const fs::path folder = written_folder(path);
+  auto [config, format] = read_config(folder, /*any_class=*/request.head.has_value());
+  NewParts new_parts{{}, request.seed};
+  if (request.head && *request.head != config.head) new_parts.allowed = {"pooler", "masked_head", "classifier"};
+  if (request.head) config.head = *request.head;
+  if (!request.labels.empty()) {
+    if (request.labels.size() != config.labels.size()) new_parts.allowed.insert("classifier");
+    config.labels = request.labels;
+  }
+  // A trunk alone may come with its pooler or without.
+  const bool is_trunk = config.head == Head::none;
+  config.pooler = is_trunk && config.pooler && has_tensor(folder, *format, std::string(format->prefix) + "pooler.dense.weight");
+  if (request.adjust) request.adjust(config);
+  std::unique_ptr<EncoderModel> model = made(folder, config, make_encoder_model);
+  const LoadReport report =
+      load_weights(folder, *format, config.num_layers, model->parameters(), memory, with_gradients, new_parts);
+  if (request.report) *request.report = report;
+  return model;
+}
+
+std::string LoadReport::text() const {
+  std::string text;
+  const auto add = [&](const char* what, const std::vector<std::string>& names, size_t most) {
+    if (names.empty()) return;
+    text += (text.empty() ? "" : "; ") + std::string(what);
+    for (size_t i = 0; i < std::min(most, names.size()); ++i) text += (i ? ", " : " ") + names[i];
+    if (names.size() > most) text += " and " + std::to_string(names.size() - most) + " more";
+  };
+  add("loaded", loaded, loaded.size());
+  add("new", fresh, fresh.size());
+  add("left out", left_out, 4);
+  return text;
+}
+
+void save_model(const fs::path& folder, Model& model, const std::string& dtype) {
   const HuggingFaceFormat& format = format_of(model.config());
   const bool is_known = dtype == "F32" || dtype == "F16" || dtype == "BF16";
   require(is_known, "a model is saved as F32, F16 or BF16, not as \"", dtype, "\"");
   nlohmann::ordered_json config;
-  config["architectures"] = {format.class_name};
+  config["architectures"] = {class_of(format, model.config().head).name};
   config["model_type"] = format.model_type;
   config["dtype"] = dtype == "F32" ? "float32" : dtype == "F16" ? "float16" : "bfloat16";
   format.write_config(model.config(), config);
   set_tokens(config, model.config());
+  save_weights(folder, format, model.config(), model.parameters(), dtype);
+  write_file(folder / "config.json", config.dump(2) + "\n");
+  if (!dynamic_cast<CausalModel*>(&model)) return;
   nlohmann::ordered_json generation;
   generation["_from_model_config"] = true;
   set_tokens(generation, model.config());
-  Parameters& parameters = model.parameters();
-  save_weights(folder, format, model.config().num_layers, parameters, parameters.memory(), dtype);
-  write_file(folder / "config.json", config.dump(2) + "\n");
   write_file(folder / "generation_config.json", generation.dump(2) + "\n");
 }
 

@@ -4,8 +4,12 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "models/causal_model.h"
+#include "models/encoder_model.h"
 
 namespace engine {
 
@@ -20,8 +24,26 @@ ModelConfig read_model_config(const std::filesystem::path& folder);
 std::unique_ptr<CausalModel> load_causal_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients,
                                                const std::function<void(ModelConfig&)>& adjust = {});
 
-// Writes config.json, model.safetensors and generation_config.json into an existing folder (see write_folder in
-// core/files.h to replace one whole). dtype: "F32", "F16" or "BF16".
-void save_causal_model(const std::filesystem::path& folder, CausalModel& model, const std::string& dtype = "F32");
+// What became of a folder's weights. Parts are "trunk", "pooler", "masked_head" and "classifier".
+struct LoadReport {
+  std::vector<std::string> loaded, fresh;  // parts of the model
+  std::vector<std::string> left_out;       // tensors of the file that belong to other heads
+  std::string text() const;                // "loaded trunk; new pooler, classifier; left out cls.predictions.bias"
+};
+
+// How an encoder is taken from a folder. As it stands: all parts of the folder's model, and only these.
+struct EncoderRequest {
+  std::optional<Head> head;         // another head than the folder's: its parts that the folder lacks are new
+  std::vector<std::string> labels;  // the classes; empty: the folder's. Another number of them: a new classifier
+  uint64_t seed = 1;                // of what is new
+  std::function<void(ModelConfig&)> adjust = {};  // as above
+  LoadReport* report = nullptr;
+};
+std::unique_ptr<EncoderModel> load_encoder_model(const std::filesystem::path& folder, Memory& memory,
+                                                 bool with_gradients, const EncoderRequest& request = {});
+
+// Writes config.json, model.safetensors and, of a decoder, generation_config.json into an existing folder (see
+// write_folder in core/files.h to replace one whole). dtype: "F32", "F16" or "BF16".
+void save_model(const std::filesystem::path& folder, Model& model, const std::string& dtype = "F32");
 
 }  // namespace engine

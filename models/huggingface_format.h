@@ -15,27 +15,39 @@ struct TensorNames {
   const char* ours;
   const char* theirs;
   bool transposed = false;  // theirs is [inputs, outputs]
+  int part = 0, parts = 1;  // theirs are our rows of this part, of as many equal ones one below the other: q of q|k|v
 };
 
 struct HuggingFaceFormat {
   const char* architecture;           // of ModelConfig
   const char* model_type;             // of config.json
-  const char* class_name;             // of config.json, "architectures"
+  // What config.json calls a model by its head, "architectures"; of several for a head the first is written.
+  struct Class {
+    const char* name;
+    Head head = Head::none;
+    bool has_prefix = true;           // whether its tensors are saved with the prefix
+  };
+  std::vector<Class> classes;
   const char* prefix;                 // of every tensor but the head's; a file may leave it out
   std::vector<TensorNames> names;
   // What a file may hold beside the parameters: tensors that must equal another (tied), and buffers, which are skipped.
   struct Tied {
     const char* name;
     const char* same_as;
+    const char* parameter;  // matters to models that have this parameter
   };
   std::vector<Tied> tied;
   std::vector<const char*> buffers;
+  std::vector<const char*> other_heads;  // tensors of heads that are not done here: left out
   // `where` is the config's path, for errors.
   ModelConfig (*read_config)(const nlohmann::json& config, const std::string& where);
   void (*write_config)(const ModelConfig& config, nlohmann::ordered_json& result);
 };
 
 const HuggingFaceFormat& gpt2_format();
+const HuggingFaceFormat& bert_format();
+const HuggingFaceFormat& distilbert_format();
+const HuggingFaceFormat& sinusoidal_encoder_format();
 
 // What more than one architecture's config needs.
 std::string activation_from_huggingface(const std::string& name, const std::string& where);
@@ -45,6 +57,12 @@ int32_t token_from_huggingface(const nlohmann::json& config, const char* key, co
                                int64_t vocab_size, int32_t absent);
 // An option that changes the mathematics in a way that the engine does not do must have this value, or be absent.
 void require_option(const nlohmann::json& config, const char* key, bool value, const std::string& where);
+float dropout_from_huggingface(const nlohmann::json& config, const char* key, const std::string& where, double absent);
+float epsilon_from_huggingface(const nlohmann::json& config, const char* key, const std::string& where, double absent);
+float initializer_range_from_huggingface(const nlohmann::json& config, const std::string& where);
+// The classes' names, "id2label"; else "num_labels" of them, else two: LABEL_0, LABEL_1.
+std::vector<std::string> labels_from_huggingface(const nlohmann::json& config, const std::string& where);
+void labels_to_huggingface(const ModelConfig& config, nlohmann::ordered_json& result);
 double decimal(float value);  // the double that is written with as few digits as the float: 0.1, not 0.10000000149
 
 }  // namespace engine

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <set>
+#include <map>
 
 #include "core/error.h"
 #include "core/parallel.h"
@@ -21,29 +21,43 @@ std::string with_layer(const char* pattern, int64_t layer) {
   return star == std::string::npos ? name : name.replace(star, 1, std::to_string(layer));
 }
 
+// A tensor of the file: rows of a parameter, all of them mostly.
 struct Place {
   Parameter* parameter;
-  std::string name;  // in the file
+  std::string name;  // in the file, with the prefix
   bool transposed;
+  Shape shape;         // of these rows
+  int64_t first = 0;   // element of the parameter
 };
 
+std::string part_of(const Parameter& parameter) {
+  const std::string part = parameter.name.substr(0, parameter.name.find('.'));
+  return part == "pooler" || part == "masked_head" || part == "classifier" ? part : "trunk";
+}
+
+// Of the parameters that the model has; a table names those of every head.
 std::vector<Place> places_of(const HuggingFaceFormat& format, int64_t layers, Parameters& parameters) {
   std::vector<Place> places;
+  int64_t named = 0;
   for (const TensorNames& names : format.names) {
     const bool of_a_layer = std::strchr(names.ours, '*') != nullptr;
     for (int64_t layer = 0; layer < (of_a_layer ? layers : 1); ++layer) {
-      Parameter& parameter = parameters.at(with_layer(names.ours, layer));
-      places.push_back({&parameter, with_layer(names.theirs, layer), names.transposed});
+      Parameter* const parameter = parameters.find(with_layer(names.ours, layer));
+      if (!parameter) continue;
+      Place place{parameter, with_layer(names.theirs, layer), names.transposed, parameter->shape};
+      place.shape.sizes[0] /= names.parts;
+      place.first = names.part * place.shape.count();
+      named += place.shape.count();
+      places.push_back(std::move(place));
     }
   }
-  require(places.size() == parameters.all().size(), "the Hugging Face names of ", format.architecture,
+  require(named == parameters.count(), "the Hugging Face names of ", format.architecture,
           " do not name every parameter");
   return places;
 }
 
 std::vector<int64_t> shape_in_file(const Place& place) {
-  const Shape& ours = place.parameter->shape;
-  std::vector<int64_t> shape(ours.sizes.begin(), ours.sizes.begin() + ours.rank);
+  std::vector<int64_t> shape(place.shape.sizes.begin(), place.shape.sizes.begin() + place.shape.rank);
   if (place.transposed) std::swap(shape[0], shape[1]);
   return shape;
 }
@@ -123,62 +137,141 @@ void check_tied(const Safetensors& file, const std::string& name, const std::str
   if (!is_same) fail(path, ": tensor ", name, " differs from ", other, "; only tied embeddings are supported");
 }
 
-// Every tensor is there as it should be and nothing else is; returns those of `places`.
-std::vector<const Safetensors::Entry*> check_tensors(const Safetensors& file, const std::string& path,
-                                                     const std::vector<Place>& places,
-                                                     const HuggingFaceFormat& format, int64_t layers) {
-  const std::string prefix = format.prefix;
+// The names of a file: with or without the format's prefix, layernorms' gains and biases maybe by their old names.
+class NamesInFile {
+ public:
+  NamesInFile(const Safetensors& file, const HuggingFaceFormat& format) : entries_(file.entries()) {
+    const std::string prefix = format.prefix;
+    const bool has_prefix =
+        std::any_of(entries_.begin(), entries_.end(), [&](const auto& e) { return e.first.starts_with(prefix); });
+    if (!has_prefix) left_away_ = prefix;
+  }
+  std::string of(const std::string& name) const {
+    const std::string shorter = name.starts_with(left_away_) ? name.substr(left_away_.size()) : name;
+    if (entries_.contains(shorter)) return shorter;
+    for (const auto& [now, before] : {std::pair{"LayerNorm.weight", "LayerNorm.gamma"}, {"LayerNorm.bias", "LayerNorm.beta"}})
+      if (shorter.ends_with(now)) {
+        const std::string older = shorter.substr(0, shorter.size() - std::strlen(now)) + before;
+        if (entries_.contains(older)) return older;
+      }
+    return shorter;
+  }
+
+ private:
+  const std::map<std::string, Safetensors::Entry>& entries_;
+  std::string left_away_;
+};
+
+// What is wrong with an entry for a place; empty: nothing.
+std::string misfit(const std::string& name, const Safetensors::Entry& entry, const std::vector<int64_t>& wanted) {
+  if (entry.shape != wanted) return name + " is " + text_of(entry.shape) + ", it should be " + text_of(wanted);
+  if (!holds_floats(entry.dtype)) return name + " holds " + entry.dtype + ", it should be F32, F16, BF16 or F64";
+  return "";
+}
+
+// What a file holds for the model's places.
+struct Sources {
+  std::vector<Place> places;
+  std::vector<const Safetensors::Entry*> entries;  // of each place; null where the parameter is new
+};
+
+// Every tensor is there as it should be, or new, and nothing else is; what the file holds for other heads is left out.
+Sources check_tensors(const Safetensors& file, const std::string& path, const HuggingFaceFormat& format,
+                      int64_t layers, Parameters& parameters, const NewParts& new_parts, LoadReport& report) {
   const auto& entries = file.entries();
-  const bool has_prefix =
-      std::any_of(entries.begin(), entries.end(), [&](const auto& e) { return e.first.starts_with(prefix); });
-  const auto in_file = [&](const std::string& name) {
-    return !has_prefix && name.starts_with(prefix) ? name.substr(prefix.size()) : name;
+  const NamesInFile in_file(file, format);
+  Sources sources{places_of(format, layers, parameters), {}};
+  struct Part {
+    bool is_there = false, is_misshapen = false;
   };
+  std::map<std::string, Part> parts;
+  for (const Place& place : sources.places) {
+    Part& part = parts[part_of(*place.parameter)];
+    const auto found = entries.find(in_file.of(place.name));
+    if (found == entries.end()) continue;
+    (found->second.shape == shape_in_file(place) ? part.is_there : part.is_misshapen) = true;
+  }
+  std::set<std::string> news;
+  for (const auto& [name, part] : parts) {
+    const bool is_new = new_parts.allowed.contains(name) && (part.is_misshapen || !part.is_there);
+    (is_new ? report.fresh : report.loaded).push_back(name);
+    if (is_new) news.insert(name);
+  }
+
   Names missing, misshapen, unknown;
   std::set<std::string> known;
-  std::vector<const Safetensors::Entry*> result;
-  for (const Place& place : places) {
-    const std::string name = in_file(place.name);
+  for (const Place& place : sources.places) {
+    sources.entries.push_back(nullptr);
+    if (news.contains(part_of(*place.parameter))) continue;
+    const std::string name = in_file.of(place.name);
     known.insert(name);
     const auto found = entries.find(name);
-    const std::vector<int64_t> wanted = shape_in_file(place);
     if (found == entries.end()) {
-      missing.add(name + " " + text_of(wanted));
-    } else if (found->second.shape != wanted) {
-      misshapen.add(name + " is " + text_of(found->second.shape) + ", it should be " + text_of(wanted));
-    } else if (!holds_floats(found->second.dtype)) {
-      misshapen.add(name + " holds " + found->second.dtype + ", it should be F32, F16, BF16 or F64");
+      missing.add(name + " " + text_of(shape_in_file(place)));
+    } else if (const std::string wrong = misfit(name, found->second, shape_in_file(place)); !wrong.empty()) {
+      misshapen.add(wrong);
     } else {
-      result.push_back(&found->second);
+      sources.entries.back() = &found->second;
     }
   }
-  for (const auto& buffer : format.buffers)
-    for (int64_t layer = 0; layer < layers; ++layer) known.insert(in_file(with_layer(buffer, layer)));
-  for (const auto& tied : format.tied) known.insert(in_file(tied.name));
-  for (const auto& [name, entry] : entries)
-    if (!known.contains(name)) unknown.add(name);
+  const auto know = [&](const char* pattern) {
+    for (int64_t layer = 0; layer < layers; ++layer) known.insert(in_file.of(with_layer(pattern, layer)));
+  };
+  std::for_each(format.buffers.begin(), format.buffers.end(), know);
+  const auto matters = [&](const auto& tied) {
+    return parameters.find(tied.parameter) && entries.contains(in_file.of(tied.name));
+  };
+  for (const auto& tied : format.tied)
+    if (matters(tied)) known.insert(in_file.of(tied.name));
+  std::set<std::string> of_other_heads;
+  const auto leave_out = [&](const char* name) { of_other_heads.insert(in_file.of(name)); };
+  std::for_each(format.other_heads.begin(), format.other_heads.end(), leave_out);
+  for (const auto& tied : format.tied) leave_out(tied.name);
+  for (const TensorNames& names : format.names)
+    if (!std::strchr(names.ours, '*')) leave_out(names.theirs);
+  for (const auto& [name, entry] : entries) {
+    if (known.contains(name)) continue;
+    if (of_other_heads.contains(name)) report.left_out.push_back(name);
+    else unknown.add(name);
+  }
+
   std::string text;
-  const auto report = [&](const char* what, const Names& list) {
+  const auto add = [&](const char* what, const Names& list) {
     if (list) text += (text.empty() ? "" : "; ") + std::string(what) + list.text();
   };
-  report("missing tensors: ", missing);
-  report("", misshapen);
-  report("tensors that this model does not have: ", unknown);
+  add("missing tensors: ", missing);
+  add("", misshapen);
+  add("tensors that this model does not have: ", unknown);
   if (!text.empty()) fail(path, ": ", text);
   for (const auto& tied : format.tied)
-    if (entries.contains(in_file(tied.name))) check_tied(file, in_file(tied.name), in_file(tied.same_as), path);
-  return result;
+    if (matters(tied)) check_tied(file, in_file.of(tied.name), in_file.of(tied.same_as), path);
+  return sources;
 }
 
 }  // namespace
 
-void load_weights(const fs::path& folder, const HuggingFaceFormat& format, int64_t layers, Parameters& parameters,
-                  Memory& memory, bool with_gradients) {
+bool has_tensor(const fs::path& folder, const HuggingFaceFormat& format, const std::string& name) {
+  const Safetensors file = Safetensors::open(weights_file(folder));
+  return file.entries().contains(NamesInFile(file, format).of(name));
+}
+
+const HuggingFaceFormat::Class& class_of(const HuggingFaceFormat& format, Head head) {
+  for (const auto& known : format.classes)
+    if (known.head == head) return known;
+  fail("models of architecture \"", format.architecture, "\" have no such head");
+}
+
+LoadReport load_weights(const fs::path& folder, const HuggingFaceFormat& format, int64_t layers,
+                        Parameters& parameters, Memory& memory, bool with_gradients, const NewParts& new_parts) {
   const fs::path path = weights_file(folder);
   const Safetensors file = Safetensors::open(path);
-  const std::vector<Place> places = places_of(format, layers, parameters);
-  const std::vector<const Safetensors::Entry*> entries = check_tensors(file, path.string(), places, format, layers);
+  LoadReport report;
+  const auto [places, entries] =
+      check_tensors(file, path.string(), format, layers, parameters, new_parts, report);
   parameters.allocate(memory, with_gradients);
+  for (Parameter& parameter : parameters.all())
+    if (std::find(report.fresh.begin(), report.fresh.end(), part_of(parameter)) != report.fresh.end())
+      parameters.initialise(parameter, new_parts.seed);
 
   // All tensors in one loop over pieces where the host can write them; else one after another, by way of the host.
   const bool is_host = &memory == &host_memory();
@@ -192,7 +285,7 @@ void load_weights(const fs::path& folder, const HuggingFaceFormat& format, int64
   const auto load_pieces = [&] {
     parallel_for(static_cast<int64_t>(pieces.size()), [&](int64_t i) {
       const auto& [place, begin, end, to] = pieces[static_cast<size_t>(i)];
-      const Shape& shape = places[place].parameter->shape;
+      const Shape& shape = places[place].shape;
       const Safetensors::Entry& entry = *entries[place];
       if (places[place].transposed) {
         load_transposed(entry.data, shape[1], shape[0], entry.dtype, begin, end, to);
@@ -203,22 +296,27 @@ void load_weights(const fs::path& folder, const HuggingFaceFormat& format, int64
     });
     pieces.clear();
   };
-  for (size_t place = 0; place < places.size(); ++place) {
-    const Tensor& value = places[place].parameter->value;
-    if (!is_host) staged.resize(static_cast<size_t>(value.count()));
-    const int64_t count = places[place].transposed ? value.shape[0] : value.count();
-    const int64_t grain = places[place].transposed ? tile_cols : int64_t{1} << 20;
+  for (size_t i = 0; i < places.size(); ++i) {
+    if (!entries[i]) continue;
+    const Place& place = places[i];
+    const int64_t elements = place.shape.count();
+    float* const value = static_cast<float*>(place.parameter->value.data) + place.first;
+    if (!is_host) staged.resize(static_cast<size_t>(elements));
+    const int64_t count = place.transposed ? place.shape[0] : elements;
+    const int64_t grain = place.transposed ? tile_cols : int64_t{1} << 20;
     for (int64_t begin = 0; begin < count; begin += grain)
-      pieces.push_back({place, begin, std::min(count, begin + grain), is_host ? value.as<float>() : staged.data()});
+      pieces.push_back({i, begin, std::min(count, begin + grain), is_host ? value : staged.data()});
     if (is_host) continue;
     load_pieces();
-    memory.copy_in(value.data, staged.data(), value.bytes());
+    memory.copy_in(value, staged.data(), static_cast<size_t>(elements) * sizeof(float));
   }
   load_pieces();
+  return report;
 }
 
-void save_weights(const fs::path& folder, const HuggingFaceFormat& format, int64_t layers, Parameters& parameters,
-                  Memory& memory, const std::string& dtype) {
+void save_weights(const fs::path& folder, const HuggingFaceFormat& format, const ModelConfig& config,
+                  Parameters& parameters, const std::string& dtype) {
+  Memory& memory = parameters.memory();
   std::vector<float> staged;  // a parameter of a device that the host cannot read
   const Parameter* in_staged = nullptr;
   const auto on_host = [&](const Parameter& parameter) -> const float* {
@@ -230,20 +328,21 @@ void save_weights(const fs::path& folder, const HuggingFaceFormat& format, int64
     }
     return staged.data();
   };
+  const std::string left_away = class_of(format, config.head).has_prefix ? "" : format.prefix;
   std::vector<SafetensorsItem> items;
-  for (const Place& place : places_of(format, layers, parameters)) {
+  for (const Place& place : places_of(format, config.num_layers, parameters)) {
     const auto fill_rows = [&, place](int64_t begin, int64_t end, char* to) {
-      const Shape& shape = place.parameter->shape;
-      const float* values = on_host(*place.parameter);
+      const float* values = on_host(*place.parameter) + place.first;
       if (place.transposed) {
-        const bool good = store_transposed(values, shape[0], shape[1], dtype, begin, end, to);
+        const bool good = store_transposed(values, place.shape[0], place.shape[1], dtype, begin, end, to);
         require(good, values_too_large_for_half);
         return;
       }
-      const int64_t row = shape.count() / shape[0];
+      const int64_t row = place.shape.count() / place.shape[0];
       store_floats(values + begin * row, static_cast<size_t>((end - begin) * row), dtype, to);
     };
-    items.push_back({place.name, dtype, shape_in_file(place), nullptr, fill_rows});
+    const std::string name = place.name.starts_with(left_away) ? place.name.substr(left_away.size()) : place.name;
+    items.push_back({name, dtype, shape_in_file(place), nullptr, fill_rows});
   }
   write_safetensors(folder / "model.safetensors", items);
 }

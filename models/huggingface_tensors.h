@@ -2,21 +2,35 @@
 #pragma once
 
 #include <filesystem>
+#include <set>
 
 #include "core/memory.h"
+#include "models/huggingface.h"
 #include "models/huggingface_format.h"
 #include "models/parameters.h"
 
 namespace engine {
 
+// Parts of a model ("pooler", "masked_head", "classifier": a parameter's name up to the first dot; all else is "trunk")
+// that are initialised where the file lacks them or has them in another shape.
+struct NewParts {
+  std::set<std::string> allowed;
+  uint64_t seed = 1;
+};
+
 // Allocates the parameters and fills them from model.safetensors, or the shards of model.safetensors.index.json.
-// Nothing is allocated before every tensor is known to be there in its shape; the error lists what is missing,
-// misshapen or unknown.
-void load_weights(const std::filesystem::path& folder, const HuggingFaceFormat& format, int64_t layers,
-                  Parameters& parameters, Memory& memory, bool with_gradients);
+// Nothing is allocated before every tensor is known to be there in its shape, or to be new; the error lists what is
+// missing, misshapen or unknown.
+LoadReport load_weights(const std::filesystem::path& folder, const HuggingFaceFormat& format, int64_t layers,
+                        Parameters& parameters, Memory& memory, bool with_gradients, const NewParts& new_parts = {});
+
+// Whether the folder's weights hold the tensor of this name, with or without the format's prefix.
+bool has_tensor(const std::filesystem::path& folder, const HuggingFaceFormat& format, const std::string& name);
 
 // Writes model.safetensors; dtype "F32", "F16" or "BF16".
-void save_weights(const std::filesystem::path& folder, const HuggingFaceFormat& format, int64_t layers,
-                  Parameters& parameters, Memory& memory, const std::string& dtype);
+void save_weights(const std::filesystem::path& folder, const HuggingFaceFormat& format, const ModelConfig& config,
+                  Parameters& parameters, const std::string& dtype);
+
+const HuggingFaceFormat::Class& class_of(const HuggingFaceFormat& format, Head head);
 
 }  // namespace engine

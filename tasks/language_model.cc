@@ -33,14 +33,18 @@ LanguageModel load_language_model(const std::filesystem::path& folder, Memory& m
   LanguageModel loaded;
   loaded.tokenizer = load_tokenizer(folder);
   loaded.model = load_causal_model(folder, memory, with_gradients);
-  require(loaded.tokenizer->vocab_size() <= loaded.model->config().vocab_size, folder.string(), ": the tokenizer has ",
-          loaded.tokenizer->vocab_size(), " tokens, the model only ", loaded.model->config().vocab_size);
+  require_vocabulary(folder, *loaded.tokenizer, *loaded.model);
   return loaded;
+}
+
+void require_vocabulary(const std::filesystem::path& folder, const Tokenizer& tokenizer, const Model& model) {
+  require(tokenizer.vocab_size() <= model.config().vocab_size, folder.string(), ": the tokenizer has ",
+          tokenizer.vocab_size(), " tokens, the model only ", model.config().vocab_size);
 }
 
 void save_language_model(const std::filesystem::path& folder, CausalModel& model, const Tokenizer& tokenizer,
                          const std::string& dtype) {
-  save_causal_model(folder, model, dtype);
+  save_model(folder, model, dtype);
   tokenizer.save(folder);
 }
 

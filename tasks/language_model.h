@@ -26,8 +26,10 @@ struct LanguageModel {
   std::unique_ptr<CausalModel> model;
   std::unique_ptr<Tokenizer> tokenizer;
 };
-// From a model folder. An error if the tokenizer has more tokens than the model.
+// From a model folder.
 LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients = false);
+// An error if the folder's tokenizer has more tokens than its model.
+void require_vocabulary(const std::filesystem::path& folder, const Tokenizer& tokenizer, const Model& model);
 void save_language_model(const std::filesystem::path& folder, CausalModel& model, const Tokenizer& tokenizer,
                          const std::string& dtype = "F32");
 

@@ -102,7 +102,7 @@ TEST_CASE("huggingface: a folder as transformers writes it, and what we save of 
 
   const TemporaryFolder saved;
   const auto model = load_causal_model(golden_model, host_memory(), false);
-  save_causal_model(saved.path(), *model, "BF16");
+  save_model(saved.path(), *model, "BF16");
   const json ours = json::parse(read_text(saved.path() / "config.json"));
   const json theirs = json::parse(read_text(golden_model / "config.json"));
   for (const auto& [key, value] : ours.items()) {
@@ -159,7 +159,7 @@ TEST_CASE("huggingface: forms that published folders have") {
     for (const std::string dtype : {"F16", "BF16"}) {
       Folder folder;
       const auto model = load_causal_model(golden_model, host_memory(), false);
-      save_causal_model(folder.path(), *model, dtype);
+      save_model(folder.path(), *model, dtype);
       const auto loaded = load_causal_model(folder.path(), host_memory(), false);
       // transformer.h.1.mlp.c_fc.weight is [40, 99] in the file, the parameter its transpose
       const std::vector<float> stored =
@@ -294,7 +294,7 @@ TEST_CASE("huggingface: matrices that are written in several pieces") {
   model->parameters().allocate(host_memory(), false);
   model->parameters().initialise(3);
   const TemporaryFolder folder;
-  save_causal_model(folder.path(), *model);
+  save_model(folder.path(), *model);
   const auto loaded = load_causal_model(folder.path(), host_memory(), false);
   for (const Parameter& p : model->parameters().all()) {
     CAPTURE(p.name);
@@ -305,10 +305,10 @@ TEST_CASE("huggingface: matrices that are written in several pieces") {
 TEST_CASE("huggingface: what cannot be written is an error and the old files stay") {
   const TemporaryFolder folder;
   const auto model = load_causal_model(golden_model, host_memory(), false);
-  CHECK_THROWS_AS(save_causal_model(folder.path() / "missing", *model), Error);
-  CHECK_THROWS_AS(save_causal_model(folder.path(), *model, "F8"), Error);
+  CHECK_THROWS_AS(save_model(folder.path() / "missing", *model), Error);
+  CHECK_THROWS_AS(save_model(folder.path(), *model, "F8"), Error);
   CHECK(fs::is_empty(folder.path()));
-  save_causal_model(folder.path(), *model);
+  save_model(folder.path(), *model);
   const auto all_text = [&] {
     return read_text(folder.path() / "model.safetensors") + read_text(folder.path() / "config.json") +
            read_text(folder.path() / "generation_config.json");
@@ -316,7 +316,7 @@ TEST_CASE("huggingface: what cannot be written is an error and the old files sta
   const std::string before = all_text();
   model->parameters().at("layers.2.attention.qkv.weight").value.as<float>()[7] = 1e6f;
   try {
-    save_causal_model(folder.path(), *model, "F16");
+    save_model(folder.path(), *model, "F16");
     FAIL("1e6 was written as F16");
   } catch (const Error& error) {
     CHECK(contains(error.what(), "transformer.h.2.attn.c_attn.weight"));

@@ -31,7 +31,7 @@ int run(const std::filesystem::path& folder, const std::filesystem::path& out, c
   std::unique_ptr<CausalModel> model;
   const double loading = seconds_of([&] { model = load_causal_model(folder, ops->memory(), false); });
   const double saving = seconds_of([&] {
-    write_folder(out, [&](const std::filesystem::path& aside) { save_causal_model(aside, *model, dtype); });
+    write_folder(out, [&](const std::filesystem::path& aside) { save_model(aside, *model, dtype); });
   });
   std::vector<int32_t> tokens, positions, offsets{0};
   int64_t longest = 0;

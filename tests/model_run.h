@@ -1,49 +1,65 @@
-// A decoder run over a batch, for tests of whole models.
+// A model run over a batch, for tests of whole models.
 #pragma once
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 #include <vector>
 
-#include "models/causal_model.h"
+#include "models/model.h"
 #include "tests/operation.h"
 
 namespace engine::test {
 
-// Sequences back to back: sequence s has the tokens offsets[s] ... offsets[s+1]-1, each scored by the token after it.
+// Sequences back to back: sequence s has the tokens offsets[s] ... offsets[s+1]-1. Each is scored by its label, unless
+// that is -100; without labels by the token after it.
 struct Batch {
   std::vector<int> tokens, offsets;
+  std::vector<int> labels = {}, types = {};  // of every token, or none
 
   Batch sequence(size_t s) const {
-    const auto begin = tokens.begin() + offsets[s], end = tokens.begin() + offsets[s + 1];
-    return {{begin, end}, {0, offsets[s + 1] - offsets[s]}};
+    const auto part = [&](const std::vector<int>& all) {
+      return all.empty() ? all : std::vector<int>{all.begin() + offsets[s], all.begin() + offsets[s + 1]};
+    };
+    return {part(tokens), {0, offsets[s + 1] - offsets[s]}, part(labels), part(types)};
   }
-  int scored() const { return static_cast<int>(tokens.size() - offsets.size() + 1); }
+  size_t sequences() const { return offsets.size() - 1; }
+  // The rows that are scored, and what each should predict.
+  std::pair<std::vector<int>, std::vector<int>> targets() const {
+    std::vector<int> rows, wanted;
+    for (size_t s = 0; s < sequences(); ++s)
+      for (int row = offsets[s]; row < offsets[s + 1]; ++row) {
+        const auto at = static_cast<size_t>(row);
+        const int label = !labels.empty() ? labels[at] : row + 1 < offsets[s + 1] ? tokens[at + 1] : -100;
+        if (label == -100) continue;
+        rows.push_back(row);
+        wanted.push_back(label);
+      }
+    return {rows, wanted};
+  }
+  int scored() const { return static_cast<int>(targets().first.size()); }
 };
 
 struct RunOptions {
   bool recompute = false;
   bool training = false;  // dropout
   int64_t first_row = 0;
+  int64_t first_sequence = 0;
   float gradient_scale = 1;
   bool gradients = true;
 };
 
-struct CausalRun {
+struct ModelRun {
   Bench& bench;
-  CausalModel& model;
+  Model& model;
 
   // The loss of each scored token; parameter gradients are added to.
   std::vector<double> losses(const Batch& batch, const RunOptions& options = {}) const {
     const ArenaScope scope(bench.arena);
     Inputs inputs = upload(batch);
     Pass pass = make_pass(inputs, options);
-    std::vector<int> rows, labels;
-    for (size_t s = 0; s + 1 < batch.offsets.size(); ++s)
-      for (int row = batch.offsets[s]; row + 1 < batch.offsets[s + 1]; ++row) {
-        rows.push_back(row);
-        labels.push_back(batch.tokens[static_cast<size_t>(row) + 1]);
-      }
+    const auto [rows, labels] = batch.targets();
+    if (rows.empty()) return {};
     const Shape scored{static_cast<int64_t>(rows.size())};
     const Tensor row_losses = bench.unset(DType::f32, scored);
     const auto saved = model.make_saved();
@@ -59,13 +75,25 @@ struct CausalRun {
     return bench.values(row_losses);
   }
 
-  // Of every row.
-  std::vector<double> logits(const Batch& batch) const {
+  // Of every row, or of the scored ones of a batch with labels; `keeps`: as in a pass that a backward one may follow.
+  std::vector<double> logits(const Batch& batch, bool keeps = true) const {
+    const ArenaScope scope(bench.arena);
+    Inputs inputs = upload(batch);
+    Pass pass = make_pass(inputs, {});
+    pass.keep = keeps;
+    const auto saved = model.make_saved();
+    const std::vector<int> rows = batch.labels.empty() ? std::vector<int>{} : batch.targets().first;
+    if (!batch.labels.empty() && rows.empty()) return {};
+    const Tensor chosen = rows.empty() ? Tensor{} : bench.integers({static_cast<int64_t>(rows.size())}, rows);
+    return bench.values(model_logits(pass, model, inputs.tokens, chosen, *saved));
+  }
+  // The hidden states of every row.
+  std::vector<double> hidden(const Batch& batch) const {
     const ArenaScope scope(bench.arena);
     Inputs inputs = upload(batch);
     Pass pass = make_pass(inputs, {});
     const auto saved = model.make_saved();
-    return bench.values(model_logits(pass, model, inputs.tokens, {}, *saved));
+    return bench.values(model.forward(pass, inputs.tokens, *saved));
   }
 
   // The values or gradients of all parameters, one after another.
@@ -95,7 +123,8 @@ struct CausalRun {
     }
     const Shape shape{static_cast<int64_t>(batch.tokens.size())};
     const Tensor offsets = bench.integers({static_cast<int64_t>(batch.offsets.size())}, batch.offsets);
-    const Tokens tokens{bench.integers(shape, batch.tokens), bench.integers(shape, positions)};
+    const Tokens tokens{bench.integers(shape, batch.tokens), bench.integers(shape, positions),
+                        batch.types.empty() ? Tensor{} : bench.integers(shape, batch.types)};
     return {tokens, Segments::packed(offsets, longest)};
   }
   Pass make_pass(const Inputs& inputs, const RunOptions& options) const {
@@ -107,7 +136,8 @@ struct CausalRun {
             .training = options.training,
             .seed = 5,
             .step = 3,
-            .first_row = options.first_row};
+            .first_row = options.first_row,
+            .first_sequence = options.first_sequence};
   }
 };
 

@@ -1,0 +1,47 @@
+// Sentences as vectors: an encoder's hidden states, pooled and normalised as a sentence-transformers folder says.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "models/encoder_model.h"
+#include "text/tokenizer.h"
+#include "training/task.h"
+
+namespace engine {
+
+// From modules.json, the pooling module's config.json and sentence_bert_config.json. A folder without modules.json is an
+// encoder alone: the mean of its tokens. What is asked for and not done here is an error that names file and key.
+struct SentenceConfig {
+  enum class Pooling { mean, first } pooling = Pooling::mean;
+  bool normalises = false;
+  int64_t max_length = 0;  // tokens of a sentence, special ones included; longer ones are cut. 0: the model's positions
+  std::filesystem::path encoder;  // the folder with the weights
+};
+SentenceConfig read_sentence_config(const std::filesystem::path& folder);
+
+class SentenceEncoder {
+ public:
+  // Keeps the weights packed for the machine's precision.
+  SentenceEncoder(const std::filesystem::path& folder, Machine& machine);
+
+  int64_t width() const { return model_->config().hidden_size; }
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+  // The tokens of a sentence, with special tokens, cut to the length that the folder allows.
+  std::vector<int32_t> encode(std::string_view text) const;
+  // A vector of width() floats for each sequence of tokens (at least one each), one after another.
+  std::vector<float> embed(std::span<const std::vector<int32_t>> sentences);
+
+ private:
+  void embed_pass(std::span<const std::vector<int32_t>> sentences, std::span<const size_t> chosen, float* vectors);
+
+  Machine& machine_;
+  SentenceConfig config_;
+  std::unique_ptr<EncoderModel> model_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<Model::Saved> saved_;
+};
+
+}  // namespace engine

@@ -1,0 +1,155 @@
+"""Makes tests/golden/bert: small random encoders and what they compute, by transformers in double precision.
+
+Made with python 3.11, torch 2.15.0, transformers 5.23.0, safetensors 0.8.0:  python tests/golden/make_bert.py
+
+Of each of BertForMaskedLM, BertForSequenceClassification, DistilBertForMaskedLM, DistilBertForSequenceClassification, in
+a folder of its own:
+  model/      as save_pretrained writes it (f32)
+  gradients/  the same, holding the gradient of the loss by each parameter
+  after/      the same, holding the parameters after three AdamW steps
+  values.safetensors   tokens, types (BERT's), offsets of three sequences; labels (-100: not scored) of all rows: tokens,
+                       or at the first row of each sequence its class; logits of the scored rows; the hidden states of
+                       all; the loss (mean over the scored rows); AdamW's settings; and errors: how far transformers' own
+                       f32 and bf16 (autocast) results lie from those in double, as the largest difference by the
+                       largest value
+"""
+import copy
+import pathlib
+import shutil
+
+import torch
+from safetensors.torch import save_file
+from transformers import (BertConfig, BertForMaskedLM, BertForSequenceClassification, DistilBertConfig,
+                          DistilBertForMaskedLM, DistilBertForSequenceClassification)
+
+FOLDER = pathlib.Path(__file__).parent / "bert"
+LEARNING_RATE, BETA1, BETA2, EPSILON, DECAY, MAX_NORM = 0.01, 0.85, 0.97, 1e-2, 0.1, 0.5
+LENGTHS = (7, 1, 19)
+VOCABULARY, CLASSES = 53, 3
+LABELS = {0: "no", 1: "maybe", 2: "yes"}
+# Nothing is a multiple of anything. What is 1e-12 in published models is larger in BERT here, so that it counts.
+CONFIGS = {
+    "bert": BertConfig(vocab_size=VOCABULARY, hidden_size=20, num_hidden_layers=2, num_attention_heads=4,
+                       intermediate_size=33, max_position_embeddings=23, type_vocab_size=2, layer_norm_eps=3e-3,
+                       id2label=LABELS, label2id={name: i for i, name in LABELS.items()}),
+    "distilbert": DistilBertConfig(vocab_size=VOCABULARY, dim=20, n_layers=2, n_heads=4, hidden_dim=33,
+                                   max_position_embeddings=23, id2label=LABELS,
+                                   label2id={name: i for i, name in LABELS.items()})}
+MODELS = {"bert_masked": ("bert", BertForMaskedLM), "bert_classes": ("bert", BertForSequenceClassification),
+          "distilbert_masked": ("distilbert", DistilBertForMaskedLM),
+          "distilbert_classes": ("distilbert", DistilBertForSequenceClassification)}
+
+
+def make_model(name):
+    torch.manual_seed(20)
+    kind, model_class = MODELS[name]
+    model = model_class(copy.deepcopy(CONFIGS[kind])).eval()
+    with torch.no_grad():
+        for key, p in model.named_parameters():
+            if "norm" in key.lower() and key.endswith("weight"):
+                p.copy_(1 + 0.3 * torch.randn_like(p))
+            elif p.dim() == 1:
+                p.copy_(0.2 * torch.randn_like(p))
+            else:
+                p.copy_(0.3 * torch.randn_like(p))
+    return model
+
+
+def run(model, batch, autocast=False):
+    """Hidden states of all rows, logits of the scored rows, and the loss, whose gradients are added."""
+    hidden, logits, labels = [], [], []
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        for tokens, types, targets in batch:
+            inputs = {"input_ids": tokens[None]}
+            if model.config.model_type == "bert":
+                inputs["token_type_ids"] = types[None]
+            result = model(**inputs, output_hidden_states=True)
+            hidden.append(result.hidden_states[-1][0])
+            scored = targets != -100
+            logits.append(result.logits[0][scored] if result.logits.dim() == 3 else result.logits)
+            labels.append(targets[scored])
+        rows, labels = torch.cat(logits), torch.cat(labels)
+        rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
+        loss = torch.nn.functional.cross_entropy(rows, labels)
+    loss.backward()
+    return torch.cat(hidden).detach(), rows.detach(), loss.detach()
+
+
+def results(model, batch, autocast=False):
+    model = copy.deepcopy(model)
+    hidden, logits, loss = run(model, batch, autocast)
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    model.zero_grad()
+    matrices = [p for p in model.parameters() if p.dim() >= 2]
+    vectors = [p for p in model.parameters() if p.dim() < 2]
+    groups = [{"params": matrices, "weight_decay": DECAY}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=(BETA1, BETA2), eps=EPSILON)
+    for step in range(3):
+        run(model, batch, autocast)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
+        assert norm > 1.2 * MAX_NORM, f"step {step}: nothing is clipped, the norm is {norm}"
+        optimizer.step()
+        optimizer.zero_grad()
+    after = {name: p.detach().clone() for name, p in model.named_parameters()}
+    moved = {name: after[name] - before[name] for name in after}
+    return {"hidden": {"": hidden}, "logits": {"": logits}, "loss": {"": loss}, "gradients": gradients,
+            "moved": moved}, after
+
+
+def error(actual, expected):
+    """Tensors that are nothing but rounding do not count: a key's bias moves no softmax."""
+    sizes = {k: expected[k].abs().max().item() for k in expected}
+    return max((actual[k].double() - expected[k]).abs().max().item() / size for k, size in sizes.items()
+               if size > 1e-9 * max(sizes.values()))
+
+
+def save_folder(model, folder, tensors):
+    model = copy.deepcopy(model).float()
+    with torch.no_grad():
+        for key, p in model.named_parameters():
+            p.copy_(tensors[key])
+    model.save_pretrained(folder)
+
+
+def make_batch(name):
+    torch.manual_seed(21)
+    batch = []
+    for length in LENGTHS:
+        tokens = torch.randint(0, VOCABULARY, (length,))
+        types = (torch.arange(length) > length // 2).long()
+        labels = torch.full((length,), -100)
+        if name.endswith("masked"):
+            scored = torch.rand(length) < 0.4
+            labels[scored] = torch.randint(0, VOCABULARY, (int(scored.sum()),))
+        else:
+            labels[0] = torch.randint(0, CLASSES, ())
+        batch.append((tokens, types, labels))
+    return batch
+
+
+def main():
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    for name in MODELS:
+        model, batch, folder = make_model(name), make_batch(name), FOLDER / name
+        exact, after = results(copy.deepcopy(model).double(), batch)
+        print(name, "loss", exact["loss"][""].item())
+        offsets = [sum(LENGTHS[:i]) for i in range(len(LENGTHS) + 1)]
+        values = {"offsets": torch.tensor(offsets).int(), "loss": exact["loss"][""].reshape(1),
+                  "hidden": exact["hidden"][""].float(), "logits": exact["logits"][""].float(),
+                  "adamw": torch.tensor([LEARNING_RATE, BETA1, BETA2, EPSILON, DECAY, MAX_NORM], dtype=torch.float64)}
+        for i, key in enumerate(("tokens", "types", "labels")):
+            values[key] = torch.cat([sequence[i] for sequence in batch]).int()
+        for precision, autocast in (("f32", False), ("bf16", True)):
+            ours, _ = results(model, batch, autocast)
+            for key in exact:
+                values[f"error.{precision}.{key}"] = torch.tensor([error(ours[key], exact[key])])
+                print(precision, key, values[f"error.{precision}.{key}"].item())
+        save_folder(model, folder / "model", dict(model.named_parameters()))
+        save_folder(model, folder / "gradients", exact["gradients"])
+        save_folder(model, folder / "after", after)
+        save_file(values, folder / "values.safetensors")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+// What every architecture owes: the numbers of transformers (a golden folder as golden/make_*.py write them), gradients
+// that are derivatives, and results that packing, recomputation and the number of threads do not change.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "core/safetensors.h"
+#include "models/model.h"
+#include "tests/invariance.h"
+#include "tests/model_run.h"
+
+namespace engine::test {
+
+struct Golden {
+  std::filesystem::path folder;
+  Safetensors values = Safetensors::open(folder / "values.safetensors");
+
+  std::vector<double> numbers(const std::string& name) const {
+    const std::vector<float> floats = values.floats(name);
+    return {floats.begin(), floats.end()};
+  }
+  double number(const std::string& name) const { return numbers(name).at(0); }
+  std::vector<int> integers(const std::string& name) const {
+    const Safetensors::Entry& entry = values.at(name);
+    std::vector<int> result(static_cast<size_t>(entry.count()));
+    REQUIRE(entry.bytes == result.size() * sizeof(int));
+    std::memcpy(result.data(), entry.data, entry.bytes);
+    return result;
+  }
+  Batch batch() const {
+    const auto optional = [&](const char* name) {
+      return values.entries().contains(name) ? integers(name) : std::vector<int>{};
+    };
+    return {integers("tokens"), integers("offsets"), optional("labels"), optional("types")};
+  }
+
+  // What the arithmetic of a precision loses is measured on transformers' own run in that precision. Ours rounds in
+  // other places and adds in another order: twice as much in bf16, where the largest of few roundings rules; four times
+  // in f32 and never less than 32 roundings, as errors there are random sums.
+  double tolerance(DType compute, const std::string& of) const {
+    if (compute == DType::bf16) return 2 * number("error.bf16." + of);
+    return std::max(4 * number("error.f32." + of), 32 * epsilon_of(DType::f32));
+  }
+};
+
+inline double mean(const std::vector<double>& values) {
+  double sum = 0;
+  for (double value : values) sum += value;
+  return sum / static_cast<double>(values.size());
+}
+
+inline void adamw_step(Bench& bench, const Golden& golden, const std::vector<AdamWTensor>& tensors, int64_t step) {
+  const ArenaScope scope(bench.arena);
+  const std::vector<double> settings = golden.numbers("adamw");
+  const Tensor norm_squared = bench.unset(DType::f32, {1});
+  std::vector<Tensor> gradients;
+  for (const AdamWTensor& tensor : tensors) gradients.push_back(tensor.gradient);
+  bench.ops.sum_of_squares({.tensors = gradients, .result = norm_squared});
+  bench.ops.adamw({.tensors = tensors,
+                   .learning_rate = static_cast<float>(settings.at(0)),
+                   .beta1 = static_cast<float>(settings.at(1)),
+                   .beta2 = static_cast<float>(settings.at(2)),
+                   .epsilon = static_cast<float>(settings.at(3)),
+                   .weight_decay = static_cast<float>(settings.at(4)),
+                   .step = step,
+                   .norm_squared = norm_squared,
+                   .max_norm = static_cast<float>(settings.at(5))});
+}
+
+// The parameters' values, by name, of the folder "model", "gradients" or "after".
+using Folder = std::function<std::map<std::string, std::vector<double>>(const std::string& name)>;
+
+// Logits, loss, every gradient and three AdamW steps.
+inline void check_golden(const ModelRun& run, const Golden& golden, const Folder& parameters_in) {
+  const Batch batch = golden.batch();
+  const std::vector<double> logits = golden.numbers("logits");
+  const double logits_tolerance = golden.tolerance(run.bench.compute, "logits");
+  CHECK_CLOSE(run.logits(batch), logits, logits_tolerance);
+
+  const RunOptions options{.gradient_scale = 1.0f / static_cast<float>(batch.scored())};
+  const double loss = mean(run.losses(batch, options)), expected_loss = golden.number("loss");
+  // A loss moves by at most twice the largest change of a logit.
+  double largest = 0;
+  for (double logit : logits) largest = std::max(largest, std::abs(logit));
+  INFO("loss ", loss, ", by transformers ", expected_loss);
+  CHECK(std::abs(loss - expected_loss) <= 2 * logits_tolerance * largest);
+
+  const auto expected_gradients = parameters_in("gradients");
+  CHECK(expected_gradients.size() == run.model.parameters().all().size());
+  for (const Parameter& p : run.model.parameters().all()) {
+    CAPTURE(p.name);
+    const double tolerance = golden.tolerance(run.bench.compute, "gradients");
+    CHECK_CLOSE(run.bench.values(p.gradient), expected_gradients.at(p.name), tolerance);
+  }
+
+  std::vector<AdamWTensor> tensors;
+  for (const Parameter& p : run.model.parameters().all())
+    tensors.push_back({p.value, p.gradient, run.bench.zeros(p.shape), run.bench.zeros(p.shape), 1, p.decays()});
+  adamw_step(run.bench, golden, tensors, 1);
+  for (int64_t step = 2; step <= 3; ++step) {
+    run.losses(batch, options);
+    adamw_step(run.bench, golden, tensors, step);
+  }
+  const auto before = parameters_in("model");
+  const auto expected = parameters_in("after");
+  for (const Parameter& p : run.model.parameters().all()) {
+    CAPTURE(p.name);
+    std::vector<double> moved = run.bench.values(p.value), expected_moved = expected.at(p.name);
+    for (size_t i = 0; i < moved.size(); ++i) {
+      moved[i] -= before.at(p.name)[i];
+      expected_moved[i] -= before.at(p.name)[i];
+    }
+    CHECK_CLOSE(moved, expected_moved, golden.tolerance(run.bench.compute, "moved"));
+  }
+}
+
+// One sequence at a time gives what all packed into one row give, without and with dropout.
+inline void check_packing(const ModelRun& run, const Golden& golden) {
+  const Batch batch = golden.batch();
+  for (const bool training : {false, true}) {
+    CAPTURE(training);
+    run.zero_gradients();
+    const std::vector<double> losses = run.losses(batch, {.training = training});
+    const std::vector<double> gradients = run.all(&Parameter::gradient);
+    run.zero_gradients();
+    std::vector<double> losses_apart, logits_apart;
+    for (size_t s = 0; s < batch.sequences(); ++s) {
+      append(losses_apart,
+             run.losses(batch.sequence(s), {.training = training, .first_row = batch.offsets[s],
+                                            .first_sequence = static_cast<int64_t>(s)}));
+      append(logits_apart, run.logits(batch.sequence(s)));
+    }
+    CHECK_CLOSE(losses_apart, losses, golden.tolerance(run.bench.compute, "logits"));
+    CHECK_CLOSE(logits_apart, run.logits(batch), golden.tolerance(run.bench.compute, "logits"));
+    CHECK_CLOSE(run.all(&Parameter::gradient), gradients, golden.tolerance(run.bench.compute, "gradients"));
+  }
+}
+
+// Recomputation gives the same bits, with dropout too, and dropout does something.
+inline void check_recomputation(const ModelRun& run, const Batch& batch) {
+  for (const bool training : {false, true}) {
+    CAPTURE(training);
+    run.zero_gradients();
+    const std::vector<double> losses = run.losses(batch, {.training = training});
+    const std::vector<double> gradients = run.all(&Parameter::gradient);
+    run.zero_gradients();
+    CHECK(same_bits(run.losses(batch, {.recompute = true, .training = training}), losses));
+    CHECK(same_bits(run.all(&Parameter::gradient), gradients));
+  }
+  CHECK(!same_bits(run.losses(batch, {.training = true}), run.losses(batch)));
+}
+
+inline void check_threads(const ModelRun& run, const Batch& batch) {
+  check_same_at_any_thread_count([&] {
+    run.zero_gradients();
+    std::vector<double> results = run.losses(batch, {.training = true});
+    append(results, run.all(&Parameter::gradient));
+    append(results, run.logits(batch));
+    return results;
+  });
+}
+
+// By finite differences, without and with dropout. In f32 only: rounding to bf16 has no derivative.
+inline void check_derivatives(const ModelRun& run, const Batch& batch) {
+  for (const bool training : {false, true}) {
+    CAPTURE(training);
+    run.zero_gradients();
+    const std::vector<double> losses = run.losses(batch, {.training = training});
+    const double loss = mean(losses) * batch.scored();
+    for (const Parameter& p : run.model.parameters().all()) {
+      CAPTURE(p.name);
+      const std::vector<double> values = run.bench.values(p.value), gradient = run.bench.values(p.gradient);
+      // A direction over some elements: of a parameter's thousands a direction over all would drown each.
+      std::vector<std::pair<size_t, double>> direction;
+      double slope = 0, size = 0;
+      for (int i = 0; i < 16; ++i) {
+        const size_t element = run.bench.random.below(static_cast<uint32_t>(values.size()));
+        direction.emplace_back(element, static_cast<double>(run.bench.random.normal()));
+        slope += gradient[element] * direction.back().second;
+        size += std::abs(gradient[element] * direction.back().second);
+      }
+      const auto difference = [&](float step) {
+        double ends[2], signs[2] = {1, -1};
+        for (int end = 0; end < 2; ++end) {
+          std::vector<float> moved(values.begin(), values.end());
+          for (const auto& [element, by] : direction)
+            moved[element] += static_cast<float>(signs[end] * by) * step;
+          run.bench.arena.memory().copy_in(p.value.data, moved.data(), p.value.bytes());
+          ends[end] = mean(run.losses(batch, {.training = training, .gradients = false})) * batch.scored();
+        }
+        return (ends[0] - ends[1]) / (2 * static_cast<double>(step));
+      };
+      // Of two central differences the part of order step^2 cancels; what is left is far less than their difference.
+      // Rounding moves a loss by some units of its last place.
+      const float step = 0.01f;
+      const double fine = difference(step), coarse = difference(2 * step);
+      const std::vector<float> restored(values.begin(), values.end());
+      run.bench.arena.memory().copy_in(p.value.data, restored.data(), p.value.bytes());
+      const double allowed = 0.5 * std::abs(fine - coarse) +
+                             8 * epsilon_of(DType::f32) * loss / static_cast<double>(step);
+      INFO("slope ", slope, ", by differences ", (4 * fine - coarse) / 3, ", allowed ", allowed, " of ", size);
+      CHECK(std::abs((4 * fine - coarse) / 3 - slope) <= allowed);
+      CHECK(allowed <= 0.02 * size);
+    }
+  }
+}
+
+}  // namespace engine::test

@@ -1,0 +1,157 @@
+// Sentences as vectors: pooling, normalisation, limits and order, on a small random encoder with a vocabulary of letters.
+#include "tasks/embed.h"
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "core/files.h"
+#include "models/huggingface.h"
+#include "tasks/commands.h"
+#include "tests/model_run.h"
+#include "tests/temporary.h"
+
+namespace engine::test {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+// Token 5 + i is the i-th letter.
+struct SentenceFolder {
+  TemporaryFolder folder;
+  const fs::path& path = folder.path();
+
+  SentenceFolder() {
+    std::string vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
+    for (char letter = 'a'; letter <= 'z'; ++letter) vocabulary += std::string(1, letter) + "\n";
+    write_file(path / "vocab.txt", vocabulary);
+    const auto model = make_encoder_model({.architecture = "bert",
+                                           .hidden_size = 24,
+                                           .num_layers = 2,
+                                           .num_heads = 2,
+                                           .vocab_size = 31,
+                                           .max_positions = 40,
+                                           .activation = "gelu",
+                                           .initializer_range = 0.3f,
+                                           .type_vocab_size = 2,
+                                           .pooler = true});
+    model->parameters().allocate(host_memory(), false);
+    model->parameters().initialise(3);
+    save_model(path, *model);
+    write_file(path / "modules.json",
+               R"([{"idx": 0, "path": "", "type": "sentence_transformers.models.Transformer"},
+                   {"idx": 1, "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+                   {"idx": 2, "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}])");
+    fs::create_directory(path / "1_Pooling");
+    pool("mean_tokens");
+    write_file(path / "sentence_bert_config.json", R"({"max_seq_length": 9, "do_lower_case": false})");
+  }
+  void pool(const std::string& mode) const {
+    json config;
+    for (const std::string one : {"cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens"})
+      config["pooling_mode_" + one] = one == mode;
+    write_file(path / "1_Pooling" / "config.json", config.dump());
+  }
+};
+
+// By the model's hidden states, one sentence at a time.
+std::vector<double> expected(Bench& bench, const fs::path& path, const std::vector<int32_t>& ids, bool first) {
+  const auto model = load_encoder_model(path, bench.arena.memory(), false);
+  const int count = static_cast<int>(ids.size());
+  const std::vector<double> hidden = ModelRun(bench, *model).hidden({{ids.begin(), ids.end()}, {0, count}});
+  std::vector<double> vector(24);
+  double squares = 0;
+  for (size_t c = 0; c < 24; ++c) {
+    for (size_t t = 0; t < (first ? 1 : ids.size()); ++t) vector[c] += hidden[t * 24 + c];
+    squares += vector[c] * vector[c];
+  }
+  for (double& value : vector) value /= std::sqrt(squares);
+  return vector;
+}
+
+}  // namespace
+
+TEST_CASE("embed: mean and first rows, normalised, in the order of the input, whatever else is in the pass") {
+  on_every_backend([](Bench& bench) {
+    const SentenceFolder sentences;
+    Machine machine{bench.ops, bench.arena, bench.compute};
+    for (const bool first : {false, true}) {
+      CAPTURE(first);
+      sentences.pool(first ? "cls_token" : "mean_tokens");
+      SentenceEncoder encoder(sentences.path, machine);
+      std::vector<std::vector<int32_t>> ids;
+      for (const char* text : {"b", "", "a c e g i", "z z", "q"}) ids.push_back(encoder.encode(text));
+      CHECK(ids[1] == std::vector<int32_t>{2, 3});
+      CHECK(ids[2] == std::vector<int32_t>{2, 5, 7, 9, 11, 13, 3});
+      for (int i = 0; i < 700; ++i) ids.push_back(encoder.encode("a c e"));  // more than one pass
+      ids.push_back(encoder.encode("d"));
+      const std::vector<float> vectors = encoder.embed(ids);
+      // In another pass a row may lie at another place of a product's blocks: sums of few terms in another order. In
+      // bf16 each of the two layers rounds what differs once more.
+      const double tolerance = bench.compute == DType::bf16 ? 8 * epsilon_of(DType::bf16) : 64 * epsilon_of(DType::f32);
+      for (const size_t i : {size_t{0}, size_t{1}, size_t{2}, size_t{3}, size_t{4}, size_t{5}, ids.size() - 1}) {
+        CAPTURE(i);
+        const auto begin = vectors.begin() + static_cast<std::ptrdiff_t>(i * 24);
+        CHECK_CLOSE(std::vector<double>(begin, begin + 24), expected(bench, sentences.path, ids[i], first), tolerance);
+      }
+    }
+  });
+}
+
+TEST_CASE("embed: long lines are cut, folders without modules take the mean, and lines come out as JSON") {
+  const std::unique_ptr<Ops> ops = make_cpu_ops();
+  Arena arena(host_memory());
+  Machine machine{*ops, arena, DType::f32};
+  const SentenceFolder sentences;
+  SentenceEncoder encoder(sentences.path, machine);
+  CHECK(encoder.encode("a b c d e f g h i j k") == std::vector<int32_t>{2, 5, 6, 7, 8, 9, 10, 11, 3});
+  const fs::path input = sentences.path / "input.txt";
+  write_file(input, "a b\nq\n");
+  std::ostringstream out;
+  embed_lines(encoder, input.string(), out);
+  std::istringstream lines(out.str());
+  const std::vector<std::vector<int32_t>> ids{encoder.encode("a b"), encoder.encode("q")};
+  const std::vector<float> vectors = encoder.embed(ids);
+  size_t at = 0;
+  for (std::string line; std::getline(lines, line);)
+    for (const json& number : json::parse(line).at("embedding")) CHECK(number.get<float>() == vectors.at(at++));
+  CHECK(at == 48);
+  write_file(input, "a\n\xff\n");
+  CHECK_THROWS_WITH_AS(embed_lines(encoder, input.string(), out), doctest::Contains(":2: "), Error);
+
+  fs::remove(sentences.path / "modules.json");
+  fs::remove(sentences.path / "sentence_bert_config.json");
+  const SentenceConfig plain = read_sentence_config(sentences.path);
+  CHECK(plain.pooling == SentenceConfig::Pooling::mean);
+  CHECK_FALSE(plain.normalises);
+  CHECK(SentenceEncoder(sentences.path, machine).encode(std::string(200, 'a') + " a").size() <= 40);
+}
+
+TEST_CASE("embed: what a folder asks for and is not done is an error that names it") {
+  const SentenceFolder sentences;
+  const auto error = [&] {
+    try {
+      read_sentence_config(sentences.path);
+      return std::string();
+    } catch (const Error& problem) {
+      return std::string(problem.what()).substr(sentences.path.string().size());
+    }
+  };
+  CHECK(error() == "");
+  sentences.pool("max_tokens");
+  CHECK(error().starts_with("/1_Pooling/config.json: the pooling mode is \"max_tokens\""));
+  sentences.pool("none");
+  CHECK(error().starts_with("/1_Pooling/config.json: the pooling mode is \"\""));
+  sentences.pool("mean_tokens");
+  write_file(sentences.path / "sentence_bert_config.json", R"({"max_seq_length": 0})");
+  CHECK(error().starts_with("/sentence_bert_config.json: "));
+  write_file(sentences.path / "modules.json", R"([{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}])");
+  CHECK(error().starts_with("/modules.json: a module is \"sentence_transformers.models.Dense\""));
+  write_file(sentences.path / "modules.json", "{}");
+  CHECK(error() == "/modules.json: should be a list of modules");
+}
+
+}  // namespace engine::test
