@@ -119,8 +119,13 @@ struct KernelAmx {
 
   template <class Between>
   void multiply(Left a, const bf16* b, int64_t k, int count, bool add, float* tile, const Between& between) const {
-    if (count <= 16) multiply_rows<false>(a, b, k, add, tile, [](int) {});
-    else multiply_rows<true>(a, b, k, add, tile, between);
+    if (count > 16) return multiply_rows<true>(a, b, k, add, tile, between);
+    // With so few rows b's way from memory is the bound; the processor by itself fetches too little of it ahead.
+    const char* ahead = reinterpret_cast<const char*>(b) + 4096;
+    multiply_rows<false>(a, b, k, add, tile, [&](int) __attribute__((always_inline)) {
+      for (int line = 0; line < 32; ++line) __builtin_prefetch(ahead + line * 64, 0, 2);
+      ahead += 2048;  // two tiles of b
+    });
   }
   template <bool lower, class Between>
   static void multiply_rows(Left a, const bf16* b, int64_t k, bool add, float* tile, const Between& between) {

@@ -14,7 +14,7 @@ struct Backend {
 // The CPU with every instruction set it has; where there are other devices its best one stands for all.
 std::vector<Backend> make_backends() {
   std::vector<Backend> made;
-  const std::vector<std::string> others(devices().begin() + 1, devices().end());
+  const std::vector<std::string> all = devices(), others(all.begin() + 1, all.end());
   for (const std::string& instruction_set : cpu_instruction_sets())
     if (others.empty() || instruction_set == cpu_instruction_set())
       made.push_back({instruction_set, make_cpu_ops(instruction_set)});
