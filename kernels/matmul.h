@@ -12,9 +12,9 @@
 // Written (=): c, before_activation; added to (+=): c with accumulate, a_row_sums.
 //
 // How it is done on the CPU. Blocks of c, cut by shape alone, are handed out to the threads. op(b), and op(a) where it
-// cannot be read as it lies, are packed into panels: a few rows of op(a), or columns of op(b), side by side for every k,
-// so that the kernel reads straight ahead whatever the transposes and dtypes are (matmul_pack.h). A kernel multiplies
-// one panel of a by one of b:
+// cannot be read as it lies, are packed into panels: a few rows of op(a), or columns of op(b), side by side for every
+// k, so that the kernel reads straight ahead whatever the transposes and dtypes are (matmul_pack.h). A kernel
+// multiplies one panel of a by one of b:
 //   f32   a tile of registers, 14 x 32 with AVX-512, a vector of b times a number of a at a time (matmul_f32.h), in
 //         blocks that fit the caches, long sums in pieces (matmul_f32_product.h). A plain f32 a is read where it lies
 //         unless its rows are a multiple of 4 KiB apart, which the L1 cache cannot hold side by side.
