@@ -13,6 +13,30 @@
 
 namespace engine::ENGINE_ISA {
 
+// Fetches rows begin ... end-1 in memory of an operand, `outer` of its rows wide, a few lines at a time.
+class FetchAhead {
+ public:
+  FetchAhead(const Operand& from, int64_t first, int64_t outer, int64_t begin, int64_t end, int64_t calls) {
+    if (from.k_contiguous) return;
+    const int64_t element = from.is_bf16 ? 2 : 4;
+    at_ = static_cast<const char*>(from.data) + (begin * from.stride + first) * element;
+    stride_ = from.stride * element;
+    row_lines_ = cut(outer * element, 64);
+    lines_ = row_lines_ * std::max<int64_t>(end - begin, 0);
+    lines_a_call_ = cut(lines_, calls);
+  }
+  ENGINE_INLINE void some() {
+    for (int64_t i = std::min(lines_a_call_, lines_); i > 0; --i, --lines_) {
+      __builtin_prefetch(at_ + line_ * 64, 0, 2);  // into the second cache: the first holds what is multiplied
+      if (++line_ == row_lines_) line_ = 0, at_ += stride_;
+    }
+  }
+
+ private:
+  const char* at_ = nullptr;
+  int64_t stride_ = 0, row_lines_ = 0, lines_ = 0, lines_a_call_ = 0, line_ = 0;
+};
+
 template <class Kernel>
 class LongProduct {
   using Element = typename Kernel::Element;
@@ -85,11 +109,19 @@ class LongProduct {
           add_row_sums(a_, row_begin * Kernel::rows, std::min(row_end * Kernel::rows, a_.outer), j, last,
                        partial_sums_ + range * a_.outer);
       }
+      const int64_t calls = (row_end - row_begin) * (col_end - col_begin) * cut(stop - k, 32);
+      const int64_t next = std::min(stop + k_step, end);
+      FetchAhead next_a(a_, row_begin * Kernel::rows, (row_end - row_begin) * Kernel::rows, stop, next, calls);
+      FetchAhead next_b(b_, col_begin * Kernel::cols, (col_end - col_begin) * Kernel::cols, stop, next, calls);
+      const auto between = [&](int) __attribute__((always_inline)) {
+        next_a.some();
+        next_b.some();
+      };
       for (int64_t col = col_begin; col < col_end; ++col)
         for (int64_t row = row_begin; row < row_end; ++row)
           kernel_.multiply(Kernel::packed(packed_a + (row - row_begin) * a_stride_),
                            packed_b + (col - col_begin) * b_stride_, stop - k, rows_of(row), k > begin,
-                           tile(range, row, col), [](int) {});
+                           tile(range, row, col), between);
     }
   }
 
