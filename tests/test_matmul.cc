@@ -28,17 +28,21 @@ std::vector<double> rounded(std::vector<double> values, DType dtype) {
 // epsilon sqrt(K) per unit of the terms' size, which is sqrt(K) too. Twice that, and 16 epsilon for bias and
 // activation, relative to the larger of sqrt(K) and the largest result (few results may all be small by chance). What
 // is stored as bf16 is rounded once more.
-// Where c is bf16 a bias may be rounded to bf16, too: half an epsilon of its largest element.
+// Where c is bf16 a backend may round two things more to bf16 (matmul.h): the bias, and t before an activation or act'
+// takes it. The first is an epsilon of the largest bias. The second is an epsilon of t, times act'(t): no more than 5/4
+// of the largest result, for every activation that there is.
 double largest_of(const std::vector<double>& values) {
   double largest = 1e-30;
   for (double value : values) largest = std::max(largest, std::abs(value));
   return largest;
 }
-double tolerance(int64_t K, DType stored, const std::vector<double>& expected, const std::vector<double>& bias = {}) {
+double tolerance(int64_t K, DType stored, const std::vector<double>& expected, const std::vector<double>& bias = {},
+                 Activation activation = Activation::none) {
   const double largest = largest_of(expected), terms = std::sqrt(static_cast<double>(K));
   const double sums = (2 * terms + 16) * epsilon_of(DType::f32) * std::max(1.0, terms / largest);
   if (stored == DType::f32) return sums;
-  return sums + epsilon_of(DType::bf16) * (1 + (bias.empty() ? 0 : largest_of(bias) / largest / 2));
+  const double of_bias = bias.empty() ? 0 : largest_of(bias) / largest;
+  return sums + epsilon_of(DType::bf16) * (1 + of_bias + (activation == Activation::none ? 0 : 1.25));
 }
 
 struct Operands {
@@ -98,7 +102,7 @@ void check(Bench& bench, const Case& k) {
       row_sums[static_cast<size_t>(i)] += exact_a[static_cast<size_t>(k.transpose_a ? j * k.M + i : i * k.K + j)];
 
   bench.ops.matmul(arguments(k, t, bench.compute));
-  CHECK_CLOSE(bench.values(t.c), c, tolerance(k.K, k.c, c, bias));
+  CHECK_CLOSE(bench.values(t.c), c, tolerance(k.K, k.c, c, bias, k.activation));
   if (k.before) CHECK_CLOSE(bench.values(t.before), before, tolerance(k.K, k.c, before, bias));
   if (k.row_sums) CHECK_CLOSE(bench.values(t.row_sums), row_sums, tolerance(k.K, DType::f32, row_sums));
 }

@@ -1,0 +1,82 @@
+// cuDNN builds the graphs that attention asks of it, for every shape and mask that we use, without a device: the
+// operation graph, the heuristic's plan, its check of support and its compilation, for devices described here. What
+// they compute can only be tested on a device.
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "kernels/cudnn_graph_cuda.h"
+
+namespace engine::test {
+
+namespace {
+
+// In the form in which cuDNN writes down what it knows of a device.
+std::string device(int capability, int multiprocessors, int shared_memory, const char* name) {
+  const auto number = [](int value) { return std::to_string(value); };
+  return R"({"deviceVer":)" + number(capability * 10) + R"(,"driverVer":13000,"cudaDeviceId":0,)" +
+         R"("maxGridSize":[2147483647,65535,65535],"maxBlockSize":[1024,1024,64],"regsPerBlock":65536,)" +
+         R"("multiProcessorCount":)" + number(multiprocessors) + R"(,"warpSize":32,"maxSharedMemoryPerBlock":49152,)" +
+         R"("maxSharedMemoryPerBlockOptin":)" + number(shared_memory) + R"(,"reservedSharedMemoryPerBlock":1024,)" +
+         R"("maxRegistersPerSM":65536,"maxCtasPerSM":32,"maxThreadsPerBlock":1024,"maxThreadsPerSM":2048,)" +
+         R"("pciDeviceId":0,"isTccDriver":0,"supportCoopLaunch":1,"smClockRateKHz":1700000,)" +
+         R"("memClockRateKHz":2619000,"l2CacheSize":52428800,"totalGlobalMem":85000000000,"deviceName":")" + name +
+         "\"}";
+}
+
+cuda::CudnnAttentionShape shape(bool is_backward, bool causal, int64_t heads, int64_t width) {
+  using namespace cuda;
+  CudnnAttentionShape s{.is_backward = is_backward,
+                        .causal = causal,
+                        .sequences = 5,
+                        .heads = heads,
+                        .queries = 192,
+                        .keys = 192,
+                        .width = width,
+                        .scale = 0.125f};
+  const int64_t row = heads * width;
+  for (CudnnTensor t : {cudnn_q, cudnn_k, cudnn_v, cudnn_dq, cudnn_dk, cudnn_dv}) s.row_strides[t] = 3 * row;
+  s.row_strides[cudnn_y] = s.row_strides[cudnn_dy] = row;
+  s.row_strides[cudnn_lse] = heads;
+  return s;
+}
+
+}  // namespace
+
+TEST_CASE("cuDNN: attention's graphs are built for every shape and mask") {
+  if (const std::string problem = cuda::why_no_cudnn(); !problem.empty()) {
+    MESSAGE("not run: ", problem);
+    return;
+  }
+  struct Described {
+    int capability;
+    std::string text;
+    bool backward;
+  };
+  for (const Described& d : {Described{80, device(80, 108, 166912, "NVIDIA A100-SXM4-80GB"), false},
+                             Described{90, device(90, 132, 232448, "NVIDIA H100 80GB HBM3"), true},
+                             Described{100, device(100, 148, 232448, "NVIDIA B200"), true}})
+    for (bool is_backward : {false, true})
+      for (bool causal : {false, true})
+        for (int64_t width : {32, 64, 72, 96, 128}) {
+          CAPTURE(d.capability);
+          CAPTURE(is_backward);
+          CAPTURE(causal);
+          CAPTURE(width);
+          const auto build = [&] {
+            const cuda::CudnnAttentionGraph graph(shape(is_backward, causal, 3, width), nullptr, d.text, d.capability);
+            return graph.workspace_bytes() < size_t{1} << 32;
+          };
+          if (is_backward && !d.backward) CHECK_THROWS(build());  // no deterministic gradients of ragged rows there
+          else CHECK(build());
+        }
+}
+
+TEST_CASE("cuDNN: a shape that it cannot have is an error that says why") {
+  if (!cuda::why_no_cudnn().empty()) return;
+  const std::string text = device(90, 132, 232448, "NVIDIA H100 80GB HBM3");
+  CHECK_THROWS_WITH(cuda::CudnnAttentionGraph(shape(false, true, 3, 36), nullptr, text, 90),
+                    doctest::Contains("cuDNN"));
+}
+
+}  // namespace engine::test
