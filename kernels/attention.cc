@@ -5,9 +5,11 @@
 namespace engine {
 namespace {
 
-void check_segments(const char* name, const char* part, const Segments& segments, int64_t sequences, int64_t rows) {
+void check_segments(const char* name, const char* part, const Segments& segments, int64_t sequences, int64_t rows,
+                    SegmentValues values) {
   check_vector(name, part, segments.begin, DType::i32, sequences);
   check_vector(name, part, segments.end, DType::i32, sequences);
+  if (values == SegmentValues::on_device) return;
   for (int64_t s = 0; s < sequences; ++s) {
     const int64_t begin = segments.begin.as<int32_t>()[s], end = segments.end.as<int32_t>()[s];
     require(0 <= begin && begin <= end && end <= rows, name, ": ", part, ": sequence ", s, " has the rows ", begin,
@@ -17,7 +19,7 @@ void check_segments(const char* name, const char* part, const Segments& segments
 
 // What forward and backward share. Returns D.
 template <class Args>
-int64_t check_common(const char* name, const Args& a) {
+int64_t check_common(const char* name, const Args& a, SegmentValues values) {
   require(a.heads > 0 && a.q.width % a.heads == 0, name, ": q has ", a.q.width, " columns for ", a.heads, " heads");
   const int64_t queries = a.q.matrix.rows(), keys = a.k.matrix.rows(), width = a.q.width / a.heads;
   require(width <= 128, name, ": heads are ", width, " wide, at most 128");
@@ -25,9 +27,10 @@ int64_t check_common(const char* name, const Args& a) {
   check_columns(name, "k", a.k, keys, a.q.width);
   check_columns(name, "v", a.v, keys, a.q.width);
   check_activation(name, "y", a.y, queries, a.q.width);
-  check_segments(name, "queries", a.queries, a.queries.count(), queries);
-  check_segments(name, "keys", a.keys, a.queries.count(), keys);
-  require(a.dropout.rate == 0 || longest_segment(a.keys) <= 65536, name, ": a sequence has ", longest_segment(a.keys),
+  check_segments(name, "queries", a.queries, a.queries.count(), queries, values);
+  check_segments(name, "keys", a.keys, a.queries.count(), keys, values);
+  const int64_t longest = values == SegmentValues::on_host ? longest_segment(a.keys) : a.keys.longest;
+  require(a.dropout.rate == 0 || longest <= 65536, name, ": a sequence has ", longest,
           " keys, dropout counts at most 65536");
   return width;
 }
@@ -41,15 +44,15 @@ int64_t longest_segment(const Segments& segments) {
   return longest;
 }
 
-int64_t check_attention(const AttentionForwardArgs& a) {
-  const int64_t width = check_common("attention_forward", a);
+int64_t check_attention(const AttentionForwardArgs& a, SegmentValues segments) {
+  const int64_t width = check_common("attention_forward", a, segments);
   if (a.lse) check_matrix("attention_forward", "lse", a.lse, DType::f32, a.q.matrix.rows(), a.heads);
   return width;
 }
 
-int64_t check_attention(const AttentionBackwardArgs& a) {
+int64_t check_attention(const AttentionBackwardArgs& a, SegmentValues segments) {
   const char* name = "attention_backward";
-  const int64_t width = check_common(name, a);
+  const int64_t width = check_common(name, a, segments);
   check_activation(name, "dy", a.dy, a.q.matrix.rows(), a.q.width);
   check_matrix(name, "lse", a.lse, DType::f32, a.q.matrix.rows(), a.heads);
   check_columns(name, "dq", a.dq, a.q.matrix.rows(), a.q.width);

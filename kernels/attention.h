@@ -50,8 +50,10 @@ inline AttentionSpan span_of(const Segments& queries, const Segments& keys, int6
 // The most rows in one segment.
 int64_t longest_segment(const Segments& segments);
 
-// Checks the arguments of a host backend and returns D.
-int64_t check_attention(const AttentionForwardArgs& args);
-int64_t check_attention(const AttentionBackwardArgs& args);
+// Checks the arguments and returns D. Where a device holds the segments' values the host does not look at them: they
+// are the kernels' to check, and `longest` has to be right.
+enum class SegmentValues { on_host, on_device };
+int64_t check_attention(const AttentionForwardArgs& args, SegmentValues segments = SegmentValues::on_host);
+int64_t check_attention(const AttentionBackwardArgs& args, SegmentValues segments = SegmentValues::on_host);
 
 }  // namespace engine

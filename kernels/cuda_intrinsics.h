@@ -144,9 +144,13 @@ __device__ __forceinline__ void device_fence() { __threadfence(); }
 #include "tests/cudasim/intrinsics.h"
 #endif
 
-// Before a loop whose body indexes registers: it is unrolled whole. A simulated thread has no registers to save.
+// Before a loop: it is unrolled whole, as one has to be whose body indexes registers, or by a number. A simulated thread
+// has no registers to save.
 #ifdef __CUDACC__
-#define ENGINE_UNROLL _Pragma("unroll")
+#define ENGINE_PRAGMA(text) _Pragma(#text)
+#define ENGINE_UNROLL ENGINE_PRAGMA(unroll)
+#define ENGINE_UNROLL_BY(times) ENGINE_PRAGMA(unroll times)
 #else
 #define ENGINE_UNROLL
+#define ENGINE_UNROLL_BY(times)
 #endif

@@ -26,7 +26,7 @@ struct Problem {
   Bench& bench;
   Case of;
   bool fused = true;
-  int64_t width, query_rows = 0, key_rows = 0;
+  int64_t width, query_rows = 0, key_rows = 0, longest_query = 0, longest_key = 0;
   std::vector<int> query_begin, query_end, key_begin, key_end;
   AttentionForwardArgs forward;
   AttentionBackwardArgs backward;
@@ -51,13 +51,13 @@ struct Problem {
       query_end.push_back(static_cast<int>(query_rows));
       key_end.push_back(static_cast<int>(key_rows) + length.keys);
       key_rows += length.keys + gap;
+      longest_query = std::max<int64_t>(longest_query, length.queries);
+      longest_key = std::max<int64_t>(longest_key, length.keys);
     }
     const int64_t count = static_cast<int64_t>(of.sequences.size());
     const DType dtype = bench.compute;
-    const Segments queries{bench.integers({count}, query_begin), bench.integers({count}, query_end), 0};
-    const Segments keys{bench.integers({count}, key_begin), bench.integers({count}, key_end), 0};
-    const Dropout dropout{of.rate, 99, 5, 7, 1000};
-    const float scale = 1 / std::sqrt(static_cast<float>(of.width));
+    const Segments queries{bench.integers({count}, query_begin), bench.integers({count}, query_end), longest_query};
+    const Segments keys{bench.integers({count}, key_begin), bench.integers({count}, key_end), longest_key};
     Columns q, k, v, dq, dk, dv;
     if (fused) {
       const Tensor all = random_matrix(query_rows, 3 * width, width, {}),
@@ -72,32 +72,17 @@ struct Problem {
       dk = bench.unset(dtype, {key_rows, width}), dv = bench.unset(dtype, {key_rows, width});
     }
     const Tensor y = bench.unset(dtype, {query_rows, width}), lse = bench.unset(DType::f32, {query_rows, of.heads});
-    forward = {.q = q,
-               .k = k,
-               .v = v,
-               .heads = of.heads,
-               .queries = queries,
-               .keys = keys,
-               .causal = of.causal,
-               .scale = scale,
-               .y = y,
-               .lse = lse,
-               .dropout = dropout};
-    backward = {.q = q,
-                .k = k,
-                .v = v,
-                .heads = of.heads,
-                .queries = queries,
-                .keys = keys,
-                .causal = of.causal,
-                .scale = scale,
-                .y = y,
-                .dy = bench.normal(dtype, {query_rows, width}),
-                .lse = lse,
-                .dq = dq,
-                .dk = dk,
-                .dv = dv,
-                .dropout = dropout};
+    const auto set_common = [&](auto& args) {
+      args.q = q, args.k = k, args.v = v;
+      args.heads = of.heads, args.queries = queries, args.keys = keys;
+      args.causal = of.causal, args.scale = 1 / std::sqrt(static_cast<float>(of.width));
+      args.y = y, args.lse = lse;
+      args.dropout = {of.rate, 99, 5, 7, 1000};
+    };
+    set_common(forward);
+    set_common(backward);
+    backward.dy = bench.normal(dtype, {query_rows, width});
+    backward.dq = dq, backward.dk = dk, backward.dv = dv;
   }
 
   // Rows outside of the segments are NaN.
@@ -321,8 +306,16 @@ TEST_CASE("attention: arguments that do not fit are named") {
     CHECK_THROWS_WITH_AS(bench.ops.attention_forward(args), "attention_forward: q has 32 columns for 3 heads", Error);
     args = problem.forward;
     args.keys = Segments::packed(bench.integers({2}, {0, 6}), 6);
-    CHECK_THROWS_WITH_AS(bench.ops.attention_forward(args),
-                         "attention_forward: keys: sequence 0 has the rows 0 to 6 of 5", Error);
+    std::string found;
+    try {
+      bench.ops.attention_forward(args);
+      bench.finish();
+    } catch (const Error& error) {
+      found = error.what();
+    }
+    CAPTURE(found);  // where a device holds the segments, it is the device that finds this
+    CHECK((found == "attention_forward: keys: sequence 0 has the rows 0 to 6 of 5" ||
+           found == "attention: the last row of segment[0] is 5, not in 0 ... 4"));
     AttentionBackwardArgs gradient = problem.backward;
     gradient.lse = {};
     CHECK_THROWS_AS(bench.ops.attention_backward(gradient), Error);

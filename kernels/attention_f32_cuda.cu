@@ -1,0 +1,273 @@
+// Attention in f32 without tensor cores, for every dtype, width and alignment: what the fast kernels do not take. A block
+// owns 32 rows of a head and goes over tiles of 32 others; thread (ty, tx) of 8 x 16 has of a product of rows the rows
+// 4 ty + i and the columns tx + 16 j, and of a sum over D the columns 2 tx + 32 j and the next.
+#include "kernels/attention_cuda_arguments.h"
+
+namespace engine::cuda {
+
+namespace {
+
+constexpr int tile = 32, threads = 128, weights_stride = tile + 4;
+
+// Rows of D floats; 4 more of stride, an odd number of 16 bytes, spread the rows over the banks.
+template <int D>
+struct Tiles {
+  static constexpr int stride = D + 4, floats = tile * stride;
+  static constexpr size_t shared_bytes = (4 * floats + 2 * tile * weights_stride) * sizeof(float);
+  float* shared;
+
+  __device__ __forceinline__ float* matrix(int i) const { return shared + i * floats; }
+  __device__ __forceinline__ float* weights(int i) const { return matrix(4) + i * tile * weights_stride; }
+
+  // Rows from `count` on and columns behind the head's width are zeros.
+  __device__ __forceinline__ void load(int i, const DeviceColumns& from, int64_t row, int64_t column, int count,
+                                       int width) const {
+    for (int at = static_cast<int>(threadIdx.x); at < tile * D; at += threads) {
+      const int r = at / D, c = at % D;
+      matrix(i)[r * stride + c] = r < count && c < width ? from.load(row + r, column + c) : 0.0f;
+    }
+  }
+};
+
+__device__ __forceinline__ int thread_row() { return static_cast<int>(threadIdx.x) / 16 * 4; }
+__device__ __forceinline__ int thread_column() { return static_cast<int>(threadIdx.x) % 16; }
+
+// Over the 16 threads of a row.
+__device__ __forceinline__ float across_row(float value) {
+  for (int distance = 8; distance > 0; distance /= 2) value += shuffle_xor(value, distance);
+  return value;
+}
+__device__ __forceinline__ float highest_of_row(float value) {
+  for (int distance = 8; distance > 0; distance /= 2) value = fmaxf(value, shuffle_xor(value, distance));
+  return value;
+}
+
+// sums = rows columns^T.
+template <int D>
+__device__ __forceinline__ void multiply_rows(const float* rows, const float* columns, float (&sums)[4][2]) {
+  ENGINE_UNROLL
+  for (int i = 0; i < 8; ++i) sums[i / 2][i % 2] = 0;
+  for (int d = 0; d < D; d += 4) {
+    Vector16<float> right[2];
+    ENGINE_UNROLL
+    for (int j = 0; j < 2; ++j) right[j] = load_vector(columns + (thread_column() + 16 * j) * Tiles<D>::stride + d);
+    ENGINE_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const Vector16<float> left = load_vector(rows + (thread_row() + i) * Tiles<D>::stride + d);
+      ENGINE_UNROLL
+      for (int j = 0; j < 2; ++j)
+        ENGINE_UNROLL
+        for (int c = 0; c < 4; ++c) sums[i][j] += left.at[c] * right[j].at[c];
+    }
+  }
+}
+
+// sums += weights right, the weights being of all 32 rows of `right`, in shared memory, where this puts them.
+template <int D>
+__device__ __forceinline__ void multiply_weights(const float (&weights)[4][2], float* in_shared, const float* right,
+                                                 float (&sums)[4][D / 16]) {
+  ENGINE_UNROLL
+  for (int i = 0; i < 8; ++i)
+    in_shared[(thread_row() + i / 2) * weights_stride + thread_column() + 16 * (i % 2)] = weights[i / 2][i % 2];
+  sync_warp();  // a row's weights come from its own warp
+  for (int k = 0; k < tile; ++k)
+    ENGINE_UNROLL
+    for (int j = 0; j < D / 16; ++j) {
+      const float element = right[k * Tiles<D>::stride + 2 * thread_column() + j / 2 * 32 + j % 2];
+      ENGINE_UNROLL
+      for (int i = 0; i < 4; ++i) sums[i][j] += in_shared[(thread_row() + i) * weights_stride + k] * element;
+    }
+}
+
+// Writes the rows that are there of this thread's sums.
+template <int D>
+__device__ __forceinline__ void store(const DeviceColumns& to, int64_t row, int64_t column, int count, int width,
+                                      const float (&sums)[4][D / 16], const float (&factor)[4]) {
+  ENGINE_UNROLL
+  for (int i = 0; i < 4; ++i)
+    ENGINE_UNROLL
+    for (int j = 0; j < D / 16; ++j) {
+      const int c = 2 * thread_column() + j / 2 * 32 + j % 2;
+      if (thread_row() + i < count && c < width)
+        to.store(row + thread_row() + i, column + c, sums[i][j] * factor[i]);
+    }
+}
+
+__device__ __forceinline__ float dropout_factor(const AttentionCommon& a, int64_t query_row, int head, int key) {
+  return a.drops ? a.dropout.factor(query_row, a.heads, head, key) : 1.0f;
+}
+
+template <int D>
+__global__ void __launch_bounds__(threads) forward_kernel(const AttentionForward a, int tiles) {
+  const BlockPlace place(a, tiles);
+  BlockSpan span;
+  if (!read_span(a, place.sequence, span)) return;
+  const int first = place.tile * tile, count = smaller(tile, span.queries - first);
+  if (count <= 0) return;
+  const int64_t row = span.query_begin + first, column = int64_t{place.head} * a.width;
+  const Tiles<D> tiles_of{dynamic_shared<float>()};
+  tiles_of.load(0, a.q, row, column, count, a.width);
+  float highest[4], sum[4], y[4][D / 16] = {};
+  for (int i = 0; i < 4; ++i) {
+    highest[i] = -INFINITY;
+    sum[i] = 0;
+  }
+  const int seen = span.visible(first + count - 1);
+  for (int key = 0; key < seen; key += tile) {
+    sync_block();
+    tiles_of.load(1, a.k, span.key_begin + key, column, span.keys - key, a.width);
+    tiles_of.load(2, a.v, span.key_begin + key, column, span.keys - key, a.width);
+    sync_block();
+    float p[4][2];
+    multiply_rows<D>(tiles_of.matrix(0), tiles_of.matrix(1), p);
+    ENGINE_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const int visible = span.visible(first + thread_row() + i) - key - thread_column();
+      float top = highest[i];
+      for (int j = 0; j < 2; ++j) {
+        p[i][j] = 16 * j < visible ? p[i][j] * a.scale * log2_e : -INFINITY;
+        top = fmaxf(top, p[i][j]);
+      }
+      top = highest_of_row(top);
+      const float base = top == -INFINITY ? 0.0f : top, correction = exp2_fast(highest[i] - base);
+      highest[i] = top;
+      sum[i] *= correction;
+      for (int d = 0; d < D / 16; ++d) y[i][d] *= correction;
+      for (int j = 0; j < 2; ++j) {
+        p[i][j] = exp2_fast(p[i][j] - base);
+        sum[i] += p[i][j];
+        p[i][j] *= dropout_factor(a, row + thread_row() + i, place.head, key + thread_column() + 16 * j);
+      }
+    }
+    multiply_weights<D>(p, tiles_of.weights(0), tiles_of.matrix(2), y);
+  }
+  float factor[4];
+  for (int i = 0; i < 4; ++i) {
+    const float total = across_row(sum[i]);
+    factor[i] = total > 0 ? 1 / total : 0.0f;
+    if (a.lse && thread_column() == 0 && thread_row() + i < count)
+      a.lse[(row + thread_row() + i) * a.heads + place.head] =
+          total > 0 ? (highest[i] + log2f(total)) * ln_2 : -INFINITY;
+  }
+  store<D>(a.y, row, column, count, a.width, y, factor);
+}
+
+// The weight and its derivative at one place: p = 2^(score - lse), ds = p (dp M - delta), where `dp` comes in `ds`.
+__device__ __forceinline__ void weigh(const AttentionBackward& a, float lse, float delta, float factor, bool masked,
+                                      float& p, float& ds) {
+  p = masked || lse == -INFINITY ? 0.0f : exp2_fast(p * a.scale * log2_e - lse * log2_e);
+  ds = masked ? 0.0f : p * (ds * factor - delta);
+}
+
+template <int D>
+__global__ void __launch_bounds__(threads) dq_kernel(const AttentionBackward a, int tiles) {
+  const BlockPlace place(a, tiles);
+  BlockSpan span;
+  if (!read_span(a, place.sequence, span)) return;
+  const int first = place.tile * tile, count = smaller(tile, span.queries - first);
+  if (count <= 0) return;
+  const int64_t row = span.query_begin + first, column = int64_t{place.head} * a.width;
+  const Tiles<D> tiles_of{dynamic_shared<float>()};
+  tiles_of.load(0, a.q, row, column, count, a.width);
+  tiles_of.load(1, a.dy, row, column, count, a.width);
+  float lse[4] = {}, delta[4] = {}, dq[4][D / 16] = {}, scale[4];
+  ENGINE_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const bool valid = thread_row() + i < count;
+    const int64_t at = row + thread_row() + i;
+    for (int c = thread_column(); valid && c < a.width; c += 16)
+      delta[i] += a.dy.load(at, column + c) * a.y.load(at, column + c);
+    delta[i] = across_row(delta[i]);
+    if (valid) lse[i] = a.lse[at * a.heads + place.head];
+    if (valid && thread_column() == 0) a.delta[at * a.heads + place.head] = delta[i];
+    scale[i] = a.scale;
+  }
+  const int seen = span.visible(first + count - 1);
+  for (int key = 0; key < seen; key += tile) {
+    sync_block();
+    tiles_of.load(2, a.k, span.key_begin + key, column, span.keys - key, a.width);
+    tiles_of.load(3, a.v, span.key_begin + key, column, span.keys - key, a.width);
+    sync_block();
+    float p[4][2], ds[4][2];
+    multiply_rows<D>(tiles_of.matrix(0), tiles_of.matrix(2), p);
+    multiply_rows<D>(tiles_of.matrix(1), tiles_of.matrix(3), ds);
+    ENGINE_UNROLL
+    for (int i = 0; i < 4; ++i)
+      for (int j = 0; j < 2; ++j) {
+        const int at = key + thread_column() + 16 * j;
+        weigh(a, lse[i], delta[i], dropout_factor(a, row + thread_row() + i, place.head, at),
+              at >= span.visible(first + thread_row() + i), p[i][j], ds[i][j]);
+      }
+    multiply_weights<D>(ds, tiles_of.weights(0), tiles_of.matrix(2), dq);
+  }
+  store<D>(a.dq, row, column, count, a.width, dq, scale);
+}
+
+// Rows are keys here, columns queries.
+template <int D>
+__global__ void __launch_bounds__(threads) dk_dv_kernel(const AttentionBackward a, int tiles) {
+  const BlockPlace place(a, tiles);
+  BlockSpan span;
+  if (!read_span(a, place.sequence, span)) return;
+  const int first = place.tile * tile, count = smaller(tile, span.keys - first);
+  if (count <= 0) return;
+  const int64_t row = span.key_begin + first, column = int64_t{place.head} * a.width;
+  const Tiles<D> tiles_of{dynamic_shared<float>()};
+  tiles_of.load(0, a.k, row, column, count, a.width);
+  tiles_of.load(1, a.v, row, column, count, a.width);
+  float dk[4][D / 16] = {}, dv[4][D / 16] = {};
+  for (int query = a.causal ? larger(0, first + span.queries - span.keys) : 0; query < span.queries; query += tile) {
+    sync_block();
+    tiles_of.load(2, a.q, span.query_begin + query, column, span.queries - query, a.width);
+    tiles_of.load(3, a.dy, span.query_begin + query, column, span.queries - query, a.width);
+    sync_block();
+    float p[4][2], ds[4][2];
+    multiply_rows<D>(tiles_of.matrix(0), tiles_of.matrix(2), p);
+    multiply_rows<D>(tiles_of.matrix(1), tiles_of.matrix(3), ds);
+    for (int j = 0; j < 2; ++j) {
+      const int at = query + thread_column() + 16 * j;
+      const bool valid = at < span.queries;
+      const int64_t query_row = span.query_begin + at, number = query_row * a.heads + place.head;
+      const float lse = valid ? a.lse[number] : -INFINITY, delta = valid ? a.delta[number] : 0.0f;
+      ENGINE_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        const int key = first + thread_row() + i;
+        const float factor = dropout_factor(a, query_row, place.head, key);
+        weigh(a, lse, delta, factor, key >= span.visible(at), p[i][j], ds[i][j]);
+        p[i][j] *= factor;
+      }
+    }
+    multiply_weights<D>(p, tiles_of.weights(0), tiles_of.matrix(3), dv);
+    multiply_weights<D>(ds, tiles_of.weights(1), tiles_of.matrix(2), dk);
+  }
+  float scale[4], one[4];
+  for (int i = 0; i < 4; ++i) {
+    scale[i] = a.scale;
+    one[i] = 1;
+  }
+  store<D>(a.dk, row, column, count, a.width, dk, scale);
+  store<D>(a.dv, row, column, count, a.width, dv, one);
+}
+
+template <int D, class Arguments>
+void start(void (*kernel)(Arguments, int), const Arguments& arguments, int64_t longest, cudaStream_t stream) {
+  const int64_t tiles = cut(longest, tile);
+  launch(kernel, arguments.grid(tiles), threads, Tiles<D>::shared_bytes, stream, arguments, static_cast<int>(tiles));
+}
+
+}  // namespace
+
+void attention_forward_f32(const AttentionForward& a, cudaStream_t stream) {
+  with_padded_width(a.width, [&](auto padded) {
+    start<padded.value>(forward_kernel<padded.value>, a, a.longest_query, stream);
+  });
+}
+
+void attention_backward_f32(const AttentionBackward& a, cudaStream_t stream) {
+  with_padded_width(a.width, [&](auto padded) {
+    start<padded.value>(dq_kernel<padded.value>, a, a.longest_query, stream);
+    start<padded.value>(dk_dv_kernel<padded.value>, a, a.longest_key, stream);
+  });
+}
+
+}  // namespace engine::cuda
