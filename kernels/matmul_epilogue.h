@@ -66,8 +66,8 @@ ENGINE_INLINE void store_pair(bf16* p, vfloat a, vfloat b) {
 #endif
 }
 
-// Every kernel's tile of sums is two vectors wide. A Kernel in a file that is compiled for more instructions than others
-// has an epilogue of its own, for such files must not share functions with others.
+// Every kernel's tile of sums is two vectors wide. A Kernel in a file that is compiled for more instructions than
+// others has an epilogue of its own, for such files must not share functions with others.
 template <class Kernel>
 class EpilogueOf {
  public:
@@ -84,7 +84,8 @@ class EpilogueOf {
     with_activation(activation_, [&]<Activation activation>() {
       if (c_.is_bf16) store_pairs_ = accumulate_ ? nullptr : pairs<activation, bf16>();
       else
-        store_pairs_ = accumulate_ ? &EpilogueOf::store_pairs<activation, float, Also::adds> : pairs<activation, float>();
+        store_pairs_ =
+            accumulate_ ? &EpilogueOf::store_pairs<activation, float, Also::adds> : pairs<activation, float>();
     });
   }
 
