@@ -13,7 +13,8 @@
 // dbias may be left out where the projection does not learn.
 //
 // Rows labelled -100 are left out before the projection: whatever they hold has no influence. A label that is neither
-// -100 nor a token is an error that names its row.
+// -100 nor a token is an error that names its row; on a device the row counts as ignored, and the error comes when
+// results are next read.
 // Numerics: logits are f32 in every precision; differences to the row's largest logit are what is exponentiated, so
 // that nothing overflows. A NaN or an infinite logit makes its row's loss NaN. Under bf16 compute dl is rounded to
 // bf16, as the matrix products would. Determinism: chunks of rows by shape; the rows' losses are summed in their order,

@@ -8,9 +8,10 @@
 // Nothing is saved but the indices; the mask is drawn again. Written: y. Added to: the gradients of the tables.
 //
 // Numerics: at most two additions and one product in f32; NaNs go where their rows go. An index outside its table is an
-// error that names it, found before anything is written.
-// Determinism: the columns are cut into ranges, and each range takes all tokens in their order, so equal tokens are
-// added in the same order always and without atomics.
+// error that names it, found before anything is written; on a device it adds nothing and the error comes when results
+// are next read.
+// Determinism: on the CPU the columns are cut into ranges, and each range takes all tokens in their order; on a device
+// tokens are put in order by their rows and added in chunks. Either way the order follows from the tokens alone.
 #pragma once
 
 #include <array>

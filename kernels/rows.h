@@ -6,7 +6,8 @@
 // indices differ, and the gradient of a scatter's x is gathered.
 //
 // Numerics: bits are kept where the dtypes are equal, else rounded to nearest even. An index outside its matrix is an
-// error that names it, found before anything is written.
+// error that names it, found before anything is written; on a device its row stays as it is and the error comes when
+// results are next read.
 #pragma once
 
 #include "kernels/ops.h"

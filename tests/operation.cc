@@ -9,6 +9,7 @@ namespace {
 struct Backend {
   std::string name;
   std::unique_ptr<Ops> ops;
+  bool is_device = false;
 };
 
 // The CPU with every instruction set it has; where there are other devices its best one stands for all.
@@ -18,7 +19,7 @@ std::vector<Backend> make_backends() {
   for (const std::string& instruction_set : cpu_instruction_sets())
     if (others.empty() || instruction_set == cpu_instruction_set())
       made.push_back({instruction_set, make_cpu_ops(instruction_set)});
-  for (const std::string& device : others) made.push_back({device, make_ops(device)});
+  for (const std::string& device : others) made.push_back({device, make_ops(device), true});
   return made;
 }
 
@@ -32,6 +33,7 @@ void on_every_backend(const std::function<void(Bench&)>& test) {
       CAPTURE(name_of(compute));
       Arena arena(backend.ops->memory(), size_t{1} << 32);
       Bench bench{*backend.ops, arena, compute};
+      bench.is_device = backend.is_device;
       test(bench);
     }
 }

@@ -36,6 +36,13 @@ struct Bench {
   Arena& arena;
   DType compute;     // f32 or bf16: of activations and products
   Random random{1234, 0};
+  // Not the CPU: it tells of bad indices when results are next read, and where it is simulated it is slow.
+  bool is_device = false;
+
+  // Waits for all that was started, and raises what it found wrong.
+  void finish() {
+    if (is_device) values(arena.make_zeros(DType::f32, {1}));
+  }
 
   Tensor normal(DType dtype, Shape shape, double scale = 1, double mean = 0) {
     std::vector<double> values(static_cast<size_t>(shape.count()));

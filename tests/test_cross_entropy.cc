@@ -240,10 +240,12 @@ TEST_CASE("cross_entropy: a label that is no token is an error that names its ro
   on_every_backend([](Bench& bench) {
     const Tensor x = bench.zeros({2, 4}), weight = bench.zeros({7, 4}), totals = bench.zeros({3});
     CHECK_THROWS_WITH_AS(
-        bench.ops.cross_entropy({.x = x, .weight = weight, .labels = bench.integers({2}, {0, 7}), .totals = totals}),
+        (bench.ops.cross_entropy({.x = x, .weight = weight, .labels = bench.integers({2}, {0, 7}), .totals = totals}),
+         bench.finish()),
         "cross_entropy: labels[1] is 7, neither in 0 ... 6 nor -100", Error);
     CHECK_THROWS_WITH_AS(
-        bench.ops.cross_entropy({.x = x, .weight = weight, .labels = bench.integers({2}, {-1, 0}), .totals = totals}),
+        (bench.ops.cross_entropy({.x = x, .weight = weight, .labels = bench.integers({2}, {-1, 0}), .totals = totals}),
+         bench.finish()),
         "cross_entropy: labels[0] is -1, neither in 0 ... 6 nor -100", Error);
     CHECK_THROWS_WITH_AS(bench.ops.cross_entropy({.x = x, .weight = weight, .labels = bench.integers({2}, {1, 0}),
                                                   .label_smoothing = 1.5f, .totals = totals}),
