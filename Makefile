@@ -41,15 +41,22 @@ OBJECTS := $(SOURCES:%.cc=$(BUILD)/%.o) \
   $(foreach isa,$(ISAS),$(CPU_SOURCES:%.cc=$(BUILD)/$(isa)/%.o)) $(AMX_SOURCES:%.cc=$(BUILD)/amx/%.o)
 TESTS := $(wildcard tests/*.cc)
 
+CUDNN_FRONTEND_VERSION := 1.32.0
+CUDNN_FRONTEND := build/third_party/cudnn_frontend-$(CUDNN_FRONTEND_VERSION)
 # With the CUDA toolkit the program has both backends: code for each of these architectures, and PTX of the last.
 NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
 CUDA_ARCHS ?= 80 90 100
 ifneq ($(NVCC),)
 CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
-CUDA_FLAGS = -std=c++20 -O3 -I. -MMD --expt-relaxed-constexpr -Werror all-warnings -Xptxas -v -Xcompiler -Wall,-Wextra,-Wno-psabi \
+CUDA_FLAGS = -std=c++20 -O3 -I. $(DEPENDENCIES) --expt-relaxed-constexpr -Werror all-warnings -Xptxas -v -Xcompiler -Wall,-Wextra,-Wno-psabi \
   $(foreach arch,$(CUDA_ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch)) \
   -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
 CUDA_OBJECTS := $(CUDA_HOST:%.cc=$(BUILD)/cuda/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)/cuda/%.o)
+# cuDNN's attention, where cuDNN's headers are there and those of its C++ graphs, which `make deps` brings.
+ifneq ($(and $(wildcard $(CUDNN_FRONTEND)/include/cudnn_frontend.h),$(wildcard $(CUDA_HOME)/include/cudnn.h)),)
+CUDNN_OBJECTS := $(BUILD)/cuda/kernels/cudnn_graph_cuda.o $(BUILD)/cuda/kernels/attention_cudnn_cuda.o
+$(CUDNN_OBJECTS): FLAGS += -DENGINE_CUDNN -DNV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING -isystem $(CUDNN_FRONTEND)/include
+endif
 # CUDA=0 leaves the backend out; the sanitizers do not know its libraries.
 CUDA ?= 0
 ifeq ($(CUDA),1)
@@ -92,7 +99,7 @@ $(BUILD)/bench/model_logits: $(BUILD)/bench/logits/main.o $(OBJECTS)
 define isa_rule
 $(BUILD)/$(1)/%.o: %.cc
 	@mkdir -p $$(@D)
-	$(COMPILER) $(FLAGS) $(FLAGS_$(1)) -DENGINE_ISA=$(2) -c $$< -o $$@
+	$$(COMPILER) $$(FLAGS) $(FLAGS_$(1)) -DENGINE_ISA=$(2) -c $$< -o $$@
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa),$(isa))))
 $(eval $(call isa_rule,amx,avx512))
@@ -133,6 +140,13 @@ $(BUILD)/engine-sim: $(BUILD)/engine.o $(WITHOUT_BACKEND) $(SIM_OBJECTS)
 $(BUILD)/tests/run_sim: $(TESTS:%.cc=$(BUILD)/%.o) $(SIM_TESTS:%.cc=$(BUILD)/sim/%.o) $(WITHOUT_BACKEND) $(SIM_OBJECTS) | $(BUILD)/engine
 	$(CXX) $(OPTIMISE) $^ -o $@ $(SIM_LIBRARIES)
 
+# cuDNN's graphs are built for described devices: this needs cuDNN, but no GPU.
+$(BUILD)/tests/run_cudnn: $(BUILD)/cuda/tests/cudnn/test_graphs.o $(BUILD)/tests/main.o $(CUDNN_OBJECTS:%/attention_cudnn_cuda.o=)
+	$(CXX) $(OPTIMISE) $^ -o $@ -ldl
+cudnn-test: $(if $(CUDNN_OBJECTS),$(BUILD)/tests/run_cudnn)  ## cuDNN builds the graphs of attention, where it is there
+	$(if $(CUDNN_OBJECTS),$(BUILD)/tests/run_cudnn,@echo "cuDNN or its C++ graphs (make deps) are not here: nothing is tested")
+.PHONY: cudnn-test
+
 sim-test: $(BUILD)/tests/run_sim $(BUILD)/engine-sim  ## the tests with the simulated device beside the CPU
 	$(BUILD)/tests/run_sim
 .PHONY: sim-test
@@ -148,6 +162,10 @@ deps:  ## installs what is missing of the Debian or Ubuntu packages that the eng
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get update -qq && \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	fi
+	@$(if $(NVCC),test -d $(CUDNN_FRONTEND) || ( mkdir -p $(CUDNN_FRONTEND) && cd $(CUDNN_FRONTEND) && \
+	  python3 -m pip download -q --no-deps --only-binary=:all: nvidia-cudnn-frontend==$(CUDNN_FRONTEND_VERSION) && \
+	  python3 -m zipfile -e *.whl . && rm -rf *.whl cudnn ) || \
+	  { rm -rf $(CUDNN_FRONTEND); echo "without cuDNN's attention: nvidia-cudnn-frontend cannot be had"; },true)
 
 test: $(BUILD)/tests/run engine  ## builds and runs the tests (SANITIZE=1: under the sanitizers)
 	$(BUILD)/tests/run
