@@ -72,13 +72,6 @@ struct Bench {
   }
   Tensor zeros(Shape shape) { return arena.make_zeros(DType::f32, shape); }
 
-  // Waits for the device: what its kernels found wrong with their data is an Error now.
-  void finish() {
-    const Tensor word = arena.make(DType::i32, {1});
-    int32_t value = 0;
-    arena.memory().zero(word.data, word.bytes());
-    arena.memory().copy_out(&value, word.data, word.bytes());
-  }
   // The values as the reference takes them.
   std::vector<double> values(const Tensor& tensor) const {
     const size_t count = static_cast<size_t>(tensor.count());
