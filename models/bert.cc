@@ -65,11 +65,14 @@ class Bert final : public EncoderModel {
     auto& saved = static_cast<SavedStates&>(saved_states);
     const ArenaScope scope(pass.arena);
     const Tensor dx = pass.arena.make(DType::f32, dhidden.shape), dmiddle = pass.arena.make(DType::f32, dhidden.shape);
-    const Tensor input = pass.arena.make(pass.recompute ? DType::f32 : pass.compute, dhidden.shape);
+    Tensor input = pass.arena.make(pass.recompute ? DType::f32 : pass.compute, dhidden.shape);
     for (size_t i = blocks_.size(); i-- > 0;) {
       if (i) {
         blocks_[i - 1].output_again(pass, saved.blocks[i - 1], input);
       } else {
+        // Dropping is a product: of numbers in bf16 it would round twice what was rounded once in the forward pass.
+        const bool drops = pass.dropout(embedding_dropout_).rate > 0;
+        if (drops && input.dtype != DType::f32) input = pass.arena.make(DType::f32, dhidden.shape);
         embedding_norm_.again(pass, saved.norm, input);
         drop_embedding(pass, input);
       }

@@ -25,7 +25,7 @@ SentenceConfig::Pooling read_pooling(const fs::path& file) {
   const json config = parse_json_file(file);
   std::string modes;
   for (const auto& [key, value] : config.items())
-    if (key.starts_with("pooling_mode_") && value == true) modes += (modes.empty() ? "" : "+") + key.substr(13);
+    if (key.starts_with("pooling_mode_") && value == true) modes.append(modes.empty() ? "" : "+").append(key, 13);
   if (config.contains("pooling_mode")) modes = json_string(config, "pooling_mode", where);
   if (modes == "mean_tokens" || modes == "mean") return SentenceConfig::Pooling::mean;
   if (modes == "cls_token" || modes == "cls") return SentenceConfig::Pooling::first;

@@ -116,8 +116,10 @@ TEST_CASE("embed: long lines are cut, folders without modules take the mean, and
   const std::vector<std::vector<int32_t>> ids{encoder.encode("a b"), encoder.encode("q")};
   const std::vector<float> vectors = encoder.embed(ids);
   size_t at = 0;
-  for (std::string line; std::getline(lines, line);)
-    for (const json& number : json::parse(line).at("embedding")) CHECK(number.get<float>() == vectors.at(at++));
+  for (std::string line; std::getline(lines, line);) {
+    const json parsed = json::parse(line);
+    for (const json& number : parsed.at("embedding")) CHECK(number.get<float>() == vectors.at(at++));
+  }
   CHECK(at == 48);
   write_file(input, "a\n\xff\n");
   CHECK_THROWS_WITH_AS(embed_lines(encoder, input.string(), out), doctest::Contains(":2: "), Error);

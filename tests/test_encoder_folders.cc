@@ -148,7 +148,7 @@ TEST_CASE("encoder folders: another task keeps the trunk and begins a head, the 
   trunk.load(to_classes);
   CHECK(report.text() == "loaded pooler, trunk; new classifier");
   Folder("bert_classes").load({.labels = {"a", "b"}, .report = &report});
-  CHECK(report.text() == "loaded pooler, trunk; new classifier");
+  CHECK(report.text() == "loaded pooler, trunk; new classifier; left out classifier.bias, classifier.weight");
   Folder("bert_classes").load({.head = Head::classification, .labels = {"a", "b", "c"}, .report = &report});
   CHECK(report.text() == "loaded classifier, pooler, trunk");
   Folder("distilbert_classes").load({.head = Head::masked, .report = &report});
@@ -171,7 +171,7 @@ TEST_CASE("encoder folders: what is missing, misshapen, unknown or not done here
   CHECK(error_after([](Folder& f) { f.remove("pooler.dense.bias"); }, {.head = Head::classification}) ==
         "/model.safetensors: missing tensors: bert.pooler.dense.bias [20]");
   CHECK(error_after([](Folder& f) { f.config["id2label"] = {{"0", "a"}, {"1", "b"}}; }) ==
-        "/model.safetensors: classifier.weight is [3, 20], it should be [2, 20]; "
+        "/model.safetensors: classifier.weight is [3, 20], it should be [2, 20], "
         "classifier.bias is [3], it should be [2]");
   CHECK(error_after([](Folder& f) { f.add("bert.adapter.weight", {1}, bytes_of(1)); }) ==
         "/model.safetensors: tensors that this model does not have: bert.adapter.weight");
