@@ -1,5 +1,5 @@
-// Activations on a device. A thread takes 16 bytes of the narrower dtype, the ragged end by elements; everything is read
-// once and written once, and that bounds the time: 4 bytes an element forward and 6 backward in bf16.
+// Activations on a device. A thread takes 16 bytes of the narrower dtype, the ragged end by elements; everything is
+// read once and written once, and that bounds the time: 4 bytes an element forward and 6 backward in bf16.
 #include "kernels/activation.h"
 
 #include "kernels/activation_cuda.h"

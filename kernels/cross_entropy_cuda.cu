@@ -1,17 +1,18 @@
 // Projection and cross entropy on a device.
 //
-// Rows are done in chunks: their logits, f32, are a matrix product; one kernel goes over the logits twice, a block a row,
-// and leaves the losses and the gradient of the logits, under f32 compute in the logits' own place, under bf16 in a
-// matrix of its own; two more products turn that into dx and dweight. dweight is read and written once a chunk, so under
-// bf16, where the gradient takes half as much room, a chunk is several parts of logits. Rows of both matrices begin on
-// 16 bytes, with zeros behind their ends, whatever the vocabulary, and the weight is rounded to bf16 once.
+// Rows are done in chunks: their logits, f32, are a matrix product; one kernel goes over the logits twice, a block a
+// row, and leaves the losses and the gradient of the logits, under f32 compute in the logits' own place, under bf16 in
+// a matrix of its own; two more products turn that into dx and dweight. dweight is read and written once a chunk, so
+// under bf16, where the gradient takes half as much room, a chunk is several parts of logits. Rows of both matrices
+// begin on 16 bytes, with zeros behind their ends, whatever the vocabulary, and the weight is rounded to bf16 once.
 //
-// The kernel reads a logit twice, the second time from the second-level cache where a row fits (200 KB a row of 50 thousand
-// tokens, a row or two a multiprocessor), and writes its gradient: 4 to 8 bytes read, 2 or 4 written. A thread keeps a
-// running largest logit and a running sum relative to it; these are brought to the row's largest before they are added.
+// The kernel reads a logit twice, the second time from the second-level cache where a row fits (200 KB a row of 50
+// thousand tokens, a row or two a multiprocessor), and writes its gradient: 4 to 8 bytes read, 2 or 4 written. A thread
+// keeps a running largest logit and a running sum relative to it; these are brought to the row's largest before they
+// are added.
 //
-// Which rows are ignored is known to the device alone, so they are not gathered away as on the CPU: their x is replaced by
-// zeros and their gradient is zero, and a model that ignores many rows gathers the others before.
+// Which rows are ignored is known to the device alone, so they are not gathered away as on the CPU: their x is replaced
+// by zeros and their gradient is zero, and a model that ignores many rows gathers the others before.
 #include "kernels/cross_entropy.h"
 
 #include <algorithm>

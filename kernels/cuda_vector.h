@@ -47,7 +47,8 @@ __device__ __forceinline__ void store_floats(T* to, const float (&from)[width]) 
   }
 }
 
-// Whether every row of `cols` elements of each of these begins at a multiple of 16 bytes and is whole vectors of `width`.
+// Whether every row of `cols` elements of each of these begins at a multiple of 16 bytes and is whole vectors of
+// `width`.
 inline bool takes_vectors(int width, int64_t cols, std::initializer_list<const void*> tensors) {
   for (const void* data : tensors)
     if (reinterpret_cast<uintptr_t>(data) % 16 != 0) return false;

@@ -2,14 +2,14 @@
 //
 // Forward: a warp a token, 16 bytes a lane; the tables' rows are read and y is written, nothing else.
 //
-// Backward: every row of a table belongs to one sum, of the tokens that point to it in their order. The tokens are put in
-// order by index (index_order_cuda.h), for all tables at once, and the ordered list is cut into chunks of 32, or more
-// where there are more than 32 thousand tokens, by their number alone. A warp goes over a chunk, for 32 lanes' columns,
-// and keeps the running sum of one index in registers, dy's rows read four at a time so that they are under way
-// together. A sum that lies inside a chunk is added to the table's row by its warp; what a chunk has of a sum that goes
-// beyond it is kept, and added up in the chunks' order by a second kernel. So a frequent token (or a type, whose sum is
-// over half of all tokens) is as fast as rare ones. Read: dy once for each table; read and written: the rows of the
-// tables that tokens point to, and no others.
+// Backward: every row of a table belongs to one sum, of the tokens that point to it in their order. The tokens are put
+// in order by index (index_order_cuda.h), for all tables at once, and the ordered list is cut into chunks of 32, or
+// more where there are more than 32 thousand tokens, by their number alone. A warp goes over a chunk, for 32 lanes'
+// columns, and keeps the running sum of one index in registers, dy's rows read four at a time so that they are under
+// way together. A sum that lies inside a chunk is added to the table's row by its warp; what a chunk has of a sum that
+// goes beyond it is kept, and added up in the chunks' order by a second kernel. So a frequent token (or a type, whose
+// sum is over half of all tokens) is as fast as rare ones. Read: dy once for each table; read and written: the rows of
+// the tables that tokens point to, and no others.
 #include "kernels/embedding.h"
 
 #include <algorithm>
@@ -206,7 +206,8 @@ void CudaOps::embedding_forward(const EmbeddingForwardArgs& args) {
   const Tables tables = tables_of(embedding_tables(args), forward_faults);
   const int64_t cols = args.token_table.cols();
   with_device_elements(args.y, [&]<class Y>(Y* y) {
-    launch(tables_take_vectors(tables, cols, y) ? embedding_forward_kernel<Y, vector_width<Y>> : embedding_forward_kernel<Y, 1>,
+    launch(tables_take_vectors(tables, cols, y) ? embedding_forward_kernel<Y, vector_width<Y>>
+                                                : embedding_forward_kernel<Y, 1>,
            blocks(cut(tables.of.count, forward_warps)), forward_warps * warp_size, 0, stream(), tables, y, cols,
            ElementDropout(args.dropout), device_.fault());
   });

@@ -26,8 +26,8 @@ struct IndexLists {
   __device__ __forceinline__ IndexList of(unsigned l) const { return l == 0 ? list[0] : l == 1 ? list[1] : list[2]; }
 };
 
-// For list l the elements l count ... (l + 1) count - 1: the indices in rising order, and where in the list each was; of
-// equal ones the earlier first. An index outside its table is noted as a fault and comes last, as its limit.
+// For list l the elements l count ... (l + 1) count - 1: the indices in rising order, and where in the list each was;
+// of equal ones the earlier first. An index outside its table is noted as a fault and comes last, as its limit.
 struct IndexOrder {
   const int *index, *place;
 };

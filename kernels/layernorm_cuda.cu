@@ -162,7 +162,9 @@ struct Backward {
   int cols;
 
   __device__ __forceinline__ int64_t begin() const { return int64_t{blockIdx.x} * rows_a_block; }
-  __device__ __forceinline__ int64_t end() const { return begin() + rows_a_block < rows ? begin() + rows_a_block : rows; }
+  __device__ __forceinline__ int64_t end() const {
+    return begin() + rows_a_block < rows ? begin() + rows_a_block : rows;
+  }
   // Of `d` = dy gain and the normalised values: what goes back.
   template <int width>
   __device__ __forceinline__ void write(int64_t row, int col, const float (&d)[width], const float (&normed)[width],
@@ -308,8 +310,8 @@ void CudaOps::layernorm_forward(const LayerNormForwardArgs& args) {
       const Forward<X, Y> forward{x, args.residual.as<float>(), args.sum.as<float>(), args.gain.as<float>(),
                                   args.bias.as<float>(), y, args.mean.as<float>(), args.rstd.as<float>(), args.epsilon,
                                   ElementDropout(args.dropout), rows, static_cast<int>(cols)};
-      const bool vectors = takes_vectors(vector_width<X, Y>, cols, {x, args.residual.data, args.sum.data, args.gain.data,
-                                                                    args.bias.data, y});
+      const bool vectors = takes_vectors(vector_width<X, Y>, cols,
+                                         {x, args.residual.data, args.sum.data, args.gain.data, args.bias.data, y});
       if (vectors && cols <= warp_size * lane_elements)
         launch(layernorm_forward_warp<X, Y>, blocks(cut(rows, warps)), warps * warp_size, 0, stream(), forward);
       else

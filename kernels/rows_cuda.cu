@@ -1,5 +1,6 @@
 // Rows by index on a device: a warp a row, 16 bytes a lane where the rows of both matrices begin on 16 bytes. Every
-// element is read once and written once. The row of an index that is out of range is left as it is, and the fault noted.
+// element is read once and written once. The row of an index that is out of range is left as it is, and the fault
+// noted.
 #include "kernels/rows.h"
 
 #include <algorithm>
@@ -46,7 +47,8 @@ __global__ void __launch_bounds__(warps* warp_size) rows_kernel(const Rows<X, Y>
   if (i >= a.count) return;
   const int row = a.index[i];
   if (row < 0 || row >= a.limit) {
-    if (lane == 0) report_fault(a.fault, a.gathers ? FaultKind::gathered_row : FaultKind::scattered_row, i, row, a.limit);
+    const FaultKind kind = a.gathers ? FaultKind::gathered_row : FaultKind::scattered_row;
+    if (lane == 0) report_fault(a.fault, kind, i, row, a.limit);
     return;
   }
   const X* const x = a.x + (a.gathers ? row : i) * a.x_stride;

@@ -9,12 +9,12 @@
 // Among equal largest logits temperature 0 and top_k 1 take the lowest token.
 //
 // Written: tokens. Numerics: weights are f32, their sums double. Logits of -infinity are never drawn. A row that holds
-// a NaN, or whose largest logit is not finite, is an error that names it; on a device its token is 0, and the error comes
-// when results are next read.
+// a NaN, or whose largest logit is not finite, is an error that names it; on a device its token is 0, and the error
+// comes when results are next read.
 //
-// On the CPU nothing is sorted but the few tokens around the cut: of top_k, the candidates are those above the k-th largest of the
-// maxima of groups of 64 tokens (no fewer than k tokens are); of top_p, those with w >= (1 - top_p) sum(w) / V (all
-// others together have less than 1 - top_p).
+// On the CPU nothing is sorted but the few tokens around the cut: of top_k, the candidates are those above the k-th
+// largest of the maxima of groups of 64 tokens (no fewer than k tokens are); of top_p, those with w >= (1 - top_p)
+// sum(w) / V (all others together have less than 1 - top_p).
 #pragma once
 
 #include "kernels/ops.h"

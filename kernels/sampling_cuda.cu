@@ -1,13 +1,14 @@
 // Sampling on a device, a block a row of logits; nothing is sorted.
 //
 // Weights w are kept as integers of 2^-44, so that sums are exact, the same in any order, and 2^-26 of the whole for a
-// quarter of a million tokens; what is lighter than 2^-44 of the heaviest token is never drawn, where draws have 24 bits.
+// quarter of a million tokens; what is lighter than 2^-44 of the heaviest token is never drawn, where draws have 24
+// bits.
 //
-// Tokens have ranks: 64-bit numbers that order them by logit and, among equals, by token. To keep the first tokens whose
-// count reaches top_k, or whose weights reach top_p of the sum, is to find the lowest rank that is kept: an interval of
-// ranks is halved, by the logits' values at first, until one token is left in it. Each halving is one pass over the row:
-// about log2(V) + 4 of them, 20 for 50 thousand tokens, more only where logits are equal or nearly so. The drawn token is
-// found by sums over the warps' parts of the row, then over the parts of the part in which it lies.
+// Tokens have ranks: 64-bit numbers that order them by logit and, among equals, by token. To keep the first tokens
+// whose count reaches top_k, or whose weights reach top_p of the sum, is to find the lowest rank that is kept: an
+// interval of ranks is halved, by the logits' values at first, until one token is left in it. Each halving is one pass
+// over the row: about log2(V) + 4 of them, 20 for 50 thousand tokens, more only where logits are equal or nearly so.
+// The drawn token is found by sums over the warps' parts of the row, then over the parts of the part in which it lies.
 //
 // Bytes: 8 a token and pass (logit and weight), from the second-level cache but for the first; the weights are scratch.
 #include "kernels/sampling.h"
@@ -67,7 +68,8 @@ struct Row {
     if (!reaches(all)) return low;
     tokens_low = all.tokens;
     for (int turn = 0; tokens_low - tokens_high > 1; ++turn) {
-      const float below = logit_of(static_cast<uint32_t>(low >> 32)), above = logit_of(static_cast<uint32_t>(high >> 32));
+      const float below = logit_of(static_cast<uint32_t>(low >> 32));
+      const float above = logit_of(static_cast<uint32_t>(high >> 32));
       uint64_t middle = least_rank(0.5f * below + 0.5f * above);
       if (turn >= halvings_by_value || middle <= low || middle >= high) middle = low + (high - low) / 2;
       const Amount amount = amount_from(middle, by_weight);

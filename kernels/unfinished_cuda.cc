@@ -7,25 +7,13 @@ namespace engine::cuda {
   __attribute__((weak)) void CudaOps::method(const arguments&) { fail(#method ": not on this device"); }
 WAITS(matmul, MatmulArgs)
 WAITS(pack_matrix, PackArgs)
-WAITS(activation_forward, ActivationForwardArgs)
-WAITS(activation_backward, ActivationBackwardArgs)
-WAITS(embedding_forward, EmbeddingForwardArgs)
-WAITS(embedding_backward, EmbeddingBackwardArgs)
-WAITS(layernorm_forward, LayerNormForwardArgs)
-WAITS(layernorm_backward, LayerNormBackwardArgs)
 WAITS(attention_forward, AttentionForwardArgs)
 WAITS(attention_backward, AttentionBackwardArgs)
-WAITS(cross_entropy, CrossEntropyArgs)
-WAITS(gather_rows, RowsArgs)
-WAITS(scatter_rows, RowsArgs)
 WAITS(segment_mean_forward, SegmentMeanForwardArgs)
 WAITS(segment_mean_backward, SegmentMeanBackwardArgs)
-WAITS(sample, SampleArgs)
 WAITS(copy, CopyArgs)
 WAITS(lerp, LerpArgs)
 WAITS(dropout, DropoutArgs)
-WAITS(adamw, AdamWArgs)
-WAITS(sum_of_squares, SumOfSquaresArgs)
 __attribute__((weak)) size_t CudaOps::packed_bytes(int64_t, int64_t, DType) { fail("packed_bytes: not on this device"); }
 
 }  // namespace engine::cuda

@@ -56,7 +56,11 @@ struct Bench {
   }
   Tensor from(DType dtype, Shape shape, const std::vector<double>& values) {
     const Tensor tensor = arena.make(dtype, shape);
-    if (dtype == DType::bf16) {
+    fill(tensor, values);
+    return tensor;
+  }
+  void fill(const Tensor& tensor, const std::vector<double>& values) {
+    if (tensor.dtype == DType::bf16) {
       std::vector<bf16> host;
       for (double value : values) host.emplace_back(static_cast<float>(value));
       arena.memory().copy_in(tensor.data, host.data(), tensor.bytes());
@@ -64,7 +68,6 @@ struct Bench {
       const std::vector<float> host(values.begin(), values.end());
       arena.memory().copy_in(tensor.data, host.data(), tensor.bytes());
     }
-    return tensor;
   }
   // A result to be: filled with NaN, so that what an operation leaves out shows.
   Tensor unset(DType dtype, Shape shape) {

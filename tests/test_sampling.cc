@@ -57,7 +57,7 @@ TEST_CASE("sample: every temperature, top_k and top_p against the reference") {
       for (float temperature : {0.0f, 1e-30f, 0.3f, 1.0f, 5.0f})
         for (int top_k : {0, 1, 2, 7, 50, 100000})
           for (float top_p : {0.0f, 0.3f, 0.9f, 0.999f, 1.0f})
-            if (!bench.is_device || ++choice % 7 == 0) check_sampling(bench, logits, temperature, top_k, top_p);
+            if (!bench.is_device || ++choice % 13 == 0) check_sampling(bench, logits, temperature, top_k, top_p);
     }
   });
 }
@@ -100,7 +100,7 @@ TEST_CASE("sample: greedy takes the lowest token among equals and needs no draws
 
 TEST_CASE("sample: tokens come as often as they are likely") {
   on_every_backend([](Bench& bench) {
-    const int64_t rows = 20000;
+    const int64_t rows = bench.is_device ? 1000 : 20000;
     std::vector<double> values, draws;
     const double probability[] = {0.5, 0.2, 0.0, 0.3};
     for (int64_t s = 0; s < rows; ++s) {
@@ -139,6 +139,7 @@ TEST_CASE("sample: the same tokens at any number of threads, and errors that nam
       CHECK_THROWS_WITH_AS((bench.ops.sample({.logits = bench.from(DType::f32, {3, 20}, values), .draws = draw,
                                               .temperature = temperature, .tokens = three}), bench.finish()),
                            "sample: row 2 of the logits holds a NaN, or its largest is not finite", Error);
+    values[2 * 20 + 19] = 1;
     std::fill(values.begin() + 20, values.begin() + 40, -INFINITY);
     CHECK_THROWS_WITH_AS((bench.ops.sample({.logits = bench.from(DType::f32, {3, 20}, values), .tokens = three}),
                           bench.finish()),
