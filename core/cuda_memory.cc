@@ -84,8 +84,8 @@ DeviceMemory::~DeviceMemory() {
     if (!slot.pinned) continue;
     cudaFreeHost(slot.pinned);
     cudaFree(slot.landing);
-    cudaEventDestroy(slot.landed);
-    cudaEventDestroy(slot.done);
+    if (slot.landed) cudaEventDestroy(slot.landed);
+    if (slot.done) cudaEventDestroy(slot.done);
   }
 }
 
@@ -151,25 +151,23 @@ void DeviceMemory::commit(void* base, size_t from, size_t to) {
 #endif
 }
 
-void DeviceMemory::make_ring() {
-  for (Slot& slot : ring_) {
-    void *pinned = nullptr, *landing = nullptr;
-    check(cudaHostAlloc(&pinned, slot_bytes, cudaHostAllocDefault), "cudaHostAlloc");
-    slot.pinned = static_cast<char*>(pinned);
-    check(cudaMalloc(&landing, slot_bytes), "cudaMalloc");
-    slot.landing = static_cast<char*>(landing);
-    check(cudaEventCreateWithFlags(&slot.landed, cudaEventDisableTiming), "cudaEventCreateWithFlags");
-    check(cudaEventCreateWithFlags(&slot.done, cudaEventDisableTiming), "cudaEventCreateWithFlags");
-  }
+void DeviceMemory::make_slot(Slot& slot) {
+  void *pinned = nullptr, *landing = nullptr;
+  check(cudaHostAlloc(&pinned, slot_bytes, cudaHostAllocDefault), "cudaHostAlloc");
+  slot.pinned = static_cast<char*>(pinned);
+  check(cudaMalloc(&landing, slot_bytes), "cudaMalloc");
+  slot.landing = static_cast<char*>(landing);
+  check(cudaEventCreateWithFlags(&slot.landed, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+  check(cudaEventCreateWithFlags(&slot.done, cudaEventDisableTiming), "cudaEventCreateWithFlags");
 }
 
 void DeviceMemory::copy_in(void* device, const void* host, size_t bytes) {
   require(!device_.is_capturing(), "data is copied to the device inside a step that is captured as a graph");
-  if (bytes && !ring_[0].pinned) make_ring();
   for (size_t begin = 0; begin < bytes; begin += slot_bytes) {
     const size_t part = std::min(slot_bytes, bytes - begin);
     Slot& slot = ring_[next_slot_];
     next_slot_ = (next_slot_ + 1) % ring_.size();
+    if (!slot.pinned) make_slot(slot);
     check(cudaEventSynchronize(slot.done), "cudaEventSynchronize");
     std::memcpy(slot.pinned, static_cast<const char*>(host) + begin, part);
     check(cudaMemcpyAsync(slot.landing, slot.pinned, part, cudaMemcpyHostToDevice, device_.copy_stream()),

@@ -48,7 +48,7 @@ class DeviceMemory final : public Memory {
   };
   void grow(char* base, Reservation& reservation, size_t bytes);
   CUresult map(char* address, size_t bytes, Piece& piece);
-  void make_ring();
+  static void make_slot(Slot& slot);
 
   Device& device_;
   size_t capacity_, granularity_ = 0;

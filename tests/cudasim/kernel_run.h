@@ -27,6 +27,7 @@ struct KernelRun {
   cuda::Device device;
   Arena arena{device.memory(), size_t{64} << 20};
 
+  KernelRun() { cudasim::set_order(cudasim::Order::forward); }
   ~KernelRun() { cudasim::unset_order(); }
 
   float* upload(const std::vector<float>& values) {

@@ -75,16 +75,30 @@ void catch_faults() {
   sigaction(SIGSEGV, &ours, nullptr);
 }
 
-void protect(int protection) {
-  for (const auto& [data, bytes] : regions) mprotect(data, bytes, protection);
+// The processor's key to the device's memory, which opens and closes all of it at once; -1 where it has none, and every
+// region is opened and closed by itself.
+int memory_key() {
+  static const int key = pkey_alloc(0, PKEY_DISABLE_ACCESS);
+  return key;
+}
+
+void set_open(bool open) {
+  if (memory_key() >= 0) {
+    pkey_set(memory_key(), open ? 0 : PKEY_DISABLE_ACCESS);
+    return;
+  }
+  for (const auto& [data, bytes] : regions) mprotect(data, bytes, open ? PROT_READ | PROT_WRITE : PROT_NONE);
 }
 
 void add_region(char* data, size_t bytes) {
   catch_faults();
   mprotect(data, bytes, PROT_READ | PROT_WRITE);
   std::memset(data, poison_byte, bytes);
-  if (!open_count) mprotect(data, bytes, PROT_NONE);
   regions[data] = bytes;
+  if (memory_key() >= 0)
+    pkey_mprotect(data, bytes, PROT_READ | PROT_WRITE, memory_key());
+  else if (!open_count)
+    mprotect(data, bytes, PROT_NONE);
 }
 
 void remove_region(char* data) {
@@ -102,10 +116,10 @@ char* address_space(size_t bytes) {
 
 OpenMemory::OpenMemory() {
   catch_faults();
-  if (open_count++ == 0) protect(PROT_READ | PROT_WRITE);
+  if (open_count++ == 0) set_open(true);
 }
 OpenMemory::~OpenMemory() {
-  if (--open_count == 0) protect(PROT_NONE);
+  if (--open_count == 0) set_open(false);
 }
 
 size_t total_memory() {
@@ -187,6 +201,7 @@ CUresult unmap(CUdeviceptr address, size_t bytes) {
   char* const data = reinterpret_cast<char*>(address);
   for (auto region = regions.lower_bound(data); region != regions.end() && region->first < data + bytes;)
     remove_region((region++)->first);
+  if (memory_key() >= 0) pkey_mprotect(data, bytes, PROT_NONE, 0);
   mprotect(data, bytes, PROT_NONE);
   madvise(data, bytes, MADV_DONTNEED);
   return CUDA_SUCCESS;

@@ -58,6 +58,7 @@ cudaError_t push(cudaStream_t stream, Task task) {
 }
 
 cudaError_t finish(cudaStream_t stream) {
+  if (stream->queue.empty()) return cudaSuccess;
   const OpenMemory open;
   while (!stream->queue.empty())
     if (const std::string error = run_next(stream); !error.empty()) return abandon(error);
@@ -131,7 +132,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (is_capturing()) return refuse_capture("cudaEventSynchronize");
-  if (event->recorded == 0) return cudaSuccess;
+  if (event->completed == event->recorded) return cudaSuccess;
   const OpenMemory open;
   const std::string error = run_until(event, event->recorded);
   return error.empty() ? cudaSuccess : abandon(error);

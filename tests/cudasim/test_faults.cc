@@ -84,8 +84,12 @@ TEST_CASE("simulated device: accesses outside of what was handed out name the ke
   };
   CHECK(words(x).empty());
   const std::string outside = "kernel read_kernel, block (0, 0, 0), thread (0, 0, 0): access outside of all memory";
-  CHECK(contains(words(x + (size_t{32} << 20) / sizeof(float)), outside));  // reserved, without memory
-  CHECK(contains(words(reinterpret_cast<const float*>(4096)), outside));
+  for (const float* const wrong : {x + (size_t{32} << 20) / sizeof(float),  // reserved, without memory
+                                   reinterpret_cast<const float*>(4096)}) {
+    const std::string text = words(wrong);
+    INFO(text);
+    CHECK(contains(text, outside));
+  }
   // One element behind the last tensor: memory of the arena that belongs to nobody.
   if (cudasim::sanitized) CHECK(contains(words(y + 1), "use-after-poison"));
 }

@@ -26,6 +26,16 @@ struct dim3 {
 extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
 
+#define CUDASIM_MIN_AND_MAX(T)                            \
+  inline T min(T a, T b) { return b < a ? b : a; } \
+  inline T max(T a, T b) { return a < b ? b : a; }
+CUDASIM_MIN_AND_MAX(int)
+CUDASIM_MIN_AND_MAX(unsigned)
+CUDASIM_MIN_AND_MAX(long)
+CUDASIM_MIN_AND_MAX(unsigned long)
+CUDASIM_MIN_AND_MAX(float)
+#undef CUDASIM_MIN_AND_MAX
+
 enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
