@@ -20,12 +20,13 @@ std::vector<int> indices(Random& random, int64_t count, uint32_t rows) {
   return values;
 }
 
-void check_forward_and_backward(Bench& bench, int64_t tokens, int64_t cols, bool positions, bool types, bool drops) {
+void check_forward_and_backward(Bench& bench, int64_t tokens, int64_t cols, bool positions, bool types, bool drops,
+                                uint32_t vocabulary = 19) {
   CAPTURE(tokens); CAPTURE(cols); CAPTURE(positions); CAPTURE(types); CAPTURE(drops);
   const Dropout dropout = drops ? dropout_of_a_third : Dropout{};
   Reference expected{.cols = static_cast<size_t>(cols), .tables = {}, .dropout = dropout, .y = {}, .dy = {}};
   Tensor index[3], table[3], gradient[3];
-  const uint32_t rows[3] = {19, 7, 2};
+  const uint32_t rows[3] = {vocabulary, 7, 2};
   for (size_t i = 0; i < 3; ++i) {
     if ((i == 1 && !positions) || (i == 2 && !types)) continue;
     const std::vector<int> rows_taken = indices(bench.random, tokens, rows[i]);
@@ -73,6 +74,7 @@ TEST_CASE("embedding: forward and backward with every choice of optional argumen
       check_forward_and_backward(bench, 21, 33, choice & 1, choice & 2, choice & 4);
     for (int64_t cols : {1, 3, 17, 65, 100, 200}) check_forward_and_backward(bench, 301, cols, true, false, true);
     check_forward_and_backward(bench, 1, 64, true, true, false);
+    check_forward_and_backward(bench, 1300, 8, true, true, false, 1500);
   });
 }
 
