@@ -18,8 +18,8 @@ double seen_pairs(const Args& a) {
   double pairs = 0;
   for (int64_t s = 0; s < a.queries.count(); ++s) {
     const double queries = rows(a.queries, s), keys = rows(a.keys, s);
-    // Query i sees i + 1 + keys - queries of them, or none.
-    const double first = std::max(0.0, 1 + keys - queries), counted = std::min(queries, keys);
+    // Query i sees i + 1 + keys - queries of them, or none: the first that sees any sees this many.
+    const double first = std::max(1.0, 1 + keys - queries), counted = std::min(queries, keys);
     pairs += a.causal ? counted * (first + keys) / 2 : queries * keys;
   }
   return pairs;
