@@ -129,7 +129,7 @@ struct Place {
 };
 
 template <class DY, int width>
-__global__ void __launch_bounds__(sum_warps* warp_size) embedding_sum_chunks(const Sums<DY> a) {
+__global__ void __launch_bounds__(sum_warps* warp_size, 4) embedding_sum_chunks(const Sums<DY> a) {
   constexpr int together = 4;
   const Place<width> place(a);
   if (place.begin >= place.count) return;
