@@ -32,7 +32,8 @@ enum class FaultKind : int {
   type_gradient,
   label,
   row,
-  segment,  // rows outside of their matrix
+  segment,       // rows of attention outside of their matrix
+  mean_segment,  // of segment_mean
   gathered_row,
   scattered_row,
   logits,  // of a row that cannot be drawn from

@@ -24,6 +24,14 @@ inline bool check_copy(const CopyArgs& args) {
   return false;
 }
 
+inline void check_dropout(const DropoutArgs& args) {
+  const char* name = "dropout";
+  const int64_t rows = args.x.rows(), cols = args.x.cols();
+  check_activation(name, "x", args.x, rows, cols);
+  check_activation(name, "y", args.y, rows, cols);
+  if (args.residual) check_matrix(name, "residual", args.residual, DType::f32, rows, cols);
+}
+
 inline void check_lerp(const LerpArgs& args) {
   check_vector("lerp", "x", args.x, DType::f32, args.x.count());
   check_vector("lerp", "y", args.y, DType::f32, args.x.count());

@@ -43,11 +43,8 @@ void CpuOps::lerp(const LerpArgs& args) {
 }
 
 void CpuOps::dropout(const DropoutArgs& args) {
-  const char* name = "dropout";
-  const int64_t rows = args.x.rows(), cols = args.x.cols();
-  check_activation(name, "x", args.x, rows, cols);
-  check_activation(name, "y", args.y, rows, cols);
-  if (args.residual) check_matrix(name, "residual", args.residual, DType::f32, rows, cols);
+  check_dropout(args);
+  const int64_t cols = args.x.cols();
   const float* residual = args.residual.as<float>();
   const bool drops = args.dropout.rate > 0;
   const int64_t first = args.dropout.first_row * cols;

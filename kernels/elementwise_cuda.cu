@@ -3,6 +3,7 @@
 #include "kernels/cuda_block.h"
 #include "kernels/cuda_launch.h"
 #include "kernels/cuda_ops.h"
+#include "kernels/cuda_vector.h"
 #include "kernels/sizes.h"
 
 namespace engine::cuda {
@@ -42,6 +43,21 @@ __global__ void lerp_kernel(const float* __restrict__ x, float* __restrict__ y, 
   for (int64_t i = begin; i < begin + width && i < count; ++i) y[i] += t * (x[i] - y[i]);
 }
 
+// A thread a vector of a row's elements.
+template <int width, class X, class Y>
+__global__ void dropout_kernel(const X* x, const float* residual, Y* y, int64_t count, int cols,
+                               ElementDropout dropout) {
+  const int64_t begin = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * width;
+  if (begin >= count) return;
+  float values[width], added[width]{};
+  load_floats<width>(x + begin, values);
+  if (residual) load_floats<width>(residual + begin, added);
+  dropout.apply(begin / cols, cols, static_cast<int>(begin % cols), values);
+  ENGINE_UNROLL
+  for (int i = 0; i < width; ++i) values[i] += added[i];
+  store_floats<width>(y + begin, values);
+}
+
 bool both_aligned(const Tensor& x, const Tensor& y) {
   return (reinterpret_cast<uintptr_t>(x.data) | reinterpret_cast<uintptr_t>(y.data)) % 16 == 0;
 }
@@ -59,6 +75,26 @@ void CudaOps::copy(const CopyArgs& a) {
     with_device_elements(a.y, [&]<class To>(To* y) {
       launch(cast_kernel<From, To>, blocks(cut(a.x.count(), width * threads)), threads, 0, stream(), x, y, a.x.count(),
              both_aligned(a.x, a.y));
+    });
+  });
+}
+
+void CudaOps::dropout(const DropoutArgs& a) {
+  const Operation operation("dropout", {a.x, a.residual, a.y});
+  check_dropout(a);
+  const int64_t count = a.x.count(), cols = a.x.cols();
+  const ElementDropout dropout(a.dropout);
+  with_device_elements(a.x, [&]<class X>(X* x) {
+    with_device_elements(a.y, [&]<class Y>(Y* y) {
+      const auto start = [&]<int width>(std::integral_constant<int, width>) {
+        launch(dropout_kernel<width, X, Y>, blocks(cut(count, int64_t{width} * threads)), threads, 0, stream(), x,
+               a.residual.as<float>(), y, count, static_cast<int>(cols), dropout);
+      };
+      constexpr int wide = vector_width<X, Y>;
+      if (takes_vectors(wide, cols, {x, y, a.residual.data}))
+        start(std::integral_constant<int, wide>{});
+      else
+        start(std::integral_constant<int, 1>{});
     });
   });
 }

@@ -8,4 +8,16 @@
 // Determinism: each element of y is one sum in the order of the rows.
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/checks.h"
+
+namespace engine {
+
+// x: the tensor with a row a token, y: with a row a segment. The segments' values are checked where they are.
+inline void check_segment_mean(const char* name, const char* x_name, const Tensor& x, const char* y_name,
+                               const Tensor& y, const Segments& segments) {
+  check_activation(name, x_name, x, x.rows(), x.cols());
+  check_activation(name, y_name, y, segments.count(), x.cols());
+  check_vector(name, "segments.end", segments.end, DType::i32, segments.count());
+}
+
+}  // namespace engine

@@ -13,9 +13,7 @@ namespace {
 // Every segment lies inside the rows of x.
 void check(const char* name, const char* x_name, const Tensor& x, const char* y_name, const Tensor& y,
            const Segments& segments) {
-  check_activation(name, x_name, x, x.rows(), x.cols());
-  check_activation(name, y_name, y, segments.count(), x.cols());
-  check_vector(name, "segments.end", segments.end, DType::i32, segments.count());
+  check_segment_mean(name, x_name, x, y_name, y, segments);
   const int32_t *begin = segments.begin.as<int32_t>(), *end = segments.end.as<int32_t>();
   for (int64_t s = 0; s < segments.count(); ++s)
     require(0 <= begin[s] && begin[s] <= end[s] && end[s] <= x.rows(), name, ": segment ", s, " has the rows ",

@@ -9,11 +9,6 @@ WAITS(matmul, MatmulArgs)
 WAITS(pack_matrix, PackArgs)
 WAITS(attention_forward, AttentionForwardArgs)
 WAITS(attention_backward, AttentionBackwardArgs)
-WAITS(segment_mean_forward, SegmentMeanForwardArgs)
-WAITS(segment_mean_backward, SegmentMeanBackwardArgs)
-WAITS(copy, CopyArgs)
-WAITS(lerp, LerpArgs)
-WAITS(dropout, DropoutArgs)
 __attribute__((weak)) size_t CudaOps::packed_bytes(int64_t, int64_t, DType) { fail("packed_bytes: not on this device"); }
 
 }  // namespace engine::cuda
