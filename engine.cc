@@ -75,14 +75,6 @@ int tokenize(const Arguments& arguments) {
   return 0;
 }
 
-int embed(Settings& settings, const Arguments& arguments) {
-  settings.resolve({});
-  ConfiguredMachine backend(settings.config);
-  SentenceEncoder encoder(arguments.folder, backend.machine());
-  embed_lines(encoder, arguments.input, std::cout);
-  return 0;
-}
-
 int dispatch(int argc, char** argv) {
   CLI::App app("engine: trains, evaluates and runs transformers");
   app.require_subcommand(1);
@@ -127,7 +119,12 @@ int dispatch(int argc, char** argv) {
     return with_language_model(settings, arguments, [&](Machine& machine, LanguageModel& language) {
       score_lines(machine, language, arguments.input, std::cout);
     });
-  if (*embed_verb) return embed(settings, arguments);
+  if (*embed_verb) {
+    settings.resolve({});
+    ConfiguredMachine backend(settings.config);
+    SentenceEncoder encoder(arguments.folder, backend.machine());
+    embed_lines(encoder, arguments.input, std::cout);
+  }
   if (*tokenize_verb) return tokenize(arguments);
   if (*info_verb && arguments.list_options) std::cout << settings.options.markdown();
   if (*info_verb && !arguments.list_options) print_info(std::cout);

@@ -1,8 +1,8 @@
 // BERT (Devlin et al. 2018) and DistilBERT (Sanh et al. 2019): a post-layernorm encoder with learned positions.
 //   x = drop(norm(token + position + type embedding));  for each layer:
 //   h = norm1(x + drop(attention(x)));  x = norm2(h + drop(feed_forward(h)))
-// Masked tokens: logits = norm(act(W x + b)) E^T + c, E the token embedding. Classes: logits = W' drop(tanh(W x0 + b)) + b',
-// x0 the first row of a sequence.
+// Masked tokens: logits = norm(act(W x + b)) E^T + c, E the token embedding. Classes: logits = W' drop(tanh(W x0 + b))
+// + b', x0 the first row of a sequence.
 #include "models/bert.h"
 
 #include "models/blocks.h"

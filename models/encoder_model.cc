@@ -19,7 +19,8 @@ std::unique_ptr<EncoderModel> make_encoder_model(const ModelConfig& config) {
   check_sizes(config);
   if (config.architecture == "bert" || config.architecture == "distilbert") return make_bert(config);
   if (config.architecture == "sinusoidal_encoder") return make_sinusoidal_encoder(config);
-  fail_usage("model.architecture \"", config.architecture, "\" is not an encoder: bert, distilbert or sinusoidal_encoder");
+  fail_usage("model.architecture \"", config.architecture,
+             "\" is not an encoder: bert, distilbert or sinusoidal_encoder");
 }
 
 std::unique_ptr<Model> make_model(const ModelConfig& config) {

@@ -63,7 +63,8 @@ std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& fol
   if (!named && !any_class && json_has(config, "architectures", where)) {
     std::string known;
     for (const auto& one : format.classes) known += (known.empty() ? "" : ", ") + std::string(one.name);
-    fail(where, ": \"architectures\" is ", config["architectures"].dump().substr(0, 80), ", it should be one of: ", known);
+    fail(where, ": \"architectures\" is ", config["architectures"].dump().substr(0, 80), ", it should be one of: ",
+         known);
   }
   return {std::move(result), &format};
 }
@@ -185,8 +186,8 @@ std::unique_ptr<EncoderModel> load_encoder_model(const fs::path& path, Memory& m
     config.labels = request.labels;
   }
   // A trunk alone may come with its pooler or without.
-  const bool is_trunk = config.head == Head::none;
-  config.pooler = is_trunk && config.pooler && has_tensor(folder, *format, std::string(format->prefix) + "pooler.dense.weight");
+  const std::string pooler = std::string(format->prefix) + "pooler.dense.weight";
+  config.pooler = config.pooler && config.head == Head::none && has_tensor(folder, *format, pooler);
   if (request.adjust) request.adjust(config);
   std::unique_ptr<EncoderModel> model = made(folder, config, make_encoder_model);
   const LoadReport report =

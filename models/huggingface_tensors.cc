@@ -149,7 +149,8 @@ class NamesInFile {
   std::string of(const std::string& name) const {
     const std::string shorter = name.starts_with(left_away_) ? name.substr(left_away_.size()) : name;
     if (entries_.contains(shorter)) return shorter;
-    for (const auto& [now, before] : {std::pair{"LayerNorm.weight", "LayerNorm.gamma"}, {"LayerNorm.bias", "LayerNorm.beta"}})
+    for (const auto& [now, before] :
+         {std::pair{"LayerNorm.weight", "LayerNorm.gamma"}, {"LayerNorm.bias", "LayerNorm.beta"}})
       if (shorter.ends_with(now)) {
         const std::string older = shorter.substr(0, shorter.size() - std::strlen(now)) + before;
         if (entries_.contains(older)) return older;

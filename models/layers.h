@@ -20,7 +20,8 @@ struct Linear {
   // dx = dy W (optional), times act'(gradient_at) where x was act(gradient_at); dW += dy^T x; db += column sums of dy.
   // accumulate: dx += instead; dx is f32 then.
   void backward(Pass& pass, const Tensor& dy, const Tensor& x, const Tensor& dx,
-                Activation activation = Activation::none, const Tensor& gradient_at = {}, bool accumulate = false) const;
+                Activation activation = Activation::none, const Tensor& gradient_at = {},
+                bool accumulate = false) const;
 };
 
 // Where the gradient of what was dropped and added to a residual stream goes: dresidual itself where that is the same

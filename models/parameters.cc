@@ -63,7 +63,8 @@ void Parameters::initialise(Parameter& p, uint64_t seed) {
   if (p.initial.kind == Initial::Kind::normal)
     drawn(2, [&](Random& random) { return p.initial.value * random.normal(); });
   if (p.initial.kind == Initial::Kind::xavier) {
-    const float bound = std::sqrt(6 / (static_cast<float>(p.shape[0]) / p.initial.value + static_cast<float>(p.shape[1])));
+    const float outputs = static_cast<float>(p.shape[0]) / p.initial.value, inputs = static_cast<float>(p.shape[1]);
+    const float bound = std::sqrt(6 / (outputs + inputs));
     drawn(1, [&](Random& random) { return bound * (2 * random.uniform() - 1); });
   }
   values_->memory().copy_in(p.value.data, host.data(), p.value.bytes());

@@ -31,9 +31,9 @@ class SinusoidalEncoder final : public EncoderModel {
   explicit SinusoidalEncoder(const ModelConfig& config) : EncoderModel(config) {
     const int64_t width = config.hidden_size, positions = config.max_positions;
     token_table_ = &parameters_.add("embedding.tokens", {config.vocab_size, width}, Initial::xavier());
-    positions_ = &parameters_.add_constant({positions, width}, [=, doubled = config.doubled_position_angles](float* to) {
-      write_positions(to, positions, width, doubled);
-    });
+    const bool doubled = config.doubled_position_angles;
+    positions_ = &parameters_.add_constant(
+        {positions, width}, [=](float* to) { write_positions(to, positions, width, doubled); });
     embedding_dropout_ = parameters_.add_dropout(config.dropout);
     stack_ = PreNormStack(parameters_, config, /*causal=*/false, Initial::xavier(), Initial::xavier());
     if (config.head == Head::masked) {

@@ -88,9 +88,8 @@ std::vector<float> SentenceEncoder::embed(std::span<const std::vector<int32_t>> 
   std::vector<float> vectors(sentences.size() * static_cast<size_t>(width()));
   for (size_t first = 0, last; first < order.size(); first = last) {
     size_t tokens = 0;
-    for (last = first; last < order.size() && (last == first || tokens + sentences[order[last]].size() <= tokens_per_pass);
-         ++last)
-      tokens += sentences[order[last]].size();
+    const auto fits = [&](size_t i) { return i == first || tokens + sentences[order[i]].size() <= tokens_per_pass; };
+    for (last = first; last < order.size() && fits(last); ++last) tokens += sentences[order[last]].size();
     embed_pass(sentences, std::span(order).subspan(first, last - first), vectors.data());
   }
   return vectors;

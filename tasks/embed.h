@@ -12,8 +12,8 @@
 
 namespace engine {
 
-// From modules.json, the pooling module's config.json and sentence_bert_config.json. A folder without modules.json is an
-// encoder alone: the mean of its tokens. What is asked for and not done here is an error that names file and key.
+// From modules.json, the pooling module's config.json and sentence_bert_config.json. A folder without modules.json is
+// an encoder alone: the mean of its tokens. What is asked for and not done here is an error that names file and key.
 struct SentenceConfig {
   enum class Pooling { mean, first } pooling = Pooling::mean;
   bool normalises = false;

@@ -1,5 +1,5 @@
-// BERT and DistilBERT, with a head for masked tokens and with one for classes, against transformers (golden/make_bert.py),
-// and the encoder with sinusoidal positions.
+// BERT and DistilBERT, with a head for masked tokens and with one for classes, against transformers
+// (golden/make_bert.py), and the encoder with sinusoidal positions.
 #include <cmath>
 
 #include "models/huggingface.h"

@@ -85,7 +85,8 @@ TEST_CASE("dropout: the mask of Dropout::drops at any place in the batch, with a
           CHECK_CLOSE(bench.values(x), alone, 2 * epsilon_of(bench.compute));
         }
     const Tensor x = bench.zeros({3, 5});
-    CHECK_THROWS_WITH_AS(bench.ops.dropout({.x = x, .y = bench.zeros({3, 4})}), "dropout: y is [3, 4], not [3, 5]", Error);
+    CHECK_THROWS_WITH_AS(bench.ops.dropout({.x = x, .y = bench.zeros({3, 4})}), "dropout: y is [3, 4], not [3, 5]",
+                         Error);
     CHECK_THROWS_WITH_AS(bench.ops.dropout({.x = x, .residual = bench.zeros({15}), .y = x}),
                          "dropout: residual is [15], not [3, 5]", Error);
     bench.ops.dropout({.x = bench.zeros({0, 5}), .y = bench.zeros({0, 5})});

@@ -1,4 +1,5 @@
-// Sentences as vectors: pooling, normalisation, limits and order, on a small random encoder with a vocabulary of letters.
+// Sentences as vectors: pooling, normalisation, limits and order, on a small random encoder whose vocabulary are
+// letters.
 #include "tasks/embed.h"
 
 #include <cmath>

@@ -76,7 +76,7 @@ std::string bytes_of(size_t floats) { return std::string(floats * sizeof(float),
 
 }  // namespace
 
-TEST_CASE("encoder folders: names without prefix, old names of gains, buffers, other heads' tensors, tied projections") {
+TEST_CASE("encoder folders: names without prefix, old names of gains, buffers, other heads, tied projections") {
   for (const std::string name : {"bert_masked", "bert_classes", "distilbert_masked", "distilbert_classes"}) {
     CAPTURE(name);
     const Folder as_it_is(name);
