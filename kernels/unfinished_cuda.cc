@@ -7,8 +7,6 @@ namespace engine::cuda {
   __attribute__((weak)) void CudaOps::method(const arguments&) { fail(#method ": not on this device"); }
 WAITS(matmul, MatmulArgs)
 WAITS(pack_matrix, PackArgs)
-WAITS(attention_forward, AttentionForwardArgs)
-WAITS(attention_backward, AttentionBackwardArgs)
 __attribute__((weak)) size_t CudaOps::packed_bytes(int64_t, int64_t, DType) { fail("packed_bytes: not on this device"); }
 
 }  // namespace engine::cuda
