@@ -141,6 +141,7 @@ $(BUILD)/tests/run_sim: $(TESTS:%.cc=$(BUILD)/%.o) $(SIM_TESTS:%.cc=$(BUILD)/sim
 	$(CXX) $(OPTIMISE) $^ -o $@ $(SIM_LIBRARIES)
 
 # cuDNN's graphs are built for described devices: this needs cuDNN, but no GPU.
+$(BUILD)/cuda/tests/cudnn/test_graphs.o: FLAGS += -DENGINE_CUDA_STUB='"$(CUDA_HOME)/lib64/stubs/libcuda.so"'
 $(BUILD)/tests/run_cudnn: $(BUILD)/cuda/tests/cudnn/test_graphs.o $(BUILD)/tests/main.o $(CUDNN_OBJECTS:%/attention_cudnn_cuda.o=)
 	$(CXX) $(OPTIMISE) $^ -o $@ -ldl
 cudnn-test: $(if $(CUDNN_OBJECTS),$(BUILD)/tests/run_cudnn)  ## cuDNN builds the graphs of attention, where it is there

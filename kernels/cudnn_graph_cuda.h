@@ -50,8 +50,9 @@ void destroy_cudnn_handle(void* handle);
 
 class CudnnAttentionGraph {
  public:
-  // For the device of a handle (cudnnHandle_t); or, without one, for a device described in cuDNN's JSON, which builds
-  // all that a device would run but runs nothing. An Error says what cuDNN says against the shape.
+  // For the device of a handle (cudnnHandle_t). Without one, for a device described in cuDNN's JSON, it goes as far as
+  // the plans that cuDNN chooses and supports there, which cannot be loaded, so it cannot run. An Error says what cuDNN
+  // says against the shape.
   CudnnAttentionGraph(const CudnnAttentionShape& shape, void* handle, const std::string& described_device = "",
                       int compute_capability = 0);
   ~CudnnAttentionGraph();

@@ -1,6 +1,7 @@
-// cuDNN builds the graphs that attention asks of it, for every shape and mask that we use, without a device: the
-// operation graph, the heuristic's plan, its check of support and its compilation, for devices described here. What
-// they compute can only be tested on a device.
+// cuDNN takes the graphs that attention asks of it, for every shape and mask that we use, without a device: it checks
+// them, builds the operation graph, chooses plans and supports them on devices that are described here. What they compute
+// can only be tested on a device.
+#include <dlfcn.h>
 #include <doctest/doctest.h>
 
 #include <string>
@@ -24,6 +25,15 @@ std::string device(int capability, int multiprocessors, int shared_memory, const
          "\"}";
 }
 
+// cuDNN asks for the driver's library before it says what it supports; the toolkit's stub serves where there is no
+// driver.
+bool is_loaded() {
+  static const bool driver = dlopen("libcuda.so.1", RTLD_NOW) || dlopen(ENGINE_CUDA_STUB, RTLD_NOW);
+  if (cuda::why_no_cudnn().empty() && driver) return true;
+  MESSAGE("not run: there is no cuDNN, or neither the driver's library nor the toolkit's stub of it");
+  return false;
+}
+
 cuda::CudnnAttentionShape shape(bool is_backward, bool causal, int64_t heads, int64_t width) {
   using namespace cuda;
   CudnnAttentionShape s{.is_backward = is_backward,
@@ -44,10 +54,7 @@ cuda::CudnnAttentionShape shape(bool is_backward, bool causal, int64_t heads, in
 }  // namespace
 
 TEST_CASE("cuDNN: attention's graphs are built for every shape and mask") {
-  if (const std::string problem = cuda::why_no_cudnn(); !problem.empty()) {
-    MESSAGE("not run: ", problem);
-    return;
-  }
+  if (!is_loaded()) return;
   struct Described {
     int capability;
     std::string text;
@@ -64,16 +71,15 @@ TEST_CASE("cuDNN: attention's graphs are built for every shape and mask") {
           CAPTURE(causal);
           CAPTURE(width);
           const auto build = [&] {
-            const cuda::CudnnAttentionGraph graph(shape(is_backward, causal, 3, width), nullptr, d.text, d.capability);
-            return graph.workspace_bytes() < size_t{1} << 32;
+            cuda::CudnnAttentionGraph(shape(is_backward, causal, 3, width), nullptr, d.text, d.capability);
           };
           if (is_backward && !d.backward) CHECK_THROWS(build());  // no deterministic gradients of ragged rows there
-          else CHECK(build());
+          else CHECK_NOTHROW(build());
         }
 }
 
 TEST_CASE("cuDNN: a shape that it cannot have is an error that says why") {
-  if (!cuda::why_no_cudnn().empty()) return;
+  if (!is_loaded()) return;
   const std::string text = device(90, 132, 232448, "NVIDIA H100 80GB HBM3");
   CHECK_THROWS_WITH(cuda::CudnnAttentionGraph(shape(false, true, 3, 36), nullptr, text, 90),
                     doctest::Contains("cuDNN"));
