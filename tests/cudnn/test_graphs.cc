@@ -1,6 +1,6 @@
 // cuDNN takes the graphs that attention asks of it, for every shape and mask that we use, without a device: it checks
-// them, builds the operation graph, chooses plans and supports them on devices that are described here. What they compute
-// can only be tested on a device.
+// them, builds the operation graph, chooses plans and supports them on devices that are described here. What they
+// compute can only be tested on a device.
 #include <dlfcn.h>
 #include <doctest/doctest.h>
 
