@@ -128,7 +128,8 @@ void Trainer::run_step() {
               .training = true,
               .seed = config_.seed,
               .step = static_cast<uint32_t>(step),
-              .first_row = batch_.offsets[static_cast<size_t>(first)]};
+              .first_row = batch_.offsets[static_cast<size_t>(first)],
+              .first_sequence = first};
     task_.run(pass, batch_, first, last, 1.0f / static_cast<float>(scored), totals);
   }
   std::array<float, 3> sums{};
