@@ -2,8 +2,8 @@
 //
 //   copy: y = x, cast to y's dtype (f32 and bf16 to each other; any dtype to itself)
 //   lerp: y += t (x - y): t = 0 leaves y, t = 1 makes it x up to a rounding (Lookahead, averages of weights)
-//   dropout: y = residual + x keep / (1 - rate), keep by Dropout::drops with the element first_row C + i. Its derivative by
-//            x is keep / (1 - rate) and by the residual 1: backward is the same operation on dy, without a residual.
+//   dropout: y = residual + x keep / (1 - rate), keep by Dropout::drops with the element first_row C + i. Its
+//            derivative by x is keep / (1 - rate) and by the residual 1: backward is the same of dy without a residual.
 // Numerics: casting rounds to nearest, ties to even, and keeps NaNs; copies of one dtype keep the bits. All are
 // bound by memory.
 #pragma once
