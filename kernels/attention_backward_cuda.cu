@@ -9,7 +9,7 @@ namespace engine::cuda {
 namespace {
 
 template <int D, bool drops>
-__global__ void __launch_bounds__(tile_threads) dq_kernel(const AttentionBackward a, int tiles, bool vectors) {
+__global__ void __launch_bounds__(tile_threads, 2) dq_kernel(const AttentionBackward a, int tiles, bool vectors) {
   using Shape = ShapeOfDq<D>;
   const BlockPlace place(a, tiles);
   BlockSpan span;
@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(tile_threads) dq_kernel(const AttentionBackwar
 
 // Fragments are transposed here: rows are keys, columns queries.
 template <int D, bool drops>
-__global__ void __launch_bounds__(tile_threads) dk_dv_kernel(const AttentionBackward a, int tiles, bool vectors) {
+__global__ void __launch_bounds__(tile_threads, 2) dk_dv_kernel(const AttentionBackward a, int tiles, bool vectors) {
   using Shape = ShapeOfDkDv<D>;
   const BlockPlace place(a, tiles);
   BlockSpan span;

@@ -70,7 +70,7 @@ __device__ __forceinline__ void weigh(const AttentionBackward& a, float lse, flo
 }
 
 template <int D>
-__global__ void __launch_bounds__(threads) dq_kernel(const AttentionBackward a, int tiles) {
+__global__ void __launch_bounds__(threads, 1) dq_kernel(const AttentionBackward a, int tiles) {
   const BlockPlace place(a, tiles);
   BlockSpan span;
   if (!read_span(a, place.sequence, span)) return;

@@ -10,7 +10,7 @@ class MultiplyAdds {
  public:
   using Element = float;
   static constexpr int rows = 64, cols = 64, k_step = 16, stages = 3;
-  static constexpr int threads = 64, blocks_at_once = 5;
+  static constexpr int threads = 64, blocks_at_once = 4;
   using A = OperandTile<float, rows, k_step, a_k_contiguous>;
   using B = OperandTile<float, cols, k_step, b_k_contiguous>;
 
