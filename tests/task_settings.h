@@ -17,12 +17,12 @@ struct TaskSettings {
   Config config;
   TaskSections sections;
   Options options;
-  std::unique_ptr<Ops> ops = make_cpu_ops();
+  std::unique_ptr<Ops> ops;
   Arena arena{ops->memory()};
   Machine machine{*ops, arena, DType::f32};
 
   // On one thread: models this small gain nothing from more, and lose much where other programs run beside the tests.
-  explicit TaskSettings(const std::string& text) {
+  explicit TaskSettings(const std::string& text, const std::string& device = "cpu") : ops(make_ops(device)) {
     set_threads(1);
     config.declare(options);
     sections.declare(options);
