@@ -5,6 +5,7 @@
 #include "core/arena.h"
 #include "core/parallel.h"
 #include "kernels/matmul_epilogue.h"
+#include "kernels/matmul_fetch.h"
 #include "kernels/matmul_pack.h"
 #include "kernels/matmul_row_sums.h"
 
@@ -186,6 +187,27 @@ class BlockedProduct {
     finished.stored += count;
   }
 
+  // Where a tile will be stored, of which some rows were fetched. They are fetched while the tile before is summed, a
+  // few at a time: many at once would keep the loads of tiles waiting.
+  struct Coming {
+    int64_t row = 0, col = 0;
+    int rows = 0, fetched = 0;
+  };
+  ENGINE_INLINE void fetch_rows(Coming& coming, int rows) const {
+    const int count = std::min(rows, coming.rows - coming.fetched);
+    if (count <= 0) return;
+    epilogue_.prefetch(coming.row + coming.fetched, coming.col, count);
+    coming.fetched += count;
+  }
+  // Fetches a panel of a, if there is one and it is read from where it lies, while `tiles` are summed.
+  FetchAhead rows_ahead(int64_t row, int64_t row_end, int64_t k, int64_t end, int64_t tiles) const {
+    const bool fetches = row < std::min(row_end, first_packed_a_);
+    return FetchAhead(a_, row * Kernel::rows, fetches ? Kernel::rows : 0, k, end, tiles * cut(end - k, 32));
+  }
+  int rows_of(int64_t row) const {
+    return static_cast<int>(std::min<int64_t>(Kernel::rows, a_.outer - row * Kernel::rows));
+  }
+
   void multiply_block(int64_t block_row, int64_t block_col) {
     const int64_t row_begin = Blocks::start(blocks_.row_panels, blocks_.rows, block_row);
     const int64_t row_end = Blocks::start(blocks_.row_panels, blocks_.rows, block_row + 1);
@@ -196,26 +218,46 @@ class BlockedProduct {
     Element* const b_part = b_part_ + thread_index() * part_elements;
     [[maybe_unused]] const typename Kernel::Registers registers;
     Finished finished;
+    const int64_t height = row_end - row_begin, width = col_end - col_begin;
+    struct Place {
+      int64_t row, col;
+    };
+    // With few rows b's way from memory is the bound: then, and where its panels are packed one at a time, each is used
+    // for all rows before the next one.
+    const bool down_columns = blocks_.packs_b_itself || blocks_.row_panels <= 4;
+    const auto place = [&](int64_t tile) {
+      return down_columns ? Place{row_begin + tile % height, col_begin + tile / height}
+                          : Place{row_begin + tile / width, col_begin + tile % width};
+    };
     for (int64_t k = 0; k == 0 || k < a_.k; k += k_step_) {
       const int64_t end = std::min(k + k_step_, a_.k);
       const bool last = end == a_.k;
-      int64_t tile = 0;
       for (int64_t row = row_begin; blocks_.packs_a_itself && row < row_end; ++row)
         kernel_.pack_a(a_, row, k, end, a_part + (row - row_begin) * a_part_stride_);
-      for (int64_t col = col_begin; col < col_end; ++col) {
+      // Along c's rows: a few rows of a stay in the cache, b is read straight on, and the next rows of a are fetched.
+      FetchAhead next_a = rows_ahead(row_begin, row_begin, k, end, width);
+      for (int64_t tile = 0; tile < height * width; ++tile) {
+        const auto [row, col] = place(tile);
+        if (blocks_.packs_b_itself && row == row_begin) kernel_.pack_b(b_, col, k, end, b_part);
+        if (!down_columns && col == col_begin) next_a = rows_ahead(row + 1, row_end, k, end, width);
         const Element* b = packed_b_ ? packed_b_ + col * b_stride_ + k * Kernel::cols : b_part;
-        if (blocks_.packs_b_itself) kernel_.pack_b(b_, col, k, end, b_part);
-        for (int64_t row = row_begin; row < row_end; ++row, ++tile) {
-          const int count = static_cast<int>(std::min<int64_t>(Kernel::rows, a_.outer - row * Kernel::rows));
-          float* const at = sums + (sums_tiles_ > 2 ? tile : tile & 1) * tile_elements;
-          if (last) epilogue_.prefetch(row * Kernel::rows, col * Kernel::cols, count);
-          // The tile before is stored while this one is summed: vectors and tiles are units of their own.
-          kernel_.multiply(
-              blocks_.packs_a_itself ? Kernel::packed(a_part + (row - row_begin) * a_part_stride_) : left(row, k), b,
-              end - k, count, k > 0, at, [&](int rows) { store_rows(finished, rows); });
-          store_rows(finished, Kernel::rows);
-          if (last) finished = {at, row * Kernel::rows, col * Kernel::cols, 0, count};
+        float* const at = sums + (sums_tiles_ > 2 ? tile : tile & 1) * tile_elements;
+        Coming coming{};
+        if (last && tile + 1 < height * width) {
+          const auto [next_row, next_col] = place(tile + 1);
+          coming = {next_row * Kernel::rows, next_col * Kernel::cols, rows_of(next_row)};
         }
+        // The tile before is stored while this one is summed: vectors and tiles are units of their own.
+        kernel_.multiply(
+            blocks_.packs_a_itself ? Kernel::packed(a_part + (row - row_begin) * a_part_stride_) : left(row, k), b,
+            end - k, rows_of(row), k > 0, at, [&](int rows) __attribute__((always_inline)) {
+              store_rows(finished, rows);
+              fetch_rows(coming, rows);
+              next_a.some();
+            });
+        store_rows(finished, Kernel::rows);
+        fetch_rows(coming, Kernel::rows);
+        if (last) finished = {at, row * Kernel::rows, col * Kernel::cols, 0, rows_of(row)};
       }
     }
     store_rows(finished, Kernel::rows);

@@ -8,34 +8,11 @@
 #include "core/arena.h"
 #include "core/parallel.h"
 #include "kernels/matmul_epilogue.h"
+#include "kernels/matmul_fetch.h"
 #include "kernels/matmul_pack.h"
 #include "kernels/matmul_row_sums.h"
 
 namespace engine::ENGINE_ISA {
-
-// Fetches rows begin ... end-1 in memory of an operand, `outer` of its rows wide, a few lines at a time.
-class FetchAhead {
- public:
-  FetchAhead(const Operand& from, int64_t first, int64_t outer, int64_t begin, int64_t end, int64_t calls) {
-    if (from.k_contiguous) return;
-    const int64_t element = from.is_bf16 ? 2 : 4;
-    at_ = static_cast<const char*>(from.data) + (begin * from.stride + first) * element;
-    stride_ = from.stride * element;
-    row_lines_ = cut(outer * element, 64);
-    lines_ = row_lines_ * std::max<int64_t>(end - begin, 0);
-    lines_a_call_ = cut(lines_, calls);
-  }
-  ENGINE_INLINE void some() {
-    for (int64_t i = std::min(lines_a_call_, lines_); i > 0; --i, --lines_) {
-      __builtin_prefetch(at_ + line_ * 64, 0, 2);  // into the second cache: the first holds what is multiplied
-      if (++line_ == row_lines_) line_ = 0, at_ += stride_;
-    }
-  }
-
- private:
-  const char* at_ = nullptr;
-  int64_t stride_ = 0, row_lines_ = 0, lines_ = 0, lines_a_call_ = 0, line_ = 0;
-};
 
 template <class Kernel>
 class LongProduct {
