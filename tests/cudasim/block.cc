@@ -276,7 +276,8 @@ bool sync_block(const char* operation, bool predicate) {
 
 void meet_warp(const char* operation, unsigned mask, void* argument, void (*meet)(void* const (&arguments)[32])) {
   const size_t warp = s.current / 32 * 32, self = s.current % 32;
-  if (!(mask >> self & 1)) fail_kernel(joined(operation, ": lane ", self, " is not in its own mask 0x", std::hex, mask));
+  if (!(mask >> self & 1))
+    fail_kernel(joined(operation, ": lane ", self, " is not in its own mask 0x", std::hex, mask));
   for (unsigned rest = mask; rest; rest &= rest - 1) {
     const auto l = static_cast<size_t>(std::countr_zero(rest));
     if (warp + l >= s.count) fail_kernel(joined(operation, ": the mask names lane ", l, ", which the warp has not"));

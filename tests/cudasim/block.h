@@ -1,7 +1,7 @@
-// A block of the simulated device. Every CUDA thread is a fiber on one thread of the host; it runs until it meets others
-// (a barrier, an operation of the warp) or ends, then the next in order runs. Shared memory and its surroundings are
-// filled with NaNs (bytes 0xff) when a block begins. What a kernel may not do ends it with an error that names kernel,
-// block and thread.
+// A block of the simulated device. Every CUDA thread is a fiber on one thread of the host; it runs until it meets
+// others (a barrier, an operation of the warp) or ends, then the next in order runs. Shared memory and its surroundings
+// are filled with NaNs (bytes 0xff) when a block begins. What a kernel may not do ends it with an error that names
+// kernel, block and thread.
 #pragma once
 
 #include <cstddef>
@@ -59,7 +59,7 @@ void check_aligned(const void* address, size_t bytes);
 void meet_warp(const char* operation, unsigned mask, void* argument, void (*meet)(void* const (&arguments)[32]));
 void begin_shared_memory(size_t dynamic_bytes);  // a launch begins
 void fill_shared_memory();                       // a block begins
-std::string check_shared_memory();               // a block has ended: what was written outside, or too much was asked for
+std::string check_shared_memory();               // a block has ended: what was written outside
 void forget_copies(size_t threads);              // a block begins: no asynchronous copy is under way
 size_t thread_number();                          // in the block
 

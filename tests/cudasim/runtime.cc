@@ -44,7 +44,8 @@ cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* kernel,
   const int most = allowed == allowed_shared.end() ? shared_without_asking : allowed->second;
   if (config.dynamicSmemBytes > static_cast<size_t>(most))
     return failed(cudaErrorInvalidValue, symbol_name(kernel) + ": " + std::to_string(config.dynamicSmemBytes) +
-                                             " bytes of shared memory, of " + std::to_string(most) + " that are allowed");
+                                             " bytes of shared memory, of " + std::to_string(most) +
+                                             " that are allowed");
   return push(config.stream, {[launch = Launch{kernel, grid, block, config.dynamicSmemBytes, std::move(thread)}] {
                                 return run_grid(launch);
                               },

@@ -46,9 +46,9 @@ max_new_tokens = 1
 )";
 
 // What a loss may differ by, relative to it. f32: sums of some hundred terms in another order differ by a few 2^-24 of
-// their size; each of the 20 updates adds as much. bf16: such a difference now and then rounds an element the other way,
-// by 2^-8 of it; a loss is the mean over tens of tokens, each a sum over 32 such elements, so some hundredths of that
-// remain.
+// their size; each of the 20 updates adds as much. bf16: such a difference now and then rounds an element the other
+// way, by 2^-8 of it; a loss is the mean over tens of tokens, each a sum over 32 such elements, so some hundredths
+// of that remain.
 double tolerance_of(DType compute) { return compute == DType::bf16 ? 0x1p-8 / 8 : 20 * 8 * 0x1p-24; }
 
 std::vector<double> losses(const std::string& text, const std::string& device, DType compute) {
