@@ -245,9 +245,9 @@ class Ops {
  public:
   virtual ~Ops() = default;
   virtual Memory& memory() = 0;
-  // Runs `work`, a sequence of operations. What comes again with the same `shapes` (a number that differs where any shape
-  // or address in it does) a device may capture and start as a whole; so it must neither copy to or from the host nor
-  // depend on what it computes. Numbers among the arguments may differ each time.
+  // Runs `work`, a sequence of operations. What comes again with the same `shapes` (a number that differs where any
+  // shape or address in it does) a device may capture and start as a whole; so it must neither copy to or from the host
+  // nor depend on what it computes. Numbers among the arguments may differ each time.
   virtual void run_captured(uint64_t /*shapes*/, const std::function<void()>& work) { work(); }
 
   virtual void matmul(const MatmulArgs&) = 0;
