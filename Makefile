@@ -58,7 +58,7 @@ CUDNN_OBJECTS := $(BUILD)/cuda/kernels/cudnn_graph_cuda.o $(BUILD)/cuda/kernels/
 $(CUDNN_OBJECTS): FLAGS += -DENGINE_CUDNN -DNV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING -isystem $(CUDNN_FRONTEND)/include
 endif
 # CUDA=0 leaves the backend out; the sanitizers do not know its libraries.
-CUDA ?= 0
+CUDA ?= $(if $(SANITIZE),0,1)
 ifeq ($(CUDA),1)
 OBJECTS := $(OBJECTS:$(BUILD)/kernels/backend.o=$(BUILD)/cuda/kernels/backend.o) $(CUDA_OBJECTS)
 # The driver is loaded when the program runs: it starts without one, too.

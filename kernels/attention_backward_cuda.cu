@@ -2,6 +2,7 @@
 // order: dq by blocks of queries that go over the keys, then dk and dv by blocks of keys that go over the queries.
 #include "kernels/attention_cuda_backward.h"
 #include "kernels/attention_cuda_dropout.h"
+#include "kernels/attention_cudnn_cuda.h"
 #include "kernels/cuda_ops.h"
 
 namespace engine::cuda {
@@ -199,6 +200,7 @@ __global__ void __launch_bounds__(tile_threads, 2) dk_dv_kernel(const AttentionB
 void CudaOps::attention_backward(const AttentionBackwardArgs& a) {
   const Operation operation("attention_backward", {a.q.matrix, a.k.matrix, a.v.matrix, a.dy});
   const int64_t width = check_attention(a, SegmentValues::on_device);
+  if (cudnn_attention_supports(a)) return cudnn().backward(a);
   const ArenaScope scope(workspace_);
   const Tensor delta = workspace_.make(DType::f32, {a.q.matrix.rows(), a.heads});
   const AttentionBackward arguments(a, width, device_.fault(), delta.as<float>());

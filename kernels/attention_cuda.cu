@@ -1,6 +1,7 @@
 // Forward attention on tensor cores: a block is 128 queries of one head, 32 a warp, and goes over tiles of keys with a
 // running softmax. While one tile of keys and values is used, the next is being copied.
 #include "kernels/attention_cuda_dropout.h"
+#include "kernels/attention_cudnn_cuda.h"
 #include "kernels/cuda_ops.h"
 
 namespace engine::cuda {
@@ -160,6 +161,7 @@ __global__ void __launch_bounds__(tile_threads) forward_kernel(const AttentionFo
 void CudaOps::attention_forward(const AttentionForwardArgs& a) {
   const Operation operation("attention_forward", {a.q.matrix, a.k.matrix, a.v.matrix, a.y});
   const int64_t width = check_attention(a, SegmentValues::on_device);
+  if (cudnn_attention_supports(a)) return cudnn().forward(a);
   const AttentionForward arguments(a, width, device_.fault());
   const DeviceColumns* const parts[] = {&arguments.q, &arguments.k, &arguments.v, &arguments.y};
   if (a.queries.longest <= decode_queries && arguments.k.is_bf16 == arguments.v.is_bf16)

@@ -132,6 +132,13 @@ bool cudnn_attention_supports(const AttentionForwardArgs&) { return false; }
 bool cudnn_attention_supports(const AttentionBackwardArgs&) { return false; }
 std::string cudnn_description() { return "cuDNN: not in this build (make deps brings what it needs)"; }
 
+// Never made: nothing is supported.
+CudnnAttention::CudnnAttention(const Device& device, Arena& workspace)
+    : device_(device), workspace_(workspace), handle_(nullptr) {}
+CudnnAttention::~CudnnAttention() = default;
+void CudnnAttention::forward(const AttentionForwardArgs&) { fail(cudnn_description()); }
+void CudnnAttention::backward(const AttentionBackwardArgs&) { fail(cudnn_description()); }
+
 #endif
 
 }  // namespace engine::cuda

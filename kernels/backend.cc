@@ -145,7 +145,7 @@ std::string cuda_text() {
 #if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
   const cuda::Presence found = cuda::find_device();
   if (!found.problem.empty()) return found.problem;
-  return cuda::describe_device() + "\n" + cuda::matrix_products_description();
+  return cuda::describe_device() + "\n" + cuda::matrix_products_description() + "\n" + cuda::cudnn_description();
 #else
   return "not in this build";
 #endif
@@ -159,7 +159,8 @@ void print_info(std::ostream& out) {
       << "instruction set: " << cpu_instruction_set()
       << (cpu_has_bf16_matrix_units() ? " with bf16 matrix units (AMX)" : "")
       << "\nprecision auto: " << name_of(compute_precision("auto", "auto")) << "\n"
-      << "device auto: " << auto_device() << "\nCUDA: " << cuda_text() << "\nMPI: not in this build\nSentencePiece: not in this build\n";
+      << "device auto: " << auto_device() << "\nCUDA: " << cuda_text()
+      << "\nMPI: not in this build\nSentencePiece: not in this build\n";
 }
 
 std::unique_ptr<Ops> make_cpu_ops() { return make_cpu_ops(cpu_instruction_set()); }

@@ -13,5 +13,7 @@ namespace engine::cuda {
 std::unique_ptr<Ops> make_cuda_ops();
 // For `info`: who multiplies matrices on the device.
 std::string matrix_products_description();
+// The same of cuDNN's attention.
+std::string cudnn_description();
 
 }  // namespace engine::cuda

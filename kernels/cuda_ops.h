@@ -11,6 +11,7 @@
 
 namespace engine::cuda {
 
+class CudnnAttention;  // cuDNN's attention, where it is asked for (attention_cudnn_cuda.h)
 class MatrixProducts;  // who multiplies, cuBLASLt's handle and chosen algorithms (matmul_cuda.h)
 
 class CudaOps final : public Ops {
@@ -47,11 +48,13 @@ class CudaOps final : public Ops {
 
  private:
   cudaStream_t stream() const { return device_.compute_stream(); }
+  CudnnAttention& cudnn();
   MatrixProducts& products();  // for operations that multiply matrices with strides
 
   Device device_;
   Arena workspace_{device_.memory()};  // scratch of one operation, taken inside an ArenaScope
   std::unique_ptr<MatrixProducts> products_;
+  std::unique_ptr<CudnnAttention> cudnn_;
   StepGraphs graphs_;
 };
 

@@ -172,4 +172,14 @@ void CudnnAttentionGraph::run(void* handle, const std::array<void*, cudnn_number
 }
 
 }  // namespace engine::cuda
+#else
+
+namespace engine::cuda {
+
+// Without cuDNN no graph is ever made.
+struct CudnnAttentionGraph::State {};
+CudnnAttentionGraph::~CudnnAttentionGraph() = default;
+
+}  // namespace engine::cuda
+
 #endif
