@@ -15,6 +15,7 @@ void scale_columns(float* y, int64_t rows, vfloat factor) {
 struct ForwardTiles {
   static constexpr int64_t row_padding = 32, width_padding = 32;
   using Registers = TileRegisters;
+  static int64_t fetches(int64_t visible) { return visible * block_vectors / 4; }  // with each four keys' softmax
 
   bf16 *keys, *values;  // [padded keys][padded width]
   bf16* values_across;  // [tile][padded width][key_tile]
@@ -48,7 +49,7 @@ void read_keys(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t
 
 template <bool drops>
 void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
-                   const QueryBlock& block, const ForwardTiles& at) {
+                   const QueryBlock& block, const ForwardTiles& at, RowsAhead& ahead) {
   const int64_t padded_width = rounded_up(width, at.width_padding), row = span.query_begin + block.first;
   read_rows(a.q, row, head, width, block.count, at.queries, query_block, padded_width);
   words_across(at.queries, query_block, padded_width, at.q, query_block);
@@ -63,6 +64,7 @@ void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int
       uint32_t* words = at.p + v * lanes;
       const vfloat correction = softmax_step<drops>(
           at.scores, rows, first, a.scale, block, v, dropout, running[v], [&](int64_t j, const vfloat(&p)[4]) {
+            ahead.some();
             store_words(words + j / 2 * query_block, interleaved(rounded(p[0], p[1])));
             store_words(words + (j / 2 + 1) * query_block, interleaved(rounded(p[2], p[3])));
           });

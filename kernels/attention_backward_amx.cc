@@ -20,6 +20,7 @@ ENGINE_INLINE void store_rows(bf16* to, vbf16_pair both) {
 struct BackwardTiles {
   static constexpr int64_t row_padding = 32, width_padding = 32;
   using Registers = TileRegisters;
+  static int64_t fetches(int64_t visible) { return visible * block_vectors / 4; }  // with each four keys' softmax
 
   bf16 *keys, *values;             // [padded keys][padded width]
   bf16* keys_across;               // [tile][padded width][key_tile]
@@ -60,7 +61,7 @@ void read_keys(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_
 
 template <bool drops>
 void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
-                    const QueryBlock& block, const BackwardTiles& at) {
+                    const QueryBlock& block, const BackwardTiles& at, RowsAhead& ahead) {
   const int64_t padded_width = rounded_up(width, at.width_padding), row = span.query_begin + block.first;
   read_rows(a.q, row, head, width, block.count, at.q, query_block, padded_width);
   read_rows(a.dy, row, head, width, block.count, at.dy, query_block, padded_width);
@@ -85,6 +86,7 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
     for (int v = 0; v < block_vectors; ++v)
       softmax_gradient<drops>(at.scores, at.dp, rows, first, a.scale, block, v, dropout, load(lse + v * lanes),
                               load(delta + v * lanes), [&](int64_t j, const vfloat(&p)[4], const vfloat(&ds)[4]) {
+                                ahead.some();
                                 for (int w = 0; w < 4; w += 2) {
                                   const int64_t to = (j + w) * query_block + v * lanes;
                                   const vbf16_pair both = rounded(ds[w], ds[w + 1]);

@@ -13,6 +13,7 @@ struct BackwardF32 {
   static constexpr int64_t row_padding = 8;  // product() takes rows by eights
   static constexpr int64_t width_padding = lanes;
   struct Registers {};  // nothing that a thread must ask for
+  static int64_t fetches(int64_t visible) { return visible; }
 
   float *keys, *values, *dkeys, *dvalues;   // [padded keys][padded width]
   float *q, *dy, *y;                        // [query_block][padded width]
@@ -37,7 +38,7 @@ void read_keys(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_
 
 template <bool drops>
 void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
-                    const QueryBlock& block, const BackwardF32& at) {
+                    const QueryBlock& block, const BackwardF32& at, RowsAhead& ahead) {
   const int64_t padded_width = rounded_up(width, at.width_padding), row = span.query_begin + block.first;
   read_rows(a.q, row, head, width, block.count, at.q, query_block, padded_width);
   read_rows(a.dy, row, head, width, block.count, at.dy, query_block, padded_width);
@@ -49,27 +50,29 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
   for (int64_t i = 0; i < block.count; ++i) lse[i] = a.lse.as<float>()[(row + i) * a.heads + head];
   std::fill_n(at.dq_across, padded_width * query_block, 0.0f);
   const DropoutTile dropout{a.dropout};
+  const auto fetch = [&]() __attribute__((always_inline)) { ahead.some(); };
   for (int64_t first = 0; first < block.visible; first += key_tile) {
     const int64_t rows = rounded_up(std::min(key_tile, block.visible - first), at.row_padding),
                   offset = first * padded_width;
     product<false>({at.keys + offset, padded_width, 1}, at.q_across, query_block, at.p, query_block, rows, query_block,
-                   padded_width);
+                   padded_width, fetch);
     product<false>({at.values + offset, padded_width, 1}, at.dy_across, query_block, at.ds, query_block, rows,
-                   query_block, padded_width);
+                   query_block, padded_width, fetch);
     for (int v = 0; v < block_vectors; ++v)
       softmax_gradient<drops>(at.p, at.ds, rows, first, a.scale, block, v, dropout, load(lse + v * lanes),
                               load(delta + v * lanes), [&](int64_t j, const vfloat(&p)[4], const vfloat(&ds)[4]) {
+                                ahead.some();
                                 for (int w = 0; w < 4; ++w) {
                                   store(at.p + (j + w) * query_block + v * lanes, p[w]);
                                   store(at.ds + (j + w) * query_block + v * lanes, ds[w]);
                                 }
                               });
     product<true>({at.p, query_block, 1}, at.dy, padded_width, at.dvalues + offset, padded_width, rows, padded_width,
-                  query_block);
+                  query_block, fetch);
     product<true>({at.ds, query_block, 1}, at.q, padded_width, at.dkeys + offset, padded_width, rows, padded_width,
-                  query_block);
+                  query_block, fetch);
     product<true>({at.keys + offset, 1, padded_width}, at.ds, query_block, at.dq_across, query_block, padded_width,
-                  query_block, rows);
+                  query_block, rows, fetch);
   }
   transpose_matrix(at.dq_across, padded_width, query_block, at.q, query_block, padded_width);
   write_rows(a.dq, row, head, width, block.count, at.q, padded_width, a.scale);

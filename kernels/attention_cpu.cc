@@ -13,6 +13,7 @@ struct ForwardF32 {
   static constexpr int64_t row_padding = 8;  // product() takes rows by eights
   static constexpr int64_t width_padding = lanes;
   struct Registers {};  // nothing that a thread must ask for
+  static int64_t fetches(int64_t visible) { return visible * 5 / 8; }
 
   float *keys, *values;  // [padded keys][padded width]
   float* rows;           // [query_block][padded width]
@@ -35,21 +36,23 @@ void read_keys(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t
 
 template <bool drops>
 void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
-                   const QueryBlock& block, const ForwardF32& scratch) {
+                   const QueryBlock& block, const ForwardF32& scratch, RowsAhead& ahead) {
   const int64_t padded_width = rounded_up(width, scratch.width_padding);
   read_rows(a.q, span.query_begin + block.first, head, width, block.count, scratch.rows, query_block, padded_width);
   transpose_matrix(scratch.rows, query_block, padded_width, scratch.q, padded_width, query_block);
   const DropoutTile dropout{a.dropout};
+  const auto fetch = [&]() __attribute__((always_inline)) { ahead.some(); };
   RunningSoftmax running[block_vectors];
   if (!block.visible) std::fill_n(scratch.y, padded_width * query_block, 0.0f);
   for (int64_t first = 0; first < block.visible; first += key_tile) {
     const int64_t rows = rounded_up(std::min(key_tile, block.visible - first), scratch.row_padding);
     product<false>({scratch.keys + first * padded_width, padded_width, 1}, scratch.q, query_block, scratch.scores,
-                   query_block, rows, query_block, padded_width);
+                   query_block, rows, query_block, padded_width, fetch);
     for (int v = 0; v < block_vectors; ++v) {
       float* at = scratch.scores + v * lanes;
       const vfloat correction = softmax_step<drops>(scratch.scores, rows, first, a.scale, block, v, dropout, running[v],
                                                     [&](int64_t j, const vfloat(&p)[4]) {
+                                                      ahead.some();
                                                       for (int w = 0; w < 4; ++w)
                                                         store(at + (j + w) * query_block, p[w]);
                                                     });
@@ -61,8 +64,10 @@ void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int
     }
     const LeftMatrix values{scratch.values + first * padded_width, 1, padded_width};
     if (first)
-      product<true>(values, scratch.scores, query_block, scratch.y, query_block, padded_width, query_block, rows);
-    else product<false>(values, scratch.scores, query_block, scratch.y, query_block, padded_width, query_block, rows);
+      product<true>(values, scratch.scores, query_block, scratch.y, query_block, padded_width, query_block, rows,
+                    fetch);
+    else product<false>(values, scratch.scores, query_block, scratch.y, query_block, padded_width, query_block, rows,
+                    fetch);
   }
   for (int v = 0; v < block_vectors; ++v) {
     const int64_t row = span.query_begin + block.first + v * lanes;

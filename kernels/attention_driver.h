@@ -1,6 +1,7 @@
 // How the attention kernels for long sequences are driven: what is a task, whose memory it works in, and what it asks
 // for ahead of time. A Kernel is one way to take the products (f32 vectors, bf16 tiles): its members are the parts of
-// a thread's memory, and read_keys and forward_block or backward_block are overloaded for it.
+// a thread's memory, fetches(n) is how often a block of queries that sees n keys fetches rows ahead, and read_keys and
+// forward_block or backward_block are overloaded for it.
 #pragma once
 
 #include "core/parallel.h"
@@ -46,6 +47,25 @@ class KernelMemory {
   char* memory_;
 };
 
+// The part of the next head's keys that each block of queries fetches: as much as is its part of the visible keys.
+class KeyShares {
+ public:
+  KeyShares(const AttentionSpan& span, int64_t begin, int64_t end, bool causal) {
+    for (int64_t i = begin; i < end; i += query_block)
+      total_ += span.visible(std::min(i + query_block, end) - 1, causal);
+  }
+  // Rows first() ... last() - 1 of `rows`, after next(the block's visible keys).
+  void next(int64_t visible) {
+    before_ = after_;
+    after_ += visible;
+  }
+  int64_t first(int64_t rows) const { return total_ ? rows * before_ / total_ : 0; }
+  int64_t last(int64_t rows) const { return total_ ? rows * after_ / total_ : 0; }
+
+ private:
+  int64_t total_ = 0, before_ = 0, after_ = 0;
+};
+
 // Queries begin ... end - 1 of a sequence and head; the task's next heads go up to last_head.
 template <class Kernel>
 void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t last_head,
@@ -53,20 +73,23 @@ void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, i
   const int64_t visible = span.visible(end - 1, a.causal), blocks = cut(end - begin, query_block);
   read_keys(a, span, head, width, visible, kernel);
   [[maybe_unused]] const typename Kernel::Registers registers;
+  KeyShares shares(span, begin, end, a.causal);
   with_flag(a.dropout.rate > 0, [&](auto drops) {
     for (int64_t i = 0; i < blocks; ++i) {
       const QueryBlock block(span, begin + i * query_block, a.causal, a.dropout, a.heads, head);
       const int64_t row = span.query_begin + block.first;
-      prefetch_rows(a.y, row, head, width, block.count);
-      if (i + 1 < blocks)
-        prefetch_rows(a.q, row + query_block, head, width, std::min(query_block, end - block.first - query_block));
+      RowsAhead ahead;
+      ahead.add(a.y, row, head, width, 0, block.count);
+      ahead.add(a.q, row + query_block, head, width, 0, std::min(query_block, end - block.first - query_block));
+      shares.next(block.visible);
       if (head + 1 < last_head) {
         if (i + 1 == blocks)
-          prefetch_rows(a.q, span.query_begin + begin, head + 1, width, std::min(query_block, end - begin));
-        prefetch_rows(a.k, span.key_begin, head + 1, width, visible, i, blocks);
-        prefetch_rows(a.v, span.key_begin, head + 1, width, visible, i, blocks);
+          ahead.add(a.q, span.query_begin + begin, head + 1, width, 0, std::min(query_block, end - begin));
+        for (const Columns* part : {&a.k, &a.v})
+          ahead.add(*part, span.key_begin, head + 1, width, shares.first(visible), shares.last(visible));
       }
-      forward_block<drops.value>(a, span, head, width, block, kernel);
+      ahead.start(Kernel::fetches(block.visible));
+      forward_block<drops.value>(a, span, head, width, block, kernel, ahead);
     }
   });
 }
@@ -101,26 +124,28 @@ void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, in
   std::fill_n(kernel.dkeys, gradients, 0.0f);
   std::fill_n(kernel.dvalues, gradients, 0.0f);
   [[maybe_unused]] const typename Kernel::Registers registers;
+  KeyShares shares(span, 0, span.queries, a.causal);
   with_flag(a.dropout.rate > 0, [&](auto drops) {
     for (int64_t i = 0; i < blocks; ++i) {
       const QueryBlock block(span, i * query_block, a.causal, a.dropout, a.heads, head);
       const int64_t row = span.query_begin + block.first;
-      prefetch_rows(a.dq, row, head, width, block.count);
-      for (const Columns* part : {&a.dk, &a.dv})
-        prefetch_rows(*part, span.key_begin, head, width, span.keys, i, blocks);
-      if (i + 1 < blocks) {
-        const int64_t count = std::min(query_block, span.queries - block.first - query_block);
-        for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)})
-          prefetch_rows(part, row + query_block, head, width, count);
-      }
+      RowsAhead ahead;
+      shares.next(block.visible);
+      ahead.add(a.dq, row, head, width, 0, block.count);
+      const int64_t count = std::min(query_block, span.queries - block.first - query_block);
+      for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)})
+        ahead.add(part, row + query_block, head, width, 0, count);
       if (head + 1 < last_head) {
-        for (const Columns* part : {&a.k, &a.v})
-          prefetch_rows(*part, span.key_begin, head + 1, width, span.keys, i, blocks);
         if (i + 1 == blocks)
           for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)})
-            prefetch_rows(part, span.query_begin, head + 1, width, std::min(query_block, span.queries));
+            ahead.add(part, span.query_begin, head + 1, width, 0, std::min(query_block, span.queries));
+        for (const Columns* part : {&a.k, &a.v})
+          ahead.add(*part, span.key_begin, head + 1, width, shares.first(span.keys), shares.last(span.keys));
       }
-      backward_block<drops.value>(a, span, head, width, block, kernel);
+      for (const Columns* part : {&a.dk, &a.dv})
+        ahead.add(*part, span.key_begin, head, width, shares.first(span.keys), shares.last(span.keys));
+      ahead.start(Kernel::fetches(block.visible));
+      backward_block<drops.value>(a, span, head, width, block, kernel, ahead);
     }
   });
   write_rows(a.dk, span.key_begin, head, width, span.keys, kernel.dkeys, padded_width, a.scale);

@@ -43,16 +43,18 @@ inline void product_block(LeftMatrix a, const float* b, int64_t b_stride, float*
     for (int v = 0; v < vectors; ++v) store(c + m * c_stride + v * lanes, sums[m][v]);
 }
 
-// c [rows, cols] = or += a [rows, depth] b [depth, cols]; rows a multiple of 8, cols of lanes.
-template <bool accumulate>
+// c [rows, cols] = or += a [rows, depth] b [depth, cols]; rows a multiple of 8, cols of lanes. between() is called
+// after each block of c.
+template <bool accumulate, class Between>
 void product(LeftMatrix a, const float* b, int64_t b_stride, float* c, int64_t c_stride, int64_t rows, int64_t cols,
-             int64_t depth) {
+             int64_t depth, const Between& between) {
   for (int64_t n = 0; n < cols; n += 2 * lanes)
     for (int64_t m = 0; m < rows; m += product_rows) {
       const LeftMatrix left{a.at + m * a.row, a.row, a.step};
       if (cols - n >= 2 * lanes)
         product_block<2, accumulate>(left, b + n, b_stride, c + m * c_stride + n, c_stride, depth);
       else product_block<1, accumulate>(left, b + n, b_stride, c + m * c_stride + n, c_stride, depth);
+      between();
     }
 }
 

@@ -65,16 +65,41 @@ inline void write_rows(const Columns& columns, int64_t row, int64_t head, int64_
 }
 
 // Heads of a matrix lie in pieces of a row or two cache lines, a row apart, which no prefetcher of the processor sees:
-// so what comes next is asked for before products are taken. This is part `part` of `parts` of those rows. Always
-// inline: gcc takes a function that only prefetches for one without effect, and drops calls of it.
-ENGINE_INLINE void prefetch_rows(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t rows,
-                                 int64_t part = 0, int64_t parts = 1) {
-  const int64_t element = static_cast<int64_t>(size_of(columns.matrix.dtype)), stride = columns.matrix.cols() * element;
-  const char* first =
-      static_cast<const char*>(columns.matrix.data) + row * stride + (columns.begin + head * width) * element;
-  for (int64_t r = rows * part / parts; r < rows * (part + 1) / parts; ++r)
-    for (int64_t byte = 0; byte < width * element; byte += 64) __builtin_prefetch(first + r * stride + byte);
-}
+// so the rows that come next are asked for while products and softmaxes are taken, a few lines at each of so many
+// calls. Many at once would have to wait for each other, and what is being read for them.
+class RowsAhead {
+ public:
+  // The head's columns of rows first ... last-1 from `row`; at most eight of these.
+  void add(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t first, int64_t last) {
+    if (first >= last) return;
+    const int64_t element = static_cast<int64_t>(size_of(columns.matrix.dtype)),
+                  stride = columns.matrix.cols() * element;
+    const char* at = static_cast<const char*>(columns.matrix.data) + (row + first) * stride +
+                     (columns.begin + head * width) * element;
+    part_[parts_++] = {at, stride, cut(width * element, 64), last - first};
+    lines_ += part_[parts_ - 1].row_lines * part_[parts_ - 1].rows;
+  }
+  void start(int64_t calls) { lines_a_call_ = cut(lines_, std::max<int64_t>(calls, 1)); }
+  // Always inline: gcc takes a function that only prefetches for one without effect, and drops calls of it.
+  ENGINE_INLINE void some() {
+    for (int64_t i = lines_a_call_; i > 0 && next_ < parts_; --i) {
+      Part& part = part_[next_];
+      __builtin_prefetch(part.at + line_ * 64);
+      if (++line_ < part.row_lines) continue;
+      line_ = 0;
+      part.at += part.stride;
+      if (--part.rows == 0) ++next_;
+    }
+  }
+
+ private:
+  struct Part {
+    const char* at;
+    int64_t stride, row_lines, rows;
+  };
+  Part part_[8];
+  int64_t parts_ = 0, next_ = 0, line_ = 0, lines_ = 0, lines_a_call_ = 0;
+};
 
 // How many heads of a sequence make a task: several of short sequences, so that one can ask for the next one's rows.
 inline int64_t heads_a_task(const Segments& queries, const Segments& keys, int64_t heads) {
