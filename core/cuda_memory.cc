@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #ifdef ENGINE_SIM
-#include "tests/cudasim/memory.h"
+#include <cudasim_memory.h>
 #endif
 
 namespace engine::cuda {

@@ -1,4 +1,4 @@
-// Memory of a CUDA device. A reservation is address space; memory is mapped into it as the arena above it grows, so that
+// Memory of a CUDA device. A reservation is address space; memory is mapped into it as the arena above it grows, so
 // several arenas share the device without any of them knowing how much it will need.
 //
 // Copies from the host go through a ring of pinned buffers and the copy stream into landing buffers on the device, and

@@ -9,7 +9,7 @@ namespace engine {
 // input: read. output: written. both: read and written, or written in part.
 enum class Role { input, output, both };
 
-// each(name, tensor, role) for every tensor, the absent ones too. A tensor that is part of a matrix is the whole matrix.
+// each(name, tensor, role) for every tensor, the absent ones too. Of columns it is the whole matrix.
 template <class Each>
 void each_tensor(MatmulArgs& a, const Each& each) {
   each("a", a.a, Role::input);

@@ -21,8 +21,8 @@ struct OperationCount {
 
 // A backend on host memory that runs nothing: an operation is added to `counts` and leaves its results as they were. So
 // what a model of any size does can be counted in no time.
-// FLOPs: matmul 2 M N K; attention forward 4 D and backward 10 D for every pair of a query and a key that it sees, times
-// heads; cross entropy 2 R C V forward and twice that for its two gradients. A causal pass over a sequence of T
+// FLOPs: matmul 2 M N K; attention forward 4 D and backward 10 D for every head and every pair of a query and a key
+// that it sees; cross entropy 2 R C V forward and twice that for its two gradients. A causal pass over a sequence of T
 // queries and as many keys sees T (T + 1) / 2 pairs.
 std::unique_ptr<Ops> make_count_ops(std::vector<OperationCount>& counts);
 

@@ -141,11 +141,11 @@ __device__ __forceinline__ void device_fence() { __threadfence(); }
 }  // namespace engine::cuda
 
 #else
-#include "tests/cudasim/intrinsics.h"
+#include <cudasim_intrinsics.h>
 #endif
 
-// Before a loop: it is unrolled whole, as one has to be whose body indexes registers, or by a number. A simulated thread
-// has no registers to save.
+// Before a loop: it is unrolled whole, as one has to be whose body indexes registers, or by a number. Simulated threads
+// have no registers to save.
 #ifdef __CUDACC__
 #define ENGINE_PRAGMA(text) _Pragma(#text)
 #define ENGINE_UNROLL ENGINE_PRAGMA(unroll)

@@ -82,10 +82,11 @@ struct Forward {
   }
 };
 
-// A row whose values the threads hold, `elements` each; all_sum adds over these threads.
+// A row whose values the threads hold, `elements` each; all_sum adds over these threads. Who adds what depends on the
+// number of columns alone, not on dtypes: what is normalised again from `sum` gets the same bits.
 template <int elements, float (*all_sum)(float), class X, class Y>
 __device__ __forceinline__ void forward_row(const Forward<X, Y>& a, int64_t row, int thread, int threads) {
-  constexpr int width = vector_width<X, Y>, vectors = elements / width;
+  constexpr int width = thread_elements, vectors = elements / width;
   float s[vectors][width] = {};
   float total = 0, squares = 0;
   ENGINE_UNROLL
@@ -204,46 +205,36 @@ __device__ __forceinline__ TwoSums block_sums(TwoSums sums, int64_t turn) {
 
 template <class DY, class DX>
 __global__ void __launch_bounds__(most_threads) layernorm_backward_block(const Backward<DY, DX> a) {
-  constexpr int width = vector_width<DY, DX>, vectors = thread_elements / width;
-  const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
+  constexpr int width = thread_elements;
+  const int col = static_cast<int>(threadIdx.x) * width;
+  const bool has_columns = col < a.cols;
   const float share = 1.0f / static_cast<float>(a.cols);
-  float dgain[vectors][width] = {}, dbias[vectors][width] = {};
+  float dgain[width] = {}, dbias[width] = {};
   for (int64_t row = a.begin(); row < a.end(); ++row) {
     const float mean = a.mean[row], scale = a.rstd[row];
-    float d[vectors][width] = {}, normed[vectors][width] = {};
+    float d[width] = {}, normed[width] = {};
     TwoSums sums{0, 0};
-    ENGINE_UNROLL
-    for (int v = 0; v < vectors; ++v) {
-      const int col = (v * threads + thread) * width;
-      if (col >= a.cols) continue;
-      load_floats(a.dy + row * a.cols + col, d[v]);
-      load_floats(a.sum + row * a.cols + col, normed[v]);
+    if (has_columns) {
+      load_floats(a.dy + row * a.cols + col, d);
+      load_floats(a.sum + row * a.cols + col, normed);
       float gain[width];
       load_floats(a.gain + col, gain);
       for (int i = 0; i < width; ++i) {
-        normed[v][i] = (normed[v][i] - mean) * scale;
-        dgain[v][i] += d[v][i] * normed[v][i];
-        dbias[v][i] += d[v][i];
-        d[v][i] *= gain[i];
-        sums.first += d[v][i];
-        sums.second += d[v][i] * normed[v][i];
+        normed[i] = (normed[i] - mean) * scale;
+        dgain[i] += d[i] * normed[i];
+        dbias[i] += d[i];
+        d[i] *= gain[i];
+        sums.first += d[i];
+        sums.second += d[i] * normed[i];
       }
     }
     sums = block_sums(sums, row);
-    ENGINE_UNROLL
-    for (int v = 0; v < vectors; ++v) {
-      const int col = (v * threads + thread) * width;
-      if (col < a.cols) a.write(row, col, d[v], normed[v], sums.first * share, sums.second * share, scale);
-    }
+    if (has_columns) a.write(row, col, d, normed, sums.first * share, sums.second * share, scale);
   }
+  if (!has_columns) return;
   float* const partial = a.partial + int64_t{blockIdx.x} * 2 * a.cols;
-  ENGINE_UNROLL
-  for (int v = 0; v < vectors; ++v) {
-    const int col = (v * threads + thread) * width;
-    if (col >= a.cols) continue;
-    store_floats(partial + col, dgain[v]);
-    store_floats(partial + a.cols + col, dbias[v]);
-  }
+  store_floats(partial + col, dgain);
+  store_floats(partial + a.cols + col, dbias);
 }
 
 // Rows of any width, at any address: the block's sums are kept in memory, each column by its thread.
@@ -310,7 +301,7 @@ void CudaOps::layernorm_forward(const LayerNormForwardArgs& args) {
       const Forward<X, Y> forward{x, args.residual.as<float>(), args.sum.as<float>(), args.gain.as<float>(),
                                   args.bias.as<float>(), y, args.mean.as<float>(), args.rstd.as<float>(), args.epsilon,
                                   ElementDropout(args.dropout), rows, static_cast<int>(cols)};
-      const bool vectors = takes_vectors(vector_width<X, Y>, cols,
+      const bool vectors = takes_vectors(thread_elements, cols,
                                          {x, args.residual.data, args.sum.data, args.gain.data, args.bias.data, y});
       if (vectors && cols <= warp_size * lane_elements)
         launch(layernorm_forward_warp<X, Y>, blocks(cut(rows, warps)), warps * warp_size, 0, stream(), forward);
@@ -335,7 +326,7 @@ void CudaOps::layernorm_backward(const LayerNormBackwardArgs& args) {
                                       args.gain.as<float>(), args.dsum.as<float>(), dx, partial, args.accumulate,
                                       ElementDropout(args.dropout), rows, rows_a_block, static_cast<int>(cols)};
       const bool vectors = cols <= most_threads * thread_elements &&
-                           takes_vectors(vector_width<DY, DX>, cols,
+                           takes_vectors(thread_elements, cols,
                                          {dy, args.sum.data, args.gain.data, args.dsum.data, dx, partial});
       launch(vectors ? layernorm_backward_block<DY, DX> : layernorm_backward_any<DY, DX>, blocks(parts),
              threads_for(cols), 0, stream(), backward);

@@ -105,8 +105,8 @@ void Config::declare(Options& options) {
   options.add("resume", resume, "go on from the run folder's state if there is one; false: start anew");
   options.add("seed", seed, any_value(), "of everything random: initial weights, data order, dropout, samples");
   options.add("device", device, one_of({"auto", "cpu", "cuda", "sim", "check"}),
-              "what computes; auto: the best there is; sim: the simulated GPU, in a build of its own; check: the CPU, and "
-              "the other device beside it, until an operation's results differ");
+              "what computes; auto: the best there is; sim: the simulated GPU, in a build of its own; check: the CPU "
+              "and the other device beside it, until an operation's results differ");
   options.add("precision", precision, one_of({"auto", "f32", "bf16"}),
               "of products and activations; auto: bf16 where the processor has bf16 matrix units, else f32");
   options.add("threads", threads, between(0, 1024), "threads used; 0: one a processor. Results do not depend on it");
