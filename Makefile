@@ -148,8 +148,12 @@ cudnn-test: $(if $(CUDNN_OBJECTS),$(BUILD)/tests/run_cudnn)  ## cuDNN builds the
 	$(if $(CUDNN_OBJECTS),$(BUILD)/tests/run_cudnn,@echo "cuDNN or its C++ graphs (make deps) are not here: nothing is tested")
 .PHONY: cudnn-test
 
+# Under the sanitizers, which are ten times slower: its own tests, and operations of each kind. What the threads of a
+# kernel that failed still held is not given back.
+SIM_CASES := simulated device*,layernorm*,activation*,embedding*,rows*,copy*,adamw*,attention: widths*
+SIM_RUN := $(if $(SANITIZE),ASAN_OPTIONS=detect_leaks=0) CUDASIM_LAUNCHES=$(BUILD)/launches.txt $(BUILD)/tests/run_sim
 sim-test: $(BUILD)/tests/run_sim $(BUILD)/engine-sim  ## the tests with the simulated device beside the CPU
-	$(BUILD)/tests/run_sim
+	$(SIM_RUN) $(if $(SANITIZE),-tc="$(SIM_CASES)" -tce="*losses*")
 .PHONY: sim-test
 
 # What the engine, its tests and its benchmarks are built with; oneDNN is there to be compared with.

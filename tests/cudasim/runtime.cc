@@ -4,7 +4,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <map>
+#include <set>
+#include <tuple>
 
 #include "tests/cudasim/block.h"
 #include "tests/cudasim/memory.h"
@@ -34,9 +37,25 @@ cudaError_t failed(cudaError_t code, const std::string& what) {
   return last_error = code;
 }
 
+namespace {
+
+// Where CUDASIM_LAUNCHES names a file: a line for every kernel, number of threads and dynamic shared memory, once each,
+// for bench/cuda_static.py.
+void record_launch(const void* kernel, size_t threads, size_t shared) {
+  static const char* const path = std::getenv("CUDASIM_LAUNCHES");
+  if (!path) return;
+  static std::ofstream file(path);
+  static std::set<std::tuple<const void*, size_t, size_t>> known;
+  if (known.emplace(kernel, threads, shared).second)
+    file << symbol_name(kernel) << '\t' << threads << '\t' << shared << std::endl;
+}
+
+}  // namespace
+
 cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* kernel, std::function<void()> thread) {
   const dim3 block = config.blockDim, grid = config.gridDim;
   const size_t threads = size_t{block.x} * block.y * block.z;
+  record_launch(kernel, threads, config.dynamicSmemBytes);
   if (threads == 0 || threads > 1024 || block.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
       grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535)
     return failed(cudaErrorInvalidConfiguration);

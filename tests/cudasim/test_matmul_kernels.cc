@@ -6,18 +6,12 @@
 #include <cstdlib>
 
 #include "kernels/cuda_backend.h"
+#include "tests/cudasim/variable.h"
 #include "tests/operation.h"
 
 namespace engine::test {
 
 namespace {
-
-// A variable of the environment has this value while it lives.
-struct Variable {
-  const char* name;
-  Variable(const char* of, const char* value) : name(of) { setenv(name, value, 1); }
-  ~Variable() { unsetenv(name); }
-};
 
 struct Form {
   int64_t M, N, K;
