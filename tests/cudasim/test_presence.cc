@@ -26,7 +26,7 @@ TEST_CASE("simulated device: a GPU that can be used has no problem, and is descr
   CHECK(contains(cuda::describe_device(), "compute capability 9.0"));
 }
 
-TEST_CASE("simulated device: no GPU, an old one, an old driver, little memory: one line that says what would be right") {
+TEST_CASE("simulated device: no GPU, an old one, an old driver, little memory: a line that says what is wrong") {
   {
     const Variable none("CUDASIM_DEVICES", "0");
     CHECK(!cuda::find_device().exists);
