@@ -15,6 +15,9 @@ import re
 import subprocess
 import sys
 
+from gpus import peaks
+from tables import table, write_tables
+
 root = pathlib.Path(__file__).parent.parent
 
 # A multiprocessor of each architecture (CUDA C++ Programming Guide, technical specifications per compute capability):
@@ -22,8 +25,7 @@ root = pathlib.Path(__file__).parent.parent
 multiprocessors = {"sm_80": (65536, 164 << 10, 64, 32), "sm_90": (65536, 228 << 10, 64, 32),
                    "sm_100": (65536, 228 << 10, 64, 32)}
 
-# Dense tensor-core bf16 and CUDA-core f32 in TFLOP/s, memory in GB/s, of the makers' data sheets (SXM versions).
-devices = {"A100": (312, 19.5, 2039), "H100": (989, 67, 3350), "B200": (2250, 75, 8000)}
+devices = {name: peaks[name] for name in ("A100", "H100", "B200")}
 # Assumed, not measured: which part of those rates a well-made kernel reaches on large shapes.
 share_of_products, share_of_memory = 0.7, 0.85
 
@@ -86,11 +88,6 @@ def occupancy(architecture, registers, shared, threads):
     return min(by_registers, by_shared, all_warps // warps, all_blocks) * warps / all_warps
 
 
-def table(head, rows):
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
-
-
 def kernel_table(build):
     started, rows, of_kernel = launches(build), [], {}
     for file, kernel, architecture, registers, shared, spilled in compiled_kernels(build):
@@ -145,13 +142,9 @@ def main():
             print(f"{file}: {kernel} for {architecture} spills {spilled} bytes, with {registers} registers")
         print(f"{len(kernels)} kernels, {len(spilling)} of them spill registers")
         sys.exit(1 if spilling else 0)
-    page = root / "docs/cuda.md"
-    text = page.read_text()
-    for name, make in {"kernels": lambda: kernel_table(arguments.build),
-                       "step": lambda: step_table(arguments.build, arguments.batch, arguments.length)}.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
-        text = pattern.sub(lambda found: found[1] + make() + "\n" + found[2], text)
-    page.write_text(text)
+    write_tables(root / "docs/cuda.md", {
+        "kernels": lambda: kernel_table(arguments.build),
+        "step": lambda: step_table(arguments.build, arguments.batch, arguments.length)})
 
 
 if __name__ == "__main__":

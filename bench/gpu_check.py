@@ -16,11 +16,10 @@ import shutil
 import subprocess
 import sys
 
-root = pathlib.Path(__file__).parent.parent
+from gpus import peaks
+from tables import table
 
-# Dense bf16 and f32 TFLOP/s and GB/s by the makers' data sheets, for names that nvidia-smi gives.
-peaks = [("A100", 312, 19.5, 2039), ("H100 PCIe", 756, 51, 2000), ("H100", 989, 67, 3350), ("H200", 989, 67, 4800),
-         ("B200", 2250, 75, 8000), ("4090", 165, 82.6, 1008), ("L40", 181, 90.5, 864), ("A10", 125, 31.2, 600)]
+root = pathlib.Path(__file__).parent.parent
 
 operation_tests = ("*matmul*,*activation*,*embedding*,*layernorm*,*attention*,*cross entropy*,*rows*,*sampl*,*copy*,"
                    "*lerp*,*adamw*,*sum of squares*,*segment mean*,*dropout*")
@@ -54,22 +53,23 @@ def device_name():
 
 
 def benchmark_table(text, name):
-    peak = next((row for row in peaks if row[0] in name), None)
-    rows = ["| benchmark | µs | GB/s | GFLOP/s | share of peak |", "|---|---|---|---|---|"]
+    peak = next((rates for part, rates in peaks.items() if part in name), None)
+    rows = []
     for entry in json.loads(text)["benchmarks"]:
         if entry.get("error_occurred"):
-            rows.append(f"| {entry['name']} | {entry['error_message']} | | | |")
+            rows.append([entry["name"], entry["error_message"], "", "", ""])
             continue
         scale = {"ns": 1e-3, "us": 1, "ms": 1e3, "s": 1e6}[entry["time_unit"]]
         bandwidth, products = entry.get("GB/s"), entry.get("GFLOP/s")
         share = ""
         if peak and products and not bandwidth:
             bf16 = "bf16" in entry["name"] or entry["name"].split("/")[-2:-1] == ["1"]
-            share = f"{100 * products / (1e3 * (peak[1] if bf16 else peak[2])):.0f} %"
+            share = f"{100 * products / (1e3 * (peak[0] if bf16 else peak[1])):.0f} %"
         elif peak and bandwidth:
-            share = f"{100 * bandwidth / peak[3]:.0f} %"
-        rows.append(f"| {entry['name']} | {entry['real_time'] * scale:.1f} | {bandwidth or 0:.0f} | {products or 0:.0f} | {share} |")
-    return "\n".join(rows)
+            share = f"{100 * bandwidth / peak[2]:.0f} %"
+        rows.append([entry["name"], f"{entry['real_time'] * scale:.1f}", f"{bandwidth or 0:.0f}", f"{products or 0:.0f}",
+                     share])
+    return table(["benchmark", "µs", "GB/s", "GFLOP/s", "share of peak"], rows)
 
 
 def main():
@@ -103,7 +103,7 @@ def main():
     else:
         report.section("microbenchmarks", benchmark_table(done.stdout, name))
     if all(importlib.util.find_spec(module) for module in ("torch", "transformers")):
-        output = f"bench/results/gpu_steps.json"
+        output = "bench/results/gpu_steps.json"
         report.run("training steps and generation beside PyTorch",
                    [sys.executable, "bench/compare.py", "--device", "cuda", "--rounds", "5", "--steps", "10", "--output",
                     output], keep=60)

@@ -5,15 +5,11 @@ A table stands between <!-- NAME --> and <!-- /NAME -->.
 """
 import json
 import pathlib
-import re
+
+from tables import table, write_tables
 
 root = pathlib.Path(__file__).parent.parent
 results = root / "bench/results"
-
-
-def table(head, rows):
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 def percent(value):
@@ -62,9 +58,4 @@ def all_modes():
 
 tables = {"arithmetic": arithmetic, "speed": speed, "all modes": all_modes}
 for page in (root / "README.md", root / "docs/results.md"):
-    text = page.read_text()
-    for name, make in tables.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
-        if pattern.search(text):
-            text = pattern.sub(lambda found: found[1] + make() + "\n" + found[2], text)
-    page.write_text(text)
+    write_tables(page, tables)

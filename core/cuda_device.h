@@ -31,7 +31,6 @@ enum class FaultKind : int {
   position_gradient,
   type_gradient,
   label,
-  row,
   segment,       // rows of attention outside of their matrix
   mean_segment,  // of segment_mean
   gathered_row,

@@ -4,6 +4,7 @@
 #include "core/arena.h"
 #include "kernels/attention.h"
 #include "kernels/cuda_block.h"
+#include "kernels/cuda_dropout.h"
 #include "kernels/cuda_launch.h"
 #include "kernels/sizes.h"
 
@@ -45,22 +46,14 @@ struct DeviceColumns {
   }
 };
 
-// Dropout as core/random.h counts it, for kernels.
-struct DropoutCounters {
-  uint64_t seed;
-  uint32_t site, step, threshold;
-  float scale;  // of what is kept
-  int64_t first_row;
-
-  explicit DropoutCounters(const Dropout& of)
-      : seed(of.seed), site(of.site), step(of.step), threshold(of.threshold()), scale(of.scale()),
-        first_row(of.first_row) {}
+// Dropout of attention's weights.
+struct DropoutCounters : DropoutDraws {
+  using DropoutDraws::DropoutDraws;
   // Elements 4 block ... 4 block + 3: bit i is set where element i of them is dropped.
   __device__ __forceinline__ uint32_t dropped_of_four(uint64_t block) const {
-    const std::array<uint32_t, 4> words =
-        philox({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), site, step}, seed);
-    return (words[0] < threshold ? 1u : 0u) | (words[1] < threshold ? 2u : 0u) | (words[2] < threshold ? 4u : 0u) |
-           (words[3] < threshold ? 8u : 0u);
+    const std::array<uint32_t, 4> drawn = words(block);
+    return (drawn[0] < threshold ? 1u : 0u) | (drawn[1] < threshold ? 2u : 0u) | (drawn[2] < threshold ? 4u : 0u) |
+           (drawn[3] < threshold ? 8u : 0u);
   }
   // The block of four that holds key `key` of this query and head.
   __device__ __forceinline__ uint64_t block_of(int64_t query_row, int heads, int head, int key) const {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "kernels/cuda_backend.h"
 #include "kernels/sizes.h"
 
 namespace engine::cuda {

@@ -22,8 +22,6 @@ namespace engine::cuda {
 // Whether an operation is to be done by CudnnAttention: it is asked for, can be loaded, and takes these arguments.
 bool cudnn_attention_supports(const AttentionForwardArgs& args);
 bool cudnn_attention_supports(const AttentionBackwardArgs& args);
-// For `engine info`, a line.
-std::string cudnn_description();
 
 // Element offsets of every sequence's first row, sequences + 1 of them for each tensor that has a stride, and the
 // sequences' counts of rows; all i32.

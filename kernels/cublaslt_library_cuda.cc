@@ -7,6 +7,7 @@
 #include <string>
 
 #include "kernels/cublaslt_cuda.h"
+#include "kernels/cuda_backend.h"
 
 namespace engine::cuda {
 

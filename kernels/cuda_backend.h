@@ -11,7 +11,7 @@ namespace engine::cuda {
 
 // An Error in one line where no device can be used.
 std::unique_ptr<Ops> make_cuda_ops();
-// For `info`: who multiplies matrices on the device.
+// For `info`, a line: who multiplies matrices on the device.
 std::string matrix_products_description();
 // The same of cuDNN's attention.
 std::string cudnn_description();

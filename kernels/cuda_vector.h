@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <initializer_list>
 
-#include "core/random.h"
 #include "kernels/cuda_block.h"
+#include "kernels/cuda_dropout.h"
 
 namespace engine::cuda {
 
@@ -55,17 +55,11 @@ inline bool takes_vectors(int width, int64_t cols, std::initializer_list<const v
   return cols % width == 0;
 }
 
-// Dropout as core/random.h counts it, for kernels.
-struct ElementDropout {
-  uint64_t seed;
-  uint32_t site, step, threshold;
-  float scale;  // of what is kept
-  int64_t first_row;
+// Dropout of a matrix's elements.
+struct ElementDropout : DropoutDraws {
   bool drops;
 
-  explicit ElementDropout(const Dropout& of)
-      : seed(of.seed), site(of.site), step(of.step), threshold(of.threshold()), scale(of.scale()),
-        first_row(of.first_row), drops(of.rate > 0) {}
+  explicit ElementDropout(const Dropout& of) : DropoutDraws(of), drops(of.rate > 0) {}
 
   // Multiplies the elements of columns col ... col+width-1 of a row of a matrix with `cols` columns by their factors.
   // One call of the generator serves four elements; a width beyond 1 wants cols and col to be multiples of 4.
@@ -84,11 +78,6 @@ struct ElementDropout {
           values[part + i] = drawn[static_cast<size_t>(i)] < threshold ? 0.0f : values[part + i] * scale;
       }
     }
-  }
-
- private:
-  __device__ __forceinline__ std::array<uint32_t, 4> words(uint64_t block) const {
-    return philox({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), site, step}, seed);
   }
 };
 

@@ -100,7 +100,5 @@ void multiply_by_own_kernel(const Product& product, Arena& workspace, cudaStream
 // sums may be before's or c's own memory.
 void finish_product(const AnyMatrix& sums, int64_t parts, int64_t rows, int64_t cols, const Epilogue& epilogue,
                     cudaStream_t stream);
-// For `engine info`: who multiplies on this machine, in a line.
-std::string matrix_products_description();
 
 }  // namespace engine::cuda

@@ -7,6 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "core/files.h"
+#include "core/json.h"
+#include "tests/temporary.h"
 #include "text/tokenizer.h"
 
 namespace engine::test {
@@ -31,6 +34,27 @@ inline void check_cases(const Tokenizer& tokenizer, const nlohmann::json& varian
     compared += encoding.ids.size();
   }
   CHECK(compared > least_compared);
+}
+
+// The tokenizer as it is, which is the first variant, then with every variant's edits of its tokenizer.json; each,
+// saved, is the same once more.
+inline void check_variants(const Tokenizer& plain, const nlohmann::json& variants, size_t least_of_plain,
+                           size_t least_compared) {
+  check_cases(plain, variants[0], least_of_plain);
+  const TemporaryFolder folder;
+  plain.save(folder.path());
+  const nlohmann::json file = parse_json_file(folder.path() / "tokenizer.json");
+  for (const nlohmann::json& variant : variants) {
+    CAPTURE(variant["name"].get<std::string>());
+    nlohmann::json edited = file;
+    edited.update(variant["edits"]);
+    write_file(folder.path() / "tokenizer.json", edited.dump());
+    const auto tokenizer = load_tokenizer(folder.path());
+    check_cases(*tokenizer, variant, least_compared);
+    const TemporaryFolder copy;
+    tokenizer->save(copy.path());
+    check_cases(*load_tokenizer(copy.path()), variant, least_compared);
+  }
 }
 
 }  // namespace engine::test
