@@ -22,8 +22,10 @@ from safetensors.torch import save_file
 from transformers import (BertConfig, BertForMaskedLM, BertForSequenceClassification, DistilBertConfig,
                           DistilBertForMaskedLM, DistilBertForSequenceClassification)
 
+from golden_steps import adamw_settings, save_folder, three_steps
+
 FOLDER = pathlib.Path(__file__).parent / "bert"
-LEARNING_RATE, BETA1, BETA2, EPSILON, DECAY, MAX_NORM = 0.01, 0.85, 0.97, 1e-2, 0.1, 0.5
+MAX_NORM = 0.5
 LENGTHS = (7, 1, 19)
 VOCABULARY, CLASSES = 53, 3
 LABELS = {0: "no", 1: "maybe", 2: "yes"}
@@ -78,21 +80,7 @@ def run(model, batch, autocast=False):
 def results(model, batch, autocast=False):
     model = copy.deepcopy(model)
     hidden, logits, loss = run(model, batch, autocast)
-    gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    model.zero_grad()
-    matrices = [p for p in model.parameters() if p.dim() >= 2]
-    vectors = [p for p in model.parameters() if p.dim() < 2]
-    groups = [{"params": matrices, "weight_decay": DECAY}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=(BETA1, BETA2), eps=EPSILON)
-    for step in range(3):
-        run(model, batch, autocast)
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
-        assert norm > 1.2 * MAX_NORM, f"step {step}: nothing is clipped, the norm is {norm}"
-        optimizer.step()
-        optimizer.zero_grad()
-    after = {name: p.detach().clone() for name, p in model.named_parameters()}
-    moved = {name: after[name] - before[name] for name in after}
+    gradients, moved, after = three_steps(model, lambda: run(model, batch, autocast), MAX_NORM)
     return {"hidden": {"": hidden}, "logits": {"": logits}, "loss": {"": loss}, "gradients": gradients,
             "moved": moved}, after
 
@@ -102,14 +90,6 @@ def error(actual, expected):
     sizes = {k: expected[k].abs().max().item() for k in expected}
     return max((actual[k].double() - expected[k]).abs().max().item() / size for k, size in sizes.items()
                if size > 1e-9 * max(sizes.values()))
-
-
-def save_folder(model, folder, tensors):
-    model = copy.deepcopy(model).float()
-    with torch.no_grad():
-        for key, p in model.named_parameters():
-            p.copy_(tensors[key])
-    model.save_pretrained(folder)
 
 
 def make_batch(name):
@@ -137,7 +117,7 @@ def main():
         offsets = [sum(LENGTHS[:i]) for i in range(len(LENGTHS) + 1)]
         values = {"offsets": torch.tensor(offsets).int(), "loss": exact["loss"][""].reshape(1),
                   "hidden": exact["hidden"][""].float(), "logits": exact["logits"][""].float(),
-                  "adamw": torch.tensor([LEARNING_RATE, BETA1, BETA2, EPSILON, DECAY, MAX_NORM], dtype=torch.float64)}
+                  "adamw": adamw_settings(MAX_NORM)}
         for i, key in enumerate(("tokens", "types", "labels")):
             values[key] = torch.cat([sequence[i] for sequence in batch]).int()
         for precision, autocast in (("f32", False), ("bf16", True)):

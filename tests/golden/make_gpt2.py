@@ -18,11 +18,11 @@ import torch
 from safetensors.torch import save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from golden_steps import adamw_settings, save_folder, three_steps
+
 FOLDER = pathlib.Path(__file__).parent / "gpt2"
-LEARNING_RATE, BETA1, BETA2, EPSILON, DECAY, MAX_NORM = 0.01, 0.85, 0.97, 1e-2, 0.1, 1.0
+MAX_NORM = 1.0
 LENGTHS = (7, 19)
-# EPSILON is of the size of the gradients: the steps are neither signs, which would blow up the rounding of gradients
-# near 0, nor proportional to the gradients.
 
 
 def make_model():
@@ -60,34 +60,12 @@ def run(model, sequences, autocast=False):
 def results(model, sequences, autocast=False):
     model = copy.deepcopy(model)
     logits, loss = run(model, sequences, autocast)
-    gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    model.zero_grad()
-    matrices = [p for p in model.parameters() if p.dim() >= 2]
-    vectors = [p for p in model.parameters() if p.dim() < 2]
-    groups = [{"params": matrices, "weight_decay": DECAY}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=(BETA1, BETA2), eps=EPSILON)
-    for step in range(3):
-        run(model, sequences, autocast)
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
-        assert norm > 1.2 * MAX_NORM, f"step {step}: nothing is clipped, the norm is {norm}"
-        optimizer.step()
-        optimizer.zero_grad()
-    after = {name: p.detach().clone() for name, p in model.named_parameters()}
-    moved = {name: after[name] - before[name] for name in after}
+    gradients, moved, after = three_steps(model, lambda: run(model, sequences, autocast), MAX_NORM)
     return {"logits": {"": logits}, "loss": {"": loss}, "gradients": gradients, "moved": moved}, after
 
 
 def error(actual, expected):
     return max(((actual[k].double() - expected[k]).abs().max() / expected[k].abs().max()).item() for k in expected)
-
-
-def save_folder(model, name, tensors):
-    model = copy.deepcopy(model).float()
-    with torch.no_grad():
-        for key, p in model.named_parameters():
-            p.copy_(tensors[key])
-    model.save_pretrained(FOLDER / name)
 
 
 def main():
@@ -99,7 +77,7 @@ def main():
     print("loss", exact["loss"][""].item())
     values = {"tokens": torch.cat(sequences).int(), "offsets": torch.tensor([0, LENGTHS[0], sum(LENGTHS)]).int(),
               "logits": exact["logits"][""].float(), "loss": exact["loss"][""].reshape(1),
-              "adamw": torch.tensor([LEARNING_RATE, BETA1, BETA2, EPSILON, DECAY, MAX_NORM], dtype=torch.float64)}
+              "adamw": adamw_settings(MAX_NORM)}
     for activation in ("gelu", "relu"):
         other = GPT2LMHeadModel(GPT2Config(**{**model.config.to_dict(), "activation_function": activation}))
         other.load_state_dict(model.state_dict())
@@ -110,9 +88,9 @@ def main():
         for key in exact:
             values[f"error.{precision}.{key}"] = torch.tensor([error(ours[key], exact[key])])
             print(precision, key, values[f"error.{precision}.{key}"].item())
-    save_folder(model, "model", dict(model.named_parameters()))
-    save_folder(model, "gradients", exact["gradients"])
-    save_folder(model, "after", after)
+    save_folder(model, FOLDER / "model", dict(model.named_parameters()))
+    save_folder(model, FOLDER / "gradients", exact["gradients"])
+    save_folder(model, FOLDER / "after", after)
     save_file(values, FOLDER / "values.safetensors")
 
 
