@@ -1,6 +1,7 @@
 #include "kernels/count_ops.h"
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "kernels/arguments.h"
 #include "kernels/wrapped_ops.h"
@@ -80,6 +81,14 @@ class CountOps final : public WrappedOps<CountOps> {
   }
 
  private:
+  // Of a table at most as many rows as there are tokens; all of what is no table.
+  static double share_looked_up(const Tensor& tokens, std::initializer_list<Tensor> tables, const Tensor& tensor) {
+    for (const Tensor& table : tables)
+      if (table && table.data == tensor.data)
+        return std::min(1.0, static_cast<double>(tokens.count()) / static_cast<double>(table.rows()));
+    return 1;
+  }
+
   // Of a matrix of which only some columns (gathered rows: some rows, too) are used, the part that is.
   template <class Args>
   static double share_of(const Args& args, const Tensor& tensor) {
@@ -95,16 +104,10 @@ class CountOps final : public WrappedOps<CountOps> {
     if constexpr (requires { args.dq; }) {
       if (tensor.data == args.dq.matrix.data) return share(args.dq) / 2;  // written, not read
     }
-    if constexpr (requires { args.token_table; }) {
-      const double rows = static_cast<double>(args.tokens.count());
-      for (const Tensor& table : {args.token_table, args.position_table, args.type_table})
-        if (tensor.data == table.data && table) return std::min(1.0, rows / static_cast<double>(table.rows()));
-    }
-    if constexpr (requires { args.dtoken_table; }) {
-      const double rows = static_cast<double>(args.tokens.count());
-      for (const Tensor& table : {args.dtoken_table, args.dposition_table, args.dtype_table})
-        if (tensor.data == table.data && table) return std::min(1.0, rows / static_cast<double>(table.rows()));
-    }
+    if constexpr (requires { args.token_table; })
+      return share_looked_up(args.tokens, {args.token_table, args.position_table, args.type_table}, tensor);
+    if constexpr (requires { args.dtoken_table; })
+      return share_looked_up(args.tokens, {args.dtoken_table, args.dposition_table, args.dtype_table}, tensor);
     if constexpr (requires { args.index; }) {
       const double rows = static_cast<double>(args.index.count());
       for (const Columns& part : {args.x, args.y})
