@@ -50,6 +50,9 @@ void declare_training(Options& options, TrainingConfig& training) {
               "to 1024 to 16384 tokens, the fewer the larger the model, and always one");
   options.add("training.batch_tokens", training.batch_tokens, between(0, most_tokens),
               "tokens an optimizer step, in place of batch_size; 0: batch_size counts");
+  options.add("training.group_by_length", training.group_by_length,
+              "where examples differ in length (cola, sst2, mlm by lines): shuffle so that a batch's are about equally "
+              "long");
   options.add("training.max_steps", training.max_steps, at_least(0), "optimizer steps; 0: as epochs says");
   options.add("training.epochs", training.epochs, at_least(0), "passes over the training data where max_steps is 0");
   options.add("training.learning_rate", training.learning_rate, at_least(0), "the highest, reached after warm-up");

@@ -18,6 +18,7 @@ struct DataConfig {
 
 struct TrainingConfig {
   int64_t batch_size = 32, micro_batch_size = 0, batch_tokens = 0;
+  bool group_by_length = true;
   int64_t max_steps = 0;
   double epochs = 0;
   float learning_rate = 1e-3f, min_learning_rate = 0, initial_learning_rate = 0;

@@ -33,12 +33,12 @@ float Schedule::learning_rate_at(int64_t step) const {
   return static_cast<float>(peak_);
 }
 
-int64_t training_steps(const TrainingConfig& config, int64_t steps_per_epoch) {
+int64_t training_steps(const TrainingConfig& config, int64_t steps_of_epochs) {
   if (config.max_steps > 0) return config.max_steps;
   if (!(config.epochs > 0)) fail_usage("how long to train is not said: set training.max_steps or training.epochs");
-  if (steps_per_epoch < 1)
+  if (steps_of_epochs < 1)
     fail_usage("training.epochs is ", config.epochs, ", but this data is made without end: set training.max_steps");
-  return static_cast<int64_t>(std::ceil(config.epochs * static_cast<double>(steps_per_epoch)));
+  return steps_of_epochs;
 }
 
 }  // namespace engine

@@ -29,7 +29,8 @@ class Schedule {
   int64_t warmup_, steps_;
 };
 
-// Optimizer steps of a run: training.max_steps, else training.epochs times the steps of an epoch (0: data without end).
-int64_t training_steps(const TrainingConfig& config, int64_t steps_per_epoch);
+// Optimizer steps of a run: training.max_steps, else the steps that training.epochs have (Task::steps; 0: data without
+// end).
+int64_t training_steps(const TrainingConfig& config, int64_t steps_of_epochs);
 
 }  // namespace engine

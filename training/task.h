@@ -1,6 +1,7 @@
 // Task: what the trainer must know of a use: its model, its batches, its loss, its metrics. tasks/ implements it.
 #pragma once
 
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -29,6 +30,10 @@ class Task {
   virtual Parameters& parameters() = 0;
   // Steps of one epoch, for schedules by epochs; 0 where data is generated without end.
   virtual int64_t steps_per_epoch() const = 0;
+  // Steps of so many epochs, for tasks whose epochs differ; of the part of one, rounded up.
+  virtual int64_t steps(double epochs) const {
+    return static_cast<int64_t>(std::ceil(epochs * static_cast<double>(steps_per_epoch())));
+  }
   // The whole batch of optimizer step `step` (from 0): a function of the configuration and the step alone, so that a
   // resumed run sees the data that an unbroken one would.
   virtual void batch_of(int64_t step, SequenceBatch& batch) = 0;

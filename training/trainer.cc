@@ -52,7 +52,7 @@ Trainer::Trainer(const Config& config, const Options& options, Task& task, Machi
       task_(task),
       machine_(machine),
       out_(out),
-      schedule_(config.training, training_steps(config.training, task.steps_per_epoch())),
+      schedule_(config.training, training_steps(config.training, task.steps(config.training.epochs))),
       optimizer_(machine.ops, task.parameters(), config.training),
       folder_(folder_of(config)),
       most_tokens_(tokens_at_once(task.parameters())) {}
@@ -147,7 +147,7 @@ void Trainer::run_step() {
   progress_.window_loss += static_cast<double>(sums[0]);
   progress_.window_correct += static_cast<double>(sums[2]);
   progress_.window_scored += static_cast<double>(scored);
-  window_tokens_ += static_cast<double>(batch_.tokens.size());
+  window_tokens_ += static_cast<double>(batch_.tokens_of(0, batch_.sequences()));
   window_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   report_ = {.step = progress_.step,
              .loss = progress_.window_loss / progress_.window_scored,
