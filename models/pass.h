@@ -15,6 +15,12 @@ struct KeyValueCache {
   std::vector<Tensor> k, v;  // a layer: [slots * capacity, C]
   Tensor rows;               // i32 [N]: the row that each token of the pass is written to
   Segments keys;             // of every sequence of the pass, its new tokens included
+
+  // Of encoder-decoders, the same of the sources, which are read once: a layer's k | v [rows, 2C], the row that each
+  // source token of the pass is written to, and the source of every sequence of the pass.
+  std::vector<Tensor> source_kv;
+  Tensor source_rows;
+  Segments source_keys;
 };
 
 struct Pass {
@@ -32,6 +38,7 @@ struct Pass {
   uint32_t run = 0;         // which of a model's runs in one step
   int64_t first_row = 0;
   int64_t first_sequence = 0;  // as first_row, of sequences: for what has a row a sequence
+  int64_t first_source_row = 0;  // as first_row, of the sources' tokens
   KeyValueCache* cache = nullptr;
 
   Dropout dropout(const DropoutLayer& layer) const {
@@ -45,6 +52,12 @@ struct Tokens {
   Tensor ids;
   Tensor positions;
   Tensor types;  // optional: which of two texts; all 0 where a model wants them and they are left out
+
+  // What the encoder of an encoder-decoder reads, a sequence for each of the pass: i32 [M] each. Absent for others.
+  struct Source {
+    Tensor ids, positions;
+    Segments segments;
+  } source;
 };
 
 }  // namespace engine

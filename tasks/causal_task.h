@@ -3,7 +3,7 @@
 
 #include "models/generation.h"
 #include "tasks/language_model.h"
-#include "training/causal_step.h"
+#include "training/loss_step.h"
 #include "training/task.h"
 
 namespace engine {
@@ -39,7 +39,7 @@ class CausalTask : public Task {
 
   const Config config_;
   LanguageModel language_;
-  CausalStep step_;
+  LossStep step_;
 };
 
 }  // namespace engine

@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "models/huggingface.h"
-#include "training/causal_step.h"
+#include "training/loss_step.h"
 
 namespace engine {
 
@@ -81,7 +81,7 @@ std::vector<Score> score(Machine& machine, CausalModel& model, std::span<const s
     batch.end_sequence();
   }
   std::vector<float> losses;
-  CausalStep(model).evaluate(machine, batch, &losses);
+  LossStep(model).evaluate(machine, batch, &losses);
   size_t at = 0;
   for (Score& s : scores)
     for (int64_t token = 1; token < s.tokens; ++token) s.log_likelihood -= static_cast<double>(losses[at++]);

@@ -10,7 +10,7 @@
 #include "core/files.h"
 #include "core/parallel.h"
 #include "kernels/backend.h"
-#include "training/causal_step.h"
+#include "training/loss_step.h"
 #include "training/trainer.h"
 
 namespace engine::test {
@@ -88,7 +88,7 @@ class TinyTask final : public Task {
 
   const Config config_;
   std::unique_ptr<CausalModel> model_;
-  CausalStep step_;
+  LossStep step_;
 };
 
 inline Config tiny_config(const std::filesystem::path& folder, const std::string& name) {

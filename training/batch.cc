@@ -12,17 +12,27 @@ int64_t SequenceBatch::scored(int64_t first, int64_t last) const {
   return std::count_if(begin, end, [](int32_t label) { return label != -100; });
 }
 
+int64_t SequenceBatch::tokens_of(int64_t first, int64_t last) const {
+  const auto f = static_cast<size_t>(first), l = static_cast<size_t>(last);
+  return offsets[l] - offsets[f] + (sources.empty() ? 0 : source_offsets[l] - source_offsets[f]);
+}
+
 void SequenceBatch::clear() {
-  tokens.clear();
-  labels.clear();
+  for (std::vector<int32_t>* all : {&tokens, &labels, &types, &sources}) all->clear();
   offsets.assign(1, 0);
+  source_offsets.assign(1, 0);
 }
 
 void SequenceBatch::end_sequence() {
   require(labels.size() == tokens.size(), "a sequence has ", tokens.size(), " tokens and ", labels.size(), " labels");
-  require(tokens.size() <= INT32_MAX, "a batch of ", tokens.size(),
+  require(types.empty() || types.size() == tokens.size(), "a sequence has ", tokens.size(), " tokens and ",
+          types.size(), " types");
+  require(tokens.size() + sources.size() <= INT32_MAX, "a batch of ", tokens.size() + sources.size(),
           " tokens: lower training.batch_size or training.batch_tokens");
   offsets.push_back(static_cast<int32_t>(tokens.size()));
+  if (sources.empty()) return;
+  source_offsets.push_back(static_cast<int32_t>(sources.size()));
+  require(source_offsets.size() == offsets.size(), "a batch in which some sequences have a source and others none");
 }
 
 int64_t tokens_at_once(const Parameters& parameters) {
@@ -38,8 +48,7 @@ int64_t tokens_at_once(const Parameters& parameters) {
 int64_t micro_batch_end(const SequenceBatch& batch, int64_t first, int64_t micro_batch_size, int64_t most_tokens) {
   if (micro_batch_size > 0) return std::min(first + micro_batch_size, batch.sequences());
   int64_t last = first + 1;
-  const int64_t begin = batch.offsets[static_cast<size_t>(first)];
-  while (last < batch.sequences() && batch.offsets[static_cast<size_t>(last + 1)] - begin <= most_tokens) ++last;
+  while (last < batch.sequences() && batch.tokens_of(first, last + 1) <= most_tokens) ++last;
   return last;
 }
 

@@ -8,16 +8,21 @@
 
 namespace engine {
 
-// Sequences on the host, back to back. labels[i] is what is predicted at token i, or -100.
+// Sequences on the host, back to back. labels[i] is what is predicted at token i (a token, or a class at a sequence's
+// first), or -100.
 struct SequenceBatch {
   std::vector<int32_t> tokens, labels;
+  std::vector<int32_t> types;       // of each token, which of two texts it is of; empty: all are of the first
   std::vector<int32_t> offsets{0};  // S + 1
+  // What an encoder reads of each sequence, for models of an encoder and a decoder; empty for all others.
+  std::vector<int32_t> sources, source_offsets{0};
 
   int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }
+  int64_t tokens_of(int64_t first, int64_t last) const;  // of the sequences first ... last-1, their sources included
   int64_t scored() const;  // labels that are not -100
   int64_t scored(int64_t first, int64_t last) const;  // of the sequences first ... last-1
   void clear();
-  void end_sequence();     // what was pushed since the last call is one sequence
+  void end_sequence();     // what was pushed since the last call is one sequence (and its source)
 };
 
 // How many tokens are run at once where training.micro_batch_size is 0: what 4 GiB of activations hold, by the widths

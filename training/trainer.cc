@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "core/files.h"
+#include "training/continuation.h"
 
 namespace engine {
 
@@ -55,14 +56,17 @@ Trainer::Trainer(const Config& config, const Options& options, Task& task, Machi
       schedule_(config.training, training_steps(config.training, task.steps(config.training.epochs))),
       optimizer_(machine.ops, task.parameters(), config.training),
       folder_(folder_of(config)),
+      control_(folder_.path()),
       most_tokens_(tokens_at_once(task.parameters())) {}
 
 int Trainer::run() {
+  std::string init;
   if (config_.resume && has_state(folder_.state())) {
     if (!go_on_from_state()) return 0;
-  } else if (!config_.resume) {
-    folder_.clear();
+  } else {
+    init = start_anew();
   }
+  schedule_.go_on_from(progress_.learning_rate_before, config_.training.resume_warmup_steps);
   folder_.write_config(options_.toml());
   folder_.open_logs(progress_.step);
   const bool terminal = isatty(fileno(out_)) == 1;
@@ -70,16 +74,23 @@ int Trainer::run() {
   const std::string from = progress_.step ? " on from step " + std::to_string(progress_.step) : "";
   display_->line("training " + folder_.path().string() + from + ": " + std::to_string(task_.parameters().count()) +
                  " parameters, " + std::to_string(schedule_.steps()) + " steps");
+  if (!init.empty()) display_->line(init);
   while (progress_.step < schedule_.steps() && !stopped_early()) {
     run_step();
+    if (control_.take_stop_now()) {
+      display_->line("stopped at step " + std::to_string(progress_.step) + " without saving, as the file stop_now asks");
+      return 0;
+    }
     const bool last = progress_.step == schedule_.steps();
     if (last || is_due(config_.training.log_every)) log_step();
     if (last || is_due(config_.training.eval_every)) evaluate();
-    const bool stop = stop_.received();
-    if (last || stop || stopped_early() || is_due(config_.training.save_every)) save();
+    const bool signalled = stop_.received(), stop = control_.take_stop() || signalled;
+    const bool asked = control_.take_save(), asked_by_signal = stop_.take_save();
+    if (last || stop || asked || asked_by_signal || stopped_early() || is_due(config_.training.save_every)) save();
+    if (asked || asked_by_signal) display_->line("saved at step " + std::to_string(progress_.step));
     if (!stop || last) continue;
     display_->line("stopped at step " + std::to_string(progress_.step) + ": the same command goes on from there");
-    return 130;
+    return signalled ? 130 : 0;
   }
   display_->finish();
   if (stopped_early())
@@ -90,6 +101,19 @@ int Trainer::run() {
                                           folder_.best().string()
                                     : "the model is in " + folder_.last().string());
   return 0;
+}
+
+std::string Trainer::start_anew() {
+  const std::filesystem::path own = std::filesystem::canonical(folder_.path());
+  if (!config_.resume && !config_.init.empty()) {
+    const auto init = std::filesystem::weakly_canonical(config_.init);
+    if (std::mismatch(own.begin(), own.end(), init.begin(), init.end()).first == own.end())
+      fail_usage("init = \"", config_.init, "\" is in the folder of this run, which --resume false clears: give the run "
+                 "another name");
+  }
+  std::string text = go_on_from_init(config_, options_, optimizer_, progress_);
+  if (!config_.resume) folder_.clear();
+  return text;
 }
 
 bool Trainer::go_on_from_state() {
@@ -144,6 +168,7 @@ void Trainer::run_step() {
   optimizer_.update(learning_rate, step + 1);
 
   ++progress_.step;
+  progress_.learning_rate = static_cast<double>(learning_rate);
   progress_.window_loss += static_cast<double>(sums[0]);
   progress_.window_correct += static_cast<double>(sums[2]);
   progress_.window_scored += static_cast<double>(scored);

@@ -1,4 +1,4 @@
-// Options of the training that reach the loss through CausalStep.
+// Options of the training that reach the loss through LossStep.
 #include <doctest/doctest.h>
 
 #include "tests/operation.h"
@@ -33,14 +33,14 @@ StepResult step_with(float label_smoothing) {
   for (const Parameter& p : task.parameters().all())
     result.gradients.insert(result.gradients.end(), p.gradient.as<float>(),
                             p.gradient.as<float>() + p.gradient.count());
-  CausalStep step(task.model(), label_smoothing);
+  LossStep step(task.model(), label_smoothing);
   result.evaluated_loss = step.evaluate(machine, batch).loss;
   return result;
 }
 
 }  // namespace
 
-TEST_CASE("causal step: label smoothing shapes the training, and evaluation leaves it out") {
+TEST_CASE("loss step: label smoothing shapes the training, and evaluation leaves it out") {
   const StepResult plain = step_with(0), some = step_with(0.1f), more = step_with(0.2f);
   CHECK(some.evaluated_loss == plain.evaluated_loss);
   // The smoothed loss is (1 - s) times the plain one and s times the mean over all tokens: its gradient is linear in s.

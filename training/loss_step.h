@@ -1,0 +1,58 @@
+// LossStep: a slice of a SequenceBatch through a model, for training (loss and all gradients) and for evaluation.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "models/model.h"
+#include "training/task.h"
+
+namespace engine {
+
+// Sums over what is scored: tokens or sequences.
+struct LossTotals {
+  double loss = 0;     // sum of the negative log likelihoods (with label smoothing, if any)
+  double scored = 0;   // how many
+  double correct = 0;  // those whose likeliest prediction is the label
+
+  LossTotals& operator+=(const LossTotals& other) {
+    loss += other.loss;
+    scored += other.scored;
+    correct += other.correct;
+    return *this;
+  }
+};
+
+class LossStep {
+ public:
+  explicit LossStep(Model& model, float label_smoothing = 0);
+
+  // As Task::run: forward and backward of the sequences first ... last-1. Positions count from 0 in each sequence; a
+  // slice without a scored token adds nothing. Does not allocate once it has seen slices of this size.
+  void run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
+           const Tensor& totals);
+
+  // Without gradients, dropout and label smoothing; cut by tokens into passes that fit. row_losses (optional) receives
+  // the loss of each scored token, in the batch's order.
+  LossTotals evaluate(Machine& machine, const SequenceBatch& batch, std::vector<float>* row_losses = nullptr);
+  // The likeliest prediction at each scored token (its label is anything but -100), in the batch's order.
+  std::vector<int32_t> predict(Machine& machine, const SequenceBatch& batch);
+
+  // The slice's tensors on pass.arena; sets pass.segments.
+  LossArgs upload(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last);
+
+ private:
+  // A slice of sequences that lie back to back: their tokens, positions and segments.
+  Tokens::Source upload_row(Pass& pass, const std::vector<int32_t>& tokens, const std::vector<int32_t>& offsets,
+                            int64_t first, int64_t last);
+  // work(pass, args) for slices of the batch that fit, without gradients; those with nothing scored are left out.
+  template <class Work>
+  void in_slices(Machine& machine, const SequenceBatch& batch, const Work& work);
+
+  Model& model_;
+  float label_smoothing_;
+  std::unique_ptr<Model::Saved> saved_;
+  std::vector<int32_t> positions_, offsets_, scored_rows_, labels_;
+};
+
+}  // namespace engine
