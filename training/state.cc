@@ -76,7 +76,8 @@ void save_state(const fs::path& folder, const Optimizer& optimizer, const Traini
                                     {"evaluations_without_better", progress.evaluations_without_better},
                                     {"window_loss", progress.window_loss},
                                     {"window_scored", progress.window_scored},
-                                    {"window_correct", progress.window_correct}};
+                                    {"window_correct", progress.window_correct},
+                                    {"task", progress.task}};
   write_folder(folder, [&](const fs::path& aside) {
     write_safetensors(aside / tensors_file, items);
     write_file(aside / progress_file, json.dump(2) + "\n");
@@ -101,6 +102,7 @@ TrainingProgress load_state(const fs::path& state, Optimizer& optimizer) {
   progress.window_loss = json_number(json, "window_loss", where);
   progress.window_scored = json_number(json, "window_scored", where);
   progress.window_correct = json_number(json, "window_correct", where);
+  progress.task = json_string(json, "task", where, "");  // a state of an older version has none
 
   const Safetensors file = Safetensors::open(folder / tensors_file);
   const std::string advice = ": start anew with --resume false or another --name";

@@ -20,6 +20,7 @@ struct TrainingProgress {
   int64_t evaluations_without_better = 0;
   // Sums since the last line of the log.
   double window_loss = 0, window_scored = 0, window_correct = 0;
+  std::string task;  // what the task adds (Task::state)
 };
 
 void save_state(const std::filesystem::path& folder, const Optimizer& optimizer, const TrainingProgress& progress,

@@ -34,8 +34,10 @@ class Task {
   virtual int64_t steps(double epochs) const {
     return static_cast<int64_t>(std::ceil(epochs * static_cast<double>(steps_per_epoch())));
   }
-  // The whole batch of optimizer step `step` (from 0): a function of the configuration and the step alone, so that a
-  // resumed run sees the data that an unbroken one would.
+  // Comes before batch_of(step): what the batch needs of the model itself, whose parameters are those of this step.
+  virtual void prepare(Machine&, int64_t) {}
+  // The whole batch of optimizer step `step` (from 0): a function of the configuration and the step alone (and of what
+  // prepare made of the parameters, and of state()), so that a resumed run sees the data that an unbroken one would.
   virtual void batch_of(int64_t step, SequenceBatch& batch) = 0;
   // What the batches are made of besides the configuration: data and vocabulary, as a line of text. A training does not
   // go on from a state with another one.
@@ -43,8 +45,17 @@ class Task {
   // Forward and backward of the sequences first ... last-1 of a batch. totals: f32 [3] += loss sum, weight, correct.
   virtual void run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
                    const Tensor& totals) = 0;
+  // After the update of a step, with the mean loss that it had.
+  virtual void step_done(int64_t, double) {}
+  // What a line of the log says besides, of the steps since the last one.
+  virtual Metrics log() { return {}; }
+  // A line of text without which the task could not go on from a saved training as if it had not stopped.
+  virtual std::string state() const { return {}; }
+  virtual void set_state(const std::string&) {}
   // On the evaluation data; "loss" among them where it is measured. Samples go to `samples` (a file's text).
   virtual Metrics evaluate(Machine& machine, std::string& samples) = 0;
+  // Every answer of the last evaluation, a line of JSON each; empty: the task keeps none.
+  virtual std::string predictions() const { return {}; }
   // The metric that "best" means, and whether more of it is better.
   virtual std::pair<std::string, bool> best_metric() const = 0;
   // The names of the metrics that evaluate gives, where there is data to evaluate on.

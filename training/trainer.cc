@@ -120,6 +120,7 @@ bool Trainer::go_on_from_state() {
   check_same_training(folder_.state(), options_);
   check_same_data(folder_.state(), task_.fingerprint());
   progress_ = load_state(folder_.state(), optimizer_);
+  task_.set_state(progress_.task);
   if (progress_.step < schedule_.steps() && !stopped_early()) return true;
   const char* const length = config_.training.max_steps ? "max_steps" : "epochs";
   const char* const limit = stopped_early() ? "early_stopping_patience" : length;
@@ -138,6 +139,7 @@ bool Trainer::stopped_early() const {
 void Trainer::run_step() {
   const auto start = std::chrono::steady_clock::now();
   const int64_t step = progress_.step;
+  task_.prepare(machine_, step);
   task_.batch_of(step, batch_);
   const int64_t scored = batch_.scored();
   if (scored == 0) fail("step ", step + 1, ": none of the batch's ", batch_.tokens.size(), " tokens has a label");
@@ -169,6 +171,7 @@ void Trainer::run_step() {
 
   ++progress_.step;
   progress_.learning_rate = static_cast<double>(learning_rate);
+  task_.step_done(step, loss);
   progress_.window_loss += static_cast<double>(sums[0]);
   progress_.window_correct += static_cast<double>(sums[2]);
   progress_.window_scored += static_cast<double>(scored);
@@ -183,12 +186,14 @@ void Trainer::run_step() {
 }
 
 void Trainer::log_step() {
-  folder_.record(progress_.step, "train",
-                 {{"loss", report_.loss},
+  Metrics metrics{{"loss", report_.loss},
                   {"accuracy", progress_.window_correct / progress_.window_scored},
                   {"learning_rate", report_.learning_rate},
                   {"grad_norm", report_.gradient_norm},
-                  {"tokens_per_second", report_.tokens_per_second}});
+                  {"tokens_per_second", report_.tokens_per_second}};
+  const Metrics own = task_.log();
+  metrics.insert(metrics.end(), own.begin(), own.end());
+  folder_.record(progress_.step, "train", metrics);
   display_->log(report_);
   progress_.window_loss = progress_.window_correct = progress_.window_scored = 0;
   window_tokens_ = window_seconds_ = 0;
@@ -199,6 +204,7 @@ void Trainer::evaluate() {
   const Metrics metrics = task_.evaluate(machine_, samples);
   task_.parameters().drop_packed();  // what evaluation packed is old with the next update
   if (!samples.empty()) folder_.write_samples(progress_.step, samples);
+  if (const std::string lines = task_.predictions(); !lines.empty()) folder_.write_predictions(lines);
   last_samples_ = std::move(samples);
   if (metrics.empty()) return;  // no data to evaluate on
   const auto [name, more_is_better] = best_metric(config_, task_);
@@ -229,6 +235,7 @@ void Trainer::save() {
     folder_.keep_checkpoints(config_.training.keep_checkpoints);
   }
   write_folder(folder_.last(), save_model);
+  progress_.task = task_.state();
   save_state(folder_.state(), optimizer_, progress_, options_.toml(), task_.fingerprint());
 }
 

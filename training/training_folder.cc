@@ -21,6 +21,7 @@ namespace fs = std::filesystem;
 namespace {
 
 const std::string checkpoint_prefix = "checkpoint-";
+const char* const predictions_file = "predictions.jsonl";
 
 // The step of a numbered checkpoint's name; -1: it is none.
 int64_t step_of(const std::string& name) {
@@ -37,7 +38,7 @@ bool is_ours(const std::string& name) {
   for (const std::string end : {".old", ".writing"})
     if (name.starts_with('.') && name.ends_with(end) && name.size() > 1 + end.size())
       return is_ours(name.substr(1, name.size() - 1 - end.size()));
-  for (const char* own : {"state", "best", "last", "samples", "metrics.jsonl"})
+  for (const char* own : {"state", "best", "last", "samples", "metrics.jsonl", predictions_file})
     if (name == own) return true;
   return step_of(name) >= 0 || name.starts_with("events.out.tfevents.");
 }
@@ -109,6 +110,10 @@ void TrainingFolder::record(int64_t step, const std::string& split, const Metric
   for (const auto& [name, value] : metrics) line[name] = value;
   append_to(metrics_, this->metrics(), line.dump() + "\n");
   events_->add(step, split, metrics);
+}
+
+void TrainingFolder::write_predictions(const std::string& lines) const {
+  write_file(path_ / predictions_file, lines);
 }
 
 void TrainingFolder::write_samples(int64_t step, const std::string& text) const {

@@ -1,5 +1,5 @@
-// TrainingFolder: what a training writes: output_dir/name with task.cfg (as resolved), metrics.jsonl, TensorBoard event
-// files, samples/, the model folders best/, last/ and checkpoint-STEP/, and state/ (see state.h).
+// TrainingFolder: what a training writes: output_dir/name with task.cfg (as resolved), metrics.jsonl, predictions.jsonl,
+// TensorBoard event files, samples/, the model folders best/, last/ and checkpoint-STEP/, and state/ (see state.h).
 #pragma once
 
 #include <filesystem>
@@ -33,6 +33,8 @@ class TrainingFolder {
   void write_config(const std::string& toml) const;
   // A line of metrics.jsonl and a TensorBoard event.
   void record(int64_t step, const std::string& split, const Metrics& metrics);
+  // Of the last evaluation: what an earlier one wrote is replaced.
+  void write_predictions(const std::string& lines) const;
   void write_samples(int64_t step, const std::string& text) const;
   // Removes the numbered checkpoints but the `keep` latest.
   void keep_checkpoints(int keep) const;
