@@ -117,6 +117,22 @@ void each_tensor(CrossEntropyArgs& a, const Each& each) {
   each("dbias", a.dbias, Role::both);
 }
 template <class Each>
+void each_tensor(SoftCrossEntropyArgs& a, const Each& each) {
+  each("logits", a.logits, Role::input);
+  each("targets", a.targets, Role::input);
+  each("totals", a.totals, Role::both);
+  each("row_losses", a.row_losses, Role::output);
+  each("dlogits", a.dlogits, Role::output);
+}
+template <class Each>
+void each_tensor(CosineLossArgs& a, const Each& each) {
+  each("x", a.x, Role::input);
+  each("y", a.y, Role::input);
+  each("totals", a.totals, Role::both);
+  each("row_losses", a.row_losses, Role::output);
+  each("dx", a.dx, a.accumulate ? Role::both : Role::output);
+}
+template <class Each>
 void each_tensor(RowsArgs& a, const Each& each) {
   each("x", a.x.matrix, Role::input);
   each("index", a.index, Role::input);

@@ -23,6 +23,8 @@ class CpuOps : public Ops {
   void attention_forward(const AttentionForwardArgs&) override;
   void attention_backward(const AttentionBackwardArgs&) override;
   void cross_entropy(const CrossEntropyArgs&) override;
+  void soft_cross_entropy(const SoftCrossEntropyArgs&) override;
+  void cosine_loss(const CosineLossArgs&) override;
   void gather_rows(const RowsArgs&) override;
   void scatter_rows(const RowsArgs&) override;
   void segment_mean_forward(const SegmentMeanForwardArgs&) override;

@@ -171,6 +171,29 @@ struct CrossEntropyArgs {
   Tensor dweight, dbias;    // f32, += (dbias as bias)
 };
 
+// --- soft_cross_entropy.h: how far a student's logits are from a teacher's (distillation) -----------------------------
+// loss_r = T^2 KL(softmax(targets_r / T) || softmax(logits_r / T)), T the temperature.
+struct SoftCrossEntropyArgs {
+  Tensor logits;            // f32 [R, V], the student's
+  Tensor targets;           // f32 [R, V], the teacher's logits
+  float temperature = 1;
+  Tensor totals;            // f32 [2], += loss sum, R
+  Tensor row_losses;        // optional f32 [R], =
+  float gradient_scale = 1; // of the loss sum
+  Tensor dlogits;           // optional f32 [R, V], =; may be logits
+};
+
+// --- cosine_loss.h: the angle between two matrices' rows (distillation) -----------------------------------------------
+// loss_r = 1 - cos(x_r, y_r)
+struct CosineLossArgs {
+  Tensor x, y;              // [R, C]; x learns
+  Tensor totals;            // f32 [2], += loss sum, R
+  Tensor row_losses;        // optional f32 [R], =
+  float gradient_scale = 1; // of the loss sum
+  bool accumulate = false;
+  Tensor dx;                // optional [R, C], =, or += with accumulate
+};
+
 // --- rows.h: rows by index -------------------------------------------------------------------------------------------
 // gather: y[i] = x[index[i]]. scatter: y[index[i]] = x[i], other rows of y stay; indices must differ.
 struct RowsArgs {
@@ -262,6 +285,8 @@ class Ops {
   virtual void attention_forward(const AttentionForwardArgs&) = 0;
   virtual void attention_backward(const AttentionBackwardArgs&) = 0;
   virtual void cross_entropy(const CrossEntropyArgs&) = 0;
+  virtual void soft_cross_entropy(const SoftCrossEntropyArgs&) = 0;
+  virtual void cosine_loss(const CosineLossArgs&) = 0;
   virtual void gather_rows(const RowsArgs&) = 0;
   virtual void scatter_rows(const RowsArgs&) = 0;
   virtual void segment_mean_forward(const SegmentMeanForwardArgs&) = 0;

@@ -35,6 +35,10 @@ class WrappedOps : public Ops {
     self().run("attention_backward", a, &Ops::attention_backward);
   }
   void cross_entropy(const CrossEntropyArgs& a) override { self().run("cross_entropy", a, &Ops::cross_entropy); }
+  void soft_cross_entropy(const SoftCrossEntropyArgs& a) override {
+    self().run("soft_cross_entropy", a, &Ops::soft_cross_entropy);
+  }
+  void cosine_loss(const CosineLossArgs& a) override { self().run("cosine_loss", a, &Ops::cosine_loss); }
   void gather_rows(const RowsArgs& a) override { self().run("gather_rows", a, &Ops::gather_rows); }
   void scatter_rows(const RowsArgs& a) override { self().run("scatter_rows", a, &Ops::scatter_rows); }
   void segment_mean_forward(const SegmentMeanForwardArgs& a) override {
