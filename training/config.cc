@@ -4,10 +4,11 @@ namespace engine {
 
 namespace {
 
+const std::vector<std::string> architectures{"gpt2", "bert", "distilbert", "sinusoidal_encoder", "bart"};
 constexpr int64_t most_tokens = INT32_MAX;  // of a batch, which counts them in 32 bits
 
 void declare_model(Options& options, ModelConfig& model) {
-  options.add("model.architecture", model.architecture, one_of({"gpt2"}),
+  options.add("model.architecture", model.architecture, one_of(architectures),
               "of a new model; with init the folder's counts");
   options.add("model.hidden_size", model.hidden_size, between(1, most_width),
               "width of the model; a multiple of num_heads");
@@ -19,13 +20,18 @@ void declare_model(Options& options, ModelConfig& model) {
   options.add("model.vocab_size", model.vocab_size, between(0, most_rows),
               "tokens the model knows; 0: as many as the tokenizer");
   options.add("model.max_positions", model.max_positions, between(1, most_rows), "the longest sequence in tokens");
-  options.add("model.activation", model.activation, one_of({"gelu_tanh", "gelu", "relu", "tanh"}),
-              "of the feed-forward part; gelu_tanh is GPT-2's");
+  options.add("model.activation", model.activation, one_of({"auto", "gelu_tanh", "gelu", "relu", "tanh"}),
+              "of the feed-forward part; auto: the architecture's, GPT-2's gelu_tanh or BERT's gelu");
   options.add("model.dropout", model.dropout, from_up_to_below(0, 1),
               "share of the embeddings and of each block's additions that is dropped in training");
   options.add("model.attention_dropout", model.attention_dropout, from_up_to_below(0, 1),
               "share of the attention probabilities that is dropped in training");
-  options.add("model.layer_norm_epsilon", model.layer_norm_epsilon, above(0), "added to the variance in a layernorm");
+  options.add("model.classifier_dropout", model.classifier_dropout, from_up_to_below(-1, 1),
+              "share of what a classifier reads that is dropped in training; -1: as dropout");
+  options.add("model.layer_norm_epsilon", model.layer_norm_epsilon, at_least(0),
+              "added to the variance in a layernorm; 0: the architecture's, GPT-2's 1e-5 or BERT's 1e-12");
+  options.add("model.doubled_position_angles", model.doubled_position_angles,
+              "sinusoidal_encoder: positions' angles with the exponent doubled, as some older models have it");
   options.add("model.initializer_range", model.initializer_range, at_least(0),
               "standard deviation of a new model's weights");
 }
@@ -63,6 +69,19 @@ void declare_training(Options& options, TrainingConfig& training) {
               "how the learning rate falls after warm-up, to min_learning_rate at the end");
   options.add("training.warmup_steps", training.warmup_steps, at_least(0),
               "steps in which the learning rate rises linearly to learning_rate");
+  options.add("training.learning_rate_scales", training.learning_rate_scales,
+              "\"NAME:FACTOR\" of the learning rate of the parameters whose names begin with NAME, such as "
+              "\"embedding:0\": the longest NAME counts; 0 freezes them");
+  options.add("training.layer_decay", training.layer_decay, Range{.least = 0, .most = 1, .without_least = true},
+              "factor of the learning rate for each layer further down: 1 for the head, layer_decay for the last "
+              "layer, its square for the one below, least for the embeddings");
+  options.add("training.load_optimizer", training.load_optimizer,
+              "where init is a run of this task: go on from its state, values and moments; false: from its best model, "
+              "with moments of zero");
+  options.add("training.new_head", training.new_head,
+              "the head is new even where init has one for this task, and no state is taken from init");
+  options.add("training.resume_warmup_steps", training.resume_warmup_steps, at_least(0),
+              "where init is a run of this task: steps in which its last learning rate goes over to the schedule's");
   options.add("training.weight_decay", training.weight_decay, at_least(0),
               "decoupled decay (AdamW) of parameters with two or more dimensions");
   options.add("training.adam_beta1", training.adam_beta1, from_up_to_below(0, 1), "decay of the gradients' mean");
@@ -104,7 +123,9 @@ void Config::declare(Options& options) {
   options.add("task", task, any_value(), "what is trained: the tasks are in docs/tasks.md");
   options.add("name", name, any_value(), "of the run: its folder is output_dir/name");
   options.add("output_dir", output_dir, any_value(), "where run folders are made");
-  options.add("init", init, any_value(), "a model folder to start from (weights and tokenizer); empty: a new model");
+  options.add("init", init, any_value(),
+              "a model folder, or a run's folder (its best model), to start from: weights and tokenizer, and of a run "
+              "of this task its state, see docs/tasks.md; empty: a new model");
   options.add("resume", resume, "go on from the run folder's state if there is one; false: start anew");
   options.add("seed", seed, any_value(), "of everything random: initial weights, data order, dropout, samples");
   options.add("device", device, one_of({"auto", "cpu", "cuda", "sim", "check"}),

@@ -24,6 +24,10 @@ struct TrainingConfig {
   float learning_rate = 1e-3f, min_learning_rate = 0, initial_learning_rate = 0;
   std::string scheduler = "linear";  // linear cosine constant exponential
   int64_t warmup_steps = 0;
+  std::vector<std::string> learning_rate_scales;  // "NAME:FACTOR" by the beginning of a parameter's name
+  float layer_decay = 1;
+  bool load_optimizer = true, new_head = false;  // of init
+  int64_t resume_warmup_steps = 0;
   float weight_decay = 0, adam_beta1 = 0.9f, adam_beta2 = 0.999f, adam_epsilon = 1e-8f, max_grad_norm = 1;
   float label_smoothing = 0;
   int64_t log_every = 50, eval_every = 500, save_every = 500;
@@ -47,7 +51,7 @@ struct Config {
   uint64_t seed = 1;
   std::string device = "auto", precision = "auto";
   int threads = 0;
-  ModelConfig model;
+  ModelConfig model = open_model();
   DataConfig data;
   TrainingConfig training;
   GenerationConfig generation;

@@ -1,6 +1,9 @@
 #include "training/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
+
+#include "training/rate_scales.h"
 
 namespace engine {
 
@@ -14,16 +17,31 @@ size_t Optimizer::bytes_of(const Parameters& parameters) {
 
 Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& config)
     : ops_(ops), parameters_(parameters), config_(config), arena_(ops.memory(), bytes_of(parameters)) {
+  const std::vector<float> scales = rate_scales(parameters, config);
   for (Parameter& p : parameters.all()) {
     require(static_cast<bool>(p.gradient), "parameter ", p.name, " has no gradient: was the model made to be trained?");
+    const float scale = scales[tensors_.size()];
     tensors_.push_back({.value = p.value,
                         .gradient = p.gradient,
                         .m = arena_.make_zeros(DType::f32, p.shape),
                         .v = arena_.make_zeros(DType::f32, p.shape),
+                        .learning_rate_scale = scale,
                         .decays = p.decays()});
-    gradients_.push_back(p.gradient);
+    (scale > 0 ? gradients_ : frozen_).push_back(p.gradient);
   }
   norm_squared_ = arena_.make_zeros(DType::f32, {1});
+  set_steps_before(0, {});
+}
+
+void Optimizer::set_steps_before(int64_t steps, const std::vector<std::string>& fresh) {
+  for (Group& group : groups_) group.tensors.clear();
+  groups_[1].steps_before = steps;
+  size_t i = 0;
+  for (const Parameter& p : parameters_.all()) {
+    const AdamWTensor& tensor = tensors_[i++];
+    const bool is_old = steps > 0 && std::find(fresh.begin(), fresh.end(), p.name) == fresh.end();
+    if (tensor.learning_rate_scale > 0) groups_[is_old ? 1 : 0].tensors.push_back(tensor);
+  }
 }
 
 float Optimizer::gradient_norm() {
@@ -34,15 +52,18 @@ float Optimizer::gradient_norm() {
 }
 
 void Optimizer::update(float learning_rate, int64_t step) {
-  ops_.adamw({.tensors = tensors_,
-              .learning_rate = learning_rate,
-              .beta1 = config_.adam_beta1,
-              .beta2 = config_.adam_beta2,
-              .epsilon = config_.adam_epsilon,
-              .weight_decay = config_.weight_decay,
-              .step = step,
-              .norm_squared = norm_squared_,
-              .max_norm = config_.max_grad_norm});
+  for (const Group& group : groups_)
+    if (!group.tensors.empty())
+      ops_.adamw({.tensors = group.tensors,
+                  .learning_rate = learning_rate,
+                  .beta1 = config_.adam_beta1,
+                  .beta2 = config_.adam_beta2,
+                  .epsilon = config_.adam_epsilon,
+                  .weight_decay = config_.weight_decay,
+                  .step = step + group.steps_before,
+                  .norm_squared = norm_squared_,
+                  .max_norm = config_.max_grad_norm});
+  for (const Tensor& gradient : frozen_) arena_.memory().zero(gradient.data, gradient.bytes());
 }
 
 }  // namespace engine

@@ -1,7 +1,10 @@
 // Optimizer: AdamW (Loshchilov and Hutter 2019) over a model's table of parameters; the moments live on the device, in
-// an arena of their own. Weight decay acts on parameters of two or more dimensions.
+// an arena of their own. Weight decay acts on parameters of two or more dimensions. Parameters whose rate is scaled by
+// 0 (rate_scales.h) are frozen: no update or decay, and no part in the gradient's norm.
 #pragma once
 
+#include <array>
+#include <string>
 #include <vector>
 
 #include "models/parameters.h"
@@ -19,6 +22,10 @@ class Optimizer {
   // gradients are zero after it. step counts from 1.
   void update(float learning_rate, int64_t step);
 
+  // The moments come from another training of `steps` steps, which the correction of their bias counts from then on;
+  // but those of the parameters named in `fresh` are zero.
+  void set_steps_before(int64_t steps, const std::vector<std::string>& fresh);
+
   // One for each parameter, in the table's order: value, gradient and the moments m and v.
   const std::vector<AdamWTensor>& tensors() const { return tensors_; }
   const Parameters& parameters() const { return parameters_; }
@@ -27,12 +34,19 @@ class Optimizer {
  private:
   static size_t bytes_of(const Parameters& parameters);
 
+  // Tensors whose moments are equally old.
+  struct Group {
+    int64_t steps_before = 0;
+    std::vector<AdamWTensor> tensors;
+  };
+
   Ops& ops_;
   Parameters& parameters_;
   const TrainingConfig& config_;
   Arena arena_;
   std::vector<AdamWTensor> tensors_;
-  std::vector<Tensor> gradients_;
+  std::array<Group, 2> groups_;  // of all that is not frozen; set_steps_before fills the second
+  std::vector<Tensor> gradients_, frozen_;
   Tensor norm_squared_;
 };
 

@@ -21,16 +21,20 @@ Schedule::Schedule(const TrainingConfig& config, int64_t steps)
     fail_usage("training.scheduler exponential falls by one factor each step: set training.min_learning_rate above 0");
 }
 
-float Schedule::learning_rate_at(int64_t step) const {
-  if (step < warmup_)
-    return static_cast<float>(start_ + (peak_ - start_) * static_cast<double>(step + 1) / static_cast<double>(warmup_));
+double Schedule::scheduled(int64_t step) const {
+  if (step < warmup_) return start_ + (peak_ - start_) * static_cast<double>(step + 1) / static_cast<double>(warmup_);
   const double after = static_cast<double>(std::max<int64_t>(steps_ - warmup_, 1));
   const double progress = std::min(static_cast<double>(step - warmup_) / after, 1.0);
-  if (scheduler_ == "linear") return static_cast<float>(peak_ + (end_ - peak_) * progress);
-  if (scheduler_ == "cosine")
-    return static_cast<float>(end_ + (peak_ - end_) * 0.5 * (1 + std::cos(std::numbers::pi * progress)));
-  if (scheduler_ == "exponential") return static_cast<float>(peak_ * std::pow(end_ / peak_, progress));
-  return static_cast<float>(peak_);
+  if (scheduler_ == "linear") return peak_ + (end_ - peak_) * progress;
+  if (scheduler_ == "cosine") return end_ + (peak_ - end_) * 0.5 * (1 + std::cos(std::numbers::pi * progress));
+  if (scheduler_ == "exponential") return peak_ * std::pow(end_ / peak_, progress);
+  return peak_;
+}
+
+float Schedule::learning_rate_at(int64_t step) const {
+  double rate = scheduled(step);
+  if (step < blend_) rate = before_ + (rate - before_) * static_cast<double>(step) / static_cast<double>(blend_);
+  return static_cast<float>(rate);
 }
 
 int64_t training_steps(const TrainingConfig& config, int64_t steps_of_epochs) {

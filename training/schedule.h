@@ -6,6 +6,8 @@
 //   cosine        m + (p - m) (1 + cos(pi x)) / 2
 //   exponential   p (m / p)^x
 //   constant      p
+// A training that goes on from another one, which ended with the rate r, has r + (rate - r) s / B in its first B
+// (resume_warmup_steps) steps.
 #pragma once
 
 #include <cstdint>
@@ -20,13 +22,20 @@ class Schedule {
   // A UsageError where the numbers make no schedule.
   Schedule(const TrainingConfig& config, int64_t steps);
 
+  // `before`: the rate that the training before ended with; blend: resume_warmup_steps.
+  void go_on_from(double before, int64_t blend) {
+    before_ = before;
+    blend_ = blend;
+  }
   float learning_rate_at(int64_t step) const;
   int64_t steps() const { return steps_; }
 
  private:
+  double scheduled(int64_t step) const;
+
   std::string scheduler_;
-  double peak_, end_, start_;
-  int64_t warmup_, steps_;
+  double peak_, end_, start_, before_ = 0;
+  int64_t warmup_, steps_, blend_ = 0;
 };
 
 // Optimizer steps of a run: training.max_steps, else the steps that training.epochs have (Task::steps; 0: data without

@@ -50,6 +50,10 @@ std::map<std::string, std::string> values_of(const std::string& toml) {
   return values;
 }
 
+bool fits(const Safetensors::Entry& entry, const Tensor& tensor) {
+  return entry.dtype == "F32" && entry.shape == sizes_of(tensor.shape);
+}
+
 // What may differ between the halves of one training: where it runs, how long, and what it tells of itself.
 bool may_differ(const Options::Option& option) {
   static constexpr std::array names{
@@ -77,7 +81,11 @@ void save_state(const fs::path& folder, const Optimizer& optimizer, const Traini
                                     {"window_loss", progress.window_loss},
                                     {"window_scored", progress.window_scored},
                                     {"window_correct", progress.window_correct},
-                                    {"task", progress.task}};
+                                    {"task", progress.task},
+                                    {"learning_rate", progress.learning_rate},
+                                    {"steps_before", progress.steps_before},
+                                    {"learning_rate_before", progress.learning_rate_before},
+                                    {"fresh", progress.fresh}};
   write_folder(folder, [&](const fs::path& aside) {
     write_safetensors(aside / tensors_file, items);
     write_file(aside / progress_file, json.dump(2) + "\n");
@@ -88,7 +96,7 @@ void save_state(const fs::path& folder, const Optimizer& optimizer, const Traini
 
 bool has_state(const fs::path& folder) { return fs::exists(written_folder(folder) / progress_file); }
 
-TrainingProgress load_state(const fs::path& state, Optimizer& optimizer) {
+TrainingProgress read_progress(const fs::path& state) {
   const fs::path folder = written_folder(state);
   const std::string where = (folder / progress_file).string();
   const nlohmann::json json = parse_json_file(folder / progress_file);
@@ -103,14 +111,29 @@ TrainingProgress load_state(const fs::path& state, Optimizer& optimizer) {
   progress.window_scored = json_number(json, "window_scored", where);
   progress.window_correct = json_number(json, "window_correct", where);
   progress.task = json_string(json, "task", where, "");  // a state of an older version has none
+  // States of older versions do not tell of what follows.
+  progress.learning_rate = json_number(json, "learning_rate", where, 0);
+  progress.steps_before = json_integer(json, "steps_before", where, 0, most, 0);
+  progress.learning_rate_before = json_number(json, "learning_rate_before", where, 0);
+  if (const nlohmann::json* fresh = json_find(json, "fresh", where)) {
+    for (const nlohmann::json& name : *fresh) {
+      require(name.is_string(), where, ": \"fresh\" must be a list of names");
+      progress.fresh.push_back(name.get<std::string>());
+    }
+  }
+  return progress;
+}
 
+TrainingProgress load_state(const fs::path& state, Optimizer& optimizer) {
+  const fs::path folder = written_folder(state);
+  const TrainingProgress progress = read_progress(state);
   const Safetensors file = Safetensors::open(folder / tensors_file);
   const std::string advice = ": start anew with --resume false or another --name";
   size_t count = 0;
   for_each_tensor(optimizer, [&](const std::string& name, const Tensor& tensor) {
     const auto found = file.entries().find(name);
     if (found == file.entries().end()) fail(folder.string(), " has no tensor ", name, " of this model", advice);
-    if (found->second.dtype != "F32" || found->second.shape != sizes_of(tensor.shape))
+    if (!fits(found->second, tensor))
       fail(folder.string(), ": the tensor ", name, " is not f32 ", tensor.shape.text(), " as in this model", advice);
     ++count;
   });
@@ -118,7 +141,45 @@ TrainingProgress load_state(const fs::path& state, Optimizer& optimizer) {
   for_each_tensor(optimizer, [&](const std::string& name, const Tensor& tensor) {
     optimizer.memory().copy_in(tensor.data, file.entries().at(name).data, tensor.bytes());
   });
+  optimizer.set_steps_before(progress.steps_before, progress.fresh);
   return progress;
+}
+
+FittingState load_fitting_state(const fs::path& state, Optimizer& optimizer) {
+  const fs::path folder = written_folder(state);
+  FittingState result{.progress = read_progress(state)};
+  const Safetensors file = Safetensors::open(folder / tensors_file);
+  std::map<std::string, bool> taken;  // tensors of the file
+  for (const auto& [name, entry] : file.entries()) taken[name] = false;
+  size_t i = 0;
+  for (const Parameter& p : optimizer.parameters().all()) {
+    const AdamWTensor& tensors = optimizer.tensors()[i++];
+    const std::array parts{std::pair{"value/" + p.name, tensors.value}, std::pair{"m/" + p.name, tensors.m},
+                           std::pair{"v/" + p.name, tensors.v}};
+    const bool all_fit = std::all_of(parts.begin(), parts.end(), [&](const auto& part) {
+      const auto found = file.entries().find(part.first);
+      return found != file.entries().end() && fits(found->second, part.second);
+    });
+    if (!all_fit) {
+      result.fresh.push_back(p.name);
+      continue;
+    }
+    ++result.loaded;
+    for (const auto& [name, tensor] : parts) {
+      optimizer.memory().copy_in(tensor.data, file.entries().at(name).data, tensor.bytes());
+      taken[name] = true;
+    }
+  }
+  const std::string value = "value/";
+  for (const auto& [name, is_taken] : taken)
+    if (!is_taken && name.starts_with(value)) result.left_out.push_back(name.substr(value.size()));
+  return result;
+}
+
+std::string option_of_state(const fs::path& state, const std::string& name) {
+  const auto values = values_of(read_text(written_folder(state) / configuration_file));
+  const auto found = values.find(name);
+  return found == values.end() ? "" : found->second;
 }
 
 void check_same_training(const fs::path& state, const Options& options) {

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "core/options.h"
 #include "training/optimizer.h"
@@ -21,14 +22,32 @@ struct TrainingProgress {
   // Sums since the last line of the log.
   double window_loss = 0, window_scored = 0, window_correct = 0;
   std::string task;  // what the task adds (Task::state)
+  double learning_rate = 0;  // of the last step
+  // Of a training that went on from another run's state: that one's steps and last learning rate, and the parameters
+  // whose moments it did not have. steps_before 0: there was none.
+  int64_t steps_before = 0;
+  double learning_rate_before = 0;
+  std::vector<std::string> fresh;
 };
 
 void save_state(const std::filesystem::path& folder, const Optimizer& optimizer, const TrainingProgress& progress,
                 const std::string& configuration, const std::string& fingerprint = {});
 
 bool has_state(const std::filesystem::path& folder);
+TrainingProgress read_progress(const std::filesystem::path& folder);
 // Into the parameters and moments of the optimizer. An error names the tensor that is missing, misshapen or besides.
 TrainingProgress load_state(const std::filesystem::path& folder, Optimizer& optimizer);
+
+// What another model took of a state.
+struct FittingState {
+  TrainingProgress progress;
+  size_t loaded = 0;                         // parameters
+  std::vector<std::string> fresh, left_out;  // parameters of the model, and of the state, that the other has not
+};
+// Values and moments of the parameters that have the same name and shape in both; the others stay as they are.
+FittingState load_fitting_state(const std::filesystem::path& folder, Optimizer& optimizer);
+// An option of the configuration that a state was made with, as in a task.cfg; empty where it is not there.
+std::string option_of_state(const std::filesystem::path& folder, const std::string& name);
 
 // A UsageError where an option that shapes the training differs from the state's: it names the option and both values.
 // Options of the machine, the log and the length of the training may differ.

@@ -1,4 +1,5 @@
 // StopSignal: while one lives, the first SIGINT or SIGTERM is noted instead of ending the process; a second ends it.
+// SIGUSR1 is noted as a wish to save, every time.
 #pragma once
 
 #include <csignal>
@@ -13,9 +14,10 @@ class StopSignal {
   StopSignal& operator=(const StopSignal&) = delete;
 
   bool received() const;
+  bool take_save();  // true once for what came since the last call
 
  private:
-  struct sigaction old_interrupt_ {}, old_terminate_ {};
+  struct sigaction old_interrupt_ {}, old_terminate_ {}, old_user_ {};
 };
 
 }  // namespace engine

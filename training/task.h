@@ -60,6 +60,13 @@ class Task {
   virtual std::pair<std::string, bool> best_metric() const = 0;
   // The names of the metrics that evaluate gives, where there is data to evaluate on.
   virtual std::vector<std::string> metric_names() const = 0;
+  // What to say before the training begins: what became of init's weights, what was skipped in the data. May be empty.
+  virtual std::string start_report() const { return {}; }
+  // Reads the task's own input format and writes its own form of predictions.
+  virtual void predict(Machine&, const std::filesystem::path& /*input*/, const std::filesystem::path& /*output*/) {
+    fail_usage("predict is for tasks that label their inputs, cola and sst2; a model that writes text is used with "
+               "generate");
+  }
   // A model folder (weights, config, tokenizer) that `init` and every command take.
   virtual void save_model(const std::filesystem::path& folder) = 0;
 };

@@ -74,6 +74,7 @@ int Trainer::run() {
   const std::string from = progress_.step ? " on from step " + std::to_string(progress_.step) : "";
   display_->line("training " + folder_.path().string() + from + ": " + std::to_string(task_.parameters().count()) +
                  " parameters, " + std::to_string(schedule_.steps()) + " steps");
+  if (const std::string report = task_.start_report(); !report.empty()) display_->line(report);
   if (!init.empty()) display_->line(init);
   while (progress_.step < schedule_.steps() && !stopped_early()) {
     run_step();

@@ -4,6 +4,7 @@
 // of kills and resumptions.
 #pragma once
 
+#include "training/control_files.h"
 #include "training/optimizer.h"
 #include "training/progress.h"
 #include "training/schedule.h"
@@ -15,8 +16,9 @@
 namespace engine {
 
 // Trains `task` as the configuration says, into the run folder output_dir/name; goes on from its state where resume is
-// set. Returns the program's exit code: 0 when it is done, 130 when a signal stopped it after saving. Errors: a step
-// whose loss or gradients are not finite (parameters and saved state are then those before it), files, options.
+// set, else from that of the run in init (continuation.h). Returns the program's exit code: 0 when it is done or a
+// control file ended it, 130 when a signal stopped it after saving. Errors: a step whose loss or gradients are not
+// finite (parameters and saved state are then those before it), files, options.
 int train_task(const Config& config, const Options& options, Task& task, Machine& machine, std::FILE* out = stdout);
 
 class Trainer {
@@ -26,6 +28,7 @@ class Trainer {
 
  private:
   bool go_on_from_state();  // false: the run has finished
+  std::string start_anew();  // returns what became of init
   void run_step();
   void log_step();
   void evaluate();
@@ -43,6 +46,7 @@ class Trainer {
   TrainingFolder folder_;
   TrainingProgress progress_;
   StopSignal stop_;
+  ControlFiles control_;
   SequenceBatch batch_;
   StepReport report_;
   int64_t most_tokens_;

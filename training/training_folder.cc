@@ -13,6 +13,7 @@
 
 #include "core/files.h"
 #include "training/append.h"
+#include "training/control_files.h"
 
 namespace engine {
 
@@ -40,6 +41,8 @@ bool is_ours(const std::string& name) {
       return is_ours(name.substr(1, name.size() - 1 - end.size()));
   for (const char* own : {"state", "best", "last", "samples", "metrics.jsonl", predictions_file})
     if (name == own) return true;
+  for (const char* control : control_file_names)
+    if (name == control) return true;
   return step_of(name) >= 0 || name.starts_with("events.out.tfevents.");
 }
 
