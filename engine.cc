@@ -3,51 +3,11 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
-#include "tasks/commands.h"
-#include "tasks/settings.h"
+#include "tasks/verbs.h"
 #include "training/machine.h"
-#include "training/trainer.h"
 
 namespace engine {
 namespace {
-
-struct Arguments {
-  std::string file, folder, prompt, input, split = "eval";
-  bool list_options = false;
-  VocabularyRequest vocabulary;
-};
-
-int train(Settings& settings, const Arguments& arguments) {
-  settings.resolve(arguments.file);
-  ConfiguredMachine backend(settings.config);
-  const auto task = make_task(settings.config, settings.sections, settings.options, backend.ops(), Use::training);
-  return train_task(settings.config, settings.options, *task, backend.machine());
-}
-
-int evaluate(Settings& settings, const Arguments& arguments) {
-  const RunFolder run = open_run(arguments.folder);
-  settings.resolve(run.config);
-  settings.config.init = run.model.string();
-  choose_split(settings.config, arguments.split);
-  ConfiguredMachine backend(settings.config);
-  const auto task = make_task(settings.config, settings.sections, settings.options, backend.ops(), Use::evaluation);
-  std::string samples;
-  for (const auto& [name, value] : task->evaluate(backend.machine(), samples))
-    std::cout << name << ' ' << value << '\n';
-  std::cout << samples;
-  return 0;
-}
-
-// generate and score: a decoder with its tokenizer, from a run or a model folder.
-template <class Work>
-int with_language_model(Settings& settings, const Arguments& arguments, const Work& work) {
-  const RunFolder run = open_run(arguments.folder);
-  settings.resolve(run.config);
-  ConfiguredMachine backend(settings.config);
-  LanguageModel language = load_language_model(run.model, backend.ops().memory());
-  work(backend.machine(), language);
-  return 0;
-}
 
 void add_vocabulary_flags(CLI::App& verb, VocabularyRequest& request) {
   verb.add_option("--input", request.inputs, "text files")->required();
@@ -59,20 +19,6 @@ void add_vocabulary_flags(CLI::App& verb, VocabularyRequest& request) {
   verb.add_option("--min_frequency", options.min_frequency, "of a pair that becomes a token")->needs(kind);
   verb.add_option("--most_characters", options.most_characters, "wordpiece: the most frequent ones")->needs(kind);
   verb.add_flag("!--cased", options.lowercase, "wordpiece: capitals and accents count")->needs(kind);
-}
-
-int tokenize(const Arguments& arguments) {
-  if (arguments.vocabulary.kind.empty() == arguments.folder.empty())
-    fail_usage(
-        "tokenize takes a folder with a tokenizer before --input, or makes one with --train KIND --output FOLDER");
-  if (!arguments.folder.empty()) {
-    const std::unique_ptr<Tokenizer> tokenizer = open_tokenizer(arguments.folder);
-    for (const std::string& file : arguments.vocabulary.inputs) tokenize_lines(*tokenizer, file, std::cout);
-    return 0;
-  }
-  if (arguments.vocabulary.folder.empty()) fail_usage("--train needs --output FOLDER, where the new tokenizer goes");
-  train_vocabulary(arguments.vocabulary, std::cout);
-  return 0;
 }
 
 int dispatch(int argc, char** argv) {
@@ -87,19 +33,22 @@ int dispatch(int argc, char** argv) {
   CLI::App* const generate_verb = app.add_subcommand("generate", "continues a prompt, or each line of a file");
   CLI::Option* const prompt = generate_verb->add_option("--prompt", arguments.prompt, "what to go on from");
   CLI::App* const score_verb = app.add_subcommand("score", "log likelihood of each line of a file, as JSON lines");
+  CLI::App* const predict_verb = app.add_subcommand("predict", "labels a file's sentences, in the form of GLUE");
+  predict_verb->add_option("--output", arguments.output, "where the predictions go")->required();
   CLI::App* const embed_verb = app.add_subcommand("embed", "the vector of each line of a file, as JSON lines");
   CLI::App* const tokenize_verb = app.add_subcommand("tokenize", "token ids of each line of a file, as JSON lines");
   add_vocabulary_flags(*tokenize_verb, arguments.vocabulary);
   CLI::App* const info_verb = app.add_subcommand("info", "devices, instruction sets, libraries, precision chosen");
   info_verb->add_flag("--options", arguments.list_options, "every option of a task.cfg, as Markdown");
-  for (CLI::App* verb : {eval_verb, generate_verb, score_verb, embed_verb, tokenize_verb})
+  for (CLI::App* verb : {eval_verb, predict_verb, generate_verb, score_verb, embed_verb, tokenize_verb})
     verb->add_option("DIR", arguments.folder, "a run folder or a model folder")->required(verb != tokenize_verb);
-  for (CLI::App* verb : {generate_verb, score_verb, embed_verb})
+  for (CLI::App* verb : {predict_verb, generate_verb, score_verb, embed_verb})
     verb->add_option("--input", arguments.input, "a text file")->required(verb != generate_verb);
   for (const char* name : {"temperature", "top_k", "top_p", "max_new_tokens"})
     settings.add_short_flag(*generate_verb, std::string("--") + name, std::string("generation.") + name,
                             std::string("as generation.") + name);
-  for (CLI::App* verb : {train_verb, eval_verb, generate_verb, score_verb, embed_verb}) settings.add_flags(*verb);
+  for (CLI::App* verb : {train_verb, eval_verb, predict_verb, generate_verb, score_verb, embed_verb})
+    settings.add_flags(*verb);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -110,21 +59,10 @@ int dispatch(int argc, char** argv) {
     fail_usage("generate goes on from --prompt TEXT or from the lines of --input FILE: give one of them");
   if (*train_verb) return train(settings, arguments);
   if (*eval_verb) return evaluate(settings, arguments);
-  if (*generate_verb)
-    return with_language_model(settings, arguments, [&](Machine& machine, LanguageModel& language) {
-      const Config& config = settings.config;
-      generate_text(machine, language, {arguments.prompt, arguments.input, config.generation, config.seed}, std::cout);
-    });
-  if (*score_verb)
-    return with_language_model(settings, arguments, [&](Machine& machine, LanguageModel& language) {
-      score_lines(machine, language, arguments.input, std::cout);
-    });
-  if (*embed_verb) {
-    settings.resolve({});
-    ConfiguredMachine backend(settings.config);
-    SentenceEncoder encoder(arguments.folder, backend.machine());
-    embed_lines(encoder, arguments.input, std::cout);
-  }
+  if (*predict_verb) return predict(settings, arguments);
+  if (*generate_verb) return generate(settings, arguments);
+  if (*score_verb) return score(settings, arguments);
+  if (*embed_verb) return embed(settings, arguments);
   if (*tokenize_verb) return tokenize(arguments);
   if (*info_verb && arguments.list_options) std::cout << settings.options.markdown();
   if (*info_verb && !arguments.list_options) print_info(std::cout);

@@ -3,8 +3,7 @@
 
 #include "models/generation.h"
 #include "tasks/language_model.h"
-#include "training/loss_step.h"
-#include "training/task.h"
+#include "tasks/model_task.h"
 
 namespace engine {
 
@@ -15,31 +14,13 @@ namespace engine {
 LanguageModel make_language_model(Config& config, const Options& options, std::unique_ptr<Tokenizer> tokenizer,
                                   Memory& memory, bool training);
 
-// Whether an option was given and is not its default (a saved task.cfg gives every option).
-bool is_changed(const Options& options, const std::string& name);
-
-class CausalTask : public Task {
+class CausalTask : public ModelTask {
  public:
-  Parameters& parameters() override { return language_.model->parameters(); }
-  void run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
-           const Tensor& totals) override {
-    step_.run(pass, batch, first, last, gradient_scale, totals);
-  }
-  void save_model(const std::filesystem::path& folder) override;
-
-  CausalModel& model() { return *language_.model; }
-  const Tokenizer& tokenizer() const { return *language_.tokenizer; }
+  CausalModel& model() const { return static_cast<CausalModel&>(*model_); }
 
  protected:
   CausalTask(const Config& config, LanguageModel language)
-      : config_(config), language_(std::move(language)), step_(*language_.model, config.training.label_smoothing) {}
-
-  // How many sequences of about `length` tokens make an optimizer step.
-  int64_t sequences_a_step(int64_t length) const;
-
-  const Config config_;
-  LanguageModel language_;
-  LossStep step_;
+      : ModelTask(config, std::move(language.model), std::move(language.tokenizer)) {}
 };
 
 }  // namespace engine

@@ -42,7 +42,7 @@ void require_vocabulary(const std::filesystem::path& folder, const Tokenizer& to
           tokenizer.vocab_size(), " tokens, the model only ", model.config().vocab_size);
 }
 
-void save_language_model(const std::filesystem::path& folder, CausalModel& model, const Tokenizer& tokenizer,
+void save_language_model(const std::filesystem::path& folder, Model& model, const Tokenizer& tokenizer,
                          const std::string& dtype) {
   save_model(folder, model, dtype);
   tokenizer.save(folder);

@@ -30,7 +30,7 @@ struct LanguageModel {
 LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients = false);
 // An error if the folder's tokenizer has more tokens than its model.
 void require_vocabulary(const std::filesystem::path& folder, const Tokenizer& tokenizer, const Model& model);
-void save_language_model(const std::filesystem::path& folder, CausalModel& model, const Tokenizer& tokenizer,
+void save_language_model(const std::filesystem::path& folder, Model& model, const Tokenizer& tokenizer,
                          const std::string& dtype = "F32");
 
 // The tokens that generation goes on from. Where the vocabulary has <start> (arithmetic), it ends the prompt: what

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "tasks/causal_task.h"
+#include "tasks/classification/classification.h"
 #include "tasks/gpt/gpt.h"
 #include "tasks/scratchpad/scratchpad.h"
 
@@ -14,8 +15,8 @@ void TaskSections::declare(Options& options) {
 
 std::unique_ptr<Task> make_task(Config& config, const TaskSections& sections, const Options& options, Ops& ops,
                                 Use use) {
-  if (config.task != "gpt" && config.task != "scratchpad")
-    fail_usage("task is \"", config.task, "\": the tasks are gpt and scratchpad");
+  if (config.task != "gpt" && config.task != "scratchpad" && !is_classification(config.task))
+    fail_usage("task is \"", config.task, "\": the tasks are gpt, scratchpad, cola and sst2");
   for (const std::string section : {"gpt", "scratchpad"}) {
     if (section == config.task) continue;
     for (const std::string& name : options.names())
@@ -24,6 +25,7 @@ std::unique_ptr<Task> make_task(Config& config, const TaskSections& sections, co
   }
   const bool training = use == Use::training;
   if (config.task == "scratchpad") return make_scratchpad_task(config, sections.scratchpad, options, ops, training);
+  if (is_classification(config.task)) return make_classification_task(config, options, ops, training);
   return make_gpt_task(config, sections.gpt, options, ops, training);
 }
 

@@ -128,7 +128,7 @@ std::string GptTask::generate(Machine& machine) const {
   // Drawn without chance, all would be the same.
   const auto count = static_cast<size_t>(generation.temperature > 0 ? own_.samples : 1);
   const std::vector<std::vector<int32_t>> prompts(count, encode_prompt(tokenizer(), own_.sample_prompt));
-  Generator generator(machine.ops, *language_.model, machine.compute, static_cast<int>(count));
+  Generator generator(machine.ops, model(), machine.compute, static_cast<int>(count));
   const auto texts = generator.generate(prompts, {.temperature = generation.temperature,
                                                   .top_k = generation.top_k,
                                                   .top_p = generation.top_p,

@@ -180,7 +180,7 @@ std::vector<ScratchpadTask::Answer> ScratchpadTask::answer(Machine& machine,
                                                            const std::vector<const Expression*>& expressions) const {
   std::vector<std::vector<int32_t>> prompts;
   for (const Expression* expression : expressions) prompts.push_back(encode_prompt(tokenizer(), expression->input()));
-  Generator generator(machine.ops, *language_.model, machine.compute, sequences_at_once);
+  Generator generator(machine.ops, model(), machine.compute, sequences_at_once);
   const int longest = own_.explanation == "oracle" ? own_.max_total_length : own_.max_answer_length + 1;
   const auto generated =
       generator.generate(prompts, {.max_new_tokens = longest + 1, .end_token = tokenizer().end_token()});

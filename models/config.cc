@@ -1,0 +1,23 @@
+#include "models/config.h"
+
+namespace engine {
+
+ModelConfig closed(ModelConfig config) {
+  const bool is_gpt2 = config.architecture == "gpt2";
+  const bool is_bert = config.architecture == "bert" || config.architecture == "distilbert";
+  if (config.activation == ModelConfig::open_activation) config.activation = is_gpt2 ? "gelu_tanh" : "gelu";
+  if (config.layer_norm_epsilon == 0) config.layer_norm_epsilon = is_bert ? 1e-12f : 1e-5f;
+  if (config.classifier_dropout < 0) config.classifier_dropout = config.dropout;
+  if (config.architecture == "bert" && config.type_vocab_size == 0) config.type_vocab_size = 2;
+  return config;
+}
+
+ModelConfig open_model() {
+  ModelConfig config;
+  config.activation = ModelConfig::open_activation;
+  config.layer_norm_epsilon = 0;
+  config.classifier_dropout = -1;
+  return config;
+}
+
+}  // namespace engine

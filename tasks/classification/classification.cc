@@ -1,0 +1,197 @@
+#include "tasks/classification/classification.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <numeric>
+#include <sstream>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/hash.h"
+
+namespace engine {
+
+namespace {
+
+// Sentences are classified in pieces of this many tokens, so that a file may be long.
+constexpr size_t tokens_at_a_time = size_t{1} << 16;
+constexpr size_t samples_shown = 20;
+
+const std::array<ClassificationKind, 2> kinds{
+    {{.task = "cola", .format = GlueFormat::cola, .labels = {"unacceptable", "acceptable"}, .best_metric = "matthews"},
+     {.task = "sst2", .format = GlueFormat::sst2, .labels = {"negative", "positive"}, .best_metric = "accuracy"}}};
+
+}  // namespace
+
+bool is_classification(const std::string& task) {
+  return std::any_of(kinds.begin(), kinds.end(), [&](const auto& kind) { return task == kind.task; });
+}
+
+const ClassificationKind& classification_kind(const std::string& task) {
+  for (const ClassificationKind& kind : kinds)
+    if (task == kind.task) return kind;
+  fail("no classification task is named ", task);
+}
+
+double Confusion::accuracy() const {
+  const double right = counts[0][0] + counts[1][1], wrong = counts[0][1] + counts[1][0];
+  return right / (right + wrong);
+}
+
+double Confusion::matthews() const {
+  const double tn = counts[0][0], tp = counts[1][1], fn = counts[0][1], fp = counts[1][0];
+  const double below = std::sqrt(tp + fp) * std::sqrt(tp + fn) * std::sqrt(tn + fp) * std::sqrt(tn + fn);
+  return below > 0 ? (tp * tn - fp * fn) / below : 0;
+}
+
+std::vector<int32_t> ClassificationTask::Split::lengths() const {
+  std::vector<int32_t> lengths;
+  for (size_t i = 0; i < size(); ++i) lengths.push_back(static_cast<int32_t>(begins[i + 1] - begins[i]));
+  return lengths;
+}
+
+ClassificationTask::ClassificationTask(const Config& config, const ClassificationKind& kind, Encoder encoder,
+                                       bool training)
+    : EncoderTask(config, std::move(encoder)), kind_(kind) {
+  const int64_t positions = model().config().max_positions;
+  if (config.data.block_size > positions)
+    fail_usage("data.block_size is ", config.data.block_size, ", but the model has only ", positions, " positions");
+  most_tokens_ = static_cast<size_t>(config.data.block_size ? config.data.block_size : positions);
+  fingerprint_ = fingerprint_of(tokenizer());
+  if (!config.data.eval.empty()) eval_ = open("data.eval", config.data.eval);
+  if (!training) return;
+  train_ = open("data.train", config.data.train);
+  fingerprint_ += ", " + std::to_string(train_.size()) + " sentences " + hexadecimal(train_.digest);
+  plan_ = std::make_unique<EpochPlan>(train_.lengths(), config.seed,
+                                      BatchRule{.batch_size = config.training.batch_size,
+                                                .batch_tokens = config.training.batch_tokens,
+                                                .group_by_length = config.training.group_by_length,
+                                                .shuffle = config.data.shuffle});
+}
+
+ClassificationTask::Split ClassificationTask::encode(const std::vector<std::string>& files, bool keeps_empty) const {
+  Split split;
+  std::string digested;
+  for (const std::string& file : files) {
+    ExampleFile read = read_examples(file, kind_.format);
+    for (Example& example : read.examples) {
+      if (example.text.empty() && !keeps_empty) {
+        ++split.empty;
+        continue;
+      }
+      const size_t all = encode_framed(tokenizer(), example.text).ids.size();
+      const Framed framed = encode_framed(tokenizer(), example.text, {.max_length = most_tokens_});
+      if (framed.ids.size() < all) ++split.cut;
+      split.ids.insert(split.ids.end(), framed.ids.begin(), framed.ids.end());
+      split.begins.push_back(split.ids.size());
+      digested += std::to_string(example.label);
+      split.examples.push_back(std::move(example));
+    }
+  }
+  const std::string_view ids(reinterpret_cast<const char*>(split.ids.data()), split.ids.size() * sizeof(int32_t));
+  split.digest = hash_of(ids) ^ hash_of(digested);
+  return split;
+}
+
+ClassificationTask::Split ClassificationTask::open(const char* option, const std::vector<std::string>& files) const {
+  if (files.empty()) fail_usage(option, " is missing: a file of task ", kind_.task, ", see docs/tasks.md");
+  Split split = encode(files, /*keeps_empty=*/false);
+  for (const Example& example : split.examples)
+    if (example.label < 0) fail_usage(option, " names a file without labels: they are needed here; see predict");
+  if (split.size() == 0) fail_usage(option, " holds nothing but empty sentences");
+  return split;
+}
+
+std::string ClassificationTask::start_report() const {
+  std::ostringstream text;
+  text << EncoderTask::start_report();
+  const auto add = [&](const char* name, const Split& split) {
+    if (split.empty) text << '\n' << name << ": " << split.empty << " empty sentences are left out";
+    if (split.cut) text << '\n' << name << ": " << split.cut << " sentences are cut to " << most_tokens_ << " tokens";
+  };
+  add("data.train", train_);
+  add("data.eval", eval_);
+  const std::string result = text.str();
+  return result.starts_with('\n') ? result.substr(1) : result;
+}
+
+void ClassificationTask::append(const Split& split, size_t i, SequenceBatch& batch) const {
+  const auto begin = split.ids.begin();
+  batch.tokens.insert(batch.tokens.end(), begin + static_cast<ptrdiff_t>(split.begins[i]),
+                      begin + static_cast<ptrdiff_t>(split.begins[i + 1]));
+  batch.labels.push_back(std::max(split.examples[i].label, 0));
+  batch.labels.resize(batch.tokens.size(), -100);
+  batch.end_sequence();
+}
+
+void ClassificationTask::batch_of(int64_t step, SequenceBatch& batch) {
+  batch.clear();
+  for (const int32_t i : plan_->batch(step)) append(train_, static_cast<size_t>(i), batch);
+}
+
+std::vector<int32_t> ClassificationTask::classify(Machine& machine, const Split& split, LossTotals* totals) {
+  // Sentences of like length go together: it is the longest that attention is cut by.
+  std::vector<size_t> order(split.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return split.begins[a + 1] - split.begins[a] > split.begins[b + 1] - split.begins[b];
+  });
+  std::vector<int32_t> classes(split.size());
+  SequenceBatch batch;
+  for (size_t first = 0, last; first < order.size(); first = last) {
+    batch.clear();
+    for (last = first; last < order.size() && batch.tokens.size() < tokens_at_a_time; ++last)
+      append(split, order[last], batch);
+    if (totals) *totals += step_.evaluate(machine, batch);
+    const std::vector<int32_t> predicted = step_.predict(machine, batch);
+    for (size_t i = first; i < last; ++i) classes[order[i]] = predicted[i - first];
+  }
+  return classes;
+}
+
+Metrics ClassificationTask::evaluate(Machine& machine, std::string& samples) {
+  if (eval_.size() == 0) return {};
+  LossTotals totals;
+  const std::vector<int32_t> classes = classify(machine, eval_, &totals);
+  Confusion confusion;
+  std::vector<size_t> wrong, right;
+  for (size_t i = 0; i < eval_.size(); ++i) {
+    confusion.add(classes[i], eval_.examples[i].label);
+    (classes[i] == eval_.examples[i].label ? right : wrong).push_back(i);
+  }
+  std::ostringstream text;
+  const auto name = [&](int32_t label) { return kind_.labels[static_cast<size_t>(label)]; };
+  // Half of what is shown are mistakes, as far as there are any.
+  wrong.resize(std::min(wrong.size(), samples_shown / 2));
+  right.resize(std::min(right.size(), samples_shown - wrong.size()));
+  for (const auto& rows : {right, wrong})
+    for (const size_t i : rows)
+      text << (classes[i] == eval_.examples[i].label ? "right  " : "WRONG  ") << name(classes[i]) << " (it is "
+           << name(eval_.examples[i].label) << "): " << eval_.examples[i].text << '\n';
+  samples = text.str();
+  return {{"loss", totals.loss / totals.scored},
+          {"accuracy", confusion.accuracy()},
+          {"matthews", confusion.matthews()}};
+}
+
+void ClassificationTask::predict(Machine& machine, const std::filesystem::path& input,
+                                 const std::filesystem::path& output) {
+  const Split split = encode({input.string()}, /*keeps_empty=*/true);
+  const std::vector<int32_t> classes = classify(machine, split);
+  write_file(output, [&](std::ostream& out) {
+    out << "index\tprediction\n";
+    for (size_t i = 0; i < split.size(); ++i) out << split.examples[i].index << '\t' << classes[i] << '\n';
+  });
+}
+
+std::unique_ptr<Task> make_classification_task(Config& config, const Options& options, Ops& ops, bool training) {
+  const ClassificationKind& kind = classification_kind(config.task);
+  if (training && config.data.train.empty())
+    fail_usage("data.train is missing: a file of task ", kind.task, ", see docs/tasks.md");
+  Encoder encoder = make_encoder(config, options, {Head::classification, kind.labels}, tokenizer_of(config),
+                                 ops.memory(), training);
+  return std::make_unique<ClassificationTask>(config, kind, std::move(encoder), training);
+}
+
+}  // namespace engine

@@ -1,0 +1,79 @@
+// task = "cola" and "sst2": an encoder says which of two classes a sentence is of. A sequence is [CLS] sentence [SEP],
+// and its class is the label of its first token.
+#pragma once
+
+#include <array>
+
+#include "tasks/classification/examples.h"
+#include "tasks/encoder_task.h"
+#include "training/length_groups.h"
+
+namespace engine {
+
+// What tells the classification tasks apart.
+struct ClassificationKind {
+  const char* task;
+  GlueFormat format;
+  std::vector<std::string> labels;
+  const char* best_metric;
+};
+const ClassificationKind& classification_kind(const std::string& task);  // cola or sst2
+bool is_classification(const std::string& task);
+
+// Counts of (prediction, truth).
+struct Confusion {
+  std::array<std::array<double, 2>, 2> counts{};
+
+  void add(int32_t predicted, int32_t truth) {
+    counts[static_cast<size_t>(predicted)][static_cast<size_t>(truth)] += 1;
+  }
+  double accuracy() const;
+  // (tp tn - fp fn) / sqrt((tp + fp)(tp + fn)(tn + fp)(tn + fn)); 0 where a factor is 0 (Matthews 1975).
+  double matthews() const;
+};
+
+class ClassificationTask final : public EncoderTask {
+ public:
+  ClassificationTask(const Config& config, const ClassificationKind& kind, Encoder encoder, bool training);
+
+  int64_t steps_per_epoch() const override { return plan_ ? plan_->steps_per_epoch() : 0; }
+  int64_t steps(double epochs) const override { return plan_ ? plan_->steps(epochs) : 0; }
+  void batch_of(int64_t step, SequenceBatch& batch) override;
+  // loss, accuracy and matthews over data.eval.
+  Metrics evaluate(Machine& machine, std::string& samples) override;
+  std::pair<std::string, bool> best_metric() const override { return {kind_.best_metric, true}; }
+  std::vector<std::string> metric_names() const override { return {"loss", "accuracy", "matthews"}; }
+  std::string fingerprint() const override { return fingerprint_; }
+  std::string start_report() const override;
+  // GLUE's form: a header index<TAB>prediction, then a line for each of the input's sentences.
+  void predict(Machine& machine, const std::filesystem::path& input, const std::filesystem::path& output) override;
+
+ private:
+  // Sentences as the model reads them.
+  struct Split {
+    std::vector<Example> examples;
+    std::vector<int32_t> ids;
+    std::vector<size_t> begins{0};  // of each sentence in ids, and the end
+    size_t empty = 0, cut = 0;      // left out as empty; cut to the most tokens
+    uint64_t digest = 0;
+
+    size_t size() const { return examples.size(); }
+    std::vector<int32_t> lengths() const;
+  };
+  Split encode(const std::vector<std::string>& files, bool keeps_empty) const;
+  // Only labelled examples that are not empty.
+  Split open(const char* option, const std::vector<std::string>& files) const;
+  void append(const Split& split, size_t i, SequenceBatch& batch) const;
+  // The class of each sentence; totals (optional) receives the loss.
+  std::vector<int32_t> classify(Machine& machine, const Split& split, LossTotals* totals = nullptr);
+
+  const ClassificationKind& kind_;
+  size_t most_tokens_;
+  Split train_, eval_;
+  std::unique_ptr<EpochPlan> plan_;
+  std::string fingerprint_;
+};
+
+std::unique_ptr<Task> make_classification_task(Config& config, const Options& options, Ops& ops, bool training);
+
+}  // namespace engine

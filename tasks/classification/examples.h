@@ -1,0 +1,31 @@
+// The sentences of CoLA and SST-2 files. CoLA: four columns, tab-separated, without a header: source, label (0 or 1),
+// the original mark, sentence. SST-2: a header that names the columns "sentence" and "label". Either may be unlabelled,
+// as GLUE's test sets: a header with "sentence" and, if there is one, "index".
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace engine {
+
+struct Example {
+  std::string text;
+  int32_t label = -1;  // -1: unlabelled
+  std::string index;   // its name in a file of predictions: its index column, or its number from 0
+};
+
+enum class GlueFormat { cola, sst2 };
+
+struct ExampleFile {
+  std::vector<Example> examples;
+  size_t empty = 0;  // sentences without a visible character
+  bool labelled = true;
+};
+
+// An Error names file and line, and what was expected: another number of columns, a label that is none, bad UTF-8 (with
+// its byte), a file without an example. Byte order marks and Windows line ends are passed over.
+ExampleFile read_examples(const std::filesystem::path& file, GlueFormat format);
+
+}  // namespace engine

@@ -1,0 +1,69 @@
+#include "tasks/encoder_task.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "core/error.h"
+#include "tasks/language_model.h"
+
+namespace engine {
+
+namespace {
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return text;
+}
+
+// Whether a head with these classes may be one with those: of as many, and the same ones as far as they have names.
+bool are_same_classes(const std::vector<std::string>& ours, const std::vector<std::string>& theirs) {
+  if (ours.size() != theirs.size()) return false;
+  for (size_t i = 0; i < ours.size(); ++i)
+    if (theirs[i] != "LABEL_" + std::to_string(i) && lower(theirs[i]) != lower(ours[i])) return false;
+  return true;
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> tokenizer_of(const Config& config) {
+  return config.data.tokenizer.empty() ? nullptr : load_tokenizer(config.data.tokenizer);
+}
+
+Encoder make_encoder(Config& config, const Options& options, const EncoderHead& head,
+                     std::unique_ptr<Tokenizer> tokenizer, Memory& memory, bool training) {
+  Encoder encoder;
+  encoder.tokenizer = std::move(tokenizer);
+  ModelConfig& model = config.model;
+  if (config.init.empty()) {
+    require(training, "evaluation needs a model: name a run folder or a model folder");
+    if (!encoder.tokenizer)
+      fail_usage("data.tokenizer is missing: a new model needs a folder with a tokenizer; or name a model in init");
+    set_vocabulary(model, *encoder.tokenizer);
+    model.head = head.head;
+    model.labels = head.labels;
+    encoder.model = make_encoder_model(model);
+    encoder.model->parameters().allocate(memory, /*with_gradients=*/true);
+    encoder.model->parameters().initialise(config.seed);
+    model = encoder.model->config();
+    return encoder;
+  }
+  const std::filesystem::path folder = open_run(config.init).model;
+  const ModelConfig there = read_model_config(folder);
+  const bool is_same = there.head == head.head && (head.labels.empty() || are_same_classes(head.labels, there.labels));
+  if (!training && !is_same)
+    fail_usage(config.init, " is a model for another task than ", config.task, ": train it for this one first");
+  EncoderRequest request{.head = head.head,
+                         .labels = head.labels,
+                         .new_head = training && (!is_same || config.training.new_head),
+                         .seed = config.seed,
+                         .adjust = [&](ModelConfig& loaded) { set_dropout(loaded, model, options); },
+                         .report = &encoder.report};
+  encoder.model = load_encoder_model(folder, memory, training, request);
+  if (!encoder.tokenizer) encoder.tokenizer = load_tokenizer(folder);
+  if (training) check_against_init(model, encoder.model->config(), options, config.init);
+  model = encoder.model->config();
+  check_vocabulary(config, *encoder.tokenizer);
+  return encoder;
+}
+
+}  // namespace engine

@@ -1,0 +1,46 @@
+// EncoderTask: what the tasks of one encoder share. A task of this kind brings its batches and its evaluation.
+#pragma once
+
+#include "models/huggingface.h"
+#include "tasks/model_task.h"
+
+namespace engine {
+
+struct Encoder {
+  std::unique_ptr<EncoderModel> model;
+  std::unique_ptr<Tokenizer> tokenizer;
+  LoadReport report;  // of init
+};
+
+// What a task predicts with: masked tokens, or one of some classes.
+struct EncoderHead {
+  Head head;
+  std::vector<std::string> labels;  // the classes' names
+};
+
+// The model and tokenizer of a task: a new model from config.model, or the one in config.init, a model folder or a
+// run's. Of init the trunk is taken, and the head where it is one for the same task: it predicts the same, and its
+// classes have the same names (or no names, LABEL_0 and so on); training.new_head leaves it out. What is not taken is
+// new. `tokenizer` is null where init's is to be used. config.model becomes the model as it is; an option of [model]
+// that was set and says something else is a UsageError, but for the rates of dropout, which are then the model's.
+Encoder make_encoder(Config& config, const Options& options, const EncoderHead& head,
+                     std::unique_ptr<Tokenizer> tokenizer, Memory& memory, bool training);
+
+// The tokenizer that config.data.tokenizer names; null where init's is to be used.
+std::unique_ptr<Tokenizer> tokenizer_of(const Config& config);
+
+class EncoderTask : public ModelTask {
+ public:
+  EncoderModel& model() const { return static_cast<EncoderModel&>(*model_); }
+  std::string start_report() const override { return report_; }
+
+ protected:
+  EncoderTask(const Config& config, Encoder encoder)
+      : ModelTask(config, std::move(encoder.model), std::move(encoder.tokenizer)),
+        report_(config.init.empty() ? "" : "from " + config.init + ": " + encoder.report.text()) {}
+
+ private:
+  std::string report_;
+};
+
+}  // namespace engine

@@ -1,0 +1,76 @@
+#include "tasks/model_task.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "tasks/language_model.h"
+
+namespace engine {
+
+void ModelTask::save_model(const std::filesystem::path& folder) {
+  std::string dtype = config_.training.save_dtype;
+  std::transform(dtype.begin(), dtype.end(), dtype.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  save_language_model(folder, *model_, *tokenizer_, dtype);
+}
+
+int64_t ModelTask::sequences_a_step(int64_t length) const {
+  const TrainingConfig& training = config_.training;
+  return training.batch_tokens ? std::max<int64_t>(1, training.batch_tokens / length) : training.batch_size;
+}
+
+bool is_changed(const Options& options, const std::string& name) {
+  for (const Options::Option& option : options.all())
+    if (option.name == name) return option.set && option.text() != option.default_text;
+  fail("no option is named ", name);
+}
+
+void set_dropout(ModelConfig& model, const ModelConfig& asked, const Options& options) {
+  if (options.was_set("model.dropout")) model.dropout = asked.dropout;
+  if (options.was_set("model.attention_dropout")) model.attention_dropout = asked.attention_dropout;
+  if (options.was_set("model.classifier_dropout") && asked.classifier_dropout >= 0)
+    model.classifier_dropout = asked.classifier_dropout;
+}
+
+void check_against_init(const ModelConfig& asked, const ModelConfig& model, const Options& options,
+                        const std::string& init) {
+  const auto check = [&](const char* name, const auto& wanted, const auto& there, bool is_open = false) {
+    if (options.was_set(std::string("model.") + name) && wanted != there && !is_open)
+      fail_usage("model.", name, " is ", wanted, ", but the model in init = \"", init, "\" has ", there,
+                 ": leave it out, or leave out init");
+  };
+  check("architecture", asked.architecture, model.architecture);
+  check("hidden_size", asked.hidden_size, model.hidden_size);
+  check("num_layers", asked.num_layers, model.num_layers);
+  check("num_heads", asked.num_heads, model.num_heads);
+  check("ffn_size", asked.inner_size(), model.inner_size());
+  check("max_positions", asked.max_positions, model.max_positions);
+  check("activation", asked.activation, model.activation, asked.activation == ModelConfig::open_activation);
+  check("initializer_range", asked.initializer_range, model.initializer_range);
+  check("layer_norm_epsilon", asked.layer_norm_epsilon, model.layer_norm_epsilon, asked.layer_norm_epsilon == 0);
+  check("doubled_position_angles", asked.doubled_position_angles, model.doubled_position_angles);
+  check("vocab_size", asked.vocab_size, model.vocab_size, asked.vocab_size == 0);
+}
+
+void check_vocabulary(const Config& config, const Tokenizer& tokenizer) {
+  if (tokenizer.vocab_size() > config.model.vocab_size)
+    fail_usage(config.data.tokenizer.empty() ? "its tokenizer" : "data.tokenizer \"" + config.data.tokenizer + "\"",
+               " has ", tokenizer.vocab_size(), " tokens, the model in init = \"", config.init, "\" only ",
+               config.model.vocab_size);
+}
+
+void set_vocabulary(ModelConfig& model, const Tokenizer& tokenizer) {
+  if (model.vocab_size == 0) model.vocab_size = tokenizer.vocab_size();
+  if (model.vocab_size < tokenizer.vocab_size())
+    fail_usage("model.vocab_size is ", model.vocab_size, ", but the tokenizer has ", tokenizer.vocab_size(),
+               " tokens: 0 takes as many as it has");
+  model.bos_token = tokenizer.begin_token();
+  model.eos_token = tokenizer.end_token();
+  model.pad_token = tokenizer.pad_token();
+}
+
+std::string fingerprint_of(const Tokenizer& tokenizer) { return "tokenizer " + hexadecimal(tokenizer.digest()); }
+
+}  // namespace engine

@@ -1,0 +1,62 @@
+// ModelTask: what the tasks share that train one model on batches of sequences. A task of this kind brings its batches
+// and its evaluation.
+#pragma once
+
+#include <string_view>
+
+#include "models/model.h"
+#include "text/tokenizer.h"
+#include "training/loss_step.h"
+#include "training/task.h"
+
+namespace engine {
+
+class ModelTask : public Task {
+ public:
+  Parameters& parameters() override { return model_->parameters(); }
+  void run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
+           const Tensor& totals) override {
+    step_.run(pass, batch, first, last, gradient_scale, totals);
+  }
+  void save_model(const std::filesystem::path& folder) override;
+
+  Model& model() const { return *model_; }
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+
+ protected:
+  ModelTask(const Config& config, std::unique_ptr<Model> model, std::unique_ptr<Tokenizer> tokenizer)
+      : config_(config),
+        model_(std::move(model)),
+        tokenizer_(std::move(tokenizer)),
+        step_(*model_, config.training.label_smoothing) {}
+
+  // How many sequences of about `length` tokens make an optimizer step.
+  int64_t sequences_a_step(int64_t length) const;
+
+  const Config config_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  LossStep step_;
+};
+
+// Whether an option was given and is not its default (a saved task.cfg gives every option).
+bool is_changed(const Options& options, const std::string& name);
+
+// The rates of dropout are no part of a model's weights: those that were set count, else those that it came with.
+void set_dropout(ModelConfig& model, const ModelConfig& asked, const Options& options);
+
+// Where weights come from init, so does the model's shape: what [model] says besides must be the same, or it is a
+// UsageError.
+void check_against_init(const ModelConfig& asked, const ModelConfig& model, const Options& options,
+                        const std::string& init);
+
+// A UsageError where the tokenizer of a model from init has tokens that the model does not know.
+void check_vocabulary(const Config& config, const Tokenizer& tokenizer);
+
+// Of a new model: its vocabulary is the tokenizer's where it is 0, and its special tokens are.
+void set_vocabulary(ModelConfig& model, const Tokenizer& tokenizer);
+
+// "tokenizer 0123..." : how a fingerprint begins.
+std::string fingerprint_of(const Tokenizer& tokenizer);
+
+}  // namespace engine
