@@ -1,13 +1,13 @@
 // The sum of a token's, a position's and a type's embedding, with dropout.
 //
-//   y[n] = drop(token_table[tokens[n]] + position_table[positions[n]] + type_table[types[n]])
+//   y[n] = drop(token_scale token_table[tokens[n]] + position_table[positions[n]] + type_table[types[n]])
 // positions and types are there exactly where their tables are.
 //
 // Backward. Each table's row is added once for every token that points to it, so with d[n] = dy[n] keep / (1 - rate)
-//   dtoken_table[tokens[n]] += d[n], and the same for positions and types.
+//   dtoken_table[tokens[n]] += token_scale d[n], and, without a scale, the same for positions and types.
 // Nothing is saved but the indices; the mask is drawn again. Written: y. Added to: the gradients of the tables.
 //
-// Numerics: at most two additions and one product in f32; NaNs go where their rows go. An index outside its table is an
+// Numerics: at most two additions and two products in f32; NaNs go where their rows go. An index outside its table is an
 // error that names it, found before anything is written; on a device it adds nothing and the error comes when results
 // are next read.
 // Determinism: on the CPU the columns are cut into ranges, and each range takes all tokens in their order; on a device

@@ -15,6 +15,7 @@ namespace {
 struct Table {
   const int32_t* index;
   float* rows;
+  float scale;
 
   float* row(int64_t n, int64_t cols) const { return rows + index[n] * cols; }
 };
@@ -24,14 +25,14 @@ struct Tables {
   int64_t tokens, cols;
   Table all[3];
 
-  Tables(const char* operation, const char* x_name, const Tensor& x, const EmbeddingTables& named)
+  Tables(const char* operation, const char* x_name, const Tensor& x, const EmbeddingTables& named, float token_scale)
       : tokens(named[0].index.count()), cols(named[0].table.cols()) {
     check_embedding(operation, x_name, x, named);
     for (size_t i = 0; i < 3; ++i) {
       all[i] = {};
       if (!named[i].table) continue;
       check_indices(operation, named[i].index_name, named[i].index, named[i].table.rows());
-      all[i] = {named[i].index.as<int32_t>(), named[i].table.as<float>()};
+      all[i] = {named[i].index.as<int32_t>(), named[i].table.as<float>(), i ? 1 : token_scale};
     }
   }
 };
@@ -44,7 +45,7 @@ void forward_row(const Table (&tables)[3], int64_t n, int64_t cols, const Dropou
   const float* type = tables[2].rows ? tables[2].row(n, cols) : nullptr;
   const int64_t element = (dropout.first_row + n) * cols;
   each_vector(cols, [&](int64_t i, auto part) {
-    vfloat v = load(token + i, part);
+    vfloat v = load(token + i, part) * tables[0].scale;
     if (position) v += load(position + i, part);
     if (type) v += load(type + i, part);
     if (dropout.rate > 0) v *= factors.at(element + i);
@@ -64,7 +65,7 @@ void backward_columns(const Table (&tables)[3], int64_t tokens, int64_t cols, in
       for (const Table& table : tables) {
         if (!table.rows) continue;
         float* row = table.row(n, cols) + begin + i;
-        store(row, load(row, part) + d, part);
+        store(row, load(row, part) + d * table.scale, part);
       }
     });
   }
@@ -73,7 +74,7 @@ void backward_columns(const Table (&tables)[3], int64_t tokens, int64_t cols, in
 }  // namespace
 
 void CpuOps::embedding_forward(const EmbeddingForwardArgs& args) {
-  const Tables tables("embedding_forward", "y", args.y, embedding_tables(args));
+  const Tables tables("embedding_forward", "y", args.y, embedding_tables(args), args.token_scale);
   const int64_t cols = tables.cols;
   with_elements(args.y, [&](auto* y) {
     parallel_chunks(tables.tokens, std::max<int64_t>(1, 16384 / cols), [&](int64_t begin, int64_t end) {
@@ -84,7 +85,7 @@ void CpuOps::embedding_forward(const EmbeddingForwardArgs& args) {
 }
 
 void CpuOps::embedding_backward(const EmbeddingBackwardArgs& args) {
-  const Tables tables("embedding_backward", "dy", args.dy, embedding_tables(args));
+  const Tables tables("embedding_backward", "dy", args.dy, embedding_tables(args), args.token_scale);
   with_elements(args.dy, [&](auto* dy) {
     parallel_chunks(tables.cols, 64, [&](int64_t begin, int64_t end) {
       backward_columns(tables.all, tables.tokens, tables.cols, begin, end, args.dropout, dy);

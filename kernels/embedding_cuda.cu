@@ -34,13 +34,16 @@ constexpr FaultKinds backward_faults{FaultKind::token_gradient, FaultKind::posit
 struct Tables {
   IndexLists of;
   float* rows[3];  // of each list's table, or its gradient
+  float token_scale;
 
+  __device__ __forceinline__ float scale_of(unsigned l) const { return l == 0 ? token_scale : 1; }
   __device__ __forceinline__ float* rows_of(unsigned l) const { return l == 0 ? rows[0] : l == 1 ? rows[1] : rows[2]; }
 };
 
 // The tables that are there.
-Tables tables_of(const EmbeddingTables& named, const FaultKinds& faults) {
+Tables tables_of(const EmbeddingTables& named, const FaultKinds& faults, float token_scale) {
   Tables tables{};
+  tables.token_scale = token_scale;
   tables.of.count = static_cast<int>(named[0].index.count());
   for (size_t i = 0; i < 3; ++i) {
     if (!named[i].table) continue;
@@ -78,7 +81,7 @@ __global__ void __launch_bounds__(forward_warps* warp_size)
     for (int l = 0; l < 3; ++l) {
       if (!row[l]) continue;
       load_floats(row[l] + col, part);
-      for (int i = 0; i < width; ++i) sum[i] += part[i];
+      for (int i = 0; i < width; ++i) sum[i] += part[i] * tables.scale_of(static_cast<unsigned>(l));
     }
     dropout.apply(n, cols, col, sum);
     store_floats(y + int64_t{n} * cols + col, sum);
@@ -123,7 +126,7 @@ struct Place {
     float* const row = a.tables.rows_of(blockIdx.z) + int64_t{to} * cols + col;
     float total[width];
     load_floats(row, total);
-    for (int i = 0; i < width; ++i) total[i] += sum[i];
+    for (int i = 0; i < width; ++i) total[i] += sum[i] * a.tables.scale_of(blockIdx.z);
     store_floats(row, total);
   }
 };
@@ -203,7 +206,7 @@ void sum_in_order(const Sums<DY>& sums, cudaStream_t stream) {
 void CudaOps::embedding_forward(const EmbeddingForwardArgs& args) {
   const Operation operation("embedding_forward", {args.tokens, args.token_table, args.y});
   check_embedding("embedding_forward", "y", args.y, embedding_tables(args));
-  const Tables tables = tables_of(embedding_tables(args), forward_faults);
+  const Tables tables = tables_of(embedding_tables(args), forward_faults, args.token_scale);
   const int64_t cols = args.token_table.cols();
   with_device_elements(args.y, [&]<class Y>(Y* y) {
     launch(tables_take_vectors(tables, cols, y) ? embedding_forward_kernel<Y, vector_width<Y>>
@@ -216,7 +219,7 @@ void CudaOps::embedding_forward(const EmbeddingForwardArgs& args) {
 void CudaOps::embedding_backward(const EmbeddingBackwardArgs& args) {
   const Operation operation("embedding_backward", {args.tokens, args.dtoken_table, args.dy});
   check_embedding("embedding_backward", "dy", args.dy, embedding_tables(args));
-  const Tables tables = tables_of(embedding_tables(args), backward_faults);
+  const Tables tables = tables_of(embedding_tables(args), backward_faults, args.token_scale);
   const int64_t cols = args.dtoken_table.cols(), count = tables.of.count;
   if (!count || !cols) return;
   const ArenaScope scope(workspace_);

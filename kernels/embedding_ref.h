@@ -13,6 +13,7 @@ struct Embedding {
   struct Table {
     std::vector<int> index;
     std::vector<T> values, gradient;  // gradient: +=
+    double scale = 1;                 // of tokens
   };
   size_t cols = 0;
   std::vector<Table> tables;
@@ -31,7 +32,8 @@ struct Embedding {
     for (size_t n = 0; n < tokens; ++n)
       for (size_t c = 0; c < cols; ++c) {
         double total = 0;
-        for (const Table& table : tables) total += table.values[static_cast<size_t>(table.index[n]) * cols + c];
+        for (const Table& table : tables)
+          total += table.scale * table.values[static_cast<size_t>(table.index[n]) * cols + c];
         y[n * cols + c] = dropped(static_cast<T>(total), n * cols + c);
       }
   }
@@ -40,7 +42,8 @@ struct Embedding {
     for (Table& table : tables)
       for (size_t n = 0; n < table.index.size(); ++n)
         for (size_t c = 0; c < cols; ++c)
-          table.gradient[static_cast<size_t>(table.index[n]) * cols + c] += dropped(dy[n * cols + c], n * cols + c);
+          table.gradient[static_cast<size_t>(table.index[n]) * cols + c] +=
+              static_cast<T>(table.scale) * dropped(dy[n * cols + c], n * cols + c);
   }
 };
 

@@ -86,7 +86,7 @@ struct ActivationBackwardArgs {
 };
 
 // --- embedding.h: sum of token, position and type rows ---------------------------------------------------------------
-// y[n] = drop(token_table[tokens[n]] + position_table[positions[n]] + type_table[types[n]])
+// y[n] = drop(token_scale token_table[tokens[n]] + position_table[positions[n]] + type_table[types[n]])
 struct EmbeddingForwardArgs {
   Tensor tokens;                           // i32 [N]
   Tensor positions, types;                 // optional, i32 [N]
@@ -94,12 +94,14 @@ struct EmbeddingForwardArgs {
   Tensor position_table, type_table;       // as positions and types
   Tensor y;                                // [N, C]
   Dropout dropout;
+  float token_scale = 1;
 };
 struct EmbeddingBackwardArgs {
   Tensor tokens, positions, types;
   Tensor dy;                               // [N, C]
   Tensor dtoken_table, dposition_table, dtype_table;  // f32, +=
   Dropout dropout;
+  float token_scale = 1;
 };
 
 // --- layernorm.h: layernorm with fused residual addition and dropout ------------------------------------------------

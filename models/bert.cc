@@ -15,8 +15,7 @@ class Bert final : public EncoderModel {
  public:
   struct SavedStates final : EncoderSaved {
     Tensor types;  // i32 [N], where the model has them
-    ResidualNorm::Saved norm;
-    std::vector<PostNormBlock::Saved> blocks;
+    PostNormStack::Saved stack;
   };
 
   explicit Bert(const ModelConfig& config) : EncoderModel(config) {
@@ -26,25 +25,15 @@ class Bert final : public EncoderModel {
     position_table_ = &parameters_.add("embedding.positions", {config.max_positions, width}, initial);
     if (config.type_vocab_size)
       type_table_ = &parameters_.add("embedding.types", {config.type_vocab_size, width}, initial);
-    embedding_norm_ = ResidualNorm(parameters_, "embedding.norm", width, config.layer_norm_epsilon, {});
-    embedding_dropout_ = parameters_.add_dropout(config.dropout);
-    for (int64_t layer = 0; layer < config.num_layers; ++layer)
-      blocks_.emplace_back(parameters_, config, static_cast<int>(layer), initial);
+    stack_ = PostNormStack(parameters_, config, "", config.num_layers, /*decoder=*/false, initial);
     add_head(initial);
   }
 
-  std::unique_ptr<Saved> make_saved() const override {
-    auto saved = std::make_unique<SavedStates>();
-    saved->blocks.resize(blocks_.size());
-    return saved;
-  }
+  std::unique_ptr<Saved> make_saved() const override { return std::make_unique<SavedStates>(); }
 
   Tensor forward(Pass& pass, const Tokens& tokens, Saved& saved_states) override {
     auto& saved = static_cast<SavedStates&>(saved_states);
-    const Shape shape{tokens.ids.count(), config_.hidden_size};
-    const Tensor x = pass.arena.make(DType::f32, shape), middle = pass.arena.make(DType::f32, shape);
-    const Tensor branch = pass.arena.make(pass.compute, shape);
-    const Tensor embedded = pass.keep ? pass.arena.make(DType::f32, shape) : middle;
+    const Tensor embedded = pass.arena.make(DType::f32, {tokens.ids.count(), config_.hidden_size});
     saved.types = !type_table_   ? Tensor{}
                   : tokens.types ? tokens.types
                                  : pass.arena.make_zeros(DType::i32, {tokens.ids.count()});
@@ -55,35 +44,17 @@ class Bert final : public EncoderModel {
                                 .position_table = position_table_->value,
                                 .type_table = type_table_ ? type_table_->value : Tensor{},
                                 .y = embedded});
-    embedding_norm_.forward(pass, {}, embedded, x, saved.norm);
-    drop_embedding(pass, x);
-    for (size_t i = 0; i < blocks_.size(); ++i) blocks_[i].forward(pass, x, middle, branch, saved.blocks[i]);
-    return x;
+    return stack_.forward(pass, embedded, saved.stack);
   }
 
   void backward(Pass& pass, const Tokens& tokens, const Tensor& dhidden, Saved& saved_states) override {
     auto& saved = static_cast<SavedStates&>(saved_states);
     const ArenaScope scope(pass.arena);
-    const Tensor dx = pass.arena.make(DType::f32, dhidden.shape), dmiddle = pass.arena.make(DType::f32, dhidden.shape);
-    Tensor input = pass.arena.make(pass.recompute ? DType::f32 : pass.compute, dhidden.shape);
-    for (size_t i = blocks_.size(); i-- > 0;) {
-      if (i) {
-        blocks_[i - 1].output_again(pass, saved.blocks[i - 1], input);
-      } else {
-        // Dropping is a product: of numbers in bf16 it would round twice what was rounded once in the forward pass.
-        const bool drops = pass.dropout(embedding_dropout_).rate > 0;
-        if (drops && input.dtype != DType::f32) input = pass.arena.make(DType::f32, dhidden.shape);
-        embedding_norm_.again(pass, saved.norm, input);
-        drop_embedding(pass, input);
-      }
-      blocks_[i].backward(pass, i + 1 == blocks_.size() ? dhidden : dx, input, dx, dmiddle, saved.blocks[i]);
-    }
-    drop_embedding(pass, dx);
-    embedding_norm_.backward(pass, dx, saved.norm, dmiddle, dmiddle, /*accumulate=*/false);
+    const Tensor dembedded = stack_.backward(pass, dhidden, saved.stack);
     pass.ops.embedding_backward({.tokens = tokens.ids,
                                  .positions = tokens.positions,
                                  .types = saved.types,
-                                 .dy = dmiddle,
+                                 .dy = dembedded,
                                  .dtoken_table = token_table_->gradient,
                                  .dposition_table = position_table_->gradient,
                                  .dtype_table = type_table_ ? type_table_->gradient : Tensor{}});
@@ -107,18 +78,10 @@ class Bert final : public EncoderModel {
     if (config_.head == Head::classification) add_classifier(width, config_.initializer_range);
   }
 
-  // In place: forward of the embeddings and, on their gradient, backward.
-  void drop_embedding(Pass& pass, const Tensor& x) const {
-    const Dropout dropout = pass.dropout(embedding_dropout_);
-    if (dropout.rate > 0) pass.ops.dropout({.x = x, .y = x, .dropout = dropout});
-  }
-
   Parameter* token_table_;
   Parameter* position_table_;
   Parameter* type_table_ = nullptr;
-  ResidualNorm embedding_norm_;
-  DropoutLayer embedding_dropout_;
-  std::vector<PostNormBlock> blocks_;
+  PostNormStack stack_;
 };
 
 }  // namespace

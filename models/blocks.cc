@@ -1,18 +1,18 @@
 #include "models/blocks.h"
 
-#include <optional>
+#include <utility>
 
 namespace engine {
 
 namespace {
 
-std::string layer_name(int layer) { return "layers." + std::to_string(layer); }
+std::string layer_name(const std::string& prefix, int layer) { return prefix + "layers." + std::to_string(layer); }
 
 }  // namespace
 
 PreNormBlock::PreNormBlock(Parameters& table, const ModelConfig& config, int layer, bool causal, Initial initial,
                            Initial output_initial, DropoutLayer branch_dropout) {
-  const std::string name = layer_name(layer);
+  const std::string name = layer_name("", layer);
   const int64_t width = config.hidden_size;
   norm1 = ResidualNorm(table, name + ".norm1", width, config.layer_norm_epsilon, branch_dropout);
   attention = SelfAttention(table, name + ".attention", width, static_cast<int>(config.num_heads), layer, causal,
@@ -81,48 +81,139 @@ void PreNormStack::backward(Pass& pass, const Tensor& dresidual, const Tensor& d
   for (size_t i = blocks.size(); i-- > 0;) blocks[i].backward(pass, dresidual, dbranch, saved[i]);
 }
 
-PostNormBlock::PostNormBlock(Parameters& table, const ModelConfig& config, int layer, Initial initial) {
-  const std::string name = layer_name(layer);
+PostNormBlock::PostNormBlock(Parameters& table, const ModelConfig& config, const std::string& prefix, int layer,
+                             bool decoder, Initial initial) {
+  const std::string name = layer_name(prefix, layer);
   const int64_t width = config.hidden_size;
-  attention = SelfAttention(table, name + ".attention", width, static_cast<int>(config.num_heads), layer,
-                            /*causal=*/false, config.attention_dropout, initial, initial);
-  norm1 = ResidualNorm(table, name + ".norm1", width, config.layer_norm_epsilon, table.add_dropout(config.dropout));
+  const int heads = static_cast<int>(config.num_heads);
+  const auto norm = [&](const char* part) {
+    return ResidualNorm(table, name + part, width, config.layer_norm_epsilon, table.add_dropout(config.dropout));
+  };
+  attention = SelfAttention(table, name + ".attention", width, heads, layer, /*causal=*/decoder,
+                            config.attention_dropout, initial, initial);
+  norm1 = norm(".norm1");
+  if (decoder) {
+    cross_attention =
+        CrossAttention(table, name + ".cross_attention", width, heads, layer, config.attention_dropout, initial);
+    cross_norm = norm(".cross_norm");
+  }
   feed_forward = FeedForward(table, name + ".feed_forward", width, config.inner_size(),
                              activation_named(config.activation), initial, initial);
-  norm2 = ResidualNorm(table, name + ".norm2", width, config.layer_norm_epsilon, table.add_dropout(config.dropout));
+  norm2 = norm(".norm2");
 }
 
-void PostNormBlock::forward(Pass& pass, const Tensor& x, const Tensor& middle, const Tensor& branch,
-                            Saved& saved) const {
+Tensor PostNormBlock::forward_inner(Pass& pass, const Tensor& x, const Tensor& middle, const Tensor& branch,
+                                    const SourceStates& source, Saved& saved) const {
+  Tensor from = x, to = middle;
+  const auto room = [&](const ResidualNorm& norm) {
+    return pass.keep ? norm.room(pass, x.shape) : ResidualNorm::Saved{};
+  };
+  saved.norm1 = room(norm1);
+  attention.forward(pass, from, branch, saved.attention);
+  norm1.forward_into(pass, branch, from, to, saved.norm1);
+  if (cross_attention) {
+    std::swap(from, to);
+    saved.cross_norm = room(cross_norm);
+    cross_attention->forward(pass, from, source, branch, saved.cross_attention);
+    cross_norm.forward_into(pass, branch, from, to, saved.cross_norm);
+  }
+  feed_forward.forward(pass, to, branch, saved.feed_forward);
+  return to;
+}
+
+Tensor PostNormBlock::forward(Pass& pass, const Tensor& x, const Tensor& middle, const Tensor& branch,
+                              const SourceStates& source, Saved& saved) const {
   saved.norm2 = pass.keep ? norm2.room(pass, x.shape) : ResidualNorm::Saved{};
   std::optional<ArenaScope> released;
   if (pass.recompute || !pass.keep) released.emplace(pass.arena);
-  saved.norm1 = pass.keep ? norm1.room(pass, x.shape) : ResidualNorm::Saved{};
-  attention.forward(pass, x, branch, saved.attention);
-  norm1.forward_into(pass, branch, x, middle, saved.norm1);
-  feed_forward.forward(pass, middle, branch, saved.feed_forward);
-  norm2.forward_into(pass, branch, middle, x, saved.norm2);
+  const Tensor from = forward_inner(pass, x, middle, branch, source, saved);
+  const Tensor to = from.data == x.data ? middle : x;
+  norm2.forward_into(pass, branch, from, to, saved.norm2);
+  return to;
 }
 
-void PostNormBlock::backward(Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& dx,
-                             const Tensor& dmiddle, Saved& saved) const {
+Tensor PostNormBlock::backward(Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& dx,
+                               const Tensor& dmiddle, const SourceStates& source, const Tensor& dsource,
+                               bool accumulate, Saved& saved) const {
   const ArenaScope scope(pass.arena);
-  const Tensor middle = pass.arena.make(pass.compute, dx.shape);
+  const Shape shape = dx.shape;
+  // What attention gave, normalised, and the same after cross attention.
+  const Tensor middle = pass.arena.make(pass.compute, shape);
+  const Tensor crossed = cross_attention ? pass.arena.make(pass.compute, shape) : middle;
   const Tensor branch = norm2.gradient_of_branch(pass, dmiddle);
   const bool apart = branch.data != dmiddle.data;
   if (pass.recompute) {
-    const Tensor scratch = pass.arena.make(pass.compute, dx.shape);
-    attention.forward(pass, input, scratch, saved.attention);
-    norm1.forward(pass, scratch, input, middle, saved.norm1);
-    feed_forward.forward(pass, middle, scratch, saved.feed_forward);
-  } else {
-    norm1.again(pass, saved.norm1, middle);
+    // The stream is f32 as in the forward pass: the same bits.
+    const Tensor other = pass.arena.make(DType::f32, shape), scratch = pass.arena.make(pass.compute, shape);
+    const Tensor x = cross_attention ? pass.arena.make(DType::f32, shape) : input;
+    if (cross_attention) pass.ops.copy({.x = input, .y = x});
+    forward_inner(pass, x, other, scratch, source, saved);
   }
-  norm2.backward(pass, dy, saved.norm2, dmiddle, branch, /*accumulate=*/false);
-  feed_forward.backward(pass, branch, middle, saved.feed_forward, dmiddle, /*accumulate=*/true);
-  const Tensor attention_branch = apart ? branch : dx;
-  norm1.backward(pass, dmiddle, saved.norm1, dx, attention_branch, /*accumulate=*/false);
-  attention.backward(pass, attention_branch, input, saved.attention, dx, /*accumulate=*/true);
+  norm1.again(pass, saved.norm1, middle);
+  if (cross_attention) cross_norm.again(pass, saved.cross_norm, crossed);
+  Tensor from = dmiddle, to = dx;
+  norm2.backward(pass, dy, saved.norm2, from, branch, /*accumulate=*/false);
+  feed_forward.backward(pass, branch, crossed, saved.feed_forward, from, /*accumulate=*/true);
+  if (cross_attention) {
+    const Tensor cross_branch = apart ? branch : to;
+    cross_norm.backward(pass, from, saved.cross_norm, to, cross_branch, /*accumulate=*/false);
+    cross_attention->backward(pass, cross_branch, middle, source, saved.cross_attention, to, dsource, accumulate);
+    std::swap(from, to);
+  }
+  const Tensor attention_branch = apart ? branch : to;
+  norm1.backward(pass, from, saved.norm1, to, attention_branch, /*accumulate=*/false);
+  attention.backward(pass, attention_branch, input, saved.attention, to, /*accumulate=*/true);
+  return to;
+}
+
+PostNormStack::PostNormStack(Parameters& table, const ModelConfig& config, const std::string& prefix, int64_t layers,
+                             bool decoder, Initial initial)
+    : norm(table, prefix + "embedding.norm", config.hidden_size, config.layer_norm_epsilon, {}),
+      dropout(table.add_dropout(config.dropout)) {
+  for (int64_t layer = 0; layer < layers; ++layer)
+    blocks.emplace_back(table, config, prefix, static_cast<int>(layer), decoder, initial);
+}
+
+void PostNormStack::drop(Pass& pass, const Tensor& x) const {
+  const Dropout drops = pass.dropout(dropout);
+  if (drops.rate > 0) pass.ops.dropout({.x = x, .y = x, .dropout = drops});
+}
+
+Tensor PostNormStack::forward(Pass& pass, const Tensor& embedded, Saved& saved, const SourceStates& source) const {
+  Tensor x = pass.arena.make(DType::f32, embedded.shape);
+  Tensor middle = pass.keep ? pass.arena.make(DType::f32, embedded.shape) : embedded;
+  const Tensor branch = pass.arena.make(pass.compute, embedded.shape);
+  norm.forward(pass, {}, embedded, x, saved.norm);
+  drop(pass, x);
+  saved.blocks.resize(blocks.size());
+  for (size_t i = 0; i < blocks.size(); ++i)
+    if (blocks[i].forward(pass, x, middle, branch, source, saved.blocks[i]).data != x.data) std::swap(x, middle);
+  return x;
+}
+
+Tensor PostNormStack::backward(Pass& pass, const Tensor& dhidden, Saved& saved, const SourceStates& source,
+                               const Tensor& dsource) const {
+  Tensor dx = pass.arena.make(DType::f32, dhidden.shape), dmiddle = pass.arena.make(DType::f32, dhidden.shape);
+  const ArenaScope scope(pass.arena);
+  Tensor input = pass.arena.make(pass.recompute ? DType::f32 : pass.compute, dhidden.shape);
+  for (size_t i = blocks.size(); i-- > 0;) {
+    const bool is_last = i + 1 == blocks.size();
+    if (i) {
+      blocks[i - 1].output_again(pass, saved.blocks[i - 1], input);
+    } else {
+      // Dropping is a product: of numbers in bf16 it would round twice what was rounded once in the forward pass.
+      const bool drops = pass.dropout(dropout).rate > 0;
+      if (drops && input.dtype != DType::f32) input = pass.arena.make(DType::f32, dhidden.shape);
+      norm.again(pass, saved.norm, input);
+      drop(pass, input);
+    }
+    const Tensor written = blocks[i].backward(pass, is_last ? dhidden : dx, input, dx, dmiddle, source, dsource,
+                                              /*accumulate=*/!is_last, saved.blocks[i]);
+    if (written.data != dx.data) std::swap(dx, dmiddle);
+  }
+  drop(pass, dx);
+  norm.backward(pass, dx, saved.norm, dmiddle, dmiddle, /*accumulate=*/false);
+  return dmiddle;
 }
 
 }  // namespace engine

@@ -2,10 +2,11 @@
 // (GPT-2) or behind each addition (BERT).
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "models/config.h"
-#include "models/layers.h"
+#include "models/cross_attention.h"
 
 namespace engine {
 
@@ -56,27 +57,68 @@ struct PreNormStack {
   void backward(Pass& pass, const Tensor& dresidual, const Tensor& dbranch, Saved& saved) const;
 };
 
-// h = norm1(x + drop(attention(x))); y = norm2(h + drop(feed_forward(h))). x, h and y are f32: the residual stream.
+// h = norm1(x + drop(attention(x))); y = norm2(h + drop(feed_forward(h))). In a decoder that reads a source there is a
+// third part between them: h = cross_norm(h + drop(cross_attention(h, source))). x, h and y are f32: the residual
+// stream.
 struct PostNormBlock {
   struct Saved {
     SelfAttention::Saved attention;
-    ResidualNorm::Saved norm1, norm2;
+    CrossAttention::Saved cross_attention;
+    ResidualNorm::Saved norm1, cross_norm, norm2;
     FeedForward::Saved feed_forward;
   };
   SelfAttention attention;
   ResidualNorm norm1;
+  std::optional<CrossAttention> cross_attention;
+  ResidualNorm cross_norm;
   FeedForward feed_forward;
   ResidualNorm norm2;
 
-  PostNormBlock(Parameters& table, const ModelConfig& config, int layer, Initial initial);
+  // decoder: sees what is before it, and a source.
+  PostNormBlock(Parameters& table, const ModelConfig& config, const std::string& prefix, int layer, bool decoder,
+                Initial initial);
 
-  // x f32 [N, C] becomes y. middle, f32 [N, C], and branch [N, C] are scratch.
-  void forward(Pass& pass, const Tensor& x, const Tensor& middle, const Tensor& branch, Saved& saved) const;
+  // x, f32 [N, C], becomes y, and so does middle: the one that is returned holds y, the other and branch [N, C] are
+  // scratch.
+  Tensor forward(Pass& pass, const Tensor& x, const Tensor& middle, const Tensor& branch, const SourceStates& source,
+                 Saved& saved) const;
   // y again from what was saved: the next block's x.
   void output_again(Pass& pass, const Saved& saved, const Tensor& y) const { norm2.again(pass, saved.norm2, y); }
-  // input: x again, f32 where the pass recomputes. dy may be dx, f32 [N, C], which is written; dmiddle f32 is scratch.
-  void backward(Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& dx, const Tensor& dmiddle,
-                Saved& saved) const;
+  // input: x again, f32 where the pass recomputes. dy may be dx; dx and dmiddle are f32 [N, C]: the one that is
+  // returned holds the gradient of x. dsource f32 [M, C] is written, or added to where accumulated.
+  Tensor backward(Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& dx, const Tensor& dmiddle,
+                  const SourceStates& source, const Tensor& dsource, bool accumulate, Saved& saved) const;
+
+ private:
+  // All before norm2: branch is the feed-forward's, which norm2 adds to what is returned, x or middle.
+  Tensor forward_inner(Pass& pass, const Tensor& x, const Tensor& middle, const Tensor& branch,
+                       const SourceStates& source, Saved& saved) const;
+};
+
+// x = drop(norm(embedded)), then the blocks.
+struct PostNormStack {
+  struct Saved {
+    ResidualNorm::Saved norm;
+    std::vector<PostNormBlock::Saved> blocks;
+  };
+  ResidualNorm norm;
+  DropoutLayer dropout;
+  std::vector<PostNormBlock> blocks;
+
+  PostNormStack() = default;
+  PostNormStack(Parameters& table, const ModelConfig& config, const std::string& prefix, int64_t layers, bool decoder,
+                Initial initial);
+
+  // f32 [N, C], on pass.arena. embedded f32 [N, C] is kept, or scratch in a pass that keeps nothing. source: of
+  // decoders.
+  Tensor forward(Pass& pass, const Tensor& embedded, Saved& saved, const SourceStates& source = {}) const;
+  // The gradient of the embedding, f32 [N, C], on pass.arena. dsource f32 [M, C], =.
+  Tensor backward(Pass& pass, const Tensor& dhidden, Saved& saved, const SourceStates& source = {},
+                  const Tensor& dsource = {}) const;
+
+ private:
+  // In place: forward of the embeddings and, on their gradient, backward.
+  void drop(Pass& pass, const Tensor& x) const;
 };
 
 }  // namespace engine

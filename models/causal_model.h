@@ -1,4 +1,5 @@
-// CausalModel: a decoder that predicts each token from those before it, and can go on from what a cache holds.
+// CausalModel: a decoder that predicts each token from those before it, and can go on from what a cache holds; it may
+// have an encoder of its own, which reads the source of each sequence (Tokens::source).
 #pragma once
 
 #include "models/model.h"

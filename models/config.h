@@ -11,9 +11,14 @@ namespace engine {
 // Bounds of a model's sizes: their products stay within an int64, and no configuration makes endless tables.
 inline constexpr int64_t most_width = 1 << 20, most_inner = 1 << 23, most_layers = 1024, most_rows = INT32_MAX;
 
+enum class Positions { learned, sinusoidal, none };  // what is added to the tokens' embeddings
+
 enum class Head { none, masked, classification };  // what an encoder predicts: nothing, masked tokens, a class
 
 struct ModelConfig {
+  // An activation that is left to the architecture; so are an epsilon of 0 and a classifier_dropout below 0.
+  static constexpr const char* open_activation = "auto";
+
   std::string architecture = "gpt2";
   int64_t hidden_size = 256;    // C
   int64_t num_layers = 4;       // L
@@ -36,7 +41,23 @@ struct ModelConfig {
   std::vector<std::string> labels;       // names of the classes
   bool doubled_position_angles = false;  // sinusoidal positions with 10000^(4i/C) for 10000^(2i/C)
 
+  // Of encoder-decoders:
+  int64_t decoder_layers = 0;        // 0: num_layers, which are the encoder's
+  Positions positions = Positions::learned;
+  bool scale_embedding = false;      // tokens' embeddings times the root of C
+  int32_t decoder_start_token = -1;  // what every target begins with
+  int32_t forced_bos_token = -1, forced_eos_token = -1;  // what generation puts first, and last at its limit
+  std::vector<float> output_bias;    // [V], added to the logits and not trained; empty: none
+
+  int64_t most_layers_of_a_side() const { return decoder_layers > num_layers ? decoder_layers : num_layers; }
+  int64_t decoder_size() const { return decoder_layers ? decoder_layers : num_layers; }
   int64_t inner_size() const { return ffn_size ? ffn_size : 4 * hidden_size; }
 };
+
+// The same with nothing left open: the activation and the epsilon that the architecture is known for, the classifier's
+// dropout that of the model, and BERT's two token types. Makers of models do this.
+ModelConfig closed(ModelConfig config);
+// A configuration that leaves all of these open.
+ModelConfig open_model();
 
 }  // namespace engine

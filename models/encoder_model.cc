@@ -15,7 +15,8 @@ void EncoderModel::add_classifier(int64_t width, float deviation) {
   projection_bias_ = classifier.bias;
 }
 
-std::unique_ptr<EncoderModel> make_encoder_model(const ModelConfig& config) {
+std::unique_ptr<EncoderModel> make_encoder_model(const ModelConfig& asked) {
+  const ModelConfig config = closed(asked);
   check_sizes(config);
   if (config.architecture == "bert" || config.architecture == "distilbert") return make_bert(config);
   if (config.architecture == "sinusoidal_encoder") return make_sinusoidal_encoder(config);
@@ -24,7 +25,7 @@ std::unique_ptr<EncoderModel> make_encoder_model(const ModelConfig& config) {
 }
 
 std::unique_ptr<Model> make_model(const ModelConfig& config) {
-  if (config.architecture == "gpt2") return make_causal_model(config);
+  if (config.architecture == "gpt2" || config.architecture == "bart") return make_causal_model(config);
   return make_encoder_model(config);
 }
 

@@ -17,12 +17,13 @@ namespace fs = std::filesystem;
 namespace {
 
 std::vector<const HuggingFaceFormat*> formats() {
-  return {&gpt2_format(), &bert_format(), &distilbert_format(), &sinusoidal_encoder_format()};
+  return {&gpt2_format(),       &bart_format(),      &own_bart_format(),
+          &bert_format(),       &distilbert_format(), &sinusoidal_encoder_format()};
 }
 
 const HuggingFaceFormat& format_of(const ModelConfig& config) {
   for (const HuggingFaceFormat* format : formats())
-    if (config.architecture == format->architecture) return *format;
+    if (config.architecture == format->architecture && (!format->suits || format->suits(config))) return *format;
   fail("models of architecture \"", config.architecture, "\" have no Hugging Face format");
 }
 
@@ -77,6 +78,10 @@ void set_tokens(nlohmann::ordered_json& result, const ModelConfig& config) {
   set_token(result, "bos_token_id", config.bos_token);
   set_token(result, "eos_token_id", config.eos_token);
   set_token(result, "pad_token_id", config.pad_token);
+  if (config.architecture != "bart") return;
+  set_token(result, "decoder_start_token_id", config.decoder_start_token);
+  set_token(result, "forced_bos_token_id", config.forced_bos_token);
+  set_token(result, "forced_eos_token_id", config.forced_eos_token);
 }
 
 // A model of what config.json says; its errors name the file.
@@ -168,9 +173,10 @@ std::unique_ptr<CausalModel> load_causal_model(const fs::path& path, Memory& mem
                                                const std::function<void(ModelConfig&)>& adjust) {
   const fs::path folder = written_folder(path);
   auto [config, format] = read_config(folder);
+  config.output_bias = read_logits_bias(folder, *format, config.vocab_size);
   if (adjust) adjust(config);
   std::unique_ptr<CausalModel> model = made(folder, config, make_causal_model);
-  load_weights(folder, *format, config.num_layers, model->parameters(), memory, with_gradients);
+  load_weights(folder, *format, config.most_layers_of_a_side(), model->parameters(), memory, with_gradients);
   return model;
 }
 
@@ -178,8 +184,9 @@ std::unique_ptr<EncoderModel> load_encoder_model(const fs::path& path, Memory& m
                                                  const EncoderRequest& request) {
   const fs::path folder = written_folder(path);
   auto [config, format] = read_config(folder, /*any_class=*/request.head.has_value());
-  NewParts new_parts{{}, request.seed};
+  NewParts new_parts{.allowed = {}, .seed = request.seed};
   if (request.head && *request.head != config.head) new_parts.allowed = {"pooler", "masked_head", "classifier"};
+  if (request.new_head) new_parts.always = {"masked_head", "classifier"};
   if (request.head) config.head = *request.head;
   if (!request.labels.empty()) {
     if (request.labels.size() != config.labels.size()) new_parts.allowed.insert("classifier");

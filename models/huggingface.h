@@ -35,6 +35,7 @@ struct LoadReport {
 struct EncoderRequest {
   std::optional<Head> head;         // another head than the folder's: its parts that the folder lacks are new
   std::vector<std::string> labels;  // the classes; empty: the folder's. Another number of them: a new classifier
+  bool new_head = false;            // the head is new even where the folder has one that fits
   uint64_t seed = 1;                // of what is new
   std::function<void(ModelConfig&)> adjust = {};  // as above
   LoadReport* report = nullptr;

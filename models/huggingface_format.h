@@ -12,8 +12,8 @@ namespace engine {
 
 // "*" in both names is the layer's number.
 struct TensorNames {
-  const char* ours;
-  const char* theirs;
+  std::string ours;
+  std::string theirs;
   bool transposed = false;  // theirs is [inputs, outputs]
   int part = 0, parts = 1;  // theirs are our rows of this part, of as many equal ones one below the other: q of q|k|v
 };
@@ -39,12 +39,17 @@ struct HuggingFaceFormat {
   std::vector<Tied> tied;
   std::vector<const char*> buffers;
   std::vector<const char*> other_heads;  // tensors of heads that are not done here: left out
+  const char* logits_bias = nullptr;     // [1, V]: ModelConfig::output_bias; absent in files: none
+  // Of several formats of an architecture the first that suits a model is written.
+  bool (*suits)(const ModelConfig& config) = nullptr;  // nullptr: any
   // `where` is the config's path, for errors.
   ModelConfig (*read_config)(const nlohmann::json& config, const std::string& where);
   void (*write_config)(const ModelConfig& config, nlohmann::ordered_json& result);
 };
 
 const HuggingFaceFormat& gpt2_format();
+const HuggingFaceFormat& bart_format();
+const HuggingFaceFormat& own_bart_format();  // behind it: for positions that BART does not have
 const HuggingFaceFormat& bert_format();
 const HuggingFaceFormat& distilbert_format();
 const HuggingFaceFormat& sinusoidal_encoder_format();

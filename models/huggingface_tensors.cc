@@ -15,8 +15,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string with_layer(const char* pattern, int64_t layer) {
-  std::string name = pattern;
+std::string with_layer(std::string name, int64_t layer) {
   const size_t star = name.find('*');
   return star == std::string::npos ? name : name.replace(star, 1, std::to_string(layer));
 }
@@ -40,7 +39,7 @@ std::vector<Place> places_of(const HuggingFaceFormat& format, int64_t layers, Pa
   std::vector<Place> places;
   int64_t named = 0;
   for (const TensorNames& names : format.names) {
-    const bool of_a_layer = std::strchr(names.ours, '*') != nullptr;
+    const bool of_a_layer = names.ours.find('*') != std::string::npos;
     for (int64_t layer = 0; layer < (of_a_layer ? layers : 1); ++layer) {
       Parameter* const parameter = parameters.find(with_layer(names.ours, layer));
       if (!parameter) continue;
@@ -194,7 +193,8 @@ Sources check_tensors(const Safetensors& file, const std::string& path, const Hu
   }
   std::set<std::string> news;
   for (const auto& [name, part] : parts) {
-    const bool is_new = new_parts.allowed.contains(name) && (part.is_misshapen || !part.is_there);
+    const bool is_new = new_parts.always.contains(name) ||
+                        (new_parts.allowed.contains(name) && (part.is_misshapen || !part.is_there));
     (is_new ? report.fresh : report.loaded).push_back(name);
     if (is_new) news.insert(name);
   }
@@ -219,17 +219,18 @@ Sources check_tensors(const Safetensors& file, const std::string& path, const Hu
     for (int64_t layer = 0; layer < layers; ++layer) known.insert(in_file.of(with_layer(pattern, layer)));
   };
   std::for_each(format.buffers.begin(), format.buffers.end(), know);
+  if (format.logits_bias) known.insert(format.logits_bias);
   const auto matters = [&](const auto& tied) {
     return parameters.find(tied.parameter) && entries.contains(in_file.of(tied.name));
   };
   for (const auto& tied : format.tied)
     if (matters(tied)) known.insert(in_file.of(tied.name));
   std::set<std::string> of_other_heads;
-  const auto leave_out = [&](const char* name) { of_other_heads.insert(in_file.of(name)); };
+  const auto leave_out = [&](const std::string& name) { of_other_heads.insert(in_file.of(name)); };
   std::for_each(format.other_heads.begin(), format.other_heads.end(), leave_out);
   for (const auto& tied : format.tied) leave_out(tied.name);
   for (const TensorNames& names : format.names)
-    if (!std::strchr(names.ours, '*')) leave_out(names.theirs);
+    if (names.ours.find('*') == std::string::npos) leave_out(names.theirs);
   for (const auto& [name, entry] : entries) {
     if (known.contains(name)) continue;
     if (of_other_heads.contains(name)) report.left_out.push_back(name);
@@ -254,6 +255,19 @@ Sources check_tensors(const Safetensors& file, const std::string& path, const Hu
 bool has_tensor(const fs::path& folder, const HuggingFaceFormat& format, const std::string& name) {
   const Safetensors file = Safetensors::open(weights_file(folder));
   return file.entries().contains(NamesInFile(file, format).of(name));
+}
+
+std::vector<float> read_logits_bias(const fs::path& folder, const HuggingFaceFormat& format, int64_t vocab_size) {
+  if (!format.logits_bias) return {};
+  const fs::path path = weights_file(folder);
+  const Safetensors file = Safetensors::open(path);
+  const auto found = file.entries().find(format.logits_bias);
+  if (found == file.entries().end()) return {};
+  const std::string wrong = misfit(format.logits_bias, found->second, {1, vocab_size});
+  if (!wrong.empty()) fail(path.string(), ": ", wrong);
+  std::vector<float> bias = file.floats(format.logits_bias);
+  if (std::all_of(bias.begin(), bias.end(), [](float value) { return value == 0; })) bias.clear();
+  return bias;
 }
 
 const HuggingFaceFormat::Class& class_of(const HuggingFaceFormat& format, Head head) {
@@ -331,7 +345,7 @@ void save_weights(const fs::path& folder, const HuggingFaceFormat& format, const
   };
   const std::string left_away = class_of(format, config.head).has_prefix ? "" : format.prefix;
   std::vector<SafetensorsItem> items;
-  for (const Place& place : places_of(format, config.num_layers, parameters)) {
+  for (const Place& place : places_of(format, config.most_layers_of_a_side(), parameters)) {
     const auto fill_rows = [&, place](int64_t begin, int64_t end, char* to) {
       const float* values = on_host(*place.parameter) + place.first;
       if (place.transposed) {
@@ -344,6 +358,12 @@ void save_weights(const fs::path& folder, const HuggingFaceFormat& format, const
     };
     const std::string name = place.name.starts_with(left_away) ? place.name.substr(left_away.size()) : place.name;
     items.push_back({name, dtype, shape_in_file(place), nullptr, fill_rows});
+  }
+  std::vector<float> bias = config.output_bias;
+  if (format.logits_bias) {
+    bias.resize(static_cast<size_t>(config.vocab_size));
+    const auto fill = [&](char* to) { store_floats(bias.data(), bias.size(), dtype, to); };
+    items.push_back({format.logits_bias, dtype, {1, config.vocab_size}, fill});
   }
   write_safetensors(folder / "model.safetensors", items);
 }

@@ -15,6 +15,7 @@ namespace engine {
 // that are initialised where the file lacks them or has them in another shape.
 struct NewParts {
   std::set<std::string> allowed;
+  std::set<std::string> always = {};  // those that are new whatever the file has
   uint64_t seed = 1;
 };
 
@@ -26,6 +27,10 @@ LoadReport load_weights(const std::filesystem::path& folder, const HuggingFaceFo
 
 // Whether the folder's weights hold the tensor of this name, with or without the format's prefix.
 bool has_tensor(const std::filesystem::path& folder, const HuggingFaceFormat& format, const std::string& name);
+
+// The folder's fixed bias of the logits; empty where the format or the folder has none, or nothing but zeros.
+std::vector<float> read_logits_bias(const std::filesystem::path& folder, const HuggingFaceFormat& format,
+                                    int64_t vocab_size);
 
 // Writes model.safetensors; dtype "F32", "F16" or "BF16".
 void save_weights(const std::filesystem::path& folder, const HuggingFaceFormat& format, const ModelConfig& config,

@@ -20,6 +20,8 @@ class Model {
   virtual ~Model() = default;
 
   const ModelConfig& config() const { return config_; }
+  // Whether it has an encoder beside a decoder: every sequence then comes with a source (Tokens::source).
+  bool reads_source() const { return config_.architecture == "bart"; }
   Parameters& parameters() { return parameters_; }
 
   virtual std::unique_ptr<Saved> make_saved() const = 0;

@@ -33,7 +33,8 @@ struct Golden {
     const auto optional = [&](const char* name) {
       return values.entries().contains(name) ? integers(name) : std::vector<int>{};
     };
-    return {integers("tokens"), integers("offsets"), optional("labels"), optional("types")};
+    return {integers("tokens"), integers("offsets"), optional("labels"), optional("types"),
+            optional("sources"), optional("source_offsets")};
   }
 
   // What the arithmetic of a precision loses is measured on transformers' own run in that precision. Ours rounds in
@@ -129,7 +130,8 @@ inline void check_packing(const ModelRun& run, const Golden& golden) {
     for (size_t s = 0; s < batch.sequences(); ++s) {
       append(losses_apart,
              run.losses(batch.sequence(s), {.training = training, .first_row = batch.offsets[s],
-                                            .first_sequence = static_cast<int64_t>(s)}));
+                                            .first_sequence = static_cast<int64_t>(s),
+                                            .first_source_row = batch.sources.empty() ? 0 : batch.source_offsets[s]}));
       append(logits_apart, run.logits(batch.sequence(s)));
     }
     CHECK_CLOSE(losses_apart, losses, golden.tolerance(run.bench.compute, "logits"));

@@ -16,12 +16,16 @@ namespace engine::test {
 struct Batch {
   std::vector<int> tokens, offsets;
   std::vector<int> labels = {}, types = {};  // of every token, or none
+  std::vector<int> sources = {}, source_offsets = {};  // what an encoder reads of each sequence, or none
 
   Batch sequence(size_t s) const {
-    const auto part = [&](const std::vector<int>& all) {
-      return all.empty() ? all : std::vector<int>{all.begin() + offsets[s], all.begin() + offsets[s + 1]};
+    const auto part = [&](const std::vector<int>& all, const std::vector<int>& of) {
+      return all.empty() ? all : std::vector<int>{all.begin() + of[s], all.begin() + of[s + 1]};
     };
-    return {part(tokens), {0, offsets[s + 1] - offsets[s]}, part(labels), part(types)};
+    Batch one{part(tokens, offsets), {0, offsets[s + 1] - offsets[s]}, part(labels, offsets), part(types, offsets),
+              part(sources, source_offsets)};
+    if (!sources.empty()) one.source_offsets = {0, source_offsets[s + 1] - source_offsets[s]};
+    return one;
   }
   size_t sequences() const { return offsets.size() - 1; }
   // The rows that are scored, and what each should predict.
@@ -45,6 +49,7 @@ struct RunOptions {
   bool training = false;  // dropout
   int64_t first_row = 0;
   int64_t first_sequence = 0;
+  int64_t first_source_row = 0;
   float gradient_scale = 1;
   bool gradients = true;
 };
@@ -113,19 +118,25 @@ struct ModelRun {
     Tokens tokens;
     Segments segments;
   };
-  Inputs upload(const Batch& batch) const {
+  // Tokens back to back, their positions and where they lie.
+  Tokens::Source upload_row(const std::vector<int>& tokens, const std::vector<int>& offsets) const {
     std::vector<int> positions;
     int longest = 0;
-    for (size_t s = 0; s + 1 < batch.offsets.size(); ++s) {
-      const int length = batch.offsets[s + 1] - batch.offsets[s];
+    for (size_t s = 0; s + 1 < offsets.size(); ++s) {
+      const int length = offsets[s + 1] - offsets[s];
       longest = std::max(longest, length);
       for (int i = 0; i < length; ++i) positions.push_back(i);
     }
-    const Shape shape{static_cast<int64_t>(batch.tokens.size())};
-    const Tensor offsets = bench.integers({static_cast<int64_t>(batch.offsets.size())}, batch.offsets);
-    const Tokens tokens{bench.integers(shape, batch.tokens), bench.integers(shape, positions),
-                        batch.types.empty() ? Tensor{} : bench.integers(shape, batch.types)};
-    return {tokens, Segments::packed(offsets, longest)};
+    const Shape shape{static_cast<int64_t>(tokens.size())};
+    const Tensor on_device = bench.integers({static_cast<int64_t>(offsets.size())}, offsets);
+    return {bench.integers(shape, tokens), bench.integers(shape, positions), Segments::packed(on_device, longest)};
+  }
+  Inputs upload(const Batch& batch) const {
+    const Tokens::Source row = upload_row(batch.tokens, batch.offsets);
+    Tokens tokens{.ids = row.ids, .positions = row.positions};
+    if (!batch.types.empty()) tokens.types = bench.integers(row.ids.shape, batch.types);
+    if (!batch.sources.empty()) tokens.source = upload_row(batch.sources, batch.source_offsets);
+    return {tokens, row.segments};
   }
   Pass make_pass(const Inputs& inputs, const RunOptions& options) const {
     return {.ops = bench.ops,
@@ -137,7 +148,8 @@ struct ModelRun {
             .seed = 5,
             .step = 3,
             .first_row = options.first_row,
-            .first_sequence = options.first_sequence};
+            .first_sequence = options.first_sequence,
+            .first_source_row = options.first_source_row};
   }
 };
 

@@ -11,8 +11,8 @@ using Reference = reference::Embedding<double>;
 
 const Dropout dropout_of_a_third{.rate = 0.3f, .seed = 7, .site = 3, .step = 11, .first_row = 5};
 
-// Two additions and a product, and the rounding of what is stored.
-double tolerance(DType stored) { return 3 * epsilon_of(DType::f32) + epsilon_of(stored); }
+// Two additions and two products, and the rounding of what is stored.
+double tolerance(DType stored) { return 4 * epsilon_of(DType::f32) + epsilon_of(stored); }
 
 std::vector<int> indices(Random& random, int64_t count, uint32_t rows) {
   std::vector<int> values(static_cast<size_t>(count));
@@ -21,7 +21,7 @@ std::vector<int> indices(Random& random, int64_t count, uint32_t rows) {
 }
 
 void check_forward_and_backward(Bench& bench, int64_t tokens, int64_t cols, bool positions, bool types, bool drops,
-                                uint32_t vocabulary = 19) {
+                                uint32_t vocabulary = 19, float scale = 1) {
   CAPTURE(tokens); CAPTURE(cols); CAPTURE(positions); CAPTURE(types); CAPTURE(drops);
   const Dropout dropout = drops ? dropout_of_a_third : Dropout{};
   Reference expected{.cols = static_cast<size_t>(cols), .tables = {}, .dropout = dropout, .y = {}, .dy = {}};
@@ -33,18 +33,19 @@ void check_forward_and_backward(Bench& bench, int64_t tokens, int64_t cols, bool
     index[i] = bench.integers({tokens}, rows_taken);
     table[i] = bench.normal(DType::f32, {rows[i], cols});
     gradient[i] = bench.normal(DType::f32, {rows[i], cols});
-    expected.tables.push_back({rows_taken, bench.values(table[i]), bench.values(gradient[i])});
+    expected.tables.push_back({rows_taken, bench.values(table[i]), bench.values(gradient[i]), i ? 1 : scale});
   }
   const Tensor y = bench.unset(bench.compute, {tokens, cols}), dy = bench.normal(bench.compute, {tokens, cols});
   bench.ops.embedding_forward({.tokens = index[0], .positions = index[1], .types = index[2], .token_table = table[0],
-                               .position_table = table[1], .type_table = table[2], .y = y, .dropout = dropout});
+                               .position_table = table[1], .type_table = table[2], .y = y, .dropout = dropout,
+                               .token_scale = scale});
   expected.forward();
   CHECK_CLOSE(bench.values(y), expected.y, tolerance(bench.compute));
   expected.dy = bench.values(dy);
   expected.backward();
   bench.ops.embedding_backward({.tokens = index[0], .positions = index[1], .types = index[2], .dy = dy,
                                 .dtoken_table = gradient[0], .dposition_table = gradient[1],
-                                .dtype_table = gradient[2], .dropout = dropout});
+                                .dtype_table = gradient[2], .dropout = dropout, .token_scale = scale});
   // A table's row is a running sum over as many as all tokens.
   const double running = static_cast<double>(tokens + 2) * epsilon_of(DType::f32);
   for (size_t i = 0, taken = 0; i < 3; ++i)
@@ -58,7 +59,7 @@ TEST_CASE("embedding: the reference's backward is the derivative of its forward"
   Reference c{.cols = 3, .tables = {}, .dropout = dropout_of_a_third, .y = {}, .dy = {}};
   for (size_t i = 0; i < 15; ++i) c.dy.push_back(random.normal());
   for (uint32_t rows : {4u, 3u}) {
-    Reference::Table table{indices(random, 5, rows), {}, std::vector<double>(rows * 3, 0.0)};
+    Reference::Table table{indices(random, 5, rows), {}, std::vector<double>(rows * 3, 0.0), rows == 4 ? 2.5 : 1};
     for (size_t i = 0; i < rows * 3; ++i) table.values.push_back(random.normal());
     c.tables.push_back(table);
   }
@@ -75,6 +76,7 @@ TEST_CASE("embedding: forward and backward with every choice of optional argumen
     for (int64_t cols : {1, 3, 17, 65, 100, 200}) check_forward_and_backward(bench, 301, cols, true, false, true);
     check_forward_and_backward(bench, 1, 64, true, true, false);
     check_forward_and_backward(bench, 1300, 8, true, true, false, 1500);
+    check_forward_and_backward(bench, 300, 17, true, true, true, 19, /*scale=*/4.5f);
   });
 }
 

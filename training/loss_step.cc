@@ -82,8 +82,12 @@ LossArgs LossStep::upload(Pass& pass, const SequenceBatch& batch, int64_t first,
                 .labels = uploaded(pass.arena, labels_.data(), labels_.size())};
   if (!batch.types.empty())
     args.tokens.types = uploaded(pass.arena, batch.types.data() + begin, static_cast<size_t>(end - begin));
-  if (!batch.sources.empty())
-    args.tokens.source = upload_row(pass, batch.sources, batch.source_offsets, first, last);
+  require(batch.sources.empty() == !model_.reads_source(), batch.sources.empty()
+          ? "the model reads a source with every sequence, and the batch has none"
+          : "the batch has sources, which the model does not read");
+  if (batch.sources.empty()) return args;
+  args.tokens.source = upload_row(pass, batch.sources, batch.source_offsets, first, last);
+  pass.first_source_row = batch.source_offsets[static_cast<size_t>(first)];
   return args;
 }
 

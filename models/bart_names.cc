@@ -1,0 +1,163 @@
+// BartForConditionalGeneration's config keys and tensor names; and, for positions that BART does not have, this
+// engine's own model_type "engine_bart", which transformers does not know: the same keys and names, and "positions".
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "models/huggingface_format.h"
+
+namespace engine {
+
+using nlohmann::json;
+
+namespace {
+
+// A size that the encoder and the decoder have of their own there, and in common here.
+int64_t of_both_sides(const json& config, const char* part, const std::string& where, int64_t most, int64_t absent) {
+  const std::string encoder = std::string("encoder_") + part, decoder = std::string("decoder_") + part;
+  const int64_t size = json_integer(config, encoder.c_str(), where, 1, most, absent);
+  if (json_integer(config, decoder.c_str(), where, 1, most, absent) != size)
+    fail(where, ": ", encoder, " and ", decoder, " differ; they must be the same here");
+  return size;
+}
+
+// Keys that are absent have the values that the transformers library's BartConfig gives them.
+ModelConfig read_config(const json& config, const std::string& where) {
+  ModelConfig result;
+  result.architecture = "bart";
+  result.hidden_size = json_integer(config, "d_model", where, 1, most_width, 1024);
+  result.num_layers = json_integer(config, "encoder_layers", where, 1, most_layers, 12);
+  result.decoder_layers = json_integer(config, "decoder_layers", where, 1, most_layers, 12);
+  result.num_heads = of_both_sides(config, "attention_heads", where, most_width, 16);
+  result.ffn_size = of_both_sides(config, "ffn_dim", where, most_inner, 4096);
+  result.vocab_size = json_integer(config, "vocab_size", where, 1, most_rows, 50265);
+  result.max_positions = json_integer(config, "max_position_embeddings", where, 1, most_rows, 1024);
+  result.activation = activation_from_huggingface(json_string(config, "activation_function", where, "gelu"), where);
+  result.dropout = dropout_from_huggingface(config, "dropout", where, 0.1);
+  result.attention_dropout = dropout_from_huggingface(config, "attention_dropout", where, 0);
+  result.initializer_range = static_cast<float>(json_number(config, "init_std", where, 0.02));
+  result.scale_embedding = json_bool(config, "scale_embedding", where, false);
+  const auto token = [&](const char* key, int32_t absent) {
+    return token_from_huggingface(config, key, where, result.vocab_size, absent);
+  };
+  result.bos_token = token("bos_token_id", 0);
+  result.eos_token = token("eos_token_id", 2);
+  result.pad_token = token("pad_token_id", 1);
+  result.decoder_start_token = token("decoder_start_token_id", 2);
+  result.forced_bos_token = token("forced_bos_token_id", -1);
+  result.forced_eos_token = token("forced_eos_token_id", 2);
+  require_option(config, "tie_word_embeddings", true, where);
+  require_option(config, "normalize_before", false, where);
+  require_option(config, "add_final_layer_norm", false, where);
+  return result;
+}
+
+void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
+  result["is_encoder_decoder"] = true;
+  result["d_model"] = config.hidden_size;
+  result["encoder_layers"] = config.num_layers;
+  result["decoder_layers"] = config.decoder_size();
+  result["encoder_attention_heads"] = config.num_heads;
+  result["decoder_attention_heads"] = config.num_heads;
+  result["encoder_ffn_dim"] = config.inner_size();
+  result["decoder_ffn_dim"] = config.inner_size();
+  result["vocab_size"] = config.vocab_size;
+  result["max_position_embeddings"] = config.max_positions;
+  result["activation_function"] = activation_to_huggingface(config.activation);
+  result["dropout"] = decimal(config.dropout);
+  result["attention_dropout"] = decimal(config.attention_dropout);
+  result["activation_dropout"] = 0.0;
+  result["init_std"] = decimal(config.initializer_range);
+  result["scale_embedding"] = config.scale_embedding;
+  result["tie_word_embeddings"] = true;
+  result["use_cache"] = true;
+}
+
+bool has_learned_positions(const ModelConfig& config) { return config.positions == Positions::learned; }
+
+ModelConfig read_own_config(const json& config, const std::string& where) {
+  ModelConfig result = read_config(config, where);
+  const std::string positions = json_string(config, "positions", where);
+  if (positions != "sinusoidal" && positions != "none")
+    fail(where, ": \"positions\" is \"", positions.substr(0, 60), "\", it should be \"sinusoidal\" or \"none\"");
+  result.positions = positions == "none" ? Positions::none : Positions::sinusoidal;
+  return result;
+}
+
+void write_own_config(const ModelConfig& config, nlohmann::ordered_json& result) {
+  write_config(config, result);
+  result["positions"] = config.positions == Positions::none ? "none" : "sinusoidal";
+}
+
+using Names = std::vector<TensorNames>;
+
+// A weight and a bias; theirs are `parts` of ours, named side by side.
+void add_linear(Names& names, const std::string& ours, const std::vector<std::string>& theirs) {
+  const int parts = static_cast<int>(theirs.size());
+  for (const char* kind : {".weight", ".bias"})
+    for (int part = 0; part < parts; ++part)
+      names.push_back({ours + kind, theirs[static_cast<size_t>(part)] + kind, false, part, parts});
+}
+
+void add_norm(Names& names, const std::string& ours, const std::string& theirs) {
+  names.push_back({ours + ".gain", theirs + ".weight"});
+  names.push_back({ours + ".bias", theirs + ".bias"});
+}
+
+Names all_names() {
+  Names names{{"embedding.tokens", "model.shared.weight"}};
+  for (const std::string side : {"encoder.", "decoder."}) {
+    const std::string layer = side + "layers.*.", their_side = "model." + side, their_layer = "model." + layer;
+    const auto projection = [&](const char* attention, const char* which) { return their_layer + attention + which; };
+    names.push_back({side + "embedding.positions", their_side + "embed_positions.weight"});
+    add_norm(names, side + "embedding.norm", their_side + "layernorm_embedding");
+    add_linear(names, layer + "attention.qkv", {projection("self_attn.", "q_proj"), projection("self_attn.", "k_proj"),
+                                                projection("self_attn.", "v_proj")});
+    add_linear(names, layer + "attention.output", {projection("self_attn.", "out_proj")});
+    add_norm(names, layer + "norm1", their_layer + "self_attn_layer_norm");
+    // Of the decoder; what a model lacks is passed over.
+    add_linear(names, layer + "cross_attention.q", {projection("encoder_attn.", "q_proj")});
+    add_linear(names, layer + "cross_attention.kv",
+               {projection("encoder_attn.", "k_proj"), projection("encoder_attn.", "v_proj")});
+    add_linear(names, layer + "cross_attention.output", {projection("encoder_attn.", "out_proj")});
+    add_norm(names, layer + "cross_norm", their_layer + "encoder_attn_layer_norm");
+    add_linear(names, layer + "feed_forward.up", {their_layer + "fc1"});
+    add_linear(names, layer + "feed_forward.down", {their_layer + "fc2"});
+    add_norm(names, layer + "norm2", their_layer + "final_layer_norm");
+  }
+  return names;
+}
+
+}  // namespace
+
+const HuggingFaceFormat& bart_format() {
+  static const HuggingFaceFormat format = {
+      .architecture = "bart",
+      .model_type = "bart",
+      .classes = {{"BartForConditionalGeneration"}, {"BartModel", Head::none, /*has_prefix=*/false}},
+      .prefix = "model.",
+      .names = all_names(),
+      .tied = {{"model.encoder.embed_tokens.weight", "model.shared.weight", "embedding.tokens"},
+               {"model.decoder.embed_tokens.weight", "model.shared.weight", "embedding.tokens"},
+               {"lm_head.weight", "model.shared.weight", "embedding.tokens"}},
+      .logits_bias = "final_logits_bias",
+      .suits = has_learned_positions,
+      .read_config = read_config,
+      .write_config = write_config};
+  return format;
+}
+
+const HuggingFaceFormat& own_bart_format() {
+  static const HuggingFaceFormat format = {
+      .architecture = "bart",
+      .model_type = "engine_bart",
+      .classes = {{"EngineBartForConditionalGeneration"}},
+      .prefix = "model.",
+      .names = all_names(),
+      .logits_bias = "final_logits_bias",
+      .read_config = read_own_config,
+      .write_config = write_own_config};
+  return format;
+}
+
+}  // namespace engine
