@@ -10,6 +10,7 @@
 #include "core/files.h"
 #include "models/huggingface.h"
 #include "tasks/commands.h"
+#include "tests/letters.h"
 #include "tests/model_run.h"
 #include "tests/temporary.h"
 
@@ -20,15 +21,12 @@ using nlohmann::json;
 
 namespace {
 
-// Token 5 + i is the i-th letter.
 struct SentenceFolder {
   TemporaryFolder folder;
   const fs::path& path = folder.path();
 
   SentenceFolder() {
-    std::string vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
-    for (char letter = 'a'; letter <= 'z'; ++letter) vocabulary += std::string(1, letter) + "\n";
-    write_file(path / "vocab.txt", vocabulary);
+    write_letters(path);
     const auto model = make_encoder_model({.architecture = "bert",
                                            .hidden_size = 24,
                                            .num_layers = 2,

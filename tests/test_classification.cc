@@ -1,0 +1,282 @@
+// The tasks cola and sst2 on a language of letters, in which a sentence is of class 1 when it has an x.
+#include "tasks/classification/classification.h"
+
+#include <doctest/doctest.h>
+
+#include <map>
+
+#include "tests/letters.h"
+#include "tests/task_settings.h"
+
+namespace engine::test {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string sentence(Random& random, bool positive) {
+  std::string text;
+  const uint32_t words = 2 + random.below(6), at = random.below(words);
+  for (uint32_t i = 0; i < words; ++i) {
+    if (i) text += ' ';
+    text += positive && i == at ? 'x' : static_cast<char>('a' + random.below(20));
+  }
+  return text;
+}
+
+std::string sst2_file(uint64_t seed, int rows) {
+  Random random(seed, 1);
+  std::string file = "sentence\tlabel\n";
+  for (int i = 0; i < rows; ++i) {
+    const bool positive = random.below(2) == 1;
+    file += sentence(random, positive);
+    file += positive ? " \t1\n" : " \t0\n";
+  }
+  return file;
+}
+
+std::string configuration(const std::string& task) {
+  return "task = \"" + task + "\"\n[model]\narchitecture = \"bert\"\nhidden_size = 16\nnum_layers = 1\nnum_heads = 2\n"
+         "max_positions = 16\ninitializer_range = 0.2\n[training]\nbatch_size = 16\nmax_steps = 120\n"
+         "learning_rate = 1e-2\neval_every = 0\nsave_every = 0\n";
+}
+
+struct Language : TaskSettings {
+  explicit Language(const std::string& task = "sst2", int rows = 200) : TaskSettings(configuration(task)) {
+    config.data.tokenizer = file("tokenizer");
+    write_letters(config.data.tokenizer);
+    config.data.train = {write("train.tsv", sst2_file(1, rows))};
+    config.data.eval = {write("dev.tsv", sst2_file(2, 80))};
+  }
+  ClassificationTask& made() {
+    task_ = task();
+    return static_cast<ClassificationTask&>(*task_);
+  }
+
+ private:
+  std::unique_ptr<Task> task_;
+};
+
+std::string error_of(const std::string& content, GlueFormat format) {
+  TemporaryFolder folder;
+  const fs::path file = folder.path() / "file.tsv";
+  write_file(file, content);
+  try {
+    read_examples(file, format);
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    REQUIRE(text.starts_with(file.string()));
+    return text.substr(file.string().size());
+  }
+  return "no error";
+}
+
+}  // namespace
+
+TEST_CASE("classification: the files of GLUE and CoLA") {
+  TemporaryFolder folder;
+  const auto read = [&](const std::string& content, GlueFormat format) {
+    write_file(folder.path() / "file.tsv", content);
+    return read_examples(folder.path() / "file.tsv", format);
+  };
+  const ExampleFile sst2 = read("\xEF\xBB\xBFsentence\tlabel\r\na good film \t1\r\n \t0\r\nso \"quoted , bad\t0", GlueFormat::sst2);
+  REQUIRE(sst2.examples.size() == 3);
+  CHECK(sst2.labelled);
+  CHECK(sst2.empty == 1);
+  CHECK(sst2.examples[0].text == "a good film");
+  CHECK(sst2.examples[0].label == 1);
+  CHECK(sst2.examples[2].text == "so \"quoted , bad");
+  CHECK(sst2.examples[2].index == "2");
+  const ExampleFile cola = read("gj04\t1\t\tMary sings.\nbc01\t0\t*\tSings Mary the.\n", GlueFormat::cola);
+  REQUIRE(cola.examples.size() == 2);
+  CHECK(cola.examples[1].text == "Sings Mary the.");
+  CHECK(cola.examples[1].label == 0);
+  for (const GlueFormat format : {GlueFormat::cola, GlueFormat::sst2}) {
+    const ExampleFile test = read("index\tsentence\n7\tone\n9\ttwo\n", format);
+    REQUIRE(test.examples.size() == 2);
+    CHECK_FALSE(test.labelled);
+    CHECK(test.examples[1].index == "9");
+    CHECK(test.examples[1].label == -1);
+  }
+}
+
+TEST_CASE("classification: an error of a file names the line and what was expected") {
+  CHECK(error_of("sentence\tlabel\nfine\t1\nbad\n", GlueFormat::sst2) ==
+        ":3: has 1 columns: 2 were expected, with a tab between them");
+  CHECK(error_of("a\t1\t\tfine\nb\t1\tno mark\n", GlueFormat::cola) ==
+        ":2: has 3 columns: 4 were expected, source, label, mark and sentence, with a tab between them");
+  CHECK(error_of("sentence\tlabel\nfine\t2\n", GlueFormat::sst2) == ":2: the label is \"2\": it should be 0 or 1");
+  CHECK(error_of("fine\t1\n", GlueFormat::sst2).find(":1: is no header") == 0);
+  CHECK(error_of("sentence\tlabel\ncaf\xE9\t1\n", GlueFormat::sst2).find(":2: is not UTF-8 at byte 4") == 0);
+  CHECK(error_of("sentence\tlabel\n", GlueFormat::sst2) == ": holds no sentence");
+  CHECK(error_of("sentence\tlabel\nfine\t1\n\nfine\t1\n", GlueFormat::sst2).find(":3: has 1 columns") == 0);
+}
+
+TEST_CASE("classification: accuracy and Matthews' correlation") {
+  Confusion confusion;
+  // 5 true positives, 3 true negatives, 2 false positives, 1 false negative: (15 - 2) / sqrt(7 * 6 * 5 * 4).
+  for (int i = 0; i < 5; ++i) confusion.add(1, 1);
+  for (int i = 0; i < 3; ++i) confusion.add(0, 0);
+  for (int i = 0; i < 2; ++i) confusion.add(1, 0);
+  confusion.add(0, 1);
+  CHECK(confusion.accuracy() == doctest::Approx(8.0 / 11));
+  CHECK(confusion.matthews() == doctest::Approx(13 / std::sqrt(840.0)));
+  Confusion constant;
+  constant.add(1, 1);
+  constant.add(1, 0);
+  CHECK(constant.matthews() == 0);
+}
+
+TEST_CASE("classification: an epoch holds every sentence once, framed, its class at its first token") {
+  Language language("sst2", 50);
+  ClassificationTask& task = language.made();
+  CHECK(task.steps_per_epoch() == 4);
+  std::map<std::vector<int32_t>, int> seen;
+  int positive = 0;
+  for (int64_t step = 0; step < 4; ++step) {
+    SequenceBatch batch;
+    task.batch_of(step, batch);
+    CHECK(batch.scored() == batch.sequences());
+    for (int64_t s = 0; s < batch.sequences(); ++s) {
+      const auto begin = static_cast<size_t>(batch.offsets[static_cast<size_t>(s)]),
+                 end = static_cast<size_t>(batch.offsets[static_cast<size_t>(s) + 1]);
+      const std::vector<int32_t> ids(batch.tokens.begin() + static_cast<ptrdiff_t>(begin),
+                                     batch.tokens.begin() + static_cast<ptrdiff_t>(end));
+      CHECK(ids.front() == 2);
+      CHECK(ids.back() == 3);
+      const bool has_x = std::find(ids.begin(), ids.end(), 5 + 'x' - 'a') != ids.end();
+      CHECK(batch.labels[begin] == (has_x ? 1 : 0));
+      positive += has_x;
+      for (size_t i = begin + 1; i < end; ++i) CHECK(batch.labels[i] == -100);
+      ++seen[ids];
+    }
+  }
+  const ExampleFile file = read_examples(language.config.data.train[0], GlueFormat::sst2);
+  int expected_positive = 0, all = 0;
+  for (const Example& example : file.examples) expected_positive += example.label;
+  for (const auto& [ids, count] : seen) all += count;
+  CHECK(all == 50);
+  CHECK(positive == expected_positive);
+}
+
+TEST_CASE("classification: a tiny model learns, is evaluated again as it was, and predicts in GLUE's form") {
+  Language language;
+  ClassificationTask& task = language.made();
+  REQUIRE(train_task(language.config, language.options, task, language.machine) == 0);
+  std::string samples;
+  const Metrics metrics = task.evaluate(language.machine, samples);
+  CHECK(metric(metrics, "accuracy") >= 0.95);
+  CHECK(metric(metrics, "matthews") >= 0.9);
+  CHECK(samples.find("right  positive (it is positive): ") != std::string::npos);
+
+  // The saved model, alone.
+  TaskSettings again(configuration("sst2"));
+  again.config.init = (fs::path(language.config.output_dir) / "run").string();
+  again.config.data.eval = language.config.data.eval;
+  const auto loaded = again.task(Use::evaluation);
+  const Metrics same = loaded->evaluate(again.machine, samples);
+  for (const char* name : {"loss", "accuracy", "matthews"}) CHECK(metric(same, name) == metric(metrics, name));
+
+  const fs::path input = again.write("test.tsv", "index\tsentence\n4\ta b x\n2\ta b c\n9\t\n");
+  const fs::path output = again.file("predictions.tsv");
+  loaded->predict(again.machine, input, output);
+  const std::string predictions = read_text(output);
+  CHECK(predictions.starts_with("index\tprediction\n4\t1\n2\t0\n9\t"));
+  CHECK(std::count(predictions.begin(), predictions.end(), '\n') == 4);
+}
+
+TEST_CASE("classification: packing changes no logit, whatever sentences come together") {
+  Language language("sst2", 40);
+  ClassificationTask& task = language.made();
+  SequenceBatch all;
+  task.batch_of(0, all);
+  LossStep step(task.model());
+  std::vector<float> together, alone;
+  step.evaluate(language.machine, all, &together);
+  for (int64_t s = 0; s < all.sequences(); ++s) {
+    SequenceBatch one;
+    const auto begin = all.offsets[static_cast<size_t>(s)], end = all.offsets[static_cast<size_t>(s) + 1];
+    one.tokens.assign(all.tokens.begin() + begin, all.tokens.begin() + end);
+    one.labels.assign(all.labels.begin() + begin, all.labels.begin() + end);
+    one.end_sequence();
+    std::vector<float> loss;
+    step.evaluate(language.machine, one, &loss);
+    alone.insert(alone.end(), loss.begin(), loss.end());
+  }
+  CHECK(together == alone);
+}
+
+TEST_CASE("classification: switching keeps the trunk and takes a new head, the same task takes all") {
+  Language first;
+  first.config.training.max_steps = 2;
+  ClassificationTask& trained = first.made();
+  REQUIRE(train_task(first.config, first.options, trained, first.machine) == 0);
+  const std::string folder = (fs::path(first.config.output_dir) / "run").string();
+
+  const auto start = [&](const std::string& name, bool new_head) {
+    TaskSettings settings("task = \"" + name + "\"\n[training]\nmax_steps = 1\n");
+    settings.config.init = folder;
+    settings.config.training.new_head = new_head;
+    settings.config.data.train = {settings.write(
+        "train.tsv", name == "cola" ? "a\t1\t\ta b x\nb\t0\t*\ta b c\n" : "sentence\tlabel\na b x\t1\n")};
+    const auto task = settings.task();
+    auto& made = static_cast<ClassificationTask&>(*task);
+    const auto is_same = [&](const char* parameter) {
+      const Tensor ours = made.parameters().at(parameter).value, theirs = trained.parameters().at(parameter).value;
+      return std::equal(ours.as<float>(), ours.as<float>() + ours.count(), theirs.as<float>());
+    };
+    return std::tuple(is_same("layers.0.attention.qkv.weight"), is_same("classifier.weight"), made.start_report());
+  };
+  auto [trunk, head, report] = start("sst2", false);
+  CHECK(trunk);
+  CHECK(head);
+  CHECK(report.find("new") == std::string::npos);
+  std::tie(trunk, head, report) = start("sst2", true);
+  CHECK(trunk);
+  CHECK_FALSE(head);
+  CHECK(report.find("new classifier") != std::string::npos);
+  std::tie(trunk, head, report) = start("cola", false);
+  CHECK(trunk);
+  CHECK_FALSE(head);
+  CHECK(report.find("loaded pooler, trunk; new classifier") != std::string::npos);
+
+  // A model of sst2 is none of cola's.
+  TaskSettings other("task = \"cola\"\n");
+  other.config.init = folder;
+  CHECK_THROWS_WITH_AS(other.task(Use::evaluation),
+                       (folder + " is a model for another task than cola: train it for this one first").c_str(),
+                       UsageError);
+}
+
+TEST_CASE("classification: what is left out or cut is counted, what cannot be is a usage error") {
+  Language language;
+  language.config.data.block_size = 6;
+  language.config.data.train = {language.write("short.tsv", "sentence\tlabel\na\t1\n \t0\na b c d e f g\t0\n")};
+  ClassificationTask& task = language.made();
+  CHECK(task.start_report() == "data.train: 1 empty sentences are left out\ndata.train: 1 sentences are cut to 6 "
+                               "tokens\ndata.eval: " + task.start_report().substr(task.start_report().rfind(": ") + 2));
+  SequenceBatch batch;
+  task.batch_of(0, batch);
+  CHECK(batch.sequences() == 2);
+  CHECK(batch.tokens.size() == 3 + 6);
+
+  language.config.data.block_size = 17;
+  CHECK_THROWS_AS(language.made(), UsageError);
+  language.config.data.block_size = 0;
+  language.config.data.train = {language.write("test.tsv", "index\tsentence\n0\ta\n")};
+  CHECK_THROWS_WITH_AS(language.made(), "data.train names a file without labels: they are needed here; see predict",
+                       UsageError);
+  language.config.data.train.clear();
+  CHECK_THROWS_AS(language.made(), UsageError);
+  // A vocabulary that does not fit the weights.
+  Language model;
+  model.config.training.max_steps = 1;
+  REQUIRE(train_task(model.config, model.options, model.made(), model.machine) == 0);
+  TaskSettings wrong("task = \"sst2\"\n");
+  wrong.config.init = (fs::path(model.config.output_dir) / "run").string();
+  wrong.config.data.tokenizer = "tests/data/bert";
+  wrong.config.data.train = model.config.data.train;
+  CHECK_THROWS_AS(wrong.task(), UsageError);
+}
+
+}  // namespace engine::test
