@@ -8,6 +8,9 @@ namespace engine {
 LanguageModel make_language_model(Config& config, const Options& options, std::unique_ptr<Tokenizer> tokenizer,
                                   Memory& memory, bool training) {
   LanguageModel language;
+  if (training && config.training.new_head)
+    fail_usage("training.new_head is for models with a head of their own: that of task ", config.task,
+               " is the token embedding");
   if (!config.init.empty()) {
     const std::filesystem::path folder = open_run(config.init).model;
     language.model = load_causal_model(

@@ -74,6 +74,7 @@ TEST_CASE("control files: save_checkpoint and SIGUSR1 save and go on, once each"
 TEST_CASE("control files: a new beginning removes what was asked of the old run") {
   const TemporaryFolder folder(quick_place());
   Config config = tiny_config(folder.path(), "run");
+  std::filesystem::create_directories(folder.path() / "run");
   for (const char* name : {"stop", "stop_now", "save_checkpoint"}) write_file(folder.path() / "run" / name, "");
   config.resume = false;
   const Outcome outcome = train_tiny(config);
