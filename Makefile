@@ -5,7 +5,7 @@ BUILD ?= build
 # SANITIZE=1 builds everything with the address and undefined-behaviour sanitizers, in a folder of its own.
 ifdef SANITIZE
 BUILD := build/sanitize
-OPTIMISE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPTIMISE := -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 else
 OPTIMISE := -O3
 endif
@@ -151,9 +151,13 @@ cudnn-test: $(if $(CUDNN_OBJECTS),$(BUILD)/tests/run_cudnn)  ## cuDNN builds the
 # Under the sanitizers, which are ten times slower: its own tests, and operations of each kind. What the threads of a
 # kernel that failed still held is not given back.
 SIM_CASES := simulated device*,layernorm*,activation*,embedding*,rows*,copy*,adamw*,attention: widths*
+SIM_FILES := $(SIM_TESTS) $(shell grep -l on_every_backend $(TESTS))
+empty :=
+comma := ,
 SIM_RUN := $(if $(SANITIZE),ASAN_OPTIONS=detect_leaks=0) CUDASIM_LAUNCHES=$(BUILD)/launches.txt $(BUILD)/tests/run_sim
-sim-test: $(BUILD)/tests/run_sim $(BUILD)/engine-sim  ## the tests with the simulated device beside the CPU
-	$(SIM_RUN) $(if $(SANITIZE),-tc="$(SIM_CASES)" -tce="*losses*")
+sim-test: $(BUILD)/tests/run_sim $(BUILD)/engine-sim  ## the tests that run on every device, the simulated one among them
+	$(SIM_RUN) -sf="$(subst $(empty) $(empty),$(comma),$(SIM_FILES:%=*%))" \
+	  $(if $(SANITIZE),-tc="$(SIM_CASES)" -tce="*losses*")
 .PHONY: sim-test
 
 # What the engine, its tests and its benchmarks are built with; oneDNN is there to be compared with.
