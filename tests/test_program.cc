@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/files.h"
+#include "tests/letters.h"
 #include "tests/temporary.h"
 
 extern char** environ;
@@ -105,7 +106,7 @@ TEST_CASE("program: what cannot be right ends with 2 and says what would be") {
 
 TEST_CASE("program: each verb has its help, and info says what there is") {
   const Program program;
-  for (const char* verb : {"train", "eval", "generate", "score", "tokenize", "info"}) {
+  for (const char* verb : {"train", "eval", "predict", "generate", "score", "embed", "tokenize", "info"}) {
     CAPTURE(verb);
     const Ended help = program.run({verb, "--help"});
     CHECK(help.code == 0);
@@ -163,6 +164,40 @@ TEST_CASE("program: trains, and its run folder is evaluated, goes on from prompt
     if (verb != std::string("eval")) arguments.insert(arguments.end(), {"--input", lines});
     program.fails(arguments, 2, "task.cfg:1: there is no option generation.max_tokens");
   }
+}
+
+TEST_CASE("program: classifies sentences, predicts and embeds") {
+  const Program program;
+  const std::string tokenizer = program.file("tokenizer"), run = program.file("runs") + "/small";
+  write_letters(tokenizer);
+  const std::string config = program.write("task.cfg", R"(task = "sst2"
+name = "small"
+threads = 1
+model = {architecture = "distilbert", hidden_size = 16, num_layers = 1, num_heads = 2, max_positions = 12}
+training = {batch_size = 2, max_steps = 2}
+)");
+  const std::string data = program.write("data.tsv", "sentence\tlabel\na b\t1\nc d\t0\n");
+  const std::vector<std::string> train{"train",        config, "--output_dir", program.file("runs"),
+                                       "--data.train", data,   "--data.eval",  data};
+  program.fails(train, 2, "data.tokenizer is missing");
+  std::vector<std::string> with_tokenizer = train;
+  with_tokenizer.insert(with_tokenizer.end(), {"--data.tokenizer", tokenizer});
+  const Ended trained = program.run(with_tokenizer);
+  CAPTURE(trained.error);
+  REQUIRE(trained.code == 0);
+  CHECK(program.run({"eval", run}).out.find("matthews ") != std::string::npos);
+
+  const std::string input = program.write("input.tsv", "index\tsentence\n5\ta\n"), output = program.file("out.tsv");
+  CHECK(program.run({"predict", run, "--input", input, "--output", output}).code == 0);
+  CHECK(read_text(output).starts_with("index\tprediction\n5\t"));
+  CHECK(program.run({"predict", run, "--input", input}).code == 2);
+  program.fails({"predict", run, "--input", program.file("none.tsv"), "--output", output}, 1, "none.tsv");
+
+  const std::string lines = program.write("lines.txt", "a b c\nd\n");
+  const Ended embedded = program.run({"embed", run, "--input", lines});
+  CHECK(embedded.code == 0);
+  const auto line = nlohmann::json::parse(embedded.out.substr(0, embedded.out.find('\n')));
+  CHECK(line["embedding"].size() == 16);
 }
 
 TEST_CASE("program: a folder that cannot be written ends training with 1") {
