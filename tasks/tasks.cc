@@ -4,6 +4,7 @@
 #include "tasks/causal_task.h"
 #include "tasks/classification/classification.h"
 #include "tasks/gpt/gpt.h"
+#include "tasks/mlm/mlm.h"
 #include "tasks/scratchpad/scratchpad.h"
 
 namespace engine {
@@ -11,13 +12,15 @@ namespace engine {
 void TaskSections::declare(Options& options) {
   scratchpad.declare(options);
   gpt.declare(options);
+  mlm.declare(options);
 }
 
 std::unique_ptr<Task> make_task(Config& config, const TaskSections& sections, const Options& options, Ops& ops,
                                 Use use) {
-  if (config.task != "gpt" && config.task != "scratchpad" && !is_classification(config.task))
-    fail_usage("task is \"", config.task, "\": the tasks are gpt, scratchpad, cola and sst2");
-  for (const std::string section : {"gpt", "scratchpad"}) {
+  const bool is_known = config.task == "gpt" || config.task == "mlm" || config.task == "scratchpad";
+  if (!is_known && !is_classification(config.task))
+    fail_usage("task is \"", config.task, "\": the tasks are gpt, mlm, scratchpad, cola and sst2");
+  for (const std::string section : {"gpt", "mlm", "scratchpad"}) {
     if (section == config.task) continue;
     for (const std::string& name : options.names())
       if (name.starts_with(section + ".") && is_changed(options, name))
@@ -25,6 +28,7 @@ std::unique_ptr<Task> make_task(Config& config, const TaskSections& sections, co
   }
   const bool training = use == Use::training;
   if (config.task == "scratchpad") return make_scratchpad_task(config, sections.scratchpad, options, ops, training);
+  if (config.task == "mlm") return make_mlm_task(config, sections.mlm, options, ops, training);
   if (is_classification(config.task)) return make_classification_task(config, options, ops, training);
   return make_gpt_task(config, sections.gpt, options, ops, training);
 }

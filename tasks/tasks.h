@@ -5,6 +5,7 @@
 #include <string>
 
 #include "tasks/gpt/config.h"
+#include "tasks/mlm/config.h"
 #include "tasks/scratchpad/config.h"
 #include "training/config.h"
 #include "training/task.h"
@@ -16,6 +17,7 @@ namespace engine {
 struct TaskSections {
   ScratchpadConfig scratchpad;
   GptConfig gpt;
+  MlmConfig mlm;
 
   void declare(Options& options);
 };

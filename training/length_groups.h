@@ -30,6 +30,7 @@ class EpochPlan {
   int64_t steps(double epochs) const;
   // The examples of optimizer step `step` (from 0, over all epochs); good until the next call. Allocates nothing.
   std::span<const int32_t> batch(int64_t step);
+  int64_t epoch() const { return epoch_; }  // of the last batch
 
  private:
   void plan(int64_t epoch);

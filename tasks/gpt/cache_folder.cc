@@ -24,6 +24,10 @@ fs::path run_of(const fs::path& model) {
 
 }  // namespace
 
+std::string split_of(const std::vector<std::string>& files, const DataConfig& data) {
+  return files == data.train ? "train" : files == data.test ? "test" : "eval";
+}
+
 CacheFolder::CacheFolder(const Config& config, bool training) {
   if (training) {
     path_ = fs::path(config.output_dir) / (config.name.empty() ? config.task : config.name) / "cache";

@@ -1,11 +1,17 @@
-// Where a gpt task keeps its token files.
+// Where a task keeps its token files.
 #pragma once
 
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include "training/config.h"
 
 namespace engine {
+
+// The split of [data] that these are the files of: their tokens are named after it, so that an evaluation of one leaves
+// those of the others alone.
+std::string split_of(const std::vector<std::string>& files, const DataConfig& data);
 
 // Of a training: cache/ of its run folder. Of an evaluation: that of the run folder whose best/ or last/ is evaluated,
 // where it can be written; else a temporary folder, which is removed at the end of the scope (a file that was opened

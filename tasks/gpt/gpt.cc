@@ -17,12 +17,6 @@ namespace {
 // Evaluation goes through its data in pieces of this many tokens, so that it may be long.
 constexpr size_t tokens_at_a_time = size_t{1} << 18;
 
-// The split of [data] that these are the files of: their tokens are named after it, so that an evaluation of one leaves
-// those of the others alone.
-std::string split_of(const std::vector<std::string>& files, const DataConfig& data) {
-  return files == data.train ? "train" : files == data.test ? "test" : "eval";
-}
-
 std::unique_ptr<Tokenizer> choose_tokenizer(const Config& config, bool training) {
   const std::string& choice = config.data.tokenizer;
   // A trained model has its tokenizer beside it.

@@ -25,8 +25,9 @@ struct Trailer {
 static_assert(sizeof(Trailer) == 40);
 
 // What the ids depend on, a line each.
-std::string source_of(const std::vector<std::string>& files, const Tokenizer& tokenizer) {
+std::string source_of(const std::vector<std::string>& files, const Tokenizer& tokenizer, const TokenMaker& maker) {
   std::string source = "tokenizer " + hexadecimal(tokenizer.digest()) + '\n';
+  if (!maker.name.empty()) source += maker.name + '\n';
   for (const std::string& file : files) {
     std::error_code error;
     const fs::path path = fs::absolute(file);
@@ -59,10 +60,9 @@ bool is_current(const fs::path& cache, const std::string& source) {
   return std::string_view(file.data() + trailer->count * trailer->width, source.size()) == source;
 }
 
-void build(std::ostream& out, const std::vector<std::string>& files, const Tokenizer& tokenizer,
-           const std::string& source) {
+void build(std::ostream& out, const TokenMaker& maker, int32_t vocab_size, const std::string& source) {
   Trailer trailer{.count = 0,
-                  .width = tokenizer.vocab_size() <= 65536 ? 2u : 4u,
+                  .width = vocab_size <= 65535 ? 2u : 4u,  // what is left is for breaks
                   .source_bytes = source.size(),
                   .hash = empty_hash,
                   .magic = magic};
@@ -73,7 +73,7 @@ void build(std::ostream& out, const std::vector<std::string>& files, const Token
     out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   };
   std::vector<uint16_t> narrow;
-  encode_documents(files, tokenizer, [&](std::span<const int32_t> ids) {
+  maker.make([&](std::span<const int32_t> ids) {
     if (trailer.width == 4) return write(ids);
     narrow.assign(ids.begin(), ids.end());
     write(narrow);
@@ -82,25 +82,45 @@ void build(std::ostream& out, const std::vector<std::string>& files, const Token
   out.write(reinterpret_cast<const char*>(&trailer), sizeof trailer);
 }
 
-fs::path made(const fs::path& cache, const std::vector<std::string>& files, const Tokenizer& tokenizer) {
-  const std::string source = source_of(files, tokenizer);
+fs::path made(const fs::path& cache, const std::vector<std::string>& files, const Tokenizer& tokenizer,
+              const TokenMaker& maker) {
+  const std::string source = source_of(files, tokenizer, maker);
   if (is_current(cache, source)) return cache;
   std::error_code error;
   fs::create_directories(cache.parent_path(), error);
   if (error) fail("cannot make the folder ", cache.parent_path().string(), ": ", error.message());
-  write_file(cache, [&](std::ostream& out) { build(out, files, tokenizer, source); });
+  write_file(cache, [&](std::ostream& out) { build(out, maker, tokenizer.vocab_size(), source); });
   return cache;
 }
 
 }  // namespace
 
 TokenFile::TokenFile(const fs::path& cache, const std::vector<std::string>& files, const Tokenizer& tokenizer)
-    : file_(made(cache, files, tokenizer)), vocab_size_(tokenizer.vocab_size()), path_(cache.string()) {
+    : TokenFile(cache, files, tokenizer,
+                {"", [&](const TokenMaker::Take& take) { encode_documents(files, tokenizer, take); }}) {}
+
+TokenFile::TokenFile(const fs::path& cache, const std::vector<std::string>& files, const Tokenizer& tokenizer,
+                     const TokenMaker& maker)
+    : file_(made(cache, files, tokenizer, maker)), vocab_size_(tokenizer.vocab_size()), path_(cache.string()) {
   const auto trailer = trailer_of(file_);
   require(trailer.has_value(), path_, ": was changed by another program: remove it, and it is made again");
   count_ = static_cast<int64_t>(trailer->count);
   width_ = static_cast<int64_t>(trailer->width);
   hash_ = trailer->hash;
+}
+
+std::vector<int64_t> TokenFile::breaks() const {
+  std::vector<int64_t> places;
+  const auto scan = [&]<class Id>(Id all_bits) {
+    for (int64_t i = 0; i < count_; ++i) {
+      Id id;
+      std::memcpy(&id, file_.data() + i * width_, sizeof id);
+      if (id == all_bits) places.push_back(i);
+    }
+  };
+  if (width_ == 2) scan(uint16_t{0xffff});
+  else scan(~uint32_t{0});
+  return places;
 }
 
 void TokenFile::append(int64_t begin, int64_t count, std::vector<int32_t>& ids) const {

@@ -1,0 +1,31 @@
+// Masks of BERT's pretraining (Devlin et al. 2018): of the n tokens of a sequence max(1, floor(share n)) are to be
+// predicted. Of these 80 % are replaced by the mask token, 10 % by a random token, 10 % stay as they are. Special tokens
+// are neither chosen nor put in.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/random.h"
+#include "text/tokenizer.h"
+
+namespace engine {
+
+class Masking {
+ public:
+  // A UsageError where the tokenizer has no mask token, or no token that stands for text.
+  Masking(const Tokenizer& tokenizer, double share);
+
+  // Masks `tokens` in place; labels[i] becomes what was there, or -100. Nothing is masked where all tokens are special.
+  void apply(std::span<int32_t> tokens, std::span<int32_t> labels, Random& random);
+
+ private:
+  double share_;
+  int32_t mask_token_;
+  std::vector<bool> is_special_;
+  std::vector<int32_t> ordinary_;   // tokens that are not special
+  std::vector<size_t> candidates_;  // scratch: positions that may be chosen
+};
+
+}  // namespace engine

@@ -1,0 +1,153 @@
+#include "tasks/mlm/mlm.h"
+
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "tasks/gpt/cache_folder.h"
+
+namespace engine {
+
+namespace {
+
+// Evaluation goes through its data in pieces of this many tokens, so that it may be long.
+constexpr size_t tokens_at_a_time = size_t{1} << 16;
+// Which masks of a sequence evaluation takes; those of training count from 0.
+constexpr uint32_t masks_of_evaluation = ~uint32_t{0};
+constexpr uint64_t masking_key = 0x6d61736b696e6773u;  // keeps the draws apart from others of the same seed
+
+}  // namespace
+
+void MlmConfig::declare(Options& options) {
+  options.add("mlm.masking", masking, one_of({"dynamic", "static"}),
+              "dynamic: new masks every epoch; static: those of mlm.copies, in turn");
+  options.add("mlm.copies", copies, between(1, 1e9), "how many differently masked copies static masking goes round");
+  options.add("mlm.mask_share", mask_share, between(0.001, 1), "this part of a sequence's tokens is masked, at least one");
+  options.add("mlm.lines", lines, "a sequence is a line of text (cut where it is too long); false: a block of the text");
+  options.add("mlm.clean", clean, "only letters, digits, white space and , . ! ? ' \" - of the text are read");
+  options.add("mlm.eval_share", eval_share, from_up_to_below(0, 1),
+              "where data.eval names no file: this part of the training sequences, their end, is kept for evaluation");
+  options.add("mlm.samples", samples, at_least(0), "sequences that each evaluation shows with guesses and truth");
+}
+
+MlmTask::MlmTask(const Config& config, const MlmConfig& own, Encoder encoder, bool training)
+    : EncoderTask(config, std::move(encoder)), own_(own), masking_(tokenizer(), own.mask_share) {
+  open_data(training);
+  if (!training) return;
+  std::vector<int32_t> lengths;
+  for (int64_t i = 0; i < train_.size(); ++i) lengths.push_back(train_.length(i));
+  plan_ = std::make_unique<EpochPlan>(std::move(lengths), config.seed,
+                                      BatchRule{.batch_size = config.training.batch_size,
+                                                .batch_tokens = config.training.batch_tokens,
+                                                .group_by_length = config.training.group_by_length,
+                                                .shuffle = config.data.shuffle});
+}
+
+void MlmTask::open_data(bool training) {
+  const DataConfig& data = config_.data;
+  const int64_t positions = model().config().max_positions;
+  if (data.block_size > positions)
+    fail_usage("data.block_size is ", data.block_size, ", but the model has only ", positions, " positions");
+  const SequenceRule rule{data.block_size ? data.block_size : positions, own_.lines, own_.clean};
+  const CacheFolder cache(config_, training);
+  fingerprint_ = fingerprint_of(tokenizer());
+  const auto open = [&](const std::vector<std::string>& files) {
+    const std::string split = split_of(files, data);
+    Sequences sequences(cache.path() / (split + ".tokens"), files, tokenizer(), rule);
+    fingerprint_ += ", " + split + " data of " + std::to_string(sequences.tokens()) + " tokens " +
+                    hexadecimal(sequences.hash());
+    return sequences;
+  };
+  const bool shared = data.eval.empty() && own_.eval_share > 0;
+  if (training || shared) train_ = open(data.train);
+  if (!data.eval.empty()) {
+    eval_ = open(data.eval);
+    require(eval_.size() > 0, "data.eval holds no token");
+  } else if (shared) {
+    eval_ = train_.split_off(static_cast<int64_t>(static_cast<double>(train_.size()) * own_.eval_share));
+    require(eval_.size() > 0, "mlm.eval_share leaves no sequence of data.train for evaluation: raise it");
+  }
+  if (training) require(train_.size() > 0, "data.train holds no token to train on");
+}
+
+std::string MlmTask::start_report() const {
+  std::string text = EncoderTask::start_report();
+  const auto add = [&](const char* name, const Sequences& sequences) {
+    const std::string line = text.empty() ? "" : "\n";
+    if (sequences.size()) text += line + name + ": " + std::to_string(sequences.size()) + " sequences";
+    if (sequences.skipped()) text += ", " + std::to_string(sequences.skipped()) + " lines without a token are skipped";
+    if (sequences.cut()) text += ", " + std::to_string(sequences.cut()) + " lines are cut";
+  };
+  add("training data", train_);
+  add("evaluation data", eval_);
+  return text;
+}
+
+void MlmTask::append(const Sequences& sequences, int64_t i, uint32_t masks, SequenceBatch& batch) {
+  const size_t begin = batch.tokens.size();
+  sequences.append(i, batch.tokens);
+  batch.labels.resize(batch.tokens.size());
+  Random random(config_.seed ^ masking_key, uint64_t{masks} << 32 ^ static_cast<uint64_t>(i));
+  masking_.apply(std::span(batch.tokens).subspan(begin), std::span(batch.labels).subspan(begin), random);
+  batch.end_sequence();
+}
+
+void MlmTask::batch_of(int64_t step, SequenceBatch& batch) {
+  batch.clear();
+  const std::span<const int32_t> chosen = plan_->batch(step);
+  const int64_t copies = own_.masking == "static" ? own_.copies : masks_of_evaluation;
+  for (const int32_t i : chosen) append(train_, i, static_cast<uint32_t>(plan_->epoch() % copies), batch);
+}
+
+Metrics MlmTask::evaluate(Machine& machine, std::string& samples) {
+  if (eval_.size() == 0) return {};
+  LossTotals totals;
+  SequenceBatch batch;
+  for (int64_t i = 0; i < eval_.size();) {
+    batch.clear();
+    for (; i < eval_.size() && batch.tokens.size() < tokens_at_a_time; ++i)
+      append(eval_, i, masks_of_evaluation, batch);
+    totals += step_.evaluate(machine, batch);
+  }
+  require(totals.scored > 0, "the evaluation data holds nothing but special tokens");
+  if (own_.samples > 0) samples = show(machine);
+  const double loss = totals.loss / totals.scored;
+  return {{"loss", loss}, {"perplexity", std::exp(loss)}, {"accuracy", totals.correct / totals.scored}};
+}
+
+std::string MlmTask::show(Machine& machine) {
+  SequenceBatch batch;
+  const int64_t count = std::min<int64_t>(own_.samples, eval_.size());
+  for (int64_t i = 0; i < count; ++i) append(eval_, i, masks_of_evaluation, batch);
+  const std::vector<int32_t> guesses = step_.predict(machine, batch);
+  std::ostringstream out;
+  size_t scored = 0;
+  for (size_t s = 0; s < static_cast<size_t>(count); ++s) {
+    const auto begin = static_cast<size_t>(batch.offsets[s]), end = static_cast<size_t>(batch.offsets[s + 1]);
+    out << "--- sample " << s + 1 << " ---\n"
+        << tokenizer().decode(std::span(batch.tokens).subspan(begin, end - begin)) << '\n';
+    for (size_t i = begin; i < end; ++i) {
+      if (batch.labels[i] == -100) continue;
+      const int32_t guess = guesses[scored++];
+      out << (guess == batch.labels[i] ? "right" : "WRONG") << "  token " << i - begin << " reads "
+          << tokenizer().token(batch.tokens[i]) << ": guess " << tokenizer().token(guess) << ", truth "
+          << tokenizer().token(batch.labels[i]) << '\n';
+    }
+  }
+  return out.str();
+}
+
+std::unique_ptr<Task> make_mlm_task(Config& config, const MlmConfig& own, const Options& options, Ops& ops,
+                                    bool training) {
+  if (training && config.data.train.empty())
+    fail_usage("data.train is missing: a text file or a list of them, such as --data.train input.txt");
+  if (!training && config.data.eval.empty() && (own.eval_share == 0 || config.data.train.empty()))
+    fail_usage("data.eval is missing: the text file, or a list of them, to evaluate on");
+  Encoder encoder =
+      make_encoder(config, options, {Head::masked, {}}, tokenizer_of(config), ops.memory(), training);
+  return std::make_unique<MlmTask>(config, own, std::move(encoder), training);
+}
+
+}  // namespace engine

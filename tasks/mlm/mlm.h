@@ -1,0 +1,48 @@
+// task = "mlm": an encoder learns to predict tokens of text that are masked (masking.h) in sequences (sequences.h). The
+// masks are a function of the seed, the epoch and the sequence: mlm.masking = "dynamic" draws new ones every epoch,
+// "static" goes round mlm.copies of them: those of epoch e are of its copy e % copies, as where the text was masked
+// beforehand that many times. Evaluation is on data.eval, or on the last mlm.eval_share of the training sequences, with
+// the same masks every time.
+#pragma once
+
+#include <memory>
+
+#include "tasks/encoder_task.h"
+#include "tasks/mlm/config.h"
+#include "tasks/mlm/masking.h"
+#include "tasks/mlm/sequences.h"
+#include "training/length_groups.h"
+
+namespace engine {
+
+class MlmTask final : public EncoderTask {
+ public:
+  MlmTask(const Config& config, const MlmConfig& own, Encoder encoder, bool training);
+
+  int64_t steps_per_epoch() const override { return plan_ ? plan_->steps_per_epoch() : 0; }
+  int64_t steps(double epochs) const override { return plan_ ? plan_->steps(epochs) : 0; }
+  void batch_of(int64_t step, SequenceBatch& batch) override;
+  // loss, perplexity and accuracy over the masked tokens.
+  Metrics evaluate(Machine& machine, std::string& samples) override;
+  std::pair<std::string, bool> best_metric() const override { return {"loss", false}; }
+  std::vector<std::string> metric_names() const override { return {"loss", "perplexity", "accuracy"}; }
+  std::string fingerprint() const override { return fingerprint_; }
+  std::string start_report() const override;
+
+ private:
+  void open_data(bool training);
+  // masks: which of all maskings of this sequence.
+  void append(const Sequences& sequences, int64_t i, uint32_t masks, SequenceBatch& batch);
+  std::string show(Machine& machine);
+
+  MlmConfig own_;
+  Masking masking_;
+  Sequences train_, eval_;
+  std::unique_ptr<EpochPlan> plan_;
+  std::string fingerprint_;
+};
+
+std::unique_ptr<Task> make_mlm_task(Config& config, const MlmConfig& own, const Options& options, Ops& ops,
+                                    bool training);
+
+}  // namespace engine

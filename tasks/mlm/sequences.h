@@ -1,0 +1,54 @@
+// The sequences that a masked language model reads, of text files: blocks of the whole text, or a line each.
+//
+// Blocks: the documents (documents.h), tokenised, are one long row, cut into pieces of as many tokens as a sequence has
+// room for beside the tokenizer's special tokens; what is left at the end is a shorter sequence. Lines: each line of
+// text, cut to that many tokens; lines without a token are skipped. In either case the special tokens stand around it:
+// [CLS] ... [SEP].
+#pragma once
+
+#include <memory>
+
+#include "tasks/gpt/token_file.h"
+
+namespace engine {
+
+struct SequenceRule {
+  int64_t length = 0;  // the most tokens of a sequence, special ones included
+  bool lines = false;
+  bool clean = false;  // cleaned_text is what is read, line by line
+};
+
+// Without characters other than letters, digits, white space and , . ! ? ' " - and with one space for each run of white
+// space; without any at the ends.
+std::string cleaned_text(std::string_view text);
+
+class Sequences {
+ public:
+  Sequences() = default;  // none
+  // The tokens are kept in `cache` (see TokenFile). The tokenizer stays.
+  Sequences(const std::filesystem::path& cache, const std::vector<std::string>& files, const Tokenizer& tokenizer,
+            const SequenceRule& rule);
+
+  int64_t size() const { return static_cast<int64_t>(begins_.size()); }
+  int32_t length(int64_t i) const { return counts_[static_cast<size_t>(i)] + special_; }
+  // Appends sequence i, special tokens included.
+  void append(int64_t i, std::vector<int32_t>& tokens) const;
+
+  // Takes the last `count` sequences out, into the result.
+  Sequences split_off(int64_t count);
+
+  int64_t skipped() const { return skipped_; }  // lines without a token
+  int64_t cut() const { return cut_; }          // lines that were longer
+  int64_t tokens() const { return file_->size(); }
+  uint64_t hash() const { return file_->hash(); }
+
+ private:
+  std::shared_ptr<const TokenFile> file_;
+  std::vector<int64_t> begins_;  // of each sequence in the file,
+  std::vector<int32_t> counts_;  // and how many tokens it takes
+  const Framing* framing_ = nullptr;
+  int32_t special_ = 0;
+  int64_t skipped_ = 0, cut_ = 0;
+};
+
+}  // namespace engine
