@@ -20,6 +20,9 @@ train_modes = ["f32", "bf16", "f32-compiled", "bf16-compiled"]
 generate_modes = ["f32", "bf16", "bf16-weights", "f32-compiled", "bf16-compiled", "bf16-weights-compiled"]
 gpt2 = ["--model", "gpt2", "--work", "train", "--batch", "4", "--length", "256"]
 decoder = ["--model", "decoder", "--work", "train", "--batch", "64", "--length", "128"]
+bert = ["--model", "bert", "--work", "train", "--batch", "8", "--length", "128"]
+minilm = ["--model", "minilm", "--work", "train", "--batch", "32", "--length", "128"]
+ragged = ["--model", "minilm", "--work", "train", "--lengths", str(here / "sst2_lengths.txt")]
 works = {
     "gpt2-train": (gpt2, "auto", train_modes, 1.8),
     "gpt2-train-f32": (gpt2, "f32", ["f32", "f32-compiled"], 1.1),
@@ -29,6 +32,12 @@ works = {
                       "auto", generate_modes, 1.8),
     "decoder-generate": (["--model", "decoder", "--work", "generate", "--batch", "64", "--prompt", "16", "--new", "112"],
                          "auto", generate_modes, 3.0),
+    "bert-mlm": (bert, "auto", train_modes, 1.8),
+    "bert-mlm-f32": (bert, "f32", ["f32", "f32-compiled"], 1.15),
+    "minilm": (minilm, "auto", train_modes, 2.2),
+    "minilm-f32": (minilm, "f32", ["f32", "f32-compiled"], 1.15),
+    "minilm-ragged": (ragged, "auto", train_modes, 3.5),
+    "minilm-ragged-f32": (ragged, "f32", ["f32", "f32-compiled"], 1.15),
 }
 
 
@@ -66,6 +75,7 @@ def compare(name, rounds, steps, program, only_modes, device):
         rows.append({"mode": mode, "ratio": round(statistics.median(ratios), 2), "ratios": [round(r, 2) for r in ratios],
                      "our_tokens_per_second": round(statistics.median(our_rate), 1),
                      "peer_tokens_per_second": round(statistics.median(peer_rate), 1),
+                     "tokens_a_sequence": round(a["tokens"] / a["sequences"], 1),
                      "our_peak_mb": a["peak_mb"], "peer_peak_mb": b["peak_mb"]})
         print(name, rows[-1], flush=True)
     return {"work": name, "precision": precision, "floor": floor, "ratio": min(row["ratio"] for row in rows), "modes": rows}

@@ -1,23 +1,30 @@
 // Whole training steps (forward, backward, clipping off, AdamW) and greedy generation, for bench/compare.py: prints one
 // JSON line when ready; then, for each number n read from standard input, does n steps and prints
-// {"seconds": [...], "tokens": t, "loss": l, "peak_mb": m}. Random tokens, no dropout, every token scored.
+// {"seconds": [...], "tokens": t, "sequences": s, "loss": l, "peak_mb": m}, tokens and sequences being those of a step.
+// Random tokens, no dropout. Decoders score every token, "bert" 15 % of them as masked, "minilm" a class a sequence; with
+// --lengths the batches are those of a file (sst2_lengths.py), ten in each step.
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <fstream>
 #include <iostream>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
+#include "core/files.h"
 #include "core/parallel.h"
 #include "kernels/backend.h"
 #include "kernels/count_ops.h"
+#include "models/encoder_model.h"
 #include "models/generation.h"
+#include "training/loss_step.h"
 #include "training/optimizer.h"
 
 namespace engine {
 namespace {
 
 struct Setting {
-  std::string model = "gpt2", work = "train", precision = "auto", device = "cpu";
+  std::string model = "gpt2", work = "train", precision = "auto", device = "cpu", lengths;
   int batch = 4, length = 256, prompt = 32, fresh = 64, threads = 0;
   bool operations = false;
 };
@@ -27,9 +34,19 @@ ModelConfig config_of(const std::string& model) {
   if (model == "gpt2") {
     config.hidden_size = 768, config.num_layers = 12, config.num_heads = 12;
     config.vocab_size = 50257, config.max_positions = 1024;
-  } else {
+  } else if (model == "decoder") {
     config.hidden_size = 256, config.num_layers = 4, config.num_heads = 8;
     config.vocab_size = 64, config.max_positions = 512;
+  } else {
+    config = open_model();
+    config.architecture = "bert";
+    config.hidden_size = model == "bert" ? 768 : 384;
+    config.num_layers = model == "bert" ? 12 : 6;
+    config.num_heads = 12;
+    config.vocab_size = 30522, config.max_positions = 512;
+    config.head = model == "bert" ? Head::masked : Head::classification;
+    if (model == "minilm") config.labels = {"0", "1"};
+    config.classifier_dropout = 0;
   }
   return config;
 }
@@ -40,62 +57,83 @@ std::vector<int32_t> random_tokens(int64_t count, int64_t vocabulary, Random& ra
   return tokens;
 }
 
-// A training step over the same batch each time.
+// The lengths of each batch's sequences.
+std::vector<std::vector<int>> lengths_of(const Setting& setting) {
+  if (setting.lengths.empty())
+    return {std::vector<int>(static_cast<size_t>(setting.batch), setting.length)};
+  std::vector<std::vector<int>> result;
+  std::istringstream text(read_text(setting.lengths));
+  for (std::string line; std::getline(text, line);) {
+    std::istringstream numbers(line);
+    result.emplace_back(std::istream_iterator<int>(numbers), std::istream_iterator<int>());
+  }
+  return result;
+}
+
+SequenceBatch random_batch(const std::vector<int>& lengths, const ModelConfig& config, Random& random) {
+  SequenceBatch batch;
+  for (const int length : lengths) {
+    const size_t begin = batch.tokens.size();
+    for (const int32_t token : random_tokens(length, config.vocab_size, random)) batch.tokens.push_back(token);
+    if (config.head == Head::classification) {
+      batch.labels.resize(batch.tokens.size(), -100);
+      batch.labels[begin] = static_cast<int32_t>(random.below(2));
+    } else {
+      for (const int32_t label : random_tokens(length, config.vocab_size, random))
+        batch.labels.push_back(config.head == Head::masked && random.uniform() >= 0.15f ? -100 : label);
+    }
+    batch.end_sequence();
+  }
+  return batch;
+}
+
+// Training steps over the same batches again and again.
 class Training {
  public:
-  Training(Ops& ops, CausalModel& model, DType compute, const Setting& setting)
-      : ops_(ops),
-        model_(model),
-        compute_(compute),
-        optimizer_(ops, model.parameters(), config_),
-        saved_(model.make_saved()) {
+  Training(Ops& ops, Model& model, DType compute, const Setting& setting)
+      : ops_(ops), compute_(compute), optimizer_(ops, model.parameters(), config_), step_(model) {
     Random random(7, 0);
-    count_ = int64_t{setting.batch} * setting.length;
-    std::vector<int32_t> positions, rows, offsets{0};
-    for (int s = 0; s < setting.batch; ++s) {
-      for (int i = 0; i < setting.length; ++i) {
-        positions.push_back(i);
-        rows.push_back(static_cast<int32_t>(rows.size()));
-      }
-      offsets.push_back(static_cast<int32_t>(rows.size()));
-    }
-    const int64_t vocabulary = model.config().vocab_size;
-    loss_ = {.tokens = {upload(random_tokens(count_, vocabulary, random)), upload(positions)},
-             .scored_rows = upload(rows),
-             .labels = upload(random_tokens(count_, vocabulary, random)),
-             .totals = arena_.make_zeros(DType::f32, {3}),
-             .gradient_scale = 1 / static_cast<float>(count_)};
-    segments_ = Segments::packed(upload(offsets), setting.length);
+    for (const std::vector<int>& lengths : lengths_of(setting))
+      batches_.push_back(random_batch(lengths, model.config(), random));
+    totals_ = arena_.make_zeros(DType::f32, {3});
+    at_once_ = batches_.size() == 1 ? 1 : 10;
   }
 
+  // As many batches as a step has.
   float step() {
-    ops_.memory().zero(loss_.totals.data, loss_.totals.bytes());
-    const ArenaScope scope(arena_);
-    Pass pass{.ops = ops_, .arena = arena_, .compute = compute_, .segments = segments_, .training = true};
-    model_loss(pass, model_, loss_, *saved_);
-    optimizer_.update(1e-4f, ++steps_);
-    float loss = 0;  // read here: until then a device has only been told what to do
-    ops_.memory().copy_out(&loss, loss_.totals.data, sizeof loss);
-    return loss / static_cast<float>(count_);
+    float loss = 0;
+    tokens_ = sequences_ = 0;
+    for (int i = 0; i < at_once_; ++i) loss = train(batches_[next_++ % batches_.size()]);
+    return loss;
   }
+  int64_t tokens() const { return tokens_; }  // of the last step
+  int64_t sequences() const { return sequences_; }
 
  private:
-  Tensor upload(const std::vector<int32_t>& values) {
-    const Tensor tensor = arena_.make(DType::i32, {static_cast<int64_t>(values.size())});
-    ops_.memory().copy_in(tensor.data, values.data(), tensor.bytes());
-    return tensor;
+  float train(const SequenceBatch& batch) {
+    ops_.memory().zero(totals_.data, totals_.bytes());
+    const auto scored = static_cast<float>(batch.scored());
+    Pass pass{.ops = ops_, .arena = arena_, .compute = compute_, .training = true};
+    step_.run(pass, batch, 0, batch.sequences(), 1 / scored, totals_);
+    optimizer_.update(1e-4f, ++steps_);
+    tokens_ += static_cast<int64_t>(batch.tokens.size());
+    sequences_ += batch.sequences();
+    float loss = 0;  // read here: until then a device has only been told what to do
+    ops_.memory().copy_out(&loss, totals_.data, sizeof loss);
+    return loss / scored;
   }
 
   Ops& ops_;
-  CausalModel& model_;
   DType compute_;
   TrainingConfig config_{.weight_decay = 0.1f, .adam_beta2 = 0.95f, .max_grad_norm = 0};
   Optimizer optimizer_;
-  std::unique_ptr<CausalModel::Saved> saved_;
+  LossStep step_;
   Arena arena_{ops_.memory()};
-  LossArgs loss_;
-  Segments segments_;
-  int64_t count_ = 0, steps_ = 0;
+  std::vector<SequenceBatch> batches_;
+  Tensor totals_;
+  size_t next_ = 0;
+  int at_once_ = 1;
+  int64_t steps_ = 0, tokens_ = 0, sequences_ = 0;
 };
 
 // The most memory this program had, in MiB. (getrusage counts that of the program which started this one, too.)
@@ -106,21 +144,26 @@ int64_t peak_mib() {
   return 0;
 }
 
+struct StepResult {
+  float loss;
+  int64_t tokens, sequences;
+};
+
 template <class Step>
-void serve(int64_t tokens, const Step& step) {
+void serve(const Step& step) {
   for (int i = 0; i < 2; ++i) step();
   std::cout << "{\"ready\": true}" << std::endl;
   for (int count; std::cin >> count;) {
     std::cout << "{\"seconds\": [";
-    float loss = 0;
+    StepResult result{};
     for (int i = 0; i < count; ++i) {
       const auto begin = std::chrono::steady_clock::now();
-      loss = step();
+      result = step();
       const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
       std::cout << (i ? ", " : "") << seconds.count();
     }
-    std::cout << "], \"tokens\": " << tokens << ", \"loss\": " << loss << ", \"peak_mb\": " << peak_mib() << "}"
-              << std::endl;
+    std::cout << "], \"tokens\": " << result.tokens << ", \"sequences\": " << result.sequences
+              << ", \"loss\": " << result.loss << ", \"peak_mb\": " << peak_mib() << "}" << std::endl;
   }
 }
 
@@ -139,24 +182,26 @@ void run(const Setting& setting) {
   std::vector<OperationCount> counts;
   const std::unique_ptr<Ops> ops = setting.operations ? make_count_ops(counts) : make_ops(setting.device);
   const DType compute = compute_precision(setting.precision, setting.device);
-  const std::unique_ptr<CausalModel> model = make_causal_model(config_of(setting.model));
   const bool trains = setting.work == "train";
-  model->parameters().allocate(ops->memory(), trains);
-  model->parameters().initialise(1);
   if (trains) {
+    const std::unique_ptr<Model> model = make_model(config_of(setting.model));
+    model->parameters().allocate(ops->memory(), true);
+    model->parameters().initialise(1);
     Training training(*ops, *model, compute, setting);
     if (setting.operations) return list_operations(counts, [&] { training.step(); });
-    serve(int64_t{setting.batch} * setting.length, [&] { return training.step(); });
-    return;
+    return serve([&] { return StepResult{training.step(), training.tokens(), training.sequences()}; });
   }
+  const std::unique_ptr<CausalModel> model = make_causal_model(config_of(setting.model));
+  model->parameters().allocate(ops->memory(), false);
+  model->parameters().initialise(1);
   Random random(7, 0);
   std::vector<std::vector<int32_t>> prompts;
   for (int s = 0; s < setting.batch; ++s)
     prompts.push_back(random_tokens(setting.prompt, model->config().vocab_size, random));
   Generator generator(*ops, *model, compute, setting.batch);
-  serve(int64_t{setting.batch} * setting.fresh, [&] {
+  serve([&] {
     generator.generate(prompts, {.max_new_tokens = setting.fresh});
-    return 0.0f;
+    return StepResult{0, int64_t{setting.batch} * setting.fresh, setting.batch};
   });
 }
 
@@ -166,11 +211,12 @@ void run(const Setting& setting) {
 int main(int argc, char** argv) {
   engine::Setting setting;
   CLI::App app("Whole steps of the engine, for bench/compare.py");
-  app.add_option("--model", setting.model)->check(CLI::IsMember({"gpt2", "decoder"}));
+  app.add_option("--model", setting.model)->check(CLI::IsMember({"gpt2", "decoder", "bert", "minilm"}));
   app.add_option("--work", setting.work)->check(CLI::IsMember({"train", "generate"}));
   app.add_option("--precision", setting.precision)->check(CLI::IsMember({"auto", "f32", "bf16"}));
   app.add_option("--batch", setting.batch);
   app.add_option("--length", setting.length);
+  app.add_option("--lengths", setting.lengths, "a file of batches, a line each: the lengths of their sequences");
   app.add_option("--prompt", setting.prompt);
   app.add_option("--new", setting.fresh);
   app.add_option("--threads", setting.threads);
