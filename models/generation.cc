@@ -3,40 +3,17 @@
 #include <algorithm>
 
 #include "core/random.h"
+#include "models/beam_search.h"
 
 namespace engine {
 
 namespace {
 
+using Texts = std::span<const std::vector<int32_t>>;
+using Sequence = CachedDecoder::Sequence;
+
 // Prompts enter a pass until it has this many tokens: enough for the matrix units, little enough to stay small.
 constexpr int64_t tokens_per_pass = 4096;
-
-// A sequence that is being generated. Its keys and values lie in its slot of the cache, of `cached` tokens so far;
-// `pending` are the tokens that the next pass runs over: the prompt at first, then the token drawn last.
-struct Sequence {
-  size_t index = 0;  // of the prompt
-  int64_t slot = 0, cached = 0;
-  std::span<const int32_t> pending;
-};
-
-// What a pass needs on the device, gathered on the host and copied in one piece.
-struct Upload {
-  std::vector<int32_t> numbers;
-  int64_t tokens = 0, sequences = 0;
-
-  void reset(int64_t token_count, int64_t sequence_count) {
-    tokens = token_count;
-    sequences = sequence_count;
-    numbers.resize(static_cast<size_t>(3 * tokens + 4 * sequences + 1));
-  }
-  int32_t* ids() { return numbers.data(); }
-  int32_t* positions() { return ids() + tokens; }
-  int32_t* rows() { return positions() + tokens; }
-  int32_t* last_rows() { return rows() + tokens; }
-  int32_t* key_begin() { return last_rows() + sequences; }
-  int32_t* key_end() { return key_begin() + sequences; }
-  int32_t* offsets() { return key_end() + sequences; }
-};
 
 // Uniform in [0, 1): of a seed, a prompt and a position alone, so neighbours and their order do not matter.
 float draw_of(uint64_t seed, size_t index, int64_t position) {
@@ -47,183 +24,141 @@ float draw_of(uint64_t seed, size_t index, int64_t position) {
 
 }  // namespace
 
+int64_t tokens_to_gain(const ModelConfig& config, std::span<const int32_t> prompt, const GenerationOptions& options) {
+  return std::clamp<int64_t>(config.max_positions - static_cast<int64_t>(prompt.size()), 0, options.max_new_tokens);
+}
+
 struct Generator::State {
-  Ops& ops;
-  CausalModel& model;
-  DType compute;
+  CachedDecoder decoder;
   size_t max_sequences;
-  Arena arena;
-  std::unique_ptr<CausalModel::Saved> saved;
-  KeyValueCache cache;
-  int64_t slot_rows = 0;
-  Upload upload;
   std::vector<Sequence> active;
   std::vector<int64_t> free_slots;
   std::vector<int32_t> sampled;
   std::vector<float> draws;
 
-  State(Ops& ops_, CausalModel& model_, DType compute_, int max_sequences_)
-      : ops(ops_), model(model_), compute(compute_), max_sequences(static_cast<size_t>(max_sequences_)),
-        arena(ops_.memory()), saved(model_.make_saved()) {}
+  State(Ops& ops, CausalModel& model, DType compute, int max_sequences_)
+      : decoder(ops, model, compute), max_sequences(static_cast<size_t>(max_sequences_)) {}
 
-  void make_cache(int64_t slots) {
-    const ModelConfig& config = model.config();
-    cache.k.clear();
-    cache.v.clear();
-    for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-      cache.k.push_back(arena.make(compute, {slots * slot_rows, config.hidden_size}));
-      cache.v.push_back(arena.make(compute, {slots * slot_rows, config.hidden_size}));
-    }
+  int64_t gain(std::span<const int32_t> prompt, const GenerationOptions& options) const {
+    return tokens_to_gain(decoder.config(), prompt, options);
   }
 
   // One pass over every active sequence's pending tokens; `sampled` receives the next token of each.
   void step(const GenerationOptions& options) {
+    Arena& arena = decoder.arena();
     const ArenaScope scope(arena);
-    const auto sequences = static_cast<int64_t>(active.size());
-    int64_t tokens = 0, longest_query = 0, longest_key = 0;
-    for (const Sequence& s : active) tokens += static_cast<int64_t>(s.pending.size());
-    upload.reset(tokens, sequences);
-    int64_t row = 0;
-    for (int64_t i = 0; i < sequences; ++i) {
-      const Sequence& s = active[static_cast<size_t>(i)];
-      const auto count = static_cast<int64_t>(s.pending.size());
-      const int64_t first = s.slot * slot_rows;
-      upload.offsets()[i] = static_cast<int32_t>(row);
-      upload.key_begin()[i] = static_cast<int32_t>(first);
-      upload.key_end()[i] = static_cast<int32_t>(first + s.cached + count);
-      longest_query = std::max(longest_query, count);
-      longest_key = std::max(longest_key, s.cached + count);
-      for (int64_t t = 0; t < count; ++t, ++row) {
-        upload.ids()[row] = s.pending[static_cast<size_t>(t)];
-        upload.positions()[row] = static_cast<int32_t>(s.cached + t);
-        upload.rows()[row] = static_cast<int32_t>(first + s.cached + t);
-      }
-      upload.last_rows()[i] = static_cast<int32_t>(row - 1);
-      draws[static_cast<size_t>(i)] = draw_of(options.seed, s.index, s.cached + count);
-    }
-    upload.offsets()[sequences] = static_cast<int32_t>(row);
-
-    const Tensor numbers = arena.make(DType::i32, {static_cast<int64_t>(upload.numbers.size())});
-    arena.memory().copy_in(numbers.data, upload.numbers.data(), numbers.bytes());
-    const auto part = [&](const int32_t* begin, int64_t count) {
-      return Tensor{numbers.as<int32_t>() + (begin - upload.numbers.data()), DType::i32, {count}};
-    };
-    cache.rows = part(upload.rows(), tokens);
-    cache.keys = {part(upload.key_begin(), sequences), part(upload.key_end(), sequences), longest_key};
-    Pass pass{.ops = ops,
-              .arena = arena,
-              .compute = compute,
-              .segments = Segments::packed(part(upload.offsets(), sequences + 1), longest_query),
-              .recompute = tokens > sequences,  // of a long prompt, one layer's activations at a time
-              .keep = false,
-              .cache = &cache};
-    const Tensor last_rows = tokens > sequences ? part(upload.last_rows(), sequences) : Tensor{};
-    const Tensor logits =
-        model_logits(pass, model, {part(upload.ids(), tokens), part(upload.positions(), tokens)}, last_rows, *saved);
-    sample(options, logits, sequences);
-  }
-
-  void sample(const GenerationOptions& options, const Tensor& logits, int64_t sequences) {
+    const Tensor logits = decoder.logits(active);
+    const auto count = static_cast<int64_t>(active.size());
     Tensor uniform;
     if (options.temperature > 0) {
-      uniform = arena.make(DType::f32, {sequences});
+      for (size_t i = 0; i < active.size(); ++i) {
+        const Sequence& s = active[i];
+        draws[i] = draw_of(options.seed, s.index, s.cached + static_cast<int64_t>(s.pending.size()));
+      }
+      uniform = arena.make(DType::f32, {count});
       arena.memory().copy_in(uniform.data, draws.data(), uniform.bytes());
     }
-    const Tensor next = arena.make(DType::i32, {sequences});
-    ops.sample({.logits = logits,
-                .draws = uniform,
-                .temperature = options.temperature,
-                .top_k = options.top_k,
-                .top_p = options.top_p,
-                .tokens = next});
+    const Tensor next = arena.make(DType::i32, {count});
+    decoder.ops().sample({.logits = logits,
+                          .draws = uniform,
+                          .temperature = options.temperature,
+                          .top_k = options.top_k,
+                          .top_p = options.top_p,
+                          .tokens = next});
     arena.memory().copy_out(sampled.data(), next.data, next.bytes());
   }
 
-  // How many tokens a prompt may gain.
-  int64_t room(std::span<const int32_t> prompt, const GenerationOptions& options) const {
-    return std::min<int64_t>(options.max_new_tokens,
-                             model.config().max_positions - static_cast<int64_t>(prompt.size()));
-  }
-
-  void check(std::span<const std::vector<int32_t>> prompts) const {
-    const ModelConfig& config = model.config();
-    for (size_t i = 0; i < prompts.size(); ++i) {
-      require(!prompts[i].empty(), "prompt ", i, " is empty: a prompt has at least one token");
-      require(static_cast<int64_t>(prompts[i].size()) <= config.max_positions, "prompt ", i, " has ",
-              prompts[i].size(), " tokens: the model has positions for ", config.max_positions);
-      for (int32_t token : prompts[i])
-        require(0 <= token && token < config.vocab_size, "prompt ", i, " has token ", token, ": the model has ",
-                config.vocab_size, " tokens");
-    }
-  }
-
   // Waiting prompts take free slots, in their order; `next` is the first that has not begun.
-  void admit(std::span<const std::vector<int32_t>> prompts, const GenerationOptions& options, size_t& next) {
+  void admit(Texts prompts, Texts sources, const GenerationOptions& options, size_t& next) {
     int64_t tokens = static_cast<int64_t>(active.size());
     for (; next < prompts.size() && !free_slots.empty(); ++next) {
       const auto& prompt = prompts[next];
-      if (room(prompt, options) < 1) continue;
-      const auto length = static_cast<int64_t>(prompt.size());
+      if (gain(prompt, options) < 1) continue;
+      const std::span<const int32_t> source = sources.empty() ? std::span<const int32_t>{} : sources[next];
+      const auto length = static_cast<int64_t>(prompt.size() + source.size());
       if (!active.empty() && tokens + length > tokens_per_pass) return;
       tokens += length;
-      active.push_back({.index = next, .slot = free_slots.back(), .pending = prompt});
+      const int64_t slot = free_slots.back();
+      active.push_back({.index = next, .slot = slot, .pending = prompt, .source_slot = slot, .source = source});
       free_slots.pop_back();
     }
+  }
+
+  // Caches for the longest that there can be, and nothing active. Within the caller's scope.
+  void begin(Texts prompts, Texts sources, const GenerationOptions& options) {
+    const size_t slots = std::min(prompts.size(), max_sequences);
+    CachedDecoder::Sizes sizes{.slots = static_cast<int64_t>(slots)};
+    for (const auto& prompt : prompts)
+      sizes.rows = std::max(sizes.rows, static_cast<int64_t>(prompt.size()) + gain(prompt, options));
+    for (const auto& source : sources)
+      sizes.source_rows = std::max(sizes.source_rows, static_cast<int64_t>(source.size()));
+    sizes.source_slots = sources.empty() ? 0 : sizes.slots;
+    decoder.make_cache(sizes);
+    free_slots.clear();
+    for (size_t slot = slots; slot-- > 0;) free_slots.push_back(static_cast<int64_t>(slot));
+    active.clear();
+    active.reserve(slots);
+    sampled.resize(slots);
+    draws.resize(slots);
   }
 };
 
 Generator::Generator(Ops& ops, CausalModel& model, DType compute, int max_sequences)
     : state_(std::make_unique<State>(ops, model, compute, max_sequences)) {
   require(max_sequences >= 1, "generation of at most ", max_sequences, " sequences at once: at least 1");
-  refresh();
 }
 
-Generator::~Generator() { state_->model.parameters().drop_packed(); }
+Generator::~Generator() = default;
 
-void Generator::refresh() { state_->model.parameters().pack(state_->ops, state_->compute); }
+void Generator::refresh() { state_->decoder.refresh(); }
 
-std::vector<std::vector<int32_t>> Generator::generate(std::span<const std::vector<int32_t>> prompts,
-                                                      const GenerationOptions& options,
+std::vector<std::vector<int32_t>> Generator::generate(Texts prompts, const GenerationOptions& options,
+                                                      const std::function<void(size_t, int32_t)>& on_token) {
+  return generate(prompts, {}, options, on_token);
+}
+
+std::vector<std::vector<int32_t>> Generator::generate(Texts prompts, Texts sources, const GenerationOptions& options,
                                                       const std::function<void(size_t, int32_t)>& on_token) {
   State& state = *state_;
-  state.check(prompts);
+  state.decoder.check(prompts, sources);
   std::vector<std::vector<int32_t>> results(prompts.size());
-  size_t longest = 0;
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    const auto gain = static_cast<size_t>(std::max<int64_t>(0, state.room(prompts[i], options)));
-    results[i].reserve(gain);
-    longest = std::max(longest, prompts[i].size() + gain);
+  if (options.beams > 1) {
+    std::vector<BeamResult> found = beam_search(state.decoder, prompts, sources, options, state.max_sequences);
+    for (size_t i = 0; i < found.size(); ++i) {
+      results[i] = std::move(found[i].tokens);
+      if (on_token)
+        for (int32_t token : results[i]) on_token(i, token);
+    }
+    return results;
   }
-  const ArenaScope scope(state.arena);
-  const size_t slots = std::min(prompts.size(), state.max_sequences);
-  state.slot_rows = static_cast<int64_t>(longest);
-  state.make_cache(static_cast<int64_t>(slots));
-  state.free_slots.clear();
-  for (size_t slot = slots; slot-- > 0;) state.free_slots.push_back(static_cast<int64_t>(slot));
-  state.active.clear();
-  state.active.reserve(slots);
-  state.sampled.resize(slots);
-  state.draws.resize(slots);
+  for (size_t i = 0; i < prompts.size(); ++i)
+    results[i].reserve(static_cast<size_t>(state.gain(prompts[i], options)));
+  const ArenaScope scope(state.decoder.arena());
+  state.begin(prompts, sources, options);
 
   size_t next = 0;
   while (true) {
-    state.admit(prompts, options, next);
+    state.admit(prompts, sources, options, next);
     if (state.active.empty()) break;
     state.step(options);
     size_t kept = 0;
     for (size_t i = 0; i < state.active.size(); ++i) {
       Sequence sequence = state.active[i];
       std::vector<int32_t>& result = results[sequence.index];
-      const int32_t token = state.sampled[i];
+      const std::vector<int32_t>& prompt = prompts[sequence.index];
+      const bool is_last = static_cast<int64_t>(result.size()) + 1 >= state.gain(prompt, options);
+      int32_t token = state.sampled[i];
+      if (is_last && options.last_token >= 0) token = options.last_token;
+      if (result.empty() && prompt.size() == 1 && options.first_token >= 0) token = options.first_token;
       result.push_back(token);
       if (on_token) on_token(sequence.index, token);
-      if (token == options.end_token ||
-          static_cast<int64_t>(result.size()) >= state.room(prompts[sequence.index], options)) {
+      if (is_last || token == options.end_token) {
         state.free_slots.push_back(sequence.slot);
         continue;
       }
       sequence.cached += static_cast<int64_t>(sequence.pending.size());
       sequence.pending = std::span(result).last(1);  // the results were reserved: they do not move
+      sequence.source = {};
       state.active[kept++] = sequence;
     }
     state.active.resize(kept);

@@ -2,10 +2,8 @@
 #pragma once
 
 #include <functional>
-#include <span>
-#include <vector>
 
-#include "models/causal_model.h"
+#include "models/cached_decoder.h"
 
 namespace engine {
 
@@ -16,6 +14,12 @@ struct GenerationOptions {
   int max_new_tokens = 128;
   uint64_t seed = 1;
   int32_t end_token = -1;  // a sequence ends with it (it is part of the result); -1: none
+  int32_t first_token = -1, last_token = -1;  // forced: the first behind a prompt of one token; the last that the
+                                              // limit of tokens allows. -1: none
+  // Beam search, where beams > 1 (see beam_search.h); temperature is 0 then.
+  int beams = 1;
+  float length_penalty = 1;
+  bool early_stopping = false;
 };
 
 class Generator {
@@ -31,11 +35,20 @@ class Generator {
   std::vector<std::vector<int32_t>> generate(std::span<const std::vector<int32_t>> prompts,
                                              const GenerationOptions& options,
                                              const std::function<void(size_t, int32_t)>& on_token = {});
+  // Of an encoder-decoder: what the encoder reads of each, once, when its turn comes; a prompt is how the target
+  // begins, with the start token.
+  std::vector<std::vector<int32_t>> generate(std::span<const std::vector<int32_t>> prompts,
+                                             std::span<const std::vector<int32_t>> sources,
+                                             const GenerationOptions& options,
+                                             const std::function<void(size_t, int32_t)>& on_token = {});
   void refresh();
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// How many tokens a prompt may gain.
+int64_t tokens_to_gain(const ModelConfig& config, std::span<const int32_t> prompt, const GenerationOptions& options);
 
 }  // namespace engine

@@ -49,6 +49,21 @@ const HuggingFaceFormat& format_of(const json& config, const std::string& where)
   fail(where, ": \"model_type\" is \"", model_type.substr(0, 60), "\", it should be one of: ", known);
 }
 
+// What generation puts at fixed places may stand in a file of its own, which then alone counts for what is forced.
+void read_generation_config(const fs::path& folder, ModelConfig& config) {
+  const fs::path file = folder / "generation_config.json";
+  if (!fs::exists(file)) return;
+  const json tokens = parse_json_file(file);
+  const std::string where = file.string();
+  if (!tokens.is_object()) fail(where, ": should be a JSON object");
+  const auto token = [&](const char* key, int32_t absent) {
+    return token_from_huggingface(tokens, key, where, config.vocab_size, absent);
+  };
+  config.decoder_start_token = token("decoder_start_token_id", config.decoder_start_token);
+  config.forced_bos_token = token("forced_bos_token_id", -1);
+  config.forced_eos_token = token("forced_eos_token_id", -1);
+}
+
 // A class that is not known is an error, unless the caller says which head the model shall have.
 std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& folder, bool any_class = true) {
   if (!fs::is_directory(folder)) fail(folder.string(), ": there is no such model folder");
@@ -61,6 +76,7 @@ std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& fol
   ModelConfig result = format.read_config(config, where);
   const HuggingFaceFormat::Class* const named = class_named(format, config, where);
   if (named) result.head = named->head;
+  if (result.architecture == "bart") read_generation_config(folder, result);
   if (!named && !any_class && json_has(config, "architectures", where)) {
     std::string known;
     for (const auto& one : format.classes) known += (known.empty() ? "" : ", ") + std::string(one.name);

@@ -1,6 +1,7 @@
 // BART against transformers (golden/make_bart.py), with every kind of positions, and what every architecture owes.
 #include <cmath>
 
+#include "models/beam_search.h"
 #include "models/huggingface.h"
 #include "tests/model_checks.h"
 #include "tests/temporary.h"
@@ -37,6 +38,34 @@ std::unique_ptr<CausalModel> model_with(Bench& bench, Positions positions) {
     bench.ops.copy({.x = golden->parameters().at(p.name).value, .y = p.value});
   return model;
 }
+
+using Texts = std::vector<std::vector<int32_t>>;
+
+Texts texts_of(const std::vector<int>& tokens, const std::vector<int>& offsets) {
+  Texts texts;
+  for (size_t i = 0; i + 1 < offsets.size(); ++i)
+    texts.emplace_back(tokens.begin() + offsets[i], tokens.begin() + offsets[i + 1]);
+  return texts;
+}
+
+// The golden sources as often as wanted, and as many prompts of the start token.
+struct Prompts {
+  Texts sources, prompts;
+
+  explicit Prompts(const Golden& golden, int times = 1) {
+    const Texts all = texts_of(golden.integers("sources"), golden.integers("source_offsets"));
+    for (int i = 0; i < times; ++i) sources.insert(sources.end(), all.begin(), all.end());
+    prompts.assign(sources.size(), {3});
+  }
+};
+
+// The settings in make_bart.py.
+const std::vector<std::pair<std::string, GenerationOptions>> generated{
+    {"greedy", {}},
+    {"greedy_forced", {.first_token = 7, .last_token = 2}},
+    {"beams", {.beams = 4}},
+    {"beams_early", {.beams = 3, .length_penalty = 2, .early_stopping = true}},
+    {"beams_forced", {.first_token = 7, .last_token = 2, .beams = 4, .length_penalty = 0.5f}}};
 
 }  // namespace
 
@@ -135,6 +164,100 @@ TEST_CASE("bart: sinusoidal positions are sines, then cosines; without any the o
     }
     // A layernorm of what is normalised already changes it by its epsilon, and there are ten of them.
     CHECK_CLOSE(run.hidden(batch), expected, 10 * 1e-5 / 0.05 + tolerance);
+  });
+}
+
+TEST_CASE("bart: greedy and beam texts are those of transformers, whatever runs beside them") {
+  on_every_model([](const ModelRun& run, const Golden& golden) {
+    if (run.bench.compute != DType::f32) return;  // in bf16 two logits may round to one
+    auto& model = dynamic_cast<CausalModel&>(run.model);
+    const Prompts one(golden), three(golden, 3);
+    for (auto [name, options] : generated) {
+      CAPTURE(name);
+      options.max_new_tokens = 12;
+      options.end_token = 2;
+      const Texts expected = texts_of(golden.integers(name + ".tokens"), golden.integers(name + ".offsets"));
+      Texts thrice = expected;
+      for (int i = 0; i < 2; ++i) thrice.insert(thrice.end(), expected.begin(), expected.end());
+      for (int together : {1, 3, 8, 64}) {
+        CAPTURE(together);
+        Generator generator(run.bench.ops, model, run.bench.compute, together);
+        CHECK(generator.generate(one.prompts, one.sources, options) == expected);
+        CHECK(generator.generate(three.prompts, three.sources, options) == thrice);
+      }
+      if (options.beams == 1) continue;
+      CachedDecoder decoder(run.bench.ops, model, run.bench.compute);
+      std::vector<double> scores;
+      for (const BeamResult& result : beam_search(decoder, one.prompts, one.sources, options, 8))
+        scores.push_back(static_cast<double>(result.score));
+      const Safetensors::Entry& entry = golden.values.at(name + ".scores");
+      std::vector<double> expected_scores(static_cast<size_t>(entry.count()));
+      REQUIRE(entry.bytes == expected_scores.size() * sizeof(double));
+      std::memcpy(expected_scores.data(), entry.data, entry.bytes);
+      // A score is a mean of log probabilities, which move by at most twice the largest change of a logit.
+      double largest = 0;
+      for (double logit : golden.numbers("logits")) largest = std::max(largest, std::abs(logit));
+      const double allowed = 24 * golden.tolerance(DType::f32, "logits") * largest;
+      for (size_t i = 0; i < scores.size(); ++i) CHECK(std::abs(scores[i] - expected_scores[i]) <= allowed);
+    }
+  });
+}
+
+TEST_CASE("bart: a cached pass gives the logits of an uncached one, with pieces of any length") {
+  on_every_model([](const ModelRun& run, const Golden& golden) {
+    auto& model = dynamic_cast<CausalModel&>(run.model);
+    const Batch batch = golden.batch();
+    const Texts tokens = texts_of(batch.tokens, batch.offsets), sources = texts_of(batch.sources, batch.source_offsets);
+    Batch unlabelled = batch;
+    unlabelled.labels.clear();
+    const std::vector<double> expected = run.logits(unlabelled);
+    CachedDecoder decoder(run.bench.ops, model, run.bench.compute);
+    const ArenaScope scope(decoder.arena());
+    decoder.make_cache({.slots = 4, .rows = 13, .source_slots = 4, .source_rows = 19});
+    std::vector<CachedDecoder::Sequence> sequences;
+    std::vector<size_t> done(4, 0);
+    for (int pass = 0; pass < 13; ++pass) {
+      sequences.clear();
+      for (size_t i = 0; i < 4; ++i) {
+        // Sequence i begins in pass i, with another place for its target than for its source.
+        if (pass < static_cast<int>(i) || done[i] == tokens[i].size()) continue;
+        const size_t left = tokens[i].size() - done[i], count = std::min(left, done[i] ? size_t{1} : i + 1);
+        CachedDecoder::Sequence& s = sequences.emplace_back();
+        s.index = i;
+        s.slot = static_cast<int64_t>((i + 1) % 4);
+        s.source_slot = static_cast<int64_t>(i);
+        s.cached = static_cast<int64_t>(done[i]);
+        s.pending = std::span(tokens[i]).subspan(done[i], count);
+        if (!done[i]) s.source = sources[i];
+      }
+      if (sequences.empty()) continue;
+      const ArenaScope of_pass(decoder.arena());
+      const std::vector<double> logits = run.bench.values(decoder.logits(sequences));
+      for (size_t i = 0; i < sequences.size(); ++i) {
+        const CachedDecoder::Sequence& s = sequences[i];
+        done[s.index] += s.pending.size();
+        const auto last = static_cast<int64_t>(batch.offsets[s.index]) + static_cast<int64_t>(done[s.index]) - 1;
+        const std::vector<double> wanted(expected.begin() + last * 53, expected.begin() + (last + 1) * 53);
+        const std::vector<double> got(logits.begin() + static_cast<int64_t>(i) * 53,
+                                      logits.begin() + static_cast<int64_t>(i + 1) * 53);
+        CHECK_CLOSE(got, wanted, golden.tolerance(run.bench.compute, "logits"));
+      }
+    }
+    for (size_t i = 0; i < 4; ++i) CHECK(done[i] == tokens[i].size());
+  });
+}
+
+TEST_CASE("bart: prompts and sources that do not fit one another are errors") {
+  on_every_backend([](Bench& bench) {
+    const auto model = model_with(bench, Positions::none);
+    Generator generator(bench.ops, *model, bench.compute, 2);
+    const Texts prompts{{3}, {3}}, good{{5}, {6}}, few{{5}}, empty{{5}, {}}, long_one{{5}, std::vector<int32_t>(24, 5)};
+    CHECK_THROWS_WITH_AS(generator.generate(prompts, {}), doctest::Contains("2 prompts come with 0 sources"), Error);
+    CHECK_THROWS_WITH_AS(generator.generate(prompts, few, {}), doctest::Contains("1 sources"), Error);
+    CHECK_THROWS_WITH_AS(generator.generate(prompts, empty, {}), doctest::Contains("source 1 is empty"), Error);
+    CHECK_THROWS_WITH_AS(generator.generate(prompts, long_one, {}), doctest::Contains("source 1 has 24 tokens"), Error);
+    CHECK_THROWS_AS(generator.generate(prompts, good, {.temperature = 1, .beams = 2}), Error);
+    CHECK(generator.generate(prompts, good, {.max_new_tokens = 3}).size() == 2);
   });
 }
 
