@@ -38,6 +38,11 @@ int dispatch(int argc, char** argv) {
   CLI::App* const embed_verb = app.add_subcommand("embed", "the vector of each line of a file, as JSON lines");
   CLI::App* const tokenize_verb = app.add_subcommand("tokenize", "token ids of each line of a file, as JSON lines");
   add_vocabulary_flags(*tokenize_verb, arguments.vocabulary);
+  CLI::App* const expressions_verb =
+      app.add_subcommand("expressions", "writes a file of expressions for scratchpad.data");
+  expressions_verb->add_option("FILE", arguments.file, "where they go")->required();
+  expressions_verb->add_option("--quantity", arguments.quantity, "the most of each level, of either split")
+      ->check(CLI::Range(1, 1000000));
   CLI::App* const info_verb = app.add_subcommand("info", "devices, instruction sets, libraries, precision chosen");
   info_verb->add_flag("--options", arguments.list_options, "every option of a task.cfg, as Markdown");
   for (CLI::App* verb : {eval_verb, predict_verb, generate_verb, score_verb, embed_verb, tokenize_verb})
@@ -47,7 +52,8 @@ int dispatch(int argc, char** argv) {
   for (const char* name : {"temperature", "top_k", "top_p", "max_new_tokens"})
     settings.add_short_flag(*generate_verb, std::string("--") + name, std::string("generation.") + name,
                             std::string("as generation.") + name);
-  for (CLI::App* verb : {train_verb, eval_verb, predict_verb, generate_verb, score_verb, embed_verb})
+  for (CLI::App* verb :
+       {train_verb, eval_verb, predict_verb, generate_verb, score_verb, embed_verb, expressions_verb})
     settings.add_flags(*verb);
   try {
     app.parse(argc, argv);
@@ -64,6 +70,7 @@ int dispatch(int argc, char** argv) {
   if (*score_verb) return score(settings, arguments);
   if (*embed_verb) return embed(settings, arguments);
   if (*tokenize_verb) return tokenize(arguments);
+  if (*expressions_verb) return make_expressions(settings, arguments);
   if (*info_verb && arguments.list_options) std::cout << settings.options.markdown();
   if (*info_verb && !arguments.list_options) print_info(std::cout);
   return 0;

@@ -3,6 +3,7 @@
 #include <iostream>
 
 #include "core/error.h"
+#include "tasks/scratchpad/expression_file.h"
 #include "training/machine.h"
 #include "training/trainer.h"
 
@@ -92,6 +93,12 @@ int tokenize(const Arguments& arguments) {
   }
   if (arguments.vocabulary.folder.empty()) fail_usage("--train needs --output FOLDER, where the new tokenizer goes");
   train_vocabulary(arguments.vocabulary, std::cout);
+  return 0;
+}
+
+int make_expressions(Settings& settings, const Arguments& arguments) {
+  settings.resolve("");
+  ExpressionFile::write(arguments.file, settings.sections.scratchpad, arguments.quantity, settings.config.seed);
   return 0;
 }
 

@@ -12,6 +12,7 @@ namespace engine {
 // What a command line says besides options.
 struct Arguments {
   std::string file, folder, prompt, input, output, split = "eval";
+  int64_t quantity = 10000;
   bool list_options = false;
   VocabularyRequest vocabulary;
 };
@@ -23,5 +24,6 @@ int generate(Settings& settings, const Arguments& arguments);
 int score(Settings& settings, const Arguments& arguments);
 int embed(Settings& settings, const Arguments& arguments);
 int tokenize(const Arguments& arguments);
+int make_expressions(Settings& settings, const Arguments& arguments);
 
 }  // namespace engine

@@ -127,7 +127,7 @@ TEST_CASE("scratchpad: what cannot be asked for is a usage error that names it")
   refused("[data]\ntrain = \"x.txt\"\n", "data.train");
   refused("[gpt]\nsamples = 5\n", "gpt.samples");
   CHECK_THROWS_AS(TaskSettings(tiny + "[scratchpad]\nexplanation = \"some\"\n"), UsageError);
-  CHECK_THROWS_WITH_AS(TaskSettings("task = \"scratchpads\"\n").task(), doctest::Contains("gpt and scratchpad"),
+  CHECK_THROWS_WITH_AS(TaskSettings("task = \"scratchpads\"\n").task(), doctest::Contains("the tasks are gpt"),
                        UsageError);
   CHECK_THROWS_AS(TaskSettings(tiny).task(Use::evaluation), Error);
 }

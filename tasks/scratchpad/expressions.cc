@@ -45,15 +45,15 @@ std::string Expression::input() const {
   return text;
 }
 
-std::string Expression::oracle() const {
+std::string Expression::oracle(Form form) const {
   std::string text;
-  write_oracle(*this, [&](std::string_view part) { text += part; });
+  write_oracle(*this, form, [&](std::string_view part) { text += part; });
   return text;
 }
 
-std::string Expression::oracle_without_value() const {
+std::string Expression::oracle_without_value(Form form) const {
   std::string text;
-  write_oracle(*this, [&](std::string_view part) { text += part; }, /*with_value=*/false);
+  write_oracle(*this, form, [&](std::string_view part) { text += part; }, /*with_value=*/false);
   return text;
 }
 
@@ -85,8 +85,37 @@ const Expression* ExpressionPool::make_node(char op, const Expression* left, con
   return &node;
 }
 
+const Expression* ExpressionPool::parse(std::string_view input, size_t& at) {
+  const auto wrong = [&](const char* expected) {
+    fail("\"", input, "\" is no expression: at character ", at + 1, " ", expected, " is expected");
+  };
+  const auto next = [&] { return at < input.size() ? input[at] : '\0'; };
+  if ('0' <= next() && next() <= '9') return make_leaf(input[at++] - '0');
+  if (next() != '(') wrong("a digit or (");
+  ++at;
+  const Expression* const left = parse(input, at);
+  const char op = next();
+  if (std::find(operators.begin(), operators.end(), op) == operators.end()) wrong("+, - or *");
+  ++at;
+  const Expression* const right = parse(input, at);
+  if (next() != ')') wrong(")");
+  ++at;
+  return make_node(op, left, right);
+}
+
+const Expression* ExpressionPool::parse(std::string_view input) {
+  // Every level takes four characters; what is deeper would only exhaust the stack.
+  require(input.size() < 4096, "an expression of ", input.size(), " characters: fewer than 4096 are taken");
+  size_t at = 0;
+  const Expression* const tree = parse(input, at);
+  require(at == input.size(), "\"", input, "\" is no expression: it ends after ", at, " of ", input.size(),
+          " characters");
+  return tree;
+}
+
 ExpressionSource::ExpressionSource(const ExpressionLimits& limits) : limits_(limits) {
-  require(limits.held_out >= 2, "expressions: of ", limits.held_out, " expressions one held out: at least of 2");
+  require(limits.held_out == 0 || limits.held_out >= 2, "expressions: of ", limits.held_out,
+          " expressions one held out: at least of 2, or 0");
   for (int digit = 0; digit <= 9; ++digit) leaves_.push_back(pool_.make_leaf(digit));
   for (char op : operators)
     for (const Expression* left : leaves_)
@@ -102,7 +131,11 @@ bool ExpressionSource::within_limits(const Expression& e) const {
 }
 
 bool ExpressionSource::is_held_out(const Expression& level_2) const {
-  return hash_of_input(level_2) % static_cast<uint64_t>(limits_.held_out) == 0;
+  return limits_.held_out && hash_of_input(level_2) % static_cast<uint64_t>(limits_.held_out) == 0;
+}
+
+bool ExpressionSource::belongs(const Expression& level_2, Split split) const {
+  return !limits_.held_out || is_held_out(level_2) == (split == Split::evaluation);
 }
 
 const Expression* ExpressionSource::combine(Random& random, int level, Split split, ExpressionPool& pool) const {
@@ -130,7 +163,7 @@ const Expression* ExpressionSource::draw(Random& random, int level, Split split,
   const size_t used = pool.used();
   for (int i = 0; i < most_tries && level >= 2 && !level_1_.empty(); ++i) {
     const Expression* const expression = combine(random, level, split, pool);
-    const bool other_split = level == 2 && is_held_out(*expression) != (split == Split::evaluation);
+    const bool other_split = level == 2 && !belongs(*expression, split);
     if (!other_split && within_limits(*expression)) return expression;
     pool.release(used);
   }
@@ -151,7 +184,7 @@ std::vector<const Expression*> ExpressionSource::all(int level, Split split, Exp
   const auto add = [&](char op, const Expression* left, const Expression* right) {
     const size_t used = pool.used();
     const Expression* const node = pool.make_node(op, left, right);
-    if (is_held_out(*node) == (split == Split::evaluation) && within_limits(*node))
+    if (belongs(*node, split) && within_limits(*node))
       found.push_back(node);
     else
       pool.release(used);

@@ -1,7 +1,8 @@
 // Arithmetic expressions: fully parenthesised binary trees over + - * with the leaves 0 ... 9.
 //   input   of a leaf its digit, of a node "(L op R)" of its children's inputs;
 //   oracle  of a leaf its digit, of a node "(L op R = value)" of its children's oracles: every step written out.
-// The level of a tree is its nesting of parentheses; a leaf has level 0.
+// The level of a tree is its nesting of parentheses; a leaf has level 0. Form says what else of a tree is written
+// beside the values.
 #pragma once
 
 #include <array>
@@ -16,6 +17,13 @@
 
 namespace engine {
 
+// What the scratchpad of ((1+2)*3) is:
+enum class Form {
+  equations,   // ((1+2=3)*3=9)
+  results,     // ((+=3)*=9): without the digits of the input
+  parentheses  // ((=3)=9): without its operators, too
+};
+
 struct Expression {
   char op = 0;  // + - *; 0: a leaf
   const Expression *left = nullptr, *right = nullptr;
@@ -25,9 +33,9 @@ struct Expression {
   int most_digits = 1, input_length = 1, oracle_length = 1;
 
   std::string input() const;
-  std::string oracle() const;
+  std::string oracle(Form form = Form::equations) const;
   // The same cut right after the root's "=": what is given where only the last step is asked for. A leaf has nothing.
-  std::string oracle_without_value() const;
+  std::string oracle_without_value(Form form = Form::equations) const;
 };
 
 // put(text) for each part of a text, in order: without a string that would have to be allocated.
@@ -48,15 +56,25 @@ void write_input(const Expression& e, const Put& put) {
   put(")");
 }
 
+// All that stands before a node's value, with write_child(child) for each of its children that is a node.
+template <class Put, class WriteChild>
+void write_before_value(const Expression& node, Form form, const Put& put, const WriteChild& write_child) {
+  const auto child = [&](const Expression& e) {
+    if (e.op)
+      write_child(e);
+    else if (form == Form::equations)
+      write_value(e.value, put);
+  };
+  put("(");
+  child(*node.left);
+  if (form != Form::parentheses) put(std::string_view(&node.op, 1));
+  child(*node.right);
+  put("=");
+}
+
 template <class Put>
-void write_oracle(const Expression& e, const Put& put, bool with_value = true) {
-  if (e.op) {
-    put("(");
-    write_oracle(*e.left, put);
-    put(std::string_view(&e.op, 1));
-    write_oracle(*e.right, put);
-    put("=");
-  }
+void write_oracle(const Expression& e, Form form, const Put& put, bool with_value = true) {
+  if (e.op) write_before_value(e, form, put, [&](const Expression& child) { write_oracle(child, form, put); });
   if (!with_value) return;
   write_value(e.value, put);
   if (e.op) put(")");
@@ -68,12 +86,15 @@ class ExpressionPool {
   // Errors: a leaf that is no digit, an operator other than + - and *.
   const Expression* make_leaf(int digit);
   const Expression* make_node(char op, const Expression* left, const Expression* right);
+  // The tree of an input text; an Error says where in the text what was expected.
+  const Expression* parse(std::string_view input);
 
   size_t used() const { return used_; }
   void release(size_t used) { used_ = used; }  // all that was made since used() was this
 
  private:
   Expression& add();
+  const Expression* parse(std::string_view input, size_t& at);
 
   // Room for a tree of level 6 from the beginning.
   std::deque<Expression> nodes_ = std::deque<Expression>(64);
@@ -85,12 +106,13 @@ struct ExpressionLimits {
   int max_answer_length = 3;    // digits of a node's value, the sign not counted
   int max_total_length = 88;    // characters of the oracle
   int max_sequence_length = 0;  // characters of input and oracle together; 0: any
-  int held_out = 16;            // see ExpressionSource
+  int held_out = 16;            // see ExpressionSource; 0: nothing is held out
 };
 
 // The expressions of training and of evaluation. Levels 0 and 1 are the same in both. Of level 2 every held_out-th (by
 // a hash of its input) belongs to evaluation, the others to training. Deeper trees are made of their own split's lower
 // levels, at least one side from the level just below: so no expression of evaluation above level 1 is ever trained on.
+// With held_out = 0 both are made of all expressions and may meet.
 // What it gives lives in the pool and holds nodes of the source.
 class ExpressionSource {
  public:
@@ -114,6 +136,7 @@ class ExpressionSource {
   bool is_held_out(const Expression& level_2) const;
 
  private:
+  bool belongs(const Expression& level_2, Split split) const;
   [[noreturn]] void fail_nothing_of(int level) const;
   const Expression* combine(Random& random, int level, Split split, ExpressionPool& pool) const;
 

@@ -1,66 +1,86 @@
-// task = "scratchpad": a decoder learns nested arithmetic, with every step written out (explanation = "oracle") or only
-// the value (explanation = "none"). One sequence is
+// task = "scratchpad": a model learns nested arithmetic, with every step written out (explanation = "oracle"), only the
+// value ("none"), or every step with results that it finds itself ("self_learned"). One example of a decoder is
 //   ((1+2)*3) <start> ((1+2=3)*3=9) <eos>
-// of which what follows <start> is scored; at evaluation the model is given the part up to <start> and writes the rest.
+// of which what follows <start> is scored; where self-learned, "9)" and <eos> alone, and the 3 is what the model itself
+// answers to (1+2) at that step. An encoder reads what stands before <start>.
 #pragma once
 
-#include <array>
+#include <chrono>
 
 #include "tasks/causal_task.h"
 #include "tasks/scratchpad/config.h"
-#include "tasks/scratchpad/expressions.h"
+#include "tasks/scratchpad/curriculum.h"
+#include "tasks/scratchpad/evaluation.h"
+#include "tasks/scratchpad/expression_file.h"
+#include "tasks/scratchpad/self_writing.h"
 
 namespace engine {
-
-// The value that a generated text answers with: of a scratchpad the number behind the last "=", without the
-// parenthesis that closes it; of anything else all of it.
-std::string final_value(const std::string& generated);
-
-// "1:1" "2:9": what part of the examples has which level, parts in the order of the list.
-struct Mixture {
-  std::vector<int> levels;
-  std::vector<uint32_t> parts;
-  uint32_t total = 0;
-
-  explicit Mixture(const std::vector<std::string>& text);  // UsageError where an entry is no "level:parts"
-  int draw(Random& random) const;
-  bool has(int level) const;
-};
 
 class ScratchpadTask final : public CausalTask {
  public:
   ScratchpadTask(const Config& config, const ScratchpadConfig& own, LanguageModel language);
 
   int64_t steps_per_epoch() const override { return 0; }
+  void prepare(Machine& machine, int64_t step) override;
+  // Where self-learned an error without prepare(step) before it.
   void batch_of(int64_t step, SequenceBatch& batch) override;
+  void step_done(int64_t step, double loss) override;
+  Metrics log() override;
+  std::string state() const override;
+  void set_state(const std::string& text) override;
   Metrics evaluate(Machine& machine, std::string& samples) override;
+  std::string predictions() const override { return predictions_; }
   std::pair<std::string, bool> best_metric() const override { return {"exact_match", true}; }
   std::vector<std::string> metric_names() const override;
-  // Of the tokenizer and of the first batch: of what makes the expressions, in this version of the program.
+  // Of the tokenizer and of the first step's expressions (or the file's): of what makes them, in this version.
   std::string fingerprint() const override { return fingerprint_; }
+  void save_model(const std::filesystem::path& folder) override;
 
  private:
-  struct Answer {
-    const Expression* expression;
-    std::string generated;
-    bool right = false, whole = false;  // the final value; every character
+  // Since the last line of the log.
+  struct Window {
+    InnerResults inner;
+    int64_t skipped = 0;
+    std::map<int, int64_t> levels;  // examples of each
   };
 
-  void look_up_characters();
-  std::string target(const Expression& expression) const;
-  // The tokens of one example, the labels of its target alone.
-  void append(const Expression& expression, SequenceBatch& batch) const;
-  std::vector<Answer> answer(Machine& machine, const std::vector<const Expression*>& expressions) const;
-  std::string table(const std::vector<Answer>& answers) const;
+  bool is_self_learned() const { return own_.explanation == "self_learned"; }
+  bool is_trained(int level) const { return curriculum_.has(level); }
+  SelfWritingSettings writing() const;
+  ExpressionLimits limits() const;
+  void check_fit() const;
+  std::string fingerprint_of_data();
+  // The expressions of a step, into drawn_.
+  void draw(int64_t step);
+  const Expression* draw_one(Random& random, int level);
+  size_t answer_length(const Expression& expression) const;
+  // An example, of its self-written scratchpad where it has one. False: it is too long.
+  bool append(const Expression& expression, const SelfWritten* written, SequenceBatch& batch);
+  void append_evaluation(Generator& generator, const std::vector<const Expression*>& expressions,
+                         SequenceBatch& batch);
+  Generator& generator(Machine& machine);
 
   ScratchpadConfig own_;
-  Mixture mixture_;
-  int32_t start_ = 0;
-  std::array<int32_t, 128> ids_{};  // of the characters of expressions
+  Form form_;
+  ExampleFormat format_;
+  SelfWriter writer_;
+  Curriculum curriculum_;
   ExpressionSource source_;
+  std::unique_ptr<ExpressionFile> file_;
+  std::vector<Mode> modes_;
   ExpressionPool evaluated_pool_, drawn_pool_;
-  std::vector<std::vector<const Expression*>> evaluated_;  // of level i + 1
-  std::string fingerprint_;
+  std::vector<const Expression*> evaluated_;  // of level 1, 2, ...
+  Levels levels_;                             // where they begin
+  std::string fingerprint_, predictions_;
+
+  std::unique_ptr<Generator> generator_;  // lives on from step to step; its weights are packed anew
+  std::vector<const Expression*> drawn_;
+  std::vector<SelfWritten> written_;
+  int64_t drawn_step_ = -1;
+  std::string answer_;  // of the example that is appended
+  Window window_;
+  std::chrono::steady_clock::time_point step_began_;
+  double generating_seconds_ = 0, step_seconds_ = 0;  // since the last line of the log
 };
 
 std::unique_ptr<Task> make_scratchpad_task(Config& config, const ScratchpadConfig& own, const Options& options,

@@ -1,0 +1,44 @@
+#include "tasks/scratchpad/config.h"
+
+namespace engine {
+
+void ScratchpadConfig::declare(Options& options) {
+  options.add("scratchpad.explanation", explanation, one_of({"oracle", "none", "self_learned"}),
+              "what the model answers with: oracle: every step written out; none: the value alone; self_learned: every "
+              "step, the inner results as the model itself gives them");
+  options.add("scratchpad.form", form, one_of({"equations", "results", "parentheses"}),
+              "what is written out of ((1+2)*3): ((1+2=3)*3=9), ((+=3)*=9) or ((=3)=9)");
+  options.add("scratchpad.batching", batching, one_of({"rounds", "topological"}),
+              "self_learned: all results that can be asked for at once, or the deepest of them, a batch at a time; "
+              "both give the same");
+  options.add("scratchpad.clean_results", clean_results,
+              "self_learned: of what the model writes as a result only the first whole number is kept");
+  options.add("scratchpad.mixture", mixture,
+              "\"level:parts\" for each level trained on: what part of the examples has it");
+  options.add("scratchpad.stages", stages,
+              "\"steps level:parts ...\": the mixture of the first so many steps, of the next ones, ...; then comes "
+              "scratchpad.mixture");
+  options.add("scratchpad.curriculum", curriculum, one_of({"none", "argmax", "epsilon_greedy", "exp3"}),
+              "after the stages each step has examples of one level of the mixture, chosen by how fast its loss falls");
+  options.add("scratchpad.curriculum_epsilon", curriculum_epsilon, between(0, 1),
+              "epsilon_greedy and exp3: the share of steps whose level is drawn evenly");
+  options.add("scratchpad.curriculum_decay", curriculum_decay, from_up_to_below(0, 1),
+              "of the running means of a level's loss and of its decrease");
+  options.add("scratchpad.curriculum_rate", curriculum_rate, above(0), "exp3: how fast its weights change");
+  options.add("scratchpad.max_depth", max_depth, between(1, 6), "the deepest level that is evaluated");
+  options.add("scratchpad.max_answer_length", max_answer_length, between(1, 9),
+              "digits of every value in an expression, its sign not counted");
+  options.add("scratchpad.max_total_length", max_total_length, at_least(6), "tokens of a written out expression");
+  options.add("scratchpad.evaluation", evaluation,
+              "ways of generating: free, help (all but the last result is given), results (all but the results is "
+              "given); exact_match is the first one's; empty: results where self_learned, else free");
+  options.add("scratchpad.eval_quantity", eval_quantity, at_least(1),
+              "expressions evaluated of each level; of level 1 there are 300");
+  options.add("scratchpad.held_out", held_out, at_least(0),
+              "one in this many expressions of level 2 is kept for evaluation, and so is all that contains one; 0: "
+              "none is, and expressions of evaluation may be trained on");
+  options.add("scratchpad.data", data, any_value(),
+              "a file of expressions that `engine expressions` wrote; empty: they are made as they are drawn");
+}
+
+}  // namespace engine
