@@ -23,6 +23,8 @@ decoder = ["--model", "decoder", "--work", "train", "--batch", "64", "--length",
 bert = ["--model", "bert", "--work", "train", "--batch", "8", "--length", "128"]
 minilm = ["--model", "minilm", "--work", "train", "--batch", "32", "--length", "128"]
 ragged = ["--model", "minilm", "--work", "train", "--lengths", str(here / "sst2_lengths.txt")]
+encoder_decoder = ["--work", "train", "--batch", "64", "--length", "128"]
+from_source = ["--work", "generate", "--batch", "64", "--prompt", "64", "--new", "64"]
 works = {
     "gpt2-train": (gpt2, "auto", train_modes, 1.8),
     "gpt2-train-f32": (gpt2, "f32", ["f32", "f32-compiled"], 1.1),
@@ -38,6 +40,9 @@ works = {
     "minilm-f32": (minilm, "f32", ["f32", "f32-compiled"], 1.15),
     "minilm-ragged": (ragged, "auto", train_modes, 3.5),
     "minilm-ragged-f32": (ragged, "f32", ["f32", "f32-compiled"], 1.15),
+    "encdec-train": (["--model", "encdec", *encoder_decoder], "auto", train_modes, 3.5),
+    "encdec-generate": (["--model", "encdec", *from_source], "auto", generate_modes, 3.0),
+    "bart-generate": (["--model", "bart", *from_source], "auto", ["f32", "bf16", "bf16-weights"], 5.0),
 }
 
 

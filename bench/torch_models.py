@@ -43,3 +43,80 @@ class Decoder(nn.Module):
         if caches:
             x = x[:, -1:]
         return F.linear(self.norm(x), self.tokens.weight)
+
+
+class Attention(nn.Module):
+    def __init__(self, width, heads, cross):
+        super().__init__()
+        self.heads = heads
+        self.inputs = nn.ModuleList([nn.Linear(width, width), nn.Linear(width, 2 * width)] if cross
+                                    else [nn.Linear(width, 3 * width)])
+        self.output = nn.Linear(width, width)
+
+    def split(self, x, parts):
+        B, T, C = x.shape
+        return [y.view(B, T, self.heads, -1).transpose(1, 2) for y in x.split(C // parts, 2)]
+
+    def source(self, source):
+        return self.split(self.inputs[1](source), 2)
+
+    def forward(self, x, causal=False, keys=None, cache=None, position=0):
+        B, T, C = x.shape
+        if keys is not None:
+            (q,), (k, v) = self.split(self.inputs[0](x), 1), keys
+        else:
+            q, k, v = self.split(self.inputs[0](x), 3)
+        if cache is not None:
+            cache[0][:, :, position:position + T], cache[1][:, :, position:position + T] = k, v
+            k, v = cache[0][:, :, :position + T], cache[1][:, :, :position + T]
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=causal and T > 1)
+        return self.output(y.transpose(1, 2).reshape(B, T, C))
+
+
+class PostNormBlock(nn.Module):
+    def __init__(self, width, heads, inner, decoder):
+        super().__init__()
+        self.attention, self.norm1 = Attention(width, heads, cross=False), nn.LayerNorm(width)
+        self.decoder = decoder
+        if decoder:
+            self.cross, self.norm2 = Attention(width, heads, cross=True), nn.LayerNorm(width)
+        self.up, self.down, self.norm3 = nn.Linear(width, inner), nn.Linear(inner, width), nn.LayerNorm(width)
+
+    def forward(self, x, keys=None, cache=None, position=0):
+        x = self.norm1(x + self.attention(x, causal=self.decoder, cache=cache, position=position))
+        if self.decoder:
+            x = self.norm2(x + self.cross(x, keys=keys))
+        return self.norm3(x + self.down(F.gelu(self.up(x))))
+
+
+class EncoderDecoder(nn.Module):
+    """BART's arrangement: 256 wide, 3 + 3 layers, 8 heads, vocabulary 64."""
+
+    def __init__(self, vocabulary=64, positions=512, width=256, layers=3, heads=8, inner=1024):
+        super().__init__()
+        self.tokens = nn.Embedding(vocabulary, width)
+        self.positions = nn.ModuleList(nn.Embedding(positions, width) for _ in range(2))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.encoder = nn.ModuleList(PostNormBlock(width, heads, inner, False) for _ in range(layers))
+        self.decoder = nn.ModuleList(PostNormBlock(width, heads, inner, True) for _ in range(layers))
+        for parameter in self.parameters():
+            if parameter.dim() == 2:
+                nn.init.normal_(parameter, 0, 0.02)
+
+    def embed(self, ids, side, position=0):
+        return self.norms[side](self.tokens(ids) + self.positions[side].weight[position:position + ids.shape[1]])
+
+    def keys(self, source):
+        x = self.embed(source, 0)
+        for block in self.encoder:
+            x = block(x)
+        return [block.cross.source(x) for block in self.decoder]
+
+    def decode(self, ids, keys, caches=None, position=0):
+        x = self.embed(ids, 1, position)
+        for i, block in enumerate(self.decoder):
+            x = block(x, keys[i], caches[i] if caches else None, position)
+        return F.linear(x[:, -1:] if caches else x, self.tokens.weight)
+
+    def forward(self, source, ids):
+        return self.decode(ids, self.keys(source))

@@ -4,7 +4,8 @@
 Speaks the protocol of bench/compare.py: prints one JSON line when ready; then, for each number n read from standard
 input, does n steps and prints {"seconds": [...], "tokens": t, "sequences": s, "loss": l, "peak_mb": m}. Needs torch and
 transformers. A training step is zero_grad, forward, loss, backward, AdamW (fused). Random tokens, no dropout. Decoders
-score every token, "bert" 15 % of them as masked, "minilm" a class a sequence; with --lengths the batches are those of a
+score every token, "bert" 15 % of them as masked, "minilm" a class a sequence; "encdec" (plain PyTorch) and "bart"
+(transformers) read a source as long as the target, whose tokens are counted. With --lengths the batches are those of a
 file, padded to their longest sequence, ten in each step.
 """
 import argparse
@@ -14,7 +15,7 @@ import sys
 import time
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--model", choices=["gpt2", "decoder", "bert", "minilm"], required=True)
+parser.add_argument("--model", choices=["gpt2", "decoder", "bert", "minilm", "encdec", "bart"], required=True)
 parser.add_argument("--work", choices=["train", "generate"], default="train")
 parser.add_argument("--batch", type=int, default=4)
 parser.add_argument("--length", type=int, default=256, help="tokens a sequence")
@@ -32,7 +33,7 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 import transformers  # noqa: E402
 
-from torch_models import Decoder  # noqa: E402
+from torch_models import Decoder, EncoderDecoder  # noqa: E402
 
 torch.set_num_threads(arguments.threads)
 torch.manual_seed(1)
@@ -45,7 +46,14 @@ compiled = arguments.mode.endswith("compiled")
 def build():
     if arguments.model == "decoder":
         return Decoder(), 64
-    if arguments.model == "gpt2":
+    if arguments.model == "encdec":
+        return EncoderDecoder(), 64
+    if arguments.model == "bart":
+        model = transformers.BartForConditionalGeneration(transformers.BartConfig(
+            vocab_size=64, max_position_embeddings=512, d_model=256, encoder_layers=3, decoder_layers=3,
+            encoder_attention_heads=8, decoder_attention_heads=8, encoder_ffn_dim=1024, decoder_ffn_dim=1024, dropout=0,
+            attention_dropout=0, activation_dropout=0))
+    elif arguments.model == "gpt2":
         model = transformers.GPT2LMHeadModel(transformers.GPT2Config(resid_pdrop=0, embd_pdrop=0, attn_pdrop=0))
     else:
         sizes = {} if arguments.model == "bert" else dict(hidden_size=384, num_hidden_layers=6, num_attention_heads=12,
@@ -82,9 +90,17 @@ if arguments.work == "train":
     else:
         tokens = torch.randint(0, vocabulary, (B, T + 1))
         inputs, labels = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+        source = torch.randint(0, vocabulary, (B, T))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     run = torch.compile(model, dynamic=True if arguments.lengths else None) if compiled else model
     at_once, following = (10 if arguments.lengths else 1), 0
+
+    def logits_of():
+        if arguments.model == "encdec":
+            return run(source, inputs)
+        if arguments.model == "bart":
+            return run(input_ids=source, decoder_input_ids=inputs, use_cache=False).logits
+        return run(input_ids=inputs, use_cache=False).logits if arguments.model == "gpt2" else run(inputs)
 
     def train(batch):
         optimizer.zero_grad(set_to_none=True)
@@ -92,7 +108,7 @@ if arguments.work == "train":
             if encodes:
                 loss = run(**batches[batch]).loss
             else:
-                logits = run(input_ids=inputs, use_cache=False).logits if arguments.model == "gpt2" else run(inputs)
+                logits = logits_of()
                 loss = F.cross_entropy(logits.float().view(-1, vocabulary), labels.view(-1))
         loss.backward()
         optimizer.step()
@@ -113,7 +129,8 @@ else:
         model = model.to(torch.bfloat16)
     kind = torch.bfloat16 if bf16 else torch.float32
     prompt = torch.randint(0, vocabulary, (B, arguments.prompt))
-    run = torch.compile(model, dynamic=True) if compiled else model
+    decode = model.decode if arguments.model == "encdec" else model
+    run = torch.compile(decode, dynamic=True) if compiled else decode
 
     @torch.inference_mode()
     def step():
@@ -124,11 +141,17 @@ else:
                 for _ in range(arguments.new):
                     result = run(input_ids=current, past_key_values=past, use_cache=True, logits_to_keep=1)
                     past, current = result.past_key_values, result.logits[:, -1].argmax(-1, keepdim=True)
+            elif arguments.model == "bart":  # as its users call it
+                model.generate(prompt, attention_mask=torch.ones_like(prompt), min_new_tokens=arguments.new,
+                               max_new_tokens=arguments.new, do_sample=False, num_beams=1)
             else:
-                caches = [[torch.zeros(B, 8, length, 32, dtype=kind) for _ in "kv"] for _ in model.blocks]
-                position = 0
+                decodes = arguments.model == "encdec"
+                inputs = [model.keys(prompt)] if decodes else []
+                blocks = model.decoder if decodes else model.blocks
+                caches = [[torch.zeros(B, 8, length, 32, dtype=kind) for _ in "kv"] for _ in blocks]
+                current, position = torch.full((B, 1), 2) if decodes else prompt, 0
                 for _ in range(arguments.new):
-                    logits = run(current, caches, position)
+                    logits = run(current, *inputs, caches, position)
                     position += current.shape[1]
                     current = logits[:, -1].argmax(-1, keepdim=True)
         return 0.0

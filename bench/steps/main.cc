@@ -1,7 +1,8 @@
 // Whole training steps (forward, backward, clipping off, AdamW) and greedy generation, for bench/compare.py: prints one
 // JSON line when ready; then, for each number n read from standard input, does n steps and prints
 // {"seconds": [...], "tokens": t, "sequences": s, "loss": l, "peak_mb": m}, tokens and sequences being those of a step.
-// Random tokens, no dropout. Decoders score every token, "bert" 15 % of them as masked, "minilm" a class a sequence; with
+// Random tokens, no dropout. Decoders score every token, "bert" 15 % of them as masked, "minilm" a class a sequence;
+// "encdec" and "bart" (which differ in PyTorch) read a source as long as the target, whose tokens are counted. With
 // --lengths the batches are those of a file (sst2_lengths.py), ten in each step.
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -29,6 +30,9 @@ struct Setting {
   bool operations = false;
 };
 
+// Ours are one model; their peers are plain PyTorch and transformers' BART.
+bool is_encoder_decoder(const std::string& model) { return model == "encdec" || model == "bart"; }
+
 ModelConfig config_of(const std::string& model) {
   ModelConfig config;
   if (model == "gpt2") {
@@ -36,6 +40,11 @@ ModelConfig config_of(const std::string& model) {
     config.vocab_size = 50257, config.max_positions = 1024;
   } else if (model == "decoder") {
     config.hidden_size = 256, config.num_layers = 4, config.num_heads = 8;
+    config.vocab_size = 64, config.max_positions = 512;
+  } else if (is_encoder_decoder(model)) {
+    config = open_model();
+    config.architecture = "bart";
+    config.hidden_size = 256, config.num_layers = config.decoder_layers = 3, config.num_heads = 8;
     config.vocab_size = 64, config.max_positions = 512;
   } else {
     config = open_model();
@@ -82,6 +91,8 @@ SequenceBatch random_batch(const std::vector<int>& lengths, const ModelConfig& c
       for (const int32_t label : random_tokens(length, config.vocab_size, random))
         batch.labels.push_back(config.head == Head::masked && random.uniform() >= 0.15f ? -100 : label);
     }
+    if (config.architecture == "bart")
+      for (const int32_t token : random_tokens(length, config.vocab_size, random)) batch.sources.push_back(token);
     batch.end_sequence();
   }
   return batch;
@@ -195,12 +206,15 @@ void run(const Setting& setting) {
   model->parameters().allocate(ops->memory(), false);
   model->parameters().initialise(1);
   Random random(7, 0);
-  std::vector<std::vector<int32_t>> prompts;
+  std::vector<std::vector<int32_t>> texts;
   for (int s = 0; s < setting.batch; ++s)
-    prompts.push_back(random_tokens(setting.prompt, model->config().vocab_size, random));
+    texts.push_back(random_tokens(setting.prompt, model->config().vocab_size, random));
+  const std::vector<std::vector<int32_t>> starts(texts.size(), {2});  // of targets, where the texts are sources
   Generator generator(*ops, *model, compute, setting.batch);
   serve([&] {
-    generator.generate(prompts, {.max_new_tokens = setting.fresh});
+    const GenerationOptions options{.max_new_tokens = setting.fresh};
+    if (model->reads_source()) generator.generate(starts, texts, options);
+    else generator.generate(texts, options);
     return StepResult{0, int64_t{setting.batch} * setting.fresh, setting.batch};
   });
 }
@@ -211,13 +225,14 @@ void run(const Setting& setting) {
 int main(int argc, char** argv) {
   engine::Setting setting;
   CLI::App app("Whole steps of the engine, for bench/compare.py");
-  app.add_option("--model", setting.model)->check(CLI::IsMember({"gpt2", "decoder", "bert", "minilm"}));
+  app.add_option("--model", setting.model)
+      ->check(CLI::IsMember({"gpt2", "decoder", "bert", "minilm", "encdec", "bart"}));
   app.add_option("--work", setting.work)->check(CLI::IsMember({"train", "generate"}));
   app.add_option("--precision", setting.precision)->check(CLI::IsMember({"auto", "f32", "bf16"}));
   app.add_option("--batch", setting.batch);
   app.add_option("--length", setting.length);
   app.add_option("--lengths", setting.lengths, "a file of batches, a line each: the lengths of their sequences");
-  app.add_option("--prompt", setting.prompt);
+  app.add_option("--prompt", setting.prompt, "tokens of a prompt, or of a source");
   app.add_option("--new", setting.fresh);
   app.add_option("--threads", setting.threads);
   app.add_option("--device", setting.device)->check(CLI::IsMember({"cpu", "cuda"}));
