@@ -7,6 +7,7 @@
 #include "tasks/language_model.h"
 #include "tests/letters.h"
 #include "tests/task_settings.h"
+#include "text/vocabulary_training.h"
 
 namespace engine::test {
 
@@ -24,6 +25,14 @@ void adapt(const std::string& name, TaskSettings& settings) {
   config.generation.max_new_tokens = 8;
   if (config.task == "scratchpad") settings.sections.scratchpad.eval_quantity = 5;
   if (name.starts_with("gpt")) config.data.train = {text_file};
+  if (name == "mlm_wiki.cfg") {
+    VocabularyTrainer trainer(VocabularyTrainer::Kind::wordpiece, {.vocab_size = 300});
+    trainer.add(read_text(text_file));
+    config.data.tokenizer = settings.file("vocabulary");
+    std::filesystem::create_directories(config.data.tokenizer);
+    trainer.train()->save(config.data.tokenizer);
+    config.data.train = config.data.eval = {text_file};
+  }
   if (name == "gpt2_finetune.cfg") {
     // A small GPT-2 folder in the place of the published one.
     TaskSettings small("task = \"gpt\"\n[data]\ntokenizer = \"characters\"\n[model]\nhidden_size = 16\nnum_layers = 1\n"
