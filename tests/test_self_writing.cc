@@ -32,12 +32,21 @@ max_depth = 3
 eval_quantity = 40
 )";
 
+const std::initializer_list<std::string> architectures{"gpt2", "bart"};
+
+std::string of_architecture(const std::string& architecture, std::string text = self_learned) {
+  const std::string section = "[model]\n";
+  return text.insert(text.find(section) + section.size(), "architecture = \"" + architecture + "\"\n");
+}
+
 // A model of random parameters believes anything: empty results, signs, parentheses, equals signs.
 struct Writing {
-  TaskSettings settings{self_learned};
+  explicit Writing(const std::string& architecture = "gpt2") : settings(of_architecture(architecture)) {}
+
+  TaskSettings settings;
   std::unique_ptr<Task> task = settings.task();
   CausalModel& model = causal(*task).model();
-  ExampleFormat format{causal(*task).tokenizer(), model.config(), model.config().architecture == "bart"};
+  ExampleFormat format{causal(*task).tokenizer(), model.config(), model.reads_source()};
   Generator generator{*settings.ops, model, DType::f32, 32};
   ExpressionSource source{{}};
   ExpressionPool pool;
@@ -58,7 +67,7 @@ struct Writing {
   std::string result(const Expression& e) {
     Prompts prompts;
     format.append_prompt(e.input(), before_value(e), prompts);
-    const auto tokens = generator.generate(prompts.tokens, {.max_new_tokens = 4, .end_token = format.end_token()});
+    const auto tokens = generator.generate(prompts.tokens, prompts.sources, {.max_new_tokens = 4, .end_token = format.end_token()});
     std::string text = format.text_of(tokens[0]);
     return text.substr(0, text.find(')'));
   }
@@ -90,28 +99,31 @@ std::string timeless_log(const std::filesystem::path& run) {
 }  // namespace
 
 TEST_CASE("self-writing: rounds, topological order, with and without sharing write what the algorithm says") {
-  Writing w;
-  const auto trees = w.trees(40);
-  const auto rounds = w.write({}, trees, true);
-  std::set<std::string> results;
-  for (size_t i = 0; i < trees.size(); ++i) {
-    if (!trees[i]->op) {
-      CHECK(rounds[i].before_value.empty());
-      continue;
+  for (const std::string& architecture : architectures) {
+    CAPTURE(architecture);
+    Writing w(architecture);
+    const auto trees = w.trees(40);
+    const auto rounds = w.write({}, trees, true);
+    std::set<std::string> results;
+    for (size_t i = 0; i < trees.size(); ++i) {
+      if (!trees[i]->op) {
+        CHECK(rounds[i].before_value.empty());
+        continue;
+      }
+      CHECK_FALSE(rounds[i].too_long);
+      CHECK(rounds[i].before_value == w.before_value(*trees[i]));
+      CHECK(rounds[i].value == w.result(*trees[i]));
+      results.insert(rounds[i].value);
     }
-    CHECK_FALSE(rounds[i].too_long);
-    CHECK(rounds[i].before_value == w.before_value(*trees[i]));
-    CHECK(rounds[i].value == w.result(*trees[i]));
-    results.insert(rounds[i].value);
+    CHECK(results.size() > 2);  // it says something of the trees
+    CHECK(same(rounds, w.write({.topological = true}, trees, true)));
+    CHECK(same(rounds, w.write({.topological = true}, trees, true, 3)));
+    CHECK(same(rounds, w.write({.share_subtrees = false}, trees, true)));
+    CHECK(same(rounds, w.write({.topological = true, .share_subtrees = false}, trees, true, 5)));
+    // Alone as among others.
+    for (size_t i = 0; i < trees.size(); i += 7)
+      CHECK(same({rounds[i]}, w.write({}, std::span(trees).subspan(i, 1), true)));
   }
-  CHECK(results.size() > 3);  // it says something of the trees
-  CHECK(same(rounds, w.write({.topological = true}, trees, true)));
-  CHECK(same(rounds, w.write({.topological = true}, trees, true, 3)));
-  CHECK(same(rounds, w.write({.share_subtrees = false}, trees, true)));
-  CHECK(same(rounds, w.write({.topological = true, .share_subtrees = false}, trees, true, 5)));
-  // Alone as among others.
-  for (size_t i = 0; i < trees.size(); i += 7)
-    CHECK(same({rounds[i]}, w.write({}, std::span(trees).subspan(i, 1), true)));
 }
 
 TEST_CASE("self-writing: a subtree that comes more than once is asked once, and counts each time") {
@@ -161,25 +173,40 @@ TEST_CASE("self-writing: the forms of a scratchpad") {
 }
 
 TEST_CASE("self-writing: of a self-learned example the root's value, its parenthesis and the end are scored alone") {
-  Writing w;
-  const Tokenizer& tokenizer = causal(*w.task).tokenizer();
-  CHECK_THROWS_WITH_AS([&] { SequenceBatch none; w.task->batch_of(3, none); }(), doctest::Contains("prepare"), Error);
-  SequenceBatch batch;
-  w.task->prepare(w.settings.machine, 3);
-  w.task->batch_of(3, batch);
-  REQUIRE(batch.sequences() == 24);
-  for (size_t s = 0; s < 24; ++s) {
-    std::string tokens, labels;
-    for (auto i = static_cast<size_t>(batch.offsets[s]); i < static_cast<size_t>(batch.offsets[s + 1]); ++i) {
-      tokens += tokenizer.token(batch.tokens[i]);
-      labels += batch.labels[i] == -100 ? "." : tokenizer.token(batch.labels[i]);
+  for (const std::string& architecture : architectures) {
+    CAPTURE(architecture);
+    Writing w(architecture);
+    const bool has_encoder = architecture == "bart";
+    const Tokenizer& tokenizer = causal(*w.task).tokenizer();
+    SequenceBatch batch;
+    CHECK_THROWS_WITH_AS(w.task->batch_of(3, batch), doctest::Contains("prepare"), Error);
+    w.task->prepare(w.settings.machine, 3);
+    w.task->batch_of(3, batch);
+    REQUIRE(batch.sequences() == 24);
+    const auto text_of = [&](const std::vector<int32_t>& ids, const std::vector<int32_t>& offsets, size_t s) {
+      std::string text;
+      for (auto i = static_cast<size_t>(offsets[s]); i < static_cast<size_t>(offsets[s + 1]); ++i)
+        text += ids[i] == -100 ? "." : tokenizer.token(ids[i]);
+      return text;
+    };
+    for (size_t s = 0; s < 24; ++s) {
+      const std::string tokens = text_of(batch.tokens, batch.offsets, s);
+      const std::string labels = text_of(batch.labels, batch.offsets, s);
+      const size_t start = tokens.find("<start>");
+      std::string input = tokens.substr(0, start);
+      const std::string answer = tokens.substr(start + 7);
+      if (has_encoder) {
+        CHECK(input.empty());
+        input = text_of(batch.sources, batch.source_offsets, s);
+        REQUIRE(input.ends_with("<eos>"));
+        input.resize(input.size() - 5);
+      }
+      const auto* tree = w.pool.parse(input);
+      const std::string value = std::to_string(tree->value) + (tree->op ? ")" : "");
+      CHECK(answer == (tree->op ? w.before_value(*tree) : "") + value);
+      const size_t ignored = (has_encoder ? 0 : input.size()) + answer.size() - value.size();
+      CHECK(labels == std::string(ignored, '.') + value + "<eos>");
     }
-    const size_t start = tokens.find("<start>");
-    const std::string input = tokens.substr(0, start), answer = tokens.substr(start + 7);
-    const auto* tree = w.pool.parse(input);
-    const std::string value = std::to_string(tree->value) + (tree->op ? ")" : "");
-    CHECK(answer == (tree->op ? w.before_value(*tree) : "") + value);
-    CHECK(labels == std::string(input.size() + answer.size() - value.size(), '.') + value + "<eos>");
   }
 }
 
@@ -201,9 +228,10 @@ TEST_CASE("self-writing: a training that is stopped goes on with the same bits a
     const auto task = settings.task();
     CHECK(train_task(settings.config, settings.options, *task, settings.machine) == 0);
   };
-  for (const std::string own : {"curriculum = \"exp3\"\nstages = [\"2 1:1\"]\n", "batching = \"topological\"\n"}) {
-    const std::string text = self_learned + own + "[training]\n";
-    std::string with_rates = self_learned + own;
+  for (const std::string& architecture : architectures) {
+    const char* const own = architecture == "bart" ? "curriculum = \"exp3\"\nstages = [\"2 1:1\"]\n"
+                                                   : "batching = \"topological\"\n";
+    std::string with_rates = of_architecture(architecture) + own;
     with_rates.replace(with_rates.find("batch_size = 24"), 15,
                        "batch_size = 12\nscheduler = \"constant\"\nlog_every = 5\neval_every = 4\nsave_every = 1");
     TaskSettings whole(with_rates), parts(with_rates);
@@ -216,11 +244,15 @@ TEST_CASE("self-writing: a training that is stopped goes on with the same bits a
     end.config.output_dir = parts.config.output_dir;
     train(end, 11);
     const std::filesystem::path a = whole.folder.path() / "run", b = parts.folder.path() / "run";
-    for (const char* file : {"state/tensors.safetensors", "state/progress.json", "predictions.jsonl",
-                             "samples/step_11.txt", "last/scratchpad.json"}) {
+    for (const char* file : {"state/tensors.safetensors", "predictions.jsonl", "samples/step_11.txt",
+                             "last/scratchpad.json"}) {
       INFO(file);
       CHECK(read_text(a / file) == read_text(b / file));
     }
+    const auto of_task = [](const std::filesystem::path& run) {
+      return nlohmann::json::parse(read_text(run / "state/progress.json")).at("task");
+    };
+    CHECK(of_task(a) == of_task(b));
     // The shorter runs logged and evaluated at their own ends, too.
     const std::string log = timeless_log(a);
     CHECK(log.find("inner_accuracy_level_1") != std::string::npos);

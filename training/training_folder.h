@@ -1,5 +1,6 @@
-// TrainingFolder: what a training writes: output_dir/name with task.cfg (as resolved), metrics.jsonl, predictions.jsonl,
-// TensorBoard event files, samples/, the model folders best/, last/ and checkpoint-STEP/, and state/ (see state.h).
+// TrainingFolder: what a training writes: output_dir/name with task.cfg (as resolved), metrics.jsonl,
+// predictions.jsonl, TensorBoard event files, samples/, the model folders best/, last/ and checkpoint-STEP/, and state/
+// (see state.h).
 #pragma once
 
 #include <filesystem>

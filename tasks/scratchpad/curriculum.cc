@@ -176,8 +176,8 @@ void Curriculum::set_state(const std::string& text) {
   require(levels.is_array() && levels.size() == levels_.size(), where, " is not of ", levels_.size(), " levels");
   for (size_t i = 0; i < levels_.size(); ++i) {
     const nlohmann::json& l = levels[i];
-    const bool good = l.is_array() && l.size() == 4 && l[0].is_number_integer() && l[1].is_number() && l[2].is_number() &&
-                      l[3].is_number();
+    const bool good = l.is_array() && l.size() == 4 && l[0].is_number_integer() && l[1].is_number() &&
+                      l[2].is_number() && l[3].is_number();
     require(good, where, " is damaged at level ", levels_[i].level);
     levels_[i] = {levels_[i].level, l[0].get<int64_t>(), l[1].get<double>(), l[2].get<double>(), l[3].get<double>()};
   }

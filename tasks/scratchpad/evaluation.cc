@@ -102,7 +102,6 @@ std::vector<Answer> Answerer::answer(Mode mode, std::span<const Expression* cons
     for (size_t i = 0; i < answers.size(); ++i) {
       answers[i].text = written[i].before_value + written[i].value + ")";
       answers[i].tree = written[i].tree;
-      answers[i].right = written[i].value == std::to_string(answers[i].expression->value);
     }
   } else {
     Prompts prompts;
@@ -114,12 +113,12 @@ std::vector<Answer> Answerer::answer(Mode mode, std::span<const Expression* cons
     const int longest = mode == Mode::free && with_steps ? max_total_length + 1 : max_answer_length + 3;
     const std::vector<std::string> texts =
         generate_texts(generator, format, prompts, {.max_new_tokens = longest, .end_token = format.end_token()});
-    for (size_t i = 0; i < answers.size(); ++i) {
-      answers[i].text += texts[i];
-      answers[i].right = final_value(answers[i].text) == std::to_string(answers[i].expression->value);
-    }
+    for (size_t i = 0; i < answers.size(); ++i) answers[i].text += texts[i];
   }
-  for (Answer& a : answers) a.whole = a.text == a.expected;
+  for (Answer& a : answers) {
+    a.right = final_value(a.text) == std::to_string(a.expression->value);
+    a.whole = a.text == a.expected;
+  }
   return answers;
 }
 

@@ -3,7 +3,7 @@
 //   help     the oracle's scratchpad is given up to the root's "="
 //   results  the tree's scratchpad is given but for the values, all of which the model writes (self_writing.h)
 // Metrics of each: EM_ (help), EM_freeform_, EM_results_, then all or a level, then _per_sample or _per_batch. Of free
-// the whole text counts, of the others the final value. Batches are of 4 training.batch_size answers, level after level.
+// the whole text counts, of the others the final value. A batch is 4 training.batch_size answers, level after level.
 #pragma once
 
 #include "tasks/scratchpad/self_writing.h"

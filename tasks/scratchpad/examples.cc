@@ -79,7 +79,7 @@ bool ExampleFormat::fits(size_t source_length, size_t answer_length) const {
 std::vector<std::string> generate_texts(Generator& generator, const ExampleFormat& format, const Prompts& prompts,
                                         const GenerationOptions& options) {
   std::vector<std::string> texts;
-  for (const std::vector<int32_t>& tokens : generator.generate(prompts.tokens, options))
+  for (const std::vector<int32_t>& tokens : generator.generate(prompts.tokens, prompts.sources, options))
     texts.push_back(format.text_of(tokens));
   return texts;
 }

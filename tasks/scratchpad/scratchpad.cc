@@ -49,7 +49,7 @@ ScratchpadTask::ScratchpadTask(const Config& config, const ScratchpadConfig& own
     : CausalTask(config, std::move(language)),
       own_(own),
       form_(form_of(own.form)),
-      format_(tokenizer(), model().config(), model().config().architecture == "bart"),
+      format_(tokenizer(), model().config(), model().reads_source()),
       writer_(format_, writing()),
       curriculum_(own, config.seed),
       source_(limits()),
@@ -146,7 +146,8 @@ void ScratchpadTask::prepare(Machine& machine, int64_t step) {
   if (!is_self_learned()) return;
   drawn_step_ = -1;
   draw(step);
-  Generator& ready = generator(machine);
+  const bool asks = std::any_of(drawn_.begin(), drawn_.end(), [](const Expression* e) { return e->level > 1; });
+  Generator& ready = asks || !generator_ ? generator(machine) : *generator_;
   written_ = writer_.write(ready, drawn_, {.at_once = sequences_at_once}, window_.inner);
   parameters().drop_packed();  // a training step packs as it multiplies
   generating_seconds_ += seconds_since(step_began_);
@@ -351,6 +352,7 @@ std::unique_ptr<Task> make_scratchpad_task(Config& config, const ScratchpadConfi
     fail_usage("scratchpad.form was set, but explanation = \"none\" writes no steps: leave it out");
   if (!config.init.empty()) check_kind(open_run(config.init).model, own);
   auto tokenizer = config.init.empty() ? make_arithmetic_tokenizer() : nullptr;
+  if (tokenizer) config.model.decoder_start_token = tokenizer->id_of("<start>").value();
   return std::make_unique<ScratchpadTask>(
       config, own, make_language_model(config, options, std::move(tokenizer), ops.memory(), training));
 }
