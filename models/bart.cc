@@ -44,7 +44,7 @@ struct Side {
   Side() = default;
   Side(Parameters& table, const ModelConfig& config, const std::string& prefix, int64_t layers, bool decoder,
        Initial initial) {
-    if (config.positions == Positions::learned)
+    if (config.positions == "learned")
       positions = &table.add(prefix + "embedding.positions",
                              {config.max_positions + unused_positions, config.hidden_size}, initial);
     stack = PostNormStack(table, config, prefix, layers, decoder, initial);
@@ -61,8 +61,11 @@ class Bart final : public CausalModel {
   explicit Bart(const ModelConfig& config) : CausalModel(config) {
     const int64_t width = config.hidden_size, positions = config.max_positions;
     const Initial initial = Initial::normal(config.initializer_range);
+    const bool is_known = config.positions == "learned" || config.positions == "sinusoidal" || config.positions == "none";
+    if (!is_known)
+      fail_usage("model.positions \"", config.positions.substr(0, 60), "\" are unknown: learned, sinusoidal or none");
     token_table_ = &parameters_.add("embedding.tokens", {config.vocab_size, width}, initial);
-    if (config.positions == Positions::sinusoidal) {
+    if (config.positions == "sinusoidal") {
       require(width % 2 == 0, "sinusoidal positions need an even model.hidden_size, it is ", width);
       sinusoids_ =
           &parameters_.add_constant({positions, width}, [=](float* to) { write_positions(to, positions, width); });

@@ -73,20 +73,17 @@ void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["use_cache"] = true;
 }
 
-bool has_learned_positions(const ModelConfig& config) { return config.positions == Positions::learned; }
+bool has_learned_positions(const ModelConfig& config) { return config.positions == "learned"; }
 
 ModelConfig read_own_config(const json& config, const std::string& where) {
   ModelConfig result = read_config(config, where);
-  const std::string positions = json_string(config, "positions", where);
-  if (positions != "sinusoidal" && positions != "none")
-    fail(where, ": \"positions\" is \"", positions.substr(0, 60), "\", it should be \"sinusoidal\" or \"none\"");
-  result.positions = positions == "none" ? Positions::none : Positions::sinusoidal;
+  result.positions = json_string(config, "positions", where);
   return result;
 }
 
 void write_own_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   write_config(config, result);
-  result["positions"] = config.positions == Positions::none ? "none" : "sinusoidal";
+  result["positions"] = config.positions;
 }
 
 using Names = std::vector<TensorNames>;

@@ -11,8 +11,6 @@ namespace engine {
 // Bounds of a model's sizes: their products stay within an int64, and no configuration makes endless tables.
 inline constexpr int64_t most_width = 1 << 20, most_inner = 1 << 23, most_layers = 1024, most_rows = INT32_MAX;
 
-enum class Positions { learned, sinusoidal, none };  // what is added to the tokens' embeddings
-
 enum class Head { none, masked, classification };  // what an encoder predicts: nothing, masked tokens, a class
 
 struct ModelConfig {
@@ -43,7 +41,7 @@ struct ModelConfig {
 
   // Of encoder-decoders:
   int64_t decoder_layers = 0;        // 0: num_layers, which are the encoder's
-  Positions positions = Positions::learned;
+  std::string positions = "learned";  // what is added to the tokens' embeddings: learned, sinusoidal or none
   bool scale_embedding = false;      // tokens' embeddings times the root of C
   int32_t decoder_start_token = -1;  // what every target begins with
   int32_t forced_bos_token = -1, forced_eos_token = -1;  // what generation puts first, and last at its limit

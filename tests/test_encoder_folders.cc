@@ -1,14 +1,10 @@
 // Folders of encoders: every form in which they come, and what becomes of their parts when the task changes.
 #include <doctest/doctest.h>
 
-#include <cstring>
 #include <functional>
-#include <nlohmann/json.hpp>
 
-#include "core/files.h"
-#include "core/safetensors.h"
 #include "models/huggingface.h"
-#include "tests/temporary.h"
+#include "tests/changed_folder.h"
 
 namespace engine::test {
 
@@ -19,34 +15,8 @@ namespace {
 
 const fs::path golden_folder = "tests/golden/bert";
 
-// A golden model's folder, to be changed.
-struct Folder {
-  TemporaryFolder folder;
-  json config;
-  std::vector<SafetensorsItem> tensors;
-
-  explicit Folder(const std::string& name) {
-    config = json::parse(read_text(golden_folder / name / "model" / "config.json"));
-    const Safetensors file = Safetensors::open(golden_folder / name / "model" / "model.safetensors");
-    for (const auto& [tensor, entry] : file.entries())
-      add(tensor, entry.shape, std::string(entry.data, entry.bytes), entry.dtype);
-  }
-  void add(const std::string& name, const std::vector<int64_t>& shape, const std::string& bytes,
-           const std::string& dtype = "F32") {
-    tensors.push_back({name, dtype, shape, [bytes](char* to) { std::memcpy(to, bytes.data(), bytes.size()); }});
-  }
-  void rename(const std::string& from, const std::string& to) {
-    for (SafetensorsItem& tensor : tensors)
-      if (const size_t at = tensor.name.find(from); at != std::string::npos) tensor.name.replace(at, from.size(), to);
-  }
-  void remove(const std::string& part) {
-    std::erase_if(tensors, [&](const SafetensorsItem& t) { return t.name.find(part) != std::string::npos; });
-  }
-  const fs::path& write() const {
-    write_file(folder.path() / "config.json", config.dump());
-    write_safetensors(folder.path() / "model.safetensors", tensors);
-    return folder.path();
-  }
+struct Folder : ChangedFolder {
+  explicit Folder(const std::string& name) : ChangedFolder(golden_folder / name / "model") {}
   std::unique_ptr<EncoderModel> load(const EncoderRequest& request = {}) const {
     return load_encoder_model(write(), host_memory(), false, request);
   }

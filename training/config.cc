@@ -32,6 +32,10 @@ void declare_model(Options& options, ModelConfig& model) {
               "added to the variance in a layernorm; 0: the architecture's, GPT-2's 1e-5 or BERT's 1e-12");
   options.add("model.doubled_position_angles", model.doubled_position_angles,
               "sinusoidal_encoder: positions' angles with the exponent doubled, as some older models have it");
+  options.add("model.positions", model.positions, one_of({"learned", "sinusoidal", "none"}),
+              "bart: what tells the places of tokens apart; only learned ones make a model that transformers can load");
+  options.add("model.decoder_layers", model.decoder_layers, between(0, most_layers),
+              "bart: transformer blocks of the decoder, num_layers being the encoder's; 0: as many");
   options.add("model.initializer_range", model.initializer_range, at_least(0),
               "standard deviation of a new model's weights");
 }

@@ -1,0 +1,140 @@
+// Folders of BART: the forms in which they come, what is kept when one is saved again, and what is refused.
+#include <doctest/doctest.h>
+
+#include <functional>
+
+#include "models/huggingface.h"
+#include "tests/changed_folder.h"
+
+namespace engine::test {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+const fs::path golden_folder = "tests/golden/bart";
+
+std::unique_ptr<CausalModel> load(const fs::path& folder) { return load_causal_model(folder, host_memory(), false); }
+
+bool same_values(CausalModel& a, CausalModel& b) {
+  if (a.parameters().all().size() != b.parameters().all().size()) return false;
+  for (const Parameter& p : a.parameters().all()) {
+    const Parameter& other = b.parameters().at(p.name);
+    if (p.shape != other.shape || std::memcmp(p.value.data, other.value.data, p.value.bytes())) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("bart folders: names without prefix, tied tensors, older configs") {
+  const auto golden = load(golden_folder / "plain" / "model");
+  ChangedFolder folder(golden_folder / "plain" / "model");
+  const Safetensors file = Safetensors::open(golden_folder / "plain" / "model" / "model.safetensors");
+  const auto& embedding = file.at("model.shared.weight");
+  for (const std::string name : {"model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight",
+                                 "lm_head.weight"})
+    folder.add(name, embedding.shape, std::string(embedding.data, embedding.bytes));
+  CHECK(same_values(*load(folder.write()), *golden));
+  folder.config["architectures"] = {"BartModel"};
+  folder.remove("lm_head");
+  folder.remove("final_logits_bias");
+  for (SafetensorsItem& tensor : folder.tensors)
+    if (tensor.name.starts_with("model.")) tensor.name = tensor.name.substr(6);
+  CHECK(same_values(*load(folder.write()), *golden));
+  // What is left out has the values of transformers' BartConfig.
+  for (const char* key : {"activation_function", "dropout", "forced_eos_token_id", "decoder_start_token_id"})
+    folder.config.erase(key);
+  const ModelConfig config = load(folder.write())->config();
+  CHECK(config.activation == "gelu");
+  CHECK(config.dropout == 0.1f);
+  CHECK(config.decoder_start_token == 2);
+  CHECK(config.forced_eos_token == 2);
+  CHECK(config.forced_bos_token == -1);
+}
+
+TEST_CASE("bart folders: tokens, sizes and the logits' bias are kept; other positions are this engine's own") {
+  ChangedFolder changed(golden_folder / "scaled" / "model");
+  changed.config["forced_eos_token_id"] = 5;
+  write_file(changed.folder.path() / "generation_config.json",
+             json{{"forced_bos_token_id", 7}, {"decoder_start_token_id", 4}}.dump());
+  const auto model = load(changed.write());
+  const TemporaryFolder saved;
+  save_model(saved.path(), *model);
+  const auto again = load(saved.path());
+  for (const CausalModel* one : {model.get(), again.get()}) {
+    CHECK(one->config().forced_bos_token == 7);
+    CHECK(one->config().forced_eos_token == -1);  // generation_config.json alone counts for what is forced
+    CHECK(one->config().decoder_start_token == 4);
+    CHECK(one->config().scale_embedding);
+    CHECK(one->config().decoder_layers == 3);
+    CHECK(one->config().output_bias.size() == 53);
+  }
+  CHECK(again->config().output_bias == model->config().output_bias);
+  const json config = json::parse(read_text(saved.path() / "config.json"));
+  CHECK(config.at("model_type") == "bart");
+  CHECK(config.at("is_encoder_decoder") == true);
+  CHECK(config.at("architectures").at(0) == "BartForConditionalGeneration");
+  const auto names = [](const fs::path& folder) {
+    std::vector<std::string> all;
+    const Safetensors file = Safetensors::open(folder / "model.safetensors");
+    for (const auto& [name, entry] : file.entries()) all.push_back(name);
+    return all;
+  };
+  CHECK(names(saved.path()) == names(golden_folder / "scaled" / "model"));
+
+  ModelConfig other = model->config();
+  other.positions = "none";
+  const auto own = make_causal_model(other);
+  own->parameters().allocate(host_memory(), false);
+  own->parameters().initialise(3);
+  const TemporaryFolder of_own;
+  save_model(of_own.path(), *own);
+  CHECK(json::parse(read_text(of_own.path() / "config.json")).at("model_type") == "engine_bart");
+  CHECK(same_values(*load(of_own.path()), *own));
+}
+
+TEST_CASE("bart folders: what is missing, misshapen or not done here is named") {
+  const auto error_after = [](const std::function<void(ChangedFolder&)>& change) -> std::string {
+    ChangedFolder folder(golden_folder / "plain" / "model");
+    change(folder);
+    try {
+      load(folder.write());
+      return "";
+    } catch (const Error& error) {
+      return std::string(error.what()).substr(folder.folder.path().string().size());
+    }
+  };
+  CHECK(error_after([](ChangedFolder&) {}) == "");
+  CHECK(error_after([](ChangedFolder& f) { f.remove("decoder.layers.2.encoder_attn.v_proj.bias"); }) ==
+        "/model.safetensors: missing tensors: model.decoder.layers.2.encoder_attn.v_proj.bias [20]");
+  CHECK(error_after([](ChangedFolder& f) {
+          f.remove("final_logits_bias");
+          f.add("final_logits_bias", {53}, std::string(53 * 4, '\0'));
+        }) == "/model.safetensors: final_logits_bias is [53], it should be [1, 53]");
+  CHECK(error_after([](ChangedFolder& f) { f.add("lm_head.weight", {53, 20}, std::string(53 * 20 * 4, '\0')); }) ==
+        "/model.safetensors: tensor lm_head.weight differs from model.shared.weight; only tied embeddings are "
+        "supported");
+  for (const auto& [key, value] : std::vector<std::pair<std::string, json>>{{"decoder_ffn_dim", 34},
+                                                                            {"decoder_attention_heads", 5},
+                                                                            {"encoder_layers", 0},
+                                                                            {"tie_word_embeddings", false},
+                                                                            {"normalize_before", true},
+                                                                            {"dropout", 1.0},
+                                                                            {"activation_function", "silu"}}) {
+    CAPTURE(key);
+    const std::string text = error_after([&](ChangedFolder& f) { f.config[key] = value; });
+    CHECK(text.starts_with("/config.json: "));
+    CHECK(text.find(key == "activation_function" ? "silu" : key) != std::string::npos);
+  }
+  const std::string unknown = error_after([](ChangedFolder& f) {
+    f.config["model_type"] = "engine_bart";
+    f.config["positions"] = "rotary";
+  });
+  CHECK(unknown.starts_with("/config.json: model.positions \"rotary\" are unknown"));
+  CHECK_THROWS_WITH_AS(make_causal_model({.vocab_size = 5, .positions = "none"}), doctest::Contains("are bart's"),
+                       UsageError);
+}
+
+}  // namespace engine::test
