@@ -67,7 +67,8 @@ struct Writing {
   std::string result(const Expression& e) {
     Prompts prompts;
     format.append_prompt(e.input(), before_value(e), prompts);
-    const auto tokens = generator.generate(prompts.tokens, prompts.sources, {.max_new_tokens = 4, .end_token = format.end_token()});
+    const auto tokens = generator.generate(prompts.tokens, prompts.sources,
+                                           {.max_new_tokens = 4, .end_token = format.end_token()});
     std::string text = format.text_of(tokens[0]);
     return text.substr(0, text.find(')'));
   }
@@ -138,6 +139,11 @@ TEST_CASE("self-writing: a subtree that comes more than once is asked once, and 
     CHECK(inner.by_level[1].second == 4);
     CHECK(inner.by_level[2].second == 1);
     CHECK(inner.asked == (share ? 2 : 5));
+    // The roots' own values are no inner results.
+    InnerResults with_roots;
+    SelfWriter(w.format, {.share_subtrees = share}).write(w.generator, trees, {.with_root = true}, with_roots);
+    CHECK(with_roots.by_level == inner.by_level);
+    CHECK(with_roots.asked == (share ? 3 : 8));
   }
 }
 
@@ -210,13 +216,41 @@ TEST_CASE("self-writing: of a self-learned example the root's value, its parenth
   }
 }
 
+TEST_CASE("self-writing: a prompt is how an example begins, for either kind of model; no label begins one") {
+  for (const std::string& architecture : architectures) {
+    CAPTURE(architecture);
+    Writing w(architecture);
+    SequenceBatch batch;
+    Prompts prompts;
+    w.format.append("(1+2)", "(1+2=3)", 5, batch);
+    w.format.append_prompt("(1+2)", "(1+2=", prompts);
+    REQUIRE(prompts.tokens.size() == 1);
+    const std::vector<int32_t>& tokens = prompts.tokens[0];
+    REQUIRE(tokens.size() < batch.tokens.size());
+    CHECK(std::equal(tokens.begin(), tokens.end(), batch.tokens.begin()));
+    if (architecture == "bart") CHECK(prompts.sources[0] == batch.sources);
+    else CHECK(prompts.sources.empty());
+    // What is predicted at the prompt's last token is the first that is scored.
+    CHECK(batch.labels[tokens.size() - 1] == w.format.id_of('3'));
+    CHECK(batch.scored() == 3);
+    const Tokenizer& tokenizer = causal(*w.task).tokenizer();
+    for (const int32_t label : batch.labels) {
+      CHECK(label != tokenizer.id_of("<start>"));
+      CHECK(label != tokenizer.id_of("<bos>"));
+    }
+  }
+}
+
 TEST_CASE("self-writing: what gets too long is left out and counted") {
   TaskSettings settings(self_learned + "max_total_length = 27\nmax_answer_length = 3\n");
   const auto task = settings.task();
   SequenceBatch batch;
   task->prepare(settings.machine, 0);
   task->batch_of(0, batch);
+  const auto other = settings.task();
+  other->set_state(task->state());
   const double skipped = metric(task->log(), "skipped");
+  CHECK(metric(other->log(), "skipped") == skipped);
   CHECK(skipped > 0);
   CHECK(batch.sequences() + static_cast<int64_t>(skipped) == 24);
 }
@@ -257,6 +291,11 @@ TEST_CASE("self-writing: a training that is stopped goes on with the same bits a
     const std::string log = timeless_log(a);
     CHECK(log.find("inner_accuracy_level_1") != std::string::npos);
     CHECK(timeless_log(b).ends_with(log.substr(log.rfind("{\"EM"))));
+    if (architecture == "bart") {  // what a step's loss was reaches the curriculum
+      const auto curriculum = nlohmann::json::parse(nlohmann::json::parse(of_task(a).get<std::string>())
+                                                        .at("curriculum").get<std::string>());
+      CHECK(curriculum.at("scale") > 0);
+    }
   }
 }
 
