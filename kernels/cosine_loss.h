@@ -8,8 +8,8 @@
 // which is orthogonal to x but for e: the length of x does not matter.
 //
 // Nothing is saved. Written: dx (or added to), row_losses. Added to: totals (loss sum, rows). Numerics: products are
-// summed in f32, e added in f32, what is made of the three sums is in double: equal rows have loss 0. A row of length above 1e19
-// overflows and gives NaN.
+// summed in f32, e added in f32, what is made of the three sums is in double: equal rows have loss 0. A row of length
+// above 1e19 overflows and gives NaN.
 #pragma once
 
 #include <cmath>

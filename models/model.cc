@@ -2,9 +2,6 @@
 
 namespace engine {
 
-namespace {
-
-// Rows of the hidden states in the precision of products; the hidden states themselves where that is all of them.
 Tensor rows_of(Pass& pass, const Tensor& hidden, const Tensor& rows) {
   const bool all = !rows || rows.count() == hidden.rows();
   if (all && hidden.dtype == pass.compute) return hidden;
@@ -13,8 +10,6 @@ Tensor rows_of(Pass& pass, const Tensor& hidden, const Tensor& rows) {
   else pass.ops.gather_rows({.x = hidden, .index = rows, .y = result});
   return result;
 }
-
-}  // namespace
 
 void check_sizes(const ModelConfig& config) {
   const auto check = [](int64_t value, int64_t most, const char* name) {
@@ -35,6 +30,8 @@ void check_sizes(const ModelConfig& config) {
 
 void model_loss(Pass& pass, Model& model, const LossArgs& args, Model::Saved& saved) {
   const ArenaScope scope(pass.arena);
+  ExtraLoss* const extra = args.gradients ? args.extra : nullptr;
+  if (extra) extra->begin(pass, args.tokens, args.scored_rows);
   const Tensor hidden = model.forward(pass, args.tokens, saved);
   const Tensor rows = rows_of(pass, hidden, args.scored_rows);
   const Tensor features = model.head_forward(pass, rows, saved);
@@ -54,12 +51,14 @@ void model_loss(Pass& pass, Model& model, const LossArgs& args, Model::Saved& sa
                           .dweight = args.gradients ? projection.gradient : Tensor{},
                           .dbias = args.gradients && bias ? bias->gradient : Tensor{}});
   if (!args.gradients) return;
+  if (extra) extra->add_at_features(pass, features, dfeatures);
   Tensor dhidden = model.head_backward(pass, dfeatures, rows, saved);
   if (rows.rows() != hidden.rows()) {
     const Tensor drows = dhidden;
     dhidden = pass.arena.make_zeros(drows.dtype, hidden.shape);
     pass.ops.scatter_rows({.x = drows, .index = args.scored_rows, .y = dhidden});
   }
+  if (extra) extra->add_at_hidden(pass, hidden, dhidden);
   model.backward(pass, args.tokens, dhidden, saved);
 }
 
@@ -67,19 +66,23 @@ Tensor model_features(Pass& pass, Model& model, const Tokens& tokens, const Tens
   return model.head_forward(pass, rows_of(pass, model.forward(pass, tokens, saved), rows), saved);
 }
 
-Tensor model_logits(Pass& pass, Model& model, const Tokens& tokens, const Tensor& rows, Model::Saved& saved) {
+void project(Pass& pass, Model& model, const Tensor& features, const Tensor& logits) {
   const Parameter& projection = model.output_projection();
   const Parameter* const bias = model.output_bias();
-  const int64_t count = rows ? rows.count() : tokens.ids.count();
-  const Tensor logits = pass.arena.make(DType::f32, {count, projection.shape[0]});
-  const ArenaScope scope(pass.arena);
-  pass.ops.matmul({.a = model_features(pass, model, tokens, rows, saved),
+  pass.ops.matmul({.a = features,
                    .b = projection.value,
                    .c = logits,
                    .transpose_b = true,
                    .compute = pass.compute,
                    .packed_b = projection.packed_compute == pass.compute ? projection.packed : Tensor{},
                    .bias = bias ? bias->value : Tensor{}});
+}
+
+Tensor model_logits(Pass& pass, Model& model, const Tokens& tokens, const Tensor& rows, Model::Saved& saved) {
+  const int64_t count = rows ? rows.count() : tokens.ids.count();
+  const Tensor logits = pass.arena.make(DType::f32, {count, model.output_projection().shape[0]});
+  const ArenaScope scope(pass.arena);
+  project(pass, model, model_features(pass, model, tokens, rows, saved), logits);
   return logits;
 }
 

@@ -46,6 +46,18 @@ class Model {
 // Sizes that no architecture can have are a UsageError that names the option.
 void check_sizes(const ModelConfig& config);
 
+// What a model learns from beside its labels (training/distillation.h): called by model_loss where gradients are taken.
+class ExtraLoss {
+ public:
+  virtual ~ExtraLoss() = default;
+  // Before the model's own pass; what is made on pass.arena stays for the two below.
+  virtual void begin(Pass& pass, const Tokens& tokens, const Tensor& scored_rows) = 0;
+  // Adds to the gradient of the features [R, E], and to those of the output projection.
+  virtual void add_at_features(Pass& pass, const Tensor& features, const Tensor& dfeatures) = 0;
+  // Adds to the gradient of the hidden states [N, C].
+  virtual void add_at_hidden(Pass& pass, const Tensor& hidden, const Tensor& dhidden) = 0;
+};
+
 // The scored part of a pass: loss over the rows whose label is not -100, and all gradients.
 struct LossArgs {
   Tokens tokens;
@@ -56,11 +68,16 @@ struct LossArgs {
   bool gradients = true;      // false: evaluation
   Tensor row_losses;          // optional f32 [R]
   float label_smoothing = 0;
+  ExtraLoss* extra = nullptr;
 };
 void model_loss(Pass& pass, Model& model, const LossArgs& args, Model::Saved& saved);
 
 // logits f32 [R, V] of the given rows (i32 [R]; Tensor{}: of all), on pass.arena. No gradients.
 Tensor model_logits(Pass& pass, Model& model, const Tokens& tokens, const Tensor& rows, Model::Saved& saved);
+// The same of features [R, E], into `logits`.
+void project(Pass& pass, Model& model, const Tensor& features, const Tensor& logits);
+// The given rows of hidden states in pass.compute; hidden itself where that is all of it.
+Tensor rows_of(Pass& pass, const Tensor& hidden, const Tensor& rows);
 // The features that the output projection reads, [R, E], on pass.arena. No gradients.
 Tensor model_features(Pass& pass, Model& model, const Tokens& tokens, const Tensor& rows, Model::Saved& saved);
 

@@ -23,7 +23,37 @@ bool are_same_classes(const std::vector<std::string>& ours, const std::vector<st
   return true;
 }
 
+bool have_same_tokens(const Tokenizer& a, const Tokenizer& b) {
+  if (a.vocab_size() != b.vocab_size()) return false;
+  for (int32_t id = 0; id < a.vocab_size(); ++id)
+    if (a.token(id) != b.token(id)) return false;
+  return true;
+}
+
 }  // namespace
+
+void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const Config& config, Ops& ops) {
+  if (distillation.teacher.empty()) return;
+  const std::filesystem::path folder = open_run(distillation.teacher).model;
+  const ModelConfig& student = encoder.model->config();
+  const std::string& name = distillation.teacher;
+  if (read_model_config(folder).head != student.head)
+    fail_usage("distillation.teacher \"", name, "\" is a model for another task than ", config.task);
+  if (!have_same_tokens(*load_tokenizer(folder), *encoder.tokenizer))
+    fail_usage("distillation.teacher \"", name, "\" has another vocabulary than the model: set data.tokenizer = \"",
+               folder.string(), "\"");
+  auto teacher = load_encoder_model(folder, ops.memory(), /*with_gradients=*/false);
+  if (student.head == Head::classification && !are_same_classes(student.labels, teacher->config().labels))
+    fail_usage("distillation.teacher \"", name, "\" has ", teacher->config().labels.size(),
+               " classes, other ones than task ", config.task);
+  if (!distillation.layers.empty()) {
+    if (!config.init.empty())
+      fail_usage("distillation.layers begins a new model, init is there already: leave one of them out");
+    begin_with_layers(distillation.layers, ops, *encoder.model, *teacher);
+  }
+  const int64_t longest = config.data.block_size ? config.data.block_size : student.max_positions;
+  encoder.distillation = std::make_unique<Distillation>(distillation, *encoder.model, std::move(teacher), longest);
+}
 
 std::unique_ptr<Tokenizer> tokenizer_of(const Config& config) {
   return config.data.tokenizer.empty() ? nullptr : load_tokenizer(config.data.tokenizer);

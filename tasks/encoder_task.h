@@ -3,6 +3,7 @@
 
 #include "models/huggingface.h"
 #include "tasks/model_task.h"
+#include "training/distillation.h"
 
 namespace engine {
 
@@ -10,6 +11,7 @@ struct Encoder {
   std::unique_ptr<EncoderModel> model;
   std::unique_ptr<Tokenizer> tokenizer;
   LoadReport report;  // of init
+  std::unique_ptr<Distillation> distillation;  // absent without a teacher
 };
 
 // What a task predicts with: masked tokens, or one of some classes.
@@ -26,6 +28,10 @@ struct EncoderHead {
 Encoder make_encoder(Config& config, const Options& options, const EncoderHead& head,
                      std::unique_ptr<Tokenizer> tokenizer, Memory& memory, bool training);
 
+// Gives an encoder that is trained the teacher that config names, if it names one, and begins a new one with its layers
+// where some are named. A UsageError where the teacher is for another task or has other tokens or classes.
+void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const Config& config, Ops& ops);
+
 // The tokenizer that config.data.tokenizer names; null where init's is to be used.
 std::unique_ptr<Tokenizer> tokenizer_of(const Config& config);
 
@@ -33,13 +39,26 @@ class EncoderTask : public ModelTask {
  public:
   EncoderModel& model() const { return static_cast<EncoderModel&>(*model_); }
   std::string start_report() const override { return report_; }
+  void run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
+           const Tensor& totals) override {
+    if (distillation_) distillation_->run(step_, pass, batch, first, last, gradient_scale, totals);
+    else ModelTask::run(pass, batch, first, last, gradient_scale, totals);
+  }
+  // Of distillation: its losses, and the sums that they come from.
+  Metrics log() override { return distillation_ ? distillation_->log() : Metrics{}; }
+  std::string state() const override { return distillation_ ? distillation_->state() : ""; }
+  void set_state(const std::string& text) override {
+    if (distillation_) distillation_->set_state(text);
+  }
 
  protected:
   EncoderTask(const Config& config, Encoder encoder)
       : ModelTask(config, std::move(encoder.model), std::move(encoder.tokenizer)),
+        distillation_(std::move(encoder.distillation)),
         report_(config.init.empty() ? "" : "from " + config.init + ": " + encoder.report.text()) {}
 
  private:
+  std::unique_ptr<Distillation> distillation_;
   std::string report_;
 };
 

@@ -13,6 +13,7 @@ void TaskSections::declare(Options& options) {
   scratchpad.declare(options);
   gpt.declare(options);
   mlm.declare(options);
+  distillation.declare(options);
 }
 
 std::unique_ptr<Task> make_task(Config& config, const TaskSections& sections, const Options& options, Ops& ops,
@@ -26,10 +27,17 @@ std::unique_ptr<Task> make_task(Config& config, const TaskSections& sections, co
       if (name.starts_with(section + ".") && is_changed(options, name))
         fail_usage(name, " is for task ", section, ": this task is ", config.task);
   }
+  const bool may_distil = config.task == "mlm" || is_classification(config.task);
+  for (const std::string& name : options.names()) {
+    if (!name.starts_with("distillation.") || !is_changed(options, name)) continue;
+    if (!may_distil) fail_usage(name, " is for tasks mlm, cola and sst2: this task is ", config.task);
+    if (sections.distillation.teacher.empty()) fail_usage(name, " is set, but distillation.teacher names no model");
+  }
   const bool training = use == Use::training;
   if (config.task == "scratchpad") return make_scratchpad_task(config, sections.scratchpad, options, ops, training);
-  if (config.task == "mlm") return make_mlm_task(config, sections.mlm, options, ops, training);
-  if (is_classification(config.task)) return make_classification_task(config, options, ops, training);
+  if (config.task == "mlm") return make_mlm_task(config, sections.mlm, sections.distillation, options, ops, training);
+  if (is_classification(config.task))
+    return make_classification_task(config, sections.distillation, options, ops, training);
   return make_gpt_task(config, sections.gpt, options, ops, training);
 }
 

@@ -8,6 +8,7 @@
 #include "tasks/mlm/config.h"
 #include "tasks/scratchpad/config.h"
 #include "training/config.h"
+#include "training/distillation.h"
 #include "training/task.h"
 
 namespace engine {
@@ -18,6 +19,7 @@ struct TaskSections {
   ScratchpadConfig scratchpad;
   GptConfig gpt;
   MlmConfig mlm;
+  DistillationConfig distillation;
 
   void declare(Options& options);
 };

@@ -134,7 +134,8 @@ TEST_CASE("mlm masks: their number, distinct places, 80/10/10, and nothing speci
 TEST_CASE("mlm sequences: blocks are the whole text, framed; the last one is shorter") {
   const TaskSettings settings(tiny);
   const auto tokenizer = load_tokenizer(vocabulary_of(settings, walk()));
-  const std::vector<std::string> files{settings.write("a.txt", walk()), settings.write("b.jsonl", "{\"text\": \"The gate.\"}\n")};
+  const std::vector<std::string> files{settings.write("a.txt", walk()),
+                                       settings.write("b.jsonl", "{\"text\": \"The gate.\"}\n")};
   const Sequences blocks(settings.file("a.tokens"), files, *tokenizer, {.length = 16});
   Ids all = tokenizer->encode(walk()), read;
   const Ids last = tokenizer->encode("The gate.");
@@ -187,7 +188,8 @@ TEST_CASE("mlm sequences: a line each; blank ones are skipped, long ones cut, an
 }
 
 TEST_CASE("mlm sequences: cleaned text") {
-  CHECK(cleaned_text("  A\t\t\"word\" (and) a\n\nÜber-all; it's 5% — no?  ") == "A \"word\" and a Über-all it's 5 no?");
+  CHECK(cleaned_text("  A\t\t\"word\" (and) a\n\nÜber-all; it's 5% — no?  ") ==
+        "A \"word\" and a Über-all it's 5 no?");
   CHECK(cleaned_text("…—§") == "");
   const TaskSettings settings(tiny);
   const auto tokenizer = load_tokenizer(vocabulary_of(settings, walk()));

@@ -99,6 +99,7 @@ void LossStep::run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_
   args.totals = totals;
   args.gradient_scale = gradient_scale;
   args.label_smoothing = label_smoothing_;
+  args.extra = extra_;
   const auto work = [&] { model_loss(pass, model_, args, *saved_); };
   pass.ops.run_captured(shapes_of(pass, args), std::ref(work));
 }

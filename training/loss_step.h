@@ -27,6 +27,9 @@ class LossStep {
  public:
   explicit LossStep(Model& model, float label_smoothing = 0);
 
+  // From now on run() learns from this, too; it stays with the caller.
+  void learn_from(ExtraLoss& extra) { extra_ = &extra; }
+
   // As Task::run: forward and backward of the sequences first ... last-1. Positions count from 0 in each sequence; a
   // slice without a scored token adds nothing. Does not allocate once it has seen slices of this size.
   void run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
@@ -51,6 +54,7 @@ class LossStep {
 
   Model& model_;
   float label_smoothing_;
+  ExtraLoss* extra_ = nullptr;
   std::unique_ptr<Model::Saved> saved_;
   std::vector<int32_t> positions_, offsets_, scored_rows_, labels_;
 };

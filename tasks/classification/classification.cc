@@ -185,12 +185,14 @@ void ClassificationTask::predict(Machine& machine, const std::filesystem::path& 
   });
 }
 
-std::unique_ptr<Task> make_classification_task(Config& config, const Options& options, Ops& ops, bool training) {
+std::unique_ptr<Task> make_classification_task(Config& config, const DistillationConfig& distillation,
+                                               const Options& options, Ops& ops, bool training) {
   const ClassificationKind& kind = classification_kind(config.task);
   if (training && config.data.train.empty())
     fail_usage("data.train is missing: a file of task ", kind.task, ", see docs/tasks.md");
   Encoder encoder = make_encoder(config, options, {Head::classification, kind.labels}, tokenizer_of(config),
                                  ops.memory(), training);
+  if (training) add_teacher(encoder, distillation, config, ops);
   return std::make_unique<ClassificationTask>(config, kind, std::move(encoder), training);
 }
 

@@ -74,6 +74,7 @@ class ClassificationTask final : public EncoderTask {
   std::string fingerprint_;
 };
 
-std::unique_ptr<Task> make_classification_task(Config& config, const Options& options, Ops& ops, bool training);
+std::unique_ptr<Task> make_classification_task(Config& config, const DistillationConfig& distillation,
+                                               const Options& options, Ops& ops, bool training);
 
 }  // namespace engine

@@ -1,6 +1,6 @@
 // Masks of BERT's pretraining (Devlin et al. 2018): of the n tokens of a sequence max(1, floor(share n)) are to be
-// predicted. Of these 80 % are replaced by the mask token, 10 % by a random token, 10 % stay as they are. Special tokens
-// are neither chosen nor put in.
+// predicted. Of these 80 % are replaced by the mask token, 10 % by a random token, 10 % stay as they are. Special
+// tokens are neither chosen nor put in.
 #pragma once
 
 #include <cstdint>

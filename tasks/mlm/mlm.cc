@@ -24,8 +24,10 @@ void MlmConfig::declare(Options& options) {
   options.add("mlm.masking", masking, one_of({"dynamic", "static"}),
               "dynamic: new masks every epoch; static: those of mlm.copies, in turn");
   options.add("mlm.copies", copies, between(1, 1e9), "how many differently masked copies static masking goes round");
-  options.add("mlm.mask_share", mask_share, between(0.001, 1), "this part of a sequence's tokens is masked, at least one");
-  options.add("mlm.lines", lines, "a sequence is a line of text (cut where it is too long); false: a block of the text");
+  options.add("mlm.mask_share", mask_share, between(0.001, 1),
+              "this part of a sequence's tokens is masked, at least one");
+  options.add("mlm.lines", lines,
+              "a sequence is a line of text (cut where it is too long); false: a block of the text");
   options.add("mlm.clean", clean, "only letters, digits, white space and , . ! ? ' \" - of the text are read");
   options.add("mlm.eval_share", eval_share, from_up_to_below(0, 1),
               "where data.eval names no file: this part of the training sequences, their end, is kept for evaluation");
@@ -139,14 +141,15 @@ std::string MlmTask::show(Machine& machine) {
   return out.str();
 }
 
-std::unique_ptr<Task> make_mlm_task(Config& config, const MlmConfig& own, const Options& options, Ops& ops,
-                                    bool training) {
+std::unique_ptr<Task> make_mlm_task(Config& config, const MlmConfig& own, const DistillationConfig& distillation,
+                                    const Options& options, Ops& ops, bool training) {
   if (training && config.data.train.empty())
     fail_usage("data.train is missing: a text file or a list of them, such as --data.train input.txt");
   if (!training && config.data.eval.empty() && (own.eval_share == 0 || config.data.train.empty()))
     fail_usage("data.eval is missing: the text file, or a list of them, to evaluate on");
   Encoder encoder =
       make_encoder(config, options, {Head::masked, {}}, tokenizer_of(config), ops.memory(), training);
+  if (training) add_teacher(encoder, distillation, config, ops);
   return std::make_unique<MlmTask>(config, own, std::move(encoder), training);
 }
 

@@ -42,7 +42,7 @@ class MlmTask final : public EncoderTask {
   std::string fingerprint_;
 };
 
-std::unique_ptr<Task> make_mlm_task(Config& config, const MlmConfig& own, const Options& options, Ops& ops,
-                                    bool training);
+std::unique_ptr<Task> make_mlm_task(Config& config, const MlmConfig& own, const DistillationConfig& distillation,
+                                    const Options& options, Ops& ops, bool training);
 
 }  // namespace engine

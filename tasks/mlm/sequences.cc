@@ -12,8 +12,8 @@ namespace {
 
 bool is_kept(char32_t character) {
   const CharacterClass of = class_of(character);
-  return of == CharacterClass::letter || of == CharacterClass::number ||
-         (character < 0x80 && std::string_view(",.!?'\"-").find(static_cast<char>(character)) != std::string_view::npos);
+  if (of == CharacterClass::letter || of == CharacterClass::number) return true;
+  return character < 0x80 && std::string_view(",.!?'\"-").find(static_cast<char>(character)) != std::string_view::npos;
 }
 
 // line(text, number, whether it begins a document) for every line of the files' documents.
