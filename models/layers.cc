@@ -173,9 +173,11 @@ FeedForward::FeedForward(Parameters& table, const std::string& name, int64_t wid
 
 void FeedForward::forward(Pass& pass, const Tensor& x, const Tensor& y, Saved& saved) const {
   const Shape inner{x.rows(), up.weight->shape[0]};
-  saved.before = pass.keep ? pass.arena.make(pass.compute, inner) : Tensor{};
+  const auto fresh = [&] { return pass.arena.make(pass.compute, inner); };
+  saved.before = pass.keep ? fresh() : Tensor{};
+  saved.activated = pass.keep ? fresh() : Tensor{};
   const ArenaScope scope(pass.arena);
-  const Tensor activated = pass.arena.make(pass.compute, inner);
+  const Tensor activated = pass.keep ? saved.activated : fresh();
   up.forward(pass, x, activated, activation, saved.before);
   down.forward(pass, activated, y);
 }
@@ -183,10 +185,8 @@ void FeedForward::forward(Pass& pass, const Tensor& x, const Tensor& y, Saved& s
 void FeedForward::backward(Pass& pass, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx,
                            bool accumulate) const {
   const ArenaScope scope(pass.arena);
-  const Tensor activated = pass.arena.make(pass.compute, saved.before.shape);
   const Tensor dbefore = pass.arena.make(pass.compute, saved.before.shape);
-  pass.ops.activation_forward({.x = saved.before, .y = activated, .activation = activation});
-  down.backward(pass, dy, activated, dbefore, activation, saved.before);
+  down.backward(pass, dy, saved.activated, dbefore, activation, saved.before);
   up.backward(pass, dbefore, x, dx, Activation::none, {}, accumulate);
 }
 

@@ -84,7 +84,7 @@ struct SelfAttention {
 // y = act(x W1^T + b1) W2^T + b2. act is run again in the backward pass: cheaper than keeping its result.
 struct FeedForward {
   struct Saved {
-    Tensor before;  // [N, F], before the activation
+    Tensor before, activated;  // [N, F], before and after the activation
   };
   Linear up, down;
   Activation activation = Activation::gelu_tanh;
