@@ -64,6 +64,7 @@ const std::vector<std::pair<std::string, GenerationOptions>> generated{
     {"greedy", {}},
     {"greedy_forced", {.first_token = 7, .last_token = 2}},
     {"beams", {.beams = 4}},
+    {"beams_two", {.beams = 2}},
     {"beams_early", {.beams = 3, .length_penalty = 2, .early_stopping = true}},
     {"beams_forced", {.first_token = 7, .last_token = 2, .beams = 4, .length_penalty = 0.5f}}};
 

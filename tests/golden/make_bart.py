@@ -37,6 +37,7 @@ MODELS = {"plain": {}, "scaled": {"scale_embedding": True}}
 GENERATED = {"greedy": {},
              "greedy_forced": {"forced_bos_token_id": 7, "forced_eos_token_id": END},
              "beams": {"num_beams": 4},
+             "beams_two": {"num_beams": 2},  # stops before a better text ends
              "beams_early": {"num_beams": 3, "early_stopping": True, "length_penalty": 2.0},
              "beams_forced": {"num_beams": 4, "forced_bos_token_id": 7, "forced_eos_token_id": END,
                               "length_penalty": 0.5}}
