@@ -42,7 +42,7 @@ bool has(const std::string& text, const std::string& part) { return text.find(pa
 
 }  // namespace
 
-TEST_CASE("continuation: a run of the same task gives its state, if it is wanted, and a model's weights are the task's") {
+TEST_CASE("continuation: a run of the same task gives its state, if it is wanted; weights are the task's to load") {
   const TemporaryFolder folder(quick_place());
   const Outcome first = train_tiny(tiny_config(folder.path(), "first"));
   Config config = tiny_config(folder.path(), "second");

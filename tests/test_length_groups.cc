@@ -88,7 +88,8 @@ TEST_CASE("length groups: batches have batch_size examples of about one length, 
   CHECK(padding(batches, lengths) < 0.03);
   CHECK(padding(batches_of(plain, 0, 501), lengths) > 0.5);
   int rising = 0;  // of 500 neighbours about half
-  for (size_t i = 1; i < batches.size(); ++i) rising += tokens_of(batches[i], lengths) > tokens_of(batches[i - 1], lengths);
+  for (size_t i = 1; i < batches.size(); ++i)
+    rising += tokens_of(batches[i], lengths) > tokens_of(batches[i - 1], lengths);
   CHECK(rising > 200);
   CHECK(rising < 300);
   CHECK(grouped.steps(2.5) == 1253);

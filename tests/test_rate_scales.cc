@@ -36,8 +36,8 @@ TEST_CASE("rate scales: by the beginning of a name, the longest counts") {
 }
 
 TEST_CASE("rate scales: by depth, in each stack of layers from its top") {
-  const Parameters one =
-      table_of({"embedding.tokens", "embedding.norm.gain", "layers.0.x", "layers.1.x", "layers.2.x", "classifier.bias"});
+  const Parameters one = table_of(
+      {"embedding.tokens", "embedding.norm.gain", "layers.0.x", "layers.1.x", "layers.2.x", "classifier.bias"});
   CHECK(rate_scales(one, config_of({}, 0.5f)) == Scales{0.0625f, 0.0625f, 0.125f, 0.25f, 0.5f, 1});
   CHECK(rate_scales(one, config_of({"embedding:2", "classifier:3"}, 0.5f)) ==
         Scales{0.125f, 0.125f, 0.125f, 0.25f, 0.5f, 3});
@@ -59,7 +59,8 @@ TEST_CASE("rate scales: what names no parameter, is no factor or leaves nothing 
   CHECK(message_of({"clasifier:2"}).ends_with("begins with \"clasifier\"; the nearest is classifier"));
   CHECK(message_of({"layers.1:2"}).ends_with("the nearest is layers.0"));
   CHECK(message_of({"embed:2"}).find("no parameter's name begins with \"embed\"") != std::string::npos);
-  for (const char* entry : {"embedding", "embedding:", "embedding:-1", "embedding:2x", "embedding:inf", "embedding:nan"})
+  for (const char* entry :
+       {"embedding", "embedding:", "embedding:-1", "embedding:2x", "embedding:inf", "embedding:nan"})
     CHECK_MESSAGE(message_of({entry}).find("such as \"embedding:0\"") != std::string::npos, entry);
   CHECK(message_of({"layers:1", "layers:2"}).ends_with("\"layers\" is there twice"));
   CHECK(message_of({"layers:0", "embedding:0", "classifier:0"}).find("no parameter to train") != std::string::npos);

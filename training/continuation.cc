@@ -29,15 +29,16 @@ std::string go_on_from_init(const Config& config, const Options& options, Optimi
   const TrainingConfig& training = config.training;
   if (config.init.empty()) {
     if (training.resume_warmup_steps > 0)
-      fail_usage("training.resume_warmup_steps is ", training.resume_warmup_steps, ", but no run to go on from is named: "
-                 "set init to its folder, or leave it out");
+      fail_usage("training.resume_warmup_steps is ", training.resume_warmup_steps,
+                 ", but no run to go on from is named: set init to its folder, or leave it out");
     return "";
   }
   const std::filesystem::path state = std::filesystem::path(config.init) / "state";
   const bool is_run = has_state(state);
   const bool same_task = is_run && option_of_state(state, "task") == value_of(options, "task");
   if (training.resume_warmup_steps > 0 && (!same_task || training.new_head))
-    fail_usage("training.resume_warmup_steps is ", training.resume_warmup_steps, ", but init = \"", config.init, "\" is ",
+    fail_usage("training.resume_warmup_steps is ", training.resume_warmup_steps, ", but init = \"", config.init,
+               "\" is ",
                !is_run ? "no run's folder with a state"
                        : same_task ? "taken with training.new_head" : "a run of another task",
                ": leave it out, or set training.initial_learning_rate and warmup_steps");

@@ -1,6 +1,6 @@
 // A training that starts from another run of its task: `init` names the run's folder. It goes on from that run's state:
-// the values of its last step, since the moments are theirs, though its best model may be of an earlier one. What has no
-// namesake of its shape there begins as the task made it, with moments of zero. Of a run of another task, and with
+// the values of its last step, since the moments are theirs, though its best model may be of an earlier one. What has
+// no namesake of its shape there begins as the task made it, with moments of zero. Of a run of another task, and with
 // training.load_optimizer = false or training.new_head = true, nothing is taken but what the task itself loads: the
 // best model's weights.
 #pragma once

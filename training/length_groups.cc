@@ -84,7 +84,9 @@ void EpochPlan::go_to_epoch_of(int64_t step) {
 }
 
 int64_t EpochPlan::steps(double epochs) const {
-  const auto up_to = [&](int64_t count) { return static_cast<int64_t>(std::ceil(epochs * static_cast<double>(count))); };
+  const auto up_to = [&](int64_t count) {
+    return static_cast<int64_t>(std::ceil(epochs * static_cast<double>(count)));
+  };
   if (rule_.batch_tokens == 0) return up_to(steps_per_epoch_);
   const auto whole = static_cast<int64_t>(std::floor(epochs));
   EpochPlan other(*this);

@@ -79,7 +79,8 @@ int Trainer::run() {
   while (progress_.step < schedule_.steps() && !stopped_early()) {
     run_step();
     if (control_.take_stop_now()) {
-      display_->line("stopped at step " + std::to_string(progress_.step) + " without saving, as the file stop_now asks");
+      display_->line("stopped at step " + std::to_string(progress_.step) +
+                     " without saving, as the file stop_now asks");
       return 0;
     }
     const bool last = progress_.step == schedule_.steps();
@@ -109,8 +110,8 @@ std::string Trainer::start_anew() {
   if (!config_.resume && !config_.init.empty()) {
     const auto init = std::filesystem::weakly_canonical(config_.init);
     if (std::mismatch(own.begin(), own.end(), init.begin(), init.end()).first == own.end())
-      fail_usage("init = \"", config_.init, "\" is in the folder of this run, which --resume false clears: give the run "
-                 "another name");
+      fail_usage("init = \"", config_.init,
+                 "\" is in the folder of this run, which --resume false clears: give the run another name");
   }
   std::string text = go_on_from_init(config_, options_, optimizer_, progress_);
   if (!config_.resume) folder_.clear();
