@@ -21,8 +21,8 @@ Reference reference_of(const Bench& bench, const SoftCrossEntropyArgs& args) {
   return expected;
 }
 
-// Logits as large as `scale` are rounded to f32 when their row's largest is taken from them, times 1/T: exponents err by
-// that and 16 roundings of the exponential and of sums; the loss is T times such distances.
+// Logits as large as `scale` are rounded to f32 when their row's largest is taken from them, times 1/T: exponents err
+// by that and 16 roundings of the exponential and of sums; the loss is T times such distances.
 double error_of(double scale, double temperature) {
   return 8 * epsilon_of(DType::f32) * (16 + 8 * scale / temperature);
 }
