@@ -89,6 +89,7 @@ class ExpressionPool {
   // The tree of an input text; an Error says where in the text what was expected.
   const Expression* parse(std::string_view input);
 
+  void reserve(size_t nodes) { nodes_.resize(std::max(nodes, nodes_.size())); }
   size_t used() const { return used_; }
   void release(size_t used) { used_ = used; }  // all that was made since used() was this
 

@@ -70,6 +70,18 @@ ScratchpadTask::ScratchpadTask(const Config& config, const ScratchpadConfig& own
   Random random(evaluation_seed, training_stream);
   for (const int level : curriculum_.levels()) draw_one(random, level);
   fingerprint_ = fingerprint_of_data();
+  // Room for the longest batch there can be, so that no later step needs more. A node is three characters at least.
+  const auto longest = static_cast<size_t>(own_.max_total_length);
+  drawn_pool_.reserve(static_cast<size_t>(most_sequences()) * (longest / 3 + 1));
+  drawn_.reserve(static_cast<size_t>(most_sequences()));
+  input_.reserve(longest);
+  answer_.reserve(longest);
+}
+
+int64_t ScratchpadTask::most_sequences() const {
+  constexpr int64_t shortest = 3;  // a digit, <start> and its value
+  const TrainingConfig& training = config_.training;
+  return training.batch_tokens ? training.batch_tokens / shortest + 1 : training.batch_size;
 }
 
 SelfWritingSettings ScratchpadTask::writing() const {
@@ -154,11 +166,11 @@ void ScratchpadTask::prepare(Machine& machine, int64_t step) {
 }
 
 bool ScratchpadTask::append(const Expression& expression, const SelfWritten* written, SequenceBatch& batch) {
-  std::string source;
-  const auto put = [&](std::string_view part) { answer_ += part; };
+  // Both keep their room: nothing is allocated in a step.
+  input_.clear();
   answer_.clear();
-  write_input(expression, put);
-  source.swap(answer_);
+  write_input(expression, [&](std::string_view part) { input_ += part; });
+  const auto put = [&](std::string_view part) { answer_ += part; };
   size_t scored_from = 0;
   if (written) {
     answer_ = written->before_value;
@@ -170,9 +182,9 @@ bool ScratchpadTask::append(const Expression& expression, const SelfWritten* wri
   } else {
     write_oracle(expression, form_, put);
   }
-  const bool too_long = written && (written->too_long || !format_.fits(source.size(), answer_.size()) ||
+  const bool too_long = written && (written->too_long || !format_.fits(input_.size(), answer_.size()) ||
                                     answer_.size() > static_cast<size_t>(own_.max_total_length));
-  if (!too_long) format_.append(source, answer_, scored_from, batch);
+  if (!too_long) format_.append(input_, answer_, scored_from, batch);
   return !too_long;
 }
 
@@ -181,9 +193,8 @@ void ScratchpadTask::batch_of(int64_t step, SequenceBatch& batch) {
           " are not written: prepare comes before batch_of");
   draw(step);
   batch.clear();
-  // Room for the longest batch there can be, so that no later step needs more.
   const int64_t longest = model().config().max_positions, batch_tokens = config_.training.batch_tokens;
-  const int64_t sequences = batch_tokens ? batch_tokens : config_.training.batch_size;
+  const int64_t sequences = most_sequences();
   const auto tokens = static_cast<size_t>(batch_tokens ? batch_tokens + longest : sequences * longest);
   batch.tokens.reserve(tokens);
   batch.labels.reserve(tokens);

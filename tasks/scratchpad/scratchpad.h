@@ -54,6 +54,7 @@ class ScratchpadTask final : public CausalTask {
   void draw(int64_t step);
   const Expression* draw_one(Random& random, int level);
   size_t answer_length(const Expression& expression) const;
+  int64_t most_sequences() const;  // of a batch
   // An example, of its self-written scratchpad where it has one. False: it is too long.
   bool append(const Expression& expression, const SelfWritten* written, SequenceBatch& batch);
   void append_evaluation(Generator& generator, const std::vector<const Expression*>& expressions,
@@ -77,7 +78,7 @@ class ScratchpadTask final : public CausalTask {
   std::vector<const Expression*> drawn_;
   std::vector<SelfWritten> written_;
   int64_t drawn_step_ = -1;
-  std::string answer_;  // of the example that is appended
+  std::string input_, answer_;  // of the example that is appended
   Window window_;
   std::chrono::steady_clock::time_point step_began_;
   double generating_seconds_ = 0, step_seconds_ = 0;  // since the last line of the log
