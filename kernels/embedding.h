@@ -7,9 +7,9 @@
 //   dtoken_table[tokens[n]] += token_scale d[n], and, without a scale, the same for positions and types.
 // Nothing is saved but the indices; the mask is drawn again. Written: y. Added to: the gradients of the tables.
 //
-// Numerics: at most two additions and two products in f32; NaNs go where their rows go. An index outside its table is an
-// error that names it, found before anything is written; on a device it adds nothing and the error comes when results
-// are next read.
+// Numerics: at most two additions and two products in f32; NaNs go where their rows go. An index outside its table is
+// an error that names it, found before anything is written; on a device it adds nothing and the error comes when
+// results are next read.
 // Determinism: on the CPU the columns are cut into ranges, and each range takes all tokens in their order; on a device
 // tokens are put in order by their rows and added in chunks. Either way the order follows from the tokens alone.
 #pragma once

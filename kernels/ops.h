@@ -173,7 +173,7 @@ struct CrossEntropyArgs {
   Tensor dweight, dbias;    // f32, += (dbias as bias)
 };
 
-// --- soft_cross_entropy.h: how far a student's logits are from a teacher's (distillation) -----------------------------
+// --- soft_cross_entropy.h: how far a student's logits are from a teacher's (distillation) ---------------------------
 // loss_r = T^2 KL(softmax(targets_r / T) || softmax(logits_r / T)), T the temperature.
 struct SoftCrossEntropyArgs {
   Tensor logits;            // f32 [R, V], the student's
@@ -185,7 +185,7 @@ struct SoftCrossEntropyArgs {
   Tensor dlogits;           // optional f32 [R, V], =; may be logits
 };
 
-// --- cosine_loss.h: the angle between two matrices' rows (distillation) -----------------------------------------------
+// --- cosine_loss.h: the angle between two matrices' rows (distillation) ---------------------------------------------
 // loss_r = 1 - cos(x_r, y_r)
 struct CosineLossArgs {
   Tensor x, y;              // [R, C]; x learns

@@ -61,8 +61,8 @@ class Bart final : public CausalModel {
   explicit Bart(const ModelConfig& config) : CausalModel(config) {
     const int64_t width = config.hidden_size, positions = config.max_positions;
     const Initial initial = Initial::normal(config.initializer_range);
-    const bool is_known = config.positions == "learned" || config.positions == "sinusoidal" || config.positions == "none";
-    if (!is_known)
+    const std::string& kind = config.positions;
+    if (kind != "learned" && kind != "sinusoidal" && kind != "none")
       fail_usage("model.positions \"", config.positions.substr(0, 60), "\" are unknown: learned, sinusoidal or none");
     token_table_ = &parameters_.add("embedding.tokens", {config.vocab_size, width}, initial);
     if (config.positions == "sinusoidal") {

@@ -1,10 +1,10 @@
 // Beam search: of each prompt the `beams` likeliest beginnings are kept and continued, and of the texts that ended the
-// ones with the best score, the sum of their tokens' log probabilities divided by (number of new tokens)^length_penalty.
+// ones with the best score, the sum of their tokens' log probabilities over (number of new tokens)^length_penalty.
 // As the transformers library does it, so that the results are the same:
 //   - of all continuations of all beams the 2 beams likeliest are looked at; those among the first `beams` that end
 //     (with the end token, or at the limit) are candidates for the result, those that do not end go on, `beams` of them
-//   - a search is over when `beams` texts have ended and early_stopping is set, or the likeliest beam, had it ended now,
-//     would not be better than the worst of them; or at the limit
+//   - a search is over when `beams` texts have ended and early_stopping is set, or the likeliest beam, had it ended
+//     now, would not be better than the worst of them; or at the limit
 #pragma once
 
 #include "models/generation.h"

@@ -79,7 +79,8 @@ TEST_CASE("classification: the files of GLUE and CoLA") {
     write_file(folder.path() / "file.tsv", content);
     return read_examples(folder.path() / "file.tsv", format);
   };
-  const ExampleFile sst2 = read("\xEF\xBB\xBFsentence\tlabel\r\na good film \t1\r\n \t0\r\nso \"quoted , bad\t0", GlueFormat::sst2);
+  const ExampleFile sst2 = read(
+      "\xEF\xBB\xBFsentence\tlabel\r\na good film \t1\r\n \t0\r\nso \"quoted , bad\t0", GlueFormat::sst2);
   REQUIRE(sst2.examples.size() == 3);
   CHECK(sst2.labelled);
   CHECK(sst2.empty == 1);
