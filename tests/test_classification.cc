@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
+#include <limits>
 #include <map>
 
 #include "tests/letters.h"
@@ -204,7 +206,11 @@ TEST_CASE("classification: packing changes no logit, whatever sentences come tog
     step.evaluate(language.machine, one, &loss);
     alone.insert(alone.end(), loss.begin(), loss.end());
   }
-  CHECK(together == alone);
+  REQUIRE(together.size() == alone.size());
+  // Sums of at most 64 terms, in a dozen products one behind another, may be added in another order.
+  const float allowed = 12 * 64 * std::numeric_limits<float>::epsilon();
+  for (size_t i = 0; i < alone.size(); ++i)
+    CHECK(std::abs(together[i] - alone[i]) <= allowed * std::max(1.0f, alone[i]));
 }
 
 TEST_CASE("classification: switching keeps the trunk and takes a new head, the same task takes all") {
