@@ -5,6 +5,7 @@ A table stands between <!-- NAME --> and <!-- /NAME -->.
 """
 import json
 import pathlib
+import statistics
 
 from tables import table, write_tables
 
@@ -56,6 +57,18 @@ def all_modes():
                   "our peak MiB", "its peak MiB", "memory"], rows)
 
 
-tables = {"arithmetic": arithmetic, "speed": speed, "all modes": all_modes}
+def cola():
+    rows = []
+    for who, name in (("engine", "engine"), ("transformers", "torch")):
+        runs = json.loads((results / f"cola_{name}.json").read_text())["runs"]
+        last = [run["evaluations"][-1] for run in runs]
+        for metric in ("matthews", "accuracy"):
+            values = [evaluation[metric] for evaluation in last]
+            rows.append([who, metric, " ".join(f"{value:.3f}" for value in values), f"{statistics.mean(values):.3f}",
+                         f"{statistics.stdev(values):.3f}"])
+    return table(["", "metric", "seeds 1 2 3", "mean", "standard deviation"], rows)
+
+
+tables = {"cola": cola, "arithmetic": arithmetic, "speed": speed, "all modes": all_modes}
 for page in (root / "README.md", root / "docs/results.md"):
     write_tables(page, tables)
