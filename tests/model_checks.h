@@ -70,6 +70,12 @@ inline void adamw_step(Bench& bench, const Golden& golden, const std::vector<Ada
                    .max_norm = static_cast<float>(settings.at(5))});
 }
 
+inline std::map<std::string, std::vector<double>> values_by_name(Bench& bench, Model& model) {
+  std::map<std::string, std::vector<double>> values;
+  for (const Parameter& p : model.parameters().all()) values[p.name] = bench.values(p.value);
+  return values;
+}
+
 // The parameters' values, by name, of the folder "model", "gradients" or "after".
 using Folder = std::function<std::map<std::string, std::vector<double>>(const std::string& name)>;
 

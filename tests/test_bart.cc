@@ -76,10 +76,7 @@ TEST_CASE("bart: logits, loss, every gradient and three AdamW steps are those of
   on_every_model([](const ModelRun& run, const Golden& golden) {
     CHECK_CLOSE(run.hidden(golden.batch()), golden.numbers("hidden"), golden.tolerance(run.bench.compute, "hidden"));
     check_golden(run, golden, [&](const std::string& folder) {
-      const auto model = load_causal_model(golden.folder / folder, run.bench.arena.memory(), false);
-      std::map<std::string, std::vector<double>> result;
-      for (const Parameter& p : model->parameters().all()) result[p.name] = run.bench.values(p.value);
-      return result;
+      return values_by_name(run.bench, *load_causal_model(golden.folder / folder, run.bench.arena.memory(), false));
     });
   });
 }

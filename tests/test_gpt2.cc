@@ -16,10 +16,7 @@ const fs::path golden_folder = "tests/golden/gpt2";
 
 // Values of a golden model folder, by our parameters' names.
 std::map<std::string, std::vector<double>> parameters_in(Bench& bench, const std::string& folder) {
-  const auto model = load_causal_model(golden_folder / folder, bench.arena.memory(), false);
-  std::map<std::string, std::vector<double>> result;
-  for (const Parameter& p : model->parameters().all()) result[p.name] = bench.values(p.value);
-  return result;
+  return values_by_name(bench, *load_causal_model(golden_folder / folder, bench.arena.memory(), false));
 }
 
 }  // namespace

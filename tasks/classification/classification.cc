@@ -80,9 +80,11 @@ ClassificationTask::Split ClassificationTask::encode(const std::vector<std::stri
         ++split.empty;
         continue;
       }
-      const size_t all = encode_framed(tokenizer(), example.text).ids.size();
-      const Framed framed = encode_framed(tokenizer(), example.text, {.max_length = most_tokens_});
-      if (framed.ids.size() < all) ++split.cut;
+      Framed framed = encode_framed(tokenizer(), example.text);
+      if (framed.ids.size() > most_tokens_) {
+        framed = encode_framed(tokenizer(), example.text, {.max_length = most_tokens_});
+        ++split.cut;
+      }
       split.ids.insert(split.ids.end(), framed.ids.begin(), framed.ids.end());
       split.begins.push_back(split.ids.size());
       digested += std::to_string(example.label);

@@ -100,18 +100,16 @@ void GptTask::batch_of(int64_t step, SequenceBatch& batch) {
 Metrics GptTask::evaluate(Machine& machine, std::string& samples) {
   Metrics metrics;
   if (eval_.size) {
-    double loss = 0, scored = 0;
+    LossTotals totals;
     SequenceBatch batch;
     const int64_t count = (eval_.size - 2) / block_size_ + 1;
     for (int64_t block = 0; block < count;) {
       batch.clear();
       for (; block < count && batch.tokens.size() < tokens_at_a_time; ++block) append_block(eval_, block, batch);
-      const LossTotals totals = step_.evaluate(machine, batch);
-      loss += totals.loss;
-      scored += totals.scored;
+      totals += step_.evaluate(machine, batch);
     }
-    metrics.emplace_back("loss", loss / scored);
-    metrics.emplace_back("perplexity", std::exp(loss / scored));
+    metrics.emplace_back("loss", totals.loss / totals.scored);
+    metrics.emplace_back("perplexity", std::exp(totals.loss / totals.scored));
   }
   if (own_.samples > 0) samples = generate(machine);
   return metrics;

@@ -32,6 +32,22 @@ def three_steps(model, backward, max_norm):
     return gradients, moved, after
 
 
+def results(run, model, batch, max_norm, autocast=False):
+    """All that is compared, of run(model, batch, autocast) -> hidden states, logits, loss; and the parameters after."""
+    model = copy.deepcopy(model)
+    hidden, logits, loss = run(model, batch, autocast)
+    gradients, moved, after = three_steps(model, lambda: run(model, batch, autocast), max_norm)
+    return {"hidden": {"": hidden}, "logits": {"": logits}, "loss": {"": loss}, "gradients": gradients,
+            "moved": moved}, after
+
+
+def error(actual, expected):
+    """Tensors that are nothing but rounding do not count: a key's bias moves no softmax."""
+    sizes = {k: expected[k].abs().max().item() for k in expected}
+    return max((actual[k].double() - expected[k]).abs().max().item() / size for k, size in sizes.items()
+               if size > 1e-9 * max(sizes.values()))
+
+
 def save_folder(model, folder, tensors):
     """The model's folder, in f32, with these tensors for its parameters."""
     model = copy.deepcopy(model).float()

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import BartConfig, BartForConditionalGeneration
 
-from golden_steps import adamw_settings, save_folder, three_steps
+from golden_steps import adamw_settings, error, results, save_folder
 
 FOLDER = pathlib.Path(__file__).parent / "bart"
 MAX_NORM = 0.5
@@ -97,21 +97,6 @@ def run(model, batch, autocast=False):
     return hidden.detach(), rows.detach(), loss.detach()
 
 
-def results(model, batch, autocast=False):
-    model = copy.deepcopy(model)
-    hidden, logits, loss = run(model, batch, autocast)
-    gradients, moved, after = three_steps(model, lambda: run(model, batch, autocast), MAX_NORM)
-    return {"hidden": {"": hidden}, "logits": {"": logits}, "loss": {"": loss}, "gradients": gradients,
-            "moved": moved}, after
-
-
-def error(actual, expected):
-    """Tensors that are nothing but rounding do not count: a key's bias moves no softmax."""
-    sizes = {k: expected[k].abs().max().item() for k in expected}
-    return max((actual[k].double() - expected[k]).abs().max().item() / size for k, size in sizes.items()
-               if size > 1e-9 * max(sizes.values()))
-
-
 def offsets_of(sequences):
     return torch.tensor([0] + [len(s) for s in sequences]).cumsum(0).int()
 
@@ -130,7 +115,7 @@ def main():
     shutil.rmtree(FOLDER, ignore_errors=True)
     for name in MODELS:
         model, batch, folder = make_model(name), make_batch(), FOLDER / name
-        exact, after = results(copy.deepcopy(model).double(), batch)
+        exact, after = results(run, copy.deepcopy(model).double(), batch, MAX_NORM)
         print(name, "loss", exact["loss"][""].item())
         values = {"source_offsets": offsets_of(batch[0]), "offsets": offsets_of(batch[1]),
                   "loss": exact["loss"][""].reshape(1), "hidden": exact["hidden"][""].float(),
@@ -138,7 +123,7 @@ def main():
         for i, key in enumerate(("sources", "tokens", "labels")):
             values[key] = torch.cat(batch[i]).int()
         for precision, autocast in (("f32", False), ("bf16", True)):
-            ours, _ = results(model, batch, autocast)
+            ours, _ = results(run, model, batch, MAX_NORM, autocast)
             for key in exact:
                 values[f"error.{precision}.{key}"] = torch.tensor([error(ours[key], exact[key])])
                 print(precision, key, values[f"error.{precision}.{key}"].item())

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from transformers import (BertConfig, BertForMaskedLM, BertForSequenceClassification, DistilBertConfig,
                           DistilBertForMaskedLM, DistilBertForSequenceClassification)
 
-from golden_steps import adamw_settings, save_folder, three_steps
+from golden_steps import adamw_settings, error, results, save_folder
 
 FOLDER = pathlib.Path(__file__).parent / "bert"
 MAX_NORM = 0.5
@@ -77,21 +77,6 @@ def run(model, batch, autocast=False):
     return torch.cat(hidden).detach(), rows.detach(), loss.detach()
 
 
-def results(model, batch, autocast=False):
-    model = copy.deepcopy(model)
-    hidden, logits, loss = run(model, batch, autocast)
-    gradients, moved, after = three_steps(model, lambda: run(model, batch, autocast), MAX_NORM)
-    return {"hidden": {"": hidden}, "logits": {"": logits}, "loss": {"": loss}, "gradients": gradients,
-            "moved": moved}, after
-
-
-def error(actual, expected):
-    """Tensors that are nothing but rounding do not count: a key's bias moves no softmax."""
-    sizes = {k: expected[k].abs().max().item() for k in expected}
-    return max((actual[k].double() - expected[k]).abs().max().item() / size for k, size in sizes.items()
-               if size > 1e-9 * max(sizes.values()))
-
-
 def make_batch(name):
     torch.manual_seed(21)
     batch = []
@@ -112,7 +97,7 @@ def main():
     shutil.rmtree(FOLDER, ignore_errors=True)
     for name in MODELS:
         model, batch, folder = make_model(name), make_batch(name), FOLDER / name
-        exact, after = results(copy.deepcopy(model).double(), batch)
+        exact, after = results(run, copy.deepcopy(model).double(), batch, MAX_NORM)
         print(name, "loss", exact["loss"][""].item())
         offsets = [sum(LENGTHS[:i]) for i in range(len(LENGTHS) + 1)]
         values = {"offsets": torch.tensor(offsets).int(), "loss": exact["loss"][""].reshape(1),
@@ -121,7 +106,7 @@ def main():
         for i, key in enumerate(("tokens", "types", "labels")):
             values[key] = torch.cat([sequence[i] for sequence in batch]).int()
         for precision, autocast in (("f32", False), ("bf16", True)):
-            ours, _ = results(model, batch, autocast)
+            ours, _ = results(run, model, batch, MAX_NORM, autocast)
             for key in exact:
                 values[f"error.{precision}.{key}"] = torch.tensor([error(ours[key], exact[key])])
                 print(precision, key, values[f"error.{precision}.{key}"].item())
