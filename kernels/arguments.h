@@ -88,6 +88,8 @@ void each_tensor(AttentionForwardArgs& a, const Each& each) {
   each_tensor(a.keys, "keys.begin", "keys.end", each);
   each("y", a.y, Role::both);  // rows outside every segment stay
   each("lse", a.lse, Role::both);
+  each("relative.keys", a.relative.keys, Role::input);
+  each("relative.values", a.relative.values, Role::input);
 }
 template <class Each>
 void each_tensor(AttentionBackwardArgs& a, const Each& each) {
@@ -102,6 +104,10 @@ void each_tensor(AttentionBackwardArgs& a, const Each& each) {
   each("dq", a.dq.matrix, Role::both);
   each("dk", a.dk.matrix, Role::both);
   each("dv", a.dv.matrix, Role::both);
+  each("relative.keys", a.relative.keys, Role::input);
+  each("relative.values", a.relative.values, Role::input);
+  each("drelative_keys", a.drelative_keys, Role::both);
+  each("drelative_values", a.drelative_values, Role::both);
 }
 template <class Each>
 void each_tensor(CrossEntropyArgs& a, const Each& each) {

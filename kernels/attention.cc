@@ -32,6 +32,13 @@ int64_t check_common(const char* name, const Args& a, SegmentValues values) {
   const int64_t longest = values == SegmentValues::on_host ? longest_segment(a.keys) : a.keys.longest;
   require(a.dropout.rate == 0 || longest <= 65536, name, ": a sequence has ", longest,
           " keys, dropout counts at most 65536");
+  const int64_t distances = a.relative.distances, rows = relative_rows(distances, a.causal);
+  require(distances >= 0 && distances <= most_distances, name, ": relative tables for ", distances, " distances, at most ",
+          most_distances);
+  if (distances) {
+    check_matrix(name, "relative.keys", a.relative.keys, DType::f32, rows, width);
+    check_matrix(name, "relative.values", a.relative.values, DType::f32, rows, width);
+  }
   return width;
 }
 
@@ -58,6 +65,11 @@ int64_t check_attention(const AttentionBackwardArgs& a, SegmentValues segments) 
   check_columns(name, "dq", a.dq, a.q.matrix.rows(), a.q.width);
   check_columns(name, "dk", a.dk, a.k.matrix.rows(), a.q.width);
   check_columns(name, "dv", a.dv, a.k.matrix.rows(), a.q.width);
+  if (a.relative.distances) {
+    const int64_t rows = a.relative.keys.rows();
+    check_matrix(name, "drelative_keys", a.drelative_keys, DType::f32, rows, width);
+    check_matrix(name, "drelative_values", a.drelative_values, DType::f32, rows, width);
+  }
   return width;
 }
 

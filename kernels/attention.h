@@ -17,8 +17,17 @@
 //     sum_l P_il M_il (dY_i . V_l) = dY_i . Y_i = delta_i, which needs no row of P
 //   dQ = scale dS K,  dK = scale dS^T Q
 //
+// Relative positions (Shaw, Uszkoreit and Vaswani 2018): with r the row of the distance from query i to key j (see
+// AttentionSpan::place), and tables A and B,
+//   S_ij = scale q_i . (k_j + A_r),  Y_i = sum_j P_ij M_ij (v_j + B_r)
+// Neither sum is taken of D numbers a pair: q_i . A_r is one of R products of the query, and what B adds is a sum over r
+// of B_r times the weights W_ir = sum_{j at r} P_ij M_ij. So with U_ir = sum_{j at r} dS_ij
+//   G_ij = dY_i . (V_j + B_r); delta_i = dY_i . Y_i of the whole Y; dS as above; dV and dK as above
+//   dQ_i = scale (sum_j dS_ij k_j + sum_r U_ir A_r);  dA_r += scale sum_i U_ir q_i;  dB_r += sum_i W_ir dY_i
+//
 // Saved by forward: y and lse. P is computed again, tile by tile, as exp(S - lse).
-// Written (=): y, lse; dq, dk and dv of every row inside a segment. Rows outside of all segments are not touched.
+// Written (=): y, lse; dq, dk and dv of every row inside a segment. Rows outside of all segments are not touched. Added
+// to (+=): the gradients of relative tables.
 //
 // Numerics. Exponents are taken of S minus a maximum, so that no finite score overflows. A query that sees no key (an
 // empty key segment, or a causal query before the first key) has y = 0, lse = -infinity and gradients 0. Where q, k and
@@ -39,13 +48,24 @@ struct AttentionSpan {
   int64_t visible(int64_t query, bool causal) const {
     return causal ? std::clamp(query + 1 + keys - queries, int64_t{0}, keys) : keys;
   }
+  // Which key, counted from the first, query i of the segment stands at: queries are aligned to the end of the keys.
+  int64_t place(int64_t query) const { return query + keys - queries; }
 };
+
+// How many rows relative tables have, and which of them is that of a key as seen from a place. A causal query sees
+// nothing behind it, so there are no rows for that.
+inline int64_t relative_rows(int64_t distances, bool causal) { return (causal ? 1 : 2) * distances + 1; }
+inline int64_t relative_row(int64_t distances, int64_t place, int64_t key) {
+  return std::clamp(key - place, -distances, distances) + distances;
+}
 
 // For host backends: sequence s of the arguments.
 inline AttentionSpan span_of(const Segments& queries, const Segments& keys, int64_t s) {
   const int64_t query_begin = queries.begin.as<int32_t>()[s], key_begin = keys.begin.as<int32_t>()[s];
   return {query_begin, queries.end.as<int32_t>()[s] - query_begin, key_begin, keys.end.as<int32_t>()[s] - key_begin};
 }
+
+inline constexpr int64_t most_distances = 1 << 15;
 
 // The most rows in one segment.
 int64_t longest_segment(const Segments& segments);

@@ -3,6 +3,7 @@
 #include "kernels/attention_amx.h"
 #include "kernels/attention_driver.h"
 #include "kernels/attention_product.h"
+#include "kernels/attention_relative.h"
 #include "kernels/cpu_ops.h"
 
 namespace engine::ENGINE_ISA {
@@ -82,6 +83,7 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
 
 void CpuOps::attention_backward(const AttentionBackwardArgs& a) {
   const int64_t width = check_attention(a);
+  if (a.relative.distances) return attention_backward_relative(a, width, workspace_);
   if (runs_on_amx(a)) return attention_backward_amx(a, width, workspace_);
   drive_backward<BackwardF32>(a, width, workspace_);
 }

@@ -3,6 +3,7 @@
 #include "kernels/attention_decode.h"
 #include "kernels/attention_driver.h"
 #include "kernels/attention_product.h"
+#include "kernels/attention_relative.h"
 #include "kernels/cpu_ops.h"
 
 namespace engine::ENGINE_ISA {
@@ -86,6 +87,7 @@ void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int
 
 void CpuOps::attention_forward(const AttentionForwardArgs& a) {
   const int64_t width = check_attention(a);
+  if (a.relative.distances) return attention_forward_relative(a, width, workspace_);
   if (longest_segment(a.queries) <= decode_queries) return attention_decode(a, width, workspace_);
   if (runs_on_amx(a)) return attention_forward_amx(a, width, workspace_);
   drive_forward<ForwardF32>(a, width, workspace_);

@@ -4,6 +4,8 @@
 // forward_block or backward_block are overloaded for it.
 #pragma once
 
+#include <tuple>
+
 #include "core/parallel.h"
 #include "kernels/attention_tile.h"
 
@@ -26,24 +28,29 @@ class ThreadMemory {
   int64_t taken_ = 0;
 };
 
-// A Kernel's memory for every thread.
-template <class Kernel>
+// A Kernel's memory for every thread. `more` is what it is told beside the sizes.
+template <class Kernel, class... More>
 class KernelMemory {
  public:
-  KernelMemory(Arena& workspace, const Segments& keys, int64_t width)
-      : longest_(longest_segment(keys)), padded_width_(rounded_up(width, Kernel::width_padding)) {
+  KernelMemory(Arena& workspace, const Segments& keys, int64_t width, const More&... more)
+      : longest_(longest_segment(keys)), padded_width_(rounded_up(width, Kernel::width_padding)), more_(more...) {
     ThreadMemory counted(nullptr);
-    Kernel(counted, longest_, padded_width_);
+    kernel_in(counted);
     size_ = counted.taken();
     memory_ = static_cast<char*>(workspace.make(DType::u8, {thread_count(), size_}).data);
   }
   Kernel of_this_thread() const {
     ThreadMemory memory(memory_ + thread_index() * size_);
-    return Kernel(memory, longest_, padded_width_);
+    return kernel_in(memory);
   }
 
  private:
+  Kernel kernel_in(ThreadMemory& memory) const {
+    return std::apply([&](const More&... more) { return Kernel(memory, longest_, padded_width_, more...); }, more_);
+  }
+
   int64_t longest_, padded_width_, size_;
+  std::tuple<More...> more_;
   char* memory_;
 };
 
@@ -95,11 +102,11 @@ void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, i
 }
 
 // A task: some heads of a sequence, and as many of its queries as share one reading of the keys.
-template <class Kernel>
-void drive_forward(const AttentionForwardArgs& a, int64_t width, Arena& workspace) {
+template <class Kernel, class... More>
+void drive_forward(const AttentionForwardArgs& a, int64_t width, Arena& workspace, const More&... more) {
   constexpr int64_t queries_a_task = 8 * query_block;
   const ArenaScope scope(workspace);
-  const KernelMemory<Kernel> memory(workspace, a.keys, width);
+  const KernelMemory<Kernel, More...> memory(workspace, a.keys, width, more...);
   const int64_t tasks_a_head = cut(longest_segment(a.queries), queries_a_task);
   const int64_t grain = heads_a_task(a.queries, a.keys, a.heads), groups = cut(a.heads, grain);
   parallel_for(a.queries.count() * groups * tasks_a_head, [&](int64_t task) {

@@ -26,15 +26,21 @@ double seen_pairs(const Args& a) {
   return pairs;
 }
 
+// A product of the queries with all rows of a relative table.
+template <class Args>
+double relative_product(const Args& a) {
+  return a.relative.distances ? 2.0 * static_cast<double>(a.q.matrix.rows() * a.q.width * a.relative.keys.rows()) : 0;
+}
+
 double flops_of(const MatmulArgs& a) {
   const int64_t k = a.transpose_a ? a.a.rows() : a.a.cols();
   return 2.0 * static_cast<double>(a.c.count()) * static_cast<double>(k);
 }
 double flops_of(const AttentionForwardArgs& a) {
-  return 4.0 * static_cast<double>(a.q.width) * seen_pairs(a);
+  return 4.0 * static_cast<double>(a.q.width) * seen_pairs(a) + 2 * relative_product(a);
 }
 double flops_of(const AttentionBackwardArgs& a) {
-  return 10.0 * static_cast<double>(a.q.width) * seen_pairs(a);
+  return 10.0 * static_cast<double>(a.q.width) * seen_pairs(a) + 5 * relative_product(a);
 }
 double flops_of(const CrossEntropyArgs& a) {
   return (a.dx ? 6.0 : 2.0) * static_cast<double>(a.x.count()) * static_cast<double>(a.weight.rows());

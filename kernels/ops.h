@@ -133,6 +133,13 @@ struct LayerNormBackwardArgs {
 // Query sequence s attends to key sequence s. Causal: aligned to the end of the key segment, so query i of q sees the
 // keys 0 ... i + (k - q) of k. Scores are never held beyond a tile. Dropout acts on the probabilities; its element is
 // (((first_row + query row) H + head) << 16) + key's index in its segment. A query that sees no key gives 0.
+//
+// Relative positions (optional): tables whose rows are added to k and to v by how far a key is from the query, at most
+// `distances` each way. Rows 0, 1, ... stand for -distances, 1 - distances, ...
+struct RelativeTables {
+  int64_t distances = 0;    // 0: no tables
+  Tensor keys, values;      // f32 [R, D], R = 2 distances + 1, causal distances + 1; may be one table
+};
 struct AttentionForwardArgs {
   Columns q;                // [N, H D]
   Columns k, v;             // [M, H D]
@@ -143,6 +150,7 @@ struct AttentionForwardArgs {
   Tensor y;                 // [N, H D], =
   Tensor lse;               // optional f32 [N, H], = log of the sum of exp(scores); backward needs it
   Dropout dropout;
+  RelativeTables relative;
 };
 struct AttentionBackwardArgs {
   Columns q, k, v;
@@ -153,6 +161,8 @@ struct AttentionBackwardArgs {
   Tensor y, dy, lse;
   Columns dq, dk, dv;       // =, for every row inside a segment
   Dropout dropout;
+  RelativeTables relative;
+  Tensor drelative_keys, drelative_values;  // f32 as the tables, +=; one where these are one
 };
 
 // --- cross_entropy.h: projection onto the vocabulary and cross entropy, fused ----------------------------------------
@@ -248,10 +258,13 @@ struct DropoutArgs {
 };
 
 // --- optimizer.h: AdamW over many tensors in one pass ----------------------------------------------------------------
+inline constexpr int64_t idle_block = 128;
+inline int64_t idle_blocks(int64_t elements) { return (elements + idle_block - 1) / idle_block; }
 struct AdamWTensor {
   Tensor value, gradient, m, v;  // f32, of one shape
   float learning_rate_scale = 1;
   bool decays = false;
+  Tensor idle;                   // optional u8 [idle_blocks(elements)], first 0: adamw's notes on blocks of elements
 };
 // g = gradient * min(1, max_norm / norm); m, v, value updated with decoupled decay; gradient = 0.
 struct AdamWArgs {

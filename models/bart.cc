@@ -6,11 +6,13 @@
 //   h = norm1(x + drop(attention(x)));  g = cross_norm(h + drop(cross_attention(h, s)));
 //   x = norm2(g + drop(feed_forward(g)));  logits = x E^T
 // Positions are learned (their table begins with two rows that nothing reads, as in published models), sinusoidal
-// (P[t, i] = sin(t / 10000^(2i/C)) and P[t, C/2 + i] the cosine of the same), or none.
+// (P[t, i] = sin(t / 10000^(2i/C)) and P[t, C/2 + i] the cosine of the same), or none. Beside them, or in their place,
+// self attention may have relative tables (kernels/attention.h); cross attention, whose sides share no count, has none.
 #include "models/bart.h"
 
 #include <cmath>
 
+#include "kernels/attention.h"
 #include "models/blocks.h"
 
 namespace engine {
@@ -64,6 +66,11 @@ class Bart final : public CausalModel {
     const std::string& kind = config.positions;
     if (kind != "learned" && kind != "sinusoidal" && kind != "none")
       fail_usage("model.positions \"", config.positions.substr(0, 60), "\" are unknown: learned, sinusoidal or none");
+    const std::string& relative = config.relative_positions;
+    if (relative != "none" && relative != "shared" && relative != "separate")
+      fail_usage("model.relative_positions \"", relative.substr(0, 60), "\" are unknown: none, shared or separate");
+    if (config.relative_distances < 1 || config.relative_distances > most_distances)
+      fail_usage("model.relative_distances is ", config.relative_distances, ": it must be from 1 to ", most_distances);
     token_table_ = &parameters_.add("embedding.tokens", {config.vocab_size, width}, initial);
     if (config.positions == "sinusoidal") {
       require(width % 2 == 0, "sinusoidal positions need an even model.hidden_size, it is ", width);

@@ -1,5 +1,6 @@
 // BartForConditionalGeneration's config keys and tensor names; and, for positions that BART does not have, this
-// engine's own model_type "engine_bart", which transformers does not know: the same keys and names, and "positions".
+// engine's own model_type "engine_bart", which transformers does not know: the same keys and names, and those of
+// "positions" and "relative_positions".
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -73,17 +74,24 @@ void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["use_cache"] = true;
 }
 
-bool has_learned_positions(const ModelConfig& config) { return config.positions == "learned"; }
+bool has_its_positions(const ModelConfig& config) {
+  return config.positions == "learned" && config.relative_positions == "none";
+}
 
 ModelConfig read_own_config(const json& config, const std::string& where) {
   ModelConfig result = read_config(config, where);
   result.positions = json_string(config, "positions", where);
+  result.relative_positions = json_string(config, "relative_positions", where, "none");
+  result.relative_distances = json_integer(config, "relative_distances", where, 1, most_rows, result.relative_distances);
   return result;
 }
 
 void write_own_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   write_config(config, result);
   result["positions"] = config.positions;
+  if (config.relative_positions == "none") return;
+  result["relative_positions"] = config.relative_positions;
+  result["relative_distances"] = config.relative_distances;
 }
 
 using Names = std::vector<TensorNames>;
@@ -125,6 +133,16 @@ Names all_names() {
   return names;
 }
 
+// The same and those of relative tables.
+Names own_names() {
+  Names names = all_names();
+  for (const std::string side : {"encoder.", "decoder."})
+    for (const char* part : {"", ".keys", ".values"})
+      names.push_back({side + "layers.*.attention.relative" + part,
+                       "model." + side + "layers.*.self_attn.relative_positions" + part});
+  return names;
+}
+
 }  // namespace
 
 const HuggingFaceFormat& bart_format() {
@@ -138,7 +156,7 @@ const HuggingFaceFormat& bart_format() {
                {"model.decoder.embed_tokens.weight", "model.shared.weight", "embedding.tokens"},
                {"lm_head.weight", "model.shared.weight", "embedding.tokens"}},
       .logits_bias = "final_logits_bias",
-      .suits = has_learned_positions,
+      .suits = has_its_positions,
       .read_config = read_config,
       .write_config = write_config};
   return format;
@@ -150,7 +168,7 @@ const HuggingFaceFormat& own_bart_format() {
       .model_type = "engine_bart",
       .classes = {{"EngineBartForConditionalGeneration"}},
       .prefix = "model.",
-      .names = all_names(),
+      .names = own_names(),
       .logits_bias = "final_logits_bias",
       .read_config = read_own_config,
       .write_config = write_own_config};

@@ -91,6 +91,8 @@ PostNormBlock::PostNormBlock(Parameters& table, const ModelConfig& config, const
   };
   attention = SelfAttention(table, name + ".attention", width, heads, layer, /*causal=*/decoder,
                             config.attention_dropout, initial, initial);
+  attention.relative = RelativePositions(table, name + ".attention.relative", config.relative_positions,
+                                         config.relative_distances, width / heads, /*causal=*/decoder, initial);
   norm1 = norm(".norm1");
   if (decoder) {
     cross_attention =

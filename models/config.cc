@@ -7,8 +7,10 @@ namespace engine {
 ModelConfig closed(ModelConfig config) {
   const bool is_gpt2 = config.architecture == "gpt2";
   const bool is_bert = config.architecture == "bert" || config.architecture == "distilbert";
-  if (config.architecture != "bart" && (config.positions != "learned" || config.decoder_layers))
-    fail_usage("model.positions and model.decoder_layers are bart's, the model is a ", config.architecture);
+  const bool as_bart = config.positions != "learned" || config.relative_positions != "none" || config.decoder_layers;
+  if (as_bart && config.architecture != "bart")
+    fail_usage("model.positions, model.relative_positions and model.decoder_layers are bart's, the model is a ",
+               config.architecture);
   if (config.activation == ModelConfig::open_activation) config.activation = is_gpt2 ? "gelu_tanh" : "gelu";
   if (config.layer_norm_epsilon == 0) config.layer_norm_epsilon = is_bert ? 1e-12f : 1e-5f;
   if (config.classifier_dropout < 0) config.classifier_dropout = config.dropout;

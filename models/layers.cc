@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "kernels/attention.h"
+
 namespace engine {
 
 Linear::Linear(Parameters& table, const std::string& name, int64_t inputs, int64_t outputs, Initial initial)
@@ -102,6 +104,19 @@ Tensor gradient_of_branch(Pass& pass, const DropoutLayer& dropout, const Tensor&
   return same ? dresidual : pass.arena.make(pass.compute, dresidual.shape);
 }
 
+RelativePositions::RelativePositions(Parameters& table, const std::string& name, const std::string& kind,
+                                     int64_t distances_, int64_t head_width, bool causal, Initial initial) {
+  if (kind == "none") return;
+  distances = distances_;
+  const Shape shape{relative_rows(distances, causal), head_width};
+  if (kind == "shared") {
+    keys = values = &table.add(name, shape, initial);
+  } else {
+    keys = &table.add(name + ".keys", shape, initial);
+    values = &table.add(name + ".values", shape, initial);
+  }
+}
+
 SelfAttention::SelfAttention(Parameters& table, const std::string& name, int64_t width, int heads_, int layer_,
                              bool causal_, float attention_dropout, Initial initial, Initial output_initial)
     : qkv(table, name + ".qkv", width, 3 * width, initial.stacked(3)),
@@ -136,7 +151,8 @@ void SelfAttention::forward(Pass& pass, const Tensor& x, const Tensor& y, Saved&
                               .scale = 1 / std::sqrt(static_cast<float>(width / heads)),
                               .y = saved.mixed,
                               .lse = saved.lse,
-                              .dropout = pass.dropout(dropout)});
+                              .dropout = pass.dropout(dropout),
+                              .relative = relative.tables()});
   output.forward(pass, saved.mixed, y);
 }
 
@@ -161,7 +177,10 @@ void SelfAttention::backward(Pass& pass, const Tensor& dy, const Tensor& x, cons
                                .dq = {dqkv, 0, width},
                                .dk = {dqkv, width, width},
                                .dv = {dqkv, 2 * width, width},
-                               .dropout = pass.dropout(dropout)});
+                               .dropout = pass.dropout(dropout),
+                               .relative = relative.tables(),
+                               .drelative_keys = relative.distances ? relative.keys->gradient : Tensor{},
+                               .drelative_values = relative.distances ? relative.values->gradient : Tensor{}});
   qkv.backward(pass, dqkv, x, dx, Activation::none, {}, accumulate);
 }
 

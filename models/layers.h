@@ -58,6 +58,21 @@ struct ResidualNorm {
   }
 };
 
+// Tables of what is added to keys and values by how far they are from the query (kernels/attention.h), common to all
+// heads. [R, D]; where they are shared both are one.
+struct RelativePositions {
+  Parameter *keys = nullptr, *values = nullptr;
+  int64_t distances = 0;  // 0: none
+
+  RelativePositions() = default;
+  // kind: none, shared or separate.
+  RelativePositions(Parameters& table, const std::string& name, const std::string& kind, int64_t distances_,
+                    int64_t head_width, bool causal, Initial initial);
+  RelativeTables tables() const {
+    return distances ? RelativeTables{distances, keys->value, values->value} : RelativeTables{};
+  }
+};
+
 // Multi-head self attention with one fused projection to q | k | v.
 struct SelfAttention {
   struct Saved {
@@ -70,6 +85,7 @@ struct SelfAttention {
   int layer = 0;  // of the key/value cache
   bool causal = false;
   DropoutLayer dropout;
+  RelativePositions relative;
 
   SelfAttention() = default;
   SelfAttention(Parameters& table, const std::string& name, int64_t width, int heads_, int layer_, bool causal_,

@@ -51,6 +51,9 @@ void check_against_init(const ModelConfig& asked, const ModelConfig& model, cons
   check("initializer_range", asked.initializer_range, model.initializer_range);
   check("layer_norm_epsilon", asked.layer_norm_epsilon, model.layer_norm_epsilon, asked.layer_norm_epsilon == 0);
   check("positions", asked.positions, model.positions);
+  check("relative_positions", asked.relative_positions, model.relative_positions);
+  check("relative_distances", asked.relative_distances, model.relative_distances,
+        /*is_open=*/model.relative_positions == "none");
   check("decoder_layers", asked.decoder_size(), model.decoder_size());
   check("doubled_position_angles", asked.doubled_position_angles, model.doubled_position_angles);
   check("vocab_size", asked.vocab_size, model.vocab_size, asked.vocab_size == 0);

@@ -17,6 +17,8 @@ struct Case {
   bool causal = false;
   float rate = 0;
   double size = 1;  // of the elements of q: large ones make large logits
+  int distances = 0;    // of relative tables
+  bool shared = false;  // one table
 };
 
 // One attention with all its tensors. Sequences of as many queries as keys use one fused matrix q|k|v and one dq|dk|dv,
@@ -72,12 +74,21 @@ struct Problem {
       dk = bench.unset(dtype, {key_rows, width}), dv = bench.unset(dtype, {key_rows, width});
     }
     const Tensor y = bench.unset(dtype, {query_rows, width}), lse = bench.unset(DType::f32, {query_rows, of.heads});
+    const Shape table{relative_rows(of.distances, of.causal), of.width};
+    RelativeTables relative{of.distances};
+    if (of.distances) {
+      relative.keys = bench.normal(DType::f32, table);
+      relative.values = of.shared ? relative.keys : bench.normal(DType::f32, table);
+      backward.drelative_keys = bench.zeros(table);
+      backward.drelative_values = of.shared ? backward.drelative_keys : bench.zeros(table);
+    }
     const auto set_common = [&](auto& args) {
       args.q = q, args.k = k, args.v = v;
       args.heads = of.heads, args.queries = queries, args.keys = keys;
       args.causal = of.causal, args.scale = 1 / std::sqrt(static_cast<float>(of.width));
       args.y = y, args.lse = lse;
       args.dropout = {of.rate, 99, 5, 7, 1000};
+      args.relative = relative;
     };
     set_common(forward);
     set_common(backward);
@@ -110,16 +121,22 @@ struct Problem {
   // an equal relative error of a probability. In bf16, y, the gradients and, in between, probabilities are rounded.
   double tolerance(const std::vector<double>& q, const std::vector<double>& k) const {
     const AttentionReference r = reference();
-    std::vector<double> size_q = q, size_k = k;
+    std::vector<double> size_q = q, size_k = k, size_table(static_cast<size_t>(of.width));
     for (std::vector<double>* sizes : {&size_q, &size_k})
       for (double& x : *sizes) x = std::abs(x);
+    if (of.distances) {  // the largest of each column serves for all rows
+      const std::vector<double> table = bench.values(forward.relative.keys);
+      for (size_t i = 0; i < table.size(); ++i)
+        size_table[i % size_table.size()] = std::max(size_table[i % size_table.size()], std::abs(table[i]));
+    }
     double largest = 0;
     for (const AttentionSpan& span : r.spans)
       for (int64_t h = 0; h < of.heads; ++h)
         for (int64_t i = 0; i < span.queries; ++i)
           for (int64_t j = 0; j < span.keys; ++j)
-            largest = std::max(
-                largest, r.scale * r.dot(size_q.data(), span.query_begin + i, size_k.data(), span.key_begin + j, h));
+            largest = std::max(largest, r.scale * r.dot(size_q.data() + r.element(span.query_begin + i, h),
+                                                        size_k.data() + r.element(span.key_begin + j, h),
+                                                        size_table.data()));
     return 16 * epsilon_of(DType::f32) * (1 + largest) +
            (bench.compute == DType::bf16 ? 4 * epsilon_of(DType::bf16) : 0);
   }
@@ -144,8 +161,18 @@ struct Problem {
       if (!fused) *part = inside_keys(*part);
     std::vector<double> y(q.size()), lse(static_cast<size_t>(query_rows * of.heads)), dq(q.size()), dk(k.size()),
         dv(k.size());
-    reference().forward(q.data(), k.data(), v.data(), y.data(), lse.data());
-    reference().backward(q.data(), k.data(), v.data(), dy.data(), dq.data(), dk.data(), dv.data());
+    AttentionReference specified = reference();
+    std::vector<double> keys, values_table, dkeys, dvalues;
+    if (of.distances) {
+      keys = bench.values(forward.relative.keys), values_table = bench.values(forward.relative.values);
+      dkeys.resize(keys.size()), dvalues.resize(keys.size());
+      specified.distances = of.distances;
+      specified.relative_keys = keys.data(), specified.relative_values = values_table.data();
+    }
+    std::vector<double>& dvalues_or_shared = of.shared ? dkeys : dvalues;
+    specified.forward(q.data(), k.data(), v.data(), y.data(), lse.data());
+    specified.backward(q.data(), k.data(), v.data(), dy.data(), dq.data(), dk.data(), dv.data(), dkeys.data(),
+                       dvalues_or_shared.data());
     const double allowed = tolerance(q, k);
 
     bench.ops.attention_forward(forward);
@@ -166,6 +193,9 @@ struct Problem {
     CHECK_CLOSE(values(backward.dq), dq, allowed);
     CHECK_CLOSE(inside_keys(values(backward.dk)), dk, allowed);
     CHECK_CLOSE(inside_keys(values(backward.dv)), dv, allowed);
+    if (!of.distances) return;
+    CHECK_CLOSE(bench.values(backward.drelative_keys), dkeys, allowed);
+    CHECK_CLOSE(bench.values(backward.drelative_values), dvalues_or_shared, allowed);
   }
 
   std::vector<double> results() {
@@ -174,6 +204,11 @@ struct Problem {
     std::vector<double> all = bench.values(forward.y);
     append(all, bench.values(forward.lse));
     for (const Columns* part : {&backward.dq, &backward.dk, &backward.dv}) append(all, values(*part));
+    if (of.distances)
+      for (const Tensor& gradient : {backward.drelative_keys, backward.drelative_values}) {
+        append(all, bench.values(gradient));
+        bench.arena.memory().zero(gradient.data, gradient.bytes());
+      }
     return all;
   }
 };
@@ -183,6 +218,7 @@ void check_case(const Case& of) {
   CAPTURE(of.width);
   CAPTURE(of.causal);
   CAPTURE(of.rate);
+  CAPTURE(of.distances);
   on_every_backend([&](Bench& bench) { Problem(bench, of).check(); });
 }
 
@@ -207,6 +243,20 @@ TEST_CASE("attention: the reference's gradients are the derivatives of its forwa
   CHECK_CLOSE(dq, finite_differences(q, value), finite_difference_tolerance);
   CHECK_CLOSE(dk, finite_differences(k, value), finite_difference_tolerance);
   CHECK_CLOSE(dv, finite_differences(v, value), finite_difference_tolerance);
+
+  // The same with tables of 2 distances, of which the segments have more and fewer.
+  for (const bool causal : {false, true}) {
+    reference.causal = causal;
+    reference.distances = 2;
+    const size_t size = static_cast<size_t>(relative_rows(2, causal)) * 3;
+    std::vector<double> keys = normal(size), values = normal(size), dkeys(size), dvalues(size);
+    reference.relative_keys = keys.data(), reference.relative_values = values.data();
+    for (std::vector<double>* gradient : {&dq, &dk, &dv}) std::fill(gradient->begin(), gradient->end(), 0);
+    reference.backward(q.data(), k.data(), v.data(), dy.data(), dq.data(), dk.data(), dv.data(), dkeys.data(),
+                       dvalues.data());
+    for (auto [gradient, of] : {std::pair{&dq, &q}, {&dk, &k}, {&dv, &v}, {&dkeys, &keys}, {&dvalues, &values}})
+      CHECK_CLOSE(*gradient, finite_differences(*of, value), finite_difference_tolerance);
+  }
 }
 
 TEST_CASE("attention: widths of heads") {
@@ -244,9 +294,28 @@ TEST_CASE("attention: large logits do not overflow") {
   }
 }
 
+TEST_CASE("attention: relative tables") {
+  for (bool causal : {false, true})
+    for (bool shared : {false, true}) {
+      check_case({2, 16, {{37, 37}, {5, 5}, {1, 1}, {0, 0}}, causal, 0, 1, 3, shared});
+      check_case({3, 20, {{50, 50}, {33, 33}}, causal, 0.2f, 1, 64, shared});
+    }
+  for (int width : {1, 5, 32, 40, 64, 96, 128}) check_case({2, width, {{35, 35}, {5, 5}}, width > 32, 0, 1, 17});
+}
+
+TEST_CASE("attention: relative tables where there are more keys or fewer than queries, and long sequences") {
+  for (bool causal : {false, true}) {
+    check_case({2, 32, {{1, 150}, {40, 7}, {3, 0}, {0, 3}, {17, 129}, {2, 1}, {1, 1}}, causal, 0, 1, 20});
+    check_case({2, 24, {{1, 90}, {2, 40}, {1, 7}, {1, 0}}, causal, 0.5f, 1, 16});
+    check_case({1, 16, {{300, 300}, {130, 130}}, causal, 0.1f, 1, 40});
+    check_case({2, 32, {{40, 40}}, causal, 0, 1000, 8});
+  }
+}
+
 TEST_CASE("attention: the same bits at any number of threads") {
   on_every_backend([&](Bench& bench) {
     for (const Case& of : {Case{4, 32, {{37, 37}, {150, 150}, {20, 20}, {80, 80}}, true, 0.1f},
+                           Case{4, 32, {{37, 37}, {150, 150}, {20, 20}, {80, 80}}, false, 0.1f, 1, 30},
                            Case{2, 64, {{600, 600}}, true}, Case{3, 64, {{1, 1500}, {1, 300}, {2, 40}}, true}}) {
       Problem problem(bench, of);
       check_same_at_any_thread_count([&] {
@@ -319,6 +388,16 @@ TEST_CASE("attention: arguments that do not fit are named") {
     AttentionBackwardArgs gradient = problem.backward;
     gradient.lse = {};
     CHECK_THROWS_AS(bench.ops.attention_backward(gradient), Error);
+    args = problem.forward;
+    args.relative = {4, bench.zeros({9, 16}), bench.zeros({5, 16})};
+    CHECK_THROWS_WITH_AS(bench.ops.attention_forward(args),
+                         "attention_forward: relative.keys is [9, 16], not [5, 16]", Error);
+    args.relative.keys = args.relative.values;
+    args.relative.distances = -1;
+    CHECK_THROWS_WITH_AS(bench.ops.attention_forward(args), doctest::Contains("-1 distances"), Error);
+    gradient = problem.backward;
+    gradient.relative = {4, bench.zeros({5, 16}), bench.zeros({5, 16})};
+    CHECK_THROWS_WITH_AS(bench.ops.attention_backward(gradient), doctest::Contains("drelative_keys is missing"), Error);
   });
 }
 

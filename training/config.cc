@@ -1,5 +1,7 @@
 #include "training/config.h"
 
+#include "kernels/attention.h"
+
 namespace engine {
 
 namespace {
@@ -34,6 +36,11 @@ void declare_model(Options& options, ModelConfig& model) {
               "sinusoidal_encoder: positions' angles with the exponent doubled, as some older models have it");
   options.add("model.positions", model.positions, one_of({"learned", "sinusoidal", "none"}),
               "bart: what tells the places of tokens apart; only learned ones make a model that transformers can load");
+  options.add("model.relative_positions", model.relative_positions, one_of({"none", "shared", "separate"}),
+              "bart: what self attention adds to keys and values by their distance from the query: nothing, rows of one "
+              "table, or of one for each; with tables transformers cannot load the model");
+  options.add("model.relative_distances", model.relative_distances, between(1, most_distances),
+              "bart: distances that relative_positions tell apart each way; farther ones count as the farthest");
   options.add("model.decoder_layers", model.decoder_layers, between(0, most_layers),
               "bart: transformer blocks of the decoder, num_layers being the encoder's; 0: as many");
   options.add("model.initializer_range", model.initializer_range, at_least(0),
