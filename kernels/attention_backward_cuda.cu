@@ -200,10 +200,11 @@ __global__ void __launch_bounds__(tile_threads, 2) dk_dv_kernel(const AttentionB
 void CudaOps::attention_backward(const AttentionBackwardArgs& a) {
   const Operation operation("attention_backward", {a.q.matrix, a.k.matrix, a.v.matrix, a.dy});
   const int64_t width = check_attention(a, SegmentValues::on_device);
-  if (cudnn_attention_supports(a)) return cudnn().backward(a);
+  if (!a.relative.distances && cudnn_attention_supports(a)) return cudnn().backward(a);
   const ArenaScope scope(workspace_);
   const Tensor delta = workspace_.make(DType::f32, {a.q.matrix.rows(), a.heads});
   const AttentionBackward arguments(a, width, device_.fault(), delta.as<float>());
+  if (a.relative.distances) return attention_backward_relative(arguments, a, workspace_, stream());
   bool tensor_cores = true, vectors = true;
   for (const DeviceColumns* part : {&arguments.q, &arguments.k, &arguments.v, &arguments.y, &arguments.dy,
                                     &arguments.dq, &arguments.dk, &arguments.dv}) {

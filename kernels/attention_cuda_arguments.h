@@ -117,6 +117,7 @@ struct BlockSpan {
     const int count = query + 1 + keys - queries;
     return causal ? smaller(larger(count, 0), keys) : keys;
   }
+  __device__ __forceinline__ int place(int query) const { return query + keys - queries; }
 };
 
 // Which tile of which head of which sequence is this block's. Tiles of one head are neighbours, so that they find its
@@ -152,6 +153,11 @@ __device__ __forceinline__ bool read_span(const AttentionCommon& of, int sequenc
 // attention_f32_cuda.cu: in f32, whatever the dtypes.
 void attention_forward_f32(const AttentionForward& arguments, cudaStream_t stream);
 void attention_backward_f32(const AttentionBackward& arguments, cudaStream_t stream);
+// attention_relative_cuda.cu: the same with relative tables.
+void attention_forward_relative(const AttentionForward& arguments, const RelativeTables& tables, Arena& workspace,
+                                cudaStream_t stream);
+void attention_backward_relative(const AttentionBackward& arguments, const AttentionBackwardArgs& args,
+                                 Arena& workspace, cudaStream_t stream);
 // attention_decode_cuda.cu: few queries in each sequence; k and v have one dtype.
 inline constexpr int64_t decode_queries = 4;
 void attention_decode(const AttentionForward& arguments, Arena& workspace, cudaStream_t stream);

@@ -93,6 +93,14 @@ __device__ __forceinline__ void store(const DeviceColumns& to, int64_t row, int6
     }
 }
 
+// The sum of dy y over a row's columns, by the 16 threads of the row.
+__device__ __forceinline__ float delta_of_row(const AttentionBackward& a, int64_t row, int64_t column, bool valid) {
+  float sum = 0;
+  for (int c = thread_column(); valid && c < a.width; c += 16)
+    sum += a.dy.load(row, column + c) * a.y.load(row, column + c);
+  return across_row(sum);
+}
+
 __device__ __forceinline__ float dropout_factor(const AttentionCommon& a, int64_t query_row, int head, int key) {
   return a.drops ? a.dropout.factor(query_row, a.heads, head, key) : 1.0f;
 }

@@ -1,5 +1,6 @@
-// Attention in f32 without tensor cores, for every dtype, width and alignment: what the fast kernels do not take.
-#include "kernels/attention_cuda_f32.h"
+// Attention in f32 without tensor cores, for every dtype, width and alignment, with relative tables and without: what
+// the fast kernels do not take.
+#include "kernels/attention_cuda_distances.h"
 
 namespace engine::cuda {
 
@@ -7,8 +8,45 @@ namespace {
 
 using namespace f32_tiles;
 
+// The weights of forward again, now that the highest score of each row is known, summed by row of the tables, and what
+// they give with these.
 template <int D>
-__global__ void __launch_bounds__(threads) forward_kernel(const AttentionForward a, int tiles) {
+__device__ __forceinline__ void add_distances(const AttentionForward& a, const Distances& tables,
+                                              const Tiles<D>& tiles_of, const BlockSpan& span, int first, int head,
+                                              const float (&highest)[4], float (&y)[4][D / 16]) {
+  const int count = smaller(tile, span.queries - first), seen = span.visible(first + count - 1);
+  const int64_t row = span.query_begin + first, column = int64_t{head} * a.width;
+  SumsOfRow sums[4];
+  for (int key = 0; key < seen; key += tile) {
+    sync_block();
+    tiles_of.load(1, a.k, span.key_begin + key, column, span.keys - key, a.width);
+    sync_block();
+    float p[4][2];
+    multiply_rows<D>(tiles_of.matrix(0), tiles_of.matrix(1), p);
+    ENGINE_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const int query = first + thread_row() + i;
+      for (int j = 0; j < 2; ++j) {
+        const int at = key + thread_column() + 16 * j;
+        if (query >= span.queries || at >= span.visible(query)) continue;
+        float* const by_row = tables.scores + tables.at(a, span.query_begin + query, head);
+        const int table_row = tables.row_of(span.place(query), at);
+        const float weight = exp2_fast((p[i][j] + by_row[table_row]) * a.scale * log2_e - highest[i]) *
+                             dropout_factor(a, row + thread_row() + i, head, at);
+        sums[i].add(tables, by_row, table_row, weight);
+      }
+    }
+  }
+  sync_block();
+  ENGINE_UNROLL
+  for (int i = 0; i < 4; ++i)
+    sums[i].finish(tables, tables.scores + tables.at(a, row + thread_row() + i, head), thread_row() + i < count);
+  add_table<D>(a, tables, tiles_of, 2, tables.values, span, first, head, tables.scores, y);
+}
+
+template <int D, class Tables>
+__global__ void __launch_bounds__(threads, Tables::least_blocks)
+    forward_kernel(const AttentionForward a, const Tables tables, int tiles) {
   const BlockPlace place(a, tiles);
   BlockSpan span;
   if (!read_span(a, place.sequence, span)) return;
@@ -23,6 +61,8 @@ __global__ void __launch_bounds__(threads) forward_kernel(const AttentionForward
     sum[i] = 0;
   }
   const int seen = span.visible(first + count - 1);
+  if constexpr (Tables::there)
+    multiply_table<D>(a, tables, tiles_of, 0, 1, tables.keys, row, place.head, count, tables.scores);
   for (int key = 0; key < seen; key += tile) {
     sync_block();
     tiles_of.load(1, a.k, span.key_begin + key, column, span.keys - key, a.width);
@@ -32,9 +72,13 @@ __global__ void __launch_bounds__(threads) forward_kernel(const AttentionForward
     multiply_rows<D>(tiles_of.matrix(0), tiles_of.matrix(1), p);
     ENGINE_UNROLL
     for (int i = 0; i < 4; ++i) {
-      const int visible = span.visible(first + thread_row() + i) - key - thread_column();
+      const int query = first + thread_row() + i, visible = span.visible(query) - key - thread_column();
       float top = highest[i];
       for (int j = 0; j < 2; ++j) {
+        if constexpr (Tables::there)
+          if (16 * j < visible && query < span.queries)
+            p[i][j] += tables.scores[tables.at(a, span.query_begin + query, place.head) +
+                                     tables.row_of(span.place(query), key + thread_column() + 16 * j)];
         p[i][j] = 16 * j < visible ? p[i][j] * a.scale * log2_e : -INFINITY;
         top = fmaxf(top, p[i][j]);
       }
@@ -51,6 +95,7 @@ __global__ void __launch_bounds__(threads) forward_kernel(const AttentionForward
     }
     multiply_weights<D>(p, tiles_of.weights(0), tiles_of.matrix(2), y);
   }
+  if constexpr (Tables::there) add_distances<D>(a, tables, tiles_of, span, first, place.head, highest, y);
   float factor[4];
   for (int i = 0; i < 4; ++i) {
     const float total = across_row(sum[i]);
@@ -69,8 +114,8 @@ __device__ __forceinline__ void weigh(const AttentionBackward& a, float lse, flo
   ds = masked ? 0.0f : p * (ds * factor - delta);
 }
 
-template <int D>
-__global__ void __launch_bounds__(threads, 1) dq_kernel(const AttentionBackward a, int tiles) {
+template <int D, class Tables>
+__global__ void __launch_bounds__(threads, 1) dq_kernel(const AttentionBackward a, const Tables tables, int tiles) {
   const BlockPlace place(a, tiles);
   BlockSpan span;
   if (!read_span(a, place.sequence, span)) return;
@@ -85,14 +130,13 @@ __global__ void __launch_bounds__(threads, 1) dq_kernel(const AttentionBackward 
   for (int i = 0; i < 4; ++i) {
     const bool valid = thread_row() + i < count;
     const int64_t at = row + thread_row() + i;
-    for (int c = thread_column(); valid && c < a.width; c += 16)
-      delta[i] += a.dy.load(at, column + c) * a.y.load(at, column + c);
-    delta[i] = across_row(delta[i]);
+    delta[i] = delta_of_row(a, at, column, valid);
     if (valid) lse[i] = a.lse[at * a.heads + place.head];
     if (valid && thread_column() == 0) a.delta[at * a.heads + place.head] = delta[i];
     scale[i] = a.scale;
   }
   const int seen = span.visible(first + count - 1);
+  [[maybe_unused]] SumsOfRow sums[4], dsums[4];
   for (int key = 0; key < seen; key += tile) {
     sync_block();
     tiles_of.load(2, a.k, span.key_begin + key, column, span.keys - key, a.width);
@@ -104,18 +148,45 @@ __global__ void __launch_bounds__(threads, 1) dq_kernel(const AttentionBackward 
     ENGINE_UNROLL
     for (int i = 0; i < 4; ++i)
       for (int j = 0; j < 2; ++j) {
-        const int at = key + thread_column() + 16 * j;
-        weigh(a, lse[i], delta[i], dropout_factor(a, row + thread_row() + i, place.head, at),
-              at >= span.visible(first + thread_row() + i), p[i][j], ds[i][j]);
+        const int at = key + thread_column() + 16 * j, query = first + thread_row() + i;
+        const bool masked = at >= span.visible(query);
+        const float factor = dropout_factor(a, row + thread_row() + i, place.head, at);
+        if constexpr (!Tables::there) {
+          weigh(a, lse[i], delta[i], factor, masked, p[i][j], ds[i][j]);
+        } else {
+          const bool valid = !masked && query < span.queries;
+          const int64_t numbers = tables.at(a, span.query_begin + query, place.head);
+          const int table_row = tables.row_of(span.place(query), at);
+          if (valid) {
+            p[i][j] += tables.scores[numbers + table_row];
+            ds[i][j] += tables.dscores[numbers + table_row];
+          }
+          weigh(a, lse[i], delta[i], factor, masked, p[i][j], ds[i][j]);
+          if (valid) {
+            sums[i].add(tables, tables.dscores + numbers, table_row, p[i][j] * factor);
+            dsums[i].add(tables, tables.scores + numbers, table_row, ds[i][j]);
+          }
+        }
       }
     multiply_weights<D>(ds, tiles_of.weights(0), tiles_of.matrix(2), dq);
+  }
+  if constexpr (Tables::there) {
+    sync_block();
+    ENGINE_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const int64_t numbers = tables.at(a, row + thread_row() + i, place.head);
+      sums[i].finish(tables, tables.dscores + numbers, thread_row() + i < count);
+      dsums[i].finish(tables, tables.scores + numbers, thread_row() + i < count);
+    }
+    add_table<D>(a, tables, tiles_of, 3, tables.keys, span, first, place.head, tables.scores, dq);
   }
   store<D>(a.dq, row, column, count, a.width, dq, scale);
 }
 
 // Rows are keys here, columns queries.
-template <int D>
-__global__ void __launch_bounds__(threads) dk_dv_kernel(const AttentionBackward a, int tiles) {
+template <int D, class Tables>
+__global__ void __launch_bounds__(threads, Tables::least_blocks)
+    dk_dv_kernel(const AttentionBackward a, const Tables tables, int tiles) {
   const BlockPlace place(a, tiles);
   BlockSpan span;
   if (!read_span(a, place.sequence, span)) return;
@@ -143,6 +214,12 @@ __global__ void __launch_bounds__(threads) dk_dv_kernel(const AttentionBackward 
       for (int i = 0; i < 4; ++i) {
         const int key = first + thread_row() + i;
         const float factor = dropout_factor(a, query_row, place.head, key);
+        if constexpr (Tables::there)
+          if (valid && key < span.visible(at)) {
+            const int64_t number_of_row = tables.at(a, query_row, place.head) + tables.row_of(span.place(at), key);
+            p[i][j] += tables.scores[number_of_row];
+            ds[i][j] += tables.dscores[number_of_row];
+          }
         weigh(a, lse, delta, factor, key >= span.visible(at), p[i][j], ds[i][j]);
         p[i][j] *= factor;
       }
@@ -159,24 +236,42 @@ __global__ void __launch_bounds__(threads) dk_dv_kernel(const AttentionBackward 
   store<D>(a.dv, row, column, count, a.width, dv, one);
 }
 
-template <int D, class Arguments>
-void start(void (*kernel)(Arguments, int), const Arguments& arguments, int64_t longest, cudaStream_t stream) {
+template <int D, class Arguments, class Tables>
+void start(void (*kernel)(Arguments, Tables, int), const Arguments& arguments, const Tables& tables, int64_t longest,
+           cudaStream_t stream) {
   const int64_t tiles = cut(longest, tile);
-  launch(kernel, arguments.grid(tiles), threads, Tiles<D>::shared_bytes, stream, arguments, static_cast<int>(tiles));
+  launch(kernel, arguments.grid(tiles), threads, Tiles<D>::shared_bytes, stream, arguments, tables,
+         static_cast<int>(tiles));
+}
+
+template <class Tables>
+void forward(const AttentionForward& a, const Tables& tables, cudaStream_t stream) {
+  with_padded_width(a.width, [&](auto padded) {
+    start<padded.value>(forward_kernel<padded.value, Tables>, a, tables, a.longest_query, stream);
+  });
 }
 
 }  // namespace
 
-void attention_forward_f32(const AttentionForward& a, cudaStream_t stream) {
-  with_padded_width(a.width, [&](auto padded) {
-    start<padded.value>(forward_kernel<padded.value>, a, a.longest_query, stream);
-  });
+void attention_forward_f32(const AttentionForward& a, cudaStream_t stream) { forward(a, NoDistances(), stream); }
+void attention_forward_f32(const AttentionForward& a, const Distances& tables, cudaStream_t stream) {
+  forward(a, tables, stream);
 }
 
 void attention_backward_f32(const AttentionBackward& a, cudaStream_t stream) {
   with_padded_width(a.width, [&](auto padded) {
-    start<padded.value>(dq_kernel<padded.value>, a, a.longest_query, stream);
-    start<padded.value>(dk_dv_kernel<padded.value>, a, a.longest_key, stream);
+    constexpr int D = padded.value;
+    start<D>(dq_kernel<D, NoDistances>, a, NoDistances(), a.longest_query, stream);
+    start<D>(dk_dv_kernel<D, NoDistances>, a, NoDistances(), a.longest_key, stream);
+  });
+}
+
+// The kernel for dq puts sums where that for dk and dv reads scores, so it comes last.
+void attention_backward_f32(const AttentionBackward& a, const Distances& tables, cudaStream_t stream) {
+  with_padded_width(a.width, [&](auto padded) {
+    constexpr int D = padded.value;
+    start<D>(dk_dv_kernel<D, Distances>, a, tables, a.longest_key, stream);
+    start<D>(dq_kernel<D, Distances>, a, tables, a.longest_query, stream);
   });
 }
 

@@ -82,7 +82,8 @@ ModelConfig read_own_config(const json& config, const std::string& where) {
   ModelConfig result = read_config(config, where);
   result.positions = json_string(config, "positions", where);
   result.relative_positions = json_string(config, "relative_positions", where, "none");
-  result.relative_distances = json_integer(config, "relative_distances", where, 1, most_rows, result.relative_distances);
+  result.relative_distances =
+      json_integer(config, "relative_distances", where, 1, most_rows, result.relative_distances);
   return result;
 }
 

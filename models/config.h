@@ -42,7 +42,7 @@ struct ModelConfig {
   // Of encoder-decoders:
   int64_t decoder_layers = 0;        // 0: num_layers, which are the encoder's
   std::string positions = "learned";  // what is added to the tokens' embeddings: learned, sinusoidal or none
-  std::string relative_positions = "none";  // tables in self attention: none, shared (keys and values have one), separate
+  std::string relative_positions = "none";  // tables in self attention: none, shared (by keys and values), separate
   int64_t relative_distances = 64;   // that they tell apart each way; farther ones count as the farthest
   bool scale_embedding = false;      // tokens' embeddings times the root of C
   int32_t decoder_start_token = -1;  // what every target begins with

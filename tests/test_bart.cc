@@ -3,7 +3,7 @@
 
 #include "models/beam_search.h"
 #include "models/huggingface.h"
-#include "tests/model_checks.h"
+#include "tests/cached_checks.h"
 #include "tests/temporary.h"
 
 namespace engine::test {
@@ -39,15 +39,6 @@ std::unique_ptr<CausalModel> model_with(Bench& bench, const std::string& positio
   for (Parameter& p : model->parameters().all())
     bench.ops.copy({.x = golden->parameters().at(p.name).value, .y = p.value});
   return model;
-}
-
-using Texts = std::vector<std::vector<int32_t>>;
-
-Texts texts_of(const std::vector<int>& tokens, const std::vector<int>& offsets) {
-  Texts texts;
-  for (size_t i = 0; i + 1 < offsets.size(); ++i)
-    texts.emplace_back(tokens.begin() + offsets[i], tokens.begin() + offsets[i + 1]);
-  return texts;
 }
 
 // The golden sources as often as wanted, and as many prompts of the start token.
@@ -212,47 +203,7 @@ TEST_CASE("bart: greedy and beam texts are those of transformers, whatever runs 
 }
 
 TEST_CASE("bart: a cached pass gives the logits of an uncached one, with pieces of any length") {
-  on_every_model([](const ModelRun& run, const Golden& golden) {
-    auto& model = dynamic_cast<CausalModel&>(run.model);
-    const Batch batch = golden.batch();
-    const Texts tokens = texts_of(batch.tokens, batch.offsets), sources = texts_of(batch.sources, batch.source_offsets);
-    Batch unlabelled = batch;
-    unlabelled.labels.clear();
-    const std::vector<double> expected = run.logits(unlabelled);
-    CachedDecoder decoder(run.bench.ops, model, run.bench.compute);
-    const ArenaScope scope(decoder.arena());
-    decoder.make_cache({.slots = 4, .rows = 13, .source_slots = 4, .source_rows = 19});
-    std::vector<CachedDecoder::Sequence> sequences;
-    std::vector<size_t> done(4, 0);
-    for (int pass = 0; pass < 13; ++pass) {
-      sequences.clear();
-      for (size_t i = 0; i < 4; ++i) {
-        // Sequence i begins in pass i, with another place for its target than for its source.
-        if (pass < static_cast<int>(i) || done[i] == tokens[i].size()) continue;
-        const size_t left = tokens[i].size() - done[i], count = std::min(left, done[i] ? size_t{1} : i + 1);
-        CachedDecoder::Sequence& s = sequences.emplace_back();
-        s.index = i;
-        s.slot = static_cast<int64_t>((i + 1) % 4);
-        s.source_slot = static_cast<int64_t>(i);
-        s.cached = static_cast<int64_t>(done[i]);
-        s.pending = std::span(tokens[i]).subspan(done[i], count);
-        if (!done[i]) s.source = sources[i];
-      }
-      if (sequences.empty()) continue;
-      const ArenaScope of_pass(decoder.arena());
-      const std::vector<double> logits = run.bench.values(decoder.logits(sequences));
-      for (size_t i = 0; i < sequences.size(); ++i) {
-        const CachedDecoder::Sequence& s = sequences[i];
-        done[s.index] += s.pending.size();
-        const auto last = static_cast<int64_t>(batch.offsets[s.index]) + static_cast<int64_t>(done[s.index]) - 1;
-        const std::vector<double> wanted(expected.begin() + last * 53, expected.begin() + (last + 1) * 53);
-        const std::vector<double> got(logits.begin() + static_cast<int64_t>(i) * 53,
-                                      logits.begin() + static_cast<int64_t>(i + 1) * 53);
-        CHECK_CLOSE(got, wanted, golden.tolerance(run.bench.compute, "logits"));
-      }
-    }
-    for (size_t i = 0; i < 4; ++i) CHECK(done[i] == tokens[i].size());
-  });
+  on_every_model(check_cached);
 }
 
 TEST_CASE("bart: prompts and sources that do not fit one another are errors") {

@@ -266,6 +266,8 @@ TEST_CASE("self-writing: a training that is stopped goes on with the same bits a
     const char* const own = architecture == "bart" ? "curriculum = \"exp3\"\nstages = [\"2 1:1\"]\n"
                                                    : "batching = \"topological\"\n";
     std::string with_rates = of_architecture(architecture) + own;
+    if (architecture == "bart")
+      with_rates.insert(with_rates.find("hidden_size"), "relative_positions = \"separate\"\nrelative_distances = 5\n");
     with_rates.replace(with_rates.find("batch_size = 24"), 15,
                        "batch_size = 12\nscheduler = \"constant\"\nlog_every = 5\neval_every = 4\nsave_every = 1");
     TaskSettings whole(with_rates), parts(with_rates);
