@@ -18,6 +18,13 @@ DEPENDENCIES = -MMD -MP -MF $(@:.o=.d) -MT '$$(BUILD)$(@:$(BUILD)%=%)'
 FLAGS = -std=c++20 $(OPTIMISE) $(WARNINGS) -fno-math-errno -fno-trapping-math -I. \
   $(DEPENDENCIES)
 LIBRARIES := -lutf8proc
+# With MPI several ranks can train together. MPI=0 leaves it out.
+MPICC := $(shell command -v mpicc 2>/dev/null)
+MPI ?= $(if $(MPICC),1,0)
+ifeq ($(MPI),1)
+LIBRARIES += $(shell $(MPICC) --showme:link)
+$(BUILD)/core/ranks.o: FLAGS += -DENGINE_MPI $(patsubst -I%,-isystem %,$(shell $(MPICC) --showme:compile))
+endif
 
 # Every kernels/*_cpu.cc is compiled once an instruction set; the program picks one when it starts. Link order matters:
 # of an inline function that several objects hold the linker keeps the first, so the least demanding come first.
@@ -82,7 +89,7 @@ $(BUILD)/engine: $(BUILD)/engine.o $(OBJECTS)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES)
 
 # The tests run the program, too.
-$(BUILD)/tests/test_program.o: FLAGS += -DENGINE_PROGRAM='"$(BUILD)/engine"'
+$(BUILD)/tests/test_program.o $(BUILD)/tests/test_ranks.o: FLAGS += -DENGINE_PROGRAM='"$(BUILD)/engine"'
 $(BUILD)/tests/run: $(TESTS:%.cc=$(BUILD)/%.o) $(OBJECTS) | $(BUILD)/engine
 	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES)
 
@@ -162,7 +169,7 @@ sim-test: $(BUILD)/tests/run_sim $(BUILD)/engine-sim  ## the tests that run on e
 
 # What the engine, its tests and its benchmarks are built with; oneDNN is there to be compared with.
 PACKAGES := g++ make ccache libutf8proc-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev doctest-dev \
-  libbenchmark-dev libdnnl-dev libboost-context-dev
+  libbenchmark-dev libdnnl-dev libboost-context-dev libopenmpi-dev openmpi-bin
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 
 deps:  ## installs what is missing of the Debian or Ubuntu packages that the engine needs

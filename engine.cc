@@ -1,8 +1,10 @@
 // The verbs of the program. Exit codes: 0 done, 1 a failure while running, 2 what was asked for cannot be right, 130
 // stopped by a signal after saving.
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <iostream>
 
+#include "core/ranks.h"
 #include "tasks/verbs.h"
 #include "training/machine.h"
 
@@ -80,15 +82,22 @@ int dispatch(int argc, char** argv) {
 }  // namespace engine
 
 int main(int argc, char** argv) {
+  const auto failed = [](int code, const std::exception& error) {
+    const std::string who = engine::is_first_rank() ? "engine: " : "engine (rank " + std::to_string(engine::rank()) + "): ";
+    std::cerr << who + error.what() + "\n";
+    engine::abort_ranks(code);
+    return code;
+  };
   try {
+    engine::begin_ranks();
+    if (!engine::is_first_rank() && !std::freopen("/dev/null", "w", stdout)) engine::fail("cannot open /dev/null");
     const int code = engine::dispatch(argc, argv);
     if (!std::cout.flush()) engine::fail("the standard output cannot be written: is the disk full, or it closed?");
+    engine::end_ranks();
     return code;
   } catch (const engine::UsageError& error) {
-    std::cerr << "engine: " << error.what() << '\n';
-    return 2;
+    return failed(2, error);
   } catch (const std::exception& error) {
-    std::cerr << "engine: " << error.what() << '\n';
-    return 1;
+    return failed(1, error);
   }
 }

@@ -13,6 +13,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "core/ranks.h"
 #include "kernels/check_ops.h"
 #if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
 #include "kernels/cuda_backend.h"
@@ -160,7 +161,7 @@ void print_info(std::ostream& out) {
       << (cpu_has_bf16_matrix_units() ? " with bf16 matrix units (AMX)" : "")
       << "\nprecision auto: " << name_of(compute_precision("auto", "auto")) << "\n"
       << "device auto: " << auto_device() << "\nCUDA: " << cuda_text()
-      << "\nMPI: not in this build\nSentencePiece: not in this build\n";
+      << "\nMPI: " << (has_mpi() ? "yes" : "not in this build") << "\nSentencePiece: not in this build\n";
 }
 
 std::unique_ptr<Ops> make_cpu_ops() { return make_cpu_ops(cpu_instruction_set()); }

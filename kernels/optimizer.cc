@@ -16,6 +16,7 @@ void check_adamw(const AdamWArgs& args) {
     check_vector(name, "gradient", tensor.gradient, DType::f32, count);
     check_vector(name, "m", tensor.m, DType::f32, count);
     check_vector(name, "v", tensor.v, DType::f32, count);
+    if (tensor.idle) check_vector(name, "idle", tensor.idle, DType::u8, idle_blocks(count));
   }
 }
 

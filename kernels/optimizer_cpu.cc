@@ -52,23 +52,73 @@ ENGINE_INLINE vfloat square_root(vfloat v) {
 #endif
 }
 
-void update(const AdamWTensor& tensor, const AdamWFactors& f, float clip, int64_t begin, int64_t size) {
-  float* value = tensor.value.as<float>() + begin;
-  float* gradient = tensor.gradient.as<float>() + begin;
-  float* m = tensor.m.as<float>() + begin;
-  float* v = tensor.v.as<float>() + begin;
-  const float rate = f.rate_of(tensor), keep = f.keep_of(tensor);
-  each_vector(size, [&](int64_t i, auto part) {
-    const vfloat g = load(gradient + i, part) * clip;
-    const vfloat old_m = load(m + i, part);
-    const vfloat new_m = old_m + f.one_minus_beta1 * (g - old_m);
-    const vfloat new_v = f.beta2 * load(v + i, part) + f.one_minus_beta2 * (g * g);
-    const vfloat denominator = square_root(new_v) * f.inverse_root_correction2 + f.epsilon;
-    store(value + i, load(value + i, part) * keep - rate * (new_m / denominator), part);
-    store(m + i, new_m, part);
-    store(v + i, new_v, part);
-    store(gradient + i, vfloat{}, part);
+// How far ahead of the elements at hand the next ones are fetched: the processor alone keeps too few lines on their way.
+constexpr int64_t ahead = 512;
+
+// The arrays of one tensor from some element on, and the factors of its update.
+struct Update {
+  float *value, *gradient, *m, *v;
+  float clip, keep, rate;
+  const AdamWFactors f;
+
+  Update(const AdamWTensor& t, const AdamWFactors& factors, float clip_, int64_t begin)
+      : value(t.value.as<float>() + begin),
+        gradient(t.gradient.as<float>() + begin),
+        m(t.m.as<float>() + begin),
+        v(t.v.as<float>() + begin),
+        clip(clip_),
+        keep(factors.keep_of(t)),
+        rate(factors.rate_of(t)),
+        f(factors) {}
+
+  void run(int64_t begin, int64_t end) const {
+    each_vector(end - begin, [&](int64_t offset, auto part) {
+      const int64_t i = begin + offset;
+      for (const float* stream : {value, gradient, m, v}) __builtin_prefetch(stream + i + ahead, 1);
+      const vfloat g = load(gradient + i, part) * clip;
+      const vfloat old_m = load(m + i, part);
+      const vfloat new_m = old_m + f.one_minus_beta1 * (g - old_m);
+      const vfloat new_v = f.beta2 * load(v + i, part) + f.one_minus_beta2 * (g * g);
+      const vfloat denominator = square_root(new_v) * f.inverse_root_correction2 + f.epsilon;
+      store(value + i, load(value + i, part) * keep - rate * (new_m / denominator), part);
+      store(m + i, new_m, part);
+      store(v + i, new_v, part);
+      store(gradient + i, vfloat{}, part);
+    });
+  }
+  // The same where gradient, m and v are 0.
+  void decay(int64_t begin, int64_t end) const {
+    if (keep == 1) return;
+    each_vector(end - begin, [&](int64_t offset, auto part) {
+      const int64_t i = begin + offset;
+      __builtin_prefetch(value + i + ahead, 1);
+      store(value + i, load(value + i, part) * keep, part);
+    });
+  }
+};
+
+// Whether all elements are 0; a NaN is not.
+bool all_zero(const float* x, int64_t begin, int64_t end) {
+  vint bits{};
+  each_vector(end - begin, [&](int64_t i, auto part) {
+    __builtin_prefetch(x + begin + i + ahead);
+    bits |= as_int(load(x + begin + i, part));
   });
+  int32_t any = 0;
+  for (int i = 0; i < lanes; ++i) any |= bits[i];
+  return any == 0;
+}
+
+void update(const AdamWTensor& tensor, const AdamWFactors& factors, float clip, int64_t begin, int64_t size) {
+  const Update update(tensor, factors, clip, begin);
+  if (!tensor.idle) return update.run(0, size);
+  uint8_t* idle = tensor.idle.as<uint8_t>() + begin / idle_block;
+  for (int64_t i = 0; i < size; i += idle_block, ++idle) {
+    const int64_t end = std::min(i + idle_block, size);
+    if (!all_zero(update.gradient, i, end)) *idle = 0;
+    else if (!*idle) *idle = all_zero(update.m, i, end) && all_zero(update.v, i, end);
+    *idle ? update.decay(i, end) : update.run(i, end);
+  }
 }
 
 }  // namespace

@@ -1,9 +1,10 @@
 // AdamW and the sum of squares on a device, over many tensors in few launches: the table of tensors travels among the
-// kernel's parameters (4 KiB at most), so that nothing has to be copied to the device before, and a launch serves 63
+// kernel's parameters (4 KiB at most), so that nothing has to be copied to the device before, and a launch serves 62
 // (adamw) or 127 (sum_of_squares) tensors. Every tensor is cut into pieces of 4096 elements, a block each, which finds
 // its tensor by halving. 16 bytes at a time where all of a tensor's arrays begin on 16 bytes.
 //
-// Bound by memory: adamw reads and writes 32 bytes an element, sum_of_squares reads 4. A piece's squares are summed in
+// Bound by memory: adamw reads and writes 32 bytes an element (12 or 4 of an idle block), sum_of_squares reads 4. A turn
+// of a warp is a block of AdamWTensor::idle. A piece's squares are summed in
 // f32 by 1024 running sums and a tree; the pieces' sums in double, by one block in a fixed order.
 #include "kernels/optimizer.h"
 
@@ -56,13 +57,16 @@ void each_table(size_t tensors, const SizeOf& size_of_tensor, const RowOf& row_o
   if (table.count) body(table);
 }
 
-// body(element, integral width) over this block's piece of a tensor.
-template <class Body>
-__device__ __forceinline__ void each_of_piece(int first_piece, int64_t count, bool vectors, const Body& body) {
+// body(element, integral width) over this block's piece of a tensor, but for the turns of a warp that skips(element, end)
+// takes; all of a warp's lanes call that.
+template <class Skips, class Body>
+__device__ __forceinline__ void each_of_piece(int first_piece, int64_t count, bool vectors, const Skips& skips,
+                                              const Body& body) {
   const int64_t begin = (int64_t{blockIdx.x} - first_piece) * piece_size;
   const int64_t end = begin + piece_size < count ? begin + piece_size : count;
   for (int turn = 0; turn < piece_size / (threads * width); ++turn) {
     const int64_t at = begin + (turn * threads + static_cast<int>(threadIdx.x)) * width;
+    if (skips(at, end)) continue;
     if (vectors && at + width <= end) {
       body(at, std::integral_constant<int, width>());
       continue;
@@ -73,12 +77,40 @@ __device__ __forceinline__ void each_of_piece(int first_piece, int64_t count, bo
 
 struct AdamWRow {
   float *value, *gradient, *m, *v;
+  uint8_t* idle;  // or null
   int64_t count;
   float rate, keep;
   int first_piece;
   bool vectors;
+
+  // Whether the warp's lanes hold nothing but zeros; this lane's elements are at, ... to at + width or `end`.
+  __device__ __forceinline__ bool all_zero(const float* x, int64_t at, int64_t end) const {
+    bool zero = true;
+    if (vectors && at + width <= end) {
+      float of_lane[width];
+      load_floats(x + at, of_lane);
+      for (const float element : of_lane) zero &= element == 0;  // a NaN is not
+    } else {
+      for (int64_t i = at; i < at + width && i < end; ++i) zero &= x[i] == 0;
+    }
+    return ballot(!zero) == 0;
+  }
+  // Updates an idle block and says that it was one; the same for all lanes of the warp, whose elements it is.
+  __device__ __forceinline__ bool decays_idle(int64_t at, int64_t end) const {
+    static_assert(idle_block == warp_size * width);
+    const int lane = static_cast<int>(threadIdx.x) % warp_size;
+    if (!idle || at - lane * width >= end) return false;
+    uint8_t* const note = idle + at / idle_block;
+    const bool noted = ballot(*note != 0) != 0;  // read by all lanes before any writes it
+    const bool untouched = all_zero(gradient, at, end);
+    const bool is_idle = untouched && (noted || (all_zero(m, at, end) && all_zero(v, at, end)));
+    if (lane == 0 && is_idle != noted) *note = is_idle;
+    if (is_idle && keep != 1)
+      for (int64_t i = at; i < at + width && i < end; ++i) value[i] *= keep;
+    return is_idle;
+  }
 };
-constexpr int adamw_rows = 63;
+constexpr int adamw_rows = 62;
 using AdamWTable = Table<AdamWRow, adamw_rows>;
 static_assert(sizeof(AdamWTable) <= 4000);
 
@@ -96,7 +128,8 @@ struct Step {
 __global__ void __launch_bounds__(threads, 4) adamw_kernel(const AdamWTable table, const Step step) {
   const AdamWRow& t = table.of_block();
   const float clip = step.clipping();
-  each_of_piece(t.first_piece, t.count, t.vectors, [&]<int w>(int64_t at, std::integral_constant<int, w>) {
+  const auto skips = [&](int64_t at, int64_t end) { return t.decays_idle(at, end); };
+  each_of_piece(t.first_piece, t.count, t.vectors, skips, [&]<int w>(int64_t at, std::integral_constant<int, w>) {
     float value[w], g[w], m[w], v[w];
     load_floats(t.value + at, value);
     load_floats(t.gradient + at, g);
@@ -130,7 +163,8 @@ static_assert(sizeof(SquaresTable) <= 4000);
 __global__ void __launch_bounds__(threads) squares_of_pieces(const SquaresTable table, float* sums) {
   const SquaresRow& t = table.of_block();
   float sum[width] = {};
-  each_of_piece(t.first_piece, t.count, t.vectors, [&]<int w>(int64_t at, std::integral_constant<int, w>) {
+  const auto skips = [](int64_t, int64_t) { return false; };
+  each_of_piece(t.first_piece, t.count, t.vectors, skips, [&]<int w>(int64_t at, std::integral_constant<int, w>) {
     float x[w];
     load_floats(t.x + at, x);
     for (int i = 0; i < w; ++i) sum[i] += x[i] * x[i];
@@ -166,8 +200,8 @@ void CudaOps::adamw(const AdamWArgs& args) {
   const auto count = [&](size_t i) { return args.tensors[i].value.count(); };
   const auto row_of = [&](size_t i) {
     const AdamWTensor& t = args.tensors[i];
-    return AdamWRow{t.value.as<float>(), t.gradient.as<float>(), t.m.as<float>(), t.v.as<float>(), count(i),
-                    f.rate_of(t), f.keep_of(t), 0,
+    return AdamWRow{t.value.as<float>(), t.gradient.as<float>(), t.m.as<float>(), t.v.as<float>(),
+                    t.idle.as<uint8_t>(), count(i), f.rate_of(t), f.keep_of(t), 0,
                     takes_vectors(width, 0, {t.value.data, t.gradient.data, t.m.data, t.v.data})};
   };
   each_table<AdamWRow, adamw_rows>(args.tensors.size(), count, row_of, [&](const AdamWTable& table) {

@@ -1,5 +1,7 @@
 #include "kernels/optimizer.h"
 
+#include <utility>
+
 #include "kernels/optimizer_ref.h"
 #include "tests/invariance.h"
 
@@ -94,6 +96,54 @@ TEST_CASE("adamw: the update of a zero value, and of zero and subnormal gradient
   });
 }
 
+// A vocabulary of which each step names a few rows: noting what is idle changes no bit.
+TEST_CASE("adamw: idle blocks are noted, left alone, and wake up") {
+  on_every_backend([](Bench& bench) {
+    const int64_t size = 2 * 16384 + 1000, blocks = idle_blocks(size);
+    const auto zeros = [](int64_t count) { return std::vector<double>(static_cast<size_t>(count), 0.0); };
+    for (bool decays : {false, true}) {
+      CAPTURE(decays);
+      AdamWTensor noting{.value = bench.normal(DType::f32, {size}), .gradient = bench.zeros({size}),
+                         .m = bench.zeros({size}), .v = bench.zeros({size}),
+                         .decays = decays, .idle = bench.arena.make_zeros(DType::u8, {blocks})};
+      const AdamWTensor plain{.value = bench.from(DType::f32, {size}, bench.values(noting.value)),
+                              .gradient = bench.zeros({size}), .m = bench.zeros({size}), .v = bench.zeros({size}),
+                              .decays = decays};
+      const auto step = [&](int number, const std::vector<int64_t>& named) {
+        std::vector<double> gradient = zeros(size);
+        for (int64_t at : named) gradient[static_cast<size_t>(at)] = 0.25;
+        for (const AdamWTensor* tensor : {&std::as_const(noting), &plain}) {
+          bench.fill(tensor->gradient, gradient);
+          bench.ops.adamw({.tensors = std::span(tensor, 1), .learning_rate = 1e-2f, .beta1 = 0.9f, .beta2 = 0.999f,
+                           .epsilon = 1e-8f, .weight_decay = 0.1f, .step = number});
+        }
+        CHECK(bench.values(noting.value) == bench.values(plain.value));
+        CHECK(bench.values(noting.m) == bench.values(plain.m));
+        CHECK(bench.values(noting.v) == bench.values(plain.v));
+        CHECK(bench.values(noting.gradient) == zeros(size));
+      };
+      const auto idle = [&](int64_t block) {
+        std::vector<uint8_t> notes(static_cast<size_t>(blocks));
+        bench.ops.memory().copy_out(notes.data(), noting.idle.data, notes.size());
+        return notes[static_cast<size_t>(block)] != 0;
+      };
+      step(1, {0, 300, 16384, size - 1});
+      for (int64_t block : {int64_t{0}, int64_t{2}, int64_t{128}, blocks - 1}) CHECK_FALSE(idle(block));
+      for (int64_t block : {int64_t{1}, int64_t{127}, int64_t{129}, blocks - 2}) CHECK(idle(block));
+      step(2, {127, 129});
+      CHECK_FALSE(idle(1));
+      CHECK_FALSE(idle(2));  // its moments are not 0 yet
+      step(3, {});
+      // Moments that come from elsewhere: zeroed notes say nothing.
+      for (const AdamWTensor* tensor : {&std::as_const(noting), &plain})
+        bench.fill(tensor->m, std::vector<double>(static_cast<size_t>(size), 0.5));
+      bench.ops.memory().zero(noting.idle.data, noting.idle.bytes());
+      step(4, {5});
+      CHECK_FALSE(idle(129));
+    }
+  });
+}
+
 TEST_CASE("adamw: the same bits at any number of threads, and errors") {
   on_every_backend([](Bench& bench) {
     check_same_at_any_thread_count([&] {
@@ -119,6 +169,9 @@ TEST_CASE("adamw: the same bits at any number of threads, and errors") {
                    .weight_decay = 0,
                    .step = 1};
     CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: gradient is [4], not [3]", Error);
+    wrong.gradient = bench.zeros({3});
+    wrong.idle = bench.arena.make_zeros(DType::u8, {2});
+    CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: idle is [2], not [1]", Error);
     args.step = 0;
     CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: step is 0, and counts from 1", Error);
     args.step = 1;

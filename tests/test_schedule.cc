@@ -91,12 +91,14 @@ TEST_CASE("batch: sequences, scored tokens, and the cut into micro-batches") {
   CHECK(batch.sequences() == 5);
   CHECK(batch.scored() == 15);
   CHECK(batch.scored(1, 3) == 5);
-  CHECK(micro_batch_end(batch, 0, 2, 0) == 2);
-  CHECK(micro_batch_end(batch, 4, 2, 0) == 5);
-  CHECK(micro_batch_end(batch, 0, 0, 8) == 2);   // 3 + 5
-  CHECK(micro_batch_end(batch, 2, 0, 8) == 3);   // 2; with 9 it would be 11
-  CHECK(micro_batch_end(batch, 3, 0, 8) == 4);   // longer than the limit, but one at least
-  CHECK(micro_batch_end(batch, 0, 0, 100) == 5);
+  CHECK(micro_batch_end(batch, 0, 5, 2, 0) == 2);
+  CHECK(micro_batch_end(batch, 4, 5, 2, 0) == 5);
+  CHECK(micro_batch_end(batch, 0, 5, 0, 8) == 2);   // 3 + 5
+  CHECK(micro_batch_end(batch, 2, 5, 0, 8) == 3);   // 2; with 9 it would be 11
+  CHECK(micro_batch_end(batch, 3, 5, 0, 8) == 4);   // longer than the limit, but one at least
+  CHECK(micro_batch_end(batch, 0, 5, 0, 100) == 5);
+  CHECK(micro_batch_end(batch, 0, 3, 0, 100) == 3);
+  CHECK(micro_batch_end(batch, 2, 3, 4, 0) == 3);
   batch.tokens.push_back(1);
   CHECK_THROWS_AS(batch.end_sequence(), Error);
   batch.clear();

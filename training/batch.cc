@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/ranks.h"
+
 namespace engine {
 
 int64_t SequenceBatch::scored() const { return scored(0, sequences()); }
@@ -45,11 +47,23 @@ int64_t tokens_at_once(const Parameters& parameters) {
   return std::clamp<int64_t>(bytes / (bytes_an_output * outputs), 1024, 16384);
 }
 
-int64_t micro_batch_end(const SequenceBatch& batch, int64_t first, int64_t micro_batch_size, int64_t most_tokens) {
-  if (micro_batch_size > 0) return std::min(first + micro_batch_size, batch.sequences());
+int64_t micro_batch_end(const SequenceBatch& batch, int64_t first, int64_t end, int64_t micro_batch_size,
+                        int64_t most_tokens) {
+  if (micro_batch_size > 0) return std::min(first + micro_batch_size, end);
   int64_t last = first + 1;
-  while (last < batch.sequences() && batch.tokens_of(first, last + 1) <= most_tokens) ++last;
+  while (last < end && batch.tokens_of(first, last + 1) <= most_tokens) ++last;
   return last;
+}
+
+std::pair<int64_t, int64_t> sequences_of_rank(const SequenceBatch& batch) {
+  const int64_t sequences = batch.sequences(), tokens = batch.tokens_of(0, sequences);
+  int64_t sequence = 0;
+  const auto begin_of = [&](int64_t of_rank) {
+    while (sequence < sequences && batch.tokens_of(0, sequence) * rank_count() < tokens * of_rank) ++sequence;
+    return sequence;
+  };
+  const int64_t first = begin_of(rank());
+  return {first, rank() + 1 == rank_count() ? sequences : begin_of(rank() + 1)};
 }
 
 }  // namespace engine

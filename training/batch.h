@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "models/parameters.h"
@@ -30,7 +31,11 @@ struct SequenceBatch {
 int64_t tokens_at_once(const Parameters& parameters);
 
 // Where the micro-batch that begins with sequence `first` ends: after micro_batch_size sequences, or (0) before the
-// sequence with which it would hold more than `most_tokens`; at least one sequence.
-int64_t micro_batch_end(const SequenceBatch& batch, int64_t first, int64_t micro_batch_size, int64_t most_tokens);
+// sequence with which it would hold more than `most_tokens`; at least one sequence, and none from `end` on.
+int64_t micro_batch_end(const SequenceBatch& batch, int64_t first, int64_t end, int64_t micro_batch_size,
+                        int64_t most_tokens);
+
+// The sequences of the batch that are this rank's (core/ranks.h), first and end: about as many tokens as every other's.
+std::pair<int64_t, int64_t> sequences_of_rank(const SequenceBatch& batch);
 
 }  // namespace engine

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "core/hash.h"
+#include "core/ranks.h"
 
 namespace engine {
 
@@ -14,6 +15,14 @@ Tensor uploaded(Arena& arena, const int32_t* values, size_t count) {
   const Tensor tensor = arena.make(DType::i32, {static_cast<int64_t>(count)});
   arena.memory().copy_in(tensor.data, values, tensor.bytes());
   return tensor;
+}
+
+// The elements of a tensor behind those that `all` has.
+template <class T>
+void append_copy(const Pass& pass, const Tensor& tensor, std::vector<T>& all) {
+  const size_t before = all.size();
+  all.resize(before + static_cast<size_t>(tensor.count()));
+  pass.arena.memory().copy_out(all.data() + before, tensor.data, tensor.bytes());
 }
 
 // Room for twice as much as is asked for, and for as much as the batch has room for, so that batches of ragged
@@ -107,8 +116,9 @@ void LossStep::run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_
 template <class Work>
 void LossStep::in_slices(Machine& machine, const SequenceBatch& batch, const Work& work) {
   const int64_t most_tokens = tokens_at_once(model_.parameters());
-  for (int64_t first = 0, last; first < batch.sequences(); first = last) {
-    last = micro_batch_end(batch, first, 0, most_tokens);
+  const auto [begin, end] = sequences_of_rank(batch);
+  for (int64_t first = begin, last; first < end; first = last) {
+    last = micro_batch_end(batch, first, end, 0, most_tokens);
     const ArenaScope scope(machine.arena);
     Pass pass{.ops = machine.ops, .arena = machine.arena, .compute = machine.compute, .keep = false};
     LossArgs args = upload(pass, batch, first, last);
@@ -119,21 +129,20 @@ void LossStep::in_slices(Machine& machine, const SequenceBatch& batch, const Wor
 }
 
 LossTotals LossStep::evaluate(Machine& machine, const SequenceBatch& batch, std::vector<float>* row_losses) {
-  LossTotals sums;
-  if (row_losses) row_losses->clear();
+  std::array<double, 3> sums{};
+  std::vector<float> losses;
   in_slices(machine, batch, [&](Pass& pass, LossArgs& args) {
     args.totals = pass.arena.make_zeros(DType::f32, {3});
     if (row_losses) args.row_losses = pass.arena.make(DType::f32, {args.labels.count()});
     model_loss(pass, model_, args, *saved_);
     std::array<float, 3> totals{};
     pass.arena.memory().copy_out(totals.data(), args.totals.data, sizeof totals);
-    sums += {static_cast<double>(totals[0]), static_cast<double>(totals[1]), static_cast<double>(totals[2])};
-    if (!row_losses) return;
-    const size_t before = row_losses->size();
-    row_losses->resize(before + labels_.size());
-    pass.arena.memory().copy_out(row_losses->data() + before, args.row_losses.data, args.row_losses.bytes());
+    for (size_t i = 0; i < sums.size(); ++i) sums[i] += static_cast<double>(totals[i]);
+    if (row_losses) append_copy(pass, args.row_losses, losses);
   });
-  return sums;
+  sum_over_ranks(sums);
+  if (row_losses) *row_losses = gather_over_ranks(losses);
+  return {sums[0], sums[1], sums[2]};
 }
 
 std::vector<int32_t> LossStep::predict(Machine& machine, const SequenceBatch& batch) {
@@ -142,11 +151,9 @@ std::vector<int32_t> LossStep::predict(Machine& machine, const SequenceBatch& ba
     const Tensor logits = model_logits(pass, model_, args.tokens, args.scored_rows, *saved_);
     const Tensor likeliest = pass.arena.make(DType::i32, {logits.rows()});
     pass.ops.sample({.logits = logits, .tokens = likeliest});
-    const size_t before = predicted.size();
-    predicted.resize(before + labels_.size());
-    pass.arena.memory().copy_out(predicted.data() + before, likeliest.data, likeliest.bytes());
+    append_copy(pass, likeliest, predicted);
   });
-  return predicted;
+  return gather_over_ranks(predicted);
 }
 
 }  // namespace engine

@@ -36,7 +36,8 @@ class LossStep {
            const Tensor& totals);
 
   // Without gradients, dropout and label smoothing; cut by tokens into passes that fit. row_losses (optional) receives
-  // the loss of each scored token, in the batch's order.
+  // the loss of each scored token, in the batch's order. These two are of all ranks: each takes its share of the
+  // sequences, and all have the whole result.
   LossTotals evaluate(Machine& machine, const SequenceBatch& batch, std::vector<float>* row_losses = nullptr);
   // The likeliest prediction at each scored token (its label is anything but -100), in the batch's order.
   std::vector<int32_t> predict(Machine& machine, const SequenceBatch& batch);

@@ -1,7 +1,13 @@
 // What a configuration runs on: the backend, memory for activations and the precision that it asks for.
 #pragma once
 
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "core/error.h"
 #include "core/parallel.h"
+#include "core/ranks.h"
 #include "kernels/backend.h"
 #include "training/config.h"
 #include "training/task.h"
@@ -15,6 +21,12 @@ class ConfiguredMachine {
         arena_(ops_->memory()),
         machine_{*ops_, arena_, compute_precision(config.precision, config.device)} {
     set_threads(config.threads);
+    // Unless mpirun has bound each rank to processors of its own, the ranks of a machine share all of them.
+    const bool is_bound = thread_count() < sysconf(_SC_NPROCESSORS_ONLN);
+    if (config.threads == 0 && !is_bound) set_threads(std::max(thread_count() / ranks_here(), 1));
+    const std::string device = config.device == "auto" ? auto_device() : config.device;
+    if (rank_count() > 1 && device != "cpu")
+      fail_usage("several ranks train on the CPU: set device = \"cpu\", it is ", device);
   }
   Machine& machine() { return machine_; }
   Ops& ops() { return *ops_; }

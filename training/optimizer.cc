@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/ranks.h"
 #include "training/rate_scales.h"
 
 namespace engine {
@@ -10,8 +11,11 @@ namespace engine {
 size_t Optimizer::bytes_of(const Parameters& parameters) {
   constexpr size_t alignment = 64;
   size_t bytes = alignment;  // the norm
+  const auto aligned = [](int64_t count, size_t size) {
+    return (static_cast<size_t>(count) * size + alignment - 1) / alignment * alignment;
+  };
   for (const Parameter& p : parameters.all())
-    bytes += 2 * ((static_cast<size_t>(p.shape.count()) * sizeof(float) + alignment - 1) / alignment * alignment);
+    bytes += 2 * aligned(p.shape.count(), sizeof(float)) + aligned(idle_blocks(p.shape.count()), 1);
   return bytes;
 }
 
@@ -26,7 +30,8 @@ Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& con
                         .m = arena_.make_zeros(DType::f32, p.shape),
                         .v = arena_.make_zeros(DType::f32, p.shape),
                         .learning_rate_scale = scale,
-                        .decays = p.decays()});
+                        .decays = p.decays(),
+                        .idle = arena_.make_zeros(DType::u8, {idle_blocks(p.shape.count())})});
     (scale > 0 ? gradients_ : frozen_).push_back(p.gradient);
   }
   norm_squared_ = arena_.make_zeros(DType::f32, {1});
@@ -39,9 +44,16 @@ void Optimizer::set_steps_before(int64_t steps, const std::vector<std::string>& 
   size_t i = 0;
   for (const Parameter& p : parameters_.all()) {
     const AdamWTensor& tensor = tensors_[i++];
+    arena_.memory().zero(tensor.idle.data, tensor.idle.bytes());
     const bool is_old = steps > 0 && std::find(fresh.begin(), fresh.end(), p.name) == fresh.end();
     if (tensor.learning_rate_scale > 0) groups_[is_old ? 1 : 0].tensors.push_back(tensor);
   }
+}
+
+void Optimizer::sum_gradients_over_ranks() {
+  if (rank_count() == 1) return;
+  for (const Tensor& gradient : gradients_)
+    sum_over_ranks(std::span(gradient.as<float>(), static_cast<size_t>(gradient.count())));
 }
 
 float Optimizer::gradient_norm() {

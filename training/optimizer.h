@@ -16,14 +16,16 @@ class Optimizer {
  public:
   Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& config);
 
+  // Of all ranks, before gradient_norm(): each rank's gradients become the sums over all of them. On the CPU.
+  void sum_gradients_over_ranks();
   // The norm of all gradients together; not finite where any of them is not.
   float gradient_norm();
   // One update with the gradients that gradient_norm() measured, scaled down to max_grad_norm where that is less; the
   // gradients are zero after it. step counts from 1.
   void update(float learning_rate, int64_t step);
 
-  // The moments come from another training of `steps` steps, which the correction of their bias counts from then on;
-  // but those of the parameters named in `fresh` are zero.
+  // To be called whenever the moments were set. They come from another training of `steps` steps, which the correction
+  // of their bias counts from then on; but those of the parameters named in `fresh` are zero.
   void set_steps_before(int64_t steps, const std::vector<std::string>& fresh);
 
   // One for each parameter, in the table's order: value, gradient and the moments m and v.

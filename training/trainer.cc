@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "core/files.h"
+#include "core/ranks.h"
 #include "training/continuation.h"
 
 namespace engine {
@@ -78,7 +79,8 @@ int Trainer::run() {
   if (!init.empty()) display_->line(init);
   while (progress_.step < schedule_.steps() && !stopped_early()) {
     run_step();
-    if (control_.take_stop_now()) {
+    const Asked asked = asked_of_any_rank();
+    if (asked.stop_now) {
       display_->line("stopped at step " + std::to_string(progress_.step) +
                      " without saving, as the file stop_now asks");
       return 0;
@@ -86,13 +88,12 @@ int Trainer::run() {
     const bool last = progress_.step == schedule_.steps();
     if (last || is_due(config_.training.log_every)) log_step();
     if (last || is_due(config_.training.eval_every)) evaluate();
-    const bool signalled = stop_.received(), stop = control_.take_stop() || signalled;
-    const bool asked = control_.take_save(), asked_by_signal = stop_.take_save();
-    if (last || stop || asked || asked_by_signal || stopped_early() || is_due(config_.training.save_every)) save();
-    if (asked || asked_by_signal) display_->line("saved at step " + std::to_string(progress_.step));
+    const bool stop = asked.stop || asked.stop_signal;
+    if (last || stop || asked.save || stopped_early() || is_due(config_.training.save_every)) save();
+    if (asked.save) display_->line("saved at step " + std::to_string(progress_.step));
     if (!stop || last) continue;
     display_->line("stopped at step " + std::to_string(progress_.step) + ": the same command goes on from there");
-    return signalled ? 130 : 0;
+    return asked.stop_signal ? 130 : 0;
   }
   display_->finish();
   if (stopped_early())
@@ -103,6 +104,20 @@ int Trainer::run() {
                                           folder_.best().string()
                                     : "the model is in " + folder_.last().string());
   return 0;
+}
+
+// A file is taken by one rank, and signals reach the ranks at different steps.
+Trainer::Asked Trainer::asked_of_any_rank() {
+  std::array<float, 4> asked{};
+  if (is_first_rank()) {
+    asked[0] = control_.take_stop_now();
+    asked[1] = control_.take_stop();
+    asked[2] = control_.take_save();
+  }
+  asked[2] += stop_.take_save();
+  asked[3] = stop_.received();
+  sum_over_ranks(asked);
+  return {.stop_now = asked[0] > 0, .stop = asked[1] > 0, .save = asked[2] > 0, .stop_signal = asked[3] > 0};
 }
 
 std::string Trainer::start_anew() {
@@ -147,8 +162,9 @@ void Trainer::run_step() {
   if (scored == 0) fail("step ", step + 1, ": none of the batch's ", batch_.tokens.size(), " tokens has a label");
   const ArenaScope scope(machine_.arena);
   const Tensor totals = machine_.arena.make_zeros(DType::f32, {3});
-  for (int64_t first = 0, last; first < batch_.sequences(); first = last) {
-    last = micro_batch_end(batch_, first, config_.training.micro_batch_size, most_tokens_);
+  const auto [begin, end] = sequences_of_rank(batch_);
+  for (int64_t first = begin, last; first < end; first = last) {
+    last = micro_batch_end(batch_, first, end, config_.training.micro_batch_size, most_tokens_);
     Pass pass{.ops = machine_.ops,
               .arena = machine_.arena,
               .compute = machine_.compute,
@@ -162,6 +178,8 @@ void Trainer::run_step() {
   }
   std::array<float, 3> sums{};
   machine_.arena.memory().copy_out(sums.data(), totals.data, sizeof sums);
+  sum_over_ranks(sums);
+  optimizer_.sum_gradients_over_ranks();
   const float norm = optimizer_.gradient_norm();
   const double loss = static_cast<double>(sums[0]) / static_cast<double>(scored);
   if (!std::isfinite(loss) || !std::isfinite(norm))
@@ -227,10 +245,12 @@ void Trainer::evaluate() {
   progress_.best = value;
   progress_.best_step = progress_.step;
   progress_.evaluations_without_better = 0;
-  write_folder(folder_.best(), [&](const std::filesystem::path& aside) { task_.save_model(aside); });
+  if (is_first_rank())
+    write_folder(folder_.best(), [&](const std::filesystem::path& aside) { task_.save_model(aside); });
 }
 
 void Trainer::save() {
+  if (!is_first_rank()) return;
   const auto save_model = [&](const std::filesystem::path& aside) { task_.save_model(aside); };
   if (config_.training.keep_checkpoints > 0) {
     write_folder(folder_.checkpoint(progress_.step), save_model);

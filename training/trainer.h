@@ -1,7 +1,9 @@
 // Trainer: the loop that all tasks share. A step's batch is cut into micro-batches, whose gradients are added up; the
 // loss is the mean over all scored tokens of the step whatever way it is cut. Evaluation, saving and the log read the
 // training but never change it: the same bits come with any eval_every, save_every or log_every, and after any number
-// of kills and resumptions.
+// of kills and resumptions. With several ranks (core/ranks.h) each has the whole model and runs its share of a step's
+// sequences; gradients and losses are summed over the ranks, so that all make the same update, and the first rank alone
+// writes files.
 #pragma once
 
 #include "training/control_files.h"
@@ -34,6 +36,11 @@ class Trainer {
   void evaluate();
   void save();
   bool stopped_early() const;
+  // What control files and signals ask for.
+  struct Asked {
+    bool stop_now, stop, save, stop_signal;
+  };
+  Asked asked_of_any_rank();
   bool is_due(int64_t every) const;
 
   const Config& config_;

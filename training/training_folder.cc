@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/files.h"
+#include "core/ranks.h"
 #include "training/append.h"
 #include "training/control_files.h"
 
@@ -68,6 +69,7 @@ TrainingFolder::TrainingFolder(fs::path path) : path_(std::move(path)) {
   if (error) fail("cannot make the run folder ", path_.string(), ": ", error.message());
   if (::access(path_.c_str(), W_OK) != 0)
     fail("cannot write into the run folder ", path_.string(), ": ", std::generic_category().message(errno));
+  if (!is_first_rank()) return;
   lock_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (lock_ >= 0 && flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
     ::close(lock_);
@@ -81,6 +83,7 @@ TrainingFolder::~TrainingFolder() {
 }
 
 void TrainingFolder::clear() {
+  if (!is_first_rank()) return;
   try {
     // First what a run would go on from: a kill in between must not leave it without the rest.
     for (const char* name : {".state.old", "state"}) fs::remove_all(path_ / name);
@@ -95,6 +98,7 @@ void TrainingFolder::clear() {
 }
 
 void TrainingFolder::open_logs(int64_t step) {
+  if (!is_first_rank()) return;
   if (fs::exists(metrics())) {
     const std::string log = read_text(metrics());
     const std::string kept = lines_up_to(log, step);
@@ -104,9 +108,12 @@ void TrainingFolder::open_logs(int64_t step) {
   events_ = std::make_unique<EventWriter>(path_, step);
 }
 
-void TrainingFolder::write_config(const std::string& toml) const { write_file(path_ / "task.cfg", toml); }
+void TrainingFolder::write_config(const std::string& toml) const {
+  if (is_first_rank()) write_file(path_ / "task.cfg", toml);
+}
 
 void TrainingFolder::record(int64_t step, const std::string& split, const Metrics& metrics) {
+  if (!is_first_rank()) return;
   nlohmann::ordered_json line;
   line["step"] = step;
   line["split"] = split;
@@ -116,11 +123,11 @@ void TrainingFolder::record(int64_t step, const std::string& split, const Metric
 }
 
 void TrainingFolder::write_predictions(const std::string& lines) const {
-  write_file(path_ / predictions_file, lines);
+  if (is_first_rank()) write_file(path_ / predictions_file, lines);
 }
 
 void TrainingFolder::write_samples(int64_t step, const std::string& text) const {
-  write_file(path_ / "samples" / ("step_" + std::to_string(step) + ".txt"), text);
+  if (is_first_rank()) write_file(path_ / "samples" / ("step_" + std::to_string(step) + ".txt"), text);
 }
 
 void TrainingFolder::keep_checkpoints(int keep) const {

@@ -14,7 +14,8 @@ namespace engine {
 
 class TrainingFolder {
  public:
-  // Makes the folder where it is not there. An error where it cannot be written, or another process trains in it.
+  // Makes the folder where it is not there. An error where it cannot be written, or another process trains in it. Of
+  // several ranks the first alone writes: for the others all that follows does nothing.
   explicit TrainingFolder(std::filesystem::path path);
   ~TrainingFolder();
   TrainingFolder(const TrainingFolder&) = delete;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/ranks.h"
 
 namespace engine {
 
@@ -78,10 +79,15 @@ bool ExampleFormat::fits(size_t source_length, size_t answer_length) const {
 
 std::vector<std::string> generate_texts(Generator& generator, const ExampleFormat& format, const Prompts& prompts,
                                         const GenerationOptions& options) {
+  const auto [first, end] = share_of_rank(static_cast<int64_t>(prompts.tokens.size()));
+  const auto part = [first, count = end - first](std::span<const std::vector<int32_t>> all) {
+    return all.empty() ? all : all.subspan(static_cast<size_t>(first), static_cast<size_t>(count));
+  };
   std::vector<std::string> texts;
-  for (const std::vector<int32_t>& tokens : generator.generate(prompts.tokens, prompts.sources, options))
-    texts.push_back(format.text_of(tokens));
-  return texts;
+  if (first < end)
+    for (const std::vector<int32_t>& tokens : generator.generate(part(prompts.tokens), part(prompts.sources), options))
+      texts.push_back(format.text_of(tokens));
+  return gather_over_ranks(texts);
 }
 
 }  // namespace engine

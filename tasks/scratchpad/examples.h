@@ -53,7 +53,7 @@ class ExampleFormat {
   std::vector<char> characters_;  // of each token; 0: a special one
 };
 
-// What the model writes after each prompt, as text_of gives it.
+// What the model writes after each prompt, as text_of gives it. Of all ranks: each generates its share of the texts.
 std::vector<std::string> generate_texts(Generator& generator, const ExampleFormat& format, const Prompts& prompts,
                                         const GenerationOptions& options);
 

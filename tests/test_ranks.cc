@@ -1,0 +1,148 @@
+// Several ranks, as mpirun starts them: the program, which ENGINE_PROGRAM names, trains as one rank would.
+#include "core/ranks.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "core/files.h"
+#include "core/safetensors.h"
+#include "tests/temporary.h"
+#include "training/batch.h"
+
+namespace engine::test {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+const char* const task_config = R"(task = "scratchpad"
+name = "run"
+threads = 1
+precision = "f32"
+device = "cpu"
+[model]
+architecture = "bart"
+hidden_size = 32
+num_layers = 1
+decoder_layers = 1
+num_heads = 2
+max_positions = 128
+dropout = 0.1
+[scratchpad]
+explanation = "self_learned"
+evaluation = ["results"]
+max_depth = 2
+mixture = ["1:1", "2:1"]
+eval_quantity = 7
+[training]
+batch_size = 9
+max_steps = 4
+micro_batch_size = 2
+learning_rate = 1e-3
+scheduler = "constant"
+log_every = 1
+eval_every = 2
+save_every = 2
+)";
+
+struct Folder {
+  TemporaryFolder temporary;
+  fs::path path = temporary.path();
+
+  Folder() { write_file(path / "task.cfg", task_config); }
+  // Trains with so many ranks (0: without mpirun) into a folder of this name; the exit code.
+  int train(int ranks, const std::string& name, const std::string& more = "") const {
+    const std::string environment =
+        "env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_vader_single_copy_mechanism=none "
+        "ASAN_OPTIONS=detect_leaks=0 ";  // Open MPI leaves some memory behind
+    const std::string start = ranks ? "mpirun --oversubscribe --bind-to none -np " + std::to_string(ranks) + " " : "";
+    const std::string command = environment + start + ENGINE_PROGRAM + " train " + (path / "task.cfg").string() +
+                                " --output_dir " + path.string() + " --name " + name + " " + more + " > " + out() +
+                                " 2>&1 < /dev/null";
+    return std::system(command.c_str());
+  }
+  std::string out() const { return (path / "out").string(); }
+};
+
+std::vector<nlohmann::json> events(const fs::path& run) {
+  std::istringstream log(read_text(run / "metrics.jsonl"));
+  std::vector<nlohmann::json> lines;
+  for (std::string line; std::getline(log, line);) lines.push_back(nlohmann::json::parse(line));
+  return lines;
+}
+
+// All that a training measured, but for speed.
+void check_same_training(const fs::path& a, const fs::path& b) {
+  const std::vector<nlohmann::json> one = events(a), other = events(b);
+  REQUIRE(one.size() == other.size());
+  for (size_t i = 0; i < one.size(); ++i)
+    for (const auto& [name, value] : one[i].items()) {
+      if (name == "tokens_per_second" || name == "generating_share") continue;
+      CAPTURE(name);
+      if (!value.is_number_float()) CHECK(value == other[i].at(name));
+      else CHECK(other[i].at(name).get<double>() == doctest::Approx(value.get<double>()).epsilon(1e-4));
+    }
+  const Safetensors first = Safetensors::open(a / "last" / "model.safetensors");
+  const Safetensors second = Safetensors::open(b / "last" / "model.safetensors");
+  for (const auto& [name, entry] : first.entries()) {
+    CAPTURE(name);
+    std::vector<float> x(static_cast<size_t>(entry.count())), y(x.size());
+    REQUIRE(second.entries().at(name).bytes == x.size() * sizeof(float));
+    std::memcpy(x.data(), entry.data, entry.bytes);
+    std::memcpy(y.data(), second.entries().at(name).data, entry.bytes);
+    // Adam's updates are of the size of the rate however small a gradient is, so that one near 0 may go either way.
+    for (size_t k = 0; k < x.size(); ++k) REQUIRE(std::abs(x[k] - y[k]) < 4 * 1e-3f);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("ranks: one rank has everything") {
+  CHECK(rank() == 0);
+  CHECK(rank_count() == 1);
+  CHECK(share_of_rank(7) == std::pair<int64_t, int64_t>(0, 7));
+  SequenceBatch batch;
+  batch.tokens = {1, 2, 3};
+  batch.offsets = {0, 1, 3};
+  CHECK(sequences_of_rank(batch) == std::pair<int64_t, int64_t>(0, 2));
+  std::vector<float> values{1, 2};
+  sum_over_ranks(std::span(values));
+  CHECK(values == std::vector<float>{1, 2});
+  CHECK(gather_over_ranks(std::vector<std::string>{"a", ""}) == std::vector<std::string>{"a", ""});
+}
+
+TEST_CASE("ranks: several train as one does, generate their shares, and go on from its state") {
+  const Folder folder;
+  if (!has_mpi()) {
+    CHECK(folder.train(0, "one", "; OMPI_COMM_WORLD_SIZE=2 " ENGINE_PROGRAM " info") != 0);
+    CHECK(read_text(folder.out()).find("this build has no MPI") != std::string::npos);
+    return;
+  }
+  REQUIRE(folder.train(0, "one") == 0);
+  CHECK(events(folder.path / "one").size() == 6);
+  for (const int ranks : {2, 3}) {
+    CAPTURE(ranks);
+    const std::string name = "of_" + std::to_string(ranks);
+    CHECK(folder.train(ranks, name) == 0);
+    CAPTURE(read_text(folder.out()));
+    check_same_training(folder.path / "one", folder.path / name);
+  }
+  REQUIRE(folder.train(0, "mixed", "--training.max_steps 2") == 0);
+  REQUIRE(folder.train(2, "mixed") == 0);
+  check_same_training(folder.path / "one", folder.path / "mixed");
+}
+
+TEST_CASE("ranks: the error of one ends all") {
+  if (!has_mpi()) return;
+  const Folder folder;
+  CHECK(folder.train(2, "wrong", "--training.batch_size none") != 0);
+  CHECK(read_text(folder.out()).find("engine: ") != std::string::npos);
+  CHECK_FALSE(fs::exists(folder.path / "wrong"));
+}
+
+}  // namespace engine::test
