@@ -130,9 +130,10 @@ struct RelativeForward {
     transpose_matrix(lying, padded_rows, padded_width, to, padded_width, padded_keys);
   }
   // to [rows][keys] = from [rows][width] keys^T, and by_row the same of a table.
-  void score(const float* from, int64_t width, const BlockSizes& sizes, const float* keys, const float* table, float* to,
-             float* to_by_row) const {
-    product<false>({from, padded_width, 1}, keys, padded_keys, to, padded_keys, sizes.rows, sizes.keys, width, nothing);
+  void score(const float* from, int64_t width, const BlockSizes& sizes, const float* keys, const float* table,
+             float* to, float* to_by_row) const {
+    product<false>({from, padded_width, 1}, keys, padded_keys, to, padded_keys, sizes.rows, sizes.keys, width,
+                   nothing);
     product<false>({from, padded_width, 1}, table, tables->padded_rows, to_by_row, tables->padded_rows, sizes.rows,
                    tables->padded_rows, width, nothing);
   }

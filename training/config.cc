@@ -37,8 +37,8 @@ void declare_model(Options& options, ModelConfig& model) {
   options.add("model.positions", model.positions, one_of({"learned", "sinusoidal", "none"}),
               "bart: what tells the places of tokens apart; only learned ones make a model that transformers can load");
   options.add("model.relative_positions", model.relative_positions, one_of({"none", "shared", "separate"}),
-              "bart: what self attention adds to keys and values by their distance from the query: nothing, rows of one "
-              "table, or of one for each; with tables transformers cannot load the model");
+              "bart: what self attention adds to keys and values by their distance from the query: nothing, rows of "
+              "one table, or of one for each; with tables transformers cannot load the model");
   options.add("model.relative_distances", model.relative_distances, between(1, most_distances),
               "bart: distances that relative_positions tell apart each way; farther ones count as the farthest");
   options.add("model.decoder_layers", model.decoder_layers, between(0, most_layers),
