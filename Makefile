@@ -22,7 +22,8 @@ LIBRARIES := -lutf8proc
 MPICC := $(shell command -v mpicc 2>/dev/null)
 MPI ?= $(if $(MPICC),1,0)
 ifeq ($(MPI),1)
-LIBRARIES += $(shell $(MPICC) --showme:link)
+MPI_LIBRARIES := $(shell $(MPICC) --showme:link)
+LIBRARIES += $(MPI_LIBRARIES)
 $(BUILD)/core/ranks.o: FLAGS += -DENGINE_MPI $(patsubst -I%,-isystem %,$(shell $(MPICC) --showme:compile))
 endif
 
@@ -131,7 +132,7 @@ SIM_SOURCES := $(CUDA_HOST) $(filter-out $(SIM_TESTS),$(wildcard tests/cudasim/*
 SIM_OBJECTS := $(SIM_SOURCES:%.cc=$(BUILD)/sim/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)/sim/%.o)
 SIM_FLAGS = $(filter-out -Wconversion,$(FLAGS)) -DENGINE_SIM -isystem tests/cudasim/include \
   -ftrivial-auto-var-init=pattern
-SIM_LIBRARIES := -lutf8proc -lboost_context
+SIM_LIBRARIES := -lutf8proc -lboost_context $(MPI_LIBRARIES)
 WITHOUT_BACKEND = $(filter-out %/kernels/backend.o $(CUDA_OBJECTS),$(OBJECTS))
 $(BUILD)/sim/%.o: %.cu
 	@mkdir -p $(@D)
