@@ -33,8 +33,8 @@ int64_t check_common(const char* name, const Args& a, SegmentValues values) {
   require(a.dropout.rate == 0 || longest <= 65536, name, ": a sequence has ", longest,
           " keys, dropout counts at most 65536");
   const int64_t distances = a.relative.distances, rows = relative_rows(distances, a.causal);
-  require(distances >= 0 && distances <= most_distances, name, ": relative tables for ", distances, " distances, at most ",
-          most_distances);
+  require(distances >= 0 && distances <= most_distances, name, ": relative tables for ", distances,
+          " distances, at most ", most_distances);
   if (distances) {
     check_matrix(name, "relative.keys", a.relative.keys, DType::f32, rows, width);
     check_matrix(name, "relative.values", a.relative.values, DType::f32, rows, width);

@@ -20,8 +20,8 @@
 // Relative positions (Shaw, Uszkoreit and Vaswani 2018): with r the row of the distance from query i to key j (see
 // AttentionSpan::place), and tables A and B,
 //   S_ij = scale q_i . (k_j + A_r),  Y_i = sum_j P_ij M_ij (v_j + B_r)
-// Neither sum is taken of D numbers a pair: q_i . A_r is one of R products of the query, and what B adds is a sum over r
-// of B_r times the weights W_ir = sum_{j at r} P_ij M_ij. So with U_ir = sum_{j at r} dS_ij
+// Neither sum is taken of D numbers a pair: q_i . A_r is one of R products of the query, and what B adds is a sum over
+// r of B_r times the weights W_ir = sum_{j at r} P_ij M_ij. So with U_ir = sum_{j at r} dS_ij
 //   G_ij = dY_i . (V_j + B_r); delta_i = dY_i . Y_i of the whole Y; dS as above; dV and dK as above
 //   dQ_i = scale (sum_j dS_ij k_j + sum_r U_ir A_r);  dA_r += scale sum_i U_ir q_i;  dB_r += sum_i W_ir dY_i
 //

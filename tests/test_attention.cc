@@ -295,16 +295,12 @@ TEST_CASE("attention: large logits do not overflow") {
 }
 
 TEST_CASE("attention: relative tables") {
-  for (bool causal : {false, true})
+  for (int width : {1, 5, 32, 40, 64, 96, 128}) check_case({2, width, {{35, 35}, {5, 5}}, width > 32, 0, 1, 17});
+  for (bool causal : {false, true}) {
     for (bool shared : {false, true}) {
       check_case({2, 16, {{37, 37}, {5, 5}, {1, 1}, {0, 0}}, causal, 0, 1, 3, shared});
       check_case({3, 20, {{50, 50}, {33, 33}}, causal, 0.2f, 1, 64, shared});
     }
-  for (int width : {1, 5, 32, 40, 64, 96, 128}) check_case({2, width, {{35, 35}, {5, 5}}, width > 32, 0, 1, 17});
-}
-
-TEST_CASE("attention: relative tables where there are more keys or fewer than queries, and long sequences") {
-  for (bool causal : {false, true}) {
     check_case({2, 32, {{1, 150}, {40, 7}, {3, 0}, {0, 3}, {17, 129}, {2, 1}, {1, 1}}, causal, 0, 1, 20});
     check_case({2, 24, {{1, 90}, {2, 40}, {1, 7}, {1, 0}}, causal, 0.5f, 1, 16});
     check_case({1, 16, {{300, 300}, {130, 130}}, causal, 0.1f, 1, 40});
