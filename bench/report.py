@@ -32,7 +32,16 @@ names = {"gpt2-train": "training step, GPT-2 124M, 4 x 256 tokens",
          "decoder-train": "training step, decoder of 3.2M parameters, 64 x 128 tokens",
          "decoder-train-f32": "the same, f32 against f32",
          "gpt2-generate": "greedy generation, GPT-2 124M, one sequence",
-         "decoder-generate": "greedy generation, small decoder, 64 sequences"}
+         "decoder-generate": "greedy generation, small decoder, 64 sequences",
+         "minilm-ragged": "finetuning step, MiniLM, 32 sentences as long as SST-2's",
+         "minilm-ragged-f32": "the same, f32 against f32",
+         "minilm": "finetuning step, MiniLM, 32 x 128 tokens",
+         "minilm-f32": "the same, f32 against f32",
+         "bert-mlm": "masked language model's step, BERT base, 8 x 128 tokens",
+         "bert-mlm-f32": "the same, f32 against f32",
+         "encdec-train": "training step, encoder-decoder 3+3 layers, 64 x (128 + 128) tokens",
+         "encdec-generate": "greedy generation with it, 64 sequences",
+         "bart-generate": "greedy generation, BART of that size in transformers, 64 sequences"}
 
 
 def speed():
@@ -57,18 +66,47 @@ def all_modes():
                   "our peak MiB", "its peak MiB", "memory"], rows)
 
 
-def cola():
+def glue(task):
     rows = []
     for who, name in (("engine", "engine"), ("transformers", "torch")):
-        runs = json.loads((results / f"cola_{name}.json").read_text())["runs"]
+        runs = json.loads((results / f"{task}_{name}.json").read_text())["runs"]
         last = [run["evaluations"][-1] for run in runs]
+        seconds = [run["cpu_seconds"] for run in runs if "cpu_seconds" in run]
         for metric in ("matthews", "accuracy"):
             values = [evaluation[metric] for evaluation in last]
             rows.append([who, metric, " ".join(f"{value:.3f}" for value in values), f"{statistics.mean(values):.3f}",
-                         f"{statistics.stdev(values):.3f}"])
-    return table(["", "metric", "seeds 1 2 3", "mean", "standard deviation"], rows)
+                         f"{statistics.stdev(values):.3f}",
+                         f"{statistics.mean(seconds):.0f} s" if seconds else "not measured"])
+    return table(["", "metric", "seeds 1 2 3", "mean", "standard deviation", "processor time of a run"], rows)
 
 
-tables = {"cola": cola, "arithmetic": arithmetic, "speed": speed, "all modes": all_modes}
+def mlm():
+    rows = []
+    for who, name in (("engine", "engine"), ("transformers", "torch")):
+        run = json.loads((results / f"mlm_{name}.json").read_text())
+        for share, line in zip(("a quarter", "half", "three quarters", "all"), run["log"]):
+            rows.append([who, run["precision" if name == "engine" else "mode"], share, line["steps"],
+                         f"{line['tokens'] / 1e6:.1f} M", f"{line['loss']:.3f}", f"{100 * line['accuracy']:.1f} %"])
+    return table(["", "precision", "of the time", "steps", "tokens", "loss", "accuracy of masked tokens"], rows)
+
+
+def embed():
+    result = json.loads((results / "embed.json").read_text())
+    rows = [[row["mode"], row["peer_batch"], row["our_precision"], f"{row['our_seconds']:.1f}",
+             f"{row['peer_seconds']:.1f}", f"{row['ratio']}x"] for row in result["rows"]]
+    return table(["transformers' mode", "its best batch", "ours", "our seconds", "its seconds", "ratio"], rows)
+
+
+def self_learned():
+    rows = []
+    for number, row in enumerate(json.loads((results / "self_learned.json").read_text())["rounds"], 1):
+        modes = " / ".join(f"{1000 * row['peer'][mode]['step']:.0f}" for mode in ("f32", "bf16"))
+        rows.append([number, f"{1000 * row['ours']['step']:.0f}",
+                     f"{100 * row['ours']['generating'] / row['ours']['step']:.0f} %", modes, f"{row['ratio']:.1f}x"])
+    return table(["round", "our ms a step", "of it generating", "transformers' ms, f32 / bf16", "ratio to its best"], rows)
+
+
+tables = {"cola": lambda: glue("cola"), "sst2": lambda: glue("sst2"), "mlm": mlm, "embed": embed,
+          "self learned": self_learned, "arithmetic": arithmetic, "speed": speed, "all modes": all_modes}
 for page in (root / "README.md", root / "docs/results.md"):
     write_tables(page, tables)
