@@ -83,8 +83,8 @@ int dispatch(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   const auto failed = [](int code, const std::exception& error) {
-    const std::string who = engine::is_first_rank() ? "engine: " : "engine (rank " + std::to_string(engine::rank()) + "): ";
-    std::cerr << who + error.what() + "\n";
+    const std::string rank = engine::is_first_rank() ? "" : " (rank " + std::to_string(engine::rank()) + ")";
+    std::cerr << "engine" + rank + ": " + error.what() + "\n";
     engine::abort_ranks(code);
     return code;
   };

@@ -52,7 +52,7 @@ ENGINE_INLINE vfloat square_root(vfloat v) {
 #endif
 }
 
-// How far ahead of the elements at hand the next ones are fetched: the processor alone keeps too few lines on their way.
+// How many elements ahead the next ones are fetched: the processor by itself keeps too few lines on their way.
 constexpr int64_t ahead = 512;
 
 // The arrays of one tensor from some element on, and the factors of its update.

@@ -3,8 +3,8 @@
 // (adamw) or 127 (sum_of_squares) tensors. Every tensor is cut into pieces of 4096 elements, a block each, which finds
 // its tensor by halving. 16 bytes at a time where all of a tensor's arrays begin on 16 bytes.
 //
-// Bound by memory: adamw reads and writes 32 bytes an element (12 or 4 of an idle block), sum_of_squares reads 4. A turn
-// of a warp is a block of AdamWTensor::idle. A piece's squares are summed in
+// Bound by memory: adamw reads and writes 32 bytes an element (12 or 4 of an idle block), sum_of_squares reads 4. A
+// turn of a warp is a block of AdamWTensor::idle. A piece's squares are summed in
 // f32 by 1024 running sums and a tree; the pieces' sums in double, by one block in a fixed order.
 #include "kernels/optimizer.h"
 
@@ -57,7 +57,7 @@ void each_table(size_t tensors, const SizeOf& size_of_tensor, const RowOf& row_o
   if (table.count) body(table);
 }
 
-// body(element, integral width) over this block's piece of a tensor, but for the turns of a warp that skips(element, end)
+// body(element, integral width) over this block's piece of a tensor, but for a warp's turns that skips(element, end)
 // takes; all of a warp's lanes call that.
 template <class Skips, class Body>
 __device__ __forceinline__ void each_of_piece(int first_piece, int64_t count, bool vectors, const Skips& skips,
