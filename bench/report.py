@@ -80,6 +80,12 @@ def glue(task):
     return table(["", "metric", "seeds 1 2 3", "mean", "standard deviation", "processor time of a run"], rows)
 
 
+def sst2_epochs():
+    run = json.loads((results / "sst2_engine_3epochs.json").read_text())["runs"][0]
+    rows = [[epoch, percent(evaluation["accuracy"])] for epoch, evaluation in enumerate(run["evaluations"], 1)]
+    return table(["epoch", "accuracy"], rows)
+
+
 def mlm():
     rows = []
     for who, name in (("engine", "engine"), ("transformers", "torch")):
@@ -106,7 +112,8 @@ def self_learned():
     return table(["round", "our ms a step", "of it generating", "transformers' ms, f32 / bf16", "ratio to its best"], rows)
 
 
-tables = {"cola": lambda: glue("cola"), "sst2": lambda: glue("sst2"), "mlm": mlm, "embed": embed,
+tables = {"cola": lambda: glue("cola"), "sst2": lambda: glue("sst2"), "sst2 epochs": sst2_epochs,
+          "mlm": mlm, "embed": embed,
           "self learned": self_learned, "arithmetic": arithmetic, "speed": speed, "all modes": all_modes}
 for page in (root / "README.md", root / "docs/results.md"):
     write_tables(page, tables)
