@@ -26,12 +26,14 @@ parser.add_argument("--dev", type=pathlib.Path, required=True)
 parser.add_argument("--epochs", type=int, default=1)
 parser.add_argument("--seeds", nargs="*", type=int, default=[1, 2, 3])
 parser.add_argument("--precision", default="auto")
+parser.add_argument("--learning_rate", type=float, default=5e-5)
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--engine", default=str(root / "engine"))
 parser.add_argument("--output", type=pathlib.Path, required=True)
 arguments = parser.parse_args()
 
 results = {"model": arguments.model.name, "task": arguments.task, "epochs": arguments.epochs,
+           "learning_rate": arguments.learning_rate,
            "precision": arguments.precision, "threads": arguments.threads, "runs": []}
 
 
@@ -48,7 +50,7 @@ for seed in arguments.seeds:
                    "--data.train", str(arguments.train), "--data.eval", str(arguments.dev), "--seed", str(seed),
                    "--training.epochs", str(arguments.epochs), "--training.eval_every", str(steps),
                    "--training.save_every", "0", "--precision", arguments.precision, "--output_dir", folder,
-                   "--threads", str(arguments.threads)]
+                   "--threads", str(arguments.threads), "--training.learning_rate", str(arguments.learning_rate)]
         begin, cpu_begin = time.perf_counter(), cpu_seconds()
         subprocess.run(command, cwd=root, check=True, stdout=subprocess.DEVNULL)
         seconds, cpu = time.perf_counter() - begin, cpu_seconds() - cpu_begin

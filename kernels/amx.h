@@ -74,4 +74,43 @@ inline __attribute__((always_inline)) void add_products(const bf16* a, int64_t a
   }
 }
 
+// The same for one range of 32 k after another: load_operands for the first; then each operand of the next range is
+// loaded as soon as its register is free, while the other products go on; add_loaded for the last. A load that has to
+// wait for its register holds up what comes behind it: out of the L1 cache this order gave 700 GFLOP/s, the plain one
+// 610.
+struct TileOperands {
+  const bf16 *a, *b;
+  int64_t a_row_bytes, a_lower, b_right, b_row_bytes;  // a_lower, b_right: how many elements on the second tile is
+};
+template <bool lower = true>
+inline __attribute__((always_inline)) void load_operands(const TileOperands& from) {
+  _tile_loadd(4, from.a, from.a_row_bytes);
+  _tile_loadd(6, from.b, from.b_row_bytes);
+  _tile_loadd(7, from.b + from.b_right, from.b_row_bytes);
+  if constexpr (lower) _tile_loadd(5, from.a + from.a_lower, from.a_row_bytes);
+}
+template <bool lower = true>
+inline __attribute__((always_inline)) void add_loaded() {
+  _tile_dpbf16ps(0, 4, 6);
+  _tile_dpbf16ps(1, 4, 7);
+  if constexpr (lower) {
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+}
+template <bool lower = true>
+inline __attribute__((always_inline)) void add_loaded_and_load(const TileOperands& next) {
+  _tile_dpbf16ps(0, 4, 6);
+  if constexpr (!lower) _tile_loadd(6, next.b, next.b_row_bytes);
+  _tile_dpbf16ps(1, 4, 7);
+  _tile_loadd(4, next.a, next.a_row_bytes);
+  if constexpr (lower) {
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_loadd(6, next.b, next.b_row_bytes);
+    _tile_dpbf16ps(3, 5, 7);
+    _tile_loadd(5, next.a + next.a_lower, next.a_row_bytes);
+  }
+  _tile_loadd(7, next.b + next.b_right, next.b_row_bytes);
+}
+
 }  // namespace engine::ENGINE_ISA

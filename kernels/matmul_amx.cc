@@ -130,10 +130,16 @@ struct KernelAmx {
   template <bool lower, class Between>
   static void multiply_rows(Left a, const bf16* b, int64_t k, bool add, float* tile, const Between& between) {
     begin_sums<lower>(add, tile, cols * 4);
-    for (int64_t j = 0; j < k; j += 32, a.tiles += a.next, b += 1024) {
-      add_products<lower>(a.tiles, a.row_bytes, a.second, b, b + 512, 64);
+    TileOperands operands{a.tiles, b, a.row_bytes, a.second, 512, 64};
+    if (k > 0) load_operands<lower>(operands);
+    for (int64_t j = 32; j < k; j += 32) {
+      operands.a += a.next;
+      operands.b += 1024;
+      add_loaded_and_load<lower>(operands);
       between(4);
     }
+    if (k > 0) add_loaded<lower>();
+    between(4);
     store_sums<lower>(tile, cols * 4);
   }
 };
