@@ -33,7 +33,6 @@ parser.add_argument("--output", type=pathlib.Path, required=True)
 arguments = parser.parse_args()
 
 results = {"model": arguments.model.name, "task": arguments.task, "epochs": arguments.epochs,
-           "learning_rate": arguments.learning_rate,
            "precision": arguments.precision, "threads": arguments.threads, "runs": []}
 
 
@@ -57,7 +56,7 @@ for seed in arguments.seeds:
         log = pathlib.Path(folder) / arguments.task / "metrics.jsonl"
         events = [json.loads(line) for line in log.read_text().splitlines()]
         evaluations = [{"accuracy": e["accuracy"], "matthews": e["matthews"]} for e in events if e["split"] == "eval"]
-        results["runs"].append({"seed": seed, "steps": events[-1]["step"], "evaluations": evaluations,
-                                "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1)})
+        results["runs"].append({"seed": seed, "learning_rate": arguments.learning_rate, "steps": events[-1]["step"],
+                                "evaluations": evaluations, "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1)})
         print(results["runs"][-1], flush=True)
         arguments.output.write_text(json.dumps(results, indent=1) + "\n")
