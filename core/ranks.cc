@@ -119,7 +119,8 @@ std::vector<std::string> gather_over_ranks(const std::vector<std::string>& own) 
 
 void begin_ranks() {
   if (const int count = count_from_environment(); count > 1)
-    fail_usage("started as one of ", count, " ranks by mpirun, but this build has no MPI: `make deps`, then `make clean all`");
+    fail_usage("started as one of ", count,
+               " ranks by mpirun, but this build has no MPI: `make deps`, then `make clean all`");
 }
 void end_ranks() {}
 void abort_ranks(int) {}
