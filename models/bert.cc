@@ -44,13 +44,13 @@ class Bert final : public EncoderModel {
                                 .position_table = position_table_->value,
                                 .type_table = type_table_ ? type_table_->value : Tensor{},
                                 .y = embedded});
-    return stack_.forward(pass, embedded, saved.stack);
+    return stack_.forward(pass, embedded, saved.stack, {}, tokens.asked);
   }
 
   void backward(Pass& pass, const Tokens& tokens, const Tensor& dhidden, Saved& saved_states) override {
     auto& saved = static_cast<SavedStates&>(saved_states);
     const ArenaScope scope(pass.arena);
-    const Tensor dembedded = stack_.backward(pass, dhidden, saved.stack);
+    const Tensor dembedded = stack_.backward(pass, dhidden, saved.stack, {}, {}, tokens.asked);
     pass.ops.embedding_backward({.tokens = tokens.ids,
                                  .positions = tokens.positions,
                                  .types = saved.types,

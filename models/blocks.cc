@@ -8,6 +8,14 @@ namespace {
 
 std::string layer_name(const std::string& prefix, int layer) { return prefix + "layers." + std::to_string(layer); }
 
+// The pass as it is for rows that are asked for.
+Pass pass_of_rows(const Pass& pass, const AskedRows& asked) {
+  Pass result = pass;
+  result.segments = asked.segments;
+  result.first_row = asked.first_row;
+  return result;
+}
+
 }  // namespace
 
 PreNormBlock::PreNormBlock(Parameters& table, const ModelConfig& config, int layer, bool causal, Initial initial,
@@ -168,6 +176,44 @@ Tensor PostNormBlock::backward(Pass& pass, const Tensor& dy, const Tensor& input
   return to;
 }
 
+Tensor PostNormBlock::forward_rows(Pass& pass, const Tensor& x, const AskedRows& asked, Saved& saved) const {
+  Pass own = pass_of_rows(pass, asked);
+  const Shape shape{asked.index.count(), x.cols()};
+  const Tensor rows = pass.arena.make(DType::f32, shape), middle = pass.arena.make(DType::f32, shape);
+  const Tensor branch = pass.arena.make(pass.compute, shape);
+  pass.ops.gather_rows({.x = x, .index = asked.index, .y = rows});
+  CrossAttention(attention).forward(own, rows, {x, pass.segments}, branch, saved.cross_attention);
+  saved.norm1 = norm1.room(own, shape);
+  norm1.forward_into(own, branch, rows, middle, saved.norm1);
+  feed_forward.forward(own, middle, branch, saved.feed_forward);
+  saved.norm2 = norm2.room(own, shape);
+  norm2.forward_into(own, branch, middle, rows, saved.norm2);
+  return rows;
+}
+
+void PostNormBlock::backward_rows(Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& dx,
+                                  const AskedRows& asked, Saved& saved) const {
+  const ArenaScope scope(pass.arena);
+  Pass own = pass_of_rows(pass, asked);
+  const Shape shape = dy.shape;
+  const Tensor rows = pass.arena.make(input.dtype, shape), middle = pass.arena.make(pass.compute, shape);
+  const Tensor dmiddle = pass.arena.make(DType::f32, shape), drows = pass.arena.make(DType::f32, shape);
+  pass.ops.gather_rows({.x = input, .index = asked.index, .y = rows});
+  norm1.again(own, saved.norm1, middle);
+  const Tensor branch = norm2.gradient_of_branch(own, dmiddle);
+  norm2.backward(own, dy, saved.norm2, dmiddle, branch, /*accumulate=*/false);
+  feed_forward.backward(own, branch, middle, saved.feed_forward, dmiddle, /*accumulate=*/true);
+  const Tensor attention_branch = branch.data != dmiddle.data ? branch : drows;
+  norm1.backward(own, dmiddle, saved.norm1, drows, attention_branch, /*accumulate=*/false);
+  CrossAttention(attention).backward(own, attention_branch, rows, {input, pass.segments}, saved.cross_attention, drows,
+                                     dx, /*accumulate=*/false);
+  // To what came through keys and values.
+  const Tensor& total = dmiddle;
+  pass.ops.gather_rows({.x = dx, .index = asked.index, .y = total});
+  pass.ops.dropout({.x = drows, .residual = total, .y = total});
+  pass.ops.scatter_rows({.x = total, .index = asked.index, .y = dx});
+}
+
 PostNormStack::PostNormStack(Parameters& table, const ModelConfig& config, const std::string& prefix, int64_t layers,
                              bool decoder, Initial initial)
     : norm(table, prefix + "embedding.norm", config.hidden_size, config.layer_norm_epsilon, {}),
@@ -181,23 +227,27 @@ void PostNormStack::drop(Pass& pass, const Tensor& x) const {
   if (drops.rate > 0) pass.ops.dropout({.x = x, .y = x, .dropout = drops});
 }
 
-Tensor PostNormStack::forward(Pass& pass, const Tensor& embedded, Saved& saved, const SourceStates& source) const {
+Tensor PostNormStack::forward(Pass& pass, const Tensor& embedded, Saved& saved, const SourceStates& source,
+                              const AskedRows& asked) const {
   Tensor x = pass.arena.make(DType::f32, embedded.shape);
   Tensor middle = pass.keep ? pass.arena.make(DType::f32, embedded.shape) : embedded;
   const Tensor branch = pass.arena.make(pass.compute, embedded.shape);
   norm.forward(pass, {}, embedded, x, saved.norm);
   drop(pass, x);
   saved.blocks.resize(blocks.size());
-  for (size_t i = 0; i < blocks.size(); ++i)
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    if (asked && i + 1 == blocks.size()) return blocks[i].forward_rows(pass, x, asked, saved.blocks[i]);
     if (blocks[i].forward(pass, x, middle, branch, source, saved.blocks[i]).data != x.data) std::swap(x, middle);
+  }
   return x;
 }
 
 Tensor PostNormStack::backward(Pass& pass, const Tensor& dhidden, Saved& saved, const SourceStates& source,
-                               const Tensor& dsource) const {
-  Tensor dx = pass.arena.make(DType::f32, dhidden.shape), dmiddle = pass.arena.make(DType::f32, dhidden.shape);
+                               const Tensor& dsource, const AskedRows& asked) const {
+  const Shape shape = saved.norm.sum.shape;
+  Tensor dx = pass.arena.make(DType::f32, shape), dmiddle = pass.arena.make(DType::f32, shape);
   const ArenaScope scope(pass.arena);
-  Tensor input = pass.arena.make(pass.recompute ? DType::f32 : pass.compute, dhidden.shape);
+  Tensor input = pass.arena.make(pass.recompute ? DType::f32 : pass.compute, shape);
   for (size_t i = blocks.size(); i-- > 0;) {
     const bool is_last = i + 1 == blocks.size();
     if (i) {
@@ -205,9 +255,13 @@ Tensor PostNormStack::backward(Pass& pass, const Tensor& dhidden, Saved& saved, 
     } else {
       // Dropping is a product: of numbers in bf16 it would round twice what was rounded once in the forward pass.
       const bool drops = pass.dropout(dropout).rate > 0;
-      if (drops && input.dtype != DType::f32) input = pass.arena.make(DType::f32, dhidden.shape);
+      if (drops && input.dtype != DType::f32) input = pass.arena.make(DType::f32, shape);
       norm.again(pass, saved.norm, input);
       drop(pass, input);
+    }
+    if (asked && is_last) {
+      blocks[i].backward_rows(pass, dhidden, input, dx, asked, saved.blocks[i]);
+      continue;
     }
     const Tensor written = blocks[i].backward(pass, is_last ? dhidden : dx, input, dx, dmiddle, source, dsource,
                                               /*accumulate=*/!is_last, saved.blocks[i]);

@@ -82,6 +82,11 @@ struct PostNormBlock {
   // scratch.
   Tensor forward(Pass& pass, const Tensor& x, const Tensor& middle, const Tensor& branch, const SourceStates& source,
                  Saved& saved) const;
+  // y of the rows that are asked for alone, f32 [R, C]; x, f32 [N, C], stays. A pass that recomputes keeps this too.
+  Tensor forward_rows(Pass& pass, const Tensor& x, const AskedRows& asked, Saved& saved) const;
+  // dy f32 or pass.compute [R, C]; dx f32 [N, C], =.
+  void backward_rows(Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& dx, const AskedRows& asked,
+                     Saved& saved) const;
   // y again from what was saved: the next block's x.
   void output_again(Pass& pass, const Saved& saved, const Tensor& y) const { norm2.again(pass, saved.norm2, y); }
   // input: x again, f32 where the pass recomputes. dy may be dx; dx and dmiddle are f32 [N, C]: the one that is
@@ -109,12 +114,13 @@ struct PostNormStack {
   PostNormStack(Parameters& table, const ModelConfig& config, const std::string& prefix, int64_t layers, bool decoder,
                 Initial initial);
 
-  // f32 [N, C], on pass.arena. embedded f32 [N, C] is kept, or scratch in a pass that keeps nothing. source: of
-  // decoders.
-  Tensor forward(Pass& pass, const Tensor& embedded, Saved& saved, const SourceStates& source = {}) const;
-  // The gradient of the embedding, f32 [N, C], on pass.arena. dsource f32 [M, C], =.
+  // f32 [N, C], or [R, C] of an encoder's rows that are asked for, on pass.arena. embedded f32 [N, C] is kept, or
+  // scratch in a pass that keeps nothing. source: of decoders.
+  Tensor forward(Pass& pass, const Tensor& embedded, Saved& saved, const SourceStates& source = {},
+                 const AskedRows& asked = {}) const;
+  // The gradient of the embedding, f32 [N, C], on pass.arena. dhidden: as what forward returned. dsource f32 [M, C], =.
   Tensor backward(Pass& pass, const Tensor& dhidden, Saved& saved, const SourceStates& source = {},
-                  const Tensor& dsource = {}) const;
+                  const Tensor& dsource = {}, const AskedRows& asked = {}) const;
 
  private:
   // In place: forward of the embeddings and, on their gradient, backward.

@@ -13,6 +13,14 @@ CrossAttention::CrossAttention(Parameters& table, const std::string& name, int64
       layer(layer_),
       dropout(table.add_dropout(attention_dropout)) {}
 
+CrossAttention::CrossAttention(const SelfAttention& self)
+    : output(self.output), heads(self.heads), layer(self.layer), dropout(self.dropout) {
+  require(!self.causal && self.relative.distances == 0, "rows that are asked for see all of their sequence");
+  const int64_t width = self.qkv.weight->shape[1];
+  q = self.qkv.part(0, width);
+  kv = self.qkv.part(width, 2 * width);
+}
+
 void CrossAttention::forward(Pass& pass, const Tensor& x, const SourceStates& source, const Tensor& y,
                              Saved& saved) const {
   const int64_t tokens = x.rows(), width = x.cols();

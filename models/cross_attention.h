@@ -8,7 +8,7 @@ namespace engine {
 
 // The other text of a pass: sequence s of the pass attends to segment s.
 struct SourceStates {
-  Tensor states;      // [M, C] in pass.compute; absent where a cache holds the keys and values of all
+  Tensor states;      // [M, C]; absent where a cache holds the keys and values of all
   Segments segments;  // of the M rows
 };
 
@@ -27,6 +27,8 @@ struct CrossAttention {
   CrossAttention() = default;
   CrossAttention(Parameters& table, const std::string& name, int64_t width, int heads_, int layer_,
                  float attention_dropout, Initial initial);
+  // The same weights, for some of a text's rows as queries and all of them as the source.
+  explicit CrossAttention(const SelfAttention& self);
 
   // x, y [N, C]. With a cache new sources' keys and values go there, and the queries read it.
   void forward(Pass& pass, const Tensor& x, const SourceStates& source, const Tensor& y, Saved& saved) const;

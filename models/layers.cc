@@ -10,15 +10,31 @@ Linear::Linear(Parameters& table, const std::string& name, int64_t inputs, int64
     : weight(&table.add(name + ".weight", {outputs, inputs}, initial)),
       bias(&table.add(name + ".bias", {outputs}, Initial::zeros())) {}
 
+Linear Linear::part(int64_t first_output, int64_t outputs) const {
+  Linear result = *this;
+  result.first = first + first_output;
+  result.count = outputs;
+  return result;
+}
+
+Tensor Linear::own(const Tensor& all) const {
+  if (count == 0) return all;
+  const int64_t width = all.count() / all.shape[0];
+  Tensor rows = all.reshaped({all.shape[0], width}).row_range(first, first + count);
+  if (all.shape.rank == 1) rows.shape = {count};
+  return rows;
+}
+
 void Linear::forward(Pass& pass, const Tensor& x, const Tensor& y, Activation activation,
                      const Tensor& before_activation) const {
+  const bool is_packed = count == 0 && weight->packed_compute == pass.compute;
   pass.ops.matmul({.a = x,
-                   .b = weight->value,
+                   .b = own(weight->value),
                    .c = y,
                    .transpose_b = true,
                    .compute = pass.compute,
-                   .packed_b = weight->packed_compute == pass.compute ? weight->packed : Tensor{},
-                   .bias = bias ? bias->value : Tensor{},
+                   .packed_b = is_packed ? weight->packed : Tensor{},
+                   .bias = bias ? own(bias->value) : Tensor{},
                    .activation = activation,
                    .before_activation = before_activation});
 }
@@ -27,7 +43,7 @@ void Linear::backward(Pass& pass, const Tensor& dy, const Tensor& x, const Tenso
                       const Tensor& gradient_at, bool accumulate) const {
   if (dx)
     pass.ops.matmul({.a = dy,
-                     .b = weight->value,
+                     .b = own(weight->value),
                      .c = dx,
                      .accumulate = accumulate,
                      .compute = pass.compute,
@@ -35,11 +51,11 @@ void Linear::backward(Pass& pass, const Tensor& dy, const Tensor& x, const Tenso
                      .gradient_at = gradient_at});
   pass.ops.matmul({.a = dy,
                    .b = x,
-                   .c = weight->gradient,
+                   .c = own(weight->gradient),
                    .transpose_a = true,
                    .accumulate = true,
                    .compute = pass.compute,
-                   .a_row_sums = bias ? bias->gradient : Tensor{}});
+                   .a_row_sums = bias ? own(bias->gradient) : Tensor{}});
 }
 
 ResidualNorm::ResidualNorm(Parameters& table, const std::string& name, int64_t width, float epsilon_,

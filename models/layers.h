@@ -10,9 +10,12 @@ namespace engine {
 struct Linear {
   Parameter* weight = nullptr;
   Parameter* bias = nullptr;  // optional
+  int64_t first = 0, count = 0;  // the rows of W that it has; count 0: all
 
   Linear() = default;
   Linear(Parameters& table, const std::string& name, int64_t inputs, int64_t outputs, Initial initial);
+  // Some of the outputs alone.
+  Linear part(int64_t first_output, int64_t outputs) const;
 
   // before_activation (optional) receives x W^T + b.
   void forward(Pass& pass, const Tensor& x, const Tensor& y, Activation activation = Activation::none,
@@ -22,6 +25,9 @@ struct Linear {
   void backward(Pass& pass, const Tensor& dy, const Tensor& x, const Tensor& dx,
                 Activation activation = Activation::none, const Tensor& gradient_at = {},
                 bool accumulate = false) const;
+
+ private:
+  Tensor own(const Tensor& all) const;
 };
 
 // Where the gradient of what was dropped and added to a residual stream goes: dresidual itself where that is the same

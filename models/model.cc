@@ -31,8 +31,12 @@ void check_sizes(const ModelConfig& config) {
 void model_loss(Pass& pass, Model& model, const LossArgs& args, Model::Saved& saved) {
   const ArenaScope scope(pass.arena);
   ExtraLoss* const extra = args.gradients ? args.extra : nullptr;
-  if (extra) extra->begin(pass, args.tokens, args.scored_rows);
-  const Tensor hidden = model.forward(pass, args.tokens, saved);
+  Tokens tokens = args.tokens;
+  if (extra) {
+    tokens.asked = {};  // it learns from all hidden states
+    extra->begin(pass, tokens, args.scored_rows);
+  }
+  const Tensor hidden = model.forward(pass, tokens, saved);
   const Tensor rows = rows_of(pass, hidden, args.scored_rows);
   const Tensor features = model.head_forward(pass, rows, saved);
   const Tensor dfeatures = args.gradients ? pass.arena.make(pass.compute, features.shape) : Tensor{};
@@ -59,7 +63,7 @@ void model_loss(Pass& pass, Model& model, const LossArgs& args, Model::Saved& sa
     pass.ops.scatter_rows({.x = drows, .index = args.scored_rows, .y = dhidden});
   }
   if (extra) extra->add_at_hidden(pass, hidden, dhidden);
-  model.backward(pass, args.tokens, dhidden, saved);
+  model.backward(pass, tokens, dhidden, saved);
 }
 
 Tensor model_features(Pass& pass, Model& model, const Tokens& tokens, const Tensor& rows, Model::Saved& saved) {

@@ -25,9 +25,10 @@ class Model {
   Parameters& parameters() { return parameters_; }
 
   virtual std::unique_ptr<Saved> make_saved() const = 0;
-  // The hidden states [N, C] (f32 or pass.compute), on pass.arena.
+  // The hidden states [N, C] (f32 or pass.compute), on pass.arena; where some rows are asked for perhaps theirs alone,
+  // [R, C].
   virtual Tensor forward(Pass& pass, const Tokens& tokens, Saved& saved) = 0;
-  // From dhidden [N, C] to the gradients of all parameters of the trunk.
+  // From dhidden, shaped as what forward returned, to the gradients of all parameters of the trunk.
   virtual void backward(Pass& pass, const Tokens& tokens, const Tensor& dhidden, Saved& saved) = 0;
 
   // The head: from rows of the hidden states [R, C] to the features [R, E] that the output projection reads, and from
@@ -76,7 +77,8 @@ void model_loss(Pass& pass, Model& model, const LossArgs& args, Model::Saved& sa
 Tensor model_logits(Pass& pass, Model& model, const Tokens& tokens, const Tensor& rows, Model::Saved& saved);
 // The same of features [R, E], into `logits`.
 void project(Pass& pass, Model& model, const Tensor& features, const Tensor& logits);
-// The given rows of hidden states in pass.compute; hidden itself where that is all of it.
+// The given rows of hidden states in pass.compute; hidden itself where that is all of it. Hidden states of as many rows
+// as are given are those.
 Tensor rows_of(Pass& pass, const Tensor& hidden, const Tensor& rows);
 // The features that the output projection reads, [R, E], on pass.arena. No gradients.
 Tensor model_features(Pass& pass, Model& model, const Tokens& tokens, const Tensor& rows, Model::Saved& saved);

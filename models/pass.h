@@ -47,11 +47,22 @@ struct Pass {
   }
 };
 
+// The rows whose hidden states are asked for, where not all are: an encoder's last layer then computes no others, but
+// for their keys and values. Models may still give all.
+struct AskedRows {
+  Tensor index;           // i32 [R], ascending; absent: all rows
+  Segments segments;      // of the R rows: which are those of each sequence
+  int64_t first_row = 0;  // as Pass::first_row, of such rows
+
+  explicit operator bool() const { return static_cast<bool>(index); }
+};
+
 // The tokens that a pass runs over: i32 [N] each.
 struct Tokens {
   Tensor ids;
   Tensor positions;
   Tensor types;  // optional: which of two texts; all 0 where a model wants them and they are left out
+  AskedRows asked;
 
   // What the encoder of an encoder-decoder reads, a sequence for each of the pass: i32 [M] each. Absent for others.
   struct Source {

@@ -133,17 +133,35 @@ inline void check_packing(const ModelRun& run, const Golden& golden) {
     const std::vector<double> gradients = run.all(&Parameter::gradient);
     run.zero_gradients();
     std::vector<double> losses_apart, logits_apart;
+    int64_t asked = 0;
     for (size_t s = 0; s < batch.sequences(); ++s) {
       append(losses_apart,
              run.losses(batch.sequence(s), {.training = training, .first_row = batch.offsets[s],
                                             .first_sequence = static_cast<int64_t>(s),
-                                            .first_source_row = batch.sources.empty() ? 0 : batch.source_offsets[s]}));
+                                            .first_source_row = batch.sources.empty() ? 0 : batch.source_offsets[s],
+                                            .first_asked_row = asked}));
+      asked += batch.sequence(s).scored();
       append(logits_apart, run.logits(batch.sequence(s)));
     }
     CHECK_CLOSE(losses_apart, losses, golden.tolerance(run.bench.compute, "logits"));
     CHECK_CLOSE(logits_apart, run.logits(batch), golden.tolerance(run.bench.compute, "logits"));
     CHECK_CLOSE(run.all(&Parameter::gradient), gradients, golden.tolerance(run.bench.compute, "gradients"));
   }
+}
+
+// What a model computes of the scored rows alone is what it computes of them among all rows. (With dropout it draws
+// other numbers there: check_packing and check_derivatives look at those.)
+inline void check_asked_rows(const ModelRun& run, const Golden& golden) {
+  const Batch batch = golden.batch();
+  REQUIRE(batch.scored() < static_cast<int>(batch.tokens.size()));
+  run.zero_gradients();
+  const std::vector<double> losses = run.losses(batch, {.asks = false});
+  const std::vector<double> gradients = run.all(&Parameter::gradient);
+  run.zero_gradients();
+  CHECK_CLOSE(run.losses(batch), losses, golden.tolerance(run.bench.compute, "logits"));
+  CHECK_CLOSE(run.all(&Parameter::gradient), gradients, golden.tolerance(run.bench.compute, "gradients"));
+  CHECK_CLOSE(run.logits(batch), run.logits(batch, true, /*asks=*/false),
+              golden.tolerance(run.bench.compute, "logits"));
 }
 
 // Recomputation gives the same bits, with dropout too, and dropout does something.

@@ -50,8 +50,10 @@ struct RunOptions {
   int64_t first_row = 0;
   int64_t first_sequence = 0;
   int64_t first_source_row = 0;
+  int64_t first_asked_row = 0;
   float gradient_scale = 1;
   bool gradients = true;
+  bool asks = true;  // for the scored rows alone, as a training does
 };
 
 struct ModelRun {
@@ -66,6 +68,7 @@ struct ModelRun {
     const auto [rows, labels] = batch.targets();
     if (rows.empty()) return {};
     const Shape scored{static_cast<int64_t>(rows.size())};
+    if (options.asks) inputs.tokens.asked = ask(batch, options.first_asked_row);
     const Tensor row_losses = bench.unset(DType::f32, scored);
     const auto saved = model.make_saved();
     model_loss(pass, model,
@@ -81,7 +84,7 @@ struct ModelRun {
   }
 
   // Of every row, or of the scored ones of a batch with labels; `keeps`: as in a pass that a backward one may follow.
-  std::vector<double> logits(const Batch& batch, bool keeps = true) const {
+  std::vector<double> logits(const Batch& batch, bool keeps = true, bool asks = true) const {
     const ArenaScope scope(bench.arena);
     Inputs inputs = upload(batch);
     Pass pass = make_pass(inputs, {});
@@ -89,6 +92,7 @@ struct ModelRun {
     const auto saved = model.make_saved();
     const std::vector<int> rows = batch.labels.empty() ? std::vector<int>{} : batch.targets().first;
     if (!batch.labels.empty() && rows.empty()) return {};
+    if (asks && !rows.empty()) inputs.tokens.asked = ask(batch, 0);
     const Tensor chosen = rows.empty() ? Tensor{} : bench.integers({static_cast<int64_t>(rows.size())}, rows);
     return bench.values(model_logits(pass, model, inputs.tokens, chosen, *saved));
   }
@@ -137,6 +141,19 @@ struct ModelRun {
     if (!batch.types.empty()) tokens.types = bench.integers(row.ids.shape, batch.types);
     if (!batch.sources.empty()) tokens.source = upload_row(batch.sources, batch.source_offsets);
     return {tokens, row.segments};
+  }
+  // The scored rows, where they are not all.
+  AskedRows ask(const Batch& batch, int64_t first_row) const {
+    const std::vector<int> rows = batch.targets().first;
+    if (rows.size() == batch.tokens.size()) return {};
+    std::vector<int> offsets;
+    int longest = 0;
+    for (const int end : batch.offsets) {
+      offsets.push_back(static_cast<int>(std::lower_bound(rows.begin(), rows.end(), end) - rows.begin()));
+      if (offsets.size() > 1) longest = std::max(longest, offsets.back() - offsets[offsets.size() - 2]);
+    }
+    const Tensor on_device = bench.integers({static_cast<int64_t>(offsets.size())}, offsets);
+    return {bench.integers({static_cast<int64_t>(rows.size())}, rows), Segments::packed(on_device, longest), first_row};
   }
   Pass make_pass(const Inputs& inputs, const RunOptions& options) const {
     return {.ops = bench.ops,

@@ -64,6 +64,8 @@ TEST_CASE("bert: logits, loss, every gradient and three AdamW steps are those of
 
 TEST_CASE("bert: sequences packed into one row give the same as one at a time") { on_every_model(check_packing); }
 
+TEST_CASE("bert: the rows that are asked for alone are the same as among all") { on_every_model(check_asked_rows); }
+
 TEST_CASE("bert: recomputation gives the same bits, with dropout too") {
   on_every_model([](const ModelRun& run, const Golden& golden) { check_recomputation(run, golden.batch()); });
 }

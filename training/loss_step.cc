@@ -34,10 +34,11 @@ void reserve(std::vector<int32_t>& vector, size_t count, size_t room_of_batch) {
 // All that the shapes and addresses of a step follow from, its tensors being made in the same order.
 uint64_t shapes_of(const Pass& pass, const LossArgs& args) {
   const Tokens::Source& source = args.tokens.source;
-  const std::array<int64_t, 9> sizes{args.tokens.ids.count(), pass.segments.count(), pass.segments.longest,
-                                     args.scored_rows.count(), static_cast<int64_t>(pass.arena.used()),
-                                     pass.recompute, args.tokens.types ? 1 : 0,
-                                     source.ids ? source.ids.count() : 0, source.segments.longest};
+  const std::array<int64_t, 10> sizes{args.tokens.ids.count(), pass.segments.count(), pass.segments.longest,
+                                      args.scored_rows.count(), static_cast<int64_t>(pass.arena.used()),
+                                      pass.recompute, args.tokens.types ? 1 : 0,
+                                      source.ids ? source.ids.count() : 0, source.segments.longest,
+                                      args.tokens.asked.segments.longest};
   return hash_of({reinterpret_cast<const char*>(sizes.data()), sizeof sizes});
 }
 
@@ -70,6 +71,25 @@ Tokens::Source LossStep::upload_row(Pass& pass, const std::vector<int32_t>& toke
           .segments = Segments::packed(uploaded(pass.arena, offsets_.data(), offsets_.size()), longest)};
 }
 
+AskedRows LossStep::ask_for_scored(Pass& pass, const LossArgs& args, const SequenceBatch& batch, int64_t first,
+                                   int64_t last) {
+  const auto scored_to = [&](int32_t end) {  // rows of the pass
+    return static_cast<int32_t>(std::lower_bound(scored_rows_.begin(), scored_rows_.end(), end) - scored_rows_.begin());
+  };
+  const int32_t begin = batch.offsets[static_cast<size_t>(first)];
+  scored_offsets_.clear();
+  reserve(scored_offsets_, static_cast<size_t>(last - first + 1), batch.offsets.capacity());
+  scored_offsets_.push_back(0);
+  int32_t longest = 0;
+  for (int64_t s = first; s < last; ++s) {
+    scored_offsets_.push_back(scored_to(batch.offsets[static_cast<size_t>(s + 1)] - begin));
+    longest = std::max(longest, scored_offsets_.back() - scored_offsets_[scored_offsets_.size() - 2]);
+  }
+  return {.index = args.scored_rows,
+          .segments = Segments::packed(uploaded(pass.arena, scored_offsets_.data(), scored_offsets_.size()), longest),
+          .first_row = begin - std::count(batch.labels.begin(), batch.labels.begin() + begin, -100)};
+}
+
 LossArgs LossStep::upload(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last) {
   require(0 <= first && first < last && last <= batch.sequences(), "sequences ", first, " to ", last, " of a batch of ",
           batch.sequences());
@@ -89,6 +109,7 @@ LossArgs LossStep::upload(Pass& pass, const SequenceBatch& batch, int64_t first,
   LossArgs args{.tokens = {.ids = row.ids, .positions = row.positions},
                 .scored_rows = uploaded(pass.arena, scored_rows_.data(), scored_rows_.size()),
                 .labels = uploaded(pass.arena, labels_.data(), labels_.size())};
+  if (args.scored_rows.count() < row.ids.count()) args.tokens.asked = ask_for_scored(pass, args, batch, first, last);
   if (!batch.types.empty())
     args.tokens.types = uploaded(pass.arena, batch.types.data() + begin, static_cast<size_t>(end - begin));
   require(batch.sources.empty() == !model_.reads_source(), batch.sources.empty()

@@ -49,6 +49,8 @@ class LossStep {
   // A slice of sequences that lie back to back: their tokens, positions and segments.
   Tokens::Source upload_row(Pass& pass, const std::vector<int32_t>& tokens, const std::vector<int32_t>& offsets,
                             int64_t first, int64_t last);
+  // The scored rows as those that the model is asked for.
+  AskedRows ask_for_scored(Pass& pass, const LossArgs& args, const SequenceBatch& batch, int64_t first, int64_t last);
   // work(pass, args) for slices of the batch that fit, without gradients; those with nothing scored are left out.
   template <class Work>
   void in_slices(Machine& machine, const SequenceBatch& batch, const Work& work);
@@ -57,7 +59,7 @@ class LossStep {
   float label_smoothing_;
   ExtraLoss* extra_ = nullptr;
   std::unique_ptr<Model::Saved> saved_;
-  std::vector<int32_t> positions_, offsets_, scored_rows_, labels_;
+  std::vector<int32_t> positions_, offsets_, scored_rows_, scored_offsets_, labels_;
 };
 
 }  // namespace engine
