@@ -47,11 +47,11 @@ namespace {
 // MPI counts elements by int.
 constexpr size_t most_at_once = size_t{1} << 30;
 
-void sum(void* values, size_t count, size_t size, MPI_Datatype type) {
+void reduce(void* values, size_t count, size_t size, MPI_Datatype type, MPI_Op op) {
   if (all_ranks == 1) return;
   for (size_t done = 0; done < count; done += most_at_once)
     MPI_Allreduce(MPI_IN_PLACE, static_cast<char*>(values) + done * size,
-                  static_cast<int>(std::min(most_at_once, count - done)), type, MPI_SUM, MPI_COMM_WORLD);
+                  static_cast<int>(std::min(most_at_once, count - done)), type, op, MPI_COMM_WORLD);
 }
 
 template <class T>
@@ -92,8 +92,13 @@ void abort_ranks(int code) {
   if (all_ranks > 1) MPI_Abort(MPI_COMM_WORLD, code);
 }
 
-void sum_over_ranks(std::span<float> values) { sum(values.data(), values.size(), sizeof(float), MPI_FLOAT); }
-void sum_over_ranks(std::span<double> values) { sum(values.data(), values.size(), sizeof(double), MPI_DOUBLE); }
+void sum_over_ranks(std::span<float> values) {
+  reduce(values.data(), values.size(), sizeof(float), MPI_FLOAT, MPI_SUM);
+}
+void sum_over_ranks(std::span<double> values) {
+  reduce(values.data(), values.size(), sizeof(double), MPI_DOUBLE, MPI_SUM);
+}
+void or_over_ranks(std::span<uint8_t> values) { reduce(values.data(), values.size(), 1, MPI_BYTE, MPI_BOR); }
 std::vector<float> gather_over_ranks(const std::vector<float>& own) { return gather(own, MPI_FLOAT); }
 std::vector<int32_t> gather_over_ranks(const std::vector<int32_t>& own) { return gather(own, MPI_INT32_T); }
 
@@ -126,6 +131,7 @@ void end_ranks() {}
 void abort_ranks(int) {}
 void sum_over_ranks(std::span<float>) {}
 void sum_over_ranks(std::span<double>) {}
+void or_over_ranks(std::span<uint8_t>) {}
 std::vector<float> gather_over_ranks(const std::vector<float>& own) { return own; }
 std::vector<int32_t> gather_over_ranks(const std::vector<int32_t>& own) { return own; }
 std::vector<std::string> gather_over_ranks(const std::vector<std::string>& own) { return own; }

@@ -31,6 +31,8 @@ std::pair<int64_t, int64_t> share_of_rank(int64_t count);
 // Of all ranks. Each element's sum over the ranks, the same bits on each of them.
 void sum_over_ranks(std::span<float> values);
 void sum_over_ranks(std::span<double> values);
+// Of all ranks. The bits that any of them has.
+void or_over_ranks(std::span<uint8_t> values);
 // Of all ranks. Their elements, those of rank 0 first.
 std::vector<float> gather_over_ranks(const std::vector<float>& own);
 std::vector<int32_t> gather_over_ranks(const std::vector<int32_t>& own);

@@ -50,6 +50,7 @@ void each_tensor(EmbeddingBackwardArgs& a, const Each& each) {
   each("dtoken_table", a.dtoken_table, Role::both);
   each("dposition_table", a.dposition_table, Role::both);
   each("dtype_table", a.dtype_table, Role::both);
+  each("token_notes", a.token_notes, Role::both);
 }
 template <class Each>
 void each_tensor(LayerNormForwardArgs& a, const Each& each) {
@@ -184,6 +185,7 @@ void each_tensor(AdamWTensor& a, const Each& each) {
   each("gradient", a.gradient, Role::both);
   each("m", a.m, Role::both);
   each("v", a.v, Role::both);
+  each("notes", a.notes, Role::both);
 }
 
 }  // namespace engine

@@ -33,4 +33,6 @@ EmbeddingTables embedding_tables(const EmbeddingBackwardArgs&);
 // Errors where tables, indices and the activation `x` do not fit one another; the indices' values are not looked at.
 void check_embedding(const char* operation, const char* x_name, const Tensor& x, const EmbeddingTables& tables);
 
+void check_token_notes(const EmbeddingBackwardArgs&);
+
 }  // namespace engine

@@ -35,6 +35,7 @@ struct Tables {
   IndexLists of;
   float* rows[3];  // of each list's table, or its gradient
   float token_scale;
+  uint8_t* token_notes;  // BlockNotes of rows[0], or null
 
   __device__ __forceinline__ float scale_of(unsigned l) const { return l == 0 ? token_scale : 1; }
   __device__ __forceinline__ float* rows_of(unsigned l) const { return l == 0 ? rows[0] : l == 1 ? rows[1] : rows[2]; }
@@ -128,6 +129,9 @@ struct Place {
     load_floats(row, total);
     for (int i = 0; i < width; ++i) total[i] += sum[i] * a.tables.scale_of(blockIdx.z);
     store_floats(row, total);
+    // Vectors begin at multiples of their width: they lie in one block. All who write a note write the same.
+    if (uint8_t* const notes = blockIdx.z == 0 ? a.tables.token_notes : nullptr)
+      notes[(int64_t{to} * cols + col) / BlockNotes::block] = BlockNotes::written;
   }
 };
 
@@ -219,7 +223,9 @@ void CudaOps::embedding_forward(const EmbeddingForwardArgs& args) {
 void CudaOps::embedding_backward(const EmbeddingBackwardArgs& args) {
   const Operation operation("embedding_backward", {args.tokens, args.dtoken_table, args.dy});
   check_embedding("embedding_backward", "dy", args.dy, embedding_tables(args));
-  const Tables tables = tables_of(embedding_tables(args), backward_faults, args.token_scale);
+  check_token_notes(args);
+  Tables tables = tables_of(embedding_tables(args), backward_faults, args.token_scale);
+  tables.token_notes = args.token_notes.as<uint8_t>();
   const int64_t cols = args.dtoken_table.cols(), count = tables.of.count;
   if (!count || !cols) return;
   const ArenaScope scope(workspace_);

@@ -204,6 +204,11 @@ class BlockedProduct {
     const bool fetches = row < std::min(row_end, first_packed_a_);
     return FetchAhead(a_, row * Kernel::rows, fetches ? Kernel::rows : 0, k, end, tiles * cut(end - k, 32));
   }
+  // The same of the panel of b, from k on, that the block packs next.
+  FetchAhead columns_ahead(int64_t col, int64_t k, int64_t tiles) const {
+    const int64_t end = std::min(k + k_step_, b_.k), first = col * Kernel::cols;
+    return FetchAhead(b_, first, std::min<int64_t>(Kernel::cols, b_.outer - first), k, end, tiles * cut(end - k, 32));
+  }
   int rows_of(int64_t row) const {
     return static_cast<int>(std::min<int64_t>(Kernel::rows, a_.outer - row * Kernel::rows));
   }
@@ -235,10 +240,14 @@ class BlockedProduct {
       for (int64_t row = row_begin; blocks_.packs_a_itself && row < row_end; ++row)
         kernel_.pack_a(a_, row, k, end, a_part + (row - row_begin) * a_part_stride_);
       // Along c's rows: a few rows of a stay in the cache, b is read straight on, and the next rows of a are fetched.
-      FetchAhead next_a = rows_ahead(row_begin, row_begin, k, end, width);
+      FetchAhead next_a = rows_ahead(row_begin, row_begin, k, end, width), next_b;
       for (int64_t tile = 0; tile < height * width; ++tile) {
         const auto [row, col] = place(tile);
-        if (blocks_.packs_b_itself && row == row_begin) kernel_.pack_b(b_, col, k, end, b_part);
+        if (blocks_.packs_b_itself && row == row_begin) {
+          kernel_.pack_b(b_, col, k, end, b_part);
+          const bool in_range = col + 1 < col_end;
+          next_b = columns_ahead(in_range ? col + 1 : col_begin, in_range ? k : end, height);
+        }
         if (!down_columns && col == col_begin) next_a = rows_ahead(row + 1, row_end, k, end, width);
         const Element* b = packed_b_ ? packed_b_ + col * b_stride_ + k * Kernel::cols : b_part;
         float* const at = sums + (sums_tiles_ > 2 ? tile : tile & 1) * tile_elements;
@@ -254,6 +263,7 @@ class BlockedProduct {
               store_rows(finished, rows);
               fetch_rows(coming, rows);
               next_a.some();
+              next_b.some();
             });
         store_rows(finished, Kernel::rows);
         fetch_rows(coming, Kernel::rows);

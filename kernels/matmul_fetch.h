@@ -11,6 +11,7 @@ namespace engine::ENGINE_ISA {
 // Fetches k = begin ... end-1 of `outer` rows of an operand from the first one, a few lines at each of so many calls.
 class FetchAhead {
  public:
+  FetchAhead() = default;
   FetchAhead(const Operand& from, int64_t first, int64_t outer, int64_t begin, int64_t end, int64_t calls) {
     const int64_t element = from.is_bf16 ? 2 : 4, terms = std::max<int64_t>(end - begin, 0);
     const int64_t row = from.k_contiguous ? first : begin, col = from.k_contiguous ? begin : first;

@@ -48,6 +48,14 @@ struct Segments {
   }
 };
 
+// What may be other than 0 in blocks of a parameter's elements, u8 [note_blocks(elements)]: of a large table a batch
+// names few rows. Whoever adds to a gradient notes `written`; adamw leaves `moments` of that.
+struct BlockNotes {
+  static constexpr int64_t block = 128;  // elements
+  static constexpr uint8_t moments = 1, gradient = 2, written = moments | gradient;
+};
+inline int64_t note_blocks(int64_t elements) { return (elements + BlockNotes::block - 1) / BlockNotes::block; }
+
 enum class Activation { none, relu, gelu, gelu_tanh, tanh };
 
 // --- matmul.h: matrix products -------------------------------------------------------------------------------------
@@ -102,6 +110,7 @@ struct EmbeddingBackwardArgs {
   Tensor dtoken_table, dposition_table, dtype_table;  // f32, +=
   Dropout dropout;
   float token_scale = 1;
+  Tensor token_notes;                      // optional, dtoken_table's (BlockNotes): set where it is added to
 };
 
 // --- layernorm.h: layernorm with fused residual addition and dropout ------------------------------------------------
@@ -258,13 +267,11 @@ struct DropoutArgs {
 };
 
 // --- optimizer.h: AdamW over many tensors in one pass ----------------------------------------------------------------
-inline constexpr int64_t idle_block = 128;
-inline int64_t idle_blocks(int64_t elements) { return (elements + idle_block - 1) / idle_block; }
 struct AdamWTensor {
   Tensor value, gradient, m, v;  // f32, of one shape
   float learning_rate_scale = 1;
   bool decays = false;
-  Tensor idle;                   // optional u8 [idle_blocks(elements)], first 0: adamw's notes on blocks of elements
+  Tensor notes;                  // optional, of gradient, m and v; the results are the same with them
 };
 // g = gradient * min(1, max_norm / norm); m, v, value updated with decoupled decay; gradient = 0.
 struct AdamWArgs {

@@ -16,7 +16,7 @@ void check_adamw(const AdamWArgs& args) {
     check_vector(name, "gradient", tensor.gradient, DType::f32, count);
     check_vector(name, "m", tensor.m, DType::f32, count);
     check_vector(name, "v", tensor.v, DType::f32, count);
-    if (tensor.idle) check_vector(name, "idle", tensor.idle, DType::u8, idle_blocks(count));
+    if (tensor.notes) check_vector(name, "notes", tensor.notes, DType::u8, note_blocks(count));
   }
 }
 

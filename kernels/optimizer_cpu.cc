@@ -71,11 +71,15 @@ struct Update {
         rate(factors.rate_of(t)),
         f(factors) {}
 
+  // has_gradient false: it is known to be 0, and not looked at.
+  template <bool has_gradient>
   void run(int64_t begin, int64_t end) const {
     each_vector(end - begin, [&](int64_t offset, auto part) {
       const int64_t i = begin + offset;
-      for (const float* stream : {value, gradient, m, v}) __builtin_prefetch(stream + i + ahead, 1);
-      const vfloat g = load(gradient + i, part) * clip;
+      for (const float* stream : {value, m, v}) __builtin_prefetch(stream + i + ahead, 1);
+      if constexpr (has_gradient) __builtin_prefetch(gradient + i + ahead, 1);
+      vfloat g{};
+      if constexpr (has_gradient) g = load(gradient + i, part) * clip;
       const vfloat old_m = load(m + i, part);
       const vfloat new_m = old_m + f.one_minus_beta1 * (g - old_m);
       const vfloat new_v = f.beta2 * load(v + i, part) + f.one_minus_beta2 * (g * g);
@@ -83,7 +87,7 @@ struct Update {
       store(value + i, load(value + i, part) * keep - rate * (new_m / denominator), part);
       store(m + i, new_m, part);
       store(v + i, new_v, part);
-      store(gradient + i, vfloat{}, part);
+      if constexpr (has_gradient) store(gradient + i, vfloat{}, part);
     });
   }
   // The same where gradient, m and v are 0.
@@ -97,27 +101,18 @@ struct Update {
   }
 };
 
-// Whether all elements are 0; a NaN is not.
-bool all_zero(const float* x, int64_t begin, int64_t end) {
-  vint bits{};
-  each_vector(end - begin, [&](int64_t i, auto part) {
-    __builtin_prefetch(x + begin + i + ahead);
-    bits |= as_int(load(x + begin + i, part));
-  });
-  int32_t any = 0;
-  for (int i = 0; i < lanes; ++i) any |= bits[i];
-  return any == 0;
-}
-
 void update(const AdamWTensor& tensor, const AdamWFactors& factors, float clip, int64_t begin, int64_t size) {
   const Update update(tensor, factors, clip, begin);
-  if (!tensor.idle) return update.run(0, size);
-  uint8_t* idle = tensor.idle.as<uint8_t>() + begin / idle_block;
-  for (int64_t i = 0; i < size; i += idle_block, ++idle) {
-    const int64_t end = std::min(i + idle_block, size);
-    if (!all_zero(update.gradient, i, end)) *idle = 0;
-    else if (!*idle) *idle = all_zero(update.m, i, end) && all_zero(update.v, i, end);
-    *idle ? update.decay(i, end) : update.run(i, end);
+  if (!tensor.notes) return update.run<true>(0, size);
+  uint8_t* note = tensor.notes.as<uint8_t>() + begin / BlockNotes::block;
+  for (int64_t i = 0; i < size; i += BlockNotes::block, ++note) {
+    const int64_t end = std::min(i + BlockNotes::block, size);
+    if (*note & BlockNotes::gradient) {
+      update.run<true>(i, end);
+      *note = BlockNotes::moments;
+    } else {
+      *note ? update.run<false>(i, end) : update.decay(i, end);
+    }
   }
 }
 

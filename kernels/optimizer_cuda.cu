@@ -3,9 +3,9 @@
 // (adamw) or 127 (sum_of_squares) tensors. Every tensor is cut into pieces of 4096 elements, a block each, which finds
 // its tensor by halving. 16 bytes at a time where all of a tensor's arrays begin on 16 bytes.
 //
-// Bound by memory: adamw reads and writes 32 bytes an element (12 or 4 of an idle block), sum_of_squares reads 4. A
-// turn of a warp is a block of AdamWTensor::idle. A piece's squares are summed in
-// f32 by 1024 running sums and a tree; the pieces' sums in double, by one block in a fixed order.
+// Bound by memory: adamw reads and writes 32 bytes an element (8 where notes say that all but the value is 0),
+// sum_of_squares reads 4. A turn of a warp is a block of AdamWTensor::notes. A piece's squares are summed in f32 by 1024
+// running sums and a tree; the pieces' sums in double, by one block in a fixed order.
 #include "kernels/optimizer.h"
 
 #include <algorithm>
@@ -77,37 +77,23 @@ __device__ __forceinline__ void each_of_piece(int first_piece, int64_t count, bo
 
 struct AdamWRow {
   float *value, *gradient, *m, *v;
-  uint8_t* idle;  // or null
+  uint8_t* notes;  // BlockNotes, or null
   int64_t count;
   float rate, keep;
   int first_piece;
   bool vectors;
 
-  // Whether the warp's lanes hold nothing but zeros; this lane's elements are at, ... to at + width or `end`.
-  __device__ __forceinline__ bool all_zero(const float* x, int64_t at, int64_t end) const {
-    bool zero = true;
-    if (vectors && at + width <= end) {
-      float of_lane[width];
-      load_floats(x + at, of_lane);
-      for (const float element : of_lane) zero &= element == 0;  // a NaN is not
-    } else {
-      for (int64_t i = at; i < at + width && i < end; ++i) zero &= x[i] == 0;
-    }
-    return ballot(!zero) == 0;
-  }
-  // Updates an idle block and says that it was one; the same for all lanes of the warp, whose elements it is.
-  __device__ __forceinline__ bool decays_idle(int64_t at, int64_t end) const {
-    static_assert(idle_block == warp_size * width);
+  // Updates a block of zeros and says that it was one; the same for all lanes of the warp, whose elements it is.
+  __device__ __forceinline__ bool decays_zeros(int64_t at, int64_t end) const {
+    static_assert(BlockNotes::block == warp_size * width);
     const int lane = static_cast<int>(threadIdx.x) % warp_size;
-    if (!idle || at - lane * width >= end) return false;
-    uint8_t* const note = idle + at / idle_block;
-    const bool noted = ballot(*note != 0) != 0;  // read by all lanes before any writes it
-    const bool untouched = all_zero(gradient, at, end);
-    const bool is_idle = untouched && (noted || (all_zero(m, at, end) && all_zero(v, at, end)));
-    if (lane == 0 && is_idle != noted) *note = is_idle;
-    if (is_idle && keep != 1)
+    if (!notes || at - lane * width >= end) return false;
+    uint8_t* const note = notes + at / BlockNotes::block;
+    const bool zeros = ballot(*note != 0) == 0;  // read by all lanes before any writes
+    if (lane == 0 && !zeros) *note = BlockNotes::moments;
+    if (zeros && keep != 1)
       for (int64_t i = at; i < at + width && i < end; ++i) value[i] *= keep;
-    return is_idle;
+    return zeros;
   }
 };
 constexpr int adamw_rows = 62;
@@ -128,7 +114,7 @@ struct Step {
 __global__ void __launch_bounds__(threads, 4) adamw_kernel(const AdamWTable table, const Step step) {
   const AdamWRow& t = table.of_block();
   const float clip = step.clipping();
-  const auto skips = [&](int64_t at, int64_t end) { return t.decays_idle(at, end); };
+  const auto skips = [&](int64_t at, int64_t end) { return t.decays_zeros(at, end); };
   each_of_piece(t.first_piece, t.count, t.vectors, skips, [&]<int w>(int64_t at, std::integral_constant<int, w>) {
     float value[w], g[w], m[w], v[w];
     load_floats(t.value + at, value);
@@ -201,7 +187,7 @@ void CudaOps::adamw(const AdamWArgs& args) {
   const auto row_of = [&](size_t i) {
     const AdamWTensor& t = args.tensors[i];
     return AdamWRow{t.value.as<float>(), t.gradient.as<float>(), t.m.as<float>(), t.v.as<float>(),
-                    t.idle.as<uint8_t>(), count(i), f.rate_of(t), f.keep_of(t), 0,
+                    t.notes.as<uint8_t>(), count(i), f.rate_of(t), f.keep_of(t), 0,
                     takes_vectors(width, 0, {t.value.data, t.gradient.data, t.m.data, t.v.data})};
   };
   each_table<AdamWRow, adamw_rows>(args.tensors.size(), count, row_of, [&](const AdamWTable& table) {

@@ -27,6 +27,7 @@ class Bert final : public EncoderModel {
       type_table_ = &parameters_.add("embedding.types", {config.type_vocab_size, width}, initial);
     stack_ = PostNormStack(parameters_, config, "", config.num_layers, /*decoder=*/false, initial);
     add_head(initial);
+    token_table_->is_lookup = projection_ != token_table_;
   }
 
   std::unique_ptr<Saved> make_saved() const override { return std::make_unique<SavedStates>(); }
@@ -57,7 +58,8 @@ class Bert final : public EncoderModel {
                                  .dy = dembedded,
                                  .dtoken_table = token_table_->gradient,
                                  .dposition_table = position_table_->gradient,
-                                 .dtype_table = type_table_ ? type_table_->gradient : Tensor{}});
+                                 .dtype_table = type_table_ ? type_table_->gradient : Tensor{},
+                                 .token_notes = token_table_->notes});
   }
 
  private:

@@ -32,10 +32,15 @@ void Parameters::allocate(Memory& memory, bool with_gradients) {
   for (const Parameter& p : all_) bytes += aligned(static_cast<size_t>(p.shape.count()) * sizeof(float));
   for (const Constant& c : constants_) constants += aligned(c.value.bytes());
   values_ = std::make_unique<Arena>(memory, bytes + constants);
-  if (with_gradients) gradients_ = std::make_unique<Arena>(memory, bytes);
+  size_t notes = 0;
+  for (const Parameter& p : all_)
+    if (p.is_lookup) notes += aligned(static_cast<size_t>(note_blocks(p.shape.count())));
+  if (with_gradients) gradients_ = std::make_unique<Arena>(memory, bytes + notes);
   for (Parameter& p : all_) {
     p.value = values_->make(DType::f32, p.shape);
-    if (with_gradients) p.gradient = gradients_->make_zeros(DType::f32, p.shape);
+    if (!with_gradients) continue;
+    p.gradient = gradients_->make_zeros(DType::f32, p.shape);
+    if (p.is_lookup) p.notes = gradients_->make_zeros(DType::u8, {note_blocks(p.shape.count())});
   }
   std::vector<float> host;
   for (Constant& constant : constants_) {

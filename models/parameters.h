@@ -33,6 +33,8 @@ struct Parameter {
 
   Tensor value;     // f32, on the device
   Tensor gradient;  // f32; absent in a model that is not trained
+  bool is_lookup = false;  // its gradient comes from embedding_backward alone: rows that no token names have none
+  Tensor notes;     // BlockNotes of such a parameter, beside its gradient
   Tensor packed;    // u8: value^T as matmul reads it fastest; absent while the value changes (Parameters::pack)
   DType packed_compute = DType::f32;
 

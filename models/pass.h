@@ -47,10 +47,10 @@ struct Pass {
   }
 };
 
-// The rows whose hidden states are asked for, where not all are: an encoder's last layer then computes no others, but
-// for their keys and values. Models may still give all.
+// The rows whose hidden states are asked for: an encoder's last layer then computes no others, but for their keys and
+// values. Models may still give all.
 struct AskedRows {
-  Tensor index;           // i32 [R], ascending; absent: all rows
+  Tensor index;           // i32 [R], ascending; absent: nothing was said, all are given
   Segments segments;      // of the R rows: which are those of each sequence
   int64_t first_row = 0;  // as Pass::first_row, of such rows
 

@@ -31,6 +31,7 @@ class SinusoidalEncoder final : public EncoderModel {
   explicit SinusoidalEncoder(const ModelConfig& config) : EncoderModel(config) {
     const int64_t width = config.hidden_size, positions = config.max_positions;
     token_table_ = &parameters_.add("embedding.tokens", {config.vocab_size, width}, Initial::xavier());
+    token_table_->is_lookup = true;
     const bool doubled = config.doubled_position_angles;
     positions_ = &parameters_.add_constant(
         {positions, width}, [=](float* to) { write_positions(to, positions, width, doubled); });
@@ -76,7 +77,8 @@ class SinusoidalEncoder final : public EncoderModel {
     pass.ops.embedding_backward({.tokens = tokens.ids,
                                  .dy = dresidual,
                                  .dtoken_table = token_table_->gradient,
-                                 .dropout = pass.dropout(embedding_dropout_)});
+                                 .dropout = pass.dropout(embedding_dropout_),
+                                 .token_notes = token_table_->notes});
   }
 
  private:

@@ -142,10 +142,9 @@ struct ModelRun {
     if (!batch.sources.empty()) tokens.source = upload_row(batch.sources, batch.source_offsets);
     return {tokens, row.segments};
   }
-  // The scored rows, where they are not all.
+  // The scored rows.
   AskedRows ask(const Batch& batch, int64_t first_row) const {
     const std::vector<int> rows = batch.targets().first;
-    if (rows.size() == batch.tokens.size()) return {};
     std::vector<int> offsets;
     int longest = 0;
     for (const int end : batch.offsets) {

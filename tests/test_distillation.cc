@@ -85,8 +85,9 @@ struct Pupil {
     const ArenaScope scope(bench.arena);
     LossStep own(model);
     Pass pass{.ops = bench.ops, .arena = bench.arena, .compute = bench.compute, .keep = false};
-    const LossArgs args = own.upload(pass, batch, 0, batch.sequences());
+    LossArgs args = own.upload(pass, batch, 0, batch.sequences());
     const auto saved = model.make_saved();
+    args.tokens.asked = {};  // all hidden states
     const Tensor logits = model_logits(pass, model, args.tokens, args.scored_rows, *saved);
     return {bench.values(logits), bench.values(model.forward(pass, args.tokens, *saved))};
   }

@@ -1,7 +1,9 @@
 // Options of the training that reach the loss through LossStep.
 #include <doctest/doctest.h>
 
-#include "tests/operation.h"
+#include "models/encoder_model.h"
+#include "tests/invariance.h"
+#include "tests/model_run.h"
 #include "tests/training_task.h"
 
 namespace engine::test {
@@ -38,7 +40,61 @@ StepResult step_with(float label_smoothing) {
   return result;
 }
 
+// An encoder whose batch has sequences with many scored tokens, one and none.
+std::unique_ptr<EncoderModel> masked_encoder(Bench& bench) {
+  ModelConfig config;
+  config.architecture = "bert";
+  config.hidden_size = 24, config.num_heads = 3, config.num_layers = 2, config.ffn_size = 40;
+  config.vocab_size = 31, config.max_positions = 20;
+  config.dropout = config.attention_dropout = 0.3f;
+  config.initializer_range = 0.3f;
+  config.head = Head::masked;
+  auto model = make_encoder_model(config);
+  model->parameters().allocate(bench.arena.memory(), true);
+  model->parameters().initialise(5);
+  return model;
+}
+SequenceBatch partly_scored_batch() {
+  SequenceBatch batch;
+  Random random(11, 0);
+  for (const auto& [length, scored] : {std::pair{7, 2}, {20, 20}, {3, 0}, {11, 1}, {1, 1}, {16, 5}}) {
+    for (int i = 0; i < length; ++i) {
+      batch.tokens.push_back(static_cast<int32_t>(random.below(31)));
+      batch.labels.push_back(i < scored ? static_cast<int32_t>(random.below(31)) : -100);
+    }
+    batch.end_sequence();
+  }
+  return batch;
+}
+
 }  // namespace
+
+TEST_CASE("loss step: slices of an encoder's batch add up to the whole of it, with dropout") {
+  on_every_backend([](Bench& bench) {
+    const auto model = masked_encoder(bench);
+    const SequenceBatch batch = partly_scored_batch();
+    LossStep step(*model);
+    const auto gradients = [&](const std::vector<int64_t>& cuts) {
+      std::vector<double> result;
+      const Tensor totals = bench.zeros({3});
+      for (size_t i = 0; i + 1 < cuts.size(); ++i) {
+        Pass pass{.ops = bench.ops, .arena = bench.arena, .compute = bench.compute, .training = true, .seed = 3,
+                  .step = 2, .first_row = batch.offsets[static_cast<size_t>(cuts[i])], .first_sequence = cuts[i]};
+        step.run(pass, batch, cuts[i], cuts[i + 1], 1, totals);
+      }
+      append(result, bench.values(totals));
+      for (const Parameter& p : model->parameters().all()) {
+        append(result, bench.values(p.gradient));
+        bench.arena.memory().zero(p.gradient.data, p.gradient.bytes());
+      }
+      return result;
+    };
+    const std::vector<double> whole = gradients({0, 6});
+    CHECK(whole[1] == 29);
+    CHECK_CLOSE(gradients({0, 1, 3, 4, 6}), whole, 64 * epsilon_of(bench.compute));
+    CHECK_CLOSE(gradients({0, 2, 5, 6}), whole, 64 * epsilon_of(bench.compute));
+  });
+}
 
 TEST_CASE("loss step: label smoothing shapes the training, and evaluation leaves it out") {
   const StepResult plain = step_with(0), some = step_with(0.1f), more = step_with(0.2f);

@@ -96,22 +96,27 @@ TEST_CASE("adamw: the update of a zero value, and of zero and subnormal gradient
   });
 }
 
-// A vocabulary of which each step names a few rows: noting what is idle changes no bit.
-TEST_CASE("adamw: idle blocks are noted, left alone, and wake up") {
+// A vocabulary of which each step names a few rows: the notes change no bit, and say what may be other than 0.
+TEST_CASE("adamw: blocks of zeros are left alone, and wake up") {
   on_every_backend([](Bench& bench) {
-    const int64_t size = 2 * 16384 + 1000, blocks = idle_blocks(size);
+    const int64_t size = 2 * 16384 + 1000, blocks = note_blocks(size);
     const auto zeros = [](int64_t count) { return std::vector<double>(static_cast<size_t>(count), 0.0); };
     for (bool decays : {false, true}) {
       CAPTURE(decays);
       AdamWTensor noting{.value = bench.normal(DType::f32, {size}), .gradient = bench.zeros({size}),
                          .m = bench.zeros({size}), .v = bench.zeros({size}),
-                         .decays = decays, .idle = bench.arena.make_zeros(DType::u8, {blocks})};
+                         .decays = decays, .notes = bench.arena.make_zeros(DType::u8, {blocks})};
       const AdamWTensor plain{.value = bench.from(DType::f32, {size}, bench.values(noting.value)),
                               .gradient = bench.zeros({size}), .m = bench.zeros({size}), .v = bench.zeros({size}),
                               .decays = decays};
+      std::vector<uint8_t> notes(static_cast<size_t>(blocks));
       const auto step = [&](int number, const std::vector<int64_t>& named) {
         std::vector<double> gradient = zeros(size);
-        for (int64_t at : named) gradient[static_cast<size_t>(at)] = 0.25;
+        for (int64_t at : named) {
+          gradient[static_cast<size_t>(at)] = 0.25;
+          notes[static_cast<size_t>(at / BlockNotes::block)] = BlockNotes::written;
+        }
+        bench.ops.memory().copy_in(noting.notes.data, notes.data(), notes.size());
         for (const AdamWTensor* tensor : {&std::as_const(noting), &plain}) {
           bench.fill(tensor->gradient, gradient);
           bench.ops.adamw({.tensors = std::span(tensor, 1), .learning_rate = 1e-2f, .beta1 = 0.9f, .beta2 = 0.999f,
@@ -121,25 +126,30 @@ TEST_CASE("adamw: idle blocks are noted, left alone, and wake up") {
         CHECK(bench.values(noting.m) == bench.values(plain.m));
         CHECK(bench.values(noting.v) == bench.values(plain.v));
         CHECK(bench.values(noting.gradient) == zeros(size));
+        bench.ops.memory().copy_out(notes.data(), noting.notes.data, notes.size());
       };
-      const auto idle = [&](int64_t block) {
-        std::vector<uint8_t> notes(static_cast<size_t>(blocks));
-        bench.ops.memory().copy_out(notes.data(), noting.idle.data, notes.size());
-        return notes[static_cast<size_t>(block)] != 0;
+      const auto noted = [&](std::initializer_list<int64_t> some) {
+        std::vector<uint8_t> expected(static_cast<size_t>(blocks));
+        for (const int64_t block : some) expected[static_cast<size_t>(block)] = BlockNotes::moments;
+        return notes == expected;
       };
       step(1, {0, 300, 16384, size - 1});
-      for (int64_t block : {int64_t{0}, int64_t{2}, int64_t{128}, blocks - 1}) CHECK_FALSE(idle(block));
-      for (int64_t block : {int64_t{1}, int64_t{127}, int64_t{129}, blocks - 2}) CHECK(idle(block));
+      CHECK(noted({0, 2, 128, blocks - 1}));
       step(2, {127, 129});
-      CHECK_FALSE(idle(1));
-      CHECK_FALSE(idle(2));  // its moments are not 0 yet
-      step(3, {});
-      // Moments that come from elsewhere: zeroed notes say nothing.
+      CHECK(noted({0, 1, 2, 128, blocks - 1}));
+      // Moments that come from elsewhere.
       for (const AdamWTensor* tensor : {&std::as_const(noting), &plain})
         bench.fill(tensor->m, std::vector<double>(static_cast<size_t>(size), 0.5));
-      bench.ops.memory().zero(noting.idle.data, noting.idle.bytes());
-      step(4, {5});
-      CHECK_FALSE(idle(129));
+      std::fill(notes.begin(), notes.end(), BlockNotes::moments);
+      step(3, {1000});
+      CHECK(notes == std::vector<uint8_t>(static_cast<size_t>(blocks), BlockNotes::moments));
+      // A gradient that nobody noted is not seen, and stays.
+      bench.fill(noting.gradient, std::vector<double>(static_cast<size_t>(size), 1.0));
+      const std::vector<double> m = bench.values(noting.m);
+      bench.ops.adamw({.tensors = std::span(&std::as_const(noting), 1), .learning_rate = 1e-2f, .beta1 = 0.5f,
+                       .beta2 = 0.999f, .epsilon = 1e-8f, .weight_decay = 0, .step = 4});
+      CHECK(bench.values(noting.m)[3 * 128] == 0.5 * m[3 * 128]);
+      CHECK(bench.values(noting.gradient)[3 * 128] == 1);
     }
   });
 }
@@ -170,8 +180,8 @@ TEST_CASE("adamw: the same bits at any number of threads, and errors") {
                    .step = 1};
     CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: gradient is [4], not [3]", Error);
     wrong.gradient = bench.zeros({3});
-    wrong.idle = bench.arena.make_zeros(DType::u8, {2});
-    CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: idle is [2], not [1]", Error);
+    wrong.notes = bench.arena.make_zeros(DType::u8, {2});
+    CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: notes is [2], not [1]", Error);
     args.step = 0;
     CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: step is 0, and counts from 1", Error);
     args.step = 1;

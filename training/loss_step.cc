@@ -109,7 +109,8 @@ LossArgs LossStep::upload(Pass& pass, const SequenceBatch& batch, int64_t first,
   LossArgs args{.tokens = {.ids = row.ids, .positions = row.positions},
                 .scored_rows = uploaded(pass.arena, scored_rows_.data(), scored_rows_.size()),
                 .labels = uploaded(pass.arena, labels_.data(), labels_.size())};
-  if (args.scored_rows.count() < row.ids.count()) args.tokens.asked = ask_for_scored(pass, args, batch, first, last);
+  // Even where these are all rows: what dropout draws must not depend on how the batch is cut.
+  args.tokens.asked = ask_for_scored(pass, args, batch, first, last);
   if (!batch.types.empty())
     args.tokens.types = uploaded(pass.arena, batch.types.data() + begin, static_cast<size_t>(end - begin));
   require(batch.sources.empty() == !model_.reads_source(), batch.sources.empty()

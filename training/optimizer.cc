@@ -14,8 +14,7 @@ size_t Optimizer::bytes_of(const Parameters& parameters) {
   const auto aligned = [](int64_t count, size_t size) {
     return (static_cast<size_t>(count) * size + alignment - 1) / alignment * alignment;
   };
-  for (const Parameter& p : parameters.all())
-    bytes += 2 * aligned(p.shape.count(), sizeof(float)) + aligned(idle_blocks(p.shape.count()), 1);
+  for (const Parameter& p : parameters.all()) bytes += 2 * aligned(p.shape.count(), sizeof(float));
   return bytes;
 }
 
@@ -31,11 +30,23 @@ Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& con
                         .v = arena_.make_zeros(DType::f32, p.shape),
                         .learning_rate_scale = scale,
                         .decays = p.decays(),
-                        .idle = arena_.make_zeros(DType::u8, {idle_blocks(p.shape.count())})});
+                        .notes = p.notes});
     (scale > 0 ? gradients_ : frozen_).push_back(p.gradient);
   }
   norm_squared_ = arena_.make_zeros(DType::f32, {1});
   set_steps_before(0, {});
+}
+
+void Optimizer::note_moments(const AdamWTensor& tensor) {
+  if (!tensor.notes) return;
+  std::vector<uint8_t> notes(tensor.notes.bytes());
+  std::vector<float> moments(static_cast<size_t>(tensor.m.count()));
+  for (const Tensor& of : {tensor.m, tensor.v}) {
+    arena_.memory().copy_out(moments.data(), of.data, of.bytes());
+    for (size_t i = 0; i < moments.size(); ++i)
+      if (moments[i] != 0) notes[i / BlockNotes::block] = BlockNotes::moments;
+  }
+  arena_.memory().copy_in(tensor.notes.data, notes.data(), notes.size());
 }
 
 void Optimizer::set_steps_before(int64_t steps, const std::vector<std::string>& fresh) {
@@ -44,7 +55,7 @@ void Optimizer::set_steps_before(int64_t steps, const std::vector<std::string>& 
   size_t i = 0;
   for (const Parameter& p : parameters_.all()) {
     const AdamWTensor& tensor = tensors_[i++];
-    arena_.memory().zero(tensor.idle.data, tensor.idle.bytes());
+    note_moments(tensor);
     const bool is_old = steps > 0 && std::find(fresh.begin(), fresh.end(), p.name) == fresh.end();
     if (tensor.learning_rate_scale > 0) groups_[is_old ? 1 : 0].tensors.push_back(tensor);
   }
@@ -54,6 +65,8 @@ void Optimizer::sum_gradients_over_ranks() {
   if (rank_count() == 1) return;
   for (const Tensor& gradient : gradients_)
     sum_over_ranks(std::span(gradient.as<float>(), static_cast<size_t>(gradient.count())));
+  for (const AdamWTensor& tensor : tensors_)
+    if (tensor.notes) or_over_ranks(std::span(tensor.notes.as<uint8_t>(), tensor.notes.bytes()));
 }
 
 float Optimizer::gradient_norm() {

@@ -35,6 +35,7 @@ class Optimizer {
 
  private:
   static size_t bytes_of(const Parameters& parameters);
+  void note_moments(const AdamWTensor& tensor);
 
   // Tensors whose moments are equally old.
   struct Group {
