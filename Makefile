@@ -89,7 +89,9 @@ engine: $(BUILD)/engine
 $(BUILD)/engine: $(BUILD)/engine.o $(OBJECTS)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES)
 
-# The tests run the program, too.
+# Tests are many: what counts is how long they take to compile.
+$(BUILD)/tests/%.o: OPTIMISE := $(if $(SANITIZE),-O0 -g1 -fsanitize=address,-O1)
+# They run the program, too.
 $(BUILD)/tests/test_program.o $(BUILD)/tests/test_ranks.o: FLAGS += -DENGINE_PROGRAM='"$(BUILD)/engine"'
 $(BUILD)/tests/run: $(TESTS:%.cc=$(BUILD)/%.o) $(OBJECTS) | $(BUILD)/engine
 	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES)

@@ -28,49 +28,45 @@ class TileRegisters {
   TileRegisters& operator=(const TileRegisters&) = delete;
 };
 
-// The sums are those at c, or zeros. `lower`: whether the lower 16 rows are there.
-template <bool lower = true>
+// The sums are those at c, or zeros. `lower`, `right`: whether the lower 16 rows and the right 16 columns are there.
+template <bool lower = true, bool right = true>
 inline __attribute__((always_inline)) void begin_sums(bool add, const float* c, int64_t row_bytes) {
   if (add) {
     _tile_loadd(0, c, row_bytes);
-    _tile_loadd(1, c + 16, row_bytes);
-    if constexpr (lower) {
-      _tile_loadd(2, c + row_bytes * 4, row_bytes);
-      _tile_loadd(3, c + row_bytes * 4 + 16, row_bytes);
-    }
+    if constexpr (right) _tile_loadd(1, c + 16, row_bytes);
+    if constexpr (lower) _tile_loadd(2, c + row_bytes * 4, row_bytes);
+    if constexpr (lower && right) _tile_loadd(3, c + row_bytes * 4 + 16, row_bytes);
   } else {
     _tile_zero(0);
-    _tile_zero(1);
-    if constexpr (lower) {
-      _tile_zero(2);
-      _tile_zero(3);
-    }
+    if constexpr (right) _tile_zero(1);
+    if constexpr (lower) _tile_zero(2);
+    if constexpr (lower && right) _tile_zero(3);
   }
 }
-template <bool lower = true>
+template <bool lower = true, bool right = true>
 inline __attribute__((always_inline)) void store_sums(float* c, int64_t row_bytes) {
   _tile_stored(0, c, row_bytes);
-  _tile_stored(1, c + 16, row_bytes);
-  if constexpr (lower) {
-    _tile_stored(2, c + row_bytes * 4, row_bytes);
-    _tile_stored(3, c + row_bytes * 4 + 16, row_bytes);
-  }
+  if constexpr (right) _tile_stored(1, c + 16, row_bytes);
+  if constexpr (lower) _tile_stored(2, c + row_bytes * 4, row_bytes);
+  if constexpr (lower && right) _tile_stored(3, c + row_bytes * 4 + 16, row_bytes);
 }
 
 // Adds the products of 32 rows of 32 k, the lower 16 of them `a_lower` elements on, and of 16 pairs of k in 32 columns,
 // the right 16 of them at b_right.
-template <bool lower = true>
+template <bool lower = true, bool right = true>
 inline __attribute__((always_inline)) void add_products(const bf16* a, int64_t a_row_bytes, int64_t a_lower,
                                                         const void* b, const void* b_right, int64_t b_row_bytes) {
   _tile_loadd(4, a, a_row_bytes);
   _tile_loadd(6, b, b_row_bytes);
   _tile_dpbf16ps(0, 4, 6);
-  _tile_loadd(7, b_right, b_row_bytes);
-  _tile_dpbf16ps(1, 4, 7);
+  if constexpr (right) {
+    _tile_loadd(7, b_right, b_row_bytes);
+    _tile_dpbf16ps(1, 4, 7);
+  }
   if constexpr (lower) {
     _tile_loadd(5, a + a_lower, a_row_bytes);
     _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    if constexpr (right) _tile_dpbf16ps(3, 5, 7);
   }
 }
 

@@ -15,7 +15,8 @@ void scale_columns(float* y, int64_t rows, vfloat factor) {
 struct ForwardTiles {
   static constexpr int64_t row_padding = 32, width_padding = 32;
   using Registers = TileRegisters;
-  static int64_t fetches(int64_t visible) { return visible * block_vectors / 4; }  // with each four keys' softmax
+  // With each four keys' softmax.
+  static int64_t fetches(const QueryBlock& block) { return block.visible * block.vectors / 4; }
 
   bf16 *keys, *values;  // [padded keys][padded width]
   bf16* values_across;  // [tile][padded width][key_tile]
@@ -54,28 +55,30 @@ void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int
   read_rows(a.q, row, head, width, block.count, at.queries, query_block, padded_width);
   words_across(at.queries, query_block, padded_width, at.q, query_block);
   const DropoutTile dropout{a.dropout};
+  const int64_t queries = block.vectors * lanes;
   RunningSoftmax running[block_vectors];
   if (!block.visible) std::fill_n(at.y, padded_width * query_block, 0.0f);
   for (int64_t first = 0; first < block.visible; first += key_tile) {
-    const int64_t rows = rounded_up(std::min(key_tile, block.visible - first), at.row_padding);
-    tile_product<false>(at.keys + first * padded_width, padded_width, at.q, query_block, at.scores, query_block, rows,
-                        query_block, padded_width);
-    for (int v = 0; v < block_vectors; ++v) {
+    const TileSizes keys(std::min(key_tile, block.visible - first));
+    tile_product<false>(at.keys + first * padded_width, padded_width, at.q, query_block, at.scores, query_block,
+                        keys.rows, queries, padded_width);
+    for (int v = 0; v < block.vectors; ++v) {
       uint32_t* words = at.p + v * lanes;
       const vfloat correction = softmax_step<drops>(
-          at.scores, rows, first, a.scale, block, v, dropout, running[v], [&](int64_t j, const vfloat(&p)[4]) {
+          at.scores, keys.fours, first, a.scale, block, v, dropout, running[v], [&](int64_t j, const vfloat(&p)[4]) {
             ahead.some();
             store_words(words + j / 2 * query_block, interleaved(rounded(p[0], p[1])));
             store_words(words + (j / 2 + 1) * query_block, interleaved(rounded(p[2], p[3])));
           });
+      for (int64_t j = keys.fours / 2; j < keys.depth / 2; ++j) store_words(words + j * query_block, vbf16_pair{});
       if (first) scale_columns(at.y + v * lanes, padded_width, correction);
     }
     const bf16* values = at.values_across + first * padded_width;
     if (first)
-      tile_product<true>(values, key_tile, at.p, query_block, at.y, query_block, padded_width, query_block, rows);
-    else tile_product<false>(values, key_tile, at.p, query_block, at.y, query_block, padded_width, query_block, rows);
+      tile_product<true>(values, key_tile, at.p, query_block, at.y, query_block, padded_width, queries, keys.depth);
+    else tile_product<false>(values, key_tile, at.p, query_block, at.y, query_block, padded_width, queries, keys.depth);
   }
-  for (int v = 0; v < block_vectors; ++v) {
+  for (int v = 0; v < block.vectors; ++v) {
     float* lse = a.lse ? a.lse.as<float>() + (row + v * lanes) * a.heads + head : nullptr;
     scale_columns(at.y + v * lanes, padded_width, finish_softmax(running[v], lse, a.heads, block.count - v * lanes));
   }

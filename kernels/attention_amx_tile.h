@@ -10,22 +10,34 @@ namespace engine::ENGINE_ISA {
 
 static_assert(lanes == 16 && query_block == 32);
 
-// c [rows, cols] = or += a [rows, depth] b [depth, cols]; all three multiples of 32; strides in elements, b's in words.
+// c [rows, cols] = or += a [rows, depth] b [depth, cols]; rows and cols multiples of 16, depth one of 32; strides in
+// elements, b's in words.
 template <bool accumulate>
 void tile_product(const bf16* a, int64_t a_stride, const uint32_t* b, int64_t b_stride, float* c, int64_t c_stride,
                   int64_t rows, int64_t cols, int64_t depth) {
   const int64_t a_bytes = a_stride * 2, b_bytes = b_stride * 4, c_bytes = c_stride * 4;
-  for (int64_t m = 0; m < rows; m += 32)
-    for (int64_t n = 0; n < cols; n += 32) {
-      float* at = c + m * c_stride + n;
-      begin_sums(accumulate, at, c_bytes);
-      for (int64_t k = 0; k < depth; k += 32) {
-        const uint32_t* right = b + k / 2 * b_stride + n;
-        add_products(a + m * a_stride + k, a_bytes, 16 * a_stride, right, right + 16, b_bytes);
-      }
-      store_sums(at, c_bytes);
+  const auto product = [&](int64_t m, int64_t n, auto lower, auto right) __attribute__((always_inline)) {
+    float* at = c + m * c_stride + n;
+    begin_sums<lower.value, right.value>(accumulate, at, c_bytes);
+    for (int64_t k = 0; k < depth; k += 32) {
+      const uint32_t* pairs = b + k / 2 * b_stride + n;
+      add_products<lower.value, right.value>(a + m * a_stride + k, a_bytes, 16 * a_stride, pairs, pairs + 16, b_bytes);
     }
+    store_sums<lower.value, right.value>(at, c_bytes);
+  };
+  for (int64_t m = 0; m < rows; m += 32)
+    for (int64_t n = 0; n < cols; n += 32)
+      with_flag(m + 16 < rows,
+                [&](auto lower) { with_flag(n + 16 < cols, [&](auto right) { product(m, n, lower, right); }); });
 }
+
+// How many keys of a tile are computed where `seen` are: whole fours for a softmax, 16 for the rows and columns of a
+// product, 32 for its depth.
+struct TileSizes {
+  int64_t fours, rows, depth;
+  explicit TileSizes(int64_t seen)
+      : fours(rounded_up(seen, 4)), rows(rounded_up(seen, 16)), depth(rounded_up(seen, 32)) {}
+};
 
 using vbf16_pair = uint16_t __attribute__((vector_size(64)));  // 32 halves: of two vectors, or of 16 words
 

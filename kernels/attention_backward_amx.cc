@@ -20,7 +20,8 @@ ENGINE_INLINE void store_rows(bf16* to, vbf16_pair both) {
 struct BackwardTiles {
   static constexpr int64_t row_padding = 32, width_padding = 32;
   using Registers = TileRegisters;
-  static int64_t fetches(int64_t visible) { return visible * block_vectors / 4; }  // with each four keys' softmax
+  // With each four keys' softmax.
+  static int64_t fetches(const QueryBlock& block) { return block.visible * block.vectors / 4; }
 
   bf16 *keys, *values;             // [padded keys][padded width]
   bf16* keys_across;               // [tile][padded width][key_tile]
@@ -76,15 +77,16 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
   for (int64_t i = 0; i < block.count; ++i) lse[i] = a.lse.as<float>()[(row + i) * a.heads + head];
   if (!block.visible) std::fill_n(at.dq, padded_width * query_block, 0.0f);
   const DropoutTile dropout{a.dropout};
+  const int64_t queries = block.vectors * lanes;
   for (int64_t first = 0; first < block.visible; first += key_tile) {
-    const int64_t rows = rounded_up(std::min(key_tile, block.visible - first), at.row_padding),
-                  offset = first * padded_width;
-    tile_product<false>(at.keys + offset, padded_width, at.q_across, query_block, at.scores, query_block, rows,
-                        query_block, padded_width);
-    tile_product<false>(at.values + offset, padded_width, at.dy_across, query_block, at.dp, query_block, rows,
-                        query_block, padded_width);
-    for (int v = 0; v < block_vectors; ++v)
-      softmax_gradient<drops>(at.scores, at.dp, rows, first, a.scale, block, v, dropout, load(lse + v * lanes),
+    const TileSizes keys(std::min(key_tile, block.visible - first));
+    const int64_t offset = first * padded_width;
+    tile_product<false>(at.keys + offset, padded_width, at.q_across, query_block, at.scores, query_block, keys.rows,
+                        queries, padded_width);
+    tile_product<false>(at.values + offset, padded_width, at.dy_across, query_block, at.dp, query_block, keys.rows,
+                        queries, padded_width);
+    for (int v = 0; v < block.vectors; ++v) {
+      softmax_gradient<drops>(at.scores, at.dp, keys.fours, first, a.scale, block, v, dropout, load(lse + v * lanes),
                               load(delta + v * lanes), [&](int64_t j, const vfloat(&p)[4], const vfloat(&ds)[4]) {
                                 ahead.some();
                                 for (int w = 0; w < 4; w += 2) {
@@ -95,16 +97,22 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
                                   store_words(at.ds_pairs + (j + w) / 2 * query_block + v * lanes, interleaved(both));
                                 }
                               });
-    tile_product<true>(at.p, query_block, at.dy_pairs, padded_width, at.dvalues + offset, padded_width, rows,
+      for (int64_t j = keys.fours / 2; j < keys.depth / 2; ++j)
+        store_words(at.ds_pairs + j * query_block + v * lanes, vbf16_pair{});
+    }
+    for (int v = 0; v < block_vectors; ++v)  // queries that are not there, keys that the block does not see
+      for (int64_t j = v < block.vectors ? keys.fours : 0; j < keys.rows; j += 2)
+        for (bf16* part : {at.p, at.ds}) store_rows(part + j * query_block + v * lanes, vbf16_pair{});
+    tile_product<true>(at.p, query_block, at.dy_pairs, padded_width, at.dvalues + offset, padded_width, keys.rows,
                        padded_width, query_block);
-    tile_product<true>(at.ds, query_block, at.q_pairs, padded_width, at.dkeys + offset, padded_width, rows,
+    tile_product<true>(at.ds, query_block, at.q_pairs, padded_width, at.dkeys + offset, padded_width, keys.rows,
                        padded_width, query_block);
     if (first)
       tile_product<true>(at.keys_across + offset, key_tile, at.ds_pairs, query_block, at.dq, query_block, padded_width,
-                         query_block, rows);
+                         queries, keys.depth);
     else
-      tile_product<false>(at.keys_across, key_tile, at.ds_pairs, query_block, at.dq, query_block, padded_width,
-                          query_block, rows);
+      tile_product<false>(at.keys_across, key_tile, at.ds_pairs, query_block, at.dq, query_block, padded_width, queries,
+                          keys.depth);
   }
   transpose_matrix(at.dq, padded_width, query_block, at.y_rows, query_block, padded_width);
   write_rows(a.dq, row, head, width, block.count, at.y_rows, padded_width, a.scale);

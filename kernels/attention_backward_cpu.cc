@@ -14,7 +14,7 @@ struct BackwardF32 {
   static constexpr int64_t row_padding = 8;  // product() takes rows by eights
   static constexpr int64_t width_padding = lanes;
   struct Registers {};  // nothing that a thread must ask for
-  static int64_t fetches(int64_t visible) { return visible; }
+  static int64_t fetches(const QueryBlock& block) { return block.visible; }
 
   float *keys, *values, *dkeys, *dvalues;   // [padded keys][padded width]
   float *q, *dy, *y;                        // [query_block][padded width]
@@ -59,7 +59,7 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
                    padded_width, fetch);
     product<false>({at.values + offset, padded_width, 1}, at.dy_across, query_block, at.ds, query_block, rows,
                    query_block, padded_width, fetch);
-    for (int v = 0; v < block_vectors; ++v)
+    for (int v = 0; v < block.vectors; ++v)  // those of queries that are not there stay 0
       softmax_gradient<drops>(at.p, at.ds, rows, first, a.scale, block, v, dropout, load(lse + v * lanes),
                               load(delta + v * lanes), [&](int64_t j, const vfloat(&p)[4], const vfloat(&ds)[4]) {
                                 ahead.some();

@@ -14,7 +14,7 @@ struct ForwardF32 {
   static constexpr int64_t row_padding = 8;  // product() takes rows by eights
   static constexpr int64_t width_padding = lanes;
   struct Registers {};  // nothing that a thread must ask for
-  static int64_t fetches(int64_t visible) { return visible * 5 / 8; }
+  static int64_t fetches(const QueryBlock& block) { return block.visible * 5 / 8; }
 
   float *keys, *values;  // [padded keys][padded width]
   float* rows;           // [query_block][padded width]
@@ -49,7 +49,7 @@ void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int
     const int64_t rows = rounded_up(std::min(key_tile, block.visible - first), scratch.row_padding);
     product<false>({scratch.keys + first * padded_width, padded_width, 1}, scratch.q, query_block, scratch.scores,
                    query_block, rows, query_block, padded_width, fetch);
-    for (int v = 0; v < block_vectors; ++v) {
+    for (int v = 0; v < block.vectors; ++v) {
       float* at = scratch.scores + v * lanes;
       const vfloat correction = softmax_step<drops>(scratch.scores, rows, first, a.scale, block, v, dropout, running[v],
                                                     [&](int64_t j, const vfloat(&p)[4]) {
@@ -70,7 +70,7 @@ void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int
     else product<false>(values, scratch.scores, query_block, scratch.y, query_block, padded_width, query_block, rows,
                     fetch);
   }
-  for (int v = 0; v < block_vectors; ++v) {
+  for (int v = 0; v < block.vectors; ++v) {
     const int64_t row = span.query_begin + block.first + v * lanes;
     float* lse = a.lse ? a.lse.as<float>() + row * a.heads + head : nullptr;
     const vfloat factor = finish_softmax(running[v], lse, a.heads, block.count - v * lanes);

@@ -1,7 +1,7 @@
 // How the attention kernels for long sequences are driven: what is a task, whose memory it works in, and what it asks
 // for ahead of time. A Kernel is one way to take the products (f32 vectors, bf16 tiles): its members are the parts of
-// a thread's memory, fetches(n) is how often a block of queries that sees n keys fetches rows ahead, and read_keys and
-// forward_block or backward_block are overloaded for it.
+// a thread's memory, fetches(block) is how often a block of queries fetches rows ahead, and read_keys and forward_block
+// or backward_block are overloaded for it.
 #pragma once
 
 #include <tuple>
@@ -95,7 +95,7 @@ void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, i
         for (const Columns* part : {&a.k, &a.v})
           ahead.add(*part, span.key_begin, head + 1, width, shares.first(visible), shares.last(visible));
       }
-      ahead.start(Kernel::fetches(block.visible));
+      ahead.start(Kernel::fetches(block));
       forward_block<drops.value>(a, span, head, width, block, kernel, ahead);
     }
   });
@@ -151,7 +151,7 @@ void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, in
       }
       for (const Columns* part : {&a.dk, &a.dv})
         ahead.add(*part, span.key_begin, head, width, shares.first(span.keys), shares.last(span.keys));
-      ahead.start(Kernel::fetches(block.visible));
+      ahead.start(Kernel::fetches(block));
       backward_block<drops.value>(a, span, head, width, block, kernel, ahead);
     }
   });

@@ -107,7 +107,7 @@ constexpr auto nothing = [] {};
 struct RelativeForward {
   static constexpr int64_t row_padding = unit, width_padding = unit;
   struct Registers {};
-  static int64_t fetches(int64_t) { return 1; }
+  static int64_t fetches(const QueryBlock&) { return 1; }
 
   const Tables* tables;
   int64_t padded_keys, padded_width;

@@ -137,13 +137,15 @@ struct QueryBlock {
   QueryLanes part[block_vectors];
   int64_t first, count;             // queries of the segment
   int64_t visible_to_all, visible;  // keys that its first query sees, that its last one sees
+  int vectors;                      // of queries: the others of the block hold none
 
   QueryBlock(const AttentionSpan& span, int64_t begin, bool causal, const Dropout& dropout, int64_t heads, int64_t head)
       : first(begin),
         count(std::min(query_block, span.queries - begin)),
         visible_to_all(span.visible(begin, causal)),
-        visible(span.visible(begin + count - 1, causal)) {
-    for (int v = 0; v < block_vectors; ++v)
+        visible(span.visible(begin + count - 1, causal)),
+        vectors(static_cast<int>(cut(count, lanes))) {
+    for (int v = 0; v < vectors; ++v)
       part[v] = query_lanes(span, begin + v * lanes, causal, dropout, heads, head);
   }
 };

@@ -31,7 +31,8 @@ EmbeddingTables embedding_tables(const EmbeddingBackwardArgs& args) {
 
 void check_token_notes(const EmbeddingBackwardArgs& args) {
   if (args.token_notes)
-    check_vector("embedding_backward", "token_notes", args.token_notes, DType::u8, note_blocks(args.dtoken_table.count()));
+    check_vector("embedding_backward", "token_notes", args.token_notes, DType::u8,
+                 note_blocks(args.dtoken_table.count()));
 }
 
 }  // namespace engine

@@ -19,9 +19,9 @@
 // into pieces that are handed out in one go, so that many small ones cost no more than a few large ones.
 //
 // A vocabulary's rows that no sequence has named have gradient, m and v 0, and their update is the decay alone, to the
-// bit: with BlockNotes it costs 8 bytes an element, nothing where nothing decays; rows that this step has not named but
-// an earlier one has, 24. Whoever changes m or v from outside notes `moments` for all blocks. (A norm that is not finite
-// spoils all elements without notes, and with them those of the named blocks: the caller looks at the norm.)
+// bit: with BlockNotes it costs 8 bytes an element, nothing where nothing decays; rows that an earlier step has named,
+// but not this one, 24. Whoever sets m or v from outside notes where they are not 0. A norm that is not finite spoils
+// all elements without notes, with them those of the named blocks: the caller looks at the norm.
 #pragma once
 
 #include "kernels/ops.h"

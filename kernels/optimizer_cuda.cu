@@ -4,8 +4,8 @@
 // its tensor by halving. 16 bytes at a time where all of a tensor's arrays begin on 16 bytes.
 //
 // Bound by memory: adamw reads and writes 32 bytes an element (8 where notes say that all but the value is 0),
-// sum_of_squares reads 4. A turn of a warp is a block of AdamWTensor::notes. A piece's squares are summed in f32 by 1024
-// running sums and a tree; the pieces' sums in double, by one block in a fixed order.
+// sum_of_squares reads 4. A turn of a warp is a block of AdamWTensor::notes. A piece's squares are summed in f32 by
+// 1024 running sums and a tree; the pieces' sums in double, by one block in a fixed order.
 #include "kernels/optimizer.h"
 
 #include <algorithm>
