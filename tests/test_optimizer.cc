@@ -143,6 +143,7 @@ TEST_CASE("adamw: blocks of zeros are left alone, and wake up") {
       std::fill(notes.begin(), notes.end(), BlockNotes::moments);
       step(3, {1000});
       CHECK(notes == std::vector<uint8_t>(static_cast<size_t>(blocks), BlockNotes::moments));
+      if (bench.is_device) continue;  // where moments are noted a device reads gradients, too
       // A gradient that nobody noted is not seen, and stays.
       bench.fill(noting.gradient, std::vector<double>(static_cast<size_t>(size), 1.0));
       const std::vector<double> m = bench.values(noting.m);
