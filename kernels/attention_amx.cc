@@ -52,10 +52,10 @@ template <bool drops>
 void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
                    const QueryBlock& block, const ForwardTiles& at, RowsAhead& ahead) {
   const int64_t padded_width = rounded_up(width, at.width_padding), row = span.query_begin + block.first;
-  read_rows(a.q, row, head, width, block.count, at.queries, query_block, padded_width);
-  words_across(at.queries, query_block, padded_width, at.q, query_block);
-  const DropoutTile dropout{a.dropout};
   const int64_t queries = block.vectors * lanes;
+  read_rows(a.q, row, head, width, block.count, at.queries, queries, padded_width);
+  words_across(at.queries, queries, padded_width, at.q, query_block);
+  const DropoutTile dropout{a.dropout};
   RunningSoftmax running[block_vectors];
   if (!block.visible) std::fill_n(at.y, padded_width * query_block, 0.0f);
   for (int64_t first = 0; first < block.visible; first += key_tile) {
@@ -82,7 +82,7 @@ void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int
     float* lse = a.lse ? a.lse.as<float>() + (row + v * lanes) * a.heads + head : nullptr;
     scale_columns(at.y + v * lanes, padded_width, finish_softmax(running[v], lse, a.heads, block.count - v * lanes));
   }
-  transpose_matrix(at.y, padded_width, query_block, at.rows, query_block, padded_width);
+  transpose_matrix(at.y, padded_width, queries, at.rows, query_block, padded_width);
   write_rows(a.y, row, head, width, block.count, at.rows, padded_width);
 }
 

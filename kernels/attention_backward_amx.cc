@@ -64,20 +64,22 @@ template <bool drops>
 void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
                     const QueryBlock& block, const BackwardTiles& at, RowsAhead& ahead) {
   const int64_t padded_width = rounded_up(width, at.width_padding), row = span.query_begin + block.first;
-  read_rows(a.q, row, head, width, block.count, at.q, query_block, padded_width);
-  read_rows(a.dy, row, head, width, block.count, at.dy, query_block, padded_width);
-  words_across(at.q, query_block, padded_width, at.q_across, query_block);
-  words_across(at.dy, query_block, padded_width, at.dy_across, query_block);
-  pairs_of_rows(at.q, query_block, padded_width, at.q_pairs);
-  pairs_of_rows(at.dy, query_block, padded_width, at.dy_pairs);
-  read_rows(a.dy, row, head, width, block.count, at.dy_rows, query_block, padded_width);
-  read_rows(a.y, row, head, width, block.count, at.y_rows, query_block, padded_width);
+  const int64_t queries = block.vectors * lanes;
+  read_rows(a.q, row, head, width, block.count, at.q, queries, padded_width);
+  read_rows(a.dy, row, head, width, block.count, at.dy, queries, padded_width);
+  words_across(at.q, queries, padded_width, at.q_across, query_block);
+  words_across(at.dy, queries, padded_width, at.dy_across, query_block);
+  for (const auto& [rows, pairs] : {std::pair{at.q, at.q_pairs}, {at.dy, at.dy_pairs}}) {
+    pairs_of_rows(rows, queries, padded_width, pairs);
+    std::fill(pairs + queries / 2 * padded_width, pairs + query_block / 2 * padded_width, 0u);
+  }
+  read_rows(a.dy, row, head, width, block.count, at.dy_rows, queries, padded_width);
+  read_rows(a.y, row, head, width, block.count, at.y_rows, queries, padded_width);
   float delta[query_block], lse[query_block] = {};
-  row_dots(at.dy_rows, at.y_rows, padded_width, delta);
+  row_dots(at.dy_rows, at.y_rows, queries, padded_width, delta);
   for (int64_t i = 0; i < block.count; ++i) lse[i] = a.lse.as<float>()[(row + i) * a.heads + head];
   if (!block.visible) std::fill_n(at.dq, padded_width * query_block, 0.0f);
   const DropoutTile dropout{a.dropout};
-  const int64_t queries = block.vectors * lanes;
   for (int64_t first = 0; first < block.visible; first += key_tile) {
     const TileSizes keys(std::min(key_tile, block.visible - first));
     const int64_t offset = first * padded_width;
@@ -114,7 +116,7 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
       tile_product<false>(at.keys_across, key_tile, at.ds_pairs, query_block, at.dq, query_block, padded_width, queries,
                           keys.depth);
   }
-  transpose_matrix(at.dq, padded_width, query_block, at.y_rows, query_block, padded_width);
+  transpose_matrix(at.dq, padded_width, queries, at.y_rows, query_block, padded_width);
   write_rows(a.dq, row, head, width, block.count, at.y_rows, padded_width, a.scale);
 }
 

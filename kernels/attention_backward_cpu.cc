@@ -47,7 +47,7 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
   transpose_matrix(at.q, query_block, padded_width, at.q_across, padded_width, query_block);
   transpose_matrix(at.dy, query_block, padded_width, at.dy_across, padded_width, query_block);
   float delta[query_block], lse[query_block] = {};
-  row_dots(at.dy, at.y, padded_width, delta);
+  row_dots(at.dy, at.y, query_block, padded_width, delta);
   for (int64_t i = 0; i < block.count; ++i) lse[i] = a.lse.as<float>()[(row + i) * a.heads + head];
   std::fill_n(at.dq_across, padded_width * query_block, 0.0f);
   const DropoutTile dropout{a.dropout};

@@ -262,10 +262,10 @@ inline vfloat finish_softmax(const RunningSoftmax& running, float* lse, int64_t 
   return running.total == 0 ? vfloat{} : 1.0f / running.total;
 }
 
-// delta[i] = dot(dy_i, y_i), rows [query_block][padded_width].
-inline void row_dots(const float* dy, const float* y, int64_t padded_width, float* delta) {
+// delta[i] = dot(dy_i, y_i), of `rows` rows, a multiple of the lanes, [rows][padded_width].
+inline void row_dots(const float* dy, const float* y, int64_t rows, int64_t padded_width, float* delta) {
   float sums[lanes * lanes], across[lanes * lanes];
-  for (int64_t first = 0; first < query_block; first += lanes) {
+  for (int64_t first = 0; first < rows; first += lanes) {
     for (int64_t i = 0; i < lanes; ++i) {
       vfloat sum{};
       for (int64_t d = 0; d < padded_width; d += lanes)
