@@ -26,6 +26,10 @@ MPI_LIBRARIES := $(shell $(MPICC) --showme:link)
 LIBRARIES += $(MPI_LIBRARIES)
 $(BUILD)/core/ranks.o: FLAGS += -DENGINE_MPI $(patsubst -I%,-isystem %,$(shell $(MPICC) --showme:compile))
 endif
+# Compiled anew where MPI has come or gone.
+$(BUILD)/core/ranks.o: $(BUILD)/with-mpi-$(MPI)
+$(BUILD)/with-mpi-$(MPI):
+	@mkdir -p $(@D) && rm -f $(BUILD)/with-mpi-* && touch $@
 
 # Every kernels/*_cpu.cc is compiled once an instruction set; the program picks one when it starts. Link order matters:
 # of an inline function that several objects hold the linker keeps the first, so the least demanding come first.

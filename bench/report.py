@@ -82,9 +82,9 @@ def glue(task):
 
 def sst2_epochs():
     runs = json.loads((results / "sst2_engine_3epochs.json").read_text())["runs"]
-    rows = [[run["learning_rate"], run["seed"], *(percent(one["accuracy"]) for one in run["evaluations"]),
-             f"{run['cpu_seconds']:.0f} s"] for run in runs]
-    return table(["learning rate", "seed", "epoch 1", "epoch 2", "epoch 3", "processor time"], rows)
+    rows = [[run.get("recipe", "transformers"), run["learning_rate"], run["seed"],
+             *(percent(one["accuracy"]) for one in run["evaluations"]), f"{run['cpu_seconds']:.0f} s"] for run in runs]
+    return table(["recipe", "learning rate", "seed", "epoch 1", "epoch 2", "epoch 3", "processor time"], rows)
 
 
 def mlm():

@@ -125,7 +125,7 @@ std::vector<std::string> gather_over_ranks(const std::vector<std::string>& own) 
 void begin_ranks() {
   if (const int count = count_from_environment(); count > 1)
     fail_usage("started as one of ", count,
-               " ranks by mpirun, but this build has no MPI: `make deps`, then `make clean all`");
+               " ranks by mpirun, but this build has no MPI: `make deps`, then `make`");
 }
 void end_ranks() {}
 void abort_ranks(int) {}
