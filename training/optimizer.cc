@@ -34,7 +34,7 @@ Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& con
     (scale > 0 ? gradients_ : frozen_).push_back(p.gradient);
   }
   norm_squared_ = arena_.make_zeros(DType::f32, {1});
-  set_steps_before(0, {});
+  group_tensors(0, {});
 }
 
 void Optimizer::note_moments(const AdamWTensor& tensor) {
@@ -50,12 +50,16 @@ void Optimizer::note_moments(const AdamWTensor& tensor) {
 }
 
 void Optimizer::set_steps_before(int64_t steps, const std::vector<std::string>& fresh) {
+  group_tensors(steps, fresh);
+  for (const AdamWTensor& tensor : tensors_) note_moments(tensor);
+}
+
+void Optimizer::group_tensors(int64_t steps, const std::vector<std::string>& fresh) {
   for (Group& group : groups_) group.tensors.clear();
   groups_[1].steps_before = steps;
   size_t i = 0;
   for (const Parameter& p : parameters_.all()) {
     const AdamWTensor& tensor = tensors_[i++];
-    note_moments(tensor);
     const bool is_old = steps > 0 && std::find(fresh.begin(), fresh.end(), p.name) == fresh.end();
     if (tensor.learning_rate_scale > 0) groups_[is_old ? 1 : 0].tensors.push_back(tensor);
   }

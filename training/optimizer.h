@@ -35,6 +35,7 @@ class Optimizer {
 
  private:
   static size_t bytes_of(const Parameters& parameters);
+  void group_tensors(int64_t steps, const std::vector<std::string>& fresh);  // new ones' moments and notes are 0
   void note_moments(const AdamWTensor& tensor);
 
   // Tensors whose moments are equally old.
