@@ -10,8 +10,7 @@
 //
 // Saved for backward: x, what the activation was applied to. Written: y (which may be x), dx (which may be dy).
 //
-// Numerics: kernels/activation_simd.h, about 1e-6 absolute. 1 - s is never taken as a difference, so the far negative
-// side keeps its precision; large |x| neither overflow nor give NaN. A NaN gives a NaN.
+// Numerics: kernels/activation_simd.h, about 1e-6 absolute. Large |x| neither overflow nor give NaN. A NaN gives a NaN.
 #pragma once
 
 #include "kernels/ops.h"

@@ -2,8 +2,8 @@
 // A NaN gives a NaN.
 #pragma once
 
+#include "kernels/gelu_table.h"
 #include "kernels/ops.h"
-#include "kernels/simd.h"
 
 namespace engine::ENGINE_ISA {
 
@@ -25,10 +25,12 @@ ENGINE_INLINE vfloat at_most(vfloat v, float high) {
 #endif
 }
 
+ENGINE_INLINE vfloat magnitude(vfloat x) { return as_float(as_int(x) & 0x7fffffff); }
+ENGINE_INLINE vint sign_bit(vfloat x) { return as_int(x) & static_cast<int32_t>(0x80000000u); }
+
 // tanh: near 0 x + x^3 p(x^2) (relative precision is kept there), beyond 1 - 2 / (e^2|x| + 1).
 ENGINE_INLINE vfloat tanh(vfloat x) {
-  const vint sign = as_int(x) & static_cast<int32_t>(0x80000000u);
-  const vfloat size = as_float(as_int(x) & 0x7fffffff);
+  const vfloat size = magnitude(x);
   const vfloat z = x * x;
   vfloat p = splat(-5.70498872745e-3f);
   p = p * z + 2.06390887954e-2f;
@@ -37,13 +39,22 @@ ENGINE_INLINE vfloat tanh(vfloat x) {
   p = p * z - 3.33332819422e-1f;
   const vfloat near_zero = p * z * x + x;
   const vfloat beyond = 1.0f - 2.0f / (exp(size + size) + 1.0f);
-  return size < 0.625f ? near_zero : as_float(as_int(beyond) | sign);
+  return size < 0.625f ? near_zero : as_float(as_int(beyond) | sign_bit(x));
 }
 
+#if defined(__AVX512F__)
+ENGINE_INLINE vfloat gelu(vfloat x) {
+  const vfloat t = magnitude(x);
+  return x * 0.5f + t * value_of(gelu_half, t);
+}
+ENGINE_INLINE vfloat gelu_slope(vfloat x) {
+  return as_float(as_int(value_of(gelu_slopes, magnitude(x))) | sign_bit(x)) + 0.5f;
+}
+#else
 // The standard normal's distribution function and e^(-x^2/2), from erfc(t) = e^(-t^2) p(1 / (1 + 0.3275911 t)), t >= 0
 // (Abramowitz and Stegun 7.1.26, error below 1.5e-7), which does not cancel on the negative side.
 ENGINE_INLINE void normal_distribution(vfloat x, vfloat& probability, vfloat& bell) {
-  const vfloat t = as_float(as_int(x) & 0x7fffffff) * 0.70710678f;
+  const vfloat t = magnitude(x) * 0.70710678f;
   const vfloat r = reciprocal(t * 0.3275911f + 1.0f);
   vfloat p = splat(1.061405429f);
   p = p * r - 1.453152027f;
@@ -54,6 +65,18 @@ ENGINE_INLINE void normal_distribution(vfloat x, vfloat& probability, vfloat& be
   const vfloat tail = 0.5f * (p * r * bell);
   probability = x > 0.0f ? 1.0f - tail : tail;
 }
+ENGINE_INLINE vfloat gelu(vfloat x) {
+  vfloat probability, bell;
+  normal_distribution(x, probability, bell);
+  return x * probability;
+}
+ENGINE_INLINE vfloat gelu_slope(vfloat x) {
+  vfloat probability, bell;
+  normal_distribution(x, probability, bell);
+  const vfloat above = x < -16.0f ? splat(-16.0f) : x;
+  return probability + (above > 16.0f ? splat(16.0f) : above) * bell * 0.398942280f;
+}
+#endif
 
 // gelu_tanh(x) = x/2 (1 + tanh u) = x s(2u), u = sqrt(2/pi) (x + 0.044715 x^3), s(v) = 1 / (1 + e^-v). This is e^-2u,
 // x from -gelu_bound.
@@ -68,11 +91,7 @@ ENGINE_INLINE vfloat activate(vfloat x) {
     const vfloat bounded = at_least(x, -gelu_bound);
     return bounded * reciprocal(gelu_tanh_exponential(bounded) + 1.0f);
   }
-  if constexpr (activation == Activation::gelu) {
-    vfloat probability, bell;
-    normal_distribution(x, probability, bell);
-    return x * probability;
-  }
+  if constexpr (activation == Activation::gelu) return gelu(x);
   return x;
 }
 
@@ -92,12 +111,7 @@ ENGINE_INLINE vfloat activate_gradient(vfloat x) {
     const vfloat slope = bounded * bounded * 0.214064449f + 1.59576912f;
     return s + bounded * (s * (s * e)) * slope;  // s e is 1 - s without its cancellation
   }
-  if constexpr (activation == Activation::gelu) {
-    vfloat probability, bell;
-    normal_distribution(x, probability, bell);
-    const vfloat above = x < -16.0f ? splat(-16.0f) : x;
-    return probability + (above > 16.0f ? splat(16.0f) : above) * bell * 0.398942280f;
-  }
+  if constexpr (activation == Activation::gelu) return gelu_slope(x);
   return splat(1.0f);
 }
 
