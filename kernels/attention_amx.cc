@@ -3,6 +3,7 @@
 
 #include "kernels/attention_amx_tile.h"
 #include "kernels/attention_driver.h"
+#include "kernels/attention_short_amx.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -26,6 +27,7 @@ struct ForwardTiles {
   uint32_t* pairs;      // [key_tile/2][padded width]
   float* scores;        // [key_tile][query_block]
   float *y, *rows;      // [padded width][query_block], [query_block][padded width]
+  ShortForward together[ShortForward::most_together];
 
   ForwardTiles(ThreadMemory& of, int64_t longest, int64_t padded_width) {
     for (bf16** part : {&keys, &values}) *part = of.take<bf16>(rounded_up(longest, row_padding) * padded_width);
@@ -37,6 +39,14 @@ struct ForwardTiles {
     scores = of.take<float>(key_tile * query_block);
     y = of.take<float>(padded_width * query_block);
     rows = of.take<float>(query_block * padded_width);
+    for (int64_t i = 0; i < heads_together(padded_width, ShortForward::most_together); ++i)
+      together[i] = ShortForward(of, padded_width);
+  }
+  bool take_short(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t first_head, int64_t last_head,
+                  int64_t width) const {
+    if (!is_short(span, width)) return false;
+    short_attention_forward(a, span, first_head, last_head, width, together);
+    return true;
   }
 };
 

@@ -3,6 +3,7 @@
 #include "kernels/attention_amx.h"
 #include "kernels/attention_amx_tile.h"
 #include "kernels/attention_driver.h"
+#include "kernels/attention_short_amx.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -35,6 +36,7 @@ struct BackwardTiles {
   uint32_t* pairs;                 // [key_tile/2][padded width]
   float* dq;                       // [padded width][query_block]
   float *dy_rows, *y_rows;         // [query_block][padded width]
+  ShortBackward together[ShortBackward::most_together];
 
   BackwardTiles(ThreadMemory& of, int64_t longest, int64_t padded_width) {
     const int64_t rows = rounded_up(longest, row_padding);
@@ -49,6 +51,14 @@ struct BackwardTiles {
     ds_pairs = of.take<uint32_t>(key_tile / 2 * query_block);
     pairs = of.take<uint32_t>(key_tile / 2 * padded_width);
     for (float** part : {&dq, &dy_rows, &y_rows}) *part = of.take<float>(query_block * padded_width);
+    for (int64_t i = 0; i < heads_together(padded_width, ShortBackward::most_together); ++i)
+      together[i] = ShortBackward(of, padded_width);
+  }
+  bool take_short(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t first_head, int64_t last_head,
+                  int64_t width) const {
+    if (!is_short(span, width) || a.dy.dtype != DType::bf16) return false;
+    short_attention_backward(a, span, first_head, last_head, width, together);
+    return true;
   }
 };
 

@@ -1,7 +1,8 @@
 // How the attention kernels for long sequences are driven: what is a task, whose memory it works in, and what it asks
 // for ahead of time. A Kernel is one way to take the products (f32 vectors, bf16 tiles): its members are the parts of
 // a thread's memory, fetches(block) is how often a block of queries fetches rows ahead, and read_keys and forward_block
-// or backward_block are overloaded for it.
+// or backward_block are overloaded for it. It may have take_short(a, span, first head, last head, width), which takes
+// these heads by itself, or says false.
 #pragma once
 
 #include <tuple>
@@ -79,21 +80,20 @@ void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, i
                      int64_t width, int64_t begin, int64_t end, const Kernel& kernel) {
   const int64_t visible = span.visible(end - 1, a.causal), blocks = cut(end - begin, query_block);
   read_keys(a, span, head, width, visible, kernel);
-  [[maybe_unused]] const typename Kernel::Registers registers;
   KeyShares shares(span, begin, end, a.causal);
   with_flag(a.dropout.rate > 0, [&](auto drops) {
     for (int64_t i = 0; i < blocks; ++i) {
       const QueryBlock block(span, begin + i * query_block, a.causal, a.dropout, a.heads, head);
       const int64_t row = span.query_begin + block.first;
       RowsAhead ahead;
-      ahead.add(a.y, row, head, width, 0, block.count);
-      ahead.add(a.q, row + query_block, head, width, 0, std::min(query_block, end - block.first - query_block));
+      ahead.add(a.y, row, head * width, width, 0, block.count);
+      ahead.add(a.q, row + query_block, head * width, width, 0, std::min(query_block, end - block.first - query_block));
       shares.next(block.visible);
       if (head + 1 < last_head) {
         if (i + 1 == blocks)
-          ahead.add(a.q, span.query_begin + begin, head + 1, width, 0, std::min(query_block, end - begin));
+          ahead.add(a.q, span.query_begin + begin, (head + 1) * width, width, 0, std::min(query_block, end - begin));
         for (const Columns* part : {&a.k, &a.v})
-          ahead.add(*part, span.key_begin, head + 1, width, shares.first(visible), shares.last(visible));
+          ahead.add(*part, span.key_begin, (head + 1) * width, width, shares.first(visible), shares.last(visible));
       }
       ahead.start(Kernel::fetches(block));
       forward_block<drops.value>(a, span, head, width, block, kernel, ahead);
@@ -114,8 +114,11 @@ void drive_forward(const AttentionForwardArgs& a, int64_t width, Arena& workspac
     const int64_t begin = task % tasks_a_head * queries_a_task, end = std::min(begin + queries_a_task, span.queries);
     if (begin >= end) return;
     const Kernel kernel = memory.of_this_thread();
+    [[maybe_unused]] const typename Kernel::Registers registers;
     const int64_t first_head = task / tasks_a_head % groups * grain,
                   last_head = std::min<int64_t>(first_head + grain, a.heads);
+    if constexpr (requires { kernel.take_short(a, span, first_head, last_head, width); })
+      if (kernel.take_short(a, span, first_head, last_head, width)) return;
     for (int64_t head = first_head; head < last_head; ++head)
       forward_queries(a, span, head, last_head, width, begin, end, kernel);
   });
@@ -130,7 +133,6 @@ void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, in
   read_keys(a, span, head, width, kernel);
   std::fill_n(kernel.dkeys, gradients, 0.0f);
   std::fill_n(kernel.dvalues, gradients, 0.0f);
-  [[maybe_unused]] const typename Kernel::Registers registers;
   KeyShares shares(span, 0, span.queries, a.causal);
   with_flag(a.dropout.rate > 0, [&](auto drops) {
     for (int64_t i = 0; i < blocks; ++i) {
@@ -138,19 +140,19 @@ void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, in
       const int64_t row = span.query_begin + block.first;
       RowsAhead ahead;
       shares.next(block.visible);
-      ahead.add(a.dq, row, head, width, 0, block.count);
+      ahead.add(a.dq, row, head * width, width, 0, block.count);
       const int64_t count = std::min(query_block, span.queries - block.first - query_block);
       for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)})
-        ahead.add(part, row + query_block, head, width, 0, count);
+        ahead.add(part, row + query_block, head * width, width, 0, count);
       if (head + 1 < last_head) {
         if (i + 1 == blocks)
           for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)})
-            ahead.add(part, span.query_begin, head + 1, width, 0, std::min(query_block, span.queries));
+            ahead.add(part, span.query_begin, (head + 1) * width, width, 0, std::min(query_block, span.queries));
         for (const Columns* part : {&a.k, &a.v})
-          ahead.add(*part, span.key_begin, head + 1, width, shares.first(span.keys), shares.last(span.keys));
+          ahead.add(*part, span.key_begin, (head + 1) * width, width, shares.first(span.keys), shares.last(span.keys));
       }
       for (const Columns* part : {&a.dk, &a.dv})
-        ahead.add(*part, span.key_begin, head, width, shares.first(span.keys), shares.last(span.keys));
+        ahead.add(*part, span.key_begin, head * width, width, shares.first(span.keys), shares.last(span.keys));
       ahead.start(Kernel::fetches(block));
       backward_block<drops.value>(a, span, head, width, block, kernel, ahead);
     }
@@ -167,8 +169,11 @@ void drive_backward(const AttentionBackwardArgs& a, int64_t width, Arena& worksp
   const int64_t grain = heads_a_task(a.queries, a.keys, a.heads), groups = cut(a.heads, grain);
   parallel_for(a.queries.count() * groups, [&](int64_t task) {
     const Kernel kernel = memory.of_this_thread();
+    [[maybe_unused]] const typename Kernel::Registers registers;
     const AttentionSpan span = span_of(a.queries, a.keys, task / groups);
     const int64_t first_head = task % groups * grain, last_head = std::min<int64_t>(first_head + grain, a.heads);
+    if constexpr (requires { kernel.take_short(a, span, first_head, last_head, width); })
+      if (kernel.take_short(a, span, first_head, last_head, width)) return;
     for (int64_t head = first_head; head < last_head; ++head) backward_head(a, span, head, last_head, width, kernel);
   });
 }

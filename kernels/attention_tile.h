@@ -69,13 +69,13 @@ inline void write_rows(const Columns& columns, int64_t row, int64_t head, int64_
 // calls. Many at once would have to wait for each other, and what is being read for them.
 class RowsAhead {
  public:
-  // The head's columns of rows first ... last-1 from `row`; at most eight of these.
-  void add(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t first, int64_t last) {
+  // `width` columns from `column` on of rows first ... last-1 from `row`; at most eight of these.
+  void add(const Columns& columns, int64_t row, int64_t column, int64_t width, int64_t first, int64_t last) {
     if (first >= last) return;
     const int64_t element = static_cast<int64_t>(size_of(columns.matrix.dtype)),
                   stride = columns.matrix.cols() * element;
-    const char* at = static_cast<const char*>(columns.matrix.data) + (row + first) * stride +
-                     (columns.begin + head * width) * element;
+    const char* at =
+        static_cast<const char*>(columns.matrix.data) + (row + first) * stride + (columns.begin + column) * element;
     part_[parts_++] = {at, stride, cut(width * element, 64), last - first};
     lines_ += part_[parts_ - 1].row_lines * part_[parts_ - 1].rows;
   }
@@ -120,11 +120,13 @@ struct QueryLanes {
 // mask has to be paid for.
 inline QueryLanes query_lanes(const AttentionSpan& span, int64_t first, bool causal, const Dropout& dropout,
                               int64_t heads, int64_t head) {
-  QueryLanes result;
-  for (int i = 0; i < lanes; ++i) {
-    const int64_t query = first + i;
-    result.visible[i] = static_cast<int32_t>(query < span.queries ? span.visible(query, causal) : span.keys);
-    const uint64_t row = static_cast<uint64_t>(dropout.first_row + span.query_begin + query);
+  QueryLanes result{};
+  const vint query = lane_numbers() + static_cast<int32_t>(first), keys = vint{} + static_cast<int32_t>(span.keys);
+  const vint before = query + static_cast<int32_t>(1 + span.keys - span.queries);  // as AttentionSpan::visible
+  result.visible = keys;
+  if (causal) result.visible = query < static_cast<int32_t>(span.queries) ? (before > 0 ? before : vint{}) : keys;
+  for (int i = 0; i < lanes && dropout.rate > 0; ++i) {
+    const uint64_t row = static_cast<uint64_t>(dropout.first_row + span.query_begin + first + i);
     const uint64_t block = (row * static_cast<uint64_t>(heads) + static_cast<uint64_t>(head)) << 14;
     result.block_low[i] = static_cast<uint32_t>(block);
     result.block_high[i] = static_cast<uint32_t>(block >> 32);
@@ -145,8 +147,7 @@ struct QueryBlock {
         visible_to_all(span.visible(begin, causal)),
         visible(span.visible(begin + count - 1, causal)),
         vectors(static_cast<int>(cut(count, lanes))) {
-    for (int v = 0; v < vectors; ++v)
-      part[v] = query_lanes(span, begin + v * lanes, causal, dropout, heads, head);
+    for (int v = 0; v < vectors; ++v) part[v] = query_lanes(span, begin + v * lanes, causal, dropout, heads, head);
   }
 };
 
@@ -255,11 +256,14 @@ ENGINE_INLINE void softmax_gradient(const float* scores, const float* dp, int64_
 
 // y's reciprocal sum of each query and, at lse (f32, one a query, `stride` apart), log-sum-exps.
 inline vfloat finish_softmax(const RunningSoftmax& running, float* lse, int64_t stride, int64_t count) {
-  if (lse)
-    for (int i = 0; i < std::min<int64_t>(count, lanes); ++i)
-      lse[i * stride] = running.total[i] == 0 ? -std::numeric_limits<float>::infinity()
-                                              : running.highest[i] * log2_to_scores + std::log(running.total[i]);
-  return running.total == 0 ? vfloat{} : 1.0f / running.total;
+  const auto none = running.total == 0;
+  if (lse) {
+    const vfloat hidden = splat(-std::numeric_limits<float>::infinity());
+    float values[lanes];
+    store(values, none ? hidden : (running.highest + log2(running.total)) * log2_to_scores);
+    for (int i = 0; i < std::min<int64_t>(count, lanes); ++i) lse[i * stride] = values[i];
+  }
+  return none ? vfloat{} : 1.0f / running.total;
 }
 
 // delta[i] = dot(dy_i, y_i), of `rows` rows, a multiple of the lanes, [rows][padded_width].

@@ -155,6 +155,22 @@ ENGINE_INLINE vfloat exp2(vfloat x) {
 #endif
 }
 
+// The binary logarithm of a normal number above 0, to about 1e-7 or 2 units in the last place: of x = 2^n m with m from
+// sqrt(1/2) to sqrt(2) it is n + log2 m, and log2 m = 2 / ln 2 (s + s^3/3 + s^5/5 + ...), s = (m - 1) / (m + 1). A NaN
+// stays a NaN.
+ENGINE_INLINE vfloat log2(vfloat x) {
+  const vint root_half = vint{} + 0x3f3504f3;
+  const vint n = (as_int(x) - root_half) >> 23;
+  const vfloat m = as_float(as_int(x) - (n << 23));
+  const vfloat s = (m - 1.0f) / (m + 1.0f), z = s * s;
+  vfloat p = splat(3.2059889e-1f);
+  p = p * z + 4.1219859e-1f;
+  p = p * z + 5.7707802e-1f;
+  p = p * z + 9.6179669e-1f;
+  p = p * z + 2.8853901f;
+  return x == x ? p * s + __builtin_convertvector(n, vfloat) : x;
+}
+
 // 1 / x to about 1 unit in the last place, for |x| from 2^-126 to 2^126. A NaN stays a NaN.
 ENGINE_INLINE vfloat reciprocal(vfloat x) {
 #if defined(__AVX512F__)  // an estimate and a Newton step: a division keeps one of the two units busy much longer

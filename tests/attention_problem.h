@@ -1,0 +1,218 @@
+// An attention of given shapes with all its tensors, held against the reference.
+#pragma once
+
+#include <algorithm>
+
+#include "kernels/attention_ref.h"
+#include "tests/invariance.h"
+#include "tests/operation.h"
+
+namespace engine::test {
+
+struct AttentionLengths {
+  int queries, keys;
+};
+
+struct AttentionCase {
+  int heads, width;
+  std::vector<AttentionLengths> sequences;
+  bool causal = false;
+  float rate = 0;
+  double size = 1;      // of the elements of q: large ones make large logits
+  int distances = 0;    // of relative tables
+  bool shared = false;  // one table
+};
+
+// One attention with all its tensors. Sequences of as many queries as keys use one fused matrix q|k|v and one dq|dk|dv,
+// others a matrix for q and one for k|v. Keys lie in slots with room behind them, whose rows must not be looked at:
+// NaN.
+struct AttentionProblem {
+  Bench& bench;
+  AttentionCase of;
+  bool fused = true;
+  int64_t width, query_rows = 0, key_rows = 0, longest_query = 0, longest_key = 0;
+  std::vector<int> query_begin, query_end, key_begin, key_end;
+  AttentionForwardArgs forward;
+  AttentionBackwardArgs backward;
+
+  static std::vector<double> columns(const std::vector<double>& matrix, const Columns& part) {
+    std::vector<double> result;
+    const size_t cols = static_cast<size_t>(part.matrix.cols());
+    for (size_t row = 0; row < matrix.size(); row += cols)
+      for (int64_t c = part.begin; c < part.begin + part.width; ++c)
+        result.push_back(matrix[row + static_cast<size_t>(c)]);
+    return result;
+  }
+  std::vector<double> values(const Columns& part) const { return columns(bench.values(part.matrix), part); }
+
+  AttentionProblem(Bench& b, const AttentionCase& c) : bench(b), of(c), width(c.heads * c.width) {
+    for (const AttentionLengths& length : of.sequences) fused = fused && length.queries == length.keys;
+    for (const AttentionLengths& length : of.sequences) {
+      const int gap = fused ? 0 : 3;
+      query_begin.push_back(static_cast<int>(query_rows));
+      key_begin.push_back(static_cast<int>(key_rows));
+      query_rows += length.queries;
+      query_end.push_back(static_cast<int>(query_rows));
+      key_end.push_back(static_cast<int>(key_rows) + length.keys);
+      key_rows += length.keys + gap;
+      longest_query = std::max<int64_t>(longest_query, length.queries);
+      longest_key = std::max<int64_t>(longest_key, length.keys);
+    }
+    const int64_t count = static_cast<int64_t>(of.sequences.size());
+    const DType dtype = bench.compute;
+    const Segments queries{bench.integers({count}, query_begin), bench.integers({count}, query_end), longest_query};
+    const Segments keys{bench.integers({count}, key_begin), bench.integers({count}, key_end), longest_key};
+    Columns q, k, v, dq, dk, dv;
+    if (fused) {
+      const Tensor all = random_matrix(query_rows, 3 * width, width, {}),
+                   gradient = bench.unset(dtype, {query_rows, 3 * width});
+      q = {all, 0, width}, k = {all, width, width}, v = {all, 2 * width, width};
+      dq = {gradient, 0, width}, dk = {gradient, width, width}, dv = {gradient, 2 * width, width};
+    } else {
+      q = Columns(random_matrix(query_rows, width + 3, width + 3, {}), 3, width);
+      const Tensor both = random_matrix(key_rows, 2 * width, 0, keys);
+      k = {both, width, width}, v = {both, 0, width};
+      dq = bench.unset(dtype, {query_rows, width});
+      dk = bench.unset(dtype, {key_rows, width}), dv = bench.unset(dtype, {key_rows, width});
+    }
+    const Tensor y = bench.unset(dtype, {query_rows, width}), lse = bench.unset(DType::f32, {query_rows, of.heads});
+    const Shape table{relative_rows(of.distances, of.causal), of.width};
+    RelativeTables relative{of.distances};
+    if (of.distances) {
+      relative.keys = bench.normal(DType::f32, table);
+      relative.values = of.shared ? relative.keys : bench.normal(DType::f32, table);
+      backward.drelative_keys = bench.zeros(table);
+      backward.drelative_values = of.shared ? backward.drelative_keys : bench.zeros(table);
+    }
+    const auto set_common = [&](auto& args) {
+      args.q = q, args.k = k, args.v = v;
+      args.heads = of.heads, args.queries = queries, args.keys = keys;
+      args.causal = of.causal, args.scale = 1 / std::sqrt(static_cast<float>(of.width));
+      args.y = y, args.lse = lse;
+      args.dropout = {of.rate, 99, 5, 7, 1000};
+      args.relative = relative;
+    };
+    set_common(forward);
+    set_common(backward);
+    backward.dy = bench.normal(dtype, {query_rows, width});
+    backward.dq = dq, backward.dk = dk, backward.dv = dv;
+  }
+
+  // Rows outside of the segments are NaN.
+  Tensor random_matrix(int64_t rows, int64_t cols, int64_t q_columns, const Segments& inside) {
+    const double size = of.size;
+    std::vector<double> all(static_cast<size_t>(rows * cols), inside.begin ? NAN : 0);
+    const auto fill = [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin * cols; i < end * cols; ++i)
+        all[static_cast<size_t>(i)] = (i % cols < q_columns ? size : 1) * static_cast<double>(bench.random.normal());
+    };
+    if (inside.begin)
+      for (size_t s = 0; s < key_begin.size(); ++s) fill(key_begin[s], key_end[s]);
+    else fill(0, rows);
+    return bench.from(bench.compute, {rows, cols}, all);
+  }
+
+  AttentionReference reference() const {
+    AttentionReference result{of.heads, of.width, {}, of.causal, static_cast<double>(forward.scale), forward.dropout};
+    for (size_t s = 0; s < query_begin.size(); ++s)
+      result.spans.push_back({query_begin[s], query_end[s] - query_begin[s], key_begin[s], key_end[s] - key_begin[s]});
+    return result;
+  }
+
+  // A score is a sum of products, whose rounding is relative to the sum of their magnitudes, and what is lost there is
+  // an equal relative error of a probability. In bf16, y, the gradients and, in between, probabilities are rounded.
+  double tolerance(const std::vector<double>& q, const std::vector<double>& k) const {
+    const AttentionReference r = reference();
+    std::vector<double> size_q = q, size_k = k, size_table(static_cast<size_t>(of.width));
+    for (std::vector<double>* sizes : {&size_q, &size_k})
+      for (double& x : *sizes) x = std::abs(x);
+    if (of.distances) {  // the largest of each column serves for all rows
+      const std::vector<double> table = bench.values(forward.relative.keys);
+      for (size_t i = 0; i < table.size(); ++i)
+        size_table[i % size_table.size()] = std::max(size_table[i % size_table.size()], std::abs(table[i]));
+    }
+    double largest = 0;
+    for (const AttentionSpan& span : r.spans)
+      for (int64_t h = 0; h < of.heads; ++h)
+        for (int64_t i = 0; i < span.queries; ++i)
+          for (int64_t j = 0; j < span.keys; ++j)
+            largest =
+                std::max(largest, r.scale * r.dot(size_q.data() + r.element(span.query_begin + i, h),
+                                                  size_k.data() + r.element(span.key_begin + j, h), size_table.data()));
+    return 16 * epsilon_of(DType::f32) * (1 + largest) +
+           (bench.compute == DType::bf16 ? 4 * epsilon_of(DType::bf16) : 0);
+  }
+
+  // Rows of no segment are nobody's: 0, after a look that they are as they were.
+  std::vector<double> inside_keys(std::vector<double> values) const {
+    std::vector<bool> inside(static_cast<size_t>(key_rows));
+    for (size_t s = 0; s < key_begin.size(); ++s)
+      std::fill(inside.begin() + key_begin[s], inside.begin() + key_end[s], true);
+    for (size_t i = 0; i < values.size(); ++i)
+      if (!inside[i / static_cast<size_t>(width)]) {
+        REQUIRE(std::isnan(values[i]));
+        values[i] = 0;
+      }
+    return values;
+  }
+
+  void check() {
+    std::vector<double> q = values(forward.q), k = values(forward.k), v = values(forward.v),
+                        dy = bench.values(backward.dy);
+    for (std::vector<double>* part : {&k, &v})
+      if (!fused) *part = inside_keys(*part);
+    std::vector<double> y(q.size()), lse(static_cast<size_t>(query_rows * of.heads)), dq(q.size()), dk(k.size()),
+        dv(k.size());
+    AttentionReference specified = reference();
+    std::vector<double> keys, values_table, dkeys, dvalues;
+    if (of.distances) {
+      keys = bench.values(forward.relative.keys), values_table = bench.values(forward.relative.values);
+      dkeys.resize(keys.size()), dvalues.resize(keys.size());
+      specified.distances = of.distances;
+      specified.relative_keys = keys.data(), specified.relative_values = values_table.data();
+    }
+    std::vector<double>& dvalues_or_shared = of.shared ? dkeys : dvalues;
+    specified.forward(q.data(), k.data(), v.data(), y.data(), lse.data());
+    specified.backward(q.data(), k.data(), v.data(), dy.data(), dq.data(), dk.data(), dv.data(), dkeys.data(),
+                       dvalues_or_shared.data());
+    const double allowed = tolerance(q, k);
+
+    bench.ops.attention_forward(forward);
+    CHECK_CLOSE(bench.values(forward.y), y, allowed);
+    std::vector<double> actual_lse = bench.values(forward.lse);
+    for (size_t i = 0; i < lse.size(); ++i)
+      if (lse[i] == -INFINITY) {
+        CHECK(actual_lse[i] == -INFINITY);
+        lse[i] = actual_lse[i] = 0;
+      }
+    CHECK_CLOSE(actual_lse, lse, allowed);
+    bench.ops.attention_backward(backward);
+    if (of.size > 100) {  // the softmax picks one key: gradients are nothing but rounding
+      for (const Columns* part : {&backward.dq, &backward.dk, &backward.dv})
+        for (double x : values(*part)) REQUIRE(std::abs(x) <= of.size);
+      return;
+    }
+    CHECK_CLOSE(values(backward.dq), dq, allowed);
+    CHECK_CLOSE(inside_keys(values(backward.dk)), dk, allowed);
+    CHECK_CLOSE(inside_keys(values(backward.dv)), dv, allowed);
+    if (!of.distances) return;
+    CHECK_CLOSE(bench.values(backward.drelative_keys), dkeys, allowed);
+    CHECK_CLOSE(bench.values(backward.drelative_values), dvalues_or_shared, allowed);
+  }
+
+  std::vector<double> results() {
+    bench.ops.attention_forward(forward);
+    bench.ops.attention_backward(backward);
+    std::vector<double> all = bench.values(forward.y);
+    append(all, bench.values(forward.lse));
+    for (const Columns* part : {&backward.dq, &backward.dk, &backward.dv}) append(all, values(*part));
+    if (of.distances)
+      for (const Tensor& gradient : {backward.drelative_keys, backward.drelative_values}) {
+        append(all, bench.values(gradient));
+        bench.arena.memory().zero(gradient.data, gradient.bytes());
+      }
+    return all;
+  }
+};
+
+}  // namespace engine::test
