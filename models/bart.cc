@@ -91,7 +91,7 @@ class Bart final : public CausalModel {
     auto& saved = static_cast<SavedStates&>(saved_states);
     saved.source = encode(pass, tokens.source, saved);
     return decoder_.stack.forward(pass, embed(pass, decoder_, tokens.ids, tokens.positions), saved.decoder,
-                                  saved.source);
+                                  saved.source, tokens.asked);
   }
 
   void backward(Pass& pass, const Tokens& tokens, const Tensor& dhidden, Saved& saved_states) override {

@@ -51,7 +51,7 @@ class Bert final : public EncoderModel {
   void backward(Pass& pass, const Tokens& tokens, const Tensor& dhidden, Saved& saved_states) override {
     auto& saved = static_cast<SavedStates&>(saved_states);
     const ArenaScope scope(pass.arena);
-    const Tensor dembedded = stack_.backward(pass, dhidden, saved.stack, {}, {}, tokens.asked);
+    const Tensor dembedded = stack_.backward(pass, dhidden, saved.stack);
     pass.ops.embedding_backward({.tokens = tokens.ids,
                                  .positions = tokens.positions,
                                  .types = saved.types,

@@ -8,14 +8,6 @@ namespace {
 
 std::string layer_name(const std::string& prefix, int layer) { return prefix + "layers." + std::to_string(layer); }
 
-// The pass as it is for rows that are asked for.
-Pass pass_of_rows(const Pass& pass, const AskedRows& asked) {
-  Pass result = pass;
-  result.segments = asked.segments;
-  result.first_row = asked.first_row;
-  return result;
-}
-
 }  // namespace
 
 PreNormBlock::PreNormBlock(Parameters& table, const ModelConfig& config, int layer, bool causal, Initial initial,
@@ -114,31 +106,43 @@ PostNormBlock::PostNormBlock(Parameters& table, const ModelConfig& config, const
 
 Tensor PostNormBlock::forward_inner(Pass& pass, const Tensor& x, const Tensor& middle, const Tensor& branch,
                                     const SourceStates& source, Saved& saved) const {
+  const AskedRows& asked = saved.asked;
+  Pass own = pass.of(asked);
   Tensor from = x, to = middle;
   const auto room = [&](const ResidualNorm& norm) {
-    return pass.keep ? norm.room(pass, x.shape) : ResidualNorm::Saved{};
+    return pass.keep ? norm.room(pass, to.shape) : ResidualNorm::Saved{};
   };
+  if (asked) {
+    from = middle, to = x.row_range(0, middle.rows());
+    pass.ops.gather_rows({.x = x, .index = asked.index, .y = from});
+    CrossAttention(attention).forward(pass, from, {x, pass.segments, asked}, branch, saved.attention_of_rows);
+  } else {
+    attention.forward(pass, x, branch, saved.attention);
+  }
   saved.norm1 = room(norm1);
-  attention.forward(pass, from, branch, saved.attention);
-  norm1.forward_into(pass, branch, from, to, saved.norm1);
+  norm1.forward_into(own, branch, from, to, saved.norm1);
   if (cross_attention) {
     std::swap(from, to);
     saved.cross_norm = room(cross_norm);
-    cross_attention->forward(pass, from, source, branch, saved.cross_attention);
-    cross_norm.forward_into(pass, branch, from, to, saved.cross_norm);
+    cross_attention->forward(own, from, source, branch, saved.cross_attention);
+    cross_norm.forward_into(own, branch, from, to, saved.cross_norm);
   }
-  feed_forward.forward(pass, to, branch, saved.feed_forward);
+  feed_forward.forward(own, to, branch, saved.feed_forward);
   return to;
 }
 
 Tensor PostNormBlock::forward(Pass& pass, const Tensor& x, const Tensor& middle, const Tensor& branch,
-                              const SourceStates& source, Saved& saved) const {
-  saved.norm2 = pass.keep ? norm2.room(pass, x.shape) : ResidualNorm::Saved{};
+                              const SourceStates& source, const AskedRows& asked, Saved& saved) const {
+  saved.asked = asked;
+  Pass own = pass.of(asked);
+  const auto part = [&](const Tensor& room) { return asked ? room.row_range(0, asked.index.count()) : room; };
+  const Tensor own_middle = part(middle), own_branch = part(branch);
+  saved.norm2 = pass.keep ? norm2.room(pass, own_middle.shape) : ResidualNorm::Saved{};
   std::optional<ArenaScope> released;
-  if (pass.recompute || !pass.keep) released.emplace(pass.arena);
-  const Tensor from = forward_inner(pass, x, middle, branch, source, saved);
-  const Tensor to = from.data == x.data ? middle : x;
-  norm2.forward_into(pass, branch, from, to, saved.norm2);
+  if (recomputes(pass, saved) || !pass.keep) released.emplace(pass.arena);
+  const Tensor from = forward_inner(pass, x, own_middle, own_branch, source, saved);
+  const Tensor to = from.data == x.data ? own_middle : part(x);
+  norm2.forward_into(own, own_branch, from, to, saved.norm2);
   return to;
 }
 
@@ -146,72 +150,54 @@ Tensor PostNormBlock::backward(Pass& pass, const Tensor& dy, const Tensor& input
                                const Tensor& dmiddle, const SourceStates& source, const Tensor& dsource,
                                bool accumulate, Saved& saved) const {
   const ArenaScope scope(pass.arena);
-  const Shape shape = dx.shape;
+  const AskedRows& asked = saved.asked;
+  Pass own = pass.of(asked);
+  const Shape shape = dy.shape;
   // What attention gave, normalised, and the same after cross attention.
   const Tensor middle = pass.arena.make(pass.compute, shape);
   const Tensor crossed = cross_attention ? pass.arena.make(pass.compute, shape) : middle;
-  const Tensor branch = norm2.gradient_of_branch(pass, dmiddle);
-  const bool apart = branch.data != dmiddle.data;
-  if (pass.recompute) {
+  Tensor from = asked ? dmiddle.row_range(0, dy.rows()) : dmiddle;
+  Tensor to = asked ? pass.arena.make(DType::f32, shape) : dx;
+  const Tensor branch = norm2.gradient_of_branch(own, from);
+  const bool apart = branch.data != from.data;
+  if (recomputes(pass, saved)) {
     // The stream is f32 as in the forward pass: the same bits.
     const Tensor other = pass.arena.make(DType::f32, shape), scratch = pass.arena.make(pass.compute, shape);
     const Tensor x = cross_attention ? pass.arena.make(DType::f32, shape) : input;
     if (cross_attention) pass.ops.copy({.x = input, .y = x});
     forward_inner(pass, x, other, scratch, source, saved);
   }
-  norm1.again(pass, saved.norm1, middle);
-  if (cross_attention) cross_norm.again(pass, saved.cross_norm, crossed);
-  Tensor from = dmiddle, to = dx;
-  norm2.backward(pass, dy, saved.norm2, from, branch, /*accumulate=*/false);
-  feed_forward.backward(pass, branch, crossed, saved.feed_forward, from, /*accumulate=*/true);
+  norm1.again(own, saved.norm1, middle);
+  if (cross_attention) cross_norm.again(own, saved.cross_norm, crossed);
+  norm2.backward(own, dy, saved.norm2, from, branch, /*accumulate=*/false);
+  feed_forward.backward(own, branch, crossed, saved.feed_forward, from, /*accumulate=*/true);
   if (cross_attention) {
     const Tensor cross_branch = apart ? branch : to;
-    cross_norm.backward(pass, from, saved.cross_norm, to, cross_branch, /*accumulate=*/false);
-    cross_attention->backward(pass, cross_branch, middle, source, saved.cross_attention, to, dsource, accumulate);
+    cross_norm.backward(own, from, saved.cross_norm, to, cross_branch, /*accumulate=*/false);
+    cross_attention->backward(own, cross_branch, middle, source, saved.cross_attention, to, dsource, accumulate);
     std::swap(from, to);
   }
   const Tensor attention_branch = apart ? branch : to;
-  norm1.backward(pass, from, saved.norm1, to, attention_branch, /*accumulate=*/false);
-  attention.backward(pass, attention_branch, input, saved.attention, to, /*accumulate=*/true);
-  return to;
+  norm1.backward(own, from, saved.norm1, to, attention_branch, /*accumulate=*/false);
+  if (!asked) {
+    attention.backward(pass, attention_branch, input, saved.attention, to, /*accumulate=*/true);
+    return to;
+  }
+  backward_of_rows(pass, attention_branch, input, to, from, dx, saved);
+  return dx;
 }
 
-Tensor PostNormBlock::forward_rows(Pass& pass, const Tensor& x, const AskedRows& asked, Saved& saved) const {
-  Pass own = pass_of_rows(pass, asked);
-  const Shape shape{asked.index.count(), x.cols()};
-  const Tensor rows = pass.arena.make(DType::f32, shape), middle = pass.arena.make(DType::f32, shape);
-  const Tensor branch = pass.arena.make(pass.compute, shape);
-  pass.ops.gather_rows({.x = x, .index = asked.index, .y = rows});
-  CrossAttention(attention).forward(own, rows, {x, pass.segments}, branch, saved.cross_attention);
-  saved.norm1 = norm1.room(own, shape);
-  norm1.forward_into(own, branch, rows, middle, saved.norm1);
-  feed_forward.forward(own, middle, branch, saved.feed_forward);
-  saved.norm2 = norm2.room(own, shape);
-  norm2.forward_into(own, branch, middle, rows, saved.norm2);
-  return rows;
-}
-
-void PostNormBlock::backward_rows(Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& dx,
-                                  const AskedRows& asked, Saved& saved) const {
-  const ArenaScope scope(pass.arena);
-  Pass own = pass_of_rows(pass, asked);
-  const Shape shape = dy.shape;
-  const Tensor rows = pass.arena.make(input.dtype, shape), middle = pass.arena.make(pass.compute, shape);
-  const Tensor dmiddle = pass.arena.make(DType::f32, shape), drows = pass.arena.make(DType::f32, shape);
-  pass.ops.gather_rows({.x = input, .index = asked.index, .y = rows});
-  norm1.again(own, saved.norm1, middle);
-  const Tensor branch = norm2.gradient_of_branch(own, dmiddle);
-  norm2.backward(own, dy, saved.norm2, dmiddle, branch, /*accumulate=*/false);
-  feed_forward.backward(own, branch, middle, saved.feed_forward, dmiddle, /*accumulate=*/true);
-  const Tensor attention_branch = branch.data != dmiddle.data ? branch : drows;
-  norm1.backward(own, dmiddle, saved.norm1, drows, attention_branch, /*accumulate=*/false);
-  CrossAttention(attention).backward(own, attention_branch, rows, {input, pass.segments}, saved.cross_attention, drows,
-                                     dx, /*accumulate=*/false);
+void PostNormBlock::backward_of_rows(Pass& pass, const Tensor& dbranch, const Tensor& input, const Tensor& drows,
+                                     const Tensor& scratch, const Tensor& dx, const Saved& saved) const {
+  const Tensor& index = saved.asked.index;
+  const Tensor rows = pass.arena.make(input.dtype, drows.shape);
+  pass.ops.gather_rows({.x = input, .index = index, .y = rows});
+  CrossAttention(attention).backward(pass, dbranch, rows, {input, pass.segments, saved.asked}, saved.attention_of_rows,
+                                     drows, dx, /*accumulate=*/false);
   // To what came through keys and values.
-  const Tensor& total = dmiddle;
-  pass.ops.gather_rows({.x = dx, .index = asked.index, .y = total});
-  pass.ops.dropout({.x = drows, .residual = total, .y = total});
-  pass.ops.scatter_rows({.x = total, .index = asked.index, .y = dx});
+  pass.ops.gather_rows({.x = dx, .index = index, .y = scratch});
+  pass.ops.dropout({.x = drows, .residual = scratch, .y = scratch});
+  pass.ops.scatter_rows({.x = scratch, .index = index, .y = dx});
 }
 
 PostNormStack::PostNormStack(Parameters& table, const ModelConfig& config, const std::string& prefix, int64_t layers,
@@ -236,14 +222,16 @@ Tensor PostNormStack::forward(Pass& pass, const Tensor& embedded, Saved& saved, 
   drop(pass, x);
   saved.blocks.resize(blocks.size());
   for (size_t i = 0; i < blocks.size(); ++i) {
-    if (asked && i + 1 == blocks.size()) return blocks[i].forward_rows(pass, x, asked, saved.blocks[i]);
-    if (blocks[i].forward(pass, x, middle, branch, source, saved.blocks[i]).data != x.data) std::swap(x, middle);
+    const AskedRows of_block = i + 1 == blocks.size() ? asked : AskedRows{};
+    const Tensor y = blocks[i].forward(pass, x, middle, branch, source, of_block, saved.blocks[i]);
+    if (y.data != x.data) middle = x;
+    x = y;
   }
   return x;
 }
 
 Tensor PostNormStack::backward(Pass& pass, const Tensor& dhidden, Saved& saved, const SourceStates& source,
-                               const Tensor& dsource, const AskedRows& asked) const {
+                               const Tensor& dsource) const {
   const Shape shape = saved.norm.sum.shape;
   Tensor dx = pass.arena.make(DType::f32, shape), dmiddle = pass.arena.make(DType::f32, shape);
   const ArenaScope scope(pass.arena);
@@ -258,10 +246,6 @@ Tensor PostNormStack::backward(Pass& pass, const Tensor& dhidden, Saved& saved, 
       if (drops && input.dtype != DType::f32) input = pass.arena.make(DType::f32, shape);
       norm.again(pass, saved.norm, input);
       drop(pass, input);
-    }
-    if (asked && is_last) {
-      blocks[i].backward_rows(pass, dhidden, input, dx, asked, saved.blocks[i]);
-      continue;
     }
     const Tensor written = blocks[i].backward(pass, is_last ? dhidden : dx, input, dx, dmiddle, source, dsource,
                                               /*accumulate=*/!is_last, saved.blocks[i]);

@@ -59,10 +59,12 @@ struct PreNormStack {
 
 // h = norm1(x + drop(attention(x))); y = norm2(h + drop(feed_forward(h))). In a decoder that reads a source there is a
 // third part between them: h = cross_norm(h + drop(cross_attention(h, source))). x, h and y are f32: the residual
-// stream.
+// stream. Where rows are asked for all but the keys and values of attention is theirs alone, [R, C].
 struct PostNormBlock {
   struct Saved {
-    SelfAttention::Saved attention;
+    AskedRows asked;
+    SelfAttention::Saved attention;           // or
+    CrossAttention::Saved attention_of_rows;  // where some are asked for
     CrossAttention::Saved cross_attention;
     ResidualNorm::Saved norm1, cross_norm, norm2;
     FeedForward::Saved feed_forward;
@@ -78,26 +80,29 @@ struct PostNormBlock {
   PostNormBlock(Parameters& table, const ModelConfig& config, const std::string& prefix, int layer, bool decoder,
                 Initial initial);
 
-  // x, f32 [N, C], becomes y, and so does middle: the one that is returned holds y, the other and branch [N, C] are
-  // scratch.
+  // x, f32 [N, C], becomes y, and so does middle: the one that is returned (its first rows where some are asked for)
+  // holds y, the other and branch [N, C] are scratch.
   Tensor forward(Pass& pass, const Tensor& x, const Tensor& middle, const Tensor& branch, const SourceStates& source,
-                 Saved& saved) const;
-  // y of the rows that are asked for alone, f32 [R, C]; x, f32 [N, C], stays. A pass that recomputes keeps this too.
-  Tensor forward_rows(Pass& pass, const Tensor& x, const AskedRows& asked, Saved& saved) const;
-  // dy f32 or pass.compute [R, C]; dx f32 [N, C], =.
-  void backward_rows(Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& dx, const AskedRows& asked,
-                     Saved& saved) const;
+                 const AskedRows& asked, Saved& saved) const;
   // y again from what was saved: the next block's x.
   void output_again(Pass& pass, const Saved& saved, const Tensor& y) const { norm2.again(pass, saved.norm2, y); }
-  // input: x again, f32 where the pass recomputes. dy may be dx; dx and dmiddle are f32 [N, C]: the one that is
-  // returned holds the gradient of x. dsource f32 [M, C] is written, or added to where accumulated.
+  // input: x again, f32 where the pass recomputes. dy, f32 or pass.compute, has the shape of what forward returned and
+  // may be dx; dx and dmiddle are f32 [N, C]: the one that is returned holds the gradient of x. dsource f32 [M, C] is
+  // written, or added to where accumulated.
   Tensor backward(Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& dx, const Tensor& dmiddle,
                   const SourceStates& source, const Tensor& dsource, bool accumulate, Saved& saved) const;
 
  private:
-  // All before norm2: branch is the feed-forward's, which norm2 adds to what is returned, x or middle.
+  // All before norm2: branch is the feed-forward's, which norm2 adds to what is returned, x or middle. Of saved.asked
+  // rows: branch and middle have as many.
   Tensor forward_inner(Pass& pass, const Tensor& x, const Tensor& middle, const Tensor& branch,
                        const SourceStates& source, Saved& saved) const;
+  // The attention's part of backward, of rows: from the gradients of its branch and, in drows, of what is around it
+  // [R, C] to dx.
+  void backward_of_rows(Pass& pass, const Tensor& dbranch, const Tensor& input, const Tensor& drows,
+                        const Tensor& scratch, const Tensor& dx, const Saved& saved) const;
+  // A block of asked rows keeps what it has: it is the last, whose turn in the backward pass comes first.
+  static bool recomputes(const Pass& pass, const Saved& saved) { return pass.recompute && !saved.asked; }
 };
 
 // x = drop(norm(embedded)), then the blocks.
@@ -114,13 +119,13 @@ struct PostNormStack {
   PostNormStack(Parameters& table, const ModelConfig& config, const std::string& prefix, int64_t layers, bool decoder,
                 Initial initial);
 
-  // f32 [N, C], or [R, C] of an encoder's rows that are asked for, on pass.arena. embedded f32 [N, C] is kept, or
+  // f32 [N, C], or [R, C] of the rows that are asked for, on pass.arena. embedded f32 [N, C] is kept, or
   // scratch in a pass that keeps nothing. source: of decoders.
   Tensor forward(Pass& pass, const Tensor& embedded, Saved& saved, const SourceStates& source = {},
                  const AskedRows& asked = {}) const;
   // The gradient of the embedding, f32 [N, C], on pass.arena. dhidden: as what forward returned. dsource f32 [M, C], =.
   Tensor backward(Pass& pass, const Tensor& dhidden, Saved& saved, const SourceStates& source = {},
-                  const Tensor& dsource = {}, const AskedRows& asked = {}) const;
+                  const Tensor& dsource = {}) const;
 
  private:
   // In place: forward of the embeddings and, on their gradient, backward.

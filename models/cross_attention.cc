@@ -14,20 +14,43 @@ CrossAttention::CrossAttention(Parameters& table, const std::string& name, int64
       dropout(table.add_dropout(attention_dropout)) {}
 
 CrossAttention::CrossAttention(const SelfAttention& self)
-    : output(self.output), heads(self.heads), layer(self.layer), dropout(self.dropout) {
-  require(!self.causal && self.relative.distances == 0, "rows that are asked for see all of their sequence");
+    : output(self.output),
+      heads(self.heads),
+      layer(self.layer),
+      dropout(self.dropout),
+      causal(self.causal),
+      relative(self.relative) {
   const int64_t width = self.qkv.weight->shape[1];
   q = self.qkv.part(0, width);
   kv = self.qkv.part(width, 2 * width);
 }
 
+Pass CrossAttention::pass_of_queries(const Pass& pass, const SourceStates& source) const {
+  return has_places() ? pass : pass.of(source.queries);
+}
+
+Tensor CrossAttention::placed(Pass& pass, const Tensor& rows, const SourceStates& source) const {
+  if (!has_places()) return rows;
+  const Tensor all = pass.arena.make_zeros(rows.dtype, {source.states.rows(), rows.cols()});
+  pass.ops.scatter_rows({.x = rows, .index = source.queries.index, .y = all});
+  return all;
+}
+
+Tensor CrossAttention::taken(Pass& pass, const Tensor& all, const SourceStates& source) const {
+  if (!has_places()) return all;
+  const Tensor rows = pass.arena.make(all.dtype, {source.queries.index.count(), all.cols()});
+  pass.ops.gather_rows({.x = all, .index = source.queries.index, .y = rows});
+  return rows;
+}
+
 void CrossAttention::forward(Pass& pass, const Tensor& x, const SourceStates& source, const Tensor& y,
                              Saved& saved) const {
   const int64_t tokens = x.rows(), width = x.cols();
-  saved.q = pass.arena.make(pass.compute, {tokens, width});
-  saved.mixed = pass.arena.make(pass.compute, {tokens, width});
-  saved.lse = pass.keep ? pass.arena.make(DType::f32, {tokens, heads}) : Tensor{};
-  q.forward(pass, x, saved.q);
+  const Tensor own_q = pass.arena.make(pass.compute, {tokens, width});
+  q.forward(pass, x, own_q);
+  saved.q = placed(pass, own_q, source);
+  saved.mixed = pass.arena.make(pass.compute, saved.q.shape);
+  saved.lse = pass.keep ? pass.arena.make(DType::f32, {saved.q.rows(), heads}) : Tensor{};
   if (source.states) {
     saved.kv = pass.arena.make(pass.compute, {source.states.rows(), 2 * width});
     kv.forward(pass, source.states, saved.kv);
@@ -37,42 +60,51 @@ void CrossAttention::forward(Pass& pass, const Tensor& x, const SourceStates& so
     all_kv = pass.cache->source_kv[static_cast<size_t>(layer)];
     if (source.states) pass.ops.scatter_rows({.x = saved.kv, .index = pass.cache->source_rows, .y = all_kv});
   }
+  const Pass own = pass_of_queries(pass, source);
   pass.ops.attention_forward({.q = saved.q,
                               .k = {all_kv, 0, width},
                               .v = {all_kv, width, width},
                               .heads = heads,
-                              .queries = pass.segments,
+                              .queries = own.segments,
                               .keys = pass.cache ? pass.cache->source_keys : source.segments,
+                              .causal = causal,
                               .scale = 1 / std::sqrt(static_cast<float>(width / heads)),
                               .y = saved.mixed,
                               .lse = saved.lse,
-                              .dropout = pass.dropout(dropout)});
-  output.forward(pass, saved.mixed, y);
+                              .dropout = own.dropout(dropout),
+                              .relative = relative.tables()});
+  saved.taken = taken(pass, saved.mixed, source);
+  output.forward(pass, saved.taken, y);
 }
 
 void CrossAttention::backward(Pass& pass, const Tensor& dy, const Tensor& x, const SourceStates& source,
                               const Saved& saved, const Tensor& dx, const Tensor& dsource, bool accumulate) const {
   const int64_t width = x.cols();
   const ArenaScope scope(pass.arena);
-  const Tensor dmixed = pass.arena.make(pass.compute, saved.mixed.shape);
+  const Tensor dtaken = pass.arena.make(pass.compute, saved.taken.shape);
   const Tensor dq = pass.arena.make(pass.compute, saved.q.shape);
   const Tensor dkv = pass.arena.make(pass.compute, saved.kv.shape);
-  output.backward(pass, dy, saved.mixed, dmixed);
+  output.backward(pass, dy, saved.taken, dtaken);
+  const Pass own = pass_of_queries(pass, source);
   pass.ops.attention_backward({.q = saved.q,
                                .k = {saved.kv, 0, width},
                                .v = {saved.kv, width, width},
                                .heads = heads,
-                               .queries = pass.segments,
+                               .queries = own.segments,
                                .keys = source.segments,
+                               .causal = causal,
                                .scale = 1 / std::sqrt(static_cast<float>(width / heads)),
                                .y = saved.mixed,
-                               .dy = dmixed,
+                               .dy = placed(pass, dtaken, source),
                                .lse = saved.lse,
                                .dq = dq,
                                .dk = {dkv, 0, width},
                                .dv = {dkv, width, width},
-                               .dropout = pass.dropout(dropout)});
-  q.backward(pass, dq, x, dx, Activation::none, {}, /*accumulate=*/true);
+                               .dropout = own.dropout(dropout),
+                               .relative = relative.tables(),
+                               .drelative_keys = relative.distances ? relative.keys->gradient : Tensor{},
+                               .drelative_values = relative.distances ? relative.values->gradient : Tensor{}});
+  q.backward(pass, taken(pass, dq, source), x, dx, Activation::none, {}, /*accumulate=*/true);
   kv.backward(pass, dkv, source.states, dsource, Activation::none, {}, accumulate);
 }
 

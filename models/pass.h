@@ -23,6 +23,16 @@ struct KeyValueCache {
   Segments source_keys;
 };
 
+// The rows whose hidden states are asked for: the last layer of encoders and of BART's decoder then computes no others,
+// but for their keys and values. Models may still give all.
+struct AskedRows {
+  Tensor index;           // i32 [R], ascending; absent: nothing was said, all are given
+  Segments segments;      // of the R rows: which are those of each sequence
+  int64_t first_row = 0;  // as Pass::first_row, of such rows
+
+  explicit operator bool() const { return static_cast<bool>(index); }
+};
+
 struct Pass {
   Ops& ops;
   Arena& arena;             // activations are made here; the caller opens and closes the scope
@@ -45,16 +55,14 @@ struct Pass {
     if (!training || layer.rate == 0) return {};
     return {layer.rate, seed, layer.site + run * 65536u, step, first_row};
   }
-};
-
-// The rows whose hidden states are asked for: an encoder's last layer then computes no others, but for their keys and
-// values. Models may still give all.
-struct AskedRows {
-  Tensor index;           // i32 [R], ascending; absent: nothing was said, all are given
-  Segments segments;      // of the R rows: which are those of each sequence
-  int64_t first_row = 0;  // as Pass::first_row, of such rows
-
-  explicit operator bool() const { return static_cast<bool>(index); }
+  // The pass as it is for rows that are asked for; itself where none are.
+  Pass of(const AskedRows& asked) const {
+    Pass result = *this;
+    if (!asked) return result;
+    result.segments = asked.segments;
+    result.first_row = asked.first_row;
+    return result;
+  }
 };
 
 // The tokens that a pass runs over: i32 [N] each.

@@ -1,6 +1,7 @@
 // BART against transformers (golden/make_bart.py), with every kind of positions, and what every architecture owes.
 #include <cmath>
 
+#include "kernels/count_ops.h"
 #include "models/beam_search.h"
 #include "models/huggingface.h"
 #include "tests/cached_checks.h"
@@ -76,6 +77,31 @@ TEST_CASE("bart: sequences packed into one row give the same as one at a time") 
   on_every_model(check_packing, /*one_on_device=*/true);
 }
 
+TEST_CASE("bart: the rows that are asked for alone are the same as among all") {
+  on_every_model(check_asked_rows, /*one_on_device=*/true);
+}
+
+TEST_CASE("bart: of rows that nobody asks for the decoder's last layer takes keys and values alone") {
+  std::vector<OperationCount> counts;
+  const std::unique_ptr<Ops> ops = make_count_ops(counts);
+  Arena arena{host_memory()};
+  Bench bench{*ops, arena, DType::f32};
+  const auto model = model_with(bench, "learned");
+  const Batch batch = Golden{golden_folder / "plain"}.batch();
+  const auto flops_of_products = [&](bool asks) {
+    counts.clear();
+    ModelRun(bench, *model).losses(batch, {.asks = asks});
+    double sum = 0;
+    for (const OperationCount& count : counts)
+      if (count.name == "matmul") sum += static_cast<double>(count.calls) * count.flops;
+    return sum;
+  };
+  // Queries and outputs of two attentions, and a feed-forward, 20 to 33 and back: forward, the gradient of what went in
+  // and that of the weights.
+  const double rows = static_cast<double>(batch.tokens.size()) - batch.scored();
+  CHECK(flops_of_products(false) - flops_of_products(true) == rows * 3 * 2 * (4 * 20 * 20 + 2 * 20 * 33));
+}
+
 TEST_CASE("bart: recomputation gives the same bits, with dropout too") {
   const auto check = [](const ModelRun& run, const Golden& golden) { check_recomputation(run, golden.batch()); };
   on_every_model(check, /*one_on_device=*/true);
@@ -117,6 +143,7 @@ TEST_CASE("bart: sinusoidal positions and none: packing, recomputation, threads,
       const ModelRun run{bench, *model};
       if (!bench.is_device) {  // for which a table more or less is no other code
         check_packing(run, golden);
+        check_asked_rows(run, golden);
         check_recomputation(run, golden.batch());
         check_threads(run, golden.batch());
       }

@@ -40,21 +40,22 @@ StepResult step_with(float label_smoothing) {
   return result;
 }
 
-// An encoder whose batch has sequences with many scored tokens, one and none.
-std::unique_ptr<EncoderModel> masked_encoder(Bench& bench) {
+// Models whose last layer computes scored rows alone, for a batch that has sequences with many of them, one and none.
+std::unique_ptr<Model> model_of_scored_rows(Bench& bench, const std::string& architecture) {
   ModelConfig config;
-  config.architecture = "bert";
+  config.architecture = architecture;
   config.hidden_size = 24, config.num_heads = 3, config.num_layers = 2, config.ffn_size = 40;
   config.vocab_size = 31, config.max_positions = 20;
   config.dropout = config.attention_dropout = 0.3f;
   config.initializer_range = 0.3f;
-  config.head = Head::masked;
-  auto model = make_encoder_model(config);
+  if (architecture == "bert") config.head = Head::masked;
+  else config.relative_positions = "separate";
+  auto model = make_model(config);
   model->parameters().allocate(bench.arena.memory(), true);
   model->parameters().initialise(5);
   return model;
 }
-SequenceBatch partly_scored_batch() {
+SequenceBatch partly_scored_batch(bool with_sources) {
   SequenceBatch batch;
   Random random(11, 0);
   for (const auto& [length, scored] : {std::pair{7, 2}, {20, 20}, {3, 0}, {11, 1}, {1, 1}, {16, 5}}) {
@@ -62,6 +63,8 @@ SequenceBatch partly_scored_batch() {
       batch.tokens.push_back(static_cast<int32_t>(random.below(31)));
       batch.labels.push_back(i < scored ? static_cast<int32_t>(random.below(31)) : -100);
     }
+    for (int i = 0; with_sources && i < 21 - length; ++i)
+      batch.sources.push_back(static_cast<int32_t>(random.below(31)));
     batch.end_sequence();
   }
   return batch;
@@ -69,10 +72,11 @@ SequenceBatch partly_scored_batch() {
 
 }  // namespace
 
-TEST_CASE("loss step: slices of an encoder's batch add up to the whole of it, with dropout") {
-  on_every_backend([](Bench& bench) {
-    const auto model = masked_encoder(bench);
-    const SequenceBatch batch = partly_scored_batch();
+TEST_CASE("loss step: slices of a batch add up to the whole of it, with dropout") {
+  const auto check = [](Bench& bench, const std::string& architecture) {
+    CAPTURE(architecture);
+    const auto model = model_of_scored_rows(bench, architecture);
+    const SequenceBatch batch = partly_scored_batch(model->reads_source());
     LossStep step(*model);
     const auto gradients = [&](const std::vector<int64_t>& cuts) {
       std::vector<double> result;
@@ -93,6 +97,10 @@ TEST_CASE("loss step: slices of an encoder's batch add up to the whole of it, wi
     CHECK(whole[1] == 29);
     CHECK_CLOSE(gradients({0, 1, 3, 4, 6}), whole, 64 * epsilon_of(bench.compute));
     CHECK_CLOSE(gradients({0, 2, 5, 6}), whole, 64 * epsilon_of(bench.compute));
+  };
+  on_every_backend([&](Bench& bench) {
+    check(bench, "bert");
+    check(bench, "bart");
   });
 }
 

@@ -48,6 +48,7 @@ TEST_CASE("relative positions: packing, recomputation, threads, derivatives, cac
       const ModelRun run{bench, *model};
       if (!bench.is_device) {
         check_packing(run, golden);
+        check_asked_rows(run, golden);
         check_recomputation(run, golden.batch());
         check_threads(run, golden.batch());
       }
