@@ -155,6 +155,18 @@ TEST_CASE("commands: score gives each token's log probability and its rank among
   CHECK(others > 3);
 }
 
+TEST_CASE("commands: ranks are a token's own, however many are scored together") {
+  Untrained untrained;
+  std::string content;
+  for (int i = 0; i < 250; ++i) content += std::to_string(1000000000000 + 7919 * i) + "\n";  // 3000 scored tokens
+  const std::vector<json> together = lines_of(untrained.scored(content));
+  for (const size_t line : {0, 100, 249}) {
+    const std::string text = content.substr(line * 14, 14);
+    CHECK(together[line]["rank"].size() == 12);
+    CHECK(together[line]["rank"] == lines_of(untrained.scored(text))[0]["rank"]);
+  }
+}
+
 TEST_CASE("commands: a line that is too long is named; the last token needs no position") {
   Untrained untrained;
   const std::string longest(positions + 1, '1');
