@@ -34,7 +34,8 @@ int dispatch(int argc, char** argv) {
   eval_verb->add_option("--split", arguments.split, "which data")->check(CLI::IsMember({"train", "eval", "test"}));
   CLI::App* const generate_verb = app.add_subcommand("generate", "continues a prompt, or each line of a file");
   CLI::Option* const prompt = generate_verb->add_option("--prompt", arguments.prompt, "what to go on from");
-  CLI::App* const score_verb = app.add_subcommand("score", "log likelihood of each line of a file, as JSON lines");
+  CLI::App* const score_verb =
+      app.add_subcommand("score", "log likelihood of each line of a file, and each token's rank, as JSON lines");
   CLI::App* const predict_verb = app.add_subcommand("predict", "labels a file's sentences, in the form of GLUE");
   predict_verb->add_option("--output", arguments.output, "where the predictions go")->required();
   CLI::App* const embed_verb = app.add_subcommand("embed", "the vector of each line of a file, as JSON lines");

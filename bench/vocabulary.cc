@@ -1,6 +1,7 @@
-// Operations over the vocabulary: the fused projection and cross entropy, and sampling.
+// Operations over the vocabulary: the fused projection and cross entropy, sampling, and ranks.
 #include "bench/work.h"
 #include "kernels/cross_entropy_ref.h"
+#include "kernels/rank_ref.h"
 #include "kernels/sampling_ref.h"
 
 namespace engine::bench {
@@ -64,6 +65,24 @@ void sample(benchmark::State& state) {
   rate(state, "GB/s", static_cast<double>(rows * vocabulary) * 4);
 }
 
+// Arguments: rows, tokens, bf16.
+void rank(benchmark::State& state) {
+  const int64_t rows = state.range(0), vocabulary = state.range(1);
+  const DType dtype = dtype_of_flag(state.range(2));
+  Work work;
+  const Tensor ranks = work.arena.make(DType::i32, {rows});
+  const RankArgs args{
+      .logits = work.random(dtype, {rows, vocabulary}, 4), .tokens = work.indices(rows, vocabulary), .ranks = ranks};
+  work.ops->rank(args);
+  std::vector<double> expected;
+  for (int64_t r = 0; r < rows; ++r)
+    expected.push_back(reference::rank(values(args.logits.row_range(r, r + 1)),
+                                       static_cast<size_t>(values(args.tokens)[static_cast<size_t>(r)])));
+  if (!proven(state, ranks, expected, 0)) return;
+  repeat(state, [&] { work.ops->rank(args); });
+  rate(state, "GB/s", static_cast<double>(rows * vocabulary) * static_cast<double>(size_of(dtype)));
+}
+
 BENCHMARK(cross_entropy)
     ->Args({1024, 768, 50257, 0, 1})->Args({1024, 768, 50257, 1, 1})->Args({1024, 768, 50257, 1, 0})
     ->Args({8192, 256, 64, 0, 1})->Args({8192, 256, 64, 1, 1})->Unit(benchmark::kMillisecond)->UseRealTime();
@@ -76,6 +95,9 @@ BENCHMARK(sample)
     ->Args({64, 64, 0, 90, 100})
     ->Unit(benchmark::kMicrosecond)
     ->UseRealTime();
+BENCHMARK(rank)
+    ->Args({1, 50257, 0})->Args({1024, 50257, 0})->Args({1024, 50257, 1})
+    ->Unit(benchmark::kMicrosecond)->UseRealTime();
 
 }  // namespace
 }  // namespace engine::bench

@@ -28,6 +28,7 @@ const char* indices_of(FaultKind kind) {
     case FaultKind::label: return "cross_entropy: labels";
     case FaultKind::gathered_row: return "gather_rows: index";
     case FaultKind::scattered_row: return "scatter_rows: index";
+    case FaultKind::ranked_token: return "rank: tokens";
     case FaultKind::segment: return "attention: the last row of segment";
     case FaultKind::mean_segment: return "segment_mean: the last row of segment";
     case FaultKind::logits:

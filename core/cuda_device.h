@@ -35,6 +35,7 @@ enum class FaultKind : int {
   mean_segment,  // of segment_mean
   gathered_row,
   scattered_row,
+  ranked_token,
   logits,  // of a row that cannot be drawn from
 };
 

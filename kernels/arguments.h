@@ -170,6 +170,12 @@ void each_tensor(SampleArgs& a, const Each& each) {
   each("tokens", a.tokens, Role::output);
 }
 template <class Each>
+void each_tensor(RankArgs& a, const Each& each) {
+  each("logits", a.logits, Role::input);
+  each("tokens", a.tokens, Role::input);
+  each("ranks", a.ranks, Role::output);
+}
+template <class Each>
 void each_tensor(CopyArgs& a, const Each& each) {
   each("x", a.x, Role::input);
   each("y", a.y, Role::output);
@@ -186,6 +192,7 @@ void each_tensor(AdamWTensor& a, const Each& each) {
   each("m", a.m, Role::both);
   each("v", a.v, Role::both);
   each("notes", a.notes, Role::both);
+  each("rounded", a.rounded, Role::both);
 }
 
 }  // namespace engine

@@ -47,7 +47,8 @@ class CheckOps final : public WrappedOps<CheckOps> {
     for (AdamWTensor& tensor : tensors) each_tensor(tensor, Mirror{*this});
     AdamWArgs own = args;
     own.tensors = tensors;
-    if (args.norm_squared) mirror("norm_squared", own.norm_squared, Role::input);
+    mirror("norm_squared", own.norm_squared, Role::input);
+    mirror("loss", own.loss, Role::input);
     first_->adamw(args);
     second_->adamw(own);
     compare();

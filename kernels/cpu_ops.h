@@ -30,6 +30,7 @@ class CpuOps : public Ops {
   void segment_mean_forward(const SegmentMeanForwardArgs&) override;
   void segment_mean_backward(const SegmentMeanBackwardArgs&) override;
   void sample(const SampleArgs&) override;
+  void rank(const RankArgs&) override;
   void copy(const CopyArgs&) override;
   void lerp(const LerpArgs&) override;
   void dropout(const DropoutArgs&) override;

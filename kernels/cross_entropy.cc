@@ -11,7 +11,7 @@ void check_cross_entropy(const CrossEntropyArgs& args) {
   const char* name = "cross_entropy";
   const int64_t rows = args.labels.count(), vocabulary = args.weight.rows(), cols = args.weight.cols();
   if (vocabulary < 1) fail(name, ": weight is ", args.weight.shape.text(), ": there are no tokens");
-  check_matrix(name, "weight", args.weight, DType::f32, vocabulary, cols);
+  check_activation(name, "weight", args.weight, vocabulary, cols);
   check_activation(name, "x", args.x, rows, cols);
   check_vector(name, "labels", args.labels, DType::i32, rows);
   check_vector(name, "totals", args.totals, DType::f32, 3);

@@ -4,7 +4,8 @@
 // row, and leaves the losses and the gradient of the logits, under f32 compute in the logits' own place, under bf16 in
 // a matrix of its own; two more products turn that into dx and dweight. dweight is read and written once a chunk, so
 // under bf16, where the gradient takes half as much room, a chunk is several parts of logits. Rows of both matrices
-// begin on 16 bytes, with zeros behind their ends, whatever the vocabulary, and the weight is rounded to bf16 once.
+// begin on 16 bytes, with zeros behind their ends, whatever the vocabulary; a weight that is not bf16 yet is rounded
+// once.
 //
 // The kernel reads a logit twice, the second time from the second-level cache where a row fits (200 KB a row of 50
 // thousand tokens, a row or two a multiprocessor), and writes its gradient: 4 to 8 bytes read, 2 or 4 written. A thread
@@ -162,11 +163,11 @@ class Projection {
     x_ = workspace.make(type, {chunk_, x_stride_});
     losses_ = args.row_losses ? args.row_losses.as<float>() : workspace.make(DType::f32, {rows_}).as<float>();
     correct_ = workspace.make(DType::f32, {rows_}).as<float>();
-    weight_ = {args.weight.data, DType::f32, true, vocabulary_, cols_, cols_};
-    if (in_place) return;
-    const Tensor narrow = workspace.make(type, {vocabulary_, x_stride_});
-    products.convert(weight_, type, x_stride_, narrow.data);
-    weight_ = {narrow.data, type, true, vocabulary_, cols_, x_stride_};
+    weight_ = {args.weight.data, args.weight.dtype, true, vocabulary_, cols_, cols_};
+    if (weight_.dtype == type && (in_place || takes_vectors(vector_width<T>, cols_, {weight_.data}))) return;
+    const Tensor own = workspace.make(type, {vocabulary_, x_stride_});
+    products.convert(weight_, type, x_stride_, own.data);
+    weight_ = {own.data, type, true, vocabulary_, cols_, x_stride_};
   }
 
   void run() {

@@ -179,7 +179,7 @@ struct AttentionBackwardArgs {
 // smoothing, w_r the row's weight (1). A label of -100 is ignored: its row has loss 0 and gradient 0.
 struct CrossEntropyArgs {
   Tensor x;                 // [R, C]
-  Tensor weight;            // f32 [V, C]
+  Tensor weight;            // f32 or bf16 [V, C]
   Tensor bias;              // optional f32 [V]
   Tensor labels;            // i32 [R]
   Tensor row_weights;       // optional f32 [R]
@@ -250,6 +250,14 @@ struct SampleArgs {
   Tensor tokens;            // i32 [S], =
 };
 
+// --- rank.h: how high a token stands among the logits of a row -------------------------------------------------------
+// ranks[r] = 1 + how many of row r's logits are greater than that of tokens[r]: 1 is the top.
+struct RankArgs {
+  Tensor logits;            // f32 or bf16 [R, V]
+  Tensor tokens;            // i32 [R]
+  Tensor ranks;             // i32 [R], =
+};
+
 // --- elementwise.h ---------------------------------------------------------------------------------------------------
 struct CopyArgs {
   Tensor x, y;              // y = x, cast to y's dtype
@@ -272,13 +280,16 @@ struct AdamWTensor {
   float learning_rate_scale = 1;
   bool decays = false;
   Tensor notes;                  // optional, of gradient, m and v; the results are the same with them
+  Tensor rounded;                // optional, bf16, = value wherever value is written
 };
-// g = gradient * min(1, max_norm / norm); m, v, value updated with decoupled decay; gradient = 0.
+// g = gradient * min(1, max_norm / norm); m, v, value updated with decoupled decay; gradient = 0. Nothing of this where
+// norm_squared or loss is given and not finite: the step is then as if it had not been.
 struct AdamWArgs {
   std::span<const AdamWTensor> tensors;
   float learning_rate, beta1, beta2, epsilon, weight_decay;
   int64_t step;                  // from 1: for the bias correction
   Tensor norm_squared;           // f32 [1] from sum_of_squares; optional where max_norm is 0
+  Tensor loss;                   // optional, f32 [1]: the step's
   float max_norm = 0;            // 0: no clipping
 };
 struct SumOfSquaresArgs {
@@ -314,6 +325,7 @@ class Ops {
   virtual void segment_mean_forward(const SegmentMeanForwardArgs&) = 0;
   virtual void segment_mean_backward(const SegmentMeanBackwardArgs&) = 0;
   virtual void sample(const SampleArgs&) = 0;
+  virtual void rank(const RankArgs&) = 0;
   virtual void copy(const CopyArgs&) = 0;
   virtual void lerp(const LerpArgs&) = 0;
   virtual void dropout(const DropoutArgs&) = 0;

@@ -9,7 +9,8 @@ namespace engine {
 void check_adamw(const AdamWArgs& args) {
   const char* name = "adamw";
   require(args.step >= 1, name, ": step is ", args.step, ", and counts from 1");
-  if (args.max_norm > 0) check_vector(name, "norm_squared", args.norm_squared, DType::f32, 1);
+  if (args.max_norm > 0 || args.norm_squared) check_vector(name, "norm_squared", args.norm_squared, DType::f32, 1);
+  if (args.loss) check_vector(name, "loss", args.loss, DType::f32, 1);
   for (const AdamWTensor& tensor : args.tensors) {
     const int64_t count = tensor.value.count();
     check_vector(name, "value", tensor.value, DType::f32, count);
@@ -17,6 +18,7 @@ void check_adamw(const AdamWArgs& args) {
     check_vector(name, "m", tensor.m, DType::f32, count);
     check_vector(name, "v", tensor.v, DType::f32, count);
     if (tensor.notes) check_vector(name, "notes", tensor.notes, DType::u8, note_blocks(count));
+    if (tensor.rounded) check_vector(name, "rounded", tensor.rounded, DType::bf16, count);
   }
 }
 

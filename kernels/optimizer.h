@@ -7,21 +7,23 @@
 //   m = m + (1 - beta1) (g - m),   v = beta2 v + (1 - beta2) g^2
 //   value -= lr / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + epsilon)
 //   gradient = 0
-// Written: value, m, v, gradient (0).
+// Written: value, m, v, gradient (0); and where the tensor has one, rounded = value in bf16, for the products that read
+// it: nobody need round it at each of them.
 //
-// Numerics: the factors that depend on the step are taken in double. A gradient that is not finite makes |G| not finite
-// and then all values NaN: look at norm_squared before, if a step is to be left out instead.
+// Numerics: the factors that depend on the step are taken in double. A gradient that is not finite makes |G| not
+// finite, and then, or where the loss is not, nothing at all is written: no one need wait for these two before the
+// update, and who reads them afterwards knows whether there was one. Without them such a gradient makes a NaN of its
+// own element.
 //
 // sum_of_squares: result = sum over all tensors of x^2. Squares of a piece (16 thousand elements) are summed in f32 by
 // many running sums, the pieces in double in their order. A NaN gives a NaN, an infinity or an overflow an infinity.
 //
-// Both are bound by memory: 32 bytes an element read and written by adamw, 4 by sum_of_squares. All tensors are cut
-// into pieces that are handed out in one go, so that many small ones cost no more than a few large ones.
+// Both are bound by memory: 32 bytes an element read and written by adamw, 34 with rounded, 4 by sum_of_squares. All
+// tensors are cut into pieces that are handed out in one go: many small ones cost no more than a few large ones.
 //
 // A vocabulary's rows that no sequence has named have gradient, m and v 0, and their update is the decay alone, to the
 // bit: with BlockNotes it costs 8 bytes an element, nothing where nothing decays; rows that an earlier step has named,
-// but not this one, 24. Whoever sets m or v from outside notes where they are not 0. A norm that is not finite spoils
-// all elements without notes, with them those of the named blocks: the caller looks at the norm.
+// but not this one, 24. Whoever sets m or v from outside notes where they are not 0.
 #pragma once
 
 #include "kernels/ops.h"

@@ -40,7 +40,7 @@ float clipping(const AdamWArgs& args) {
   if (!(args.max_norm > 0)) return 1;
   const double norm = std::sqrt(static_cast<double>(args.norm_squared.as<float>()[0]));
   const double limit = static_cast<double>(args.max_norm);
-  return static_cast<float>(norm <= limit ? 1 : limit / norm);  // a NaN stays one
+  return static_cast<float>(norm <= limit ? 1 : limit / norm);
 }
 
 ENGINE_INLINE vfloat square_root(vfloat v) {
@@ -58,6 +58,7 @@ constexpr int64_t ahead = 512;
 // The arrays of one tensor from some element on, and the factors of its update.
 struct Update {
   float *value, *gradient, *m, *v;
+  bf16* rounded;  // may be null
   float clip, keep, rate;
   const AdamWFactors f;
 
@@ -66,6 +67,7 @@ struct Update {
         gradient(t.gradient.as<float>() + begin),
         m(t.m.as<float>() + begin),
         v(t.v.as<float>() + begin),
+        rounded(t.rounded ? t.rounded.as<bf16>() + begin : nullptr),
         clip(clip_),
         keep(factors.keep_of(t)),
         rate(factors.rate_of(t)),
@@ -84,7 +86,7 @@ struct Update {
       const vfloat new_m = old_m + f.one_minus_beta1 * (g - old_m);
       const vfloat new_v = f.beta2 * load(v + i, part) + f.one_minus_beta2 * (g * g);
       const vfloat denominator = square_root(new_v) * f.inverse_root_correction2 + f.epsilon;
-      store(value + i, load(value + i, part) * keep - rate * (new_m / denominator), part);
+      put(i, load(value + i, part) * keep - rate * (new_m / denominator), part);
       store(m + i, new_m, part);
       store(v + i, new_v, part);
       if constexpr (has_gradient) store(gradient + i, vfloat{}, part);
@@ -96,8 +98,15 @@ struct Update {
     each_vector(end - begin, [&](int64_t offset, auto part) {
       const int64_t i = begin + offset;
       __builtin_prefetch(value + i + ahead, 1);
-      store(value + i, load(value + i, part) * keep, part);
+      put(i, load(value + i, part) * keep, part);
     });
+  }
+
+ private:
+  template <class Lanes>
+  ENGINE_INLINE void put(int64_t i, vfloat new_value, Lanes part) const {
+    store(value + i, new_value, part);
+    if (rounded) store(rounded + i, new_value, part);
   }
 };
 
@@ -120,6 +129,8 @@ void update(const AdamWTensor& tensor, const AdamWFactors& factors, float clip, 
 
 void CpuOps::adamw(const AdamWArgs& args) {
   check_adamw(args);
+  for (const Tensor& number : {args.norm_squared, args.loss})
+    if (number && !std::isfinite(number.as<float>()[0])) return;
   ArenaScope scope(workspace_);
   const Pieces pieces = cut(workspace_, args.tensors.size(), [&](size_t i) { return args.tensors[i].value.count(); });
   const AdamWFactors factors = adamw_factors(args);

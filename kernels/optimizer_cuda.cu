@@ -1,11 +1,11 @@
 // AdamW and the sum of squares on a device, over many tensors in few launches: the table of tensors travels among the
-// kernel's parameters (4 KiB at most), so that nothing has to be copied to the device before, and a launch serves 62
+// kernel's parameters (4 KiB at most), so that nothing has to be copied to the device before, and a launch serves 55
 // (adamw) or 127 (sum_of_squares) tensors. Every tensor is cut into pieces of 4096 elements, a block each, which finds
 // its tensor by halving. 16 bytes at a time where all of a tensor's arrays begin on 16 bytes.
 //
-// Bound by memory: adamw reads and writes 32 bytes an element (8 where notes say that all but the value is 0),
-// sum_of_squares reads 4. A turn of a warp is a block of AdamWTensor::notes. A piece's squares are summed in f32 by
-// 1024 running sums and a tree; the pieces' sums in double, by one block in a fixed order.
+// Bound by memory: adamw reads and writes 32 bytes an element (8 where notes say that all but the value is 0), and 2 of
+// its rounded copy; sum_of_squares reads 4. A turn of a warp is a block of AdamWTensor::notes. A piece's squares are
+// summed in f32 by 1024 running sums and a tree; the pieces' sums in double, by one block in a fixed order.
 #include "kernels/optimizer.h"
 
 #include <algorithm>
@@ -77,7 +77,8 @@ __device__ __forceinline__ void each_of_piece(int first_piece, int64_t count, bo
 
 struct AdamWRow {
   float *value, *gradient, *m, *v;
-  uint8_t* notes;  // BlockNotes, or null
+  uint8_t* notes;     // BlockNotes, or null
+  bfloat16* rounded;  // may be null
   int64_t count;
   float rate, keep;
   int first_piece;
@@ -92,26 +93,34 @@ struct AdamWRow {
     const bool zeros = ballot(*note != 0) == 0;  // read by all lanes before any writes
     if (lane == 0 && !zeros) *note = BlockNotes::moments;
     if (zeros && keep != 1)
-      for (int64_t i = at; i < at + width && i < end; ++i) value[i] *= keep;
+      for (int64_t i = at; i < at + width && i < end; ++i) {
+        value[i] *= keep;
+        if (rounded) rounded[i] = from_float<bfloat16>(value[i]);
+      }
     return zeros;
   }
 };
-constexpr int adamw_rows = 62;
+constexpr int adamw_rows = 55;
 using AdamWTable = Table<AdamWRow, adamw_rows>;
 static_assert(sizeof(AdamWTable) <= 4000);
 
 struct Step {
   float one_minus_beta1, beta2, one_minus_beta2, inverse_root_correction2, epsilon, max_norm;
-  const float* norm_squared;  // null: gradients are not clipped
+  const float *norm_squared, *loss;  // either may be null, the first where max_norm is 0
 
+  // Whether there is a step: the same for all threads.
+  __device__ __forceinline__ bool is_finite() const {
+    return (!norm_squared || fabsf(*norm_squared) < INFINITY) && (!loss || fabsf(*loss) < INFINITY);
+  }
   __device__ __forceinline__ float clipping() const {
-    if (!norm_squared) return 1;
+    if (!(max_norm > 0)) return 1;
     const float norm = sqrtf(*norm_squared);
-    return norm <= max_norm ? 1 : max_norm / norm;  // a NaN stays one
+    return norm <= max_norm ? 1 : max_norm / norm;
   }
 };
 
 __global__ void __launch_bounds__(threads, 4) adamw_kernel(const AdamWTable table, const Step step) {
+  if (!step.is_finite()) return;
   const AdamWRow& t = table.of_block();
   const float clip = step.clipping();
   const auto skips = [&](int64_t at, int64_t end) { return t.decays_zeros(at, end); };
@@ -130,6 +139,11 @@ __global__ void __launch_bounds__(threads, 4) adamw_kernel(const AdamWTable tabl
       g[i] = 0;
     }
     store_floats(t.value + at, value);
+    if (t.rounded) {
+      Part<bfloat16, w> part;
+      for (int i = 0; i < w; ++i) part.at[i] = from_float<bfloat16>(value[i]);
+      store_part(t.rounded + at, part);
+    }
     store_floats(t.m + at, m);
     store_floats(t.v + at, v);
     store_floats(t.gradient + at, g);
@@ -182,13 +196,13 @@ void CudaOps::adamw(const AdamWArgs& args) {
   check_adamw(args);
   const AdamWFactors f = adamw_factors(args);
   const Step step{f.one_minus_beta1, f.beta2, f.one_minus_beta2, f.inverse_root_correction2, f.epsilon, args.max_norm,
-                  args.max_norm > 0 ? args.norm_squared.as<float>() : nullptr};
+                  args.norm_squared.as<float>(), args.loss.as<float>()};
   const auto count = [&](size_t i) { return args.tensors[i].value.count(); };
   const auto row_of = [&](size_t i) {
     const AdamWTensor& t = args.tensors[i];
     return AdamWRow{t.value.as<float>(), t.gradient.as<float>(), t.m.as<float>(), t.v.as<float>(),
-                    t.notes.as<uint8_t>(), count(i), f.rate_of(t), f.keep_of(t), 0,
-                    takes_vectors(width, 0, {t.value.data, t.gradient.data, t.m.data, t.v.data})};
+                    t.notes.as<uint8_t>(), static_cast<bfloat16*>(t.rounded.data), count(i), f.rate_of(t), f.keep_of(t),
+                    0, takes_vectors(width, 0, {t.value.data, t.gradient.data, t.m.data, t.v.data, t.rounded.data})};
   };
   each_table<AdamWRow, adamw_rows>(args.tensors.size(), count, row_of, [&](const AdamWTable& table) {
     launch(adamw_kernel, blocks(table.pieces), threads, 0, stream(), table, step);

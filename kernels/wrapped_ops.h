@@ -49,6 +49,7 @@ class WrappedOps : public Ops {
   }
   void dropout(const DropoutArgs& a) override { self().run("dropout", a, &Ops::dropout); }
   void sample(const SampleArgs& a) override { self().run("sample", a, &Ops::sample); }
+  void rank(const RankArgs& a) override { self().run("rank", a, &Ops::rank); }
   void copy(const CopyArgs& a) override { self().run("copy", a, &Ops::copy); }
   void lerp(const LerpArgs& a) override { self().run("lerp", a, &Ops::lerp); }
   void adamw(const AdamWArgs& a) override { self().run("adamw", a, &Ops::adamw); }

@@ -315,7 +315,7 @@ LoadReport load_weights(const fs::path& folder, const HuggingFaceFormat& format,
     if (!entries[i]) continue;
     const Place& place = places[i];
     const int64_t elements = place.shape.count();
-    float* const value = static_cast<float*>(place.parameter->value.data) + place.first;
+    float* const value = place.parameter->value.as<float>() + place.first;
     if (!is_host) staged.resize(static_cast<size_t>(elements));
     const int64_t count = place.transposed ? place.shape[0] : elements;
     const int64_t grain = place.transposed ? tile_cols : int64_t{1} << 20;
@@ -323,7 +323,7 @@ LoadReport load_weights(const fs::path& folder, const HuggingFaceFormat& format,
       pieces.push_back({i, begin, std::min(count, begin + grain), is_host ? value : staged.data()});
     if (is_host) continue;
     load_pieces();
-    memory.copy_in(value, staged.data(), static_cast<size_t>(elements) * sizeof(float));
+    parameters.write(*place.parameter, place.first, elements, staged.data());
   }
   load_pieces();
   return report;

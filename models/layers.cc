@@ -29,7 +29,7 @@ void Linear::forward(Pass& pass, const Tensor& x, const Tensor& y, Activation ac
                      const Tensor& before_activation) const {
   const bool is_packed = count == 0 && weight->packed_compute == pass.compute;
   pass.ops.matmul({.a = x,
-                   .b = own(weight->value),
+                   .b = own(weight->factor(pass.compute)),
                    .c = y,
                    .transpose_b = true,
                    .compute = pass.compute,
@@ -43,7 +43,7 @@ void Linear::backward(Pass& pass, const Tensor& dy, const Tensor& x, const Tenso
                       const Tensor& gradient_at, bool accumulate) const {
   if (dx)
     pass.ops.matmul({.a = dy,
-                     .b = own(weight->value),
+                     .b = own(weight->factor(pass.compute)),
                      .c = dx,
                      .accumulate = accumulate,
                      .compute = pass.compute,

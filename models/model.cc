@@ -1,5 +1,9 @@
 #include "models/model.h"
 
+#include <algorithm>
+
+#include "kernels/cross_entropy.h"
+
 namespace engine {
 
 Tensor rows_of(Pass& pass, const Tensor& hidden, const Tensor& rows) {
@@ -10,6 +14,26 @@ Tensor rows_of(Pass& pass, const Tensor& hidden, const Tensor& rows) {
   else pass.ops.gather_rows({.x = hidden, .index = rows, .y = result});
   return result;
 }
+
+namespace {
+
+// Of features [R, E]; some rows' logits at a time.
+void rank_labels(Pass& pass, Model& model, const Tensor& features, const LossArgs& args) {
+  const int64_t rows = features.rows(), outputs = model.output_projection().shape[0];
+  const int64_t chunk = rows_within(int64_t{24} << 20, rows, outputs * 4, 2048);
+  for (int64_t begin = 0; begin < rows; begin += chunk) {
+    const ArenaScope scope(pass.arena);
+    const int64_t end = std::min(rows, begin + chunk);
+    const auto part = [&](const Tensor& all) {
+      return all.reshaped({rows, 1}).row_range(begin, end).reshaped({end - begin});
+    };
+    const Tensor logits = pass.arena.make(DType::f32, {end - begin, outputs});
+    project(pass, model, features.row_range(begin, end), logits);
+    pass.ops.rank({.logits = logits, .tokens = part(args.labels), .ranks = part(args.ranks)});
+  }
+}
+
+}  // namespace
 
 void check_sizes(const ModelConfig& config) {
   const auto check = [](int64_t value, int64_t most, const char* name) {
@@ -43,7 +67,7 @@ void model_loss(Pass& pass, Model& model, const LossArgs& args, Model::Saved& sa
   Parameter& projection = model.output_projection();
   Parameter* const bias = model.output_bias();
   pass.ops.cross_entropy({.x = features,
-                          .weight = projection.value,
+                          .weight = projection.factor(pass.compute),
                           .bias = bias ? bias->value : Tensor{},
                           .labels = args.labels,
                           .label_smoothing = args.label_smoothing,
@@ -54,6 +78,7 @@ void model_loss(Pass& pass, Model& model, const LossArgs& args, Model::Saved& sa
                           .dx = dfeatures,
                           .dweight = args.gradients ? projection.gradient : Tensor{},
                           .dbias = args.gradients && bias ? bias->gradient : Tensor{}});
+  if (args.ranks) rank_labels(pass, model, features, args);
   if (!args.gradients) return;
   if (extra) extra->add_at_features(pass, features, dfeatures);
   Tensor dhidden = model.head_backward(pass, dfeatures, rows, saved);
@@ -74,7 +99,7 @@ void project(Pass& pass, Model& model, const Tensor& features, const Tensor& log
   const Parameter& projection = model.output_projection();
   const Parameter* const bias = model.output_bias();
   pass.ops.matmul({.a = features,
-                   .b = projection.value,
+                   .b = projection.factor(pass.compute),
                    .c = logits,
                    .transpose_b = true,
                    .compute = pass.compute,

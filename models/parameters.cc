@@ -1,6 +1,7 @@
 #include "models/parameters.h"
 
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "core/hash.h"
@@ -72,7 +73,39 @@ void Parameters::initialise(Parameter& p, uint64_t seed) {
     const float bound = std::sqrt(6 / (outputs + inputs));
     drawn(1, [&](Random& random) { return bound * (2 * random.uniform() - 1); });
   }
-  values_->memory().copy_in(p.value.data, host.data(), p.value.bytes());
+  write(p, 0, p.shape.count(), host.data());
+}
+
+void Parameters::write(Parameter& p, int64_t first, int64_t count, const void* numbers) {
+  const auto size = static_cast<size_t>(count);
+  memory().copy_in(p.value.as<float>() + first, numbers, size * sizeof(float));
+  if (!p.rounded) return;
+  std::vector<bf16> rounded(size);
+  for (size_t i = 0; i < size; ++i) {
+    float number;
+    std::memcpy(&number, static_cast<const char*>(numbers) + i * sizeof number, sizeof number);
+    rounded[i] = bf16(number);
+  }
+  memory().copy_in(p.rounded.as<bf16>() + first, rounded.data(), size * sizeof(bf16));
+}
+
+void Parameters::write(Ops& ops, Parameter& p, const Tensor& numbers) {
+  ops.copy({.x = numbers, .y = p.value});
+  if (p.rounded) ops.copy({.x = p.value, .y = p.rounded});
+}
+
+void Parameters::keep_rounded(Ops& ops) {
+  if (rounded_ || &memory() == &host_memory()) return;
+  const auto is_factor = [](const Parameter& p) { return p.shape.rank == 2 && !p.is_lookup; };
+  size_t bytes = 0;
+  for (const Parameter& p : all_)
+    if (is_factor(p)) bytes += aligned(static_cast<size_t>(p.shape.count()) * sizeof(bf16));
+  rounded_ = std::make_unique<Arena>(memory(), bytes);
+  for (Parameter& p : all_) {
+    if (!is_factor(p)) continue;
+    p.rounded = rounded_->make(DType::bf16, p.shape);
+    ops.copy({.x = p.value, .y = p.rounded});
+  }
 }
 
 void Parameters::pack(Ops& ops, DType compute) {

@@ -31,13 +31,16 @@ struct Parameter {
   Shape shape;       // a weight is [outputs, inputs]
   Initial initial;
 
-  Tensor value;     // f32, on the device
+  Tensor value;     // f32, on the device; changed by Parameters and the optimizer's update alone
+  Tensor rounded;   // bf16: a matrix's value, changed with it; absent unless asked for (Parameters::keep_rounded)
   Tensor gradient;  // f32; absent in a model that is not trained
   bool is_lookup = false;  // its gradient comes from embedding_backward alone: rows that no token names have none
   Tensor notes;     // BlockNotes of such a parameter, beside its gradient
   Tensor packed;    // u8: value^T as matmul reads it fastest; absent while the value changes (Parameters::pack)
   DType packed_compute = DType::f32;
 
+  // What a product in this precision reads.
+  const Tensor& factor(DType compute) const { return rounded && compute == DType::bf16 ? rounded : value; }
   // Weight decay acts on matrices, not on gains and biases.
   bool decays() const { return shape.rank >= 2; }
 };
@@ -60,6 +63,13 @@ class Parameters {
   // Every value from (seed, its name): adding a parameter does not change how the others begin.
   void initialise(uint64_t seed);
   void initialise(Parameter& parameter, uint64_t seed);
+  // Elements first ... first+count-1 of a value, from f32 on the host (at any address), or all of it from the device.
+  void write(Parameter& parameter, int64_t first, int64_t count, const void* numbers);
+  void write(Ops& ops, Parameter& parameter, const Tensor& numbers);
+
+  // For training in bf16: from now on every matrix that products read has a bf16 copy, which is written whenever its
+  // value is, so that no product need round it. Not on the host's memory: the CPU rounds as it packs.
+  void keep_rounded(Ops& ops);
 
   // For many forward passes without an update between: keeps every matrix in matmul's own layout.
   void pack(Ops& ops, DType compute);
@@ -80,7 +90,7 @@ class Parameters {
   std::deque<Parameter> all_;  // a deque: layers hold pointers into it
   std::deque<Constant> constants_;
   uint32_t next_site_ = 1;
-  std::unique_ptr<Arena> values_, gradients_, packed_;
+  std::unique_ptr<Arena> values_, gradients_, packed_, rounded_;
 };
 
 }  // namespace engine

@@ -136,12 +136,14 @@ void score_lines(Machine& machine, LanguageModel& language, const std::string& i
       sequences.push_back(at_line(input_file, first + i, [&] {
         return within(language.tokenizer->encode(lines[i]), most_scored_tokens(*language.model), "score");
       }));
-    for (const Score& result : score(machine, *language.model, sequences))
-      out << nlohmann::ordered_json{{"tokens", result.tokens},
-                                    {"log_likelihood", result.log_likelihood},
-                                    {"perplexity", result.perplexity()}}
-                 .dump()
-          << '\n';
+    for (const Score& result : score(machine, *language.model, sequences)) {
+      const std::string whole = nlohmann::ordered_json{{"tokens", result.tokens},
+                                                       {"log_likelihood", result.log_likelihood},
+                                                       {"perplexity", result.perplexity()}}
+                                    .dump();
+      out << whole.substr(0, whole.size() - 1) << ",\"log_probability\":" << json_list(result.log_probabilities)
+          << ",\"rank\":" << nlohmann::json(result.ranks).dump() << "}\n";
+    }
     flush(out);
   });
 }

@@ -80,11 +80,15 @@ std::vector<Score> score(Machine& machine, CausalModel& model, std::span<const s
     batch.labels.insert(batch.labels.end(), ids.begin() + 1, ids.end());
     batch.end_sequence();
   }
-  std::vector<float> losses;
-  LossStep(model).evaluate(machine, batch, &losses);
+  ScoredTokens scored;
+  LossStep(model).evaluate(machine, batch, &scored);
   size_t at = 0;
   for (Score& s : scores)
-    for (int64_t token = 1; token < s.tokens; ++token) s.log_likelihood -= static_cast<double>(losses[at++]);
+    for (int64_t token = 1; token < s.tokens; ++token, ++at) {
+      s.log_likelihood -= static_cast<double>(scored.losses[at]);
+      s.log_probabilities.push_back(0 - scored.losses[at]);
+      s.ranks.push_back(scored.ranks[at]);
+    }
   return scores;
 }
 

@@ -37,10 +37,12 @@ void save_language_model(const std::filesystem::path& folder, Model& model, cons
 // follows it is the answer. An empty prompt is the start of a document: the token that begins or else that ends one.
 std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text);
 
-// The log likelihood of a sequence's tokens but the first, which nothing precedes.
+// How likely a sequence's tokens are, but for the first, which nothing precedes.
 struct Score {
   int64_t tokens = 0;         // of the sequence, the first included
   double log_likelihood = 0;  // natural; 0 where fewer than two tokens
+  std::vector<float> log_probabilities;  // of each scored token, natural: their sum is the log likelihood
+  std::vector<int32_t> ranks;            // how high each stands among the logits, 1: at the top (kernels/rank.h)
   double perplexity() const;  // exp(-log_likelihood / scored tokens); 1 where none is scored
 };
 // The longest sequence that score takes: one token more than the model has positions, since the last is only predicted.

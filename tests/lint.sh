@@ -26,5 +26,9 @@ done
   < <(awk 'length($0) > 120 {print FILENAME ":" FNR}' "${sources[@]}")
 while IFS= read -r found; do offence "$found"; done \
   < <(grep -nEi '\b(TODO|FIXME|XXX|HACK)\b' "${sources[@]}" /dev/null)
+while IFS=: read -r file line _; do
+  offence "$file:$line: a parameter's value is written by Parameters::write, which keeps its rounded copy in step"
+done < <(grep -nE '(copy_in|zero)\([a-z_.>-]*value[.,)]|\.y = [a-z_.>-]*value[,}]' $(git ls-files 'models/*.cc' 'training/*.cc' 'tasks/*.cc' \
+  ':!models/parameters.cc') /dev/null)
 ((status)) || echo "lint: ${#sources[@]} files, nothing to say"
 exit $status

@@ -194,17 +194,18 @@ TEST_CASE("classification: packing changes no logit, whatever sentences come tog
   SequenceBatch all;
   task.batch_of(0, all);
   LossStep step(task.model());
-  std::vector<float> together, alone;
-  step.evaluate(language.machine, all, &together);
+  ScoredTokens scored;
+  step.evaluate(language.machine, all, &scored);
+  const std::vector<float> together = scored.losses;
+  std::vector<float> alone;
   for (int64_t s = 0; s < all.sequences(); ++s) {
     SequenceBatch one;
     const auto begin = all.offsets[static_cast<size_t>(s)], end = all.offsets[static_cast<size_t>(s) + 1];
     one.tokens.assign(all.tokens.begin() + begin, all.tokens.begin() + end);
     one.labels.assign(all.labels.begin() + begin, all.labels.begin() + end);
     one.end_sequence();
-    std::vector<float> loss;
-    step.evaluate(language.machine, one, &loss);
-    alone.insert(alone.end(), loss.begin(), loss.end());
+    step.evaluate(language.machine, one, &scored);
+    alone.insert(alone.end(), scored.losses.begin(), scored.losses.end());
   }
   REQUIRE(together.size() == alone.size());
   // Sums of at most 64 terms, in a dozen products one behind another, may be added in another order.

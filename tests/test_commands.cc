@@ -4,8 +4,10 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "kernels/rank_ref.h"
 #include "tasks/commands.h"
 #include "tests/task_settings.h"
+#include "training/loss_step.h"
 
 namespace engine::test {
 
@@ -109,6 +111,60 @@ TEST_CASE("commands: score gives each line's log likelihood, whatever stands bes
   CHECK(lines[3]["perplexity"].get<double>() == doctest::Approx(std::exp(-alone / 4)));
   // The chain rule: what one more token adds is its own.
   CHECK(alone < lines_of(untrained.scored("(3*4\n"))[0]["log_likelihood"].get<double>());
+}
+
+TEST_CASE("commands: score gives each token's log probability and its rank among the logits") {
+  Untrained untrained;
+  const std::string content = "1+2\n\n(3*4)\n7\n";
+  const std::vector<json> lines = lines_of(untrained.scored(content));
+  REQUIRE(lines.size() == 4);
+  for (const size_t unscored : {1, 3}) {
+    CHECK(lines[unscored]["log_probability"].empty());
+    CHECK(lines[unscored]["rank"].empty());
+  }
+  int others = 0;
+  for (const auto& [line, text] : {std::pair{0, "1+2"}, {2, "(3*4)"}}) {
+    const std::vector<int32_t> ids = untrained.language.tokenizer->encode(text);
+    const json& result = lines[static_cast<size_t>(line)];
+    REQUIRE(result["rank"].size() == ids.size() - 1);
+    REQUIRE(result["log_probability"].size() == ids.size() - 1);
+    // The logits behind each beginning of the line, one by one.
+    double sum = 0;
+    for (size_t end = 1; end < ids.size(); ++end) {
+      const ArenaScope scope(untrained.arena);
+      SequenceBatch batch{.tokens = {ids.begin(), ids.begin() + static_cast<int64_t>(end)},
+                          .labels = std::vector<int32_t>(end, -100)};
+      batch.labels.back() = ids[end];
+      batch.end_sequence();
+      Pass pass{.ops = *untrained.ops, .arena = untrained.arena, .compute = DType::f32, .keep = false};
+      const LossArgs args = LossStep(*untrained.language.model).upload(pass, batch, 0, 1);
+      const auto saved = untrained.language.model->make_saved();
+      const Tensor logits = model_logits(pass, *untrained.language.model, args.tokens, args.scored_rows, *saved);
+      const std::vector<float> row(logits.as<float>(), logits.as<float>() + logits.count());
+      const int rank = reference::rank(row, static_cast<size_t>(ids[end]));
+      CHECK(result["rank"][end - 1] == rank);
+      others += rank > 1;
+      double total = 0;
+      for (const float logit : row) total += std::exp(static_cast<double>(logit));
+      const double expected = static_cast<double>(row[static_cast<size_t>(ids[end])]) - std::log(total);
+      CHECK(result["log_probability"][end - 1].get<double>() == doctest::Approx(expected).epsilon(1e-5));
+      sum += result["log_probability"][end - 1].get<double>();
+    }
+    CHECK(result["log_likelihood"].get<double>() == doctest::Approx(sum));
+  }
+  CHECK(others > 3);
+}
+
+TEST_CASE("commands: ranks are a token's own, however many are scored together") {
+  Untrained untrained;
+  std::string content;
+  for (int i = 0; i < 250; ++i) content += std::to_string(1000000000000 + 7919 * i) + "\n";  // 3000 scored tokens
+  const std::vector<json> together = lines_of(untrained.scored(content));
+  for (const size_t line : {0, 100, 249}) {
+    const std::string text = content.substr(line * 14, 14);
+    CHECK(together[line]["rank"].size() == 12);
+    CHECK(together[line]["rank"] == lines_of(untrained.scored(text))[0]["rank"]);
+  }
 }
 
 TEST_CASE("commands: a line that is too long is named; the last token needs no position") {

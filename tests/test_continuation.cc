@@ -84,7 +84,8 @@ TEST_CASE("continuation: the moments are the state's, and a better model of an e
   CHECK(has(second.outcome.printed, "step 12 (training.load_optimizer = false takes the best model, of step 4)"));
   const std::unique_ptr<Ops> ops = make_cpu_ops();
   TinyTask task(config, *ops);
-  Optimizer optimizer(*ops, task.parameters(), config.training), same(*ops, task.parameters(), config.training);
+  Optimizer optimizer(*ops, task.parameters(), config.training, DType::f32);
+  Optimizer same(*ops, task.parameters(), config.training, DType::f32);
   load_fitting_state(folder.path() / "first/state", optimizer);
   load_state(folder.path() / "first/state", same);
   double sum = 0;
@@ -145,12 +146,13 @@ TEST_CASE("continuation: old moments go on as in one training, new ones begin as
     Random random(1, static_cast<uint64_t>(drawn));
     for (const AdamWTensor& t : optimizer.tensors())
       for (int i = 0; i < 3; ++i) t.gradient.as<float>()[i] = random.normal();
-    optimizer.gradient_norm();
+    optimizer.measure_norm();
     optimizer.update(0.1f, number);
   };
   Parameters one, two, three;
   for (Parameters* parameters : {&one, &two, &three}) make(*parameters);
-  Optimizer whole(*ops, one, config), halves(*ops, two, config), late(*ops, three, config);
+  const DType f32 = DType::f32;
+  Optimizer whole(*ops, one, config, f32), halves(*ops, two, config, f32), late(*ops, three, config, f32);
   for (int64_t i = 1; i <= 10; ++i) step(whole, i, i);
   for (int64_t i = 1; i <= 5; ++i) step(halves, i, i);
   // "b" begins anew in the second half.

@@ -142,6 +142,28 @@ TEST_CASE("cross_entropy: odd shapes, several chunks, large logits") {
   });
 }
 
+TEST_CASE("cross_entropy: a weight that is bf16 gives the bits of its values in f32") {
+  on_every_backend([](Bench& bench) {
+    for (int64_t cols : {16, 17}) {
+      CAPTURE(cols);
+      const Problem p = problem_of(bench, {.rows = 30, .cols = cols, .vocabulary = 70, .bias = true, .ignored = true});
+      const auto results = [&](const Tensor& weight) {
+        CrossEntropyArgs args = p.args;
+        args.weight = weight;
+        args.totals = bench.zeros({3});
+        args.dweight = bench.zeros({70, cols});
+        args.dbias = bench.zeros({70});
+        bench.ops.cross_entropy(args);
+        std::vector<double> all;
+        for (const Tensor& result : {args.totals, args.row_losses, args.dx, args.dweight, args.dbias})
+          append(all, bench.values(result));
+        return all;
+      };
+      CHECK(results(bench.from(DType::bf16, {70, cols}, bench.values(p.args.weight))) == results(p.args.weight));
+    }
+  });
+}
+
 TEST_CASE("cross_entropy: without dx the same losses and no gradient") {
   on_every_backend([](Bench& bench) {
     const Problem p = problem_of(bench, {.rows = 30, .cols = 16, .vocabulary = 70, .bias = true, .smoothing = 0.1f});

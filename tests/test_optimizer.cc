@@ -26,11 +26,17 @@ struct Model {
                          .m = bench.normal(DType::f32, {size}, 0.1),
                          .v = bench.from(DType::f32, {size}, squares),
                          .learning_rate_scale = decays ? 0.5f : 1.0f,
-                         .decays = decays});
+                         .decays = decays,
+                         .rounded = size % 2 ? bench.unset(DType::bf16, {size}) : Tensor{}});
       gradients.push_back(tensors.back().gradient);
     }
   }
 };
+
+std::vector<double> rounded(std::vector<double> values) {
+  for (double& value : values) value = static_cast<double>(static_cast<float>(bf16(static_cast<float>(value))));
+  return values;
+}
 
 }  // namespace
 
@@ -70,6 +76,7 @@ TEST_CASE("adamw: values and state over several steps, with and without clipping
           CHECK_CLOSE(bench.values(t.value), expected[3 * i], tolerance);
           CHECK_CLOSE(bench.values(t.m), expected[3 * i + 1], tolerance);
           CHECK_CLOSE(bench.values(t.v), expected[3 * i + 2], tolerance);
+          if (t.rounded) CHECK(bench.values(t.rounded) == rounded(bench.values(t.value)));
           CHECK(bench.values(t.gradient) == std::vector<double>(static_cast<size_t>(t.value.count()), 0.0));
           bench.fill(t.gradient, bench.values(bench.normal(DType::f32, {t.value.count()}, 0.3)));
         }
@@ -105,7 +112,9 @@ TEST_CASE("adamw: blocks of zeros are left alone, and wake up") {
       CAPTURE(decays);
       AdamWTensor noting{.value = bench.normal(DType::f32, {size}), .gradient = bench.zeros({size}),
                          .m = bench.zeros({size}), .v = bench.zeros({size}),
-                         .decays = decays, .notes = bench.arena.make_zeros(DType::u8, {blocks})};
+                         .decays = decays, .notes = bench.arena.make_zeros(DType::u8, {blocks}),
+                         .rounded = bench.arena.make(DType::bf16, {size})};
+      bench.ops.copy({.x = noting.value, .y = noting.rounded});
       const AdamWTensor plain{.value = bench.from(DType::f32, {size}, bench.values(noting.value)),
                               .gradient = bench.zeros({size}), .m = bench.zeros({size}), .v = bench.zeros({size}),
                               .decays = decays};
@@ -123,6 +132,7 @@ TEST_CASE("adamw: blocks of zeros are left alone, and wake up") {
                            .epsilon = 1e-8f, .weight_decay = 0.1f, .step = number});
         }
         CHECK(bench.values(noting.value) == bench.values(plain.value));
+        CHECK(bench.values(noting.rounded) == rounded(bench.values(noting.value)));
         CHECK(bench.values(noting.m) == bench.values(plain.m));
         CHECK(bench.values(noting.v) == bench.values(plain.v));
         CHECK(bench.values(noting.gradient) == zeros(size));
@@ -155,6 +165,40 @@ TEST_CASE("adamw: blocks of zeros are left alone, and wake up") {
   });
 }
 
+TEST_CASE("adamw: a norm or a loss that is not finite leaves everything as it is") {
+  on_every_backend([](Bench& bench) {
+    const Model model(bench, 0.3);
+    std::vector<double> before;
+    const auto all = [&] {
+      std::vector<double> values;
+      for (const AdamWTensor& t : model.tensors)
+        for (const Tensor& part : {t.value, t.gradient, t.m, t.v}) append(values, bench.values(part));
+      return values;
+    };
+    before = all();
+    const auto number = [&](double value) { return bench.from(DType::f32, {1}, {value}); };
+    const auto update = [&](const Tensor& norm_squared, const Tensor& loss, float max_norm) {
+      bench.ops.adamw({.tensors = model.tensors, .learning_rate = 0.1f, .beta1 = 0.9f, .beta2 = 0.95f, .epsilon = 1e-8f,
+                       .weight_decay = 0.1f, .step = 3, .norm_squared = norm_squared, .loss = loss,
+                       .max_norm = max_norm});
+    };
+    for (const double wrong : {NAN, INFINITY, -INFINITY})
+      for (const float max_norm : {0.0f, 1.0f}) {
+        update(number(wrong), {}, max_norm);
+        update(number(wrong), number(1), max_norm);
+        update(number(1), number(wrong), max_norm);
+        CHECK(all() == before);
+      }
+    update({}, number(NAN), 0);
+    CHECK(all() == before);
+    for (const AdamWTensor& t : model.tensors)
+      if (t.rounded)
+        for (double value : bench.values(t.rounded)) CHECK(std::isnan(value));
+    update(number(1), number(-3), 1);
+    CHECK(all() != before);
+  });
+}
+
 TEST_CASE("adamw: the same bits at any number of threads, and errors") {
   on_every_backend([](Bench& bench) {
     check_same_at_any_thread_count([&] {
@@ -183,6 +227,10 @@ TEST_CASE("adamw: the same bits at any number of threads, and errors") {
     wrong.gradient = bench.zeros({3});
     wrong.notes = bench.arena.make_zeros(DType::u8, {2});
     CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: notes is [2], not [1]", Error);
+    wrong.notes = {};
+    wrong.rounded = bench.zeros({3});
+    CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: rounded is f32, not bf16", Error);
+    wrong.rounded = {};
     args.step = 0;
     CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: step is 0, and counts from 1", Error);
     args.step = 1;

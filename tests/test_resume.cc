@@ -170,7 +170,7 @@ TEST_CASE("resume: a state tells the data that it was made with, and refuses oth
   Config config = tiny_config(folder.path(), "run");
   const std::unique_ptr<Ops> ops = make_cpu_ops();
   TinyTask task(config, *ops);
-  const Optimizer optimizer(*ops, task.parameters(), config.training);
+  const Optimizer optimizer(*ops, task.parameters(), config.training, DType::f32);
   const std::filesystem::path state = folder.path() / "state";
   save_state(state, optimizer, {}, "", "tokenizer 1, train data of 7 tokens");
   check_same_data(state, "tokenizer 1, train data of 7 tokens");

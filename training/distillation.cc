@@ -103,7 +103,7 @@ void Distillation::add_at_features(Pass& pass, const Tensor& features, const Ten
                                  .gradient_scale = soft_scale_,
                                  .dlogits = logits});
     pass.ops.matmul({.a = logits,
-                     .b = projection.value,
+                     .b = projection.factor(pass.compute),
                      .c = dfeatures.row_range(begin, end),
                      .accumulate = true,
                      .compute = pass.compute});
@@ -181,7 +181,7 @@ void begin_with_layers(const std::vector<std::string>& layers, Ops& ops, Encoder
     if (!from || !(from->shape == parameter.shape))
       fail_usage("distillation.layers: the teacher's ", name, from ? " is " + from->shape.text() : " is not there",
                  ", the model's ", parameter.name, " is ", parameter.shape.text());
-    ops.copy({.x = from->value, .y = parameter.value});
+    student.parameters().write(ops, parameter, from->value);
   }
 }
 

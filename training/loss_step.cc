@@ -150,20 +150,25 @@ void LossStep::in_slices(Machine& machine, const SequenceBatch& batch, const Wor
   }
 }
 
-LossTotals LossStep::evaluate(Machine& machine, const SequenceBatch& batch, std::vector<float>* row_losses) {
+LossTotals LossStep::evaluate(Machine& machine, const SequenceBatch& batch, ScoredTokens* each) {
   std::array<double, 3> sums{};
-  std::vector<float> losses;
+  ScoredTokens own;
   in_slices(machine, batch, [&](Pass& pass, LossArgs& args) {
     args.totals = pass.arena.make_zeros(DType::f32, {3});
-    if (row_losses) args.row_losses = pass.arena.make(DType::f32, {args.labels.count()});
+    if (each) {
+      args.row_losses = pass.arena.make(DType::f32, {args.labels.count()});
+      args.ranks = pass.arena.make(DType::i32, {args.labels.count()});
+    }
     model_loss(pass, model_, args, *saved_);
     std::array<float, 3> totals{};
     pass.arena.memory().copy_out(totals.data(), args.totals.data, sizeof totals);
     for (size_t i = 0; i < sums.size(); ++i) sums[i] += static_cast<double>(totals[i]);
-    if (row_losses) append_copy(pass, args.row_losses, losses);
+    if (!each) return;
+    append_copy(pass, args.row_losses, own.losses);
+    append_copy(pass, args.ranks, own.ranks);
   });
   sum_over_ranks(sums);
-  if (row_losses) *row_losses = gather_over_ranks(losses);
+  if (each) *each = {gather_over_ranks(own.losses), gather_over_ranks(own.ranks)};
   return {sums[0], sums[1], sums[2]};
 }
 

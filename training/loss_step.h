@@ -23,6 +23,11 @@ struct LossTotals {
   }
 };
 
+struct ScoredTokens {
+  std::vector<float> losses;   // negative log likelihoods
+  std::vector<int32_t> ranks;  // of the label among the logits, 1: the top
+};
+
 class LossStep {
  public:
   explicit LossStep(Model& model, float label_smoothing = 0);
@@ -35,10 +40,10 @@ class LossStep {
   void run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
            const Tensor& totals);
 
-  // Without gradients, dropout and label smoothing; cut by tokens into passes that fit. row_losses (optional) receives
-  // the loss of each scored token, in the batch's order. These two are of all ranks: each takes its share of the
-  // sequences, and all have the whole result.
-  LossTotals evaluate(Machine& machine, const SequenceBatch& batch, std::vector<float>* row_losses = nullptr);
+  // Without gradients, dropout and label smoothing; cut by tokens into passes that fit. each (optional) receives the
+  // loss and the rank (kernels/rank.h) of each scored token, in the batch's order. These two are of all ranks: each
+  // takes its share of the sequences, and all have the whole result.
+  LossTotals evaluate(Machine& machine, const SequenceBatch& batch, ScoredTokens* each = nullptr);
   // The likeliest prediction at each scored token (its label is anything but -100), in the batch's order.
   std::vector<int32_t> predict(Machine& machine, const SequenceBatch& batch);
 

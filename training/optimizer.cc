@@ -18,9 +18,10 @@ size_t Optimizer::bytes_of(const Parameters& parameters) {
   return bytes;
 }
 
-Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& config)
+Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& config, DType compute)
     : ops_(ops), parameters_(parameters), config_(config), arena_(ops.memory(), bytes_of(parameters)) {
   const std::vector<float> scales = rate_scales(parameters, config);
+  if (compute == DType::bf16) parameters.keep_rounded(ops);
   for (Parameter& p : parameters.all()) {
     require(static_cast<bool>(p.gradient), "parameter ", p.name, " has no gradient: was the model made to be trained?");
     const float scale = scales[tensors_.size()];
@@ -30,7 +31,8 @@ Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& con
                         .v = arena_.make_zeros(DType::f32, p.shape),
                         .learning_rate_scale = scale,
                         .decays = p.decays(),
-                        .notes = p.notes});
+                        .notes = p.notes,
+                        .rounded = p.rounded});
     (scale > 0 ? gradients_ : frozen_).push_back(p.gradient);
   }
   norm_squared_ = arena_.make_zeros(DType::f32, {1});
@@ -73,14 +75,15 @@ void Optimizer::sum_gradients_over_ranks() {
     if (tensor.notes) or_over_ranks(std::span(tensor.notes.as<uint8_t>(), tensor.notes.bytes()));
 }
 
-float Optimizer::gradient_norm() {
-  ops_.sum_of_squares({.tensors = gradients_, .result = norm_squared_});
+void Optimizer::measure_norm() { ops_.sum_of_squares({.tensors = gradients_, .result = norm_squared_}); }
+
+float Optimizer::gradient_norm() const {
   float squared = 0;
   arena_.memory().copy_out(&squared, norm_squared_.data, sizeof squared);
   return std::sqrt(squared);
 }
 
-void Optimizer::update(float learning_rate, int64_t step) {
+void Optimizer::update(float learning_rate, int64_t step, const Tensor& loss) {
   for (const Group& group : groups_)
     if (!group.tensors.empty())
       ops_.adamw({.tensors = group.tensors,
@@ -91,6 +94,7 @@ void Optimizer::update(float learning_rate, int64_t step) {
                   .weight_decay = config_.weight_decay,
                   .step = step + group.steps_before,
                   .norm_squared = norm_squared_,
+                  .loss = loss,
                   .max_norm = config_.max_grad_norm});
   for (const Tensor& gradient : frozen_) arena_.memory().zero(gradient.data, gradient.bytes());
 }

@@ -14,15 +14,19 @@ namespace engine {
 
 class Optimizer {
  public:
-  Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& config);
+  // compute: the precision of the products that read the parameters.
+  Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& config, DType compute);
 
-  // Of all ranks, before gradient_norm(): each rank's gradients become the sums over all of them. On the CPU.
+  // Of all ranks, before measure_norm(): each rank's gradients become the sums over all of them. On the CPU.
   void sum_gradients_over_ranks();
-  // The norm of all gradients together; not finite where any of them is not.
-  float gradient_norm();
-  // One update with the gradients that gradient_norm() measured, scaled down to max_grad_norm where that is less; the
-  // gradients are zero after it. step counts from 1.
-  void update(float learning_rate, int64_t step);
+  // Starts what gives the norm of all gradients together, which is not finite where any of them is not.
+  void measure_norm();
+  // Starts one update with the gradients that were measured last, scaled down to max_grad_norm where that is less; they
+  // are zero after it. step counts from 1. Where their norm or the loss (f32 [1], optional) is not finite the device
+  // leaves parameters, moments and gradients as they are.
+  void update(float learning_rate, int64_t step, const Tensor& loss = {});
+  // Waits for what was started: the norm that was measured last.
+  float gradient_norm() const;
 
   // To be called whenever the moments were set. They come from another training of `steps` steps, which the correction
   // of their bias counts from then on; but those of the parameters named in `fresh` are zero.
@@ -30,7 +34,7 @@ class Optimizer {
 
   // One for each parameter, in the table's order: value, gradient and the moments m and v.
   const std::vector<AdamWTensor>& tensors() const { return tensors_; }
-  const Parameters& parameters() const { return parameters_; }
+  Parameters& parameters() const { return parameters_; }
   Memory& memory() const { return arena_.memory(); }
 
  private:

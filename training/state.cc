@@ -25,16 +25,28 @@ std::vector<int64_t> sizes_of(const Shape& shape) {
   return {shape.sizes.begin(), shape.sizes.begin() + shape.rank};
 }
 
-// visit(name, tensor) for everything that is saved.
+struct SavedTensor {
+  std::string name;
+  Tensor tensor;
+  Parameter* value_of;  // null: a moment
+};
+std::array<SavedTensor, 3> saved_tensors(Parameter& p, const AdamWTensor& tensors) {
+  return {{{"value/" + p.name, tensors.value, &p}, {"m/" + p.name, tensors.m}, {"v/" + p.name, tensors.v}}};
+}
+
+// visit(saved tensor) for everything that is saved.
 template <class Visit>
 void for_each_tensor(const Optimizer& optimizer, const Visit& visit) {
   size_t i = 0;
-  for (const Parameter& p : optimizer.parameters().all()) {
-    const AdamWTensor& tensors = optimizer.tensors()[i++];
-    visit("value/" + p.name, tensors.value);
-    visit("m/" + p.name, tensors.m);
-    visit("v/" + p.name, tensors.v);
-  }
+  for (Parameter& p : optimizer.parameters().all())
+    for (const SavedTensor& saved : saved_tensors(p, optimizer.tensors()[i++])) visit(saved);
+}
+
+void load(Optimizer& optimizer, const SavedTensor& saved, const Safetensors::Entry& entry) {
+  if (saved.value_of)
+    optimizer.parameters().write(*saved.value_of, 0, saved.tensor.count(), entry.data);
+  else
+    optimizer.memory().copy_in(saved.tensor.data, entry.data, saved.tensor.bytes());
 }
 
 // "section.key" -> value as Options::toml writes it.
@@ -68,8 +80,9 @@ bool may_differ(const Options::Option& option) {
 void save_state(const fs::path& folder, const Optimizer& optimizer, const TrainingProgress& progress,
                 const std::string& configuration, const std::string& fingerprint) {
   std::vector<SafetensorsItem> items;
-  for_each_tensor(optimizer, [&](const std::string& name, const Tensor& tensor) {
-    items.push_back({name, "F32", sizes_of(tensor.shape), [&optimizer, tensor](char* destination) {
+  for_each_tensor(optimizer, [&](const SavedTensor& saved) {
+    const Tensor& tensor = saved.tensor;
+    items.push_back({saved.name, "F32", sizes_of(tensor.shape), [&optimizer, tensor](char* destination) {
                        optimizer.memory().copy_out(destination, tensor.data, tensor.bytes());
                      }});
   });
@@ -130,7 +143,8 @@ TrainingProgress load_state(const fs::path& state, Optimizer& optimizer) {
   const Safetensors file = Safetensors::open(folder / tensors_file);
   const std::string advice = ": start anew with --resume false or another --name";
   size_t count = 0;
-  for_each_tensor(optimizer, [&](const std::string& name, const Tensor& tensor) {
+  for_each_tensor(optimizer, [&](const SavedTensor& saved) {
+    const auto& [name, tensor, value_of] = saved;
     const auto found = file.entries().find(name);
     if (found == file.entries().end()) fail(folder.string(), " has no tensor ", name, " of this model", advice);
     if (!fits(found->second, tensor))
@@ -138,9 +152,8 @@ TrainingProgress load_state(const fs::path& state, Optimizer& optimizer) {
     ++count;
   });
   if (count != file.entries().size()) fail(folder.string(), " holds tensors that this model has not", advice);
-  for_each_tensor(optimizer, [&](const std::string& name, const Tensor& tensor) {
-    optimizer.memory().copy_in(tensor.data, file.entries().at(name).data, tensor.bytes());
-  });
+  for_each_tensor(optimizer,
+                  [&](const SavedTensor& saved) { load(optimizer, saved, file.entries().at(saved.name)); });
   optimizer.set_steps_before(progress.steps_before, progress.fresh);
   return progress;
 }
@@ -152,22 +165,20 @@ FittingState load_fitting_state(const fs::path& state, Optimizer& optimizer) {
   std::map<std::string, bool> taken;  // tensors of the file
   for (const auto& [name, entry] : file.entries()) taken[name] = false;
   size_t i = 0;
-  for (const Parameter& p : optimizer.parameters().all()) {
-    const AdamWTensor& tensors = optimizer.tensors()[i++];
-    const std::array parts{std::pair{"value/" + p.name, tensors.value}, std::pair{"m/" + p.name, tensors.m},
-                           std::pair{"v/" + p.name, tensors.v}};
-    const bool all_fit = std::all_of(parts.begin(), parts.end(), [&](const auto& part) {
-      const auto found = file.entries().find(part.first);
-      return found != file.entries().end() && fits(found->second, part.second);
+  for (Parameter& p : optimizer.parameters().all()) {
+    const std::array<SavedTensor, 3> parts = saved_tensors(p, optimizer.tensors()[i++]);
+    const bool all_fit = std::all_of(parts.begin(), parts.end(), [&](const SavedTensor& part) {
+      const auto found = file.entries().find(part.name);
+      return found != file.entries().end() && fits(found->second, part.tensor);
     });
     if (!all_fit) {
       result.fresh.push_back(p.name);
       continue;
     }
     ++result.loaded;
-    for (const auto& [name, tensor] : parts) {
-      optimizer.memory().copy_in(tensor.data, file.entries().at(name).data, tensor.bytes());
-      taken[name] = true;
+    for (const SavedTensor& part : parts) {
+      load(optimizer, part, file.entries().at(part.name));
+      taken[part.name] = true;
     }
   }
   const std::string value = "value/";

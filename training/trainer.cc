@@ -55,7 +55,7 @@ Trainer::Trainer(const Config& config, const Options& options, Task& task, Machi
       machine_(machine),
       out_(out),
       schedule_(config.training, training_steps(config.training, task.steps(config.training.epochs))),
-      optimizer_(machine.ops, task.parameters(), config.training),
+      optimizer_(machine.ops, task.parameters(), config.training, machine.compute),
       folder_(folder_of(config)),
       control_(folder_.path()),
       most_tokens_(tokens_at_once(task.parameters())) {}
@@ -176,18 +176,20 @@ void Trainer::run_step() {
               .first_sequence = first};
     task_.run(pass, batch_, first, last, 1.0f / static_cast<float>(scored), totals);
   }
+  // A device is told to update before the loss and the norm are known here: it does not where they are not finite.
+  const float learning_rate = schedule_.learning_rate_at(step);
+  optimizer_.sum_gradients_over_ranks();
+  optimizer_.measure_norm();
+  optimizer_.update(learning_rate, step + 1, {totals.data, DType::f32, {1}});
   std::array<float, 3> sums{};
   machine_.arena.memory().copy_out(sums.data(), totals.data, sizeof sums);
   sum_over_ranks(sums);
-  optimizer_.sum_gradients_over_ranks();
   const float norm = optimizer_.gradient_norm();
   const double loss = static_cast<double>(sums[0]) / static_cast<double>(scored);
   if (!std::isfinite(loss) || !std::isfinite(norm))
     fail("step ", step + 1, ": the loss is ", loss, ", the gradient's norm ", norm, " (batch of ", batch_.sequences(),
          " sequences, ", batch_.tokens.size(), " tokens). The parameters are those before this step; try a lower ",
          "training.learning_rate, more training.warmup_steps, training.max_grad_norm = 1 or precision = \"f32\"");
-  const float learning_rate = schedule_.learning_rate_at(step);
-  optimizer_.update(learning_rate, step + 1);
 
   ++progress_.step;
   progress_.learning_rate = static_cast<double>(learning_rate);

@@ -102,7 +102,7 @@ SequenceBatch random_batch(const std::vector<int>& lengths, const ModelConfig& c
 class Training {
  public:
   Training(Ops& ops, Model& model, DType compute, const Setting& setting)
-      : ops_(ops), compute_(compute), optimizer_(ops, model.parameters(), config_), step_(model) {
+      : ops_(ops), compute_(compute), optimizer_(ops, model.parameters(), config_, compute), step_(model) {
     Random random(7, 0);
     for (const std::vector<int>& lengths : lengths_of(setting))
       batches_.push_back(random_batch(lengths, model.config(), random));

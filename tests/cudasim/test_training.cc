@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "tests/task_settings.h"
+#include "tests/config_files.h"
 
 namespace engine::test {
 
@@ -35,14 +35,10 @@ num_heads = 2
 [training]
 batch_size = 4
 )";
-constexpr const char* twenty_steps = R"(max_steps = 20
-learning_rate = 0.001
+constexpr const char* without_saving = R"(learning_rate = 0.001
 max_grad_norm = 1
-log_every = 1
 eval_every = 0
 save_every = 0
-[generation]
-max_new_tokens = 1
 )";
 
 // What a loss may differ by, relative to it. f32: sums of some hundred terms in another order differ by a few 2^-24 of
@@ -51,10 +47,12 @@ max_new_tokens = 1
 // of that remain.
 double tolerance_of(DType compute) { return compute == DType::bf16 ? 0x1p-8 / 8 : 20 * 8 * 0x1p-24; }
 
-std::vector<double> losses(const std::string& text, const std::string& device, DType compute) {
-  TaskSettings settings(text + twenty_steps, device);
+// Of every step of a training.
+std::vector<double> losses(TaskSettings& settings, DType compute) {
   settings.machine.compute = compute;
   settings.sections.scratchpad.eval_quantity = 1;
+  settings.config.training.log_every = 1;
+  settings.config.generation.max_new_tokens = 1;
   const auto task = settings.task();
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> quiet(std::fopen("/dev/null", "w"), std::fclose);
   CHECK(train_task(settings.config, settings.options, *task, settings.machine, quiet.get()) == 0);
@@ -67,6 +65,40 @@ std::vector<double> losses(const std::string& text, const std::string& device, D
   return result;
 }
 
+std::vector<double> losses_of(const std::string& text, const std::string& device, DType compute, int64_t steps) {
+  TaskSettings settings(text + without_saving, device);
+  settings.config.training.max_steps = steps;
+  return losses(settings, compute);
+}
+
+// The largest difference, relative to the loss.
+double check_losses(const std::vector<double>& actual, const std::vector<double>& expected, DType compute) {
+  REQUIRE(actual.size() == expected.size());
+  double largest = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    CAPTURE(i);
+    const double difference = std::abs(actual[i] - expected[i]) / expected[i];
+    CHECK(difference <= tolerance_of(compute));
+    largest = std::max(largest, difference);
+  }
+  return largest;
+}
+
+// A configuration with a small model and short sequences.
+std::vector<double> losses_of_config(const std::filesystem::path& path, const std::string& device, DType compute) {
+  TaskSettings settings(read_text(path), device);
+  Config& config = settings.config;
+  adapt(path.filename().string(), settings);
+  config.training.batch_size = 2;
+  if (config.init.empty()) {
+    config.model.hidden_size = 32;
+    config.model.num_layers = 1;
+    config.model.num_heads = 2;
+  }
+  if (config.task != "scratchpad") config.data.block_size = 16;
+  return losses(settings, compute);
+}
+
 }  // namespace
 
 TEST_CASE("simulated device: the losses of 20 steps are those of the CPU, the step captured as a graph") {
@@ -74,18 +106,27 @@ TEST_CASE("simulated device: the losses of 20 steps are those of the CPU, the st
     for (const DType compute : {DType::f32, DType::bf16}) {
       CAPTURE(text);
       CAPTURE(name_of(compute));
-      const std::vector<double> expected = losses(text, "cpu", compute), actual = losses(text, "sim", compute);
+      const std::vector<double> expected = losses_of(text, "cpu", compute, 20);
       REQUIRE(expected.size() == 20);
-      REQUIRE(actual.size() == 20);
-      double largest = 0;
-      for (size_t i = 0; i < 20; ++i) {
-        CAPTURE(i);
-        const double difference = std::abs(actual[i] - expected[i]) / expected[i];
-        CHECK(difference <= tolerance_of(compute));
-        largest = std::max(largest, difference);
-      }
-      MESSAGE("largest difference ", largest);
+      MESSAGE("largest difference ", check_losses(losses_of(text, "sim", compute, 20), expected, compute));
     }
+}
+
+TEST_CASE("simulated device: every configuration, made small, has the losses of the CPU") {
+  CHECK(each_config([](const std::filesystem::path& path) {
+    CAPTURE(path.string());
+    const DType compute = DType::bf16;  // as on a GPU
+    const std::vector<double> expected = losses_of_config(path, "cpu", compute);
+    CHECK(expected.size() == 2);
+    check_losses(losses_of_config(path, "sim", compute), expected, compute);
+  }) >= 9);
+}
+
+TEST_CASE("device check: every operation of a training agrees on both devices, and the losses are the first one's") {
+  for (const auto& [text, compute] : {std::pair{gpt, DType::bf16}, {arithmetic, DType::f32}}) {
+    CAPTURE(text);
+    CHECK(losses_of(text, "check", compute, 3) == losses_of(text, "cpu", compute, 3));
+  }
 }
 
 }  // namespace engine::test
