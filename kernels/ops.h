@@ -279,6 +279,7 @@ struct AdamWTensor {
   Tensor value, gradient, m, v;  // f32, of one shape
   float learning_rate_scale = 1;
   bool decays = false;
+  bool keeps_gradient = false;   // leaves the gradient as it is, for one that is written next, not added to; no notes
   Tensor notes;                  // optional, of gradient, m and v; the results are the same with them
   Tensor rounded;                // optional, bf16, = value wherever value is written
 };

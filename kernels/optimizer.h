@@ -6,7 +6,7 @@
 //   value *= 1 - lr weight_decay                     (where the tensor decays), lr = learning_rate learning_rate_scale
 //   m = m + (1 - beta1) (g - m),   v = beta2 v + (1 - beta2) g^2
 //   value -= lr / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + epsilon)
-//   gradient = 0
+//   gradient = 0 (unless the tensor keeps it)
 // Written: value, m, v, gradient (0); and where the tensor has one, rounded = value in bf16, for the products that read
 // it: nobody need round it at each of them.
 //

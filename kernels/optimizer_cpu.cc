@@ -74,7 +74,7 @@ struct Update {
         f(factors) {}
 
   // has_gradient false: it is known to be 0, and not looked at.
-  template <bool has_gradient>
+  template <bool has_gradient, bool clears = has_gradient>
   void run(int64_t begin, int64_t end) const {
     each_vector(end - begin, [&](int64_t offset, auto part) {
       const int64_t i = begin + offset;
@@ -89,7 +89,7 @@ struct Update {
       put(i, load(value + i, part) * keep - rate * (new_m / denominator), part);
       store(m + i, new_m, part);
       store(v + i, new_v, part);
-      if constexpr (has_gradient) store(gradient + i, vfloat{}, part);
+      if constexpr (clears) store(gradient + i, vfloat{}, part);
     });
   }
   // The same where gradient, m and v are 0.
@@ -112,6 +112,7 @@ struct Update {
 
 void update(const AdamWTensor& tensor, const AdamWFactors& factors, float clip, int64_t begin, int64_t size) {
   const Update update(tensor, factors, clip, begin);
+  if (tensor.keeps_gradient) return update.run<true, false>(0, size);
   if (!tensor.notes) return update.run<true>(0, size);
   uint8_t* note = tensor.notes.as<uint8_t>() + begin / BlockNotes::block;
   for (int64_t i = 0; i < size; i += BlockNotes::block, ++note) {

@@ -82,7 +82,7 @@ struct AdamWRow {
   int64_t count;
   float rate, keep;
   int first_piece;
-  bool vectors;
+  bool vectors, keeps_gradient;
 
   // Updates a block of zeros and says that it was one; the same for all lanes of the warp, whose elements it is.
   __device__ __forceinline__ bool decays_zeros(int64_t at, int64_t end) const {
@@ -146,7 +146,7 @@ __global__ void __launch_bounds__(threads, 4) adamw_kernel(const AdamWTable tabl
     }
     store_floats(t.m + at, m);
     store_floats(t.v + at, v);
-    store_floats(t.gradient + at, g);
+    if (!t.keeps_gradient) store_floats(t.gradient + at, g);
   });
 }
 
@@ -195,14 +195,29 @@ void CudaOps::adamw(const AdamWArgs& args) {
   const Operation operation("adamw", {});
   check_adamw(args);
   const AdamWFactors f = adamw_factors(args);
-  const Step step{f.one_minus_beta1, f.beta2, f.one_minus_beta2, f.inverse_root_correction2, f.epsilon, args.max_norm,
-                  args.norm_squared.as<float>(), args.loss.as<float>()};
+  const Step step{f.one_minus_beta1,
+                  f.beta2,
+                  f.one_minus_beta2,
+                  f.inverse_root_correction2,
+                  f.epsilon,
+                  args.max_norm,
+                  args.norm_squared.as<float>(),
+                  args.loss.as<float>()};
   const auto count = [&](size_t i) { return args.tensors[i].value.count(); };
   const auto row_of = [&](size_t i) {
     const AdamWTensor& t = args.tensors[i];
-    return AdamWRow{t.value.as<float>(), t.gradient.as<float>(), t.m.as<float>(), t.v.as<float>(),
-                    t.notes.as<uint8_t>(), static_cast<bfloat16*>(t.rounded.data), count(i), f.rate_of(t), f.keep_of(t),
-                    0, takes_vectors(width, 0, {t.value.data, t.gradient.data, t.m.data, t.v.data, t.rounded.data})};
+    return AdamWRow{t.value.as<float>(),
+                    t.gradient.as<float>(),
+                    t.m.as<float>(),
+                    t.v.as<float>(),
+                    t.notes.as<uint8_t>(),
+                    static_cast<bfloat16*>(t.rounded.data),
+                    count(i),
+                    f.rate_of(t),
+                    f.keep_of(t),
+                    0,
+                    takes_vectors(width, 0, {t.value.data, t.gradient.data, t.m.data, t.v.data, t.rounded.data}),
+                    t.keeps_gradient};
   };
   each_table<AdamWRow, adamw_rows>(args.tensors.size(), count, row_of, [&](const AdamWTable& table) {
     launch(adamw_kernel, blocks(table.pieces), threads, 0, stream(), table, step);

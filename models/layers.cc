@@ -8,7 +8,9 @@ namespace engine {
 
 Linear::Linear(Parameters& table, const std::string& name, int64_t inputs, int64_t outputs, Initial initial)
     : weight(&table.add(name + ".weight", {outputs, inputs}, initial)),
-      bias(&table.add(name + ".bias", {outputs}, Initial::zeros())) {}
+      bias(&table.add(name + ".bias", {outputs}, Initial::zeros())) {
+  weight->is_linear = true;
+}
 
 Linear Linear::part(int64_t first_output, int64_t outputs) const {
   Linear result = *this;
@@ -49,11 +51,12 @@ void Linear::backward(Pass& pass, const Tensor& dy, const Tensor& x, const Tenso
                      .compute = pass.compute,
                      .activation = activation,
                      .gradient_at = gradient_at});
+  const bool writes = count == 0 && weight->begins_gradient();
   pass.ops.matmul({.a = dy,
                    .b = x,
-                   .c = own(weight->gradient),
+                   .c = own(weight->gradient_to_add_to()),
                    .transpose_a = true,
-                   .accumulate = true,
+                   .accumulate = !writes,
                    .compute = pass.compute,
                    .a_row_sums = bias ? own(bias->gradient) : Tensor{}});
 }

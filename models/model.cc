@@ -76,7 +76,7 @@ void model_loss(Pass& pass, Model& model, const LossArgs& args, Model::Saved& sa
                           .row_losses = args.row_losses,
                           .gradient_scale = args.gradient_scale,
                           .dx = dfeatures,
-                          .dweight = args.gradients ? projection.gradient : Tensor{},
+                          .dweight = args.gradients ? projection.gradient_to_add_to() : Tensor{},
                           .dbias = args.gradients && bias ? bias->gradient : Tensor{}});
   if (args.ranks) rank_labels(pass, model, features, args);
   if (!args.gradients) return;

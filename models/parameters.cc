@@ -128,6 +128,11 @@ void Parameters::drop_packed() {
   for (Parameter& p : all_) p.packed = {};
 }
 
+const Tensor& Parameter::gradient_to_add_to() {
+  if (begins_gradient()) host_memory().zero(gradient.data, gradient.bytes());
+  return gradient;
+}
+
 Parameter* Parameters::find(const std::string& name) {
   for (Parameter& p : all_)
     if (p.name == name) return &p;

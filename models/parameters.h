@@ -4,6 +4,7 @@
 #include <deque>
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "core/arena.h"
 #include "kernels/ops.h"
@@ -21,9 +22,7 @@ struct Initial {
   // Uniform within +- sqrt(6 / (inputs + outputs)) (Glorot, Bengio 2010).
   static Initial xavier() { return {Kind::xavier, 1}; }
   // Of `count` such matrices one below the other.
-  Initial stacked(int count) const {
-    return {kind, kind == Kind::xavier ? value * static_cast<float>(count) : value};
-  }
+  Initial stacked(int count) const { return {kind, kind == Kind::xavier ? value * static_cast<float>(count) : value}; }
 };
 
 struct Parameter {
@@ -34,13 +33,20 @@ struct Parameter {
   Tensor value;     // f32, on the device; changed by Parameters and the optimizer's update alone
   Tensor rounded;   // bf16: a matrix's value, changed with it; absent unless asked for (Parameters::keep_rounded)
   Tensor gradient;  // f32; absent in a model that is not trained
+  bool is_linear = false;  // a Linear's weight: one product gives all of its gradient
+  bool is_spent = false;   // what the gradient holds was used by an update and counts as 0; on the host alone
   bool is_lookup = false;  // its gradient comes from embedding_backward alone: rows that no token names have none
-  Tensor notes;     // BlockNotes of such a parameter, beside its gradient
-  Tensor packed;    // u8: value^T as matmul reads it fastest; absent while the value changes (Parameters::pack)
+  Tensor notes;            // BlockNotes of such a parameter, beside its gradient
+  Tensor packed;           // u8: value^T as matmul reads it fastest; absent while the value changes (Parameters::pack)
   DType packed_compute = DType::f32;
 
   // What a product in this precision reads.
   const Tensor& factor(DType compute) const { return rounded && compute == DType::bf16 ? rounded : value; }
+  // The gradient, for an operation that adds to it.
+  const Tensor& gradient_to_add_to();
+  // Whether an operation that gives all of the gradient is to write it, for it is the first since an update: so updates
+  // need not write zeros that products read again. Else it adds.
+  bool begins_gradient() { return std::exchange(is_spent, false); }
   // Weight decay acts on matrices, not on gains and biases.
   bool decays() const { return shape.rank >= 2; }
 };
@@ -78,8 +84,8 @@ class Parameters {
   std::deque<Parameter>& all() { return all_; }
   const std::deque<Parameter>& all() const { return all_; }
   Parameter& at(const std::string& name);
-  Parameter* find(const std::string& name);  // or nullptr
-  int64_t count() const;  // scalars
+  Parameter* find(const std::string& name);             // or nullptr
+  int64_t count() const;                                // scalars
   Memory& memory() const { return values_->memory(); }  // where the values are
 
  private:

@@ -109,7 +109,7 @@ void Distillation::add_at_features(Pass& pass, const Tensor& features, const Ten
                      .compute = pass.compute});
     pass.ops.matmul({.a = logits,
                      .b = x,
-                     .c = projection.gradient,
+                     .c = projection.gradient_to_add_to(),
                      .transpose_a = true,
                      .accumulate = true,
                      .compute = pass.compute,

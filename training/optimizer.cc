@@ -22,6 +22,7 @@ Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& con
     : ops_(ops), parameters_(parameters), config_(config), arena_(ops.memory(), bytes_of(parameters)) {
   const std::vector<float> scales = rate_scales(parameters, config);
   if (compute == DType::bf16) parameters.keep_rounded(ops);
+  const bool on_host = &ops.memory() == &host_memory();
   for (Parameter& p : parameters.all()) {
     require(static_cast<bool>(p.gradient), "parameter ", p.name, " has no gradient: was the model made to be trained?");
     const float scale = scales[tensors_.size()];
@@ -31,9 +32,11 @@ Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& con
                         .v = arena_.make_zeros(DType::f32, p.shape),
                         .learning_rate_scale = scale,
                         .decays = p.decays(),
+                        .keeps_gradient = on_host && p.is_linear,
                         .notes = p.notes,
                         .rounded = p.rounded});
     (scale > 0 ? gradients_ : frozen_).push_back(p.gradient);
+    if (tensors_.back().keeps_gradient) kept_.push_back(&p);
   }
   norm_squared_ = arena_.make_zeros(DType::f32, {1});
   group_tensors(0, {});
@@ -67,15 +70,23 @@ void Optimizer::group_tensors(int64_t steps, const std::vector<std::string>& fre
   }
 }
 
+void Optimizer::clear_spent() {
+  for (Parameter* p : kept_) p->gradient_to_add_to();
+}
+
 void Optimizer::sum_gradients_over_ranks() {
   if (rank_count() == 1) return;
+  clear_spent();
   for (const Tensor& gradient : gradients_)
     sum_over_ranks(std::span(gradient.as<float>(), static_cast<size_t>(gradient.count())));
   for (const AdamWTensor& tensor : tensors_)
     if (tensor.notes) or_over_ranks(std::span(tensor.notes.as<uint8_t>(), tensor.notes.bytes()));
 }
 
-void Optimizer::measure_norm() { ops_.sum_of_squares({.tensors = gradients_, .result = norm_squared_}); }
+void Optimizer::measure_norm() {
+  clear_spent();
+  ops_.sum_of_squares({.tensors = gradients_, .result = norm_squared_});
+}
 
 float Optimizer::gradient_norm() const {
   float squared = 0;
@@ -84,6 +95,7 @@ float Optimizer::gradient_norm() const {
 }
 
 void Optimizer::update(float learning_rate, int64_t step, const Tensor& loss) {
+  clear_spent();
   for (const Group& group : groups_)
     if (!group.tensors.empty())
       ops_.adamw({.tensors = group.tensors,
@@ -97,6 +109,7 @@ void Optimizer::update(float learning_rate, int64_t step, const Tensor& loss) {
                   .loss = loss,
                   .max_norm = config_.max_grad_norm});
   for (const Tensor& gradient : frozen_) arena_.memory().zero(gradient.data, gradient.bytes());
+  for (Parameter* p : kept_) p->is_spent = true;
 }
 
 }  // namespace engine

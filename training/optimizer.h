@@ -22,7 +22,7 @@ class Optimizer {
   // Starts what gives the norm of all gradients together, which is not finite where any of them is not.
   void measure_norm();
   // Starts one update with the gradients that were measured last, scaled down to max_grad_norm where that is less; they
-  // are zero after it. step counts from 1. Where their norm or the loss (f32 [1], optional) is not finite the device
+  // are zero after it, or spent. step counts from 1. Where their norm or the loss (f32 [1], optional) is not finite the device
   // leaves parameters, moments and gradients as they are.
   void update(float learning_rate, int64_t step, const Tensor& loss = {});
   // Waits for what was started: the norm that was measured last.
@@ -41,6 +41,7 @@ class Optimizer {
   static size_t bytes_of(const Parameters& parameters);
   void group_tensors(int64_t steps, const std::vector<std::string>& fresh);  // new ones' moments and notes are 0
   void note_moments(const AdamWTensor& tensor);
+  void clear_spent();  // gradients that no one has written since the last update
 
   // Tensors whose moments are equally old.
   struct Group {
@@ -55,6 +56,7 @@ class Optimizer {
   std::vector<AdamWTensor> tensors_;
   std::array<Group, 2> groups_;  // of all that is not frozen; set_steps_before fills the second
   std::vector<Tensor> gradients_, frozen_;
+  std::vector<Parameter*> kept_;  // those whose gradients are left, and spent
   Tensor norm_squared_;
 };
 
