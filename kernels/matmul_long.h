@@ -21,7 +21,7 @@ class LongProduct {
  public:
   // Whether this way was measured to be the faster one.
   static bool serves(const Operand& a, const Operand& b, bool b_is_packed) {
-    return !b_is_packed && !a.k_contiguous && a.k >= 4 * k_step && a.outer * b.outer <= 1024 * 256;
+    return !b_is_packed && !a.k_contiguous && a.k >= 12 * k_step && a.outer * b.outer <= 768 * 768;
   }
 
   LongProduct(const Kernel& kernel, const MatmulArgs& args, Arena& workspace)
@@ -59,8 +59,8 @@ class LongProduct {
   }
 
  private:
-  static constexpr int64_t k_step = 512, tasks_wanted = 16;
-  static constexpr int64_t most_tiles = 128;  // of a part: 512 KiB of sums, beside 768 KiB of packed operands
+  static constexpr int64_t k_step = 256, tasks_wanted = 8;
+  static constexpr int64_t most_tiles = 128;  // of a part: 512 KiB of sums, beside 384 KiB of packed operands
   static constexpr int64_t tile_elements = int64_t{Kernel::rows} * Kernel::cols;
 
   float* tile(int64_t range, int64_t row, int64_t col) const {
