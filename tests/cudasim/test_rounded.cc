@@ -48,6 +48,7 @@ dropout = 0.1
 [training]
 batch_size = 2
 learning_rate = 0.01
+scheduler = "constant"
 max_grad_norm = 1
 eval_every = 0
 )";
