@@ -164,7 +164,7 @@ cudnn-test: $(if $(CUDNN_OBJECTS),$(BUILD)/tests/run_cudnn)  ## cuDNN builds the
 
 # Under the sanitizers, which are ten times slower: its own tests, and operations of each kind. What the threads of a
 # kernel that failed still held is not given back.
-SIM_CASES := simulated device*,layernorm*,activation*,embedding*,rows*,copy*,adamw*,attention: widths*
+SIM_CASES := simulated device*,layernorm*,activation*,embedding*,rows*,rank:*,copy*,adamw*,attention: widths*
 SIM_FILES := $(SIM_TESTS) $(shell grep -l on_every_backend $(TESTS))
 empty :=
 comma := ,

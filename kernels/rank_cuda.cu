@@ -1,6 +1,6 @@
-// Ranks on a device: a block a row, which reads it once, 16 bytes a thread at a time: 4 or 2 bytes a token. A vocabulary
-// is rarely a multiple of anything, so rows begin anywhere: what lies before a row's first 16-byte boundary and behind
-// its last is read by single elements. Counts are whole numbers, whose sum is the same in any order.
+// Ranks on a device: a block a row, which reads it once, 16 bytes at a time: 4 or 2 bytes a token. A vocabulary is
+// rarely a multiple of anything, so rows begin anywhere: what lies before a row's first 16-byte boundary and behind its
+// last is read by single elements. Counts are whole numbers, whose sum is the same in any order.
 #include "kernels/rank.h"
 
 #include <algorithm>

@@ -22,8 +22,8 @@ class Optimizer {
   // Starts what gives the norm of all gradients together, which is not finite where any of them is not.
   void measure_norm();
   // Starts one update with the gradients that were measured last, scaled down to max_grad_norm where that is less; they
-  // are zero after it, or spent. step counts from 1. Where their norm or the loss (f32 [1], optional) is not finite the device
-  // leaves parameters, moments and gradients as they are.
+  // are zero after it, or spent. step counts from 1. Where their norm or the loss (f32 [1], optional) is not finite the
+  // device leaves parameters, moments and gradients as they are.
   void update(float learning_rate, int64_t step, const Tensor& loss = {});
   // Waits for what was started: the norm that was measured last.
   float gradient_norm() const;

@@ -28,8 +28,9 @@ int true_copies(const Parameters& parameters) {
     const std::vector<float> values = on_host<float>(parameters.memory(), p.value);
     const std::vector<bf16> rounded = on_host<bf16>(parameters.memory(), p.rounded);
     ++copies;
-    for (size_t i = 0; i < values.size(); ++i)
-      if (rounded[i].bits != bf16(values[i]).bits) FAIL_CHECK(p.name, " differs from its copy at element ", i);
+    size_t same = 0;
+    while (same < values.size() && rounded[same].bits == bf16(values[same]).bits) ++same;
+    CHECK_MESSAGE(same == values.size(), p.name, " differs from its copy at element ", same);
   }
   return copies;
 }
@@ -48,6 +49,7 @@ dropout = 0.1
 [training]
 batch_size = 2
 learning_rate = 0.01
+scheduler = "constant"
 max_grad_norm = 1
 eval_every = 0
 )";
