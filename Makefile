@@ -191,7 +191,7 @@ deps:  ## installs what is missing of the Debian or Ubuntu packages that the eng
 	  { rm -rf $(CUDNN_FRONTEND); echo "without cuDNN's attention: nvidia-cudnn-frontend cannot be had"; },true)
 
 test: $(BUILD)/tests/run engine  ## builds and runs the tests (SANITIZE=1: under the sanitizers)
-	$(BUILD)/tests/run
+	$(BUILD)/tests/run $(if $(SANITIZE),-tce="configs: each*")
 
 docs: engine  ## writes the generated part of docs/: the reference of all options
 	./engine info --options > docs/options.md
