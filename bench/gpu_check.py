@@ -21,8 +21,8 @@ from tables import table
 
 root = pathlib.Path(__file__).parent.parent
 
-operation_tests = ("*matmul*,*activation*,*embedding*,*layernorm*,*attention*,*cross entropy*,*rows*,*sampl*,*copy*,"
-                   "*lerp*,*adamw*,*sum of squares*,*segment mean*,*dropout*")
+operation_tests = ("matmul*,activation*,embedding*,layernorm*,attention:*,cross_entropy*,soft cross entropy*,cosine loss*,rank:*,"
+                   "rows*,sampl*,copy*,lerp*,adamw*,sum_of_squares*,segment mean*,dropout*")
 
 
 class Report:
