@@ -74,9 +74,7 @@ struct LeftOperand {
     first = rows.first;
     stride = rows.stride;
     if (row + rounded_up(count, lanes) <= columns.matrix.rows()) return;
-    for (int64_t r = 0; r < rounded_up(count, lanes); ++r)
-      for (int64_t i = 0; i < width / 2 / lanes; ++i)
-        store_words(reinterpret_cast<uint32_t*>(copy + r * width) + i * lanes, rows.words(r, i));
+    read_rows(columns, row, head, width, count, copy, rounded_up(count, lanes), width);
     first = copy;
     stride = width;
   }

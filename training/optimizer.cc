@@ -35,8 +35,9 @@ Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& con
                         .keeps_gradient = on_host && p.is_linear,
                         .notes = p.notes,
                         .rounded = p.rounded});
-    (scale > 0 ? gradients_ : frozen_).push_back(p.gradient);
     if (tensors_.back().keeps_gradient) kept_.push_back(&p);
+    if (scale > 0) gradients_.push_back(p.gradient);
+    else if (!tensors_.back().keeps_gradient) frozen_.push_back(p.gradient);
   }
   norm_squared_ = arena_.make_zeros(DType::f32, {1});
   group_tensors(0, {});

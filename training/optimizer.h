@@ -55,7 +55,7 @@ class Optimizer {
   Arena arena_;
   std::vector<AdamWTensor> tensors_;
   std::array<Group, 2> groups_;  // of all that is not frozen; set_steps_before fills the second
-  std::vector<Tensor> gradients_, frozen_;
+  std::vector<Tensor> gradients_, frozen_;  // those that count in the norm; others, to be zeroed
   std::vector<Parameter*> kept_;  // those whose gradients are left, and spent
   Tensor norm_squared_;
 };
