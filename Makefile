@@ -1,19 +1,23 @@
 # `make help` lists the targets.
 
 CXX ?= g++
+comma := ,
 BUILD ?= build
-# SANITIZE=1 builds everything with the address and undefined-behaviour sanitizers, in a folder of its own.
+PLAIN := $(BUILD)
+# SANITIZE=1 builds the engine with the address and undefined-behaviour sanitizers, in a folder of its own. The address
+# sanitizer finds what null, vptr and object-size would; they take as long to compile as all the others.
 ifdef SANITIZE
-BUILD := build/sanitize
-OPTIMISE := -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+BUILD := $(PLAIN)/sanitize
+OPTIMISE := -O1 -g1 -fsanitize=address,undefined -fno-sanitize=null,vptr,object-size -fno-sanitize-recover=all \
+  -fno-omit-frame-pointer
 else
 OPTIMISE := -O3
 endif
 COMPILER := $(if $(shell command -v ccache 2>/dev/null),ccache) $(CXX)
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Werror -Wno-psabi -Wno-missing-field-initializers
-# The dependencies that the compiler finds name their object below $(BUILD) by these very characters, which make reads
+# The dependencies that the compiler finds name their object below $(PLAIN) by these very characters, which make reads
 # later: so ccache's results serve every build folder.
-DEPENDENCIES = -MMD -MP -MF $(@:.o=.d) -MT '$$(BUILD)$(@:$(BUILD)%=%)'
+DEPENDENCIES = -MMD -MP -MF $(@:.o=.d) -MT '$$(PLAIN)$(@:$(PLAIN)%=%)'
 # Products and sums may be fused, but are never reordered behind our back: results do not depend on the compiler's mood.
 FLAGS = -std=c++20 $(OPTIMISE) $(WARNINGS) -fno-math-errno -fno-trapping-math -I. \
   $(DEPENDENCIES)
@@ -36,11 +40,17 @@ $(BUILD)/with-mpi-$(MPI):
 ISAS := generic avx2 avx512
 ifneq ($(shell uname -m),x86_64)
 ISAS := generic
+else ifdef SANITIZE
+# The first and the best stand for all: these are the same sources, with vectors of other widths.
+ISAS := generic $(if $(shell grep -m 1 avx512bw /proc/cpuinfo),avx512,avx2)
 endif
 FLAGS_generic :=
 FLAGS_avx2 := -march=x86-64-v3
 FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 FLAGS_amx := -march=x86-64-v4 -mprefer-vector-width=512 -mamx-tile -mamx-bf16 -mavx512bf16
+
+# The program knows for which it was built.
+$(BUILD)/kernels/backend.o $(BUILD)/cuda/kernels/backend.o $(BUILD)/sim/kernels/backend.o: FLAGS += $(ISAS:%=-DENGINE_HAS_%)
 
 PARTS := core kernels text models training tasks
 # Host code of the CUDA backend (core/cuda_*.cc, kernels/cuda_*.cc) and its kernels (kernels/*_cuda.cu).
@@ -49,20 +59,23 @@ CUDA_KERNELS := $(wildcard kernels/*_cuda.cu)
 SOURCES := $(filter-out %_cpu.cc %_amx.cc $(CUDA_HOST),$(wildcard $(addsuffix /*.cc,$(PARTS)) $(wildcard tasks/*/*.cc)))
 CPU_SOURCES := $(wildcard kernels/*_cpu.cc)
 AMX_SOURCES := $(if $(filter avx512,$(ISAS)),$(wildcard kernels/*_amx.cc))
-OBJECTS := $(SOURCES:%.cc=$(BUILD)/%.o) \
-  $(foreach isa,$(ISAS),$(CPU_SOURCES:%.cc=$(BUILD)/$(isa)/%.o)) $(AMX_SOURCES:%.cc=$(BUILD)/amx/%.o)
+HOST_OBJECTS := $(SOURCES:%.cc=$(BUILD)/%.o)
+ISA_OBJECTS := $(foreach isa,$(ISAS),$(CPU_SOURCES:%.cc=$(BUILD)/$(isa)/%.o)) $(AMX_SOURCES:%.cc=$(BUILD)/amx/%.o)
+OBJECTS = $(HOST_OBJECTS) $(ISA_OBJECTS)
 TESTS := $(wildcard tests/*.cc)
+# Tests themselves are not sanitized: what they call is, and the memory that they hand to it.
+TEST_OBJECTS := $(TESTS:%.cc=$(PLAIN)/%.o)
 
 CUDNN_FRONTEND_VERSION := 1.32.0
 CUDNN_FRONTEND := build/third_party/cudnn_frontend-$(CUDNN_FRONTEND_VERSION)
-# With the CUDA toolkit the program has both backends: code for each of these architectures, and PTX of the last.
+# With the CUDA toolkit the program has both backends: code for each of these architectures, and PTX, all made from the
+# PTX of the first, which no kernel asks more of.
 NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
 CUDA_ARCHS ?= 80 90 100
 ifneq ($(NVCC),)
 CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
 CUDA_FLAGS = -std=c++20 -O3 -I. $(DEPENDENCIES) --expt-relaxed-constexpr -Werror all-warnings -Xptxas -v -Xcompiler -Wall,-Wextra,-Wno-psabi \
-  $(foreach arch,$(CUDA_ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch)) \
-  -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+  $(addprefix -gencode arch=compute_$(firstword $(CUDA_ARCHS))$(comma)code=,compute_$(firstword $(CUDA_ARCHS)) $(CUDA_ARCHS:%=sm_%))
 CUDA_OBJECTS := $(CUDA_HOST:%.cc=$(BUILD)/cuda/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)/cuda/%.o)
 # cuDNN's attention, where cuDNN's headers are there and those of its C++ graphs, which `make deps` brings.
 ifneq ($(and $(wildcard $(CUDNN_FRONTEND)/include/cudnn_frontend.h),$(wildcard $(CUDA_HOME)/include/cudnn.h)),)
@@ -72,7 +85,7 @@ endif
 # CUDA=0 leaves the backend out; the sanitizers do not know its libraries.
 CUDA ?= $(if $(SANITIZE),0,1)
 ifeq ($(CUDA),1)
-OBJECTS := $(OBJECTS:$(BUILD)/kernels/backend.o=$(BUILD)/cuda/kernels/backend.o) $(CUDA_OBJECTS)
+HOST_OBJECTS := $(HOST_OBJECTS:$(BUILD)/kernels/backend.o=$(BUILD)/cuda/kernels/backend.o) $(CUDA_OBJECTS)
 # The driver is loaded when the program runs: it starts without one, too.
 LIBRARIES += -L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt -lpthread
 $(BUILD)/cuda/kernels/backend.o: FLAGS += -DENGINE_CUDA
@@ -93,11 +106,14 @@ engine: $(BUILD)/engine
 $(BUILD)/engine: $(BUILD)/engine.o $(OBJECTS)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES)
 
-# Tests are many: what counts is how long they take to compile.
-$(BUILD)/tests/%.o: OPTIMISE := $(if $(SANITIZE),-O0 -g1 -fsanitize=address,-O1)
-# They run the program, too.
-$(BUILD)/tests/test_program.o $(BUILD)/tests/test_ranks.o: FLAGS += -DENGINE_PROGRAM='"$(BUILD)/engine"'
-$(BUILD)/tests/run: $(TESTS:%.cc=$(BUILD)/%.o) $(OBJECTS) | $(BUILD)/engine
+# Tests are many: what counts is how long they take to compile. They run the program, too.
+$(TEST_OBJECTS): OPTIMISE := -O1
+$(PLAIN)/tests/%.o: tests/%.cc
+	@mkdir -p $(@D)
+	$(COMPILER) $(FLAGS) -c $< -o $@
+
+$(BUILD)/tests/run: $(HOST_OBJECTS) $(TEST_OBJECTS) $(ISA_OBJECTS) | $(BUILD)/engine
+	@mkdir -p $(@D)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES)
 
 $(BUILD)/bench/run: $(BENCHES:%.cc=$(BUILD)/%.o) $(OBJECTS)
@@ -139,7 +155,7 @@ SIM_OBJECTS := $(SIM_SOURCES:%.cc=$(BUILD)/sim/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)
 SIM_FLAGS = $(filter-out -Wconversion,$(FLAGS)) -DENGINE_SIM -isystem tests/cudasim/include \
   -ftrivial-auto-var-init=pattern
 SIM_LIBRARIES := -lutf8proc -lboost_context $(MPI_LIBRARIES)
-WITHOUT_BACKEND = $(filter-out %/kernels/backend.o $(CUDA_OBJECTS),$(OBJECTS))
+HOST_WITHOUT_BACKEND = $(filter-out %/kernels/backend.o $(CUDA_OBJECTS),$(HOST_OBJECTS))
 $(BUILD)/sim/%.o: %.cu
 	@mkdir -p $(@D)
 	$(COMPILER) $(SIM_FLAGS) -x c++ -c $< -o $@
@@ -148,15 +164,16 @@ $(BUILD)/sim/%.o: %.cc
 	@mkdir -p $(@D)
 	$(COMPILER) $(SIM_FLAGS) -c $< -o $@
 
-$(BUILD)/engine-sim: $(BUILD)/engine.o $(WITHOUT_BACKEND) $(SIM_OBJECTS)
+$(BUILD)/engine-sim: $(BUILD)/engine.o $(HOST_WITHOUT_BACKEND) $(SIM_OBJECTS) $(ISA_OBJECTS)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(SIM_LIBRARIES)
 
-$(BUILD)/tests/run_sim: $(TESTS:%.cc=$(BUILD)/%.o) $(SIM_TESTS:%.cc=$(BUILD)/sim/%.o) $(WITHOUT_BACKEND) $(SIM_OBJECTS) | $(BUILD)/engine
+$(BUILD)/tests/run_sim: $(HOST_WITHOUT_BACKEND) $(SIM_TESTS:%.cc=$(BUILD)/sim/%.o) $(SIM_OBJECTS) $(TEST_OBJECTS) $(ISA_OBJECTS) | $(BUILD)/engine
+	@mkdir -p $(@D)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(SIM_LIBRARIES)
 
 # cuDNN's graphs are built for described devices: this needs cuDNN, but no GPU.
 $(BUILD)/cuda/tests/cudnn/test_graphs.o: FLAGS += -DENGINE_CUDA_STUB='"$(CUDA_HOME)/lib64/stubs/libcuda.so"'
-$(BUILD)/tests/run_cudnn: $(BUILD)/cuda/tests/cudnn/test_graphs.o $(BUILD)/tests/main.o $(CUDNN_OBJECTS:%/attention_cudnn_cuda.o=)
+$(BUILD)/tests/run_cudnn: $(BUILD)/cuda/tests/cudnn/test_graphs.o $(PLAIN)/tests/main.o $(CUDNN_OBJECTS:%/attention_cudnn_cuda.o=)
 	$(CXX) $(OPTIMISE) $^ -o $@ -ldl
 cudnn-test: $(if $(CUDNN_OBJECTS),$(BUILD)/tests/run_cudnn)  ## cuDNN builds the graphs of attention, where it is there
 	$(if $(CUDNN_OBJECTS),$(BUILD)/tests/run_cudnn,@echo "cuDNN or its C++ graphs (make deps) are not here: nothing is tested")
@@ -166,12 +183,10 @@ cudnn-test: $(if $(CUDNN_OBJECTS),$(BUILD)/tests/run_cudnn)  ## cuDNN builds the
 # kernel that failed still held is not given back.
 SIM_CASES := simulated device*,layernorm*,activation*,embedding*,rows*,rank:*,copy*,adamw*,attention: widths*
 SIM_FILES := $(SIM_TESTS) $(shell grep -l on_every_backend $(TESTS))
-empty :=
-comma := ,
-SIM_RUN := $(if $(SANITIZE),ASAN_OPTIONS=detect_leaks=0) CUDASIM_LAUNCHES=$(BUILD)/launches.txt $(BUILD)/tests/run_sim
+SIM_RUN := $(if $(SANITIZE),ASAN_OPTIONS=detect_leaks=0) CUDASIM_LAUNCHES=$(BUILD)/launches.txt
 sim-test: $(BUILD)/tests/run_sim $(BUILD)/engine-sim  ## the tests that run on every device, the simulated one among them
-	$(SIM_RUN) -sf="$(subst $(empty) $(empty),$(comma),$(SIM_FILES:%=*%))" \
-	  $(if $(SANITIZE),-tc="$(SIM_CASES)" -tce="*losses*")
+	@rm -f $(BUILD)/launches.txt
+	$(SIM_RUN) tests/run.sh $(BUILD)/tests/run_sim $(if $(SANITIZE),-tc="$(SIM_CASES)" -tce="*losses*") -- $(SIM_FILES)
 .PHONY: sim-test
 
 # What the engine, its tests and its benchmarks are built with; oneDNN is there to be compared with.
@@ -191,7 +206,7 @@ deps:  ## installs what is missing of the Debian or Ubuntu packages that the eng
 	  { rm -rf $(CUDNN_FRONTEND); echo "without cuDNN's attention: nvidia-cudnn-frontend cannot be had"; },true)
 
 test: $(BUILD)/tests/run engine  ## builds and runs the tests (SANITIZE=1: under the sanitizers)
-	$(BUILD)/tests/run $(if $(SANITIZE),-tce="configs: each*")
+	tests/run.sh $(BUILD)/tests/run $(if $(SANITIZE),-tce="configs: each*") -- $(wildcard tests/test_*.cc)
 
 docs: engine  ## writes the generated part of docs/: the reference of all options
 	./engine info --options > docs/options.md
@@ -211,4 +226,4 @@ clean:  ## removes what was built
 help:  ## lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/ -/'
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(PLAIN) -name '*.d' 2>/dev/null)

@@ -12,21 +12,13 @@ struct Backend {
   bool is_device = false;
 };
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool is_sanitized = true;
-#else
-constexpr bool is_sanitized = false;
-#endif
-
-// The CPU with every instruction set it has; where there are other devices its best one stands for all. The sanitizers,
-// which are slow, see the first and the best: what is between are the same sources, with vectors of another width.
+// The CPU with every instruction set it has; where there are other devices its best one stands for all.
 std::vector<Backend> make_backends() {
   std::vector<Backend> made;
   const std::vector<std::string> all = devices(), others(all.begin() + 1, all.end());
   const std::vector<std::string> sets = cpu_instruction_sets();
   for (const std::string& set : sets)
-    if (set == cpu_instruction_set() || (others.empty() && (!is_sanitized || set == sets.front())))
-      made.push_back({set, make_cpu_ops(set)});
+    if (others.empty() || set == cpu_instruction_set()) made.push_back({set, make_cpu_ops(set)});
   for (const std::string& device : others) made.push_back({device, make_ops(device), true});
   return made;
 }

@@ -1,4 +1,4 @@
-// The program as its user meets it. ENGINE_PROGRAM is its path, from the root of the repository.
+// The program as its user meets it.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -8,6 +8,7 @@
 
 #include "core/files.h"
 #include "tests/letters.h"
+#include "tests/program.h"
 #include "tests/temporary.h"
 
 extern char** environ;
@@ -45,7 +46,7 @@ class Program {
  public:
   // Where it writes is a file each for what it says and its errors, or another place for the first.
   Ended run(std::vector<std::string> arguments, const std::string& to = "") const {
-    const std::string program = ENGINE_PROGRAM, out = to.empty() ? file("out") : to, error = file("error");
+    const std::string program = program_path(), out = to.empty() ? file("out") : to, error = file("error");
     std::vector<char*> argv{const_cast<char*>(program.c_str())};
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);

@@ -1,4 +1,4 @@
-// Several ranks, as mpirun starts them: the program, which ENGINE_PROGRAM names, trains as one rank would.
+// Several ranks, as mpirun starts them: the program trains as one rank would.
 #include "core/ranks.h"
 
 #include <doctest/doctest.h>
@@ -11,6 +11,7 @@
 
 #include "core/files.h"
 #include "core/safetensors.h"
+#include "tests/program.h"
 #include "tests/temporary.h"
 #include "training/batch.h"
 
@@ -70,7 +71,7 @@ struct Folder {
   // Trains with so many ranks (0: without mpirun) into a folder of this name; the exit code.
   int train(int ranks, const std::string& name, const std::string& more = "") const {
     const std::string start = ranks ? mpirun + std::to_string(ranks) + " " : "";
-    const std::string command = environment + start + ENGINE_PROGRAM + " train " + (path / "task.cfg").string() +
+    const std::string command = environment + start + program_path() + " train " + (path / "task.cfg").string() +
                                 " --output_dir " + path.string() + " --name " + name + " " + more + " > " + out() +
                                 " 2>&1 < /dev/null";
     return std::system(command.c_str());
@@ -128,7 +129,7 @@ TEST_CASE("ranks: one rank has everything") {
 TEST_CASE("ranks: several train as one does, generate their shares, and go on from its state") {
   const Folder folder;
   if (!has_mpi()) {
-    CHECK(folder.train(0, "one", "; OMPI_COMM_WORLD_SIZE=2 " ENGINE_PROGRAM " info") != 0);
+    CHECK(folder.train(0, "one", "; OMPI_COMM_WORLD_SIZE=2 " + program_path() + " info") != 0);
     CHECK(read_text(folder.out()).find("this build has no MPI") != std::string::npos);
     return;
   }

@@ -39,12 +39,12 @@ cudaError_t failed(cudaError_t code, const std::string& what) {
 
 namespace {
 
-// Where CUDASIM_LAUNCHES names a file: a line for every kernel, number of threads and dynamic shared memory, once each,
-// for bench/cuda_static.py.
+// Where CUDASIM_LAUNCHES names a file: a line more for every kernel, number of threads and dynamic shared memory, once
+// each in this process, for bench/cuda_static.py.
 void record_launch(const void* kernel, size_t threads, size_t shared) {
   static const char* const path = std::getenv("CUDASIM_LAUNCHES");
   if (!path) return;
-  static std::ofstream file(path);
+  static std::ofstream file(path, std::ios::app);
   static std::set<std::tuple<const void*, size_t, size_t>> known;
   if (known.emplace(kernel, threads, shared).second)
     file << symbol_name(kernel) << '\t' << threads << '\t' << shared << std::endl;
