@@ -40,17 +40,16 @@ $(BUILD)/with-mpi-$(MPI):
 ISAS := generic avx2 avx512
 ifneq ($(shell uname -m),x86_64)
 ISAS := generic
-else ifdef SANITIZE
-# The first and the best stand for all: these are the same sources, with vectors of other widths.
-ISAS := generic $(if $(shell grep -m 1 avx512bw /proc/cpuinfo),avx512,avx2)
 endif
+# Of these sources, compiled for vectors of several widths, only this processor's best are sanitized: with them programs
+# run, and the others are there as they always are.
+BEST_ISA := $(firstword $(foreach isa,avx512 avx2,$(shell grep -om1 $(isa) /proc/cpuinfo)) generic)
+# The folder of objects for an instruction set.
+isa_folder = $(if $(filter $(BEST_ISA),$(1)),$(BUILD),$(PLAIN))/$(1)
 FLAGS_generic :=
 FLAGS_avx2 := -march=x86-64-v3
 FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 FLAGS_amx := -march=x86-64-v4 -mprefer-vector-width=512 -mamx-tile -mamx-bf16 -mavx512bf16
-
-# The program knows for which it was built.
-$(BUILD)/kernels/backend.o $(BUILD)/cuda/kernels/backend.o $(BUILD)/sim/kernels/backend.o: FLAGS += $(ISAS:%=-DENGINE_HAS_%)
 
 PARTS := core kernels text models training tasks
 # Host code of the CUDA backend (core/cuda_*.cc, kernels/cuda_*.cc) and its kernels (kernels/*_cuda.cu).
@@ -60,7 +59,7 @@ SOURCES := $(filter-out %_cpu.cc %_amx.cc $(CUDA_HOST),$(wildcard $(addsuffix /*
 CPU_SOURCES := $(wildcard kernels/*_cpu.cc)
 AMX_SOURCES := $(if $(filter avx512,$(ISAS)),$(wildcard kernels/*_amx.cc))
 HOST_OBJECTS := $(SOURCES:%.cc=$(BUILD)/%.o)
-ISA_OBJECTS := $(foreach isa,$(ISAS),$(CPU_SOURCES:%.cc=$(BUILD)/$(isa)/%.o)) $(AMX_SOURCES:%.cc=$(BUILD)/amx/%.o)
+ISA_OBJECTS := $(foreach isa,$(ISAS),$(CPU_SOURCES:%.cc=$(call isa_folder,$(isa))/%.o)) $(AMX_SOURCES:%.cc=$(BUILD)/amx/%.o)
 OBJECTS = $(HOST_OBJECTS) $(ISA_OBJECTS)
 TESTS := $(wildcard tests/*.cc)
 # Tests themselves are not sanitized: what they call is, and the memory that they hand to it.
@@ -127,12 +126,13 @@ $(BUILD)/bench/model_logits: $(BUILD)/bench/logits/main.o $(OBJECTS)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES)
 
 define isa_rule
-$(BUILD)/$(1)/%.o: %.cc
+$(3)/%.o: OPTIMISE := $(if $(filter $(BUILD)/%,$(3)),$(OPTIMISE),-O3)
+$(3)/%.o: %.cc
 	@mkdir -p $$(@D)
 	$$(COMPILER) $$(FLAGS) $(FLAGS_$(1)) -DENGINE_ISA=$(2) -c $$< -o $$@
 endef
-$(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa),$(isa))))
-$(eval $(call isa_rule,amx,avx512))
+$(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa),$(isa),$(call isa_folder,$(isa)))))
+$(eval $(call isa_rule,amx,avx512,$(BUILD)/amx))
 
 $(BUILD)/%.o: %.cc
 	@mkdir -p $(@D)
@@ -205,8 +205,10 @@ deps:  ## installs what is missing of the Debian or Ubuntu packages that the eng
 	  python3 -m zipfile -e *.whl . && rm -rf *.whl cudnn ) || \
 	  { rm -rf $(CUDNN_FRONTEND); echo "without cuDNN's attention: nvidia-cudnn-frontend cannot be had"; },true)
 
+# The sanitizers leave out whole trainings, of which one that is like them stays.
+TRAININGS := configs: each*,mlm: small encoders*,scratchpad: a trained decoder*
 test: $(BUILD)/tests/run engine  ## builds and runs the tests (SANITIZE=1: under the sanitizers)
-	tests/run.sh $(BUILD)/tests/run $(if $(SANITIZE),-tce="configs: each*") -- $(wildcard tests/test_*.cc)
+	tests/run.sh $(BUILD)/tests/run $(if $(SANITIZE),-tce="$(TRAININGS)") -- $(wildcard tests/test_*.cc)
 
 docs: engine  ## writes the generated part of docs/: the reference of all options
 	./engine info --options > docs/options.md

@@ -21,26 +21,25 @@
 
 namespace engine {
 
-// Those that the program was built for: ENGINE_HAS_avx2 and the like.
 namespace generic {
 std::unique_ptr<Ops> make_ops();
 }
+#if defined(__x86_64__)
 namespace avx2 {
 std::unique_ptr<Ops> make_ops();
 }
 namespace avx512 {
 std::unique_ptr<Ops> make_ops();
 }
+#endif
 
 std::vector<std::string> cpu_instruction_sets() {
   std::vector<std::string> sets{"generic"};
-#if defined(ENGINE_HAS_avx2)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
-    sets.push_back("avx2");
-#endif
-#if defined(ENGINE_HAS_avx512)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
-      __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2")) return sets;
+  sets.push_back("avx2");
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl"))
     sets.push_back("avx512");
 #endif
@@ -50,10 +49,8 @@ std::vector<std::string> cpu_instruction_sets() {
 std::string cpu_instruction_set() { return cpu_instruction_sets().back(); }
 
 std::unique_ptr<Ops> make_cpu_ops(const std::string& instruction_set) {
-#if defined(ENGINE_HAS_avx512)
+#if defined(__x86_64__)
   if (instruction_set == "avx512") return avx512::make_ops();
-#endif
-#if defined(ENGINE_HAS_avx2)
   if (instruction_set == "avx2") return avx2::make_ops();
 #endif
   if (instruction_set == "generic") return generic::make_ops();
