@@ -7,6 +7,8 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
+#include <vector>
 
 namespace engine {
 
@@ -30,6 +32,21 @@ void parallel_for(int64_t count, const Body& body) {
   }
   detail::run_loop(
       count, [](const void* b, int64_t i) { (*static_cast<const Body*>(b))(i); }, &body);
+}
+
+// The same with a body that may throw: once all is done, the error of the lowest i that failed is thrown again.
+template <class Body>
+void parallel_for_or_throw(int64_t count, const Body& body) {
+  std::vector<std::exception_ptr> errors(static_cast<size_t>(count));
+  parallel_for(count, [&](int64_t i) {
+    try {
+      body(i);
+    } catch (...) {
+      errors[static_cast<size_t>(i)] = std::current_exception();
+    }
+  });
+  for (const std::exception_ptr& error : errors)
+    if (error) std::rethrow_exception(error);
 }
 
 // body(begin, end) over pieces of `grain` elements (the last may be shorter).

@@ -2,6 +2,8 @@
 // generic, avx2, avx512), and defines its family's methods of this class; backend.cc picks one when the program starts.
 #pragma once
 
+#include <memory>
+
 #include "core/arena.h"
 #include "kernels/ops.h"
 
@@ -9,7 +11,12 @@ namespace engine::ENGINE_ISA {
 
 class CpuOps : public Ops {
  public:
+  // With so many bytes for scratch; 0: as many as there are.
+  explicit CpuOps(size_t scratch = 0) : workspace_(host_memory(), scratch) {}
   Memory& memory() override { return host_memory(); }
+  std::unique_ptr<Ops> another(int parts) override {
+    return std::make_unique<CpuOps>(host_memory().capacity() / static_cast<size_t>(parts));
+  }
 
   void matmul(const MatmulArgs&) override;
   size_t packed_bytes(int64_t k, int64_t n, DType compute) override;
@@ -39,7 +46,7 @@ class CpuOps : public Ops {
 
  private:
   // Scratch of one operation (packed operands, a chunk of logits, partial sums): taken inside an ArenaScope.
-  Arena workspace_{host_memory()};
+  Arena workspace_;
 };
 
 }  // namespace engine::ENGINE_ISA

@@ -302,6 +302,9 @@ class Ops {
  public:
   virtual ~Ops() = default;
   virtual Memory& memory() = 0;
+  // A backend like this one, to be used on another thread at the same time, with one of `parts` parts of the memory for
+  // its scratch; none where there can be only one: a device's, or one that watches others.
+  virtual std::unique_ptr<Ops> another(int /*parts*/) { return nullptr; }
   // Runs `work`, a sequence of operations. What comes again with the same `shapes` (a number that differs where any
   // shape or address in it does) a device may capture and start as a whole; so it must neither copy to or from the host
   // nor depend on what it computes. Numbers among the arguments may differ each time.

@@ -14,12 +14,12 @@ namespace engine {
 
 namespace {
 
-constexpr size_t lines_at_once = 256;  // read, worked on and written together: an input larger than memory works
+// Read, worked on and written together: an input larger than memory works.
+constexpr size_t lines_at_once = 256, lines_embedded_at_once = 8192;
 
-// lines(first line number from 1, batch) for the lines of a file, up to lines_at_once together, without their line
-// ends.
+// work(first line number from 1, batch) for the lines of a file, up to `most` together, without their line ends.
 template <class Work>
-void in_batches(const std::string& file, const Work& work) {
+void in_batches(const std::string& file, const Work& work, size_t most = lines_at_once) {
   std::ifstream input(file, std::ios::binary);
   if (!input) fail("cannot read ", file, ": no such file, or no permission");
   std::vector<std::string> batch;
@@ -32,7 +32,7 @@ void in_batches(const std::string& file, const Work& work) {
   for (std::string line; std::getline(input, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
     batch.push_back(std::move(line));
-    if (batch.size() == lines_at_once) work_on_batch();
+    if (batch.size() == most) work_on_batch();
   }
   if (input.bad()) fail("reading ", file, " failed after line ", first + batch.size() - 1);
   work_on_batch();
@@ -164,9 +164,11 @@ void train_vocabulary(const VocabularyRequest& request, std::ostream& out) {
 
 void embed_lines(SentenceEncoder& encoder, const std::string& input_file, std::ostream& out) {
   in_batches(input_file, [&](size_t first, const std::vector<std::string>& lines) {
-    std::vector<std::vector<int32_t>> sentences;
-    for (size_t i = 0; i < lines.size(); ++i)
-      sentences.push_back(at_line(input_file, first + i, [&] { return encoder.encode(lines[i]); }));
+    std::vector<std::vector<int32_t>> sentences(lines.size());
+    parallel_for_or_throw(static_cast<int64_t>(lines.size()), [&](int64_t i) {
+      const auto line = static_cast<size_t>(i);
+      sentences[line] = at_line(input_file, first + line, [&] { return encoder.encode(lines[line]); });
+    });
     const std::vector<float> vectors = encoder.embed(sentences);
     const auto width = static_cast<size_t>(encoder.width());
     std::vector<std::string> texts(lines.size());
@@ -176,7 +178,7 @@ void embed_lines(SentenceEncoder& encoder, const std::string& input_file, std::o
     });
     for (const std::string& text : texts) out << text;
     flush(out);
-  });
+  }, lines_embedded_at_once);
 }
 
 void tokenize_lines(const Tokenizer& tokenizer, const std::string& input_file, std::ostream& out) {

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/parallel.h"
 #include "models/huggingface.h"
 #include "tasks/language_model.h"
 
@@ -17,7 +18,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Enough for the matrix units, little enough that a pass's activations stay in the cache.
+// Enough for the matrix units, little enough that a pass's activations stay in the cache. The same at any number of
+// threads: the bits of a vector depend on what else is in its pass.
 constexpr size_t tokens_per_pass = 2048;
 
 SentenceConfig::Pooling read_pooling(const fs::path& file) {
@@ -39,7 +41,40 @@ void normalise(float* vector, int64_t width) {
   for (int64_t i = 0; i < width; ++i) vector[i] *= factor;
 }
 
+// Parts of `order`, each of at most tokens_per_pass tokens or one sentence.
+std::vector<std::span<const size_t>> cut_passes(std::span<const std::vector<int32_t>> sentences,
+                                                std::span<const size_t> order) {
+  std::vector<std::span<const size_t>> passes;
+  for (size_t first = 0, last; first < order.size(); first = last) {
+    size_t tokens = 0;
+    const auto fits = [&](size_t i) { return i == first || tokens + sentences[order[i]].size() <= tokens_per_pass; };
+    for (last = first; last < order.size() && fits(last); ++last) tokens += sentences[order[last]].size();
+    passes.push_back(order.subspan(first, last - first));
+  }
+  return passes;
+}
+
 }  // namespace
+
+// What one pass at a time needs for itself.
+struct SentenceEncoder::Worker {
+  Worker(Machine& machine, const Model& model) : ops(machine.ops), arena(machine.arena), saved(model.make_saved()) {}
+  // With a backend and one of `parts` parts of the memory of its own.
+  Worker(std::unique_ptr<Ops> its_own, int parts, const Model& model)
+      : own_ops(std::move(its_own)),
+        own_arena(std::make_unique<Arena>(own_ops->memory(), own_ops->memory().capacity() / static_cast<size_t>(parts))),
+        ops(*own_ops),
+        arena(*own_arena),
+        saved(model.make_saved()) {}
+
+  std::unique_ptr<Ops> own_ops;
+  std::unique_ptr<Arena> own_arena;
+  Ops& ops;
+  Arena& arena;
+  std::unique_ptr<Model::Saved> saved;
+};
+
+SentenceEncoder::~SentenceEncoder() = default;
 
 SentenceConfig read_sentence_config(const fs::path& folder) {
   const fs::path modules = folder / "modules.json";
@@ -72,7 +107,16 @@ SentenceEncoder::SentenceEncoder(const fs::path& folder, Machine& machine)
   const int64_t positions = model_->config().max_positions;
   config_.max_length = config_.max_length ? std::min(config_.max_length, positions) : positions;
   model_->parameters().pack(machine.ops, machine.compute);
-  saved_ = model_->make_saved();
+  workers_.push_back(std::make_unique<Worker>(machine, *model_));
+}
+
+void SentenceEncoder::add_workers() {
+  const int threads = thread_count();
+  while (static_cast<int>(workers_.size()) < threads) {
+    std::unique_ptr<Ops> ops = machine_.ops.another(threads);
+    if (!ops) break;
+    workers_.push_back(std::make_unique<Worker>(std::move(ops), threads, *model_));
+  }
 }
 
 std::vector<int32_t> SentenceEncoder::encode(std::string_view text) const {
@@ -85,19 +129,23 @@ std::vector<float> SentenceEncoder::embed(std::span<const std::vector<int32_t>> 
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return sentences[a].size() > sentences[b].size(); });
+  add_workers();
+  const auto passes = cut_passes(sentences, order);
   std::vector<float> vectors(sentences.size() * static_cast<size_t>(width()));
-  for (size_t first = 0, last; first < order.size(); first = last) {
-    size_t tokens = 0;
-    const auto fits = [&](size_t i) { return i == first || tokens + sentences[order[i]].size() <= tokens_per_pass; };
-    for (last = first; last < order.size() && fits(last); ++last) tokens += sentences[order[last]].size();
-    embed_pass(sentences, std::span(order).subspan(first, last - first), vectors.data());
-  }
+  const auto run = [&](size_t pass, Worker& worker) { embed_pass(worker, sentences, passes[pass], vectors.data()); };
+  if (workers_.size() > 1 && passes.size() >= workers_.size())
+    parallel_for_or_throw(static_cast<int64_t>(passes.size()), [&](int64_t i) {
+      run(static_cast<size_t>(i), *workers_[static_cast<size_t>(thread_index())]);
+    });
+  else
+    for (size_t i = 0; i < passes.size(); ++i) run(i, *workers_[0]);
   return vectors;
 }
 
-void SentenceEncoder::embed_pass(std::span<const std::vector<int32_t>> sentences, std::span<const size_t> chosen,
-                                 float* vectors) {
-  const ArenaScope scope(machine_.arena);
+void SentenceEncoder::embed_pass(Worker& worker, std::span<const std::vector<int32_t>> sentences,
+                                 std::span<const size_t> chosen, float* vectors) const {
+  Arena& arena = worker.arena;
+  const ArenaScope scope(arena);
   std::vector<int32_t> ids, positions, offsets{0};
   size_t longest = 0;
   for (size_t i : chosen) {
@@ -109,24 +157,24 @@ void SentenceEncoder::embed_pass(std::span<const std::vector<int32_t>> sentences
     longest = std::max(longest, sentence.size());
   }
   const auto uploaded = [&](const std::vector<int32_t>& values, size_t count) {
-    const Tensor tensor = machine_.arena.make(DType::i32, {static_cast<int64_t>(count)});
-    machine_.arena.memory().copy_in(tensor.data, values.data(), tensor.bytes());
+    const Tensor tensor = arena.make(DType::i32, {static_cast<int64_t>(count)});
+    arena.memory().copy_in(tensor.data, values.data(), tensor.bytes());
     return tensor;
   };
-  Pass pass{.ops = machine_.ops,
-            .arena = machine_.arena,
+  Pass pass{.ops = worker.ops,
+            .arena = arena,
             .compute = machine_.compute,
             .segments = Segments::packed(uploaded(offsets, offsets.size()), static_cast<int64_t>(longest)),
             .keep = false};
-  const Tensor pooled = machine_.arena.make(DType::f32, {static_cast<int64_t>(chosen.size()), width()});
+  const Tensor pooled = arena.make(DType::f32, {static_cast<int64_t>(chosen.size()), width()});
   const Tensor hidden =
-      model_->forward(pass, {uploaded(ids, ids.size()), uploaded(positions, positions.size()), {}}, *saved_);
+      model_->forward(pass, {uploaded(ids, ids.size()), uploaded(positions, positions.size()), {}}, *worker.saved);
   if (config_.pooling == SentenceConfig::Pooling::mean)
-    machine_.ops.segment_mean_forward({.x = hidden, .segments = pass.segments, .y = pooled});
+    worker.ops.segment_mean_forward({.x = hidden, .segments = pass.segments, .y = pooled});
   else
-    machine_.ops.gather_rows({.x = hidden, .index = uploaded(offsets, chosen.size()), .y = pooled});
+    worker.ops.gather_rows({.x = hidden, .index = uploaded(offsets, chosen.size()), .y = pooled});
   std::vector<float> rows(static_cast<size_t>(pooled.count()));
-  machine_.arena.memory().copy_out(rows.data(), pooled.data, pooled.bytes());
+  arena.memory().copy_out(rows.data(), pooled.data, pooled.bytes());
   const auto size = static_cast<size_t>(width());
   for (size_t i = 0; i < chosen.size(); ++i) {
     float* const row = rows.data() + i * size;

@@ -24,8 +24,9 @@ SentenceConfig read_sentence_config(const std::filesystem::path& folder);
 
 class SentenceEncoder {
  public:
-  // Keeps the weights packed for the machine's precision.
+  // Keeps the weights packed for the machine's precision. Where backends can work side by side, there is one a thread.
   SentenceEncoder(const std::filesystem::path& folder, Machine& machine);
+  ~SentenceEncoder();
 
   int64_t width() const { return model_->config().hidden_size; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
@@ -35,13 +36,16 @@ class SentenceEncoder {
   std::vector<float> embed(std::span<const std::vector<int32_t>> sentences);
 
  private:
-  void embed_pass(std::span<const std::vector<int32_t>> sentences, std::span<const size_t> chosen, float* vectors);
+  struct Worker;
+  void add_workers();
+  void embed_pass(Worker& worker, std::span<const std::vector<int32_t>> sentences, std::span<const size_t> chosen,
+                  float* vectors) const;
 
   Machine& machine_;
   SentenceConfig config_;
   std::unique_ptr<EncoderModel> model_;
   std::unique_ptr<Tokenizer> tokenizer_;
-  std::unique_ptr<Model::Saved> saved_;
+  std::vector<std::unique_ptr<Worker>> workers_;  // the first has the machine's backend and memory
 };
 
 }  // namespace engine

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "core/files.h"
+#include "core/parallel.h"
 #include "models/huggingface.h"
 #include "tasks/commands.h"
 #include "tests/letters.h"
@@ -98,6 +99,30 @@ TEST_CASE("embed: mean and first rows, normalised, in the order of the input, wh
       }
     }
   });
+}
+
+TEST_CASE("embed: the same bits at any number of threads, of which each has passes of its own") {
+  const std::unique_ptr<Ops> ops = make_cpu_ops();
+  Arena arena(host_memory());
+  const SentenceFolder sentences;
+  const int before = thread_count();
+  for (const DType compute : {DType::f32, DType::bf16}) {
+    Machine machine{*ops, arena, compute};
+    SentenceEncoder encoder(sentences.path, machine);
+    std::vector<std::vector<int32_t>> ids;
+    for (int i = 0; i < 3000; ++i) ids.push_back(encoder.encode(std::string("a c e g i q").substr(0, i % 12)));
+    set_threads(1);
+    const std::vector<float> expected = encoder.embed(ids);
+    for (const int threads : {2, 3, 5, 1}) {
+      set_threads(threads);
+      CHECK(encoder.embed(ids) == expected);
+    }
+    // An error in one of the passes is that of the whole.
+    set_threads(3);
+    ids[1234].clear();
+    CHECK_THROWS_WITH_AS(encoder.embed(ids), "sentence 1234 has no tokens", Error);
+  }
+  set_threads(before);
 }
 
 TEST_CASE("embed: long lines are cut, folders without modules take the mean, and lines come out as JSON") {

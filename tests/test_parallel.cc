@@ -1,6 +1,8 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -41,6 +43,19 @@ TEST_CASE("parallel chunks cover a range without overlap") {
     for (int64_t i = begin; i < end; ++i) ++runs[static_cast<size_t>(i)];
   });
   for (const auto& run : runs) CHECK(run == 1);
+}
+
+TEST_CASE("parallel loops of bodies that throw run every piece, and the first piece's error is told") {
+  for (const int64_t count : {1, 2, 100}) {
+    std::vector<std::atomic<int>> runs(static_cast<size_t>(count));
+    const auto body = [&](int64_t i) {
+      ++runs[static_cast<size_t>(i)];
+      if (i % 7 == 0 || i == 1) throw std::runtime_error("piece " + std::to_string(i));
+    };
+    CHECK_THROWS_WITH_AS(parallel_for_or_throw(count, body), "piece 0", std::runtime_error);
+    for (const auto& run : runs) CHECK(run == 1);
+  }
+  CHECK_NOTHROW(parallel_for_or_throw(0, [](int64_t) { throw std::runtime_error("none"); }));
 }
 
 }  // namespace engine::test

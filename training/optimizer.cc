@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
+#include "core/hash.h"
 #include "core/ranks.h"
 #include "training/rate_scales.h"
 
@@ -111,6 +113,18 @@ void Optimizer::update(float learning_rate, int64_t step, const Tensor& loss) {
                   .max_norm = config_.max_grad_norm});
   for (const Tensor& gradient : frozen_) arena_.memory().zero(gradient.data, gradient.bytes());
   for (Parameter* p : kept_) p->is_spent = true;
+}
+
+void Optimizer::measure_and_update(float learning_rate, int64_t step, const Tensor& loss) {
+  // What the kernels and their addresses follow from; the rates and the step may differ.
+  const std::array<const void*, 2> addresses{norm_squared_.data, loss.data};
+  const std::array<size_t, 2> sizes{groups_[0].tensors.size(), groups_[1].tensors.size()};
+  const uint64_t of_addresses = hash_of({reinterpret_cast<const char*>(addresses.data()), sizeof addresses});
+  const auto work = [&] {
+    measure_norm();
+    update(learning_rate, step, loss);
+  };
+  ops_.run_captured(hash_of({reinterpret_cast<const char*>(sizes.data()), sizeof sizes}, of_addresses), std::ref(work));
 }
 
 }  // namespace engine

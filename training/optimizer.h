@@ -25,6 +25,8 @@ class Optimizer {
   // are zero after it, or spent. step counts from 1. Where their norm or the loss (f32 [1], optional) is not finite the
   // device leaves parameters, moments and gradients as they are.
   void update(float learning_rate, int64_t step, const Tensor& loss = {});
+  // Both, which a device may capture and start as a whole.
+  void measure_and_update(float learning_rate, int64_t step, const Tensor& loss);
   // Waits for what was started: the norm that was measured last.
   float gradient_norm() const;
 

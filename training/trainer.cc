@@ -179,8 +179,7 @@ void Trainer::run_step() {
   // A device is told to update before the loss and the norm are known here: it does not where they are not finite.
   const float learning_rate = schedule_.learning_rate_at(step);
   optimizer_.sum_gradients_over_ranks();
-  optimizer_.measure_norm();
-  optimizer_.update(learning_rate, step + 1, {totals.data, DType::f32, {1}});
+  optimizer_.measure_and_update(learning_rate, step + 1, {totals.data, DType::f32, {1}});
   std::array<float, 3> sums{};
   machine_.arena.memory().copy_out(sums.data(), totals.data, sizeof sums);
   sum_over_ranks(sums);
