@@ -18,8 +18,12 @@ void add_vocabulary_flags(CLI::App& verb, VocabularyRequest& request) {
   VocabularyOptions& options = request.options;
   verb.add_option("--output", request.folder, "where the new one goes")->needs(kind);
   verb.add_option("--vocab_size", options.vocab_size, "its tokens")->needs(kind)->check(CLI::PositiveNumber);
-  verb.add_option("--min_frequency", options.min_frequency, "of a pair that becomes a token")->needs(kind);
-  verb.add_option("--most_characters", options.most_characters, "wordpiece: the most frequent ones")->needs(kind);
+  verb.add_option("--min_frequency", options.min_frequency, "of a pair that becomes a token")
+      ->needs(kind)
+      ->check(CLI::PositiveNumber);
+  verb.add_option("--most_characters", options.most_characters, "wordpiece: the most frequent ones")
+      ->needs(kind)
+      ->check(CLI::PositiveNumber);
   verb.add_flag("!--cased", options.lowercase, "wordpiece: capitals and accents count")->needs(kind);
 }
 

@@ -32,7 +32,8 @@ __device__ __forceinline__ void softmax_step(const AttentionForward& a, const Bl
                                              float (&y)[row_tiles][outputs][4], RunningSoftmax& running) {
   const int g = lane_index() / 4, t = lane_index() % 4;
   const float scale = a.scale * log2_e;
-  const bool edge = key + 8 * fragments > span.visible(row);
+  // Widest with dropout every tile is treated as an edge: to tell them apart takes a register more than sm_100 has.
+  const bool edge = (drops && outputs == 16) || key + 8 * fragments > span.visible(row);
   ENGINE_UNROLL
   for (int r = 0; r < row_tiles; ++r) {
     float correction[2];

@@ -20,7 +20,8 @@ bool is_asked_for() {
     return std::string(variable ? variable : "own");
   }();
   if (choice != "own" && choice != "cudnn") fail_usage("ENGINE_ATTENTION is \"", choice, "\", not own or cudnn");
-  return choice == "cudnn" && why_no_cudnn().empty();
+  if (choice == "cudnn" && !why_no_cudnn().empty()) fail("ENGINE_ATTENTION is cudnn, but ", why_no_cudnn());
+  return choice == "cudnn";
 }
 
 bool takes(const Columns& columns) {

@@ -205,6 +205,7 @@ __global__ void __launch_bounds__(threads, Tables::least_blocks)
     float p[4][2], ds[4][2];
     multiply_rows<D>(tiles_of.matrix(0), tiles_of.matrix(2), p);
     multiply_rows<D>(tiles_of.matrix(1), tiles_of.matrix(3), ds);
+    ENGINE_UNROLL
     for (int j = 0; j < 2; ++j) {
       const int at = query + thread_column() + 16 * j;
       const bool valid = at < span.queries;

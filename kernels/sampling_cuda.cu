@@ -181,8 +181,8 @@ void CudaOps::sample(const SampleArgs& args) {
   check_sample(args);
   const int64_t rows = args.tokens.count(), vocabulary = args.logits.cols();
   if (!rows) return;
-  if (vocabulary > 1 << 20)
-    fail("sample: logits is ", args.logits.shape.text(), ": at most 2^20 tokens fit the sums of this device");
+  if (vocabulary >= 1 << 20)  // 2^44 is the largest weight, and all of them may be
+    fail("sample: logits is ", args.logits.shape.text(), ": fewer than 2^20 tokens fit the sums of this device");
   const ArenaScope scope(workspace_);
   const Tensor weights = args.temperature > 0 ? workspace_.make(DType::f32, {rows, vocabulary}) : Tensor{};
   const Samples samples{args.logits.as<float>(), args.draws.as<float>(), weights.as<float>(), args.tokens.as<int32_t>(),

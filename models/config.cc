@@ -13,6 +13,11 @@ ModelConfig closed(ModelConfig config) {
                config.architecture);
   if (config.activation == ModelConfig::open_activation) config.activation = is_gpt2 ? "gelu_tanh" : "gelu";
   if (config.layer_norm_epsilon == 0) config.layer_norm_epsilon = is_bert ? 1e-12f : 1e-5f;
+  // Folders of these do not say it, so that another one would be lost when the model is saved.
+  const bool has_fixed_epsilon = config.architecture == "distilbert" || config.architecture == "bart";
+  if (const float epsilon = is_bert ? 1e-12f : 1e-5f; has_fixed_epsilon && config.layer_norm_epsilon != epsilon)
+    fail_usage("model.layer_norm_epsilon is ", config.layer_norm_epsilon, ", that of a ", config.architecture, " is ",
+               epsilon, ": leave it out");
   if (config.classifier_dropout < 0) config.classifier_dropout = config.dropout;
   if (config.architecture == "bert" && config.type_vocab_size == 0) config.type_vocab_size = 2;
   return config;

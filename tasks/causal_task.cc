@@ -18,7 +18,7 @@ LanguageModel make_language_model(Config& config, const Options& options, std::u
     language.tokenizer = tokenizer ? std::move(tokenizer) : load_tokenizer(folder);
     if (training) check_against_init(config.model, language.model->config(), options, config.init);
     config.model = language.model->config();
-    check_vocabulary(config, *language.tokenizer);
+    check_vocabulary(config, *language.tokenizer, folder);
     return language;
   }
   require(training, "evaluation needs a model: name a run folder or a model folder");

@@ -1,5 +1,6 @@
 #include "tasks/commands.h"
 
+#include <atomic>
 #include <charconv>
 #include <cmath>
 #include <fstream>
@@ -162,12 +163,19 @@ void train_vocabulary(const VocabularyRequest& request, std::ostream& out) {
   flush(out);
 }
 
-void embed_lines(SentenceEncoder& encoder, const std::string& input_file, std::ostream& out) {
+size_t embed_lines(SentenceEncoder& encoder, const std::string& input_file, std::ostream& out) {
+  std::atomic<size_t> cut = 0;
   in_batches(input_file, [&](size_t first, const std::vector<std::string>& lines) {
     std::vector<std::vector<int32_t>> sentences(lines.size());
     parallel_for_or_throw(static_cast<int64_t>(lines.size()), [&](int64_t i) {
       const auto line = static_cast<size_t>(i);
-      sentences[line] = at_line(input_file, first + line, [&] { return encoder.encode(lines[line]); });
+      sentences[line] = at_line(input_file, first + line, [&] {
+        bool is_cut = false;
+        std::vector<int32_t> ids = encoder.encode(lines[line], &is_cut);
+        require(!ids.empty(), "the line has no token");
+        cut += is_cut;
+        return ids;
+      });
     });
     const std::vector<float> vectors = encoder.embed(sentences);
     const auto width = static_cast<size_t>(encoder.width());
@@ -179,6 +187,7 @@ void embed_lines(SentenceEncoder& encoder, const std::string& input_file, std::o
     for (const std::string& text : texts) out << text;
     flush(out);
   }, lines_embedded_at_once);
+  return cut;
 }
 
 void tokenize_lines(const Tokenizer& tokenizer, const std::string& input_file, std::ostream& out) {

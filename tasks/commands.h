@@ -27,8 +27,9 @@ void generate_text(Machine& machine, LanguageModel& language, const GenerateRequ
 // token that the model finds likeliest (kernels/rank.h). A line has at most most_scored_tokens.
 void score_lines(Machine& machine, LanguageModel& language, const std::string& input_file, std::ostream& out);
 
-// {"embedding": [...]} for each line of a file. A line that is too long is cut.
-void embed_lines(SentenceEncoder& encoder, const std::string& input_file, std::ostream& out);
+// {"embedding": [...]} for each line of a file. A line that is too long is cut: gives how many were. One without a
+// token is an Error.
+size_t embed_lines(SentenceEncoder& encoder, const std::string& input_file, std::ostream& out);
 
 // {"ids": [...], "offsets": [[begin, end], ...]} for each line of a file, without special tokens, in code points.
 void tokenize_lines(const Tokenizer& tokenizer, const std::string& input_file, std::ostream& out);

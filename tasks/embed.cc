@@ -62,7 +62,8 @@ struct SentenceEncoder::Worker {
   // With a backend and one of `parts` parts of the memory of its own.
   Worker(std::unique_ptr<Ops> its_own, int parts, const Model& model)
       : own_ops(std::move(its_own)),
-        own_arena(std::make_unique<Arena>(own_ops->memory(), own_ops->memory().capacity() / static_cast<size_t>(parts))),
+        own_arena(
+            std::make_unique<Arena>(own_ops->memory(), own_ops->memory().capacity() / static_cast<size_t>(parts))),
         ops(*own_ops),
         arena(*own_arena),
         saved(model.make_saved()) {}
@@ -119,8 +120,11 @@ void SentenceEncoder::add_workers() {
   }
 }
 
-std::vector<int32_t> SentenceEncoder::encode(std::string_view text) const {
-  return encode_framed(*tokenizer_, text, {.max_length = static_cast<size_t>(config_.max_length)}).ids;
+std::vector<int32_t> SentenceEncoder::encode(std::string_view text, bool* cut) const {
+  const auto most = static_cast<size_t>(config_.max_length);
+  std::vector<int32_t> ids = encode_framed(*tokenizer_, text).ids;
+  if (cut) *cut = ids.size() > most;
+  return ids.size() > most ? encode_framed(*tokenizer_, text, {.max_length = most}).ids : ids;
 }
 
 std::vector<float> SentenceEncoder::embed(std::span<const std::vector<int32_t>> sentences) {

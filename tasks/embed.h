@@ -30,8 +30,9 @@ class SentenceEncoder {
 
   int64_t width() const { return model_->config().hidden_size; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
-  // The tokens of a sentence, with special tokens, cut to the length that the folder allows.
-  std::vector<int32_t> encode(std::string_view text) const;
+  // The tokens of a sentence, with special tokens, cut to max_length(); `cut` (optional) becomes whether it was.
+  std::vector<int32_t> encode(std::string_view text, bool* cut = nullptr) const;
+  int64_t max_length() const { return config_.max_length; }
   // A vector of width() floats for each sequence of tokens (at least one each), one after another.
   std::vector<float> embed(std::span<const std::vector<int32_t>> sentences);
 

@@ -23,13 +23,6 @@ bool are_same_classes(const std::vector<std::string>& ours, const std::vector<st
   return true;
 }
 
-bool have_same_tokens(const Tokenizer& a, const Tokenizer& b) {
-  if (a.vocab_size() != b.vocab_size()) return false;
-  for (int32_t id = 0; id < a.vocab_size(); ++id)
-    if (a.token(id) != b.token(id)) return false;
-  return true;
-}
-
 }  // namespace
 
 void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const Config& config, Ops& ops) {
@@ -39,7 +32,7 @@ void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const
   const std::string& name = distillation.teacher;
   if (read_model_config(folder).head != student.head)
     fail_usage("distillation.teacher \"", name, "\" is a model for another task than ", config.task);
-  if (!have_same_tokens(*load_tokenizer(folder), *encoder.tokenizer))
+  if (first_difference(*load_tokenizer(folder), *encoder.tokenizer) >= 0)
     fail_usage("distillation.teacher \"", name, "\" has another vocabulary than the model: set data.tokenizer = \"",
                folder.string(), "\"");
   auto teacher = load_encoder_model(folder, ops.memory(), /*with_gradients=*/false);
@@ -87,12 +80,12 @@ Encoder make_encoder(Config& config, const Options& options, const EncoderHead& 
                          .new_head = training && (!is_same || config.training.new_head),
                          .seed = config.seed,
                          .adjust = [&](ModelConfig& loaded) { set_dropout(loaded, model, options); },
-                         .report = &encoder.report};
+                         .report = training ? &encoder.report : nullptr};
   encoder.model = load_encoder_model(folder, memory, training, request);
   if (!encoder.tokenizer) encoder.tokenizer = load_tokenizer(folder);
   if (training) check_against_init(model, encoder.model->config(), options, config.init);
   model = encoder.model->config();
-  check_vocabulary(config, *encoder.tokenizer);
+  check_vocabulary(config, *encoder.tokenizer, folder);
   return encoder;
 }
 

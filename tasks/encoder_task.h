@@ -10,7 +10,7 @@ namespace engine {
 struct Encoder {
   std::unique_ptr<EncoderModel> model;
   std::unique_ptr<Tokenizer> tokenizer;
-  LoadReport report;  // of init
+  LoadReport report;  // of init, in training
   std::unique_ptr<Distillation> distillation;  // absent without a teacher
 };
 
@@ -55,7 +55,7 @@ class EncoderTask : public ModelTask {
   EncoderTask(const Config& config, Encoder encoder)
       : ModelTask(config, std::move(encoder.model), std::move(encoder.tokenizer)),
         distillation_(std::move(encoder.distillation)),
-        report_(config.init.empty() ? "" : "from " + config.init + ": " + encoder.report.text()) {}
+        report_(encoder.report.text().empty() ? "" : "from " + config.init + ": " + encoder.report.text()) {}
 
  private:
   std::unique_ptr<Distillation> distillation_;

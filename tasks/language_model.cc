@@ -23,10 +23,13 @@ RunFolder open_run(const std::filesystem::path& folder) {
        ": neither a run folder (with a model in best/ or last/) nor a model folder (with config.json)");
 }
 
-std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder) {
+bool has_tokenizer(const std::filesystem::path& folder) {
   const auto has = [&](const char* name) { return std::filesystem::exists(folder / name); };
-  const bool is_tokenizer = has("tokenizer.json") || has("vocab.txt") || (has("vocab.json") && has("merges.txt"));
-  return load_tokenizer(is_tokenizer ? folder : open_run(folder).model);
+  return has("tokenizer.json") || has("vocab.txt") || (has("vocab.json") && has("merges.txt"));
+}
+
+std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder) {
+  return load_tokenizer(has_tokenizer(folder) ? folder : open_run(folder).model);
 }
 
 LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients) {

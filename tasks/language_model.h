@@ -19,6 +19,7 @@ struct RunFolder {
   std::filesystem::path config;  // empty: there is none
 };
 RunFolder open_run(const std::filesystem::path& folder);
+bool has_tokenizer(const std::filesystem::path& folder);  // whether the files of one are in it
 // The tokenizer of such a folder, or of one that holds a tokenizer's files alone.
 std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder);
 

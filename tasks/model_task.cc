@@ -59,11 +59,27 @@ void check_against_init(const ModelConfig& asked, const ModelConfig& model, cons
   check("vocab_size", asked.vocab_size, model.vocab_size, asked.vocab_size == 0);
 }
 
-void check_vocabulary(const Config& config, const Tokenizer& tokenizer) {
+int32_t first_difference(const Tokenizer& a, const Tokenizer& b) {
+  const int32_t shared = std::min(a.vocab_size(), b.vocab_size());
+  for (int32_t id = 0; id < shared; ++id)
+    if (a.token(id) != b.token(id)) return id;
+  return a.vocab_size() == b.vocab_size() ? -1 : shared;
+}
+
+void check_vocabulary(const Config& config, const Tokenizer& tokenizer, const std::filesystem::path& folder) {
   if (tokenizer.vocab_size() > config.model.vocab_size)
     fail_usage(config.data.tokenizer.empty() ? "its tokenizer" : "data.tokenizer \"" + config.data.tokenizer + "\"",
                " has ", tokenizer.vocab_size(), " tokens, the model in init = \"", config.init, "\" only ",
                config.model.vocab_size);
+  if (config.data.tokenizer.empty() || !has_tokenizer(folder)) return;
+  const std::unique_ptr<Tokenizer> own = load_tokenizer(folder);
+  const int32_t id = first_difference(tokenizer, *own);
+  if (id < 0) return;
+  const auto shown = [&](const Tokenizer& one) {
+    return id < one.vocab_size() ? one.token(id) : std::string("none");
+  };
+  fail_usage("data.tokenizer \"", config.data.tokenizer, "\" has other tokens than the model in init = \"", config.init,
+             "\" learned: token ", id, " is ", shown(tokenizer), ", there ", shown(*own), ": leave data.tokenizer out");
 }
 
 void set_vocabulary(ModelConfig& model, const Tokenizer& tokenizer) {

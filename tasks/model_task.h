@@ -50,8 +50,12 @@ void set_dropout(ModelConfig& model, const ModelConfig& asked, const Options& op
 void check_against_init(const ModelConfig& asked, const ModelConfig& model, const Options& options,
                         const std::string& init);
 
-// A UsageError where the tokenizer of a model from init has tokens that the model does not know.
-void check_vocabulary(const Config& config, const Tokenizer& tokenizer);
+// The first id that is another token in one than in the other, or is in one of them alone; -1: they have the same.
+int32_t first_difference(const Tokenizer& a, const Tokenizer& b);
+
+// A UsageError where the tokenizer of a model from init, which is in `folder`, has tokens that the model does not know,
+// or where data.tokenizer has other tokens than the tokenizer in `folder`, if there is one.
+void check_vocabulary(const Config& config, const Tokenizer& tokenizer, const std::filesystem::path& folder);
 
 // Of a new model: its vocabulary is the tokenizer's where it is 0, and its special tokens are.
 void set_vocabulary(ModelConfig& model, const Tokenizer& tokenizer);

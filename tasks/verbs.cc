@@ -3,6 +3,7 @@
 #include <iostream>
 
 #include "core/error.h"
+#include "core/ranks.h"
 #include "tasks/scratchpad/expression_file.h"
 #include "training/machine.h"
 #include "training/trainer.h"
@@ -51,6 +52,8 @@ int evaluate(Settings& settings, const Arguments& arguments) {
     std::string samples;
     for (const auto& [name, value] : task.evaluate(machine, samples)) std::cout << name << ' ' << value << '\n';
     std::cout << samples;
+    const std::string report = task.start_report();
+    if (!report.empty() && is_first_rank()) std::cerr << report << '\n';
   });
 }
 
@@ -78,7 +81,8 @@ int embed(Settings& settings, const Arguments& arguments) {
   settings.resolve({});
   ConfiguredMachine backend(settings.config);
   SentenceEncoder encoder(arguments.folder, backend.machine());
-  embed_lines(encoder, arguments.input, std::cout);
+  const size_t cut = embed_lines(encoder, arguments.input, std::cout);
+  if (cut) std::cerr << arguments.input << ": " << cut << " lines are cut to " << encoder.max_length() << " tokens\n";
   return 0;
 }
 

@@ -55,6 +55,7 @@ TEST_CASE("attention: the reference's gradients are the derivatives of its forwa
 TEST_CASE("attention: widths of heads") {
   for (int width : {1, 5, 16, 24, 32, 40, 64, 96, 128})
     for (bool causal : {false, true}) check_case({2, width, {{37, 37}, {5, 5}, {1, 1}}, causal});
+  for (int width : {32, 96, 128}) check_case({2, width, {{1, 90}, {2, 40}}});  // decoding
 }
 
 TEST_CASE("attention: lengths of sequences, empty ones among them") {

@@ -272,8 +272,19 @@ TEST_CASE("classification: what is left out or cut is counted, what cannot be is
   CHECK_THROWS_AS(language.made(), UsageError);
   language.config.data.block_size = 0;
   language.config.data.train = {language.write("test.tsv", "index\tsentence\n0\ta\n")};
-  CHECK_THROWS_WITH_AS(language.made(), "data.train names a file without labels: they are needed here; see predict",
+  CHECK_THROWS_WITH_AS(language.made(),
+                       ("data.train names " + language.config.data.train[0] +
+                        ", which has no labels: they are needed here; see predict").c_str(),
                        UsageError);
+  // What --split test chooses is told as data.test.
+  language.config.data.test = language.config.data.eval = language.config.data.train;
+  language.config.data.train = {language.file("short.tsv")};
+  CHECK_THROWS_WITH_AS(language.made(), doctest::Contains("data.test names "), UsageError);
+  language.config.data.eval.clear();
+  for (const int64_t length : {1, 2}) {
+    language.config.data.block_size = length;
+    CHECK_THROWS_WITH_AS(language.made(), doctest::Contains("it has no room beside the 2 special tokens"), UsageError);
+  }
   language.config.data.train.clear();
   CHECK_THROWS_AS(language.made(), UsageError);
   // A vocabulary that does not fit the weights.
@@ -284,7 +295,68 @@ TEST_CASE("classification: what is left out or cut is counted, what cannot be is
   wrong.config.init = (fs::path(model.config.output_dir) / "run").string();
   wrong.config.data.tokenizer = "tests/data/bert";
   wrong.config.data.train = model.config.data.train;
-  CHECK_THROWS_AS(wrong.task(), UsageError);
+  CHECK_THROWS_WITH_AS(wrong.task(), doctest::Contains("only 31"), UsageError);
+  // As many tokens, but other ones; or fewer.
+  wrong.config.data.tokenizer = wrong.file("other");
+  write_letters(wrong.config.data.tokenizer);
+  const std::string vocabulary = read_text(wrong.file("other/vocab.txt"));
+  CHECK(wrong.task() != nullptr);
+  wrong.write("other/vocab.txt", vocabulary.substr(0, vocabulary.size() - 4) + "z\ny\n");
+  CHECK_THROWS_WITH_AS(wrong.task(), doctest::Contains("learned: token 29 is z, there y"), UsageError);
+  wrong.write("other/vocab.txt", vocabulary.substr(0, vocabulary.size() - 2));
+  CHECK_THROWS_WITH_AS(wrong.task(), doctest::Contains("token 30 is none, there z"), UsageError);
+}
+
+TEST_CASE("classification: a sentence without a token is left out with its label, and refused in predict") {
+  Language language;
+  // Nothing goes around a sentence here.
+  std::filesystem::create_directories(language.file("characters"));
+  make_character_tokenizer({"abx "})->save(language.file("characters"));
+  language.config.data.tokenizer = language.file("characters");
+  language.config.data.train = {language.write("train.tsv", "sentence\tlabel\na b\t0\n\t1\nx a\t1\n")};
+  language.config.data.eval = {language.write("dev.tsv", "sentence\tlabel\n\t1\na\t0\n \t0\nb x\t1\n")};
+  language.config.training.max_steps = 1;
+  ClassificationTask& task = language.made();
+  CHECK(task.start_report() == "data.train: 1 empty sentences are left out\n"
+                               "data.eval: 2 empty sentences are left out");
+  SequenceBatch batch;
+  task.batch_of(0, batch);
+  CHECK(batch.sequences() == 2);
+  CHECK(batch.scored() == 2);
+  CHECK(batch.labels.size() == batch.tokens.size());
+  std::string samples;
+  CHECK(metric(task.evaluate(language.machine, samples), "accuracy") >= 0);
+  CHECK(std::count(samples.begin(), samples.end(), '\n') == 2);
+  const fs::path input = language.write("test.tsv", "sentence\nx\n\na\n"), output = language.file("out.tsv");
+  CHECK_THROWS_WITH_AS(task.predict(language.machine, input, output),
+                       (input.string() + ":3: the sentence has no token").c_str(), Error);
+  CHECK_FALSE(fs::exists(output));
+}
+
+TEST_CASE("classification: an evaluation needs data.eval, training and predictions do not") {
+  Language language;
+  language.config.data.eval.clear();
+  language.config.training.max_steps = 1;
+  ClassificationTask& task = language.made();
+  std::string samples;
+  CHECK(task.evaluate(language.machine, samples).empty());
+  REQUIRE(train_task(language.config, language.options, task, language.machine) == 0);
+  TaskSettings alone(configuration("sst2"));
+  alone.config.init = language.file("run");
+  const auto loaded = alone.task(Use::evaluation);
+  CHECK_THROWS_WITH_AS(loaded->evaluate(alone.machine, samples), doctest::Contains("data.eval is missing"), UsageError);
+  loaded->predict(alone.machine, alone.write("test.tsv", "sentence\na\n"), alone.file("out.tsv"));
+  CHECK(read_text(alone.file("out.tsv")).starts_with("index\tprediction\n0\t"));
+}
+
+TEST_CASE("classification: an epsilon that a model's folder cannot say is refused before any training") {
+  Language language;
+  for (const char* architecture : {"distilbert", "bert"}) {
+    language.config.model.architecture = architecture;
+    language.config.model.layer_norm_epsilon = 1e-5f;
+    if (architecture == std::string("bert")) CHECK_NOTHROW(language.made());
+    else CHECK_THROWS_WITH_AS(language.made(), doctest::Contains("model.layer_norm_epsilon is 1e-05"), UsageError);
+  }
 }
 
 }  // namespace engine::test

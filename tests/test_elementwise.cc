@@ -62,7 +62,7 @@ TEST_CASE("lerp: y += t (x - y)") {
 TEST_CASE("dropout: the mask of Dropout::drops at any place in the batch, with and without a residual, in place") {
   on_every_backend([](Bench& bench) {
     for (DType other : {DType::f32, DType::bf16})
-      for (const Shape& shape : {Shape{1, 1}, Shape{3, 17}, Shape{7, 33}, Shape{1100, 65}})
+      for (const Shape& shape : {Shape{1, 1}, Shape{3, 17}, Shape{7, 33}, Shape{5, 64}, Shape{1100, 65}})
         for (float rate : {0.0f, 0.3f}) {
           CAPTURE(shape.text()); CAPTURE(rate);
           const Tensor x = bench.normal(bench.compute, shape), residual = bench.normal(DType::f32, shape);

@@ -135,7 +135,7 @@ TEST_CASE("embed: long lines are cut, folders without modules take the mean, and
   const fs::path input = sentences.path / "input.txt";
   write_file(input, "a b\nq\n");
   std::ostringstream out;
-  embed_lines(encoder, input.string(), out);
+  CHECK(embed_lines(encoder, input.string(), out) == 0);
   std::istringstream lines(out.str());
   const std::vector<std::vector<int32_t>> ids{encoder.encode("a b"), encoder.encode("q")};
   const std::vector<float> vectors = encoder.embed(ids);
@@ -147,6 +147,9 @@ TEST_CASE("embed: long lines are cut, folders without modules take the mean, and
   CHECK(at == 48);
   write_file(input, "a\n\xff\n");
   CHECK_THROWS_WITH_AS(embed_lines(encoder, input.string(), out), doctest::Contains(":2: "), Error);
+  // Nine tokens fit, two of them around the sentence.
+  write_file(input, "a b c d e f g\na b c d e f g h\na\nb c d e f g h i j\n");
+  CHECK(embed_lines(encoder, input.string(), out) == 2);
 
   fs::remove(sentences.path / "modules.json");
   fs::remove(sentences.path / "sentence_bert_config.json");
@@ -154,6 +157,22 @@ TEST_CASE("embed: long lines are cut, folders without modules take the mean, and
   CHECK(plain.pooling == SentenceConfig::Pooling::mean);
   CHECK_FALSE(plain.normalises);
   CHECK(SentenceEncoder(sentences.path, machine).encode(std::string(200, 'a') + " a").size() <= 40);
+}
+
+TEST_CASE("embed: a line without a token is an error that names it") {
+  const std::unique_ptr<Ops> ops = make_cpu_ops();
+  Arena arena(host_memory());
+  Machine machine{*ops, arena, DType::f32};
+  const SentenceFolder sentences;
+  fs::remove(sentences.path / "vocab.txt");
+  make_character_tokenizer({"ab"})->save(sentences.path);  // puts nothing around a sentence
+  SentenceEncoder encoder(sentences.path, machine);
+  const fs::path input = sentences.path / "input.txt";
+  write_file(input, "a\n\nb\n");
+  std::ostringstream out;
+  CHECK_THROWS_WITH_AS(embed_lines(encoder, input.string(), out),
+                       (input.string() + ":2: the line has no token").c_str(), Error);
+  CHECK(out.str().empty());
 }
 
 TEST_CASE("embed: what a folder asks for and is not done is an error that names it") {

@@ -307,7 +307,8 @@ TEST_CASE("gpt data: errors say which file and where") {
     CHECK_THROWS_WITH_AS(settings.task(), doctest::Contains(message.c_str()), Error);
   };
   fails("empty.txt", "", "empty.txt: is empty");
-  fails("bad.txt", repeated("text ", 10) + "\xff more", "bad.txt: byte 50 is not UTF-8");
+  fails("bad.txt", repeated("text ", 10) + "\xff more", "bad.txt: line 1: byte 50 of the file is not UTF-8");
+  fails("bad.txt", repeated("text\n", 10) + "\xff more", "bad.txt: line 11: byte 50 of the file is not UTF-8");
   fails("no_text.jsonl", "{\"text\": \"a\"}\n{\"texts\": \"b\"}\n", "no_text.jsonl: line 2");
   fails("number.jsonl", "{\"text\": \"a\"}\n\n{\"text\": 3}\n", "number.jsonl: line 3");
   fails("torn.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b", "torn.jsonl: line 2");

@@ -336,7 +336,7 @@ TEST_CASE("mlm: bad input is told") {
   CHECK_THROWS_WITH_AS(nothing.task(), doctest::Contains("data.train holds no token"), Error);
   MlmSettings bad("[mlm]\nlines = true\n");
   bad.config.data.train = {bad.write("bad.txt", "good\n\xff\xff\n")};
-  CHECK_THROWS_WITH_AS(bad.task(), doctest::Contains("bad.txt: byte 5 is not UTF-8"), Error);
+  CHECK_THROWS_WITH_AS(bad.task(), doctest::Contains("bad.txt: line 2: byte 5 of the file is not UTF-8"), Error);
   MlmSettings decoder;
   decoder.config.model.architecture = "gpt2";
   CHECK_THROWS_WITH_AS(decoder.task(), doctest::Contains("is not an encoder"), UsageError);

@@ -186,7 +186,14 @@ training = {batch_size = 2, max_steps = 2}
   const Ended trained = program.run(with_tokenizer);
   CAPTURE(trained.error);
   REQUIRE(trained.code == 0);
-  CHECK(program.run({"eval", run}).out.find("matthews ") != std::string::npos);
+  const Ended evaluated = program.run({"eval", run});
+  CHECK(evaluated.out.find("matthews ") != std::string::npos);
+  CHECK(evaluated.error == "");
+  const std::string long_line = "a b c d e f g h i j k l m\n";
+  const std::string long_data = program.write("long.tsv", "sentence\tlabel\n \t1\na\t0\n" + long_line.substr(0, 25) +
+                                                              "\t1\n");
+  CHECK(program.run({"eval", run, "--data.eval", long_data}).error ==
+        "data.eval: 1 empty sentences are left out\ndata.eval: 1 sentences are cut to 12 tokens\n");
 
   const std::string input = program.write("input.tsv", "index\tsentence\n5\ta\n"), output = program.file("out.tsv");
   CHECK(program.run({"predict", run, "--input", input, "--output", output}).code == 0);
@@ -199,6 +206,13 @@ training = {batch_size = 2, max_steps = 2}
   CHECK(embedded.code == 0);
   const auto line = nlohmann::json::parse(embedded.out.substr(0, embedded.out.find('\n')));
   CHECK(line["embedding"].size() == 16);
+  CHECK(embedded.error == "");
+
+  const std::string long_lines = program.write("long.txt", "a\n" + long_line),
+                    long_input = program.write("long_input.tsv", "sentence\n" + long_line);
+  CHECK(program.run({"embed", run, "--input", long_lines}).error == long_lines + ": 1 lines are cut to 12 tokens\n");
+  CHECK(program.run({"predict", run, "--input", long_input, "--output", output}).error ==
+        long_input + ": 1 lines are cut to 12 tokens\n");
 }
 
 TEST_CASE("program: a folder that cannot be written ends training with 1") {
@@ -231,6 +245,11 @@ TEST_CASE("program: vocabularies are trained, and tokenize") {
   program.fails({"tokenize", "--train", "bpe", "--input", text}, 2, "--train needs --output");
   program.fails({"tokenize", "--train", "bpe", "--input", text, "--output", folder, "--vocab_size", "100"}, 2,
                 "257 in all");
+  for (const std::string option : {"--min_frequency", "--most_characters"}) {
+    const Ended refused = program.run({"tokenize", "--train", "bpe", "--input", text, "--output", folder, option, "0"});
+    CHECK(refused.code == 2);
+    CHECK(refused.error.find(option) != std::string::npos);
+  }
   program.fails({"tokenize", "--train", "bpe", "--input", "none.txt", "--output", folder}, 1, "none.txt");
 }
 

@@ -19,12 +19,12 @@ class ConfiguredMachine {
   explicit ConfiguredMachine(const Config& config)
       : ops_(make_ops(config.device)),
         arena_(ops_->memory()),
-        machine_{*ops_, arena_, compute_precision(config.precision, config.device)} {
+        machine_{*ops_, arena_, compute_precision(config.precision, device_of(config, *ops_))} {
     set_threads(config.threads);
     // Unless mpirun has bound each rank to processors of its own, the ranks of a machine share all of them.
     const bool is_bound = thread_count() < sysconf(_SC_NPROCESSORS_ONLN);
     if (config.threads == 0 && !is_bound) set_threads(std::max(thread_count() / ranks_here(), 1));
-    const std::string device = config.device == "auto" ? auto_device() : config.device;
+    const std::string device = device_of(config, *ops_);
     if (rank_count() > 1 && device != "cpu")
       fail_usage("several ranks train on the CPU: set device = \"cpu\", it is ", device);
   }
@@ -32,6 +32,12 @@ class ConfiguredMachine {
   Ops& ops() { return *ops_; }
 
  private:
+  // What auto has become: the CPU, too, where a GPU has too little memory.
+  static std::string device_of(const Config& config, Ops& ops) {
+    if (config.device != "auto") return config.device;
+    return &ops.memory() == &host_memory() ? "cpu" : auto_device();
+  }
+
   std::unique_ptr<Ops> ops_;
   Arena arena_;
   Machine machine_;

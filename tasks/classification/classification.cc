@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
+#include <iostream>
 #include <numeric>
 #include <sstream>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "core/hash.h"
+#include "tasks/gpt/cache_folder.h"
 
 namespace engine {
 
@@ -58,6 +59,10 @@ ClassificationTask::ClassificationTask(const Config& config, const Classificatio
   if (config.data.block_size > positions)
     fail_usage("data.block_size is ", config.data.block_size, ", but the model has only ", positions, " positions");
   most_tokens_ = static_cast<size_t>(config.data.block_size ? config.data.block_size : positions);
+  const size_t special = tokenizer().framing().special_tokens(/*is_pair=*/false);
+  if (most_tokens_ <= special)
+    fail_usage(config.data.block_size ? "data.block_size" : "model.max_positions", " is ", most_tokens_,
+               ": it has no room beside the ", special, " special tokens of a sentence");
   fingerprint_ = fingerprint_of(tokenizer());
   if (!config.data.eval.empty()) eval_ = open("data.eval", config.data.eval);
   if (!training) return;
@@ -70,17 +75,22 @@ ClassificationTask::ClassificationTask(const Config& config, const Classificatio
                                                 .shuffle = config.data.shuffle});
 }
 
-ClassificationTask::Split ClassificationTask::encode(const std::vector<std::string>& files, bool keeps_empty) const {
+ClassificationTask::Split ClassificationTask::encode(const std::vector<std::string>& files, Kept kept) const {
   Split split;
   std::string digested;
   for (const std::string& file : files) {
     ExampleFile read = read_examples(file, kind_.format);
+    if (kept == Kept::labelled && !read.labelled)
+      fail_usage("data.", split_of(files, config_.data), " names ", file,
+                 ", which has no labels: they are needed here; see predict");
     for (Example& example : read.examples) {
-      if (example.text.empty() && !keeps_empty) {
+      Framed framed = encode_framed(tokenizer(), example.text);
+      // Only a tokenizer that puts nothing around a sentence gives none.
+      if (kept == Kept::all && framed.ids.empty()) fail(file, ":", example.line, ": the sentence has no token");
+      if (kept == Kept::labelled && (example.text.empty() || framed.ids.empty())) {
         ++split.empty;
         continue;
       }
-      Framed framed = encode_framed(tokenizer(), example.text);
       if (framed.ids.size() > most_tokens_) {
         framed = encode_framed(tokenizer(), example.text, {.max_length = most_tokens_});
         ++split.cut;
@@ -98,9 +108,7 @@ ClassificationTask::Split ClassificationTask::encode(const std::vector<std::stri
 
 ClassificationTask::Split ClassificationTask::open(const char* option, const std::vector<std::string>& files) const {
   if (files.empty()) fail_usage(option, " is missing: a file of task ", kind_.task, ", see docs/tasks.md");
-  Split split = encode(files, /*keeps_empty=*/false);
-  for (const Example& example : split.examples)
-    if (example.label < 0) fail_usage(option, " names a file without labels: they are needed here; see predict");
+  Split split = encode(files, Kept::labelled);
   if (split.size() == 0) fail_usage(option, " holds nothing but empty sentences");
   return split;
 }
@@ -113,7 +121,7 @@ std::string ClassificationTask::start_report() const {
     if (split.cut) text << '\n' << name << ": " << split.cut << " sentences are cut to " << most_tokens_ << " tokens";
   };
   add("data.train", train_);
-  add("data.eval", eval_);
+  add(("data." + split_of(config_.data.eval, config_.data)).c_str(), eval_);
   const std::string result = text.str();
   return result.starts_with('\n') ? result.substr(1) : result;
 }
@@ -147,12 +155,16 @@ std::vector<int32_t> ClassificationTask::classify(Machine& machine, const Split&
       append(split, order[last], batch);
     if (totals) *totals += step_.evaluate(machine, batch);
     const std::vector<int32_t> predicted = step_.predict(machine, batch);
+    require(predicted.size() == last - first, "there are ", predicted.size(), " predictions for ", last - first,
+            " sentences");
     for (size_t i = first; i < last; ++i) classes[order[i]] = predicted[i - first];
   }
   return classes;
 }
 
 Metrics ClassificationTask::evaluate(Machine& machine, std::string& samples) {
+  if (eval_.size() == 0 && !plan_)
+    fail_usage("data.eval is missing: the file of task ", kind_.task, ", or a list of them, to evaluate on");
   if (eval_.size() == 0) return {};
   LossTotals totals;
   const std::vector<int32_t> classes = classify(machine, eval_, &totals);
@@ -179,7 +191,9 @@ Metrics ClassificationTask::evaluate(Machine& machine, std::string& samples) {
 
 void ClassificationTask::predict(Machine& machine, const std::filesystem::path& input,
                                  const std::filesystem::path& output) {
-  const Split split = encode({input.string()}, /*keeps_empty=*/true);
+  const Split split = encode({input.string()}, Kept::all);
+  if (split.cut)
+    std::cerr << input.string() << ": " << split.cut << " lines are cut to " << most_tokens_ << " tokens\n";
   const std::vector<int32_t> classes = classify(machine, split);
   write_file(output, [&](std::ostream& out) {
     out << "index\tprediction\n";

@@ -39,13 +39,14 @@ class ClassificationTask final : public EncoderTask {
   int64_t steps_per_epoch() const override { return plan_ ? plan_->steps_per_epoch() : 0; }
   int64_t steps(double epochs) const override { return plan_ ? plan_->steps(epochs) : 0; }
   void batch_of(int64_t step, SequenceBatch& batch) override;
-  // loss, accuracy and matthews over data.eval.
+  // loss, accuracy and matthews over data.eval; a UsageError where an evaluation alone has none.
   Metrics evaluate(Machine& machine, std::string& samples) override;
   std::pair<std::string, bool> best_metric() const override { return {kind_.best_metric, true}; }
   std::vector<std::string> metric_names() const override { return {"loss", "accuracy", "matthews"}; }
   std::string fingerprint() const override { return fingerprint_; }
   std::string start_report() const override;
-  // GLUE's form: a header index<TAB>prediction, then a line for each of the input's sentences.
+  // GLUE's form: a header index<TAB>prediction, then a line for each of the input's sentences; one without a token is
+  // an Error that names its line. A line to the standard error says how many were cut.
   void predict(Machine& machine, const std::filesystem::path& input, const std::filesystem::path& output) override;
 
  private:
@@ -54,15 +55,15 @@ class ClassificationTask final : public EncoderTask {
     std::vector<Example> examples;
     std::vector<int32_t> ids;
     std::vector<size_t> begins{0};  // of each sentence in ids, and the end
-    size_t empty = 0, cut = 0;      // left out as empty; cut to the most tokens
+    size_t empty = 0, cut = 0;      // left out as empty or without a token; cut to the most tokens
     uint64_t digest = 0;
 
     size_t size() const { return examples.size(); }
     std::vector<int32_t> lengths() const;
   };
-  Split encode(const std::vector<std::string>& files, bool keeps_empty) const;
-  // Only labelled examples that are not empty.
-  Split open(const char* option, const std::vector<std::string>& files) const;
+  enum class Kept { labelled, all };  // labelled examples that are not empty; all of them, with labels or without
+  Split encode(const std::vector<std::string>& files, Kept kept) const;
+  Split open(const char* option, const std::vector<std::string>& files) const;  // labelled ones
   void append(const Split& split, size_t i, SequenceBatch& batch) const;
   // The class of each sentence; totals (optional) receives the loss.
   std::vector<int32_t> classify(Machine& machine, const Split& split, LossTotals* totals = nullptr);

@@ -89,6 +89,7 @@ ExampleFile read_examples(const std::filesystem::path& path, GlueFormat format) 
            format == GlueFormat::cola && columns->count == 4 ? ", source, label, mark and sentence" : "",
            ", with a tab between them");
     Example example;
+    example.line = line_number;
     if (columns->label) example.label = read_label(cells[*columns->label], where);
     example.text = trimmed(cells[columns->sentence]);
     example.index = columns->index ? std::string(trimmed(cells[*columns->index]))

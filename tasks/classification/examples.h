@@ -14,6 +14,7 @@ struct Example {
   std::string text;
   int32_t label = -1;  // -1: unlabelled
   std::string index;   // its name in a file of predictions: its index column, or its number from 0
+  size_t line = 0;     // of its file, from 1
 };
 
 enum class GlueFormat { cola, sst2 };

@@ -31,8 +31,10 @@ void text_file(const std::string& file, std::string_view text, const TakePiece& 
   for (size_t at = 0, end; at < text.size(); at = end) {
     end = piece_end(text, at, piece_bytes, tokenizer);
     const std::string_view part = text.substr(at, end - at);
-    const size_t bad = find_invalid_utf8(part);
-    require(bad == part.size(), file, ": byte ", at + bad, " is not UTF-8");
+    if (const size_t bad = find_invalid_utf8(part); bad < part.size()) {
+      const auto before = std::count(part.begin(), part.begin() + static_cast<std::ptrdiff_t>(bad), '\n');
+      fail(file, ": line ", line + static_cast<size_t>(before), ": byte ", at + bad, " of the file is not UTF-8");
+    }
     take({.text = part, .begins = at == 0, .ends = end == text.size(), .file = file, .line = line});
     line += static_cast<size_t>(std::count(part.begin(), part.end(), '\n'));
   }

@@ -5,8 +5,8 @@
 #include <link.h>
 
 #include <cstdlib>
-#include <cstring>
 #include <map>
+#include <string_view>
 #include <vector>
 
 #include "core/error.h"
@@ -63,8 +63,9 @@ std::string symbol_name(const void* function) {
   const std::string name = status == 0 ? readable : found->second;
   std::free(readable);
   // Without namespaces and parameters: void engine::cuda::(anonymous namespace)::cast_kernel<float>(float const*).
-  const size_t scope = name.rfind("(anonymous namespace)::");
-  const size_t begin = scope == std::string::npos ? 0 : scope + std::strlen("(anonymous namespace)::");
+  const std::string_view scope_name = "(anonymous namespace)::";  // parameters may have it in their types, too
+  const size_t scope = name.find(scope_name);
+  const size_t begin = scope == std::string::npos || scope != name.find('(') ? 0 : scope + scope_name.size();
   size_t end = begin;
   for (int depth = 0; end < name.size() && (name[end] != '(' || depth > 0); ++end)
     depth += name[end] == '<' ? 1 : name[end] == '>' ? -1 : 0;
