@@ -19,9 +19,8 @@ struct Backend {
 std::vector<Backend> make_backends() {
   std::vector<Backend> made;
   const std::vector<std::string> all = devices(), others(all.begin() + 1, all.end());
-  const std::vector<std::string> sets = cpu_instruction_sets();
   const bool all_sets = others.empty() && !std::getenv("ENGINE_TEST_BEST_SET");
-  for (const std::string& set : sets)
+  for (const std::string& set : cpu_instruction_sets())
     if (all_sets || set == cpu_instruction_set()) made.push_back({set, make_cpu_ops(set)});
   for (const std::string& device : others) made.push_back({device, make_ops(device), true});
   return made;
