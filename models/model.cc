@@ -17,8 +17,8 @@ Tensor rows_of(Pass& pass, const Tensor& hidden, const Tensor& rows) {
 
 namespace {
 
-// Of features [R, E]; some rows' logits at a time.
-void rank_labels(Pass& pass, Model& model, const Tensor& features, const LossArgs& args) {
+// Ranks and the likeliest, as far as they are asked for, of features [R, E]; some rows' logits at a time.
+void look_at_logits(Pass& pass, Model& model, const Tensor& features, const LossArgs& args) {
   const int64_t rows = features.rows(), outputs = model.output_projection().shape[0];
   const int64_t chunk = rows_within(int64_t{24} << 20, rows, outputs * 4, 2048);
   for (int64_t begin = 0; begin < rows; begin += chunk) {
@@ -29,7 +29,8 @@ void rank_labels(Pass& pass, Model& model, const Tensor& features, const LossArg
     };
     const Tensor logits = pass.arena.make(DType::f32, {end - begin, outputs});
     project(pass, model, features.row_range(begin, end), logits);
-    pass.ops.rank({.logits = logits, .tokens = part(args.labels), .ranks = part(args.ranks)});
+    if (args.ranks) pass.ops.rank({.logits = logits, .tokens = part(args.labels), .ranks = part(args.ranks)});
+    if (args.likeliest) pass.ops.sample({.logits = logits, .tokens = part(args.likeliest)});
   }
 }
 
@@ -78,7 +79,7 @@ void model_loss(Pass& pass, Model& model, const LossArgs& args, Model::Saved& sa
                           .dx = dfeatures,
                           .dweight = args.gradients ? projection.gradient_to_add_to() : Tensor{},
                           .dbias = args.gradients && bias ? bias->gradient : Tensor{}});
-  if (args.ranks) rank_labels(pass, model, features, args);
+  if (args.ranks || args.likeliest) look_at_logits(pass, model, features, args);
   if (!args.gradients) return;
   if (extra) extra->add_at_features(pass, features, dfeatures);
   Tensor dhidden = model.head_backward(pass, dfeatures, rows, saved);

@@ -193,6 +193,40 @@ TEST_CASE("continuation: the learning rate begins where it was and goes over to 
   CHECK(rates_of(folder.path() / "without") == blended);
 }
 
+TEST_CASE("continuation: a run that is made longer goes over from its own last rate, stopped in between or not") {
+  const TemporaryFolder folder(quick_place());
+  Config config = tiny_config(folder.path(), "whole");
+  config.training.log_every = 1;
+  config.training.max_steps = 24;
+  train_tiny(config);
+  const std::vector<double> plain = rates_of(folder.path() / "whole");
+  REQUIRE(plain.size() == 24);
+  const auto lengthened = [&](const char* name, int64_t blend, int64_t stop_at) {
+    config.name = name;
+    config.training.max_steps = 12;
+    config.training.resume_warmup_steps = 0;
+    train_tiny(config);
+    config.training.max_steps = 24;
+    config.training.resume_warmup_steps = blend;
+    train_tiny(config, [&](TinyTask& task) {
+      task.before_step = [&, stop_at](int64_t step) {
+        if (step == stop_at) write_file(folder.path() / config.name / "stop", "");
+      };
+    });
+    if (stop_at > 0) train_tiny(config);
+    return rates_of(folder.path() / name);
+  };
+  const std::vector<double> jumps = lengthened("jumps", 0, 0), blended = lengthened("blended", 8, 0);
+  REQUIRE(blended.size() == 24);
+  CHECK(jumps[11] < jumps[12] / 2);
+  for (size_t i = 12; i < 24; ++i) {
+    CHECK(jumps[i] == plain[i]);
+    const double share = std::min(static_cast<double>(i - 12) / 8, 1.0);
+    CHECK(blended[i] == doctest::Approx((1 - share) * blended[11] + share * plain[i]).epsilon(1e-6));
+  }
+  CHECK(lengthened("stopped", 8, 15) == blended);
+}
+
 TEST_CASE("continuation: no rate to go on from, and a run that would clear what it starts from") {
   const TemporaryFolder folder(quick_place());
   Config config = tiny_config(folder.path(), "first");
@@ -203,7 +237,6 @@ TEST_CASE("continuation: no rate to go on from, and a run that would clear what 
   CHECK(std::filesystem::exists(folder.path() / "first/last"));
   config.name = "second";
   config.training.resume_warmup_steps = 5;
-  CHECK_THROWS_WITH_AS(train_from(config, ""), doctest::Contains("no run to go on from is named"), UsageError);
   CHECK_THROWS_WITH_AS(train_from(config, folder.path() / "first/last"), doctest::Contains("is no run's folder"),
                        UsageError);
   config.task = "other";

@@ -51,6 +51,31 @@ eval_every = 2
 save_every = 2
 )";
 
+const char* const student_config = R"(task = "mlm"
+name = "run"
+threads = 1
+precision = "f32"
+device = "cpu"
+[data]
+train = "tests/data/walk.txt"
+block_size = 16
+[model]
+architecture = "bert"
+hidden_size = 32
+num_layers = 1
+num_heads = 2
+max_positions = 16
+dropout = 0.1
+[training]
+batch_size = 9
+max_steps = 4
+learning_rate = 1e-3
+scheduler = "constant"
+log_every = 2
+eval_every = 0
+save_every = 0
+)";
+
 const std::string environment =
     "env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_vader_single_copy_mechanism=none "
     "ASAN_OPTIONS=detect_leaks=0 ";  // Open MPI leaves some memory behind
@@ -67,7 +92,7 @@ struct Folder {
   TemporaryFolder temporary;
   fs::path path = temporary.path();
 
-  Folder() { write_file(path / "task.cfg", task_config); }
+  explicit Folder(const std::string& config = task_config) { write_file(path / "task.cfg", config); }
   // Trains with so many ranks (0: without mpirun) into a folder of this name; the exit code.
   int train(int ranks, const std::string& name, const std::string& more = "") const {
     const std::string start = ranks ? mpirun + std::to_string(ranks) + " " : "";
@@ -146,6 +171,21 @@ TEST_CASE("ranks: several train as one does, generate their shares, and go on fr
   REQUIRE(folder.train(0, "mixed", "--training.max_steps 2") == 0);
   REQUIRE(folder.train(2, "mixed") == 0);
   check_same_training(folder.path / "one", folder.path / "mixed");
+}
+
+TEST_CASE("ranks: a student's losses are logged of all ranks") {
+  if (!has_mpi() || !ranks_can_start()) return;
+  const Folder folder(student_config);
+  const std::string vocabulary = (folder.path / "vocabulary").string();
+  REQUIRE(std::system((environment + program_path() + " tokenize --train wordpiece --input tests/data/walk.txt --output " +
+                       vocabulary + " --vocab_size 200 > " + folder.out() + " 2>&1").c_str()) == 0);
+  const std::string data = "--data.tokenizer " + vocabulary;
+  REQUIRE(folder.train(0, "teacher", data + " --training.max_steps 1") == 0);
+  const std::string taught = data + " --distillation.teacher " + (folder.path / "teacher").string();
+  REQUIRE(folder.train(0, "one", taught) == 0);
+  CHECK(events(folder.path / "one").at(0).contains("soft_loss"));
+  REQUIRE(folder.train(2, "of_2", taught) == 0);
+  check_same_training(folder.path / "one", folder.path / "of_2");
 }
 
 TEST_CASE("ranks: the error of one ends all") {

@@ -27,12 +27,7 @@ std::string value_of(const Options& options, const std::string& name) {
 std::string go_on_from_init(const Config& config, const Options& options, Optimizer& optimizer,
                             TrainingProgress& progress) {
   const TrainingConfig& training = config.training;
-  if (config.init.empty()) {
-    if (training.resume_warmup_steps > 0)
-      fail_usage("training.resume_warmup_steps is ", training.resume_warmup_steps,
-                 ", but no run to go on from is named: set init to its folder, or leave it out");
-    return "";
-  }
+  if (config.init.empty()) return "";
   const std::filesystem::path state = std::filesystem::path(config.init) / "state";
   const bool is_run = has_state(state);
   const bool same_task = is_run && option_of_state(state, "task") == value_of(options, "task");

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <sstream>
 
+#include "core/ranks.h"
 #include "kernels/cross_entropy.h"
 
 namespace engine {
@@ -130,6 +131,7 @@ void Distillation::add_at_hidden(Pass& pass, const Tensor& hidden, const Tensor&
 std::array<float, Distillation::sums> Distillation::read() const {
   std::array<float, sums> values{};
   arena_.memory().copy_out(values.data(), totals_.data, sizeof values);
+  sum_over_ranks(values);
   return values;
 }
 
@@ -153,7 +155,8 @@ std::string Distillation::state() const {
 void Distillation::set_state(const std::string& text) {
   std::istringstream stream(text);
   std::array<float, sums> values{};
-  for (float& value : values) stream >> value;
+  if (is_first_rank())  // they are sums over all ranks
+    for (float& value : values) stream >> value;
   arena_.memory().copy_in(totals_.data, values.data(), sizeof values);
 }
 

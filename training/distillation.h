@@ -41,7 +41,7 @@ class Distillation final : public ExtraLoss {
   void run(LossStep& step, Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
            const Tensor& totals);
 
-  // The means of soft and cosine loss since the last call.
+  // The means of soft and cosine loss since the last call; this and state() are of all ranks.
   Metrics log();
   // The sums since the last log, as text.
   std::string state() const;

@@ -158,6 +158,7 @@ LossTotals LossStep::evaluate(Machine& machine, const SequenceBatch& batch, Scor
     if (each) {
       args.row_losses = pass.arena.make(DType::f32, {args.labels.count()});
       args.ranks = pass.arena.make(DType::i32, {args.labels.count()});
+      args.likeliest = pass.arena.make(DType::i32, {args.labels.count()});
     }
     model_loss(pass, model_, args, *saved_);
     std::array<float, 3> totals{};
@@ -166,9 +167,10 @@ LossTotals LossStep::evaluate(Machine& machine, const SequenceBatch& batch, Scor
     if (!each) return;
     append_copy(pass, args.row_losses, own.losses);
     append_copy(pass, args.ranks, own.ranks);
+    append_copy(pass, args.likeliest, own.likeliest);
   });
   sum_over_ranks(sums);
-  if (each) *each = {gather_over_ranks(own.losses), gather_over_ranks(own.ranks)};
+  if (each) *each = {gather_over_ranks(own.losses), gather_over_ranks(own.ranks), gather_over_ranks(own.likeliest)};
   return {sums[0], sums[1], sums[2]};
 }
 

@@ -33,7 +33,8 @@ double Schedule::scheduled(int64_t step) const {
 
 float Schedule::learning_rate_at(int64_t step) const {
   double rate = scheduled(step);
-  if (step < blend_) rate = before_ + (rate - before_) * static_cast<double>(step) / static_cast<double>(blend_);
+  const int64_t since = step - blend_begin_;
+  if (since < blend_) rate = before_ + (rate - before_) * static_cast<double>(since) / static_cast<double>(blend_);
   return static_cast<float>(rate);
 }
 

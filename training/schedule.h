@@ -6,8 +6,8 @@
 //   cosine        m + (p - m) (1 + cos(pi x)) / 2
 //   exponential   p (m / p)^x
 //   constant      p
-// A training that goes on from another one, which ended with the rate r, has r + (rate - r) s / B in its first B
-// (resume_warmup_steps) steps.
+// A training that goes on from the rate r with which another one ended, or it itself when it was shorter, has
+// r + (rate - r) k / B in the step k (from 0) of its first B (resume_warmup_steps) after that.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +22,10 @@ class Schedule {
   // A UsageError where the numbers make no schedule.
   Schedule(const TrainingConfig& config, int64_t steps);
 
-  // `before`: the rate that the training before ended with; blend: resume_warmup_steps.
-  void go_on_from(double before, int64_t blend) {
+  // `before`: the rate that the training before `step` ended with; blend: resume_warmup_steps.
+  void go_on_from(double before, int64_t step, int64_t blend) {
     before_ = before;
+    blend_begin_ = step;
     blend_ = blend;
   }
   float learning_rate_at(int64_t step) const;
@@ -35,7 +36,7 @@ class Schedule {
 
   std::string scheduler_;
   double peak_, end_, start_, before_ = 0;
-  int64_t warmup_, steps_, blend_ = 0;
+  int64_t warmup_, steps_, blend_begin_ = 0, blend_ = 0;
 };
 
 // Optimizer steps of a run: training.max_steps, else the steps that training.epochs have (Task::steps; 0: data without

@@ -70,6 +70,7 @@ bool fits(const Safetensors::Entry& entry, const Tensor& tensor) {
 bool may_differ(const Options::Option& option) {
   static constexpr std::array names{
       "name", "output_dir", "resume", "device", "threads", "data.test", "training.max_steps", "training.epochs",
+      "training.resume_warmup_steps",
       "training.log_every", "training.eval_every", "training.save_every", "training.keep_checkpoints",
       "training.early_stopping_patience", "training.save_dtype", "training.recompute"};
   return option.section() == "generation" || std::find(names.begin(), names.end(), option.name) != names.end();
@@ -97,8 +98,10 @@ void save_state(const fs::path& folder, const Optimizer& optimizer, const Traini
                                     {"task", progress.task},
                                     {"learning_rate", progress.learning_rate},
                                     {"steps_before", progress.steps_before},
+                                    {"fresh", progress.fresh},
                                     {"learning_rate_before", progress.learning_rate_before},
-                                    {"fresh", progress.fresh}};
+                                    {"goes_on_since", progress.goes_on_since},
+                                    {"steps", progress.steps}};
   write_folder(folder, [&](const fs::path& aside) {
     write_safetensors(aside / tensors_file, items);
     write_file(aside / progress_file, json.dump(2) + "\n");
@@ -128,6 +131,8 @@ TrainingProgress read_progress(const fs::path& state) {
   progress.learning_rate = json_number(json, "learning_rate", where, 0);
   progress.steps_before = json_integer(json, "steps_before", where, 0, most, 0);
   progress.learning_rate_before = json_number(json, "learning_rate_before", where, 0);
+  progress.goes_on_since = json_integer(json, "goes_on_since", where, 0, most, 0);
+  progress.steps = json_integer(json, "steps", where, 0, most, 0);
   if (const nlohmann::json* fresh = json_find(json, "fresh", where)) {
     for (const nlohmann::json& name : *fresh) {
       require(name.is_string(), where, ": \"fresh\" must be a list of names");

@@ -23,11 +23,15 @@ struct TrainingProgress {
   double window_loss = 0, window_scored = 0, window_correct = 0;
   std::string task;  // what the task adds (Task::state)
   double learning_rate = 0;  // of the last step
-  // Of a training that went on from another run's state: that one's steps and last learning rate, and the parameters
-  // whose moments it did not have. steps_before 0: there was none.
+  // Of a training that went on from another run's state: that one's steps, and the parameters whose moments it did not
+  // have. steps_before 0: there was none.
   int64_t steps_before = 0;
-  double learning_rate_before = 0;
   std::vector<std::string> fresh;
+  // The rate that the learning rate goes on from (Schedule::go_on_from), and since which step: that of the other run,
+  // or this run's own last one when it was made longer.
+  double learning_rate_before = 0;
+  int64_t goes_on_since = 0;
+  int64_t steps = 0;  // of the whole training, as it was planned
 };
 
 void save_state(const std::filesystem::path& folder, const Optimizer& optimizer, const TrainingProgress& progress,

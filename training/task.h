@@ -49,7 +49,8 @@ class Task {
   virtual void step_done(int64_t, double) {}
   // What a line of the log says besides, of the steps since the last one.
   virtual Metrics log() { return {}; }
-  // A line of text without which the task could not go on from a saved training as if it had not stopped.
+  // A line of text without which the task could not go on from a saved training as if it had not stopped: this and the
+  // two around it are called by every rank.
   virtual std::string state() const { return {}; }
   virtual void set_state(const std::string&) {}
   // On the evaluation data; "loss" among them where it is measured. Samples go to `samples` (a file's text).

@@ -67,7 +67,8 @@ int Trainer::run() {
   } else {
     init = start_anew();
   }
-  schedule_.go_on_from(progress_.learning_rate_before, config_.training.resume_warmup_steps);
+  schedule_.go_on_from(progress_.learning_rate_before, progress_.goes_on_since, config_.training.resume_warmup_steps);
+  progress_.steps = schedule_.steps();
   folder_.write_config(options_.toml());
   folder_.open_logs(progress_.step);
   const bool terminal = isatty(fileno(out_)) == 1;
@@ -138,6 +139,11 @@ bool Trainer::go_on_from_state() {
   check_same_data(folder_.state(), task_.fingerprint());
   progress_ = load_state(folder_.state(), optimizer_);
   task_.set_state(progress_.task);
+  // Of another length, the schedule has another rate here than the one that the run has come to.
+  if (progress_.steps != 0 && progress_.steps != schedule_.steps()) {
+    progress_.learning_rate_before = progress_.learning_rate;
+    progress_.goes_on_since = progress_.step;
+  }
   if (progress_.step < schedule_.steps() && !stopped_early()) return true;
   const char* const length = config_.training.max_steps ? "max_steps" : "epochs";
   const char* const limit = stopped_early() ? "early_stopping_patience" : length;
@@ -251,6 +257,7 @@ void Trainer::evaluate() {
 }
 
 void Trainer::save() {
+  progress_.task = task_.state();  // of all ranks
   if (!is_first_rank()) return;
   const auto save_model = [&](const std::filesystem::path& aside) { task_.save_model(aside); };
   if (config_.training.keep_checkpoints > 0) {
@@ -258,7 +265,6 @@ void Trainer::save() {
     folder_.keep_checkpoints(config_.training.keep_checkpoints);
   }
   write_folder(folder_.last(), save_model);
-  progress_.task = task_.state();
   save_state(folder_.state(), optimizer_, progress_, options_.toml(), task_.fingerprint());
 }
 
