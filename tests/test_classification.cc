@@ -162,6 +162,28 @@ TEST_CASE("classification: an epoch holds every sentence once, framed, its class
   CHECK(positive == expected_positive);
 }
 
+TEST_CASE("classification: parts of the sentences are spread over the files") {
+  Language language("sst2", 50);
+  language.config.data.train_share = 0.4;
+  language.config.data.eval_sequences = 20;
+  ClassificationTask& task = language.made();
+  CHECK(task.steps_per_epoch() == 2);
+  SequenceBatch batch;
+  int64_t sentences = 0;
+  for (int64_t step = 0; step < 2; ++step) task.batch_of(step, batch), sentences += batch.sequences();
+  CHECK(sentences == 20);
+  std::string samples;
+  const double loss = metric(task.evaluate(language.machine, samples), "loss");
+  // Every fourth of 80.
+  std::string quarter = "sentence\tlabel\n";
+  const ExampleFile whole = read_examples(language.config.data.eval[0], GlueFormat::sst2);
+  for (size_t i = 0; i < whole.examples.size(); i += 4)
+    quarter += whole.examples[i].text + '\t' + std::to_string(whole.examples[i].label) + '\n';
+  language.config.data.eval = {language.write("quarter.tsv", quarter)};
+  language.config.data.eval_sequences = 0;
+  CHECK(metric(language.made().evaluate(language.machine, samples), "loss") == loss);
+}
+
 TEST_CASE("classification: a tiny model learns, is evaluated again as it was, and predicts in GLUE's form") {
   Language language;
   ClassificationTask& task = language.made();

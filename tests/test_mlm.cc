@@ -234,6 +234,30 @@ TEST_CASE("mlm data: every epoch has each sequence once; dynamic masks are new e
   }
 }
 
+TEST_CASE("mlm data: parts of the sequences are spread over the text") {
+  MlmSettings settings;
+  settings.config.training.batch_size = 1;
+  settings.config.data.shuffle = false;
+  const auto all = settings.task();
+  const int64_t sequences = all->steps_per_epoch();
+  settings.config.data.train_share = 0.25;
+  const auto part = settings.task();
+  const int64_t kept = sequences / 4;
+  REQUIRE(part->steps_per_epoch() == kept);
+  SequenceBatch a, b;
+  for (const int64_t i : {int64_t{0}, kept / 2, kept - 1}) {
+    part->batch_of(i, a);
+    all->batch_of(i * sequences / kept, b);
+    CHECK(unmasked(a) == unmasked(b));
+  }
+  settings.config.data.eval = settings.config.data.train;
+  settings.config.data.eval_sequences = 1;
+  std::string samples;
+  settings.task()->evaluate(settings.machine, samples);
+  CHECK(samples.find("--- sample 1") != std::string::npos);
+  CHECK(samples.find("--- sample 2") == std::string::npos);
+}
+
 TEST_CASE("mlm data: a batch is a function of the step; another seed masks otherwise") {
   MlmSettings settings;
   const auto first = settings.task(), second = settings.task();

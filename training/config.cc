@@ -51,6 +51,10 @@ void declare_data(Options& options, DataConfig& data) {
   options.add("data.train", data.train, "files to train on");
   options.add("data.eval", data.eval, "files to evaluate on while training");
   options.add("data.test", data.test, "files for eval --split test");
+  options.add("data.train_share", data.train_share, Range{.least = 0, .most = 1, .without_least = true},
+              "this part of the training sequences is trained on, spread evenly over the data");
+  options.add("data.eval_sequences", data.eval_sequences, at_least(0),
+              "an evaluation takes so many sequences, spread evenly over its data; 0: all");
   options.add("data.block_size", data.block_size, between(0, most_rows),
               "tokens of a training sequence; 0: model.max_positions");
   options.add("data.shuffle", data.shuffle,
@@ -92,7 +96,8 @@ void declare_training(Options& options, TrainingConfig& training) {
   options.add("training.new_head", training.new_head,
               "the head is new even where init has one for this task, and no state is taken from init");
   options.add("training.resume_warmup_steps", training.resume_warmup_steps, at_least(0),
-              "where init is a run of this task: steps in which its last learning rate goes over to the schedule's");
+              "steps in which the last learning rate goes over to the schedule's: that of the run in init, or this run's "
+              "own where it goes on with another length than it was begun with");
   options.add("training.weight_decay", training.weight_decay, at_least(0),
               "decoupled decay (AdamW) of parameters with two or more dimensions");
   options.add("training.adam_beta1", training.adam_beta1, from_up_to_below(0, 1), "decay of the gradients' mean");

@@ -11,6 +11,8 @@ namespace engine {
 
 struct DataConfig {
   std::vector<std::string> train, eval, test;
+  double train_share = 1;      // this part of the training sequences is used,
+  int64_t eval_sequences = 0;  // and so many of those of an evaluation; 0: all
   int64_t block_size = 0;  // tokens of a training sequence; 0: the model's positions
   bool shuffle = true;
   std::string tokenizer;   // a folder, or "characters"; empty: the one in init

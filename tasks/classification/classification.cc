@@ -10,6 +10,7 @@
 #include "core/files.h"
 #include "core/hash.h"
 #include "tasks/gpt/cache_folder.h"
+#include "training/subset.h"
 
 namespace engine {
 
@@ -52,6 +53,22 @@ std::vector<int32_t> ClassificationTask::Split::lengths() const {
   return lengths;
 }
 
+void ClassificationTask::Split::keep(int64_t count) {
+  const auto all = static_cast<int64_t>(size());
+  if (count == all) return;
+  Split kept;
+  for (int64_t i = 0; i < count; ++i) {
+    const auto from = static_cast<size_t>(spread_index(i, count, all));
+    kept.ids.insert(kept.ids.end(), ids.begin() + static_cast<ptrdiff_t>(begins[from]),
+                    ids.begin() + static_cast<ptrdiff_t>(begins[from + 1]));
+    kept.begins.push_back(kept.ids.size());
+    kept.examples.push_back(std::move(examples[from]));
+  }
+  examples = std::move(kept.examples);
+  ids = std::move(kept.ids);
+  begins = std::move(kept.begins);
+}
+
 ClassificationTask::ClassificationTask(const Config& config, const ClassificationKind& kind, Encoder encoder,
                                        bool training)
     : EncoderTask(config, std::move(encoder)), kind_(kind) {
@@ -65,8 +82,10 @@ ClassificationTask::ClassificationTask(const Config& config, const Classificatio
                ": it has no room beside the ", special, " special tokens of a sentence");
   fingerprint_ = fingerprint_of(tokenizer());
   if (!config.data.eval.empty()) eval_ = open("data.eval", config.data.eval);
+  eval_.keep(kept_at_most(config.data.eval_sequences, static_cast<int64_t>(eval_.size())));
   if (!training) return;
   train_ = open("data.train", config.data.train);
+  train_.keep(kept_of_share(config.data.train_share, static_cast<int64_t>(train_.size())));
   fingerprint_ += ", " + std::to_string(train_.size()) + " sentences " + hexadecimal(train_.digest);
   plan_ = std::make_unique<EpochPlan>(train_.lengths(), config.seed,
                                       BatchRule{.batch_size = config.training.batch_size,
@@ -153,8 +172,14 @@ std::vector<int32_t> ClassificationTask::classify(Machine& machine, const Split&
     batch.clear();
     for (last = first; last < order.size() && batch.tokens.size() < tokens_at_a_time; ++last)
       append(split, order[last], batch);
-    if (totals) *totals += step_.evaluate(machine, batch);
-    const std::vector<int32_t> predicted = step_.predict(machine, batch);
+    std::vector<int32_t> predicted;
+    if (totals) {
+      ScoredTokens each;
+      *totals += step_.evaluate(machine, batch, &each);
+      predicted = std::move(each.likeliest);
+    } else {
+      predicted = step_.predict(machine, batch);
+    }
     require(predicted.size() == last - first, "there are ", predicted.size(), " predictions for ", last - first,
             " sentences");
     for (size_t i = first; i < last; ++i) classes[order[i]] = predicted[i - first];

@@ -59,6 +59,7 @@ class ClassificationTask final : public EncoderTask {
     uint64_t digest = 0;
 
     size_t size() const { return examples.size(); }
+    void keep(int64_t count);  // so many, spread evenly
     std::vector<int32_t> lengths() const;
   };
   enum class Kept { labelled, all };  // labelled examples that are not empty; all of them, with labels or without

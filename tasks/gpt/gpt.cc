@@ -92,9 +92,11 @@ void GptTask::batch_of(int64_t step, SequenceBatch& batch) {
   batch.clear();
   const int64_t count = sequences_a_step(block_size_), steps = steps_per_epoch();
   const int64_t epoch = step / steps, begin = step % steps * count;
-  for (int64_t i = begin; i < std::min(begin + count, blocks()); ++i)
-    append_block(train_, config_.data.shuffle ? permuted(i, blocks(), config_.seed, static_cast<uint64_t>(epoch)) : i,
-                 batch);
+  for (int64_t i = begin; i < std::min(begin + count, blocks()); ++i) {
+    const int64_t one =
+        config_.data.shuffle ? permuted(i, blocks(), config_.seed, static_cast<uint64_t>(epoch)) : i;
+    append_block(train_, spread_index(one, blocks(), all_blocks()), batch);
+  }
 }
 
 Metrics GptTask::evaluate(Machine& machine, std::string& samples) {
@@ -102,10 +104,11 @@ Metrics GptTask::evaluate(Machine& machine, std::string& samples) {
   if (eval_.size) {
     LossTotals totals;
     SequenceBatch batch;
-    const int64_t count = (eval_.size - 2) / block_size_ + 1;
+    const int64_t all = (eval_.size - 2) / block_size_ + 1, count = kept_at_most(config_.data.eval_sequences, all);
     for (int64_t block = 0; block < count;) {
       batch.clear();
-      for (; block < count && batch.tokens.size() < tokens_at_a_time; ++block) append_block(eval_, block, batch);
+      for (; block < count && batch.tokens.size() < tokens_at_a_time; ++block)
+        append_block(eval_, spread_index(block, count, all), batch);
       totals += step_.evaluate(machine, batch);
     }
     metrics.emplace_back("loss", totals.loss / totals.scored);

@@ -10,6 +10,7 @@
 #include "tasks/causal_task.h"
 #include "tasks/gpt/config.h"
 #include "tasks/gpt/token_file.h"
+#include "training/subset.h"
 
 namespace engine {
 
@@ -35,7 +36,8 @@ class GptTask final : public CausalTask {
   };
   void open_data(bool training);
   void append_block(const Part& part, int64_t block, SequenceBatch& batch) const;
-  int64_t blocks() const { return (train_.size - 1) / block_size_; }
+  int64_t all_blocks() const { return (train_.size - 1) / block_size_; }
+  int64_t blocks() const { return kept_of_share(config_.data.train_share, all_blocks()); }  // those trained on
   std::string generate(Machine& machine) const;
 
   GptConfig own_;

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "tasks/gpt/cache_folder.h"
+#include "training/subset.h"
 
 namespace engine {
 
@@ -71,7 +72,10 @@ void MlmTask::open_data(bool training) {
     eval_ = train_.split_off(static_cast<int64_t>(static_cast<double>(train_.size()) * own_.eval_share));
     require(eval_.size() > 0, "mlm.eval_share leaves no sequence of data.train for evaluation: raise it");
   }
-  if (training) require(train_.size() > 0, "data.train holds no token to train on");
+  eval_.keep(kept_at_most(data.eval_sequences, eval_.size()));
+  if (!training) return;
+  require(train_.size() > 0, "data.train holds no token to train on");
+  train_.keep(kept_of_share(data.train_share, train_.size()));
 }
 
 std::string MlmTask::start_report() const {

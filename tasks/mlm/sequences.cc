@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "tasks/gpt/documents.h"
 #include "text/unicode.h"
+#include "training/subset.h"
 
 namespace engine {
 
@@ -113,6 +114,17 @@ Sequences Sequences::split_off(int64_t count) {
   begins_.resize(static_cast<size_t>(kept));
   counts_.resize(static_cast<size_t>(kept));
   return last;
+}
+
+void Sequences::keep(int64_t count) {
+  const int64_t all = size();
+  for (int64_t i = 0; i < count; ++i) {
+    const auto from = static_cast<size_t>(spread_index(i, count, all));
+    begins_[static_cast<size_t>(i)] = begins_[from];
+    counts_[static_cast<size_t>(i)] = counts_[from];
+  }
+  begins_.resize(static_cast<size_t>(count));
+  counts_.resize(static_cast<size_t>(count));
 }
 
 }  // namespace engine

@@ -36,6 +36,8 @@ class Sequences {
 
   // Takes the last `count` sequences out, into the result.
   Sequences split_off(int64_t count);
+  // Leaves so many of them, spread evenly.
+  void keep(int64_t count);
 
   int64_t skipped() const { return skipped_; }  // lines without a token
   int64_t cut() const { return cut_; }          // lines that were longer
