@@ -96,8 +96,8 @@ void declare_training(Options& options, TrainingConfig& training) {
   options.add("training.new_head", training.new_head,
               "the head is new even where init has one for this task, and no state is taken from init");
   options.add("training.resume_warmup_steps", training.resume_warmup_steps, at_least(0),
-              "steps in which the last learning rate goes over to the schedule's: that of the run in init, or this run's "
-              "own where it goes on with another length than it was begun with");
+              "steps in which the last learning rate goes over to the schedule's: that of the run in init, or this "
+              "run's own where it goes on with another length than it was begun with");
   options.add("training.weight_decay", training.weight_decay, at_least(0),
               "decoupled decay (AdamW) of parameters with two or more dimensions");
   options.add("training.adam_beta1", training.adam_beta1, from_up_to_below(0, 1), "decay of the gradients' mean");
