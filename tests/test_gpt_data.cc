@@ -106,37 +106,6 @@ TEST_CASE("gpt data: shuffled, every epoch has each block once, in an order of i
   CHECK(orders.size() == 3);
 }
 
-TEST_CASE("gpt data: parts of the blocks are spread over the whole text") {
-  TaskSettings settings(tiny);
-  settings.config.data.shuffle = true;
-  settings.config.data.train_share = 0.5;
-  std::string text;  // each block begins with its own character
-  for (char c = 'A'; c <= 'Z'; ++c) text += c + std::string(7, '.');
-  settings.config.data.train = {settings.write("a.txt", text)};
-  const auto task = settings.task();
-  CHECK(task->steps_per_epoch() == 5);
-  SequenceBatch batch;
-  std::string begins;
-  for (int64_t step = 0; step < 5; ++step) {
-    task->batch_of(step, batch);
-    for (int64_t s = 0; s < batch.sequences(); ++s)
-      begins += causal(*task).tokenizer().decode(std::span(batch.tokens).subspan(static_cast<size_t>(s * 8), 1));
-  }
-  std::sort(begins.begin(), begins.end());
-  CHECK(begins == "ACEGIKMOQSUWY");
-
-  // Of two blocks one is the first.
-  std::string samples;
-  const auto loss_on = [&](const char* name, const std::string& eval, int64_t most) {
-    settings.config.data.eval = {settings.write(name, eval)};
-    settings.config.data.eval_sequences = most;
-    return metric(settings.task()->evaluate(settings.machine, samples), "loss");
-  };
-  const double first = loss_on("one.txt", "ABCDEFGHZ", 1);
-  CHECK(loss_on("two.txt", "ABCDEFGHZZZYYYXX", 1) == first);
-  CHECK(loss_on("two.txt", "ABCDEFGHZZZYYYXX", 2) != first);
-}
-
 TEST_CASE("gpt data: the permutation is one, for every count") {
   for (int64_t count : {1, 2, 3, 4, 5, 16, 17, 63, 64, 65, 1000, 4097})
     for (uint64_t epoch : {0, 1}) {
