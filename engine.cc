@@ -11,10 +11,17 @@
 namespace engine {
 namespace {
 
-void add_vocabulary_flags(CLI::App& verb, VocabularyRequest& request) {
+void add_tokenizer_flags(CLI::App& verb, TokenizeRequest& tokenizing, VocabularyRequest& request) {
   verb.add_option("--input", request.inputs, "text files")->required();
+  CLI::Option* const special = verb.add_flag("--special_tokens", tokenizing.special_tokens,
+                                             "with those that the tokenizer puts around a text, such as [CLS]");
+  CLI::Option* const pairs = verb.add_flag("--pairs", tokenizing.pairs, "a line is text<TAB>text");
+  CLI::Option* const length = verb.add_option("--max_length", tokenizing.max_length,
+                                              "tokens of a line at most; of a pair the longer text is cut first")
+                                  ->check(CLI::PositiveNumber);
   CLI::Option* const kind = verb.add_option("--train", request.kind, "makes a new vocabulary: wordpiece or bpe")
-                                ->check(CLI::IsMember({"wordpiece", "bpe"}));
+                                ->check(CLI::IsMember({"wordpiece", "bpe"}))
+                                ->excludes(special, pairs, length);
   VocabularyOptions& options = request.options;
   verb.add_option("--output", request.folder, "where the new one goes")->needs(kind);
   verb.add_option("--vocab_size", options.vocab_size, "its tokens")->needs(kind)->check(CLI::PositiveNumber);
@@ -44,7 +51,7 @@ int dispatch(int argc, char** argv) {
   predict_verb->add_option("--output", arguments.output, "where the predictions go")->required();
   CLI::App* const embed_verb = app.add_subcommand("embed", "the vector of each line of a file, as JSON lines");
   CLI::App* const tokenize_verb = app.add_subcommand("tokenize", "token ids of each line of a file, as JSON lines");
-  add_vocabulary_flags(*tokenize_verb, arguments.vocabulary);
+  add_tokenizer_flags(*tokenize_verb, arguments.tokenizing, arguments.vocabulary);
   CLI::App* const expressions_verb =
       app.add_subcommand("expressions", "writes a file of expressions for scratchpad.data");
   expressions_verb->add_option("FILE", arguments.file, "where they go")->required();

@@ -1,5 +1,6 @@
 #include "tasks/commands.h"
 
+#include <algorithm>
 #include <atomic>
 #include <charconv>
 #include <cmath>
@@ -190,11 +191,22 @@ size_t embed_lines(SentenceEncoder& encoder, const std::string& input_file, std:
   return cut;
 }
 
-void tokenize_lines(const Tokenizer& tokenizer, const std::string& input_file, std::ostream& out) {
+void tokenize_lines(const Tokenizer& tokenizer, const std::string& input_file, const TokenizeRequest& request,
+                    std::ostream& out) {
+  const Limit limit{.max_length = request.max_length, .special_tokens = request.special_tokens};
+  const auto encode = [&](std::string_view line) {
+    if (!request.pairs) return encode_framed(tokenizer, line, limit);
+    const auto tabs = std::count(line.begin(), line.end(), '\t');
+    require(tabs == 1, "has ", tabs, " tabs: with --pairs each line is text<TAB>text");
+    const size_t tab = line.find('\t');
+    return encode_framed(tokenizer, line.substr(0, tab), line.substr(tab + 1), limit);
+  };
   in_batches(input_file, [&](size_t first, const std::vector<std::string>& lines) {
     for (size_t i = 0; i < lines.size(); ++i) {
-      const Encoding encoding = at_line(input_file, first + i, [&] { return tokenizer.encode_with_offsets(lines[i]); });
-      out << nlohmann::ordered_json{{"ids", encoding.ids}, {"offsets", encoding.offsets}}.dump() << '\n';
+      const Framed framed = at_line(input_file, first + i, [&] { return encode(lines[i]); });
+      nlohmann::ordered_json result{{"ids", framed.ids}, {"offsets", framed.offsets}};
+      if (request.pairs) result["type_ids"] = framed.types;
+      out << result.dump() << '\n';
     }
     flush(out);
   });

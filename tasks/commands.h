@@ -31,8 +31,15 @@ void score_lines(Machine& machine, LanguageModel& language, const std::string& i
 // token is an Error.
 size_t embed_lines(SentenceEncoder& encoder, const std::string& input_file, std::ostream& out);
 
-// {"ids": [...], "offsets": [[begin, end], ...]} for each line of a file, without special tokens, in code points.
-void tokenize_lines(const Tokenizer& tokenizer, const std::string& input_file, std::ostream& out);
+struct TokenizeRequest {
+  bool special_tokens = false;  // those that the tokenizer puts around a text
+  bool pairs = false;           // a line is text<TAB>text
+  size_t max_length = SIZE_MAX;  // of what is written; of a pair the longer text is cut first
+};
+// {"ids": [...], "offsets": [[begin, end], ...]} for each line of a file; of pairs "type_ids", too. Offsets are in code
+// points of a token's own text, those of a special token [0, 0].
+void tokenize_lines(const Tokenizer& tokenizer, const std::string& input_file, const TokenizeRequest& request,
+                    std::ostream& out);
 
 struct VocabularyRequest {
   std::string kind;                 // wordpiece or bpe

@@ -10,6 +10,8 @@
 #include "core/parallel.h"
 #include "models/huggingface.h"
 #include "tasks/language_model.h"
+#include "text/normalizer.h"
+#include "text/unicode.h"
 
 namespace engine {
 
@@ -95,8 +97,11 @@ SentenceConfig read_sentence_config(const fs::path& folder) {
     }
   }
   const fs::path limits = result.encoder / "sentence_bert_config.json";
-  if (fs::exists(limits))
-    result.max_length = json_integer(parse_json_file(limits), "max_seq_length", limits.string(), 1, most_rows, 0);
+  if (fs::exists(limits)) {
+    const json settings = parse_json_file(limits);
+    result.max_length = json_integer(settings, "max_seq_length", limits.string(), 1, most_rows, 0);
+    result.lowers = json_bool(settings, "do_lower_case", limits.string(), false);
+  }
   return result;
 }
 
@@ -106,6 +111,7 @@ SentenceEncoder::SentenceEncoder(const fs::path& folder, Machine& machine)
   model_ = load_encoder_model(config_.encoder, machine.ops.memory(), false, {.head = Head::none});
   require_vocabulary(folder, *tokenizer_, *model_);
   const int64_t positions = model_->config().max_positions;
+  if (!config_.max_length) config_.max_length = tokenizer_->max_length();
   config_.max_length = config_.max_length ? std::min(config_.max_length, positions) : positions;
   model_->parameters().pack(machine.ops, machine.compute);
   workers_.push_back(std::make_unique<Worker>(machine, *model_));
@@ -121,6 +127,11 @@ void SentenceEncoder::add_workers() {
 }
 
 std::vector<int32_t> SentenceEncoder::encode(std::string_view text, bool* cut) const {
+  std::string lowered;
+  if (config_.lowers) {
+    require_utf8(text);
+    text = lowered = Normalizer({Normalizer::Step::lowercase}).apply(text);
+  }
   const auto most = static_cast<size_t>(config_.max_length);
   std::vector<int32_t> ids = encode_framed(*tokenizer_, text).ids;
   if (cut) *cut = ids.size() > most;

@@ -13,11 +13,13 @@
 namespace engine {
 
 // From modules.json, the pooling module's config.json and sentence_bert_config.json. A folder without modules.json is
-// an encoder alone: the mean of its tokens. What is asked for and not done here is an error that names file and key.
+// an encoder alone: the mean of its tokens. A max_seq_length takes the place of the tokenizer's own limit, as in
+// sentence-transformers. What is asked for and not done here is an error that names file and key.
 struct SentenceConfig {
   enum class Pooling { mean, first } pooling = Pooling::mean;
   bool normalises = false;
-  int64_t max_length = 0;  // tokens of a sentence, special ones included; longer ones are cut. 0: the model's positions
+  bool lowers = false;     // the text is lower-cased before its tokens are looked up
+  int64_t max_length = 0;  // tokens of a sentence, special ones included; longer ones are cut. 0: nothing is said
   std::filesystem::path encoder;  // the folder with the weights
 };
 SentenceConfig read_sentence_config(const std::filesystem::path& folder);

@@ -44,8 +44,25 @@ void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const
       fail_usage("distillation.layers begins a new model, init is there already: leave one of them out");
     begin_with_layers(distillation.layers, ops, *encoder.model, *teacher);
   }
-  const int64_t longest = config.data.block_size ? config.data.block_size : student.max_positions;
-  encoder.distillation = std::make_unique<Distillation>(distillation, *encoder.model, std::move(teacher), longest);
+  encoder.distillation = std::make_unique<Distillation>(distillation, *encoder.model, std::move(teacher),
+                                                        longest_sequence(config, *encoder.model, *encoder.tokenizer));
+}
+
+int64_t longest_sequence(const Config& config, const EncoderModel& model, const Tokenizer& tokenizer) {
+  const int64_t asked = config.data.block_size, positions = model.config().max_positions;
+  const int64_t allowed = tokenizer.max_length();
+  const auto special = static_cast<int64_t>(tokenizer.framing().special_tokens(/*is_pair=*/false));
+  if (asked > positions) fail_usage("data.block_size is ", asked, ", but the model has only ", positions, " positions");
+  if (allowed && asked > allowed)
+    fail_usage("data.block_size is ", asked, ", but the tokenizer's model_max_length is ", allowed,
+               ": lower the one, or raise the other in its tokenizer_config.json");
+  const int64_t longest = asked ? asked : allowed ? std::min(allowed, positions) : positions;
+  const char* const name = asked                  ? "data.block_size"
+                           : longest == positions ? "model.max_positions"
+                                                  : "the tokenizer's model_max_length";
+  if (longest <= special)
+    fail_usage(name, " is ", longest, ": it has no room beside the ", special, " special tokens of a sequence");
+  return longest;
 }
 
 std::unique_ptr<Tokenizer> tokenizer_of(const Config& config) {

@@ -35,6 +35,10 @@ void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const
 // The tokenizer that config.data.tokenizer names; null where init's is to be used.
 std::unique_ptr<Tokenizer> tokenizer_of(const Config& config);
 
+// How many tokens a sequence has at most, special ones included: data.block_size, else as many as the model has
+// positions and the tokenizer allows. A UsageError where data.block_size is more than that, or leaves a text no room.
+int64_t longest_sequence(const Config& config, const EncoderModel& model, const Tokenizer& tokenizer);
+
 class EncoderTask : public ModelTask {
  public:
   EncoderModel& model() const { return static_cast<EncoderModel&>(*model_); }

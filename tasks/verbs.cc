@@ -92,7 +92,8 @@ int tokenize(const Arguments& arguments) {
         "tokenize takes a folder with a tokenizer before --input, or makes one with --train KIND --output FOLDER");
   if (!arguments.folder.empty()) {
     const std::unique_ptr<Tokenizer> tokenizer = open_tokenizer(arguments.folder);
-    for (const std::string& file : arguments.vocabulary.inputs) tokenize_lines(*tokenizer, file, std::cout);
+    for (const std::string& file : arguments.vocabulary.inputs)
+      tokenize_lines(*tokenizer, file, arguments.tokenizing, std::cout);
     return 0;
   }
   if (arguments.vocabulary.folder.empty()) fail_usage("--train needs --output FOLDER, where the new tokenizer goes");

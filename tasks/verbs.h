@@ -14,6 +14,7 @@ struct Arguments {
   std::string file, folder, prompt, input, output, split = "eval";
   int64_t quantity = 10000;
   bool list_options = false;
+  TokenizeRequest tokenizing;
   VocabularyRequest vocabulary;
 };
 

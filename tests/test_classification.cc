@@ -90,6 +90,11 @@ TEST_CASE("classification: the files of GLUE and CoLA") {
   CHECK(sst2.examples[0].label == 1);
   CHECK(sst2.examples[2].text == "so \"quoted , bad");
   CHECK(sst2.examples[2].index == "2");
+  // Blank lines at the end are nothing, an empty sentence there with its index is one; between others of a file of
+  // sentences alone a blank line is an empty one, so that each line has its prediction.
+  CHECK(read("label\tsentence\r\n1\ta\r\n\r\n \r\n\n", GlueFormat::sst2).examples.size() == 1);
+  CHECK(read("index\tsentence\n0\ta\n1\t\n\n", GlueFormat::sst2).examples.size() == 2);
+  CHECK(read("sentence\na\n\nb\n\n\n", GlueFormat::sst2).examples.size() == 3);
   const ExampleFile cola = read("gj04\t1\t\tMary sings.\nbc01\t0\t*\tSings Mary the.\n", GlueFormat::cola);
   REQUIRE(cola.examples.size() == 2);
   CHECK(cola.examples[1].text == "Sings Mary the.");
@@ -107,12 +112,24 @@ TEST_CASE("classification: an error of a file names the line and what was expect
   CHECK(error_of("sentence\tlabel\nfine\t1\nbad\n", GlueFormat::sst2) ==
         ":3: has 1 columns: 2 were expected, with a tab between them");
   CHECK(error_of("a\t1\t\tfine\nb\t1\tno mark\n", GlueFormat::cola) ==
-        ":2: has 3 columns: 4 were expected, source, label, mark and sentence, with a tab between them");
+        ":2: has 3 columns: 4 were expected, source, label, mark and sentence (or a header that names others), with a "
+        "tab between them");
   CHECK(error_of("sentence\tlabel\nfine\t2\n", GlueFormat::sst2) == ":2: the label is \"2\": it should be 0 or 1");
   CHECK(error_of("fine\t1\n", GlueFormat::sst2).find(":1: is no header") == 0);
   CHECK(error_of("sentence\tlabel\ncaf\xE9\t1\n", GlueFormat::sst2).find(":2: is not UTF-8 at byte 4") == 0);
   CHECK(error_of("sentence\tlabel\n", GlueFormat::sst2) == ": holds no sentence");
-  CHECK(error_of("sentence\tlabel\nfine\t1\n\nfine\t1\n", GlueFormat::sst2).find(":3: has 1 columns") == 0);
+  CHECK(error_of("sentence\tlabel\nfine\t1\n\nfine\t1\n", GlueFormat::sst2).find(":3: is blank: it should have 2") ==
+        0);
+  CHECK(error_of("\n\n", GlueFormat::cola) == ": holds no sentence");
+  const std::string wanted = "the columns are sentence, label (where there are labels) and, if there is one, index";
+  for (const GlueFormat format : {GlueFormat::cola, GlueFormat::sst2}) {
+    CHECK(error_of("label\tindex\n1\t0\n", format) == ":1: the header names no column sentence: " + wanted);
+    CHECK(error_of("text\tlabel\na\t1\n", format) == ":1: the header names a column \"text\": " + wanted);
+    CHECK(error_of("label\tsentence\tlabel\n", format) == ":1: the header names the column label twice");
+  }
+  CHECK(error_of("fine\t1\n", GlueFormat::sst2).ends_with(" the names of its columns: " + wanted.substr(16)));
+  CHECK(error_of("a\t\t\tfine\n", GlueFormat::cola)
+            .starts_with(":1: the label is \"\": it should be 0 or 1; a file without labels has a header"));
 }
 
 TEST_CASE("classification: accuracy and Matthews' correlation") {
@@ -327,6 +344,17 @@ TEST_CASE("classification: what is left out or cut is counted, what cannot be is
   CHECK_THROWS_WITH_AS(wrong.task(), doctest::Contains("learned: token 29 is z, there y"), UsageError);
   wrong.write("other/vocab.txt", vocabulary.substr(0, vocabulary.size() - 2));
   CHECK_THROWS_WITH_AS(wrong.task(), doctest::Contains("token 30 is none, there z"), UsageError);
+}
+
+TEST_CASE("classification: sentences are cut to what the tokenizer allows, and data.block_size is not above it") {
+  Language language;
+  language.write("tokenizer/tokenizer_config.json", R"({"model_max_length": 5})");
+  language.config.data.train = {language.write("short.tsv", "sentence\tlabel\na\t1\na b c d e f g\t0\n")};
+  CHECK(language.made().start_report().starts_with("data.train: 1 sentences are cut to 5 tokens"));
+  language.config.data.block_size = 6;
+  CHECK_THROWS_WITH_AS(language.made(), doctest::Contains("the tokenizer's model_max_length is 5"), UsageError);
+  language.config.data.block_size = 4;
+  CHECK(language.made().start_report().starts_with("data.train: 1 sentences are cut to 4 tokens"));
 }
 
 TEST_CASE("classification: a sentence without a token is left out with its label, and refused in predict") {

@@ -1,9 +1,11 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "core/json.h"
 #include "kernels/rank_ref.h"
 #include "tasks/commands.h"
 #include "tests/task_settings.h"
@@ -75,7 +77,7 @@ TEST_CASE("commands: tokenize gives ids and offsets of each line, in order") {
   const Untrained untrained;
   const Tokenizer& tokenizer = *untrained.language.tokenizer;
   std::ostringstream out;
-  tokenize_lines(tokenizer, untrained.write("1 + 2\r\n\n<start>7"), out);
+  tokenize_lines(tokenizer, untrained.write("1 + 2\r\n\n<start>7"), {}, out);
   CHECK(out.str().starts_with("{\"ids\":["));
   const std::vector<json> lines = lines_of(out.str());
   REQUIRE(lines.size() == 3);
@@ -84,10 +86,65 @@ TEST_CASE("commands: tokenize gives ids and offsets of each line, in order") {
   CHECK(lines[1] == json::parse(R"({"ids": [], "offsets": []})"));
   CHECK(lines[2]["offsets"] == json::parse("[[0,7],[7,8]]"));
   const std::string file = untrained.write("1\n2\n3\xFF\n");
-  CHECK_THROWS_WITH_AS(tokenize_lines(tokenizer, file, out), doctest::Contains((file + ":3: ").c_str()), Error);
+  CHECK_THROWS_WITH_AS(tokenize_lines(tokenizer, file, {}, out), doctest::Contains((file + ":3: ").c_str()), Error);
   Full full;
-  CHECK_THROWS_WITH_AS(tokenize_lines(tokenizer, untrained.write("1\n"), full), doctest::Contains("cannot be written"),
-                       Error);
+  CHECK_THROWS_WITH_AS(tokenize_lines(tokenizer, untrained.write("1\n"), {}, full),
+                       doctest::Contains("cannot be written"), Error);
+}
+
+TEST_CASE("commands: tokenize frames, cuts and pairs as the reference does") {
+  // RoBERTa's framing, with GPT-2's vocabulary (tests/golden/make_framed_cases.py).
+  const TemporaryFolder roberta, input;
+  json vocabulary = parse_json_file("tests/data/gpt2/vocab.json");
+  for (const char* token : {"<s>", "<pad>", "</s>", "<unk>", "<mask>"})
+    vocabulary[token] = static_cast<int>(vocabulary.size());
+  write_file(roberta.path() / "vocab.json", vocabulary.dump());
+  std::filesystem::copy("tests/data/gpt2/merges.txt", roberta.path() / "merges.txt");
+  std::map<std::string, std::unique_ptr<Tokenizer>> tokenizers;
+  tokenizers["bert"] = load_tokenizer("tests/data/bert");
+  tokenizers["gpt2"] = load_tokenizer("tests/data/gpt2");
+  tokenizers["roberta"] = load_tokenizer(roberta.path());
+
+  size_t compared = 0;
+  const json all = parse_json_file("tests/data/tokenizer/framed_cases.json");
+  for (const json& expected : all["cases"]) {
+    std::string content;
+    for (const json& texts : expected["texts"])
+      content += texts[0].get<std::string>() + (texts.size() > 1 ? "\t" + texts[1].get<std::string>() : "") + "\n";
+    const std::string name = expected["tokenizer"], file = (input.path() / "lines.txt").string();
+    write_file(file, content);
+    const size_t length = expected["max_length"];
+    const bool pairs = expected["texts"][0].size() > 1;
+    CAPTURE(name);
+    CAPTURE(length);
+    CAPTURE(pairs);
+    std::ostringstream out;
+    tokenize_lines(*tokenizers.at(name), file,
+                   {.special_tokens = expected["special_tokens"],
+                    .pairs = pairs,
+                    .max_length = length ? length : SIZE_MAX},
+                   out);
+    const std::vector<json> lines = lines_of(out.str());
+    REQUIRE(lines.size() == expected["lines"].size());
+    for (size_t i = 0; i < lines.size(); ++i) CHECK(lines[i] == expected["lines"][i]);
+    compared += lines.size();
+  }
+  CHECK(compared == 3 * 2 * 6 * (9 + 8));
+}
+
+TEST_CASE("commands: tokenize names the line of a pair that is none, and of special tokens that have no room") {
+  const Untrained untrained;
+  const Tokenizer& tokenizer = *untrained.language.tokenizer;
+  std::ostringstream out;
+  const std::string file = untrained.write("1\t2\n3\n");
+  CHECK_THROWS_WITH_AS(tokenize_lines(tokenizer, file, {.pairs = true}, out),
+                       (file + ":2: has 0 tabs: with --pairs each line is text<TAB>text").c_str(), Error);
+  untrained.write("1\t2\t3\n");
+  CHECK_THROWS_WITH_AS(tokenize_lines(tokenizer, file, {.pairs = true}, out),
+                       doctest::Contains((file + ":1: has 2 tabs").c_str()), Error);
+  const std::unique_ptr<Tokenizer> bert = load_tokenizer("tests/data/bert");
+  CHECK_THROWS_WITH_AS(tokenize_lines(*bert, file, {.special_tokens = true, .max_length = 1}, out),
+                       doctest::Contains((file + ":1: a length of 1 tokens has no room").c_str()), Error);
 }
 
 TEST_CASE("commands: score gives each line's log likelihood, whatever stands beside it") {

@@ -1,6 +1,7 @@
 // Files and signals that ask a running training for something.
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <csignal>
 
 #include "tests/temporary.h"
@@ -81,6 +82,32 @@ TEST_CASE("control files: a new beginning removes what was asked of the old run"
   CHECK(outcome.printed.find("stopped") == std::string::npos);
   CHECK(outcome.printed.find("saved at") == std::string::npos);
   CHECK(read_progress(folder.path() / "run/state").step == 12);
+}
+
+TEST_CASE("control files: those from before the program began are removed with a notice, later ones obeyed") {
+  const TemporaryFolder folder(quick_place());
+  const Config config = tiny_config(folder.path(), "run");
+  const std::filesystem::path run = folder.path() / "run";
+  std::filesystem::create_directories(run);
+  const auto write_old = [&](const char* name) {
+    write_file(run / name, "");
+    const auto now = std::filesystem::file_time_type::clock::now();
+    std::filesystem::last_write_time(run / name, now - std::chrono::hours(24));
+  };
+  for (const char* name : {"stop", "stop_now", "save_checkpoint"}) write_old(name);
+  const Outcome whole = train_tiny(config);
+  for (const char* name : {"stop", "stop_now", "save_checkpoint"}) {
+    CHECK(whole.printed.find("removed " + (run / name).string() + ", which was there before") != std::string::npos);
+    CHECK_FALSE(is_there(run / name));
+  }
+  CHECK(read_progress(run / "state").step == 12);
+
+  std::filesystem::remove_all(run / "state");
+  write_old("stop_now");
+  write_file(run / "stop", "");  // while this training reads its data
+  const Outcome stopped = train_tiny(config);
+  CHECK(stopped.printed.find("removed " + (run / "stop_now").string()) != std::string::npos);
+  CHECK(stopped.printed.find("stopped at step 1: ") != std::string::npos);
 }
 
 TEST_CASE("control files: one that cannot be removed is an error, not obeyed for ever") {

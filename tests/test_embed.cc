@@ -159,6 +159,27 @@ TEST_CASE("embed: long lines are cut, folders without modules take the mean, and
   CHECK(SentenceEncoder(sentences.path, machine).encode(std::string(200, 'a') + " a").size() <= 40);
 }
 
+TEST_CASE("embed: lower-cases where the folder says so, and is cut to the least limit") {
+  const std::unique_ptr<Ops> ops = make_cpu_ops();
+  Arena arena(host_memory());
+  Machine machine{*ops, arena, DType::f32};
+  const SentenceFolder sentences;
+  const auto tokens = [&](const char* text) { return SentenceEncoder(sentences.path, machine).encode(text); };
+  const auto limit = [&] { return SentenceEncoder(sentences.path, machine).max_length(); };
+  // The tokenizer itself leaves capitals as they are, which its vocabulary has not.
+  write_file(sentences.path / "tokenizer_config.json", R"({"do_lower_case": false, "model_max_length": 7})");
+  CHECK(tokens("A b") == std::vector<int32_t>{2, 1, 6, 3});
+  CHECK(limit() == 9);  // what sentence-transformers is told comes before the tokenizer's own limit
+  write_file(sentences.path / "sentence_bert_config.json", R"({"do_lower_case": true})");
+  CHECK(tokens("A b") == std::vector<int32_t>{2, 5, 6, 3});
+  CHECK(limit() == 7);
+  CHECK_THROWS_WITH_AS(tokens("a\xff"), doctest::Contains("at byte 1"), Error);
+  write_file(sentences.path / "tokenizer_config.json", R"({"model_max_length": 1e30})");
+  CHECK(limit() == 40);
+  write_file(sentences.path / "sentence_bert_config.json", R"({"max_seq_length": 50})");
+  CHECK(limit() == 40);
+}
+
 TEST_CASE("embed: a line without a token is an error that names it") {
   const std::unique_ptr<Ops> ops = make_cpu_ops();
   Arena arena(host_memory());

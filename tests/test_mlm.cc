@@ -152,7 +152,7 @@ TEST_CASE("mlm sequences: blocks are the whole text, framed; the last one is sho
   CHECK(read == all);
   CHECK(blocks.size() == (static_cast<int64_t>(all.size()) + 13) / 14);
   CHECK_THROWS_WITH_AS(Sequences(settings.file("a.tokens"), files, *tokenizer, {.length = 2}),
-                       doctest::Contains("data.block_size is 2: it has no room"), UsageError);
+                       doctest::Contains("a sequence of 2 tokens has no room"), Error);
 }
 
 TEST_CASE("mlm sequences: a line each; blank ones are skipped, long ones cut, and both counted") {
@@ -344,6 +344,20 @@ TEST_CASE("mlm: small encoders of every kind learn a text that repeats") {
   }
 }
 
+TEST_CASE("mlm: without data.block_size a sequence is as long as the model and the tokenizer allow") {
+  for (const auto& [limit, longest] :
+       {std::pair{"", 32}, {R"("model_max_length": 9)", 9}, {R"("model_max_length": 64)", 32}}) {
+    MlmSettings settings;
+    settings.config.data.block_size = 0;
+    write_file(std::filesystem::path(settings.config.data.tokenizer) / "tokenizer_config.json",
+               "{" + std::string(limit) + "}");
+    const auto task = settings.task();
+    SequenceBatch batch;
+    static_cast<MlmTask&>(*task).batch_of(0, batch);
+    CHECK(batch.offsets[1] == longest);
+  }
+}
+
 TEST_CASE("mlm: bad input is told") {
   MlmSettings settings;
   settings.config.data.tokenizer = "tests/data/gpt2";
@@ -355,6 +369,8 @@ TEST_CASE("mlm: bad input is told") {
   long_blocks.config.data.block_size = 33;
   CHECK_THROWS_WITH_AS(long_blocks.task(), doctest::Contains("data.block_size is 33, but the model has only 32"),
                        UsageError);
+  long_blocks.config.data.block_size = 2;
+  CHECK_THROWS_WITH_AS(long_blocks.task(), doctest::Contains("data.block_size is 2: it has no room"), UsageError);
   MlmSettings nothing("[mlm]\nlines = true\n");
   nothing.config.data.train = {nothing.write("blank.txt", "\n \n\n")};
   CHECK_THROWS_WITH_AS(nothing.task(), doctest::Contains("data.train holds no token"), Error);

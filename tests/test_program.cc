@@ -238,11 +238,19 @@ TEST_CASE("program: vocabularies are trained, and tokenize") {
     const auto line = nlohmann::json::parse(tokenized.out.substr(0, tokenized.out.find('\n')));
     CHECK(line["ids"].size() < 12);
     CHECK(line["offsets"][0] == nlohmann::json{0, 3});
+    const std::string pair = program.write("pair.txt", "the cat\tthe hat\n");
+    const Ended framed =
+        program.run({"tokenize", folder, "--input", pair, "--pairs", "--special_tokens", "--max_length", "4"});
+    CHECK(framed.code == 0);
+    CHECK(nlohmann::json::parse(framed.out)["type_ids"].size() == 4);
   }
   const std::string folder = program.file("wordpiece");
   program.fails({"tokenize", "--input", text}, 2, "takes a folder with a tokenizer before --input");
   program.fails({"tokenize", folder, "--train", "bpe", "--input", text, "--output", folder}, 2, "--train KIND");
   program.fails({"tokenize", "--train", "bpe", "--input", text}, 2, "--train needs --output");
+  for (const char* option : {"--pairs", "--special_tokens", "--max_length=3"})
+    CHECK(program.run({"tokenize", "--train", "bpe", "--input", text, "--output", folder, option}).code == 2);
+  program.fails({"tokenize", folder, "--input", text, "--pairs"}, 1, "text.txt:1: has 0 tabs");
   program.fails({"tokenize", "--train", "bpe", "--input", text, "--output", folder, "--vocab_size", "100"}, 2,
                 "257 in all");
   for (const std::string option : {"--min_frequency", "--most_characters"}) {

@@ -67,6 +67,25 @@ void check_same(const Tokenizer& a, const Tokenizer& b, const std::string& text)
 
 }  // namespace
 
+TEST_CASE("tokenizer files: model_max_length is read and saved, a huge one is none") {
+  const auto length_with = [](const std::string& config) {
+    const TemporaryFolder folder, saved;
+    write_file(folder.path() / "tokenizer.json", small_json);
+    write_file(folder.path() / "tokenizer_config.json", config);
+    const auto tokenizer = load_tokenizer(folder.path());
+    tokenizer->save(saved.path());
+    CHECK(load_tokenizer(saved.path())->max_length() == tokenizer->max_length());
+    return tokenizer->max_length();
+  };
+  CHECK(length_with("{}") == 0);
+  CHECK(length_with(R"({"model_max_length": 512})") == 512);
+  CHECK(length_with(R"({"model_max_length": 512, "tokenizer_class": "GPT2Tokenizer"})") == 512);
+  CHECK(length_with(R"({"model_max_length": 1000000000000000019884624838656})") == 0);
+  CHECK(length_with(R"({"model_max_length": 1e30})") == 0);
+  for (const char* config : {R"({"model_max_length": 0})", R"({"model_max_length": "512"})"})
+    CHECK_THROWS_WITH_AS(length_with(config), doctest::Contains("tokenizer_config.json: \"model_max_length\""), Error);
+}
+
 TEST_CASE("tokenizer characters: arithmetic") {
   const auto tokenizer = make_arithmetic_tokenizer();
   CHECK(tokenizer->vocab_size() == 20);

@@ -43,7 +43,7 @@ size_t room_of(const Framing& framing, bool is_pair, size_t max_length) {
 
 Framed encode_cut(const Tokenizer& tokenizer, std::string_view first, const std::string_view* second,
                   const Limit& limit) {
-  const Framing& framing = tokenizer.framing();
+  const Framing framing = limit.special_tokens ? tokenizer.framing() : tokenizer.framing().without_special_tokens();
   const Encoding a = tokenizer.encode_with_offsets(first);
   const Encoding b = second ? tokenizer.encode_with_offsets(*second) : Encoding{};
   const auto [kept_first, kept_second] =
@@ -68,6 +68,13 @@ size_t Framing::special_tokens(bool is_pair) const {
   const std::vector<Piece>& pieces = is_pair ? pair : single;
   return static_cast<size_t>(
       std::count_if(pieces.begin(), pieces.end(), [](const Piece& piece) { return piece.text < 0; }));
+}
+
+Framing Framing::without_special_tokens() const {
+  Framing texts = *this;
+  for (std::vector<Piece>* pieces : {&texts.single, &texts.pair})
+    std::erase_if(*pieces, [](const Piece& piece) { return piece.text < 0; });
+  return texts;
 }
 
 std::pair<size_t, size_t> truncated_lengths(size_t first, size_t second, bool is_pair, size_t room,

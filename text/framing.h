@@ -25,6 +25,7 @@ struct Framing {
   static Framing bert(int32_t classifier, int32_t separator);  // [CLS] a [SEP], [CLS] a [SEP] b [SEP] with b of type 1
   static Framing roberta(int32_t classifier, int32_t separator);  // <s> a </s>, <s> a </s> </s> b </s>
   size_t special_tokens(bool is_pair) const;                      // how many it adds
+  Framing without_special_tokens() const;                         // the texts alone, their types as they were
 };
 
 // What a model reads: ids and token types, and where each token comes from.
@@ -44,6 +45,7 @@ enum class Truncation {
 struct Limit {
   size_t max_length = SIZE_MAX;  // with the special tokens
   Truncation truncation = Truncation::longest_first;
+  bool special_tokens = true;  // false: the texts alone
 };
 
 // One text, or a pair. Ends that do not fit are left out.

@@ -34,9 +34,18 @@ int32_t parse_id(const std::string& text, const std::string& where) {
   return id;
 }
 
+// A whole number, but for the huge one, as a float, that transformers writes where there is no limit.
+int64_t read_max_length(const json& config, const std::string& where) {
+  const double limit = json_number(config, "model_max_length", where, 0);
+  if (limit > INT32_MAX || !json_has(config, "model_max_length", where)) return 0;
+  if (limit < 1) fail(where, ": \"model_max_length\" is ", limit, ": it should be at least 1");
+  return static_cast<int64_t>(limit);
+}
+
 void read_config(const json& config, const std::string& where, SpecialNames& special) {
   read_names(config, where, special.names);
   special.has_class = json_has(config, "tokenizer_class", where);
+  special.max_length = read_max_length(config, where);
   special.add_prefix_space = json_bool(config, "add_prefix_space", where, false);
   const json* decoder = json_find(config, "added_tokens_decoder", where);
   if (!decoder) return;
@@ -92,7 +101,7 @@ void SpecialNames::add_to(Vocabulary& vocabulary, const std::string& where) cons
   }
 }
 
-void SpecialNames::set_ids(Vocabulary& vocabulary, const std::string& where) const {
+void SpecialNames::set_in(Vocabulary& vocabulary, const std::string& where) const {
   const auto id = [&](const char* key, int32_t otherwise) {
     const auto named = names.find(key);
     if (named == names.end()) return otherwise;
@@ -112,6 +121,7 @@ void SpecialNames::set_ids(Vocabulary& vocabulary, const std::string& where) con
   vocabulary.mask = id("mask_token", either("<mask>", "[MASK]"));
   vocabulary.classifier = id("cls_token", either("<s>", "[CLS]"));
   vocabulary.separator = id("sep_token", either("</s>", "[SEP]"));
+  vocabulary.max_length = max_length;
 }
 
 }  // namespace engine

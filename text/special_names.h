@@ -17,11 +17,13 @@ struct SpecialNames {
   std::vector<AddedToken> added;             // with ids
   bool add_prefix_space = false;
   bool has_class = false;  // tokenizer_config.json names the class of the tokenizer
+  int64_t max_length = 0;  // its model_max_length; 0: none
 
   // The named tokens as special tokens of a vocabulary that has them; an Error names one that it does not have.
   void add_to(Vocabulary& vocabulary, const std::string& where) const;
   // Which tokens end, begin and fill a document: as named; without names as RoBERTa's or GPT-2's vocabulary has them.
-  void set_ids(Vocabulary& vocabulary, const std::string& where) const;
+  // And how long a sequence may be.
+  void set_in(Vocabulary& vocabulary, const std::string& where) const;
 };
 
 SpecialNames read_special_names(const std::filesystem::path& folder);

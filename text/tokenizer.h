@@ -48,6 +48,7 @@ class Tokenizer {
   virtual int32_t mask_token() const = 0;
   virtual bool is_special(int32_t id) const = 0;  // no text: [CLS], <|endoftext|>, ...
   virtual const Framing& framing() const = 0;     // what encode_framed puts around texts
+  virtual int64_t max_length() const = 0;  // of a framed sequence, as tokenizer_config.json says; 0: it says nothing
 
   virtual void save(const std::filesystem::path& folder) const = 0;
   // Changes with anything that the saved folder says.

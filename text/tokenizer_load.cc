@@ -189,7 +189,7 @@ std::unique_ptr<Tokenizer> load_tokenizer_json(const fs::path& folder) {
   Vocabulary vocabulary(read_vocab(json_member(model, "vocab", where), where), read_added_tokens(root, where), where);
   vocabulary.unknown = vocabulary.find(json_string(model, "unk_token", where, ""));
   SpecialNames names = read_special_names(folder);
-  names.set_ids(vocabulary, where);
+  names.set_in(vocabulary, where);
   TokenizerFiles files = kept_files(folder, {"tokenizer.json"});
   if (names.has_class) files.merge(kept_files(folder, {"tokenizer_config.json"}));
   if (const json* post = json_find(root, "post_processor", where)) vocabulary.framing = read_framing(*post, where);
@@ -211,7 +211,7 @@ std::unique_ptr<Tokenizer> load_vocab_and_merges(const fs::path& folder) {
       if (vocabulary.find(token) >= 0) vocabulary.add_special(token);
   names.add_to(vocabulary, file.string());
   if (!is_roberta && vocabulary.find("<|endoftext|>") >= 0) vocabulary.add_special("<|endoftext|>");
-  names.set_ids(vocabulary, file.string());
+  names.set_in(vocabulary, file.string());
   if (is_roberta) vocabulary.framing = Framing::roberta(vocabulary.classifier, vocabulary.separator);
   BpeMerges merges = read_merges_txt(vocabulary, folder / "merges.txt");
   const ByteBpeSettings settings{.add_prefix_space = names.add_prefix_space, .trim_offsets = is_roberta};
@@ -230,7 +230,7 @@ std::unique_ptr<Tokenizer> load_vocab_txt(const fs::path& folder) {
   for (const auto& [key, token] : {std::pair{"pad_token", "[PAD]"}, {"mask_token", "[MASK]"}})
     if (vocabulary.find(token) >= 0) names.names.emplace(key, token);
   names.add_to(vocabulary, where);
-  names.set_ids(vocabulary, where);
+  names.set_in(vocabulary, where);
   vocabulary.unknown = vocabulary.find(names.names["unk_token"]);
   vocabulary.framing = Framing::bert(vocabulary.classifier, vocabulary.separator);
 

@@ -56,6 +56,7 @@ ordered_json config(const Vocabulary& vocabulary) {
   ordered_json settings = {{"tokenizer_class", "PreTrainedTokenizerFast"},
                            {"clean_up_tokenization_spaces", false},
                            {"model_input_names", {"input_ids", "attention_mask"}}};
+  if (vocabulary.max_length) settings["model_max_length"] = vocabulary.max_length;
   const auto name = [&](const char* key, int32_t id) {
     if (id >= 0) settings[key] = vocabulary.token(id);
   };

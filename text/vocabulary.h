@@ -37,6 +37,7 @@ class Vocabulary {
 
   int32_t end = -1, begin = -1, pad = -1, unknown = -1, classifier = -1, separator = -1, mask = -1;
   Framing framing;
+  int64_t max_length = 0;
 
  private:
   enum class Kind : uint8_t { plain, added, special };
@@ -69,6 +70,7 @@ class VocabularyTokenizer : public Tokenizer {
   int32_t mask_token() const override { return vocabulary_.mask; }
   bool is_special(int32_t id) const override { return vocabulary_.is_special(id); }
   const Framing& framing() const override { return vocabulary_.framing; }
+  int64_t max_length() const override { return vocabulary_.max_length; }
   void save(const std::filesystem::path& folder) const override;
   uint64_t digest() const override;
   bool may_cut(std::string_view text, size_t at) const override;

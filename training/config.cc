@@ -56,7 +56,7 @@ void declare_data(Options& options, DataConfig& data) {
   options.add("data.eval_sequences", data.eval_sequences, at_least(0),
               "an evaluation takes so many sequences, spread evenly over its data; 0: all");
   options.add("data.block_size", data.block_size, between(0, most_rows),
-              "tokens of a training sequence; 0: model.max_positions");
+              "tokens of a training sequence; 0: as many as the model has positions and an encoder's tokenizer allows");
   options.add("data.shuffle", data.shuffle,
               "draw sequences in a random order, a new one each epoch; false: in file order");
   options.add("data.tokenizer", data.tokenizer, any_value(),

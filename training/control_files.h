@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace engine {
 
@@ -13,6 +14,8 @@ class ControlFiles {
  public:
   explicit ControlFiles(const std::filesystem::path& run);
 
+  // Removes those that are older than this process, which were meant for an earlier one, and gives their names.
+  std::vector<std::string> remove_old() const;
   // True where the file is there, which it is then no more.
   bool take_stop() const { return take(stop_); }
   bool take_stop_now() const { return take(stop_now_); }

@@ -76,6 +76,9 @@ int Trainer::run() {
   const std::string from = progress_.step ? " on from step " + std::to_string(progress_.step) : "";
   display_->line("training " + folder_.path().string() + from + ": " + std::to_string(task_.parameters().count()) +
                  " parameters, " + std::to_string(schedule_.steps()) + " steps");
+  if (is_first_rank())
+    for (const std::string& file : control_.remove_old())
+      display_->line("removed " + file + ", which was there before this training began");
   if (const std::string report = task_.start_report(); !report.empty()) display_->line(report);
   if (!init.empty()) display_->line(init);
   while (progress_.step < schedule_.steps() && !stopped_early()) {

@@ -72,14 +72,7 @@ void ClassificationTask::Split::keep(int64_t count) {
 ClassificationTask::ClassificationTask(const Config& config, const ClassificationKind& kind, Encoder encoder,
                                        bool training)
     : EncoderTask(config, std::move(encoder)), kind_(kind) {
-  const int64_t positions = model().config().max_positions;
-  if (config.data.block_size > positions)
-    fail_usage("data.block_size is ", config.data.block_size, ", but the model has only ", positions, " positions");
-  most_tokens_ = static_cast<size_t>(config.data.block_size ? config.data.block_size : positions);
-  const size_t special = tokenizer().framing().special_tokens(/*is_pair=*/false);
-  if (most_tokens_ <= special)
-    fail_usage(config.data.block_size ? "data.block_size" : "model.max_positions", " is ", most_tokens_,
-               ": it has no room beside the ", special, " special tokens of a sentence");
+  most_tokens_ = static_cast<size_t>(longest_sequence(config, model(), tokenizer()));
   fingerprint_ = fingerprint_of(tokenizer());
   if (!config.data.eval.empty()) eval_ = open("data.eval", config.data.eval);
   eval_.keep(kept_at_most(config.data.eval_sequences, static_cast<int64_t>(eval_.size())));

@@ -31,29 +31,48 @@ std::string_view trimmed(std::string_view text) {
 
 // Which column holds what.
 struct Columns {
+  bool has_header = false;
   size_t count = 0, sentence = 0;
   std::optional<size_t> label, index;
 };
 
-std::optional<Columns> read_header(const std::vector<std::string_view>& names) {
-  Columns columns{.count = names.size(), .label = {}, .index = {}};
-  bool has_sentence = false;
+constexpr char columns_wanted[] = "sentence, label (where there are labels) and, if there is one, index";
+
+bool is_column_name(std::string_view name) { return name == "sentence" || name == "label" || name == "index"; }
+
+Columns read_header(const std::vector<std::string_view>& names, const std::string& where) {
+  std::optional<size_t> sentence, label, index;
   for (size_t i = 0; i < names.size(); ++i) {
     const std::string_view name = trimmed(names[i]);
-    if (name == "sentence") columns.sentence = i, has_sentence = true;
-    else if (name == "label") columns.label = i;
-    else if (name == "index") columns.index = i;
-    else return {};
+    if (!is_column_name(name))
+      fail(where, ": the header names a column \"", name.substr(0, 40), "\": the columns are ", columns_wanted);
+    std::optional<size_t>& column = name == "sentence" ? sentence : name == "label" ? label : index;
+    if (column) fail(where, ": the header names the column ", name, " twice");
+    column = i;
   }
-  if (!has_sentence) return {};
-  return columns;
+  if (!sentence) fail(where, ": the header names no column sentence: the columns are ", columns_wanted);
+  return {.has_header = true, .count = names.size(), .sentence = *sentence, .label = label, .index = index};
+}
+
+std::optional<int32_t> label_of(std::string_view text) {
+  text = trimmed(text);
+  if (text != "0" && text != "1") return {};
+  return text == "1";
 }
 
 int32_t read_label(std::string_view text, const std::string& where) {
-  text = trimmed(text);
-  if (text == "0") return 0;
-  if (text == "1") return 1;
-  fail(where, ": the label is \"", text.substr(0, 40), "\": it should be 0 or 1");
+  if (const auto label = label_of(text)) return *label;
+  fail(where, ": the label is \"", trimmed(text).substr(0, 40), "\": it should be 0 or 1",
+       trimmed(text).empty() ? "; a file without labels has a header with sentence and, if there is one, index" : "");
+}
+
+// Of a file's first line: CoLA's own files have no header.
+Columns read_columns(const std::vector<std::string_view>& cells, GlueFormat format, const std::string& where) {
+  const bool is_cola = format == GlueFormat::cola, is_example = is_cola && cells.size() == 4 && label_of(cells[1]);
+  const auto names_column = [](std::string_view cell) { return is_column_name(trimmed(cell)); };
+  if (!is_example && std::any_of(cells.begin(), cells.end(), names_column)) return read_header(cells, where);
+  if (is_cola) return {.count = 4, .sentence = 3, .label = 1, .index = {}};
+  fail(where, ": is no header: a file for sst2 begins with the names of its columns: ", columns_wanted);
 }
 
 }  // namespace
@@ -62,43 +81,42 @@ ExampleFile read_examples(const std::filesystem::path& path, GlueFormat format) 
   const MappedFile mapped(path);
   std::string_view rest(mapped.data(), mapped.size());
   if (rest.starts_with("\xEF\xBB\xBF")) rest.remove_prefix(3);
+  // Without the blank lines at its end.
+  const size_t last = rest.find_last_not_of(" \t\r\n");
+  rest = rest.substr(0, last == std::string_view::npos ? 0 : rest.find('\n', last));
   ExampleFile file;
-  std::optional<Columns> columns;
-  if (format == GlueFormat::cola) columns = Columns{.count = 4, .sentence = 3, .label = 1, .index = {}};
+  Columns columns;
   for (size_t line_number = 1; !rest.empty(); ++line_number) {
+    const std::string where = path.string() + ":" + std::to_string(line_number);
     const size_t end = std::min(rest.find('\n'), rest.size());
     std::string_view line = rest.substr(0, end);
     rest.remove_prefix(std::min(end + 1, rest.size()));
     if (line.ends_with('\r')) line.remove_suffix(1);
-    const std::string where = path.string() + ":" + std::to_string(line_number);
     if (const size_t bad = find_invalid_utf8(line); bad < line.size())
       fail(where, ": is not UTF-8 at byte ", bad + 1, " of the line: convert the file, for instance with iconv");
     const std::vector<std::string_view> cells = split(line);
     if (line_number == 1) {
-      if (const auto header = read_header(cells)) {
-        columns = header;
-        continue;
-      }
-      if (!columns)
-        fail(where, ": is no header: a file for sst2 begins with the names of its columns, sentence<TAB>label or "
-             "index<TAB>sentence");
+      columns = read_columns(cells, format, where);
+      if (columns.has_header) continue;
     }
-    if (trimmed(line).empty() && rest.empty()) break;  // a blank last line
-    if (cells.size() != columns->count)
-      fail(where, ": has ", cells.size(), " columns: ", columns->count, " were expected",
-           format == GlueFormat::cola && columns->count == 4 ? ", source, label, mark and sentence" : "",
+    if (cells.size() != columns.count) {
+      if (trimmed(line).empty())
+        fail(where, ": is blank: it should have ", columns.count, " columns; blank lines may come last");
+      fail(where, ": has ", cells.size(), " columns: ", columns.count, " were expected",
+           columns.count == 4 ? ", source, label, mark and sentence (or a header that names others)" : "",
            ", with a tab between them");
+    }
     Example example;
     example.line = line_number;
-    if (columns->label) example.label = read_label(cells[*columns->label], where);
-    example.text = trimmed(cells[columns->sentence]);
-    example.index = columns->index ? std::string(trimmed(cells[*columns->index]))
-                                   : std::to_string(file.examples.size());
+    if (columns.label) example.label = read_label(cells[*columns.label], where);
+    example.text = trimmed(cells[columns.sentence]);
+    example.index = columns.index ? std::string(trimmed(cells[*columns.index]))
+                                  : std::to_string(file.examples.size());
     if (example.text.empty()) ++file.empty;
     file.examples.push_back(std::move(example));
   }
   if (file.examples.empty()) fail(path.string(), ": holds no sentence");
-  file.labelled = columns->label.has_value();
+  file.labelled = columns.label.has_value();
   return file;
 }
 

@@ -25,8 +25,9 @@ struct ExampleFile {
   bool labelled = true;
 };
 
-// An Error names file and line, and what was expected: another number of columns, a label that is none, bad UTF-8 (with
-// its byte), a file without an example. Byte order marks and Windows line ends are passed over.
+// An Error names file and line, and what was expected: another number of columns (a blank line has one), a header with
+// other names or one twice, a label that is none, bad UTF-8 (with its byte), a file without an example. Byte order
+// marks, Windows line ends and blank lines at the end are passed over. Quotation marks are part of the text.
 ExampleFile read_examples(const std::filesystem::path& file, GlueFormat format);
 
 }  // namespace engine

@@ -50,10 +50,7 @@ MlmTask::MlmTask(const Config& config, const MlmConfig& own, Encoder encoder, bo
 
 void MlmTask::open_data(bool training) {
   const DataConfig& data = config_.data;
-  const int64_t positions = model().config().max_positions;
-  if (data.block_size > positions)
-    fail_usage("data.block_size is ", data.block_size, ", but the model has only ", positions, " positions");
-  const SequenceRule rule{data.block_size ? data.block_size : positions, own_.lines, own_.clean};
+  const SequenceRule rule{longest_sequence(config_, model(), tokenizer()), own_.lines, own_.clean};
   const CacheFolder cache(config_, training);
   fingerprint_ = fingerprint_of(tokenizer());
   const auto open = [&](const std::vector<std::string>& files) {

@@ -69,9 +69,7 @@ Sequences::Sequences(const std::filesystem::path& cache, const std::vector<std::
                      const Tokenizer& tokenizer, const SequenceRule& rule)
     : framing_(&tokenizer.framing()), special_(static_cast<int32_t>(framing_->special_tokens(false))) {
   const int64_t room = rule.length - special_;
-  if (room < 1)
-    fail_usage("data.block_size is ", rule.length, ": it has no room beside the ", special_,
-               " special tokens of a sequence");
+  require(room > 0, "a sequence of ", rule.length, " tokens has no room beside the ", special_, " special ones");
   if (rule.lines || rule.clean) {
     const std::string name = std::string(rule.lines ? "lines" : "text") + (rule.clean ? ", cleaned" : "");
     file_ = std::make_shared<TokenFile>(
