@@ -167,7 +167,7 @@ $(BUILD)/sim/%.o: %.cc
 $(BUILD)/engine-sim: $(BUILD)/engine.o $(HOST_WITHOUT_BACKEND) $(SIM_OBJECTS) $(ISA_OBJECTS)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(SIM_LIBRARIES)
 
-$(BUILD)/tests/run_sim: $(HOST_WITHOUT_BACKEND) $(SIM_TESTS:%.cc=$(BUILD)/sim/%.o) $(SIM_OBJECTS) $(TEST_OBJECTS) $(ISA_OBJECTS) | $(BUILD)/engine-sim
+$(BUILD)/tests/run_sim: $(HOST_WITHOUT_BACKEND) $(SIM_TESTS:%.cc=$(BUILD)/sim/%.o) $(SIM_OBJECTS) $(TEST_OBJECTS) $(ISA_OBJECTS) | $(BUILD)/engine $(BUILD)/engine-sim
 	@mkdir -p $(@D)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(SIM_LIBRARIES)
 
