@@ -118,7 +118,7 @@ $(BUILD)/tests/run: $(HOST_OBJECTS) $(TEST_OBJECTS) $(ISA_OBJECTS) | $(BUILD)/en
 $(BUILD)/bench/run: $(BENCHES:%.cc=$(BUILD)/%.o) $(OBJECTS)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES) -lbenchmark -ldnnl
 
-$(BUILD)/bench/whole_steps: $(BUILD)/bench/steps/main.o $(OBJECTS)
+$(BUILD)/bench/whole_steps: $(patsubst %.cc,$(BUILD)/%.o,$(wildcard bench/steps/*.cc)) $(OBJECTS)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES)
 
 # for bench/check_huggingface.py
@@ -167,7 +167,7 @@ $(BUILD)/sim/%.o: %.cc
 $(BUILD)/engine-sim: $(BUILD)/engine.o $(HOST_WITHOUT_BACKEND) $(SIM_OBJECTS) $(ISA_OBJECTS)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(SIM_LIBRARIES)
 
-$(BUILD)/tests/run_sim: $(HOST_WITHOUT_BACKEND) $(SIM_TESTS:%.cc=$(BUILD)/sim/%.o) $(SIM_OBJECTS) $(TEST_OBJECTS) $(ISA_OBJECTS) | $(BUILD)/engine
+$(BUILD)/tests/run_sim: $(HOST_WITHOUT_BACKEND) $(SIM_TESTS:%.cc=$(BUILD)/sim/%.o) $(SIM_OBJECTS) $(TEST_OBJECTS) $(ISA_OBJECTS) | $(BUILD)/engine $(BUILD)/engine-sim
 	@mkdir -p $(@D)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(SIM_LIBRARIES)
 
@@ -184,9 +184,9 @@ cudnn-test: $(if $(CUDNN_OBJECTS),$(BUILD)/tests/run_cudnn)  ## cuDNN builds the
 SIM_CASES := simulated device*,layernorm*,activation*,embedding*,rows*,rank:*,copy*,lerp*,adamw*,sum_of_squares*,attention: widths*
 SIM_CASES := $(SIM_CASES),matmul: no rows*,matmul: a NaN*,cross_entropy: without dx*,cross_entropy: a NaN*,soft cross entropy: equal*
 SIM_CASES := $(SIM_CASES),cosine loss: equal*,segment mean: forward*,sample: equal*,relative positions: texts*
-SIM_FILES := $(SIM_TESTS) $(shell grep -l on_every_backend $(TESTS))
+SIM_FILES := $(SIM_TESTS) $(shell grep -lE "on_every_backend|other_devices" $(TESTS))
 SIM_RUN := $(if $(SANITIZE),ASAN_OPTIONS=detect_leaks=0) CUDASIM_LAUNCHES=$(BUILD)/launches.txt
-sim-test: $(BUILD)/tests/run_sim $(BUILD)/engine-sim  ## the tests that run on every device, the simulated one among them
+sim-test: $(BUILD)/tests/run_sim  ## the tests that run on every device, the simulated one among them
 	@rm -f $(BUILD)/launches.txt
 	$(SIM_RUN) tests/run.sh $(BUILD)/tests/run_sim $(if $(SANITIZE),-tc="$(SIM_CASES)" -tce="*losses*") -- $(SIM_FILES)
 .PHONY: sim-test

@@ -2,10 +2,11 @@
 """What can be known of the CUDA backend without a GPU: python bench/cuda_static.py [--check]
 
 Reads what ptxas said when the kernels were compiled (build/cuda/kernels/*.o.log), how the tests on the simulated device
-started them (build/launches.txt: kernel, threads, bytes of dynamic shared memory) and which operations a training step of
-GPT-2 is made of (build/bench/whole_steps --operations), and writes the tables of docs/cuda.md, each between
-<!-- NAME --> and <!-- /NAME -->. Needs `make build/bench/whole_steps`, `make sim-test` and an nvcc. With --check it writes
-nothing and exits with 1 if a kernel spills registers.
+started them (build/launches.txt: kernel, threads, bytes of dynamic shared memory), which operations a training step of
+GPT-2 is made of (build/bench/whole_steps --operations) and what every operation moves (--every_operation), and writes
+the tables of docs/cuda.md, each between <!-- NAME --> and <!-- /NAME -->. Needs `make build/bench/whole_steps`, `make
+sim-test` and an nvcc; --tables names those that are written where not all can be. With --check it writes nothing and
+exits with 1 if a kernel spills registers.
 """
 import argparse
 import json
@@ -105,17 +106,46 @@ def kernel_table(build):
                  rows)
 
 
+# Rows of logits that kernels/cross_entropy_cuda.cu holds at a time fill this many bytes.
+logits_bytes = 640 << 20
+
+
+def cross_entropy_parts(operation):
+    """Its products and the kernel between them, one after the other, and what each moves: the logits and their gradient
+    pass through memory, and dweight is read and written once for every piece of rows whose logits are held at once."""
+    sizes = re.fullmatch(r"x \[(\d+), (\d+)\] bf16, weight \[(\d+), \d+\] (\w+), .*", operation["shapes"])
+    rows, cols, vocabulary = (int(size) for size in sizes.groups()[:3])
+    logits, x, weight, flops = rows * vocabulary, 2 * rows * cols, 2 * vocabulary * cols, operation["flops"] / 3
+    rounding = 3 * weight if sizes[4] == "f32" else 0  # f32 is read, bf16 written
+    dweight = 2 * 4 * vocabulary * cols * math.ceil(4 * logits / logits_bytes)
+    for name, part_flops, moved in (("logits", flops, x + weight + 4 * logits + rounding),
+                                    ("losses, gradient", 0, (4 + 2) * logits), ("dx", flops, 2 * logits + weight + x),
+                                    ("dweight", flops, 2 * logits + x + dweight)):
+        yield operation | {"operation": f"cross_entropy: {name}", "flops": part_flops, "bytes": moved}
+
+
+def counted(build, *arguments):
+    """What the program says of operations, each a dict, with cross entropy in its parts."""
+    lines = subprocess.run([str(build / "bench/whole_steps"), "--precision", "bf16", *arguments], capture_output=True,
+                           text=True, check=True).stdout.splitlines()
+    for operation in map(json.loads, lines):
+        yield from cross_entropy_parts(operation) if operation["operation"] == "cross_entropy" else [operation]
+
+
+def seconds_of(operation, device):
+    """Of a call at the full rates of a device: (of its products, of its bytes)."""
+    bf16, f32, bandwidth = devices[device]
+    return (operation["flops"] / ((bf16 if operation["compute"] == "bf16" else f32) * 1e12),
+            operation["bytes"] / (bandwidth * 1e9))
+
+
 def step_table(build, batch, length):
-    command = [str(build / "bench/whole_steps"), "--operations", "--model", "gpt2", "--batch", str(batch), "--length",
-               str(length), "--precision", "bf16"]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     rows, totals, floors = [], dict.fromkeys(devices, 0.0), dict.fromkeys(devices, 0.0)
-    for line in lines:
-        operation = json.loads(line)
+    for operation in counted(build, "--operations", "--clip", "--model", "gpt2", "--batch", str(batch), "--length",
+                             str(length)):
         cells = []
-        for name, (bf16, f32, bandwidth) in devices.items():
-            arithmetic = operation["flops"] / ((bf16 if operation["compute"] == "bf16" else f32) * 1e12)
-            memory = operation["bytes"] / (bandwidth * 1e9)
+        for name in devices:
+            arithmetic, memory = seconds_of(operation, name)
             floors[name] += operation["calls"] * max(arithmetic, memory)
             seconds = operation["calls"] * max(arithmetic / share_of_products, memory / share_of_memory)
             totals[name] += seconds
@@ -128,10 +158,29 @@ def step_table(build, batch, length):
     return table(["operation", "shapes", "calls", "GFLOP a call", "MB a call", *(f"{name} ms" for name in devices)], rows)
 
 
+def operations_table(build):
+    rows, listed = [], set()
+    for operation in counted(build, "--every_operation"):
+        listed.add(operation["operation"].partition(":")[0])
+        cells = []
+        for name in devices:
+            arithmetic, memory = seconds_of(operation, name)
+            cells.append(f"{1e6 * max(arithmetic, memory):.1f}, {'products' if arithmetic > memory else 'memory'}")
+        intensity = operation["flops"] / operation["bytes"]
+        rows.append([operation["operation"], operation["shapes"], f"{operation['flops'] / 1e9:.1f}",
+                     f"{operation['bytes'] / 1e6:.1f}", f"{intensity:.0f}" if intensity else "-", *cells])
+    declared = set(re.findall(r"virtual void (\w+)\(const \w+Args&\) = 0;", (root / "kernels/ops.h").read_text()))
+    if declared != listed:
+        sys.exit(f"of kernels/ops.h bench/steps/operations.cc does not list {', '.join(sorted(declared ^ listed))}")
+    return table(["operation", "shapes", "GFLOP", "MB", "FLOP a byte", *(f"{name}: µs, bound by" for name in devices)],
+                 rows)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=pathlib.Path, default=root / "build")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--tables", nargs="+", default=["kernels", "step", "operations"])
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--length", type=int, default=1024)
     arguments = parser.parse_args()
@@ -142,9 +191,10 @@ def main():
             print(f"{file}: {kernel} for {architecture} spills {spilled} bytes, with {registers} registers")
         print(f"{len(kernels)} kernels, {len(spilling)} of them spill registers")
         sys.exit(1 if spilling else 0)
-    write_tables(root / "docs/cuda.md", {
-        "kernels": lambda: kernel_table(arguments.build),
-        "step": lambda: step_table(arguments.build, arguments.batch, arguments.length)})
+    tables = {"kernels": lambda: kernel_table(arguments.build),
+              "step": lambda: step_table(arguments.build, arguments.batch, arguments.length),
+              "operations": lambda: operations_table(arguments.build)}
+    write_tables(root / "docs/cuda.md", {name: tables[name] for name in arguments.tables})
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "core/arena.h"
+#include "core/arena_room.h"
 
 namespace engine {
 
@@ -101,7 +102,7 @@ Arena::~Arena() { memory_.release(base_, capacity_); }
 
 Tensor Arena::make(DType dtype, Shape shape) {
   const Tensor tensor{base_ + used_, dtype, shape};
-  const size_t bytes = (tensor.bytes() + 63) / 64 * 64;
+  const size_t bytes = arena_room(tensor.bytes());
   if (bytes > capacity_ - used_) fail_out_of_memory("a tensor " + shape.text() + " of " + name_of(dtype), bytes,
                                                     capacity_ - used_, capacity_);
   memory_.commit(base_, used_, used_ + tensor.bytes());

@@ -21,6 +21,11 @@ void each_tensor(MatmulArgs& a, const Each& each) {
   each("a_row_sums", a.a_row_sums, Role::both);
 }
 template <class Each>
+void each_tensor(PackArgs& a, const Each& each) {
+  each("b", a.b, Role::input);
+  each("packed", a.packed, Role::output);
+}
+template <class Each>
 void each_tensor(ActivationForwardArgs& a, const Each& each) {
   each("x", a.x, Role::input);
   each("y", a.y, Role::output);

@@ -67,8 +67,10 @@ class CountOps final : public WrappedOps<CountOps> {
  public:
   explicit CountOps(std::vector<OperationCount>& counts) : counts_(counts) {}
   Memory& memory() override { return host_memory(); }
-  size_t packed_bytes(int64_t, int64_t, DType) override { return 0; }
-  void pack_matrix(const PackArgs&) override {}
+  size_t packed_bytes(int64_t k, int64_t n, DType compute) override {
+    return static_cast<size_t>(k * n) * size_of(compute);
+  }
+  void pack_matrix(const PackArgs& args) override { run("pack_matrix", args, &Ops::pack_matrix); }
 
   template <class Args>
   void run(const char* name, const Args& args, void (Ops::*)(const Args&)) {

@@ -1,11 +1,10 @@
 // Projection and cross entropy on a device.
 //
 // Rows are done in chunks: their logits, f32, are a matrix product; one kernel goes over the logits twice, a block a
-// row, and leaves the losses and the gradient of the logits, under f32 compute in the logits' own place, under bf16 in
-// a matrix of its own; two more products turn that into dx and dweight. dweight is read and written once a chunk, so
-// under bf16, where the gradient takes half as much room, a chunk is several parts of logits. Rows of both matrices
-// begin on 16 bytes, with zeros behind their ends, whatever the vocabulary; a weight that is not bf16 yet is rounded
-// once.
+// row, and leaves the losses and, in the logits' own place, their gradient; two more products turn that into dx and
+// dweight, which is read and written once a chunk. Under bf16 a row of the gradient is the first half of its logits'
+// row. Rows begin on 16 bytes whatever the vocabulary; behind the end of a row of logits nothing is ever read, behind a
+// gradient's are zeros. A weight that is not bf16 yet is rounded once.
 //
 // The kernel reads a logit twice, the second time from the second-level cache where a row fits (200 KB a row of 50
 // thousand tokens, a row or two a multiprocessor), and writes its gradient: 4 to 8 bytes read, 2 or 4 written. A thread
@@ -34,7 +33,7 @@ constexpr int copy_warps = 8, total_threads = 1024;
 __device__ __forceinline__ bool is_scored(int label, int vocabulary) { return label >= 0 && label < vocabulary; }
 
 // to[r] = x[r], zeros behind its end; zeros where the row is ignored. A warp a row.
-template <class X, class To>
+template <int width, class X, class To>
 __global__ void __launch_bounds__(copy_warps* warp_size)
     copy_scored_rows(const X* x, To* to, const int32_t* labels, int rows, int cols, int stride, int vocabulary,
                      int first_row, Fault* fault) {
@@ -45,16 +44,18 @@ __global__ void __launch_bounds__(copy_warps* warp_size)
   const bool scored = is_scored(label, vocabulary);
   if (!scored && label != ignored_label && lane == 0)
     report_fault(fault, FaultKind::label, first_row + row, label, vocabulary);
-  for (int col = lane; col < stride; col += warp_size)
-    to[int64_t{row} * stride + col] = from_float<To>(scored && col < cols ? to_float(x[int64_t{row} * cols + col]) : 0);
+  for (int col = lane * width; col < stride; col += warp_size * width) {
+    float values[width];
+    load_floats_before(x + int64_t{row} * cols + col, scored ? cols - col : 0, width > 1, values);
+    store_floats(to + int64_t{row} * stride + col, values);
+  }
 }
 
-template <class T>
 struct Rows {
-  const float* logits;
-  T* dlogits;  // null: no gradient is taken
+  float* logits;
   int vocabulary;
-  int stride;  // of logits and dlogits
+  int stride;  // of logits
+  bool takes_gradient;
   const int32_t* labels;
   const float* row_weights;  // may be null: 1
   float *losses, *correct;
@@ -63,17 +64,18 @@ struct Rows {
 
 __device__ __forceinline__ float exponential(float x) { return exp2_fast(x * 1.44269504f); }
 
+// T: of the gradient, which is left where the logits were.
 template <class T>
-__global__ void __launch_bounds__(1024) loss_and_gradient(const Rows<T> a) {
+__global__ void __launch_bounds__(1024) loss_and_gradient(const Rows a) {
   constexpr int width = vector_width<T>;
   const int row = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
   const int step = static_cast<int>(blockDim.x) * width, label = a.labels[row];
-  const float* const logits = a.logits + int64_t{row} * a.stride;
-  T* const dlogits = a.dlogits ? a.dlogits + int64_t{row} * a.stride : nullptr;
+  float* const logits = a.logits + int64_t{row} * a.stride;
+  T* const dlogits = reinterpret_cast<T*>(logits);
   float part[width];
   if (!is_scored(label, a.vocabulary)) {
     for (int i = 0; i < width; ++i) part[i] = 0;
-    for (int v = thread * width; dlogits && v < a.stride; v += step) store_floats(dlogits + v, part);
+    for (int v = thread * width; a.takes_gradient && v < a.stride; v += step) store_floats(dlogits + v, part);
     if (thread == 0) a.losses[row] = a.correct[row] = 0;
     return;
   }
@@ -81,7 +83,7 @@ __global__ void __launch_bounds__(1024) loss_and_gradient(const Rows<T> a) {
   float top = -FLT_MAX, sum = 0, all = 0;
   int at = a.vocabulary;
   for (int v = thread * width; v < a.vocabulary; v += step) {
-    load_floats(logits + v, part);
+    load_floats_before(logits + v, a.vocabulary - v, true, part);
     float largest = top;
     int largest_at = at;
     ENGINE_UNROLL
@@ -105,12 +107,16 @@ __global__ void __launch_bounds__(1024) loss_and_gradient(const Rows<T> a) {
     a.losses[row] = weight * (logf(total) - (1 - a.smoothing) * (logits[label] - high) - a.smoothing * mean);
     a.correct[row] = token_of(first) == label ? 1 : 0;
   }
-  if (!dlogits) return;
+  if (!a.takes_gradient) return;
   const float scale = a.gradient_scale * weight, factor = scale / total;
   const float everywhere = scale * a.smoothing / static_cast<float>(a.vocabulary), at_label = scale * (1 - a.smoothing);
   sync_block();  // the label's logit has been read
-  for (int v = thread * width; v < a.stride; v += step) {
-    load_floats(logits + v, part);
+  for (int begin = 0; begin < a.stride; begin += step) {
+    const int v = begin + thread * width;
+    if (v < a.stride) load_floats_before(logits + v, a.vocabulary - v, true, part);
+    // A narrower gradient lies on logits of other threads, of this turn or those before.
+    if constexpr (sizeof(T) < sizeof(float)) sync_block();
+    if (v >= a.stride) continue;
     ENGINE_UNROLL
     for (int i = 0; i < width; ++i) {
       const float d = exponential(part[i] - high) * factor - everywhere - (v + i == label ? at_label : 0);
@@ -155,16 +161,13 @@ class Projection {
   Projection(MatrixProducts& products, Arena& workspace, const Device& device, const CrossEntropyArgs& args)
       : products_(products), device_(device), args_(args), rows_(args.labels.count()), vocabulary_(args.weight.rows()),
         cols_(args.weight.cols()), stride_(padded(vocabulary_, type)), x_stride_(padded(cols_, type)) {
-    chunk_ = rows_within(chunk_budget, rows_, stride_ * static_cast<int64_t>(sizeof(T)), most_rows);
-    part_ = in_place || !args.dx ? chunk_ : rows_within(part_budget, chunk_, stride_ * 4, most_rows / 2);
-    if (!args.dx) chunk_ = part_ = rows_within(part_budget, rows_, stride_ * 4, most_rows / 2);
-    logits_ = workspace.make(DType::f32, {part_, stride_});
-    dlogits_ = in_place ? logits_ : args.dx ? workspace.make(type, {chunk_, stride_}) : Tensor{};
+    chunk_ = rows_within(args.dx ? chunk_budget : loss_budget, rows_, stride_ * 4, args.dx ? most_rows : most_rows / 2);
+    logits_ = workspace.make(DType::f32, {chunk_, stride_});
     x_ = workspace.make(type, {chunk_, x_stride_});
     losses_ = args.row_losses ? args.row_losses.as<float>() : workspace.make(DType::f32, {rows_}).as<float>();
     correct_ = workspace.make(DType::f32, {rows_}).as<float>();
     weight_ = {args.weight.data, args.weight.dtype, true, vocabulary_, cols_, cols_};
-    if (weight_.dtype == type && (in_place || takes_vectors(vector_width<T>, cols_, {weight_.data}))) return;
+    if (weight_.dtype == type && (type == DType::f32 || takes_vectors(vector_width<T>, cols_, {weight_.data}))) return;
     const Tensor own = workspace.make(type, {vocabulary_, x_stride_});
     products.convert(weight_, type, x_stride_, own.data);
     weight_ = {own.data, type, true, vocabulary_, cols_, x_stride_};
@@ -174,7 +177,7 @@ class Projection {
     for (int64_t begin = 0; begin < rows_; begin += chunk_) {
       const int64_t size = std::min(chunk_, rows_ - begin);
       copy_rows(begin, size);
-      for (int64_t first = 0; first < size; first += part_) losses(begin, first, std::min(part_, size - first));
+      losses(begin, size);
       if (args_.dx) gradients(begin, size);
     }
     launch(add_totals, blocks(1), total_threads, 0, device_.compute_stream(), losses_, correct_,
@@ -182,30 +185,29 @@ class Projection {
   }
 
  private:
-  static constexpr bool in_place = std::is_same_v<T, float>;
-  static constexpr DType type = in_place ? DType::f32 : DType::bf16;
+  static constexpr DType type = std::is_same_v<T, float> ? DType::f32 : DType::bf16;
 
   void copy_rows(int64_t begin, int64_t size) {
-    with_device_elements(args_.x, [&]<class X>(X* x) {
-      launch(copy_scored_rows<X, T>, blocks(cut(size, copy_warps)), copy_warps * warp_size, 0,
-             device_.compute_stream(), x + begin * cols_, static_cast<T*>(x_.data),
+    with_device_elements(args_.x, [&]<class X>(X* all) {
+      constexpr int vector = vector_width<X, T>;
+      const X* const x = all + begin * cols_;
+      T* const to = static_cast<T*>(x_.data);
+      launch(takes_vectors(vector, cols_, {x, to}) ? copy_scored_rows<vector, X, T> : copy_scored_rows<1, X, T>,
+             blocks(cut(size, copy_warps)), copy_warps * warp_size, 0, device_.compute_stream(), x, to,
              args_.labels.as<int32_t>() + begin, size, cols_, x_stride_, vocabulary_, begin, device_.fault());
     });
   }
 
-  // Of the rows first ... of a chunk: logits, losses, and the gradient of the logits.
-  void losses(int64_t begin, int64_t first, int64_t size) {
+  // Of a chunk: logits, losses, and the gradient of the logits.
+  void losses(int64_t begin, int64_t size) {
     Epilogue epilogue;
     epilogue.c = logits_;
     epilogue.bias = args_.bias.as<float>();
-    const T* x = static_cast<const T*>(x_.data) + first * x_stride_;
-    products_.multiply({{x, type, true, size, cols_, x_stride_}, weight_, type, epilogue});
-    T* const dlogits = args_.dx ? static_cast<T*>(dlogits_.data) + (in_place ? 0 : first * stride_) : nullptr;
-    const int64_t row = begin + first;
-    const Rows<T> rows{logits_.as<float>(), dlogits, static_cast<int>(vocabulary_), static_cast<int>(stride_),
-                       args_.labels.as<int32_t>() + row,
-                       args_.row_weights ? args_.row_weights.as<float>() + row : nullptr, losses_ + row, correct_ + row,
-                       args_.label_smoothing, args_.gradient_scale};
+    products_.multiply({{x_.data, type, true, size, cols_, x_stride_}, weight_, type, epilogue});
+    const Rows rows{logits_.as<float>(), static_cast<int>(vocabulary_), static_cast<int>(stride_), bool(args_.dx),
+                    args_.labels.as<int32_t>() + begin,
+                    args_.row_weights ? args_.row_weights.as<float>() + begin : nullptr, losses_ + begin,
+                    correct_ + begin, args_.label_smoothing, args_.gradient_scale};
     const int64_t threads = std::clamp<int64_t>(rounded_up(cut(vocabulary_, 32), warp_size), warp_size, 1024);
     launch(loss_and_gradient<T>, blocks(size), static_cast<unsigned>(threads), 0, device_.compute_stream(), rows);
   }
@@ -214,24 +216,25 @@ class Projection {
     Epilogue to_dx, to_dweight;
     to_dx.c = args_.dx.reshaped({rows_, cols_}).row_range(begin, begin + size);
     const Factor weight{weight_.data, type, false, cols_, vocabulary_, weight_.stride};
-    products_.multiply({{dlogits_.data, type, true, size, vocabulary_, stride_}, weight, type, to_dx});
+    const int64_t stride = stride_ * static_cast<int64_t>(sizeof(float) / sizeof(T));  // of the gradient
+    products_.multiply({{logits_.data, type, true, size, vocabulary_, stride}, weight, type, to_dx});
     if (!args_.dweight) return;
     to_dweight.c = args_.dweight;
     to_dweight.accumulate = true;
-    const Factor transposed{dlogits_.data, type, false, vocabulary_, size, stride_};
-    products_.multiply({transposed, {x_.data, type, false, cols_, size, x_stride_}, type, to_dweight});
-    if (args_.dbias) products_.add_row_sums(transposed, args_.dbias.as<float>());
+    const Factor transposed{logits_.data, type, false, vocabulary_, size, stride};
+    products_.multiply({transposed, {x_.data, type, false, cols_, size, x_stride_}, type, to_dweight,
+                        args_.dbias.as<float>()});
   }
 
-  static constexpr int64_t chunk_budget = int64_t{512} << 20, part_budget = int64_t{128} << 20, most_rows = 8192;
+  static constexpr int64_t chunk_budget = int64_t{640} << 20, loss_budget = int64_t{128} << 20, most_rows = 8192;
 
   MatrixProducts& products_;
   const Device& device_;
   const CrossEntropyArgs& args_;
   int64_t rows_, vocabulary_, cols_;
-  int64_t stride_, x_stride_;  // of rows of logits and dlogits, and of x
-  int64_t chunk_, part_;       // rows whose gradients are taken at once, and whose logits are held at once
-  Tensor logits_, dlogits_;    // one and the same under f32 compute
+  int64_t stride_, x_stride_;  // of rows of logits and of x
+  int64_t chunk_;              // rows whose logits are held at once
+  Tensor logits_;              // of a chunk
   Tensor x_;                   // of a chunk, ignored rows zero
   Factor weight_;
   float *losses_, *correct_;

@@ -28,8 +28,8 @@ cudaDataType_t type_of(bool is_bf16) { return is_bf16 ? CUDA_R_16BF : CUDA_R_32F
 struct LibraryProducts::Call {
   cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
   AnyMatrix d;  // data may be null: f32 scratch
-  const float* bias = nullptr;
-  AnyMatrix aux;  // GELU's argument
+  const float* bias = nullptr;  // read; with BGRADB written
+  AnyMatrix aux;                // GELU's argument
   bool accumulate = false;
   bool unfinished = false;  // rest is done to d by our own kernel
   Epilogue rest;
@@ -129,6 +129,23 @@ bool LibraryProducts::multiply(const Product& product, MatrixProducts& products,
   if (call.unfinished) return false;
   call = in_two_steps(product);
   return run(product, call, products, stream);
+}
+
+// The library writes the sums and does not add them.
+bool LibraryProducts::multiply_with_row_sums(const Product& product, MatrixProducts& products, cudaStream_t stream) {
+  const Epilogue& e = product.epilogue;
+  const bool plain = !e.bias && !e.before.data && !e.gradient_at.data && e.activation == Activation::none;
+  if (!plain || e.c.is_bf16) return false;
+  const int64_t rows = product.a.outer;
+  const float* const sums = workspace_.make(DType::f32, {rows}).as<float>();
+  Call call;
+  call.epilogue = CUBLASLT_EPILOGUE_BGRADB;
+  call.d = e.c;
+  call.accumulate = e.accumulate;
+  call.bias = sums;
+  if (!run(product, call, products, stream)) return false;
+  products.add_parts(sums, 1, rows, product.a_row_sums);
+  return true;
 }
 
 void* LibraryProducts::aligned_scratch(size_t bytes) {

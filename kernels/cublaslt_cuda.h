@@ -48,6 +48,8 @@ class LibraryProducts {
   // False, and nothing is done, where the library has no kernel for the product. Scratch is `products`' workspace, in
   // the caller's scope.
   bool multiply(const Product& product, MatrixProducts& products, cudaStream_t stream);
+  // The same of a product with row sums, which are added: the library's A is b, its B is a.
+  bool multiply_with_row_sums(const Product& product, MatrixProducts& products, cudaStream_t stream);
 
  private:
   // One call of the library, and what is left to do after it.

@@ -10,6 +10,8 @@ namespace {
 
 thread_local const Operation* running = nullptr;
 
+std::string running_text() { return running ? running->text() : "a kernel"; }
+
 }  // namespace
 
 Operation::Operation(const char* name, std::initializer_list<Tensor> tensors) : name_(name), outer_(running) {
@@ -33,7 +35,14 @@ std::string Operation::text() const {
 
 void check_launch(cudaError_t code) {
   if (code != cudaSuccess) [[unlikely]]
-    check(code, running ? running->text().c_str() : "a kernel");
+    check(code, running_text().c_str());
+}
+
+dim3 blocks(int64_t x, int64_t y, int64_t z) {
+  constexpr int64_t most_x = 0x7fffffff, most = 65535;
+  if (x > most_x || y > most || z > most) [[unlikely]]
+    fail(running_text(), ": a grid of ", x, " x ", y, " x ", z, " blocks, at most ", most_x, " x ", most, " x ", most);
+  return dim3(static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z));
 }
 
 void allow_shared_memory(const void* kernel, size_t bytes) {

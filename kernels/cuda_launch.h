@@ -34,10 +34,8 @@ void check_launch(cudaError_t code);
 // More than 48 KiB of shared memory has to be asked for once a kernel.
 void allow_shared_memory(const void* kernel, size_t bytes);
 
-inline dim3 blocks(int64_t x, int64_t y = 1, int64_t z = 1) {
-  require(x <= 0x7fffffff && y <= 65535 && z <= 65535, "a grid of ", x, " x ", y, " x ", z, " blocks is too large");
-  return dim3(static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z));
-}
+// A grid of so many blocks; an Error that names the running operation where no device takes as many.
+dim3 blocks(int64_t x, int64_t y = 1, int64_t z = 1);
 
 // Starts `kernel` with dynamic shared memory of `shared` bytes; a grid of no blocks is nothing to do.
 template <class... Parameters, class... Arguments>

@@ -30,6 +30,16 @@ __device__ __forceinline__ void load_floats(const T* from, float (&to)[width]) {
     }
   }
 }
+// Elements 0 ... width-1, of which the first `count` are read, 16 bytes at a time where they may be; the others are 0.
+template <int width, class T>
+__device__ __forceinline__ void load_floats_before(const T* from, int64_t count, bool aligned, float (&to)[width]) {
+  if (aligned && count >= width) {
+    load_floats(from, to);
+    return;
+  }
+  ENGINE_UNROLL
+  for (int i = 0; i < width; ++i) to[i] = i < count ? to_float(from[i]) : 0.0f;
+}
 template <int width, class T>
 __device__ __forceinline__ void store_floats(T* to, const float (&from)[width]) {
   if constexpr (width == 1) {

@@ -5,9 +5,9 @@
 #include <cstdlib>
 
 #include "kernels/cublaslt_cuda.h"
-#include "kernels/cuda_block.h"
 #include "kernels/cuda_launch.h"
 #include "kernels/cuda_ops.h"
+#include "kernels/cuda_vector.h"
 #include "kernels/matmul.h"
 #include "kernels/sizes.h"
 
@@ -21,26 +21,18 @@ constexpr unsigned threads = 256;
 template <class From, class To>
 __global__ void __launch_bounds__(threads)
     convert_kernel(const From* x, int64_t x_stride, To* y, int64_t stride, int64_t rows, int64_t cols, bool aligned) {
-  constexpr int width = 8, per_load = Vector16<From>::size, per_store = Vector16<To>::size;
+  constexpr int width = 8;
   const int64_t across = (stride + width - 1) / width, i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= rows * across) return;
   const int64_t row = i / across, col = i % across * width;
-  const From* const from = x + row * x_stride + col;
+  float values[width];
+  load_floats_before(x + row * x_stride + col, cols - col, aligned, values);
   To* const to = y + row * stride + col;
-  if (aligned && col + width <= cols) {
-    float values[width];
-    for (int j = 0; j < width; j += per_load) {
-      const Vector16<From> v = load_vector(from + j);
-      for (int at = 0; at < per_load; ++at) values[j + at] = to_float(v.at[at]);
-    }
-    for (int j = 0; j < width; j += per_store) {
-      Vector16<To> v;
-      for (int at = 0; at < per_store; ++at) v.at[at] = from_float<To>(values[j + at]);
-      store_vector(to + j, v);
-    }
+  if (aligned && col + width <= stride) {
+    store_floats(to, values);
     return;
   }
-  for (int j = 0; j < width && col + j < stride; ++j) to[j] = from_float<To>(col + j < cols ? to_float(from[j]) : 0.0f);
+  for (int j = 0; j < width && col + j < stride; ++j) to[j] = from_float<To>(values[j]);
 }
 
 // y[c][r] = x[r][c], rows of y `stride` long, behind their ends zeros; a block has 32 x 32 elements.
@@ -64,39 +56,53 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
+// A lane takes neighbouring elements, whether it may load them at once or not: the same order of sums.
 template <class T>
 __global__ void __launch_bounds__(threads)
-    row_sums_kernel(const T* x, int64_t stride, int64_t rows, int64_t k, float* sums) {
+    row_sums_kernel(const T* x, int64_t stride, int64_t rows, int64_t k, bool aligned, float* sums) {
+  constexpr int width = vector_width<T>;
   const int64_t row = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / warp_size;
   const int lane = static_cast<int>(threadIdx.x) % warp_size;
   if (row >= rows) return;
   float sum = 0;
-  for (int64_t i = lane; i < k; i += warp_size) sum += to_float(x[row * stride + i]);
+  for (int64_t i = lane * width; i < k; i += warp_size * width) {
+    float part[width];
+    load_floats_before(x + row * stride + i, k - i, aligned, part);
+    ENGINE_UNROLL
+    for (int j = 0; j < width; ++j) sum += part[j];
+  }
   sum = warp_sum(sum);
   if (lane == 0) sums[row] += sum;
 }
 
-// Sums of columns: a block has 32 of them and, with blockIdx.y, part_k rows, of which each of its eight warps sums
-// every eighth. Parts are written one after another.
+// Sums of columns: a lane has `width` of them, a block 32 lanes' and, with blockIdx.y, part_k rows, of which each of
+// its eight warps sums every eighth. Parts are written one after another.
+template <int width>
 struct ColumnSums {
-  float of_warp[8][32];
+  float of_warp[8][warp_size * width];
 };
-template <class T>
+template <int width, class T>
 __global__ void __launch_bounds__(threads)
     column_sums_kernel(const T* x, int64_t stride, int64_t cols, int64_t k, int64_t part_k, float* parts) {
-  ColumnSums& shared = block_shared<ColumnSums>();
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-  const int64_t col = int64_t{blockIdx.x} * 32 + lane, begin = blockIdx.y * part_k, end = std::min(begin + part_k, k);
-  float sum = 0;
+  ColumnSums<width>& shared = block_shared<ColumnSums<width>>();
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % warp_size, warp = thread / warp_size;
+  const int64_t first = int64_t{blockIdx.x} * warp_size * width, col = first + lane * width;
+  const int64_t begin = blockIdx.y * part_k, end = std::min(begin + part_k, k);
+  float sums[width] = {};
   if (col < cols) {
-    for (int64_t i = begin + warp; i < end; i += 8) sum += to_float(x[i * stride + col]);
+    for (int64_t i = begin + warp; i < end; i += 8) {
+      float part[width];
+      load_floats(x + i * stride + col, part);
+      ENGINE_UNROLL
+      for (int j = 0; j < width; ++j) sums[j] += part[j];
+    }
   }
-  shared.of_warp[warp][lane] = sum;
+  store_floats(shared.of_warp[warp] + lane * width, sums);
   sync_block();
-  if (warp > 0 || col >= cols) return;
-  sum = 0;
-  for (int i = 0; i < 8; ++i) sum += shared.of_warp[i][lane];
-  parts[blockIdx.y * cols + col] = sum;
+  if (thread >= warp_size * width || first + thread >= cols) return;
+  float sum = 0;
+  for (int i = 0; i < 8; ++i) sum += shared.of_warp[i][thread];
+  parts[blockIdx.y * cols + first + thread] = sum;
 }
 
 __global__ void __launch_bounds__(threads)
@@ -164,36 +170,54 @@ Factor MatrixProducts::prepared(const Factor& factor, DType dtype, bool zeros_be
 }
 
 void MatrixProducts::multiply(const Product& product) {
-  if (product.a.outer == 0 || product.b.outer == 0) return;
+  const bool sums_added = multiply_matrices(product);
+  if (product.a_row_sums && !sums_added) add_row_sums(product.a, product.a_row_sums);
+}
+
+// Whether row sums that were wanted have been added, too.
+bool MatrixProducts::multiply_matrices(const Product& product) {
+  if (product.a.outer == 0 || product.b.outer == 0) return false;
   ArenaScope scope(workspace_);
+  const cudaStream_t stream = device_.compute_stream();
   Product ready = product;
   if (library_ && product.a.k > 0) {
     ready.a = prepared(product.a, product.compute, false);
     ready.b = prepared(product.b, product.compute, false);
-    if (library_->multiply(ready, *this, device_.compute_stream())) return;
+    const bool as_it_lies = ready.a.data == product.a.data;  // the sums are of a itself, not rounded
+    if (product.a_row_sums && as_it_lies && library_->multiply_with_row_sums(ready, *this, stream)) return true;
+    if (library_->multiply(ready, *this, stream)) return false;
   }
   ready.a = prepared(ready.a, product.compute, true);
   ready.b = prepared(ready.b, product.compute, true);
-  multiply_by_own_kernel(ready, workspace_, device_.compute_stream());
+  multiply_by_own_kernel(ready, workspace_, stream);
+  return false;
+}
+
+void MatrixProducts::add_parts(const float* parts, int64_t count, int64_t cols, float* sums) {
+  launch(add_parts_kernel, blocks(cut(cols, threads)), threads, 0, device_.compute_stream(), parts, count, cols, sums);
 }
 
 void MatrixProducts::add_row_sums(const Factor& a, float* sums) {
   if (a.outer == 0 || a.k == 0) return;
   const cudaStream_t stream = device_.compute_stream();
+  const bool aligned = is_aligned(a.data, a.stride, a.dtype);
   with_device_elements(elements(a.data, a.dtype), [&](auto* x) {
     using T = std::remove_cvref_t<decltype(*x)>;
     if (a.k_contiguous) {
       launch(row_sums_kernel<T>, blocks(cut(a.outer * warp_size, threads)), threads, 0, stream, x, a.stride, a.outer,
-             a.k, sums);
+             a.k, aligned, sums);
       return;
     }
     ArenaScope scope(workspace_);
     constexpr int64_t most_parts = 64, shortest = 128;
+    constexpr int vector = vector_width<T>;
+    const bool vectors = aligned && a.outer % vector == 0;
     const int64_t part_k = std::max(cut(a.k, most_parts), shortest), count = cut(a.k, part_k);
     float* const parts = workspace_.make(DType::f32, {count, a.outer}).template as<float>();
-    launch(column_sums_kernel<T>, blocks(cut(a.outer, 32), count), threads, 0, stream, x, a.stride, a.outer, a.k,
-           part_k, parts);
-    launch(add_parts_kernel, blocks(cut(a.outer, threads)), threads, 0, stream, parts, count, a.outer, sums);
+    launch(vectors ? column_sums_kernel<vector, T> : column_sums_kernel<1, T>,
+           blocks(cut(a.outer, warp_size * (vectors ? vector : 1)), count), threads, 0, stream, x, a.stride, a.outer,
+           a.k, part_k, parts);
+    add_parts(parts, count, a.outer, sums);
   });
 }
 
@@ -231,8 +255,7 @@ void CudaOps::matmul(const MatmulArgs& args) {
   epilogue.bias = args.bias.as<float>();
   epilogue.activation = args.activation;
   epilogue.accumulate = args.accumulate;
-  products().multiply({a, b, args.compute, epilogue});
-  if (args.a_row_sums) products().add_row_sums(a, args.a_row_sums.as<float>());
+  products().multiply({a, b, args.compute, epilogue, args.a_row_sums.as<float>()});
 }
 
 }  // namespace engine::cuda

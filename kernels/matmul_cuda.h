@@ -7,6 +7,9 @@
 //   f32   fused multiply-adds, tiles of 64 x 64 by 16 (matmul_fma_cuda.h)
 // A small product over a long K is cut along K into parts, which are added in their order.
 //
+// Row sums of a, the gradient of a bias, are cuBLASLt's own (the BGRADB epilogue) where it multiplies a as it lies and
+// has a kernel that takes them along; else a pass over a of their own.
+//
 // The environment variable ENGINE_MATMUL says who multiplies: auto (as above), own, or cublaslt (an error where it is
 // not there; a product that it has no kernel for is still ours).
 //
@@ -64,6 +67,7 @@ struct Product {
   Factor a, b;
   DType compute;
   Epilogue epilogue;
+  float* a_row_sums = nullptr;  // may be null; [i] += the sum of a's row i, f32, in a fixed order
 };
 
 class LibraryProducts;  // kernels/cublaslt_cuda.h
@@ -76,8 +80,8 @@ class MatrixProducts {
 
   // Sizes are the factors' own; for callers that have strides. Errors are those of a launch.
   void multiply(const Product& product);
-  // sums[i] += the sum of a's row i, f32, in a fixed order.
-  void add_row_sums(const Factor& a, float* sums);
+  // sums[i] += of `parts` matrices of one row, one after another, the elements i.
+  void add_parts(const float* parts, int64_t count, int64_t cols, float* sums);
   // In rows of `stride` elements of `dtype`, behind each row's end zeros.
   void convert(const Factor& from, DType dtype, int64_t stride, void* to);
   // The same, and transposed: row i of `to` is column i.
@@ -85,6 +89,8 @@ class MatrixProducts {
 
  private:
   Factor prepared(const Factor& factor, DType dtype, bool zeros_behind_rows);
+  bool multiply_matrices(const Product& product);
+  void add_row_sums(const Factor& a, float* sums);
 
   const Device& device_;
   Arena& workspace_;

@@ -4,16 +4,11 @@
 #include <cstring>
 #include <vector>
 
+#include "core/arena_room.h"
 #include "core/hash.h"
 #include "core/parallel.h"
 
 namespace engine {
-
-namespace {
-
-constexpr size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
-}  // namespace
 
 Parameter& Parameters::add(std::string name, Shape shape, Initial initial) {
   for (const Parameter& other : all_) require(other.name != name, "two parameters are named ", name);
@@ -30,12 +25,12 @@ const Tensor& Parameters::add_constant(Shape shape, std::function<void(float*)> 
 
 void Parameters::allocate(Memory& memory, bool with_gradients) {
   size_t bytes = 0, constants = 0;
-  for (const Parameter& p : all_) bytes += aligned(static_cast<size_t>(p.shape.count()) * sizeof(float));
-  for (const Constant& c : constants_) constants += aligned(c.value.bytes());
+  for (const Parameter& p : all_) bytes += arena_room(static_cast<size_t>(p.shape.count()) * sizeof(float));
+  for (const Constant& c : constants_) constants += arena_room(c.value.bytes());
   values_ = std::make_unique<Arena>(memory, bytes + constants);
   size_t notes = 0;
   for (const Parameter& p : all_)
-    if (p.is_lookup) notes += aligned(static_cast<size_t>(note_blocks(p.shape.count())));
+    if (p.is_lookup) notes += arena_room(static_cast<size_t>(note_blocks(p.shape.count())));
   if (with_gradients) gradients_ = std::make_unique<Arena>(memory, bytes + notes);
   for (Parameter& p : all_) {
     p.value = values_->make(DType::f32, p.shape);
@@ -99,7 +94,7 @@ void Parameters::keep_rounded(Ops& ops) {
   const auto is_factor = [](const Parameter& p) { return p.shape.rank == 2 && !p.is_lookup; };
   size_t bytes = 0;
   for (const Parameter& p : all_)
-    if (is_factor(p)) bytes += aligned(static_cast<size_t>(p.shape.count()) * sizeof(bf16));
+    if (is_factor(p)) bytes += arena_room(static_cast<size_t>(p.shape.count()) * sizeof(bf16));
   rounded_ = std::make_unique<Arena>(memory(), bytes);
   for (Parameter& p : all_) {
     if (!is_factor(p)) continue;
@@ -112,7 +107,7 @@ void Parameters::pack(Ops& ops, DType compute) {
   if (!packed_) {
     size_t bytes = 0;
     for (const Parameter& p : all_)
-      if (p.shape.rank == 2) bytes += aligned(ops.packed_bytes(p.shape[1], p.shape[0], compute));
+      if (p.shape.rank == 2) bytes += arena_room(ops.packed_bytes(p.shape[1], p.shape[0], compute));
     packed_ = std::make_unique<Arena>(ops.memory(), bytes);
   }
   const ArenaScope from_the_start(*packed_);

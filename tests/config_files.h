@@ -55,8 +55,10 @@ inline void adapt(const std::string& name, TaskSettings& settings) {
     model->parameters().allocate(host_memory(), false);
     model->parameters().initialise(1);
     save_model(config.init, *model);
-    config.data.train = {settings.write("train.tsv", name == "cola.cfg" ? "s\t1\t\ta b\ns\t0\t*\tb a\n"
-                                                                        : "sentence\tlabel\na b\t1\nb a\t0\n")};
+    // Sentences that share no word, so that their gradients do not all but cancel.
+    config.data.train = {settings.write("train.tsv", name == "cola.cfg"
+                                                         ? "s\t1\t\ta b c\ns\t0\t*\td e\ns\t1\t\tf\n"
+                                                         : "sentence\tlabel\na b c\t1\nd e\t0\nf\t1\n")};
     config.data.eval = config.data.test = config.data.train;
   }
 }

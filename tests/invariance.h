@@ -27,6 +27,15 @@ inline void check_same_at_any_thread_count(const std::function<std::vector<doubl
   set_threads(before);
 }
 
+// A copy that begins so many elements behind an address that vectors are aligned to.
+inline Tensor copy_behind(Bench& bench, const Tensor& tensor, int64_t elements) {
+  Tensor copy = bench.arena.make(tensor.dtype, {tensor.count() + elements});
+  copy.data = static_cast<char*>(copy.data) + static_cast<size_t>(elements) * size_of(tensor.dtype);
+  copy.shape = tensor.shape;
+  bench.fill(copy, bench.values(tensor));
+  return copy;
+}
+
 inline void append(std::vector<double>& all, const std::vector<double>& more) {
   all.insert(all.end(), more.begin(), more.end());
 }

@@ -18,7 +18,7 @@ struct Backend {
 // ENGINE_TEST_BEST_SET is set.
 std::vector<Backend> make_backends() {
   std::vector<Backend> made;
-  const std::vector<std::string> all = devices(), others(all.begin() + 1, all.end());
+  const std::vector<std::string> others = other_devices();
   const bool all_sets = others.empty() && !std::getenv("ENGINE_TEST_BEST_SET");
   for (const std::string& set : cpu_instruction_sets())
     if (all_sets || set == cpu_instruction_set()) made.push_back({set, make_cpu_ops(set)});
@@ -27,6 +27,11 @@ std::vector<Backend> make_backends() {
 }
 
 }  // namespace
+
+std::vector<std::string> other_devices() {
+  const std::vector<std::string> all = devices();
+  return {all.begin() + 1, all.end()};
+}
 
 void on_every_backend(const std::function<void(Bench&)>& test) {
   static const std::vector<Backend> backends = make_backends();

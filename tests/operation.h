@@ -96,6 +96,9 @@ struct Bench {
   }
 };
 
+// The devices beside the CPU that this build has on this machine.
+std::vector<std::string> other_devices();
+
 // Runs a test once for every backend of this build and each of f32 and bf16.
 void on_every_backend(const std::function<void(Bench&)>& test);
 

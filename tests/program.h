@@ -1,14 +1,72 @@
-// The program that was built with these tests.
+// The program that was built with these tests, and runs of it.
 #pragma once
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <string>
+#include <vector>
+
+#include "core/files.h"
+#include "tests/temporary.h"
 
 namespace engine::test {
 
-// Its path: tests are $(BUILD)/tests/run or the like, it is $(BUILD)/engine.
-inline std::string program_path() {
-  return (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "engine").string();
+// Its path: tests are $(BUILD)/tests/run or the like, it is $(BUILD)/engine, or that of the simulated device.
+inline std::string program_path(const std::string& name = "engine") {
+  return (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / name).string();
 }
+
+struct Ended {
+  int code = -1;
+  std::string out, error;
+};
+
+class Program {
+ public:
+  explicit Program(std::string name = "engine") : path_(program_path(name)) {}
+  // Where it writes is a file each for what it says and its errors, or another place for the first.
+  Ended run(std::vector<std::string> arguments, const std::string& to = "") const {
+    const std::string out = to.empty() ? file("out") : to, error = file("error");
+    std::vector<char*> argv{const_cast<char*>(path_.c_str())};
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    posix_spawn_file_actions_addopen(&actions, 2, error.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    pid_t child = 0;
+    const int failed = posix_spawn(&child, path_.c_str(), &actions, nullptr, argv.data(), environ);
+    posix_spawn_file_actions_destroy(&actions);
+    require(failed == 0, "cannot run ", path_, ": make builds it");
+    int status = 0;
+    require(waitpid(child, &status, 0) == child, "cannot wait for ", path_);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), to.empty() ? read_text(out) : "",
+            read_text(error)};
+  }
+  // A run that must fail with this code and one line of error that holds `text`.
+  void fails(const std::vector<std::string>& arguments, int code, const std::string& text,
+             const std::string& to = "") const {
+    const Ended ended = run(arguments, to);
+    CAPTURE(ended.error);
+    CHECK(ended.code == code);
+    CHECK(ended.error.starts_with("engine: "));
+    CHECK(ended.error.find(text) != std::string::npos);
+    CHECK(ended.error.find('\n') == ended.error.size() - 1);
+  }
+  std::string file(const std::string& name) const { return (folder_.path() / name).string(); }
+  std::string write(const std::string& name, const std::string& content) const {
+    write_file(file(name), content);
+    return file(name);
+  }
+
+ private:
+  std::string path_;
+  TemporaryFolder folder_;
+};
 
 }  // namespace engine::test

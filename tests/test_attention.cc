@@ -204,4 +204,35 @@ TEST_CASE("attention: arguments that do not fit are named") {
   });
 }
 
+TEST_CASE("attention: what is beyond its limits is refused, the limit itself is not") {
+  on_every_backend([&](Bench& bench) {
+    for (int width : {128, 129}) {
+      Problem problem(bench, {1, width, {{2, 2}}});
+      const auto forward = [&] { bench.ops.attention_forward(problem.forward); };
+      const auto backward = [&] { bench.ops.attention_backward(problem.backward); };
+      if (width == 128) {
+        forward();
+        backward();
+        continue;
+      }
+      CHECK_THROWS_WITH_AS(forward(), "attention_forward: heads are 129 wide, at most 128", Error);
+      CHECK_THROWS_WITH_AS(backward(), "attention_backward: heads are 129 wide, at most 128", Error);
+    }
+    for (int keys : {65536, 65537}) {
+      Problem problem(bench, {1, 2, {{1, keys}}, false, 0.5f});
+      const auto forward = [&] { bench.ops.attention_forward(problem.forward); };
+      if (keys == 65536) forward();
+      else CHECK_THROWS_WITH_AS(forward(), "attention_forward: a sequence has 65537 keys, dropout counts at most 65536",
+                                Error);
+      problem.forward.dropout.rate = 0;
+      forward();
+    }
+    Problem problem(bench, {1, 2, {{1, 1}}, false, 0, 1, 1});
+    problem.forward.relative.distances = most_distances + 1;
+    CHECK_THROWS_WITH_AS(bench.ops.attention_forward(problem.forward),
+                         "attention_forward: relative tables for 32769 distances, at most 32768", Error);
+    bench.finish();
+  });
+}
+
 }  // namespace engine::test

@@ -19,6 +19,8 @@ TEST_CASE("count: operations of a piece of work with their FLOPs and bytes, by h
   CHECK(counts[0].flops == 2 * 5 * 7 * 3);
   CHECK(counts[0].bytes == 4 * 35 + 2 * 21 + 4 * 15);
   CHECK(counts[1].bytes == counts[0].bytes + 4 * 15);  // c is read, too
+  ops->pack_matrix({.b = a, .compute = DType::bf16, .packed = arena.make(DType::u8, {2 * 35})});
+  CHECK(counts[2].bytes == 4 * 35 + 2 * 35);
 
   // Two sequences: 2 queries that see 2 and 3 of 3 keys; 2 queries that see 0 and 1 of 1 key. q, k and v are columns.
   counts.clear();

@@ -4,7 +4,7 @@
 
 #include "core/parallel.h"
 #include "kernels/matmul_ref.h"
-#include "tests/operation.h"
+#include "tests/invariance.h"
 
 namespace engine::test {
 
@@ -244,6 +244,29 @@ TEST_CASE("matmul: the same bits at any number of threads, and with b packed bef
         CHECK(results[0] == results.back());
       }
       set_threads(0);
+    }
+  });
+}
+
+TEST_CASE("matmul: row sums have the same bits wherever a lies") {
+  on_every_backend([](Bench& bench) {
+    const int64_t M = 72, N = 24, K = 200;
+    for (const bool transposed : {false, true}) {
+      CAPTURE(transposed);
+      const Tensor a = bench.normal(bench.compute, transposed ? Shape{K, M} : Shape{M, K});
+      const Tensor b = bench.normal(bench.compute, {K, N}), c = bench.unset(DType::f32, {M, N});
+      const auto sums_behind = [&](int64_t elements) {
+        const Tensor sums = bench.zeros({M});
+        bench.ops.matmul({.a = copy_behind(bench, a, elements),
+                          .b = b,
+                          .c = c,
+                          .transpose_a = transposed,
+                          .compute = bench.compute,
+                          .activation = Activation::relu,  // a library's own row sums are of plain products alone
+                          .a_row_sums = sums});
+        return bench.values(sums);
+      };
+      CHECK(sums_behind(0) == sums_behind(1));
     }
   });
 }

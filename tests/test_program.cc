@@ -1,26 +1,14 @@
 // The program as its user meets it.
 #include <doctest/doctest.h>
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
 
 #include <nlohmann/json.hpp>
 
-#include "core/files.h"
 #include "tests/letters.h"
 #include "tests/program.h"
-#include "tests/temporary.h"
-
-extern char** environ;
 
 namespace engine::test {
 
 namespace {
-
-struct Ended {
-  int code = -1;
-  std::string out, error;
-};
 
 const char* const task_config = R"(task = "scratchpad"
 name = "small"
@@ -41,47 +29,6 @@ max_steps = 3
 [generation]
 max_new_tokens = 3
 )";
-
-class Program {
- public:
-  // Where it writes is a file each for what it says and its errors, or another place for the first.
-  Ended run(std::vector<std::string> arguments, const std::string& to = "") const {
-    const std::string program = program_path(), out = to.empty() ? file("out") : to, error = file("error");
-    std::vector<char*> argv{const_cast<char*>(program.c_str())};
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    posix_spawn_file_actions_addopen(&actions, 2, error.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    pid_t child = 0;
-    const int failed = posix_spawn(&child, program.c_str(), &actions, nullptr, argv.data(), environ);
-    posix_spawn_file_actions_destroy(&actions);
-    require(failed == 0, "cannot run ", program, ": make builds it");
-    int status = 0;
-    require(waitpid(child, &status, 0) == child, "cannot wait for ", program);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), to.empty() ? read_text(out) : "",
-            read_text(error)};
-  }
-  // A run that must fail with this code and one line of error that holds `text`.
-  void fails(const std::vector<std::string>& arguments, int code, const std::string& text,
-             const std::string& to = "") const {
-    const Ended ended = run(arguments, to);
-    CAPTURE(ended.error);
-    CHECK(ended.code == code);
-    CHECK(ended.error.starts_with("engine: "));
-    CHECK(ended.error.find(text) != std::string::npos);
-    CHECK(ended.error.find('\n') == ended.error.size() - 1);
-  }
-  std::string file(const std::string& name) const { return (folder_.path() / name).string(); }
-  std::string write(const std::string& name, const std::string& content) const {
-    write_file(file(name), content);
-    return file(name);
-  }
-
- private:
-  TemporaryFolder folder_;
-};
 
 }  // namespace
 

@@ -151,4 +151,17 @@ TEST_CASE("sample: the same tokens at any number of threads, and errors that nam
   });
 }
 
+TEST_CASE("sample: a device takes fewer than 2^20 tokens, and says so") {
+  on_every_backend([](Bench& bench) {
+    const int64_t most = (1 << 20) - 1;
+    const Tensor tokens = bench.arena.make(DType::i32, {1}), logits = bench.zeros({1, most + 1});
+    bench.fill({logits.as<float>() + most - 1, DType::f32, {1}}, {1});
+    bench.ops.sample({.logits = {logits.data, DType::f32, {1, most}}, .tokens = tokens});
+    CHECK(bench.values(tokens)[0] == most - 1);
+    if (bench.is_device)
+      CHECK_THROWS_WITH_AS(bench.ops.sample({.logits = logits, .tokens = tokens}),
+                           "sample: logits is [1, 1048576]: fewer than 2^20 tokens fit the sums of this device", Error);
+  });
+}
+
 }  // namespace engine::test

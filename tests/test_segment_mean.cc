@@ -83,4 +83,32 @@ TEST_CASE("segment mean: no sequences, a NaN stays where it is, many threads, an
   });
 }
 
+TEST_CASE("segment mean: the same bits wherever tensors lie") {
+  on_every_backend([](Bench& bench) {
+    const Segments segments = segments_of(bench, {0, 4}, {4, 30});
+    const Tensor x = bench.normal(bench.compute, {30, 64}), dy = bench.normal(DType::f32, {2, 64});
+    const auto results_behind = [&](int64_t elements) {
+      const Tensor y = copy_behind(bench, bench.unset(DType::f32, {2, 64}), elements);
+      const Tensor dx = copy_behind(bench, bench.zeros({30, 64}), elements);
+      bench.ops.segment_mean_forward({.x = copy_behind(bench, x, elements), .segments = segments, .y = y});
+      bench.ops.segment_mean_backward({.dy = copy_behind(bench, dy, elements), .segments = segments, .dx = dx});
+      std::vector<double> all = bench.values(y);
+      append(all, bench.values(dx));
+      return all;
+    };
+    CHECK(results_behind(0) == results_behind(1));
+  });
+}
+
+TEST_CASE("segment mean: a grid that no device takes is refused") {
+  on_every_backend([](Bench& bench) {
+    if (!bench.is_device) return;
+    Tensor wide = bench.zeros({1, 1});  // nothing reads behind its end: no kernel is started
+    wide.shape = {1, int64_t{1} << 30};
+    CHECK_THROWS_WITH_AS(
+        bench.ops.segment_mean_forward({.x = wide, .segments = segments_of(bench, {0}, {1}), .y = wide}),
+        doctest::Contains("segment_mean_forward of [1, 1073741824] f32, [1, 1073741824] f32: a grid of 1 x "), Error);
+  });
+}
+
 }  // namespace engine::test

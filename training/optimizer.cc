@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 
+#include "core/arena_room.h"
 #include "core/hash.h"
 #include "core/ranks.h"
 #include "training/rate_scales.h"
@@ -11,12 +12,9 @@
 namespace engine {
 
 size_t Optimizer::bytes_of(const Parameters& parameters) {
-  constexpr size_t alignment = 64;
-  size_t bytes = alignment;  // the norm
-  const auto aligned = [](int64_t count, size_t size) {
-    return (static_cast<size_t>(count) * size + alignment - 1) / alignment * alignment;
-  };
-  for (const Parameter& p : parameters.all()) bytes += 2 * aligned(p.shape.count(), sizeof(float));
+  size_t bytes = arena_room(sizeof(float));  // the norm
+  for (const Parameter& p : parameters.all())
+    bytes += 2 * arena_room(static_cast<size_t>(p.shape.count()) * sizeof(float));
   return bytes;
 }
 

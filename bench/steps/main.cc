@@ -1,5 +1,5 @@
-// Whole training steps (forward, backward, clipping off, AdamW) and greedy generation, for bench/compare.py: prints one
-// JSON line when ready; then, for each number n read from standard input, does n steps and prints
+// Whole training steps (forward, backward, AdamW; with --clip clipping) and greedy generation, for bench/compare.py:
+// prints one JSON line when ready; then, for each number n read from standard input, does n steps and prints
 // {"seconds": [...], "tokens": t, "sequences": s, "loss": l, "peak_mb": m}, tokens and sequences being those of a step.
 // Random tokens, no dropout. Decoders score every token, "bert" 15 % of them as masked, "minilm" a class a sequence;
 // "encdec" and "bart" (which differ in PyTorch) read a source as long as the target, whose tokens are counted. With
@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "bench/steps/operations.h"
 #include "core/files.h"
 #include "core/parallel.h"
 #include "kernels/backend.h"
@@ -27,8 +28,12 @@ namespace {
 struct Setting {
   std::string model = "gpt2", work = "train", precision = "auto", device = "cpu", lengths;
   int batch = 4, length = 256, prompt = 32, fresh = 64, threads = 0;
-  bool operations = false;
+  bool clip = false, operations = false, every_operation = false;
 };
+
+TrainingConfig training_config(const Setting& setting) {
+  return {.weight_decay = 0.1f, .adam_beta2 = 0.95f, .max_grad_norm = setting.clip ? 1.0f : 0.0f};
+}
 
 // Ours are one model; their peers are plain PyTorch and transformers' BART.
 bool is_encoder_decoder(const std::string& model) { return model == "encdec" || model == "bart"; }
@@ -102,7 +107,8 @@ SequenceBatch random_batch(const std::vector<int>& lengths, const ModelConfig& c
 class Training {
  public:
   Training(Ops& ops, Model& model, DType compute, const Setting& setting)
-      : ops_(ops), compute_(compute), optimizer_(ops, model.parameters(), config_, compute), step_(model) {
+      : ops_(ops), compute_(compute), config_(training_config(setting)),
+        optimizer_(ops, model.parameters(), config_, compute), step_(model) {
     Random random(7, 0);
     for (const std::vector<int>& lengths : lengths_of(setting))
       batches_.push_back(random_batch(lengths, model.config(), random));
@@ -126,6 +132,7 @@ class Training {
     const auto scored = static_cast<float>(batch.scored());
     Pass pass{.ops = ops_, .arena = arena_, .compute = compute_, .training = true};
     step_.run(pass, batch, 0, batch.sequences(), 1 / scored, totals_);
+    if (config_.max_grad_norm > 0) optimizer_.measure_norm();
     optimizer_.update(1e-4f, ++steps_);
     tokens_ += static_cast<int64_t>(batch.tokens.size());
     sequences_ += batch.sequences();
@@ -136,7 +143,7 @@ class Training {
 
   Ops& ops_;
   DType compute_;
-  TrainingConfig config_{.weight_decay = 0.1f, .adam_beta2 = 0.95f, .max_grad_norm = 0};
+  TrainingConfig config_;
   Optimizer optimizer_;
   LossStep step_;
   Arena arena_{ops_.memory()};
@@ -178,10 +185,8 @@ void serve(const Step& step) {
   }
 }
 
-// The operations of one step, a JSON line each, instead of their time.
-template <class Step>
-void list_operations(const std::vector<OperationCount>& counts, const Step& step) {
-  step();
+// A JSON line each.
+void list(const std::vector<OperationCount>& counts) {
   for (const OperationCount& count : counts)
     std::cout << nlohmann::json{{"operation", count.name}, {"shapes", count.shapes},
                                 {"compute", name_of(count.compute)}, {"calls", count.calls},
@@ -191,7 +196,12 @@ void list_operations(const std::vector<OperationCount>& counts, const Step& step
 void run(const Setting& setting) {
   set_threads(setting.threads);
   std::vector<OperationCount> counts;
-  const std::unique_ptr<Ops> ops = setting.operations ? make_count_ops(counts) : make_ops(setting.device);
+  const bool counted = setting.operations || setting.every_operation;
+  const std::unique_ptr<Ops> ops = counted ? make_count_ops(counts) : make_ops(setting.device);
+  if (setting.every_operation) {
+    run_every_operation(*ops);
+    return list(counts);
+  }
   const DType compute = compute_precision(setting.precision, setting.device);
   const bool trains = setting.work == "train";
   if (trains) {
@@ -199,7 +209,10 @@ void run(const Setting& setting) {
     model->parameters().allocate(ops->memory(), true);
     model->parameters().initialise(1);
     Training training(*ops, *model, compute, setting);
-    if (setting.operations) return list_operations(counts, [&] { training.step(); });
+    if (setting.operations) {
+      training.step();
+      return list(counts);
+    }
     return serve([&] { return StepResult{training.step(), training.tokens(), training.sequences()}; });
   }
   const std::unique_ptr<CausalModel> model = make_causal_model(config_of(setting.model));
@@ -236,7 +249,10 @@ int main(int argc, char** argv) {
   app.add_option("--new", setting.fresh);
   app.add_option("--threads", setting.threads);
   app.add_option("--device", setting.device)->check(CLI::IsMember({"cpu", "cuda"}));
+  app.add_flag("--clip", setting.clip, "training steps take the gradient's norm and clip it at 1");
   app.add_flag("--operations", setting.operations, "lists what one training step computes and moves instead");
+  app.add_flag("--every_operation", setting.every_operation,
+               "lists what each operation computes and moves at a usual shape instead");
   CLI11_PARSE(app, argc, argv);
   engine::run(setting);
 }

@@ -5,7 +5,8 @@
 // dimensions that are too small, an auxiliary matrix whose leading dimension is no multiple of 8. Stricter than the
 // library where it leaves things open, so that mistakes show:
 // - an algorithm is for the very configuration and alignments that it was asked for, and is refused for another;
-// - epilogues with GELU want every matrix's rows to begin at multiples of 16 bytes, so that ways around are tried;
+// - epilogues with GELU want every matrix's rows to begin at multiples of 16 bytes, that with sums of B D's, so that
+//   ways around are tried;
 // - scratch, which every algorithm wants if it may, is used, and must begin at a multiple of 256 bytes.
 // The variable CUDASIM_CUBLASLT=none of the environment makes it a library that has no algorithm for anything.
 #include <cublasLt.h>
@@ -31,7 +32,7 @@ struct cublasLtMatmulDescOpaque_t {
   int32_t compute, scale, pointer_mode = CUBLASLT_POINTER_MODE_HOST;
   int32_t transpose_a = CUBLAS_OP_N, transpose_b = CUBLAS_OP_N;
   uint32_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-  const void* bias = nullptr;
+  void* bias = nullptr;
   void* aux = nullptr;
   int64_t aux_ld = 0;
   int32_t aux_type = -1, bias_type = -1;
@@ -55,7 +56,8 @@ cublasStatus_t set(void* member, size_t member_bytes, const void* value, size_t 
 }
 
 uint64_t bytes_of(const Layout& m) { return m.type == CUDA_R_16BF ? 2 : 4; }
-bool has_bias(const Operation& o) { return o.epilogue & CUBLASLT_EPILOGUE_BIAS; }
+bool sums_b(const Operation& o) { return o.epilogue == CUBLASLT_EPILOGUE_BGRADB; }
+bool has_bias(const Operation& o) { return o.epilogue & CUBLASLT_EPILOGUE_BIAS || sums_b(o); }
 bool has_aux(const Operation& o) { return o.epilogue & 128; }
 
 bool is_possible(const Layout& m) {
@@ -89,7 +91,8 @@ cublasStatus_t check(const Operation& o, const Layout& a, const Layout& b, const
     case CUBLASLT_EPILOGUE_GELU_BIAS:
     case CUBLASLT_EPILOGUE_GELU_AUX:
     case CUBLASLT_EPILOGUE_GELU_AUX_BIAS:
-    case CUBLASLT_EPILOGUE_DGELU: break;
+    case CUBLASLT_EPILOGUE_DGELU:
+    case CUBLASLT_EPILOGUE_BGRADB: break;
     default: return CUBLAS_STATUS_NOT_SUPPORTED;
   }
   const auto is_ds = [&](int32_t type) { return type == -1 || static_cast<uint32_t>(type) == d.type; };
@@ -156,7 +159,7 @@ struct Call {
   float finished(float x, uint64_t row, uint64_t col) const {
     const Operation& o = operation;
     const size_t aux = col * static_cast<uint64_t>(o.aux_ld) + row;
-    if (has_bias(o)) x += Matrix::get(o.bias, d.layout.type, row);
+    if (o.epilogue & CUBLASLT_EPILOGUE_BIAS) x += Matrix::get(o.bias, d.layout.type, row);
     if (o.epilogue == CUBLASLT_EPILOGUE_DGELU)
       return static_cast<float>(x * gelu_tanh_gradient(Matrix::get(o.aux, d.layout.type, aux)));
     if (has_aux(o)) Matrix::put(o.aux, d.layout.type, aux, x);
@@ -173,10 +176,13 @@ struct Call {
       for (uint64_t i = 0; i < m; ++i) of_a[l * m + i] = ta ? a.get(l, i) : a.get(i, l);
     for (uint64_t j = 0; j < n; ++j) {
       std::fill(sums.begin(), sums.end(), 0.0f);
+      float sum_of_b = 0;
       for (uint64_t l = 0; l < k; ++l) {
         const float factor = tb ? b.get(j, l) : b.get(l, j);
+        sum_of_b += factor;
         for (uint64_t i = 0; i < m; ++i) sums[i] += of_a[l * m + i] * factor;
       }
+      if (sums_b(operation)) Matrix::put(operation.bias, d.layout.type, j, sum_of_b);
       for (uint64_t i = 0; i < m; ++i) {
         const float scaled = alpha * sums[i];
         d.put(i, j, finished(beta == 0 ? scaled : scaled + beta * c.get(i, j), i, j));
@@ -286,14 +292,16 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
   Algorithm algorithm{
       fingerprint(*operation, *a, *b, *c, *d), {}, std::min<uint64_t>(preference->workspace_bytes, 512), {}};
   const Layout* const matrices[4] = {a, b, c, d};
-  bool aligned = true;
+  bool aligned = true, d_aligned = true;
   for (int i = 0; i < 4; ++i) {
     algorithm.alignment[i] = preference->alignment[i];
-    aligned &=
+    d_aligned =
         preference->alignment[i] % 16 == 0 && static_cast<uint64_t>(matrices[i]->ld) * bytes_of(*matrices[i]) % 16 == 0;
+    aligned &= d_aligned;
     if (preference->alignment[i] < bytes_of(*matrices[i])) return CUBLAS_STATUS_NOT_SUPPORTED;
   }
   if ((operation->epilogue & (CUBLASLT_EPILOGUE_GELU | 64)) && !aligned) return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (sums_b(*operation) && !d_aligned) return CUBLAS_STATUS_NOT_SUPPORTED;
   results[0] = {};
   std::memcpy(&results[0].algo, &algorithm, sizeof algorithm);
   results[0].workspaceSize = algorithm.workspace_bytes;

@@ -22,6 +22,7 @@ namespace cudasim {
 namespace {
 
 constexpr int poison_byte = 0xff;
+constexpr size_t behind = 64;  // bytes behind what is handed out that are made to hold NaNs, too
 constexpr size_t page = 4096, granularity = size_t{64} << 10;
 
 std::map<char*, size_t> reservations;  // addresses, without memory
@@ -144,8 +145,8 @@ bool is_device_memory(const void* data, size_t bytes) {
 void hand_out(void* base, size_t from, size_t to, size_t mapped, cudaStream_t stream) {
   char* const data = static_cast<char*>(base);
   push(stream, {[=] {
-         unpoison(data + from, to - from);
-         std::memset(data + from, poison_byte, to - from);
+         unpoison(data + from, std::min(to + behind, mapped) - from);
+         std::memset(data + from, poison_byte, std::min(to + behind, mapped) - from);
          poison(data + to, mapped - to);
          return std::string();
        }});

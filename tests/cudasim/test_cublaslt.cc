@@ -2,14 +2,14 @@
 #include <cublasLt.h>
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "core/bf16.h"
-#include "kernels/backend.h"
-#include "tests/operation.h"
+#include "tests/device_product.h"
 
 namespace engine::test {
 
@@ -83,7 +83,7 @@ struct Run {
     set(CUBLASLT_MATMUL_DESC_TRANSA, static_cast<int32_t>(s.transpose_a));
     set(CUBLASLT_MATMUL_DESC_TRANSB, static_cast<int32_t>(s.transpose_b));
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, s.epilogue);
-    if (s.epilogue & CUBLASLT_EPILOGUE_BIAS) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, at(3));
+    if (s.epilogue & (CUBLASLT_EPILOGUE_BIAS | CUBLASLT_EPILOGUE_BGRADB)) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, at(3));
     if (s.epilogue & 128) {
       set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, at(4));
       set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, s.aux_ld);
@@ -115,6 +115,7 @@ struct Run {
                             at(2), d_layout, &result.algo, at(5), s.gives_scratch ? result.workspaceSize : 0, stream);
       download(d, at(2), s.d_type, stream);
       download(aux, at(4), s.d_type, stream);
+      download(bias, at(3), s.d_type, stream);
     }
     cublasLtMatmulPreferenceDestroy(preference);
     for (cublasLtMatrixLayout_t one : {a_layout, b_layout, d_layout}) cublasLtMatrixLayoutDestroy(one);
@@ -189,6 +190,20 @@ TEST_CASE("cuBLASLt stand-in: epilogues") {
   });
 }
 
+TEST_CASE("cuBLASLt stand-in: BGRADB writes the sums of op(B)'s columns beside the product") {
+  for (cublasOperation_t tb : {CUBLAS_OP_N, CUBLAS_OP_T})
+    for (cudaDataType type : {CUDA_R_32F, CUDA_R_16BF}) {
+      const Setup s{.transpose_b = tb, .type = type, .epilogue = CUBLASLT_EPILOGUE_BGRADB, .beta = 1};
+      check_elements(s, plain);
+      const Run run(s);
+      for (int64_t j = 0; j < n; ++j) {
+        float sum = 0;
+        for (int64_t l = 0; l < k; ++l) sum += run.b[static_cast<size_t>(tb == CUBLAS_OP_T ? l * n + j : j * k + l)];
+        CHECK(run.bias[static_cast<size_t>(j)] == sum);
+      }
+    }
+}
+
 TEST_CASE("cuBLASLt stand-in: what cannot be is refused") {
   const auto found = [](const Setup& s) { return Run(s).found; };
   CHECK(found({.b_rows = k + 1}) == CUBLAS_STATUS_INVALID_VALUE);
@@ -209,6 +224,44 @@ TEST_CASE("cuBLASLt stand-in: what cannot be is refused") {
   CHECK(cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_TRANSA, nullptr, 4) ==
         CUBLAS_STATUS_INVALID_VALUE);
   cublasLtMatmulDescDestroy(operation);
+}
+
+TEST_CASE("cuBLASLt stand-in: it takes row sums along where it can, else our own kernel adds them") {
+  // In order, 2^24 + 1 + 1 + ... stays 2^24; our kernel adds the ones apart.
+  const int64_t M = 8, K = 64;
+  const double first = 0x1p24, in_order = first, apart = first + 7 * 8;
+  std::vector<double> values(static_cast<size_t>(K * M), 1.0);
+  std::fill(values.begin(), values.begin() + M, first);
+  const auto sum = [&](const char* who, DType dtype, int64_t N, Activation activation) {
+    const Variable choice("ENGINE_MATMUL", who);
+    const std::unique_ptr<Ops> ops = make_ops("sim");
+    Arena arena(ops->memory(), size_t{1} << 30);
+    Bench bench{*ops, arena, DType::bf16};
+    const Tensor sums = bench.zeros({M});
+    ops->matmul({.a = bench.from(dtype, {K, M}, values),
+                 .b = bench.normal(DType::bf16, {K, N}),
+                 .c = bench.zeros({M, N}),
+                 .transpose_a = true,
+                 .accumulate = true,
+                 .compute = DType::bf16,
+                 .activation = activation,
+                 .a_row_sums = sums});
+    return bench.values(sums);
+  };
+  const auto all = [&](double value) { return std::vector<double>(static_cast<size_t>(M), value); };
+  CHECK(sum("cublaslt", DType::bf16, 8, Activation::none) == all(in_order));
+  CHECK(sum("cublaslt", DType::bf16, 8, Activation::relu) == all(apart));
+  CHECK(sum("cublaslt", DType::bf16, 7, Activation::none) == all(apart));  // it has no algorithm for such rows of D
+  CHECK(sum("cublaslt", DType::f32, 8, Activation::none) == all(apart));   // a is rounded first, its sums are not
+  CHECK(sum("own", DType::bf16, 8, Activation::none) == all(apart));
+}
+
+TEST_CASE("cuBLASLt stand-in: where it has no algorithm our own kernels multiply") {
+  const ProductForm form{40, 33, 50, DType::bf16, DType::bf16, false, true, Activation::gelu};
+  const std::vector<double> own = product_by("own", "sim", form);
+  CHECK(product_by("cublaslt", "sim", form) != own);
+  const Variable none("CUDASIM_CUBLASLT", "none");
+  CHECK(product_by("cublaslt", "sim", form) == own);
 }
 
 }  // namespace engine::test

@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <functional>
 
 #include "kernels/cuda_block.h"
@@ -90,8 +91,25 @@ TEST_CASE("simulated device: accesses outside of what was handed out name the ke
     INFO(text);
     CHECK(contains(text, outside));
   }
-  // One element behind the last tensor: memory of the arena that belongs to nobody.
-  if (cudasim::sanitized) CHECK(contains(words(y + 1), "use-after-poison"));
+  // One element behind a tensor, be it the last one or not: memory of the arena that belongs to nobody.
+  if (!cudasim::sanitized) return;
+  CHECK(contains(words(y + 1), "use-after-poison"));
+  CHECK(contains(words(x + 1), "use-after-poison"));
+}
+
+TEST_CASE("simulated device: what is read behind a tensor's end is a NaN, not the next tensor") {
+  if (cudasim::sanitized) return;
+  KernelRun run;
+  {
+    const ArenaScope scope(run.arena);
+    run.upload(counted(200));  // what lay there before does not stay
+  }
+  const float* const x = run.upload(counted(32));
+  float* const y = run.upload(counted(32));
+  CHECK(run.error(read_kernel, 32, 0, x + 1, y) == "");
+  const std::vector<float> values = run.values(y, 32);
+  CHECK(values[30] == 31);
+  CHECK(std::isnan(values[31]));
 }
 
 TEST_CASE("simulated device: the address sanitizer finds what is one off in shared memory") {

@@ -1,7 +1,7 @@
 // Machines whose GPU cannot be used: one clear line each.
 #include "core/cuda_presence.h"
 #include "tests/cudasim/kernel_run.h"
-#include "tests/cudasim/variable.h"
+#include "tests/variable.h"
 
 namespace engine::test {
 

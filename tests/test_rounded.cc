@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "tests/operation.h"
 #include "tests/task_settings.h"
 #include "training/loss_step.h"
 #include "training/optimizer.h"
@@ -57,7 +58,7 @@ eval_every = 0
 }  // namespace
 
 TEST_CASE("rounded copies: of the matrices that products read, on a device alone, and whoever writes a value") {
-  for (const char* const device : {"cpu", "sim"}) {
+  for (const std::string& device : devices()) {
     const std::unique_ptr<Ops> ops = make_ops(device);
     Arena arena(ops->memory());
     Parameters parameters;
@@ -67,7 +68,7 @@ TEST_CASE("rounded copies: of the matrices that products read, on a device alone
     parameters.allocate(ops->memory(), true);
     parameters.initialise(1);
     parameters.keep_rounded(*ops);
-    const int expected = device == std::string("sim");
+    const int expected = device != "cpu";
     CHECK(true_copies(parameters) == expected);
     CHECK(matrix.factor(DType::f32).data == matrix.value.data);
     CHECK((matrix.factor(DType::bf16).data == matrix.value.data) == !expected);
@@ -89,8 +90,8 @@ TEST_CASE("rounded copies: of the matrices that products read, on a device alone
 }
 
 TEST_CASE("rounded copies: a training with them has the bits of one whose products round the values") {
-  const auto trained = [](DType copies_for) {
-    TaskSettings settings(gpt, "sim");
+  const auto trained = [](const std::string& device, DType copies_for) {
+    TaskSettings settings(gpt, device);
     settings.machine.compute = DType::bf16;
     const auto task = settings.task();
     Optimizer optimizer(*settings.ops, task->parameters(), settings.config.training, copies_for);
@@ -116,29 +117,31 @@ TEST_CASE("rounded copies: a training with them has the bits of one whose produc
     }
     return results;
   };
-  CHECK(trained(DType::bf16) == trained(DType::f32));
+  for (const std::string& device : other_devices()) CHECK(trained(device, DType::bf16) == trained(device, DType::f32));
 }
 
 TEST_CASE("rounded copies: a training that goes on from its state has the bits of one that was not interrupted") {
-  TaskSettings settings(gpt, "sim");
-  settings.machine.compute = DType::bf16;
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> quiet(std::fopen("/dev/null", "w"), std::fclose);
-  const auto trained = [&](const char* name, int64_t steps) {
-    settings.config.name = name;
-    settings.config.training.max_steps = steps;
-    const auto task = settings.task();
-    CHECK(train_task(settings.config, settings.options, *task, settings.machine, quiet.get()) == 0);
-    CHECK(true_copies(task->parameters()) == 6);
-    std::vector<float> all;
-    for (const Parameter& p : task->parameters().all()) {
-      const std::vector<float> values = on_host<float>(settings.ops->memory(), p.value);
-      all.insert(all.end(), values.begin(), values.end());
-    }
-    return all;
-  };
-  const std::vector<float> whole = trained("whole", 3);
-  CHECK(trained("halves", 2) != whole);
-  CHECK(trained("halves", 3) == whole);
+  for (const std::string& device : other_devices()) {
+    TaskSettings settings(gpt, device);
+    settings.machine.compute = DType::bf16;
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> quiet(std::fopen("/dev/null", "w"), std::fclose);
+    const auto trained = [&](const char* name, int64_t steps) {
+      settings.config.name = name;
+      settings.config.training.max_steps = steps;
+      const auto task = settings.task();
+      CHECK(train_task(settings.config, settings.options, *task, settings.machine, quiet.get()) == 0);
+      CHECK(true_copies(task->parameters()) == 6);
+      std::vector<float> all;
+      for (const Parameter& p : task->parameters().all()) {
+        const std::vector<float> values = on_host<float>(settings.ops->memory(), p.value);
+        all.insert(all.end(), values.begin(), values.end());
+      }
+      return all;
+    };
+    const std::vector<float> whole = trained("whole", 3);
+    CHECK(trained("halves", 2) != whole);
+    CHECK(trained("halves", 3) == whole);
+  }
 }
 
 }  // namespace engine::test

@@ -1,0 +1,41 @@
+// A matrix product on a device, by who is asked to multiply.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "tests/operation.h"
+#include "tests/variable.h"
+
+namespace engine::test {
+
+struct ProductForm {
+  int64_t M, N, K;
+  DType compute, c;
+  bool transpose_a, transpose_b;
+  Activation activation = Activation::none;
+};
+
+// c on a backend of its own, which is told by the environment who multiplies. Inputs are the same every time.
+inline std::vector<double> product_by(const char* who, const std::string& device, const ProductForm& f) {
+  const Variable choice("ENGINE_MATMUL", who);
+  const std::unique_ptr<Ops> ops = make_ops(device);
+  Arena arena(ops->memory(), size_t{1} << 30);
+  Bench bench{*ops, arena, f.compute};
+  const Tensor a = bench.normal(f.compute, f.transpose_a ? Shape{f.K, f.M} : Shape{f.M, f.K});
+  const Tensor b = bench.normal(f.compute, f.transpose_b ? Shape{f.N, f.K} : Shape{f.K, f.N});
+  const Tensor c = bench.unset(f.c, {f.M, f.N}), bias = bench.normal(DType::f32, {f.N});
+  ops->matmul({.a = a,
+               .b = b,
+               .c = c,
+               .transpose_a = f.transpose_a,
+               .transpose_b = f.transpose_b,
+               .compute = f.compute,
+               .bias = bias,
+               .activation = f.activation});
+  return bench.values(c);
+}
+
+}  // namespace engine::test
