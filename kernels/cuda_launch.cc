@@ -1,39 +1,33 @@
 #include "kernels/cuda_launch.h"
 
-#include <nvtx3/nvToolsExt.h>
-
 #include <map>
 
 namespace engine::cuda {
 
 namespace {
 
-thread_local const Operation* running = nullptr;
+bool is_synchronous = false;
 
 }  // namespace
 
-Operation::Operation(const char* name, std::initializer_list<Tensor> tensors) : name_(name), outer_(running) {
-  for (const Tensor& tensor : tensors)
-    if (count_ < tensors_.size()) tensors_[count_++] = tensor;
-  running = this;
-  nvtxRangePushA(name);
-}
-
-Operation::~Operation() {
-  nvtxRangePop();
-  running = outer_;
-}
-
-std::string Operation::text() const {
-  std::string text = name_;
-  for (size_t i = 0; i < count_; ++i)
-    if (tensors_[i]) text += (i ? ", " : " of ") + tensors_[i].shape.text() + " " + name_of(tensors_[i].dtype);
-  return text;
-}
+void set_synchronous(bool synchronous) { is_synchronous = synchronous; }
 
 void check_launch(cudaError_t code) {
-  if (code != cudaSuccess) [[unlikely]]
-    check(code, running ? running->text().c_str() : "a kernel");
+  if (code == cudaSuccess) [[likely]]
+    return;
+  const std::string operation = running_operation();
+  check(code, operation.empty() ? "a kernel" : operation.c_str());
+}
+
+void wait_if_synchronous(cudaStream_t stream) {
+  if (!is_synchronous) [[likely]]
+    return;
+  cudaStreamCaptureStatus status{};
+  check_launch(cudaStreamIsCapturing(stream, &status));
+  if (status != cudaStreamCaptureStatusNone) return;
+  const cudaError_t code = cudaStreamSynchronize(stream);
+  forget_started_operations();  // it can only be this one
+  check_launch(code);
 }
 
 void allow_shared_memory(const void* kernel, size_t bytes) {

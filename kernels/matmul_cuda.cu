@@ -119,8 +119,8 @@ bool is_aligned(const void* data, int64_t stride, DType dtype) {
 
 int64_t padded(int64_t count, DType dtype) { return rounded_up(count, 16 / static_cast<int64_t>(size_of(dtype))); }
 
-MatrixProducts::MatrixProducts(const Device& device, Arena& workspace)
-    : device_(device), workspace_(workspace), library_(LibraryProducts::make(workspace)) {}
+MatrixProducts::MatrixProducts(const Device& device, Arena& workspace, const std::string& choice)
+    : device_(device), workspace_(workspace), library_(LibraryProducts::make(device, workspace, choice)) {}
 MatrixProducts::~MatrixProducts() = default;
 
 void MatrixProducts::convert(const Factor& from, DType dtype, int64_t stride, void* to) {
@@ -170,7 +170,7 @@ void MatrixProducts::multiply(const Product& product) {
   if (library_ && product.a.k > 0) {
     ready.a = prepared(product.a, product.compute, false);
     ready.b = prepared(product.b, product.compute, false);
-    if (library_->multiply(ready, *this, device_.compute_stream())) return;
+    if (library_->multiply(ready, *this)) return;
   }
   ready.a = prepared(ready.a, product.compute, true);
   ready.b = prepared(ready.b, product.compute, true);
@@ -203,7 +203,7 @@ size_t CudaOps::packed_bytes(int64_t k, int64_t n, DType compute) {
 }
 
 MatrixProducts& CudaOps::products() {
-  if (!products_) products_ = std::make_unique<MatrixProducts>(device_, workspace_);
+  if (!products_) products_ = std::make_unique<MatrixProducts>(device_, workspace_, options_.matmul);
   return *products_;
 }
 

@@ -7,8 +7,8 @@
 //   f32   fused multiply-adds, tiles of 64 x 64 by 16 (matmul_fma_cuda.h)
 // A small product over a long K is cut along K into parts, which are added in their order.
 //
-// The environment variable ENGINE_MATMUL says who multiplies: auto (as above), own, or cublaslt (an error where it is
-// not there; a product that it has no kernel for is still ours).
+// The option `matmul` says who multiplies: auto (as above), own, or cublaslt (an error where it is not there; a product
+// that it has no kernel for is still ours).
 //
 // Numerics beside matmul.h: where c is bf16 a bias is rounded to bf16 by cuBLASLt, which takes it so; and where an
 // activation or its derivative is taken apart from cuBLASLt's product, t is rounded to c's dtype before.
@@ -71,7 +71,8 @@ class LibraryProducts;  // kernels/cublaslt_cuda.h
 // Who multiplies, and what that needs between two products.
 class MatrixProducts {
  public:
-  MatrixProducts(const Device& device, Arena& workspace);
+  // choice: the option `matmul`.
+  MatrixProducts(const Device& device, Arena& workspace, const std::string& choice);
   ~MatrixProducts();
 
   // Sizes are the factors' own; for callers that have strides. Errors are those of a launch.

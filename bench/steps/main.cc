@@ -27,6 +27,7 @@ namespace {
 struct Setting {
   std::string model = "gpt2", work = "train", precision = "auto", device = "cpu", lengths;
   int batch = 4, length = 256, prompt = 32, fresh = 64, threads = 0;
+  DeviceOptions options;
   bool operations = false;
 };
 
@@ -191,7 +192,8 @@ void list_operations(const std::vector<OperationCount>& counts, const Step& step
 void run(const Setting& setting) {
   set_threads(setting.threads);
   std::vector<OperationCount> counts;
-  const std::unique_ptr<Ops> ops = setting.operations ? make_count_ops(counts) : make_ops(setting.device);
+  const std::unique_ptr<Ops> ops =
+      setting.operations ? make_count_ops(counts) : make_ops(setting.device, setting.options);
   const DType compute = compute_precision(setting.precision, setting.device);
   const bool trains = setting.work == "train";
   if (trains) {
@@ -236,6 +238,8 @@ int main(int argc, char** argv) {
   app.add_option("--new", setting.fresh);
   app.add_option("--threads", setting.threads);
   app.add_option("--device", setting.device)->check(CLI::IsMember({"cpu", "cuda"}));
+  app.add_option("--attention", setting.options.attention, "own or cudnn");
+  app.add_option("--matmul", setting.options.matmul, "auto, own or cublaslt");
   app.add_flag("--operations", setting.operations, "lists what one training step computes and moves instead");
   CLI11_PARSE(app, argc, argv);
   engine::run(setting);
