@@ -1,9 +1,13 @@
 // What goes wrong on a device is told with the operation that it belongs to: memory that is not there, kernels that
-// fail after their call has returned, refusals of cuBLASLt and of the driver.
+// fail after their call has returned, refusals of cuBLASLt and of the driver, wrong indices.
+#include <algorithm>
+
 #include "kernels/cuda_backend.h"
 #include "kernels/cuda_block.h"
 #include "tests/cudasim/kernel_run.h"
 #include "tests/cudasim/variable.h"
+#include "tests/task_settings.h"
+#include "training/optimizer.h"
 
 namespace engine::test {
 
@@ -122,6 +126,59 @@ TEST_CASE("errors of a device: the driver's name the call, the bytes, the device
     const Operation operation("dropout", {});
     CHECK(error_of([&] { arena.make(DType::f32, {16}); }) ==
           std::string(call) + " of 1048576 bytes: CUDA_ERROR_NOT_PERMITTED (800), on simulated device, for dropout");
+  }
+}
+
+TEST_CASE("errors of a device: a step with a wrong index leaves parameters and moments as they were") {
+  TaskSettings settings(R"(task = "gpt"
+[data]
+train = ["tests/data/walk.txt"]
+tokenizer = "characters"
+block_size = 16
+[model]
+hidden_size = 16
+num_layers = 1
+num_heads = 2
+max_positions = 16
+[training]
+batch_size = 2
+max_grad_norm = 1
+)",
+                        "sim");
+  const auto task = settings.task();
+  Optimizer optimizer(*settings.ops, task->parameters(), settings.config.training, DType::f32);
+  const auto all = [&] {
+    std::vector<float> numbers;
+    for (const AdamWTensor& tensor : optimizer.tensors())
+      for (const Tensor& of : {tensor.value, tensor.m, tensor.v}) {
+        numbers.resize(numbers.size() + static_cast<size_t>(of.count()));
+        settings.ops->memory().copy_out(&*(numbers.end() - of.count()), of.data, of.bytes());
+      }
+    return numbers;
+  };
+  const auto step = [&](int64_t number, int32_t label) {
+    SequenceBatch batch;
+    task->batch_of(number, batch);
+    if (label >= 0) batch.labels[3] = label;
+    const ArenaScope scope(settings.arena);
+    const Tensor totals = settings.arena.make_zeros(DType::f32, {3});
+    Pass pass{.ops = *settings.ops, .arena = settings.arena, .compute = DType::f32, .training = true};
+    task->run(pass, batch, 0, batch.sequences(), 1.0f / static_cast<float>(batch.scored()), totals);
+    optimizer.measure_and_update(1e-2f, number + 1, {totals.data, DType::f32, {1}});
+    std::array<float, 3> sums{};
+    settings.arena.memory().copy_out(sums.data(), totals.data, sizeof sums);
+  };
+  std::vector<float> before = all();
+  for (int64_t number = 0; number < 4; ++number) {  // as it is the first time, then captured
+    CAPTURE(number);
+    // Loss and gradients are finite all the same: the row has none.
+    CHECK(contains(error_of([&] { step(number, 100000); }), "cross_entropy: labels[3] is 100000, neither in 0 ... "));
+    CHECK(all() == before);
+    step(number, -1);
+    const std::vector<float> after = all();
+    CHECK(after != before);
+    CHECK(std::none_of(after.begin(), after.end(), [](float x) { return std::isnan(x); }));
+    before = after;
   }
 }
 
