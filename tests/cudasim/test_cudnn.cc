@@ -93,6 +93,25 @@ TEST_CASE("cuDNN on a device: batches of like numbers of sequences and lengths h
   CHECK(cudasim::cudnn_counts().built - before == 2);  // forward, backward
 }
 
+TEST_CASE("cuDNN on a device: captured as a part of a step it gives the same bits") {
+  Asking asking;
+  AttentionProblem problem(asking.bench, {2, 32, {{20, 20}, {7, 7}, {33, 33}}, true});
+  problem.check();
+  const std::vector<double> y = problem.bench.values(problem.forward.y), dq = problem.values(problem.backward.dq);
+  const int before = cudasim::cudnn_counts().built;
+  for (int time = 0; time < 3; ++time) {  // the second time is captured, the third an update of that
+    for (const Tensor& result : {problem.forward.y, problem.backward.dq.matrix})
+      asking.arena.memory().zero(result.data, result.bytes());
+    asking.ops->run_captured(7, [&] {
+      asking.ops->attention_forward(problem.forward);
+      asking.ops->attention_backward(problem.backward);
+    });
+    CHECK(problem.bench.values(problem.forward.y) == y);
+    CHECK(problem.values(problem.backward.dq) == dq);
+  }
+  CHECK(cudasim::cudnn_counts().built == before);
+}
+
 TEST_CASE("cuDNN on a device: sequences that are not rows of the matrices are raised, and nothing of them touched") {
   Asking asking;
   for (const auto& [begin, end, longest] : {std::array{0, 21, 30}, {-1, 5, 30}, {7, 3, 30}, {0, 20, 10}}) {
