@@ -78,7 +78,7 @@ CUDA_FLAGS = -std=c++20 -O3 -I. $(DEPENDENCIES) --expt-relaxed-constexpr -Werror
 CUDA_OBJECTS := $(CUDA_HOST:%.cc=$(BUILD)/cuda/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)/cuda/%.o)
 # cuDNN's attention, where cuDNN's headers are there and those of its C++ graphs, which `make deps` brings.
 ifneq ($(and $(wildcard $(CUDNN_FRONTEND)/include/cudnn_frontend.h),$(wildcard $(CUDA_HOME)/include/cudnn.h)),)
-CUDNN_OBJECTS := $(BUILD)/cuda/kernels/cudnn_graph_cuda.o $(BUILD)/cuda/kernels/attention_cudnn_cuda.o
+CUDNN_OBJECTS := $(BUILD)/cuda/kernels/cudnn_graph_cuda.o
 $(CUDNN_OBJECTS): FLAGS += -DENGINE_CUDNN -DNV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING -isystem $(CUDNN_FRONTEND)/include
 endif
 # CUDA=0 leaves the backend out; the sanitizers do not know its libraries.
@@ -148,9 +148,9 @@ $(BUILD)/cuda/%.o: %.cc
 	$(COMPILER) $(FLAGS) -isystem $(CUDA_HOME)/include -c $< -o $@
 
 # The simulated device: the same kernels, compiled by the host's compiler against tests/cudasim, and the same host code.
-# All else is linked as it is. Variables that a kernel leaves unset get a pattern: a simulated thread must not be lucky.
+# All else is linked as it is, but that cuDNN's graphs are tests/cudasim's. Variables that a kernel leaves unset get a pattern: a simulated thread must not be lucky.
 SIM_TESTS := $(wildcard tests/cudasim/test_*.cc)
-SIM_SOURCES := $(CUDA_HOST) $(filter-out $(SIM_TESTS),$(wildcard tests/cudasim/*.cc)) kernels/backend.cc
+SIM_SOURCES := $(filter-out kernels/cudnn_graph_cuda.cc,$(CUDA_HOST)) $(filter-out $(SIM_TESTS),$(wildcard tests/cudasim/*.cc)) kernels/backend.cc
 SIM_OBJECTS := $(SIM_SOURCES:%.cc=$(BUILD)/sim/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)/sim/%.o)
 SIM_FLAGS = $(filter-out -Wconversion,$(FLAGS)) -DENGINE_SIM -isystem tests/cudasim/include \
   -ftrivial-auto-var-init=pattern
@@ -173,7 +173,7 @@ $(BUILD)/tests/run_sim: $(HOST_WITHOUT_BACKEND) $(SIM_TESTS:%.cc=$(BUILD)/sim/%.
 
 # cuDNN's graphs are built for described devices: this needs cuDNN, but no GPU.
 $(BUILD)/cuda/tests/cudnn/test_graphs.o: FLAGS += -DENGINE_CUDA_STUB='"$(CUDA_HOME)/lib64/stubs/libcuda.so"'
-$(BUILD)/tests/run_cudnn: $(BUILD)/cuda/tests/cudnn/test_graphs.o $(PLAIN)/tests/main.o $(CUDNN_OBJECTS:%/attention_cudnn_cuda.o=)
+$(BUILD)/tests/run_cudnn: $(BUILD)/cuda/tests/cudnn/test_graphs.o $(PLAIN)/tests/main.o $(CUDNN_OBJECTS)
 	$(CXX) $(OPTIMISE) $^ -o $@ -ldl
 cudnn-test: $(if $(CUDNN_OBJECTS),$(BUILD)/tests/run_cudnn)  ## cuDNN builds the graphs of attention, where it is there
 	$(if $(CUDNN_OBJECTS),$(BUILD)/tests/run_cudnn,@echo "cuDNN or its C++ graphs (make deps) are not here: nothing is tested")

@@ -25,7 +25,7 @@ root = pathlib.Path(__file__).parent.parent
 operation_tests = ("matmul*,activation*,embedding*,layernorm*,attention:*,cross_entropy*,soft cross entropy*,cosine loss*,rank:*,"
                    "rows*,sampl*,copy*,lerp*,adamw*,sum_of_squares*,segment mean*,dropout*")
 # Products by our own kernels, where cuBLASLt would multiply, and attention by cuDNN, where our own kernels would.
-own_products, cudnn_attention = {"ENGINE_MATMUL": "own"}, {"ENGINE_ATTENTION": "cudnn"}
+own_products, cudnn_attention = {"ENGINE_TEST_MATMUL": "own"}, {"ENGINE_TEST_ATTENTION": "cudnn"}
 
 
 class Report:

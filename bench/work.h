@@ -21,8 +21,12 @@ inline std::string& device() {
   static std::string name = "cpu";
   return name;
 }
+inline DeviceOptions& device_options() {
+  static DeviceOptions options;
+  return options;
+}
 inline Ops& backend() {
-  static const std::unique_ptr<Ops> ops = make_ops(device());
+  static const std::unique_ptr<Ops> ops = make_ops(device(), device_options());
   return *ops;
 }
 

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "core/cuda_memory.h"
+#include "core/cuda_operation.h"
 #include "core/error.h"
 
 namespace engine::cuda {
@@ -40,6 +41,30 @@ const char* indices_of(FaultKind kind) {
 // Destructors go on whatever happens: what failed before has been told.
 void ignore(cudaError_t) {}
 
+// Whether a kernel that was started before has failed: whoever calls next is told.
+bool is_of_kernel(cudaError_t code) {
+  switch (code) {
+    case cudaErrorECCUncorrectable:
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorLaunchFailure: return true;
+    default: return false;
+  }
+}
+
+std::string suspects(cudaError_t code) {
+  const std::string started = is_of_kernel(code) ? started_operations() : "";
+  if (started.empty()) return "";
+  return "; it is one of the operations started since the device was last waited for: " + started +
+         ". With --synchronous true the error names the one";
+}
+
 }  // namespace
 
 void check(cudaError_t code, const char* what) {
@@ -49,7 +74,7 @@ void check(cudaError_t code, const char* what) {
   const bool known = cudaGetDeviceProperties(&properties, 0) == cudaSuccess;
   const std::string words = cudaGetErrorString(code);
   ignore(cudaGetLastError());
-  fail(what, ": ", words, " (", cudaGetErrorName(code), "), on ", known ? properties.name : "the GPU");
+  fail(what, ": ", words, " (", cudaGetErrorName(code), "), on ", known ? properties.name : "the GPU", suspects(code));
 }
 
 Presence find_device() {
@@ -121,6 +146,7 @@ Memory& Device::memory() { return *memory_; }
 
 void Device::synchronize() {
   check(cudaStreamSynchronize(compute_), "waiting for the device");
+  forget_started_operations();
   if (fault_->kind == 0) [[likely]]
     return;
   const Fault fault = *fault_;

@@ -11,7 +11,8 @@
 
 namespace engine::cuda {
 
-// Throws an Error "WHAT: the runtime's words (name of the code), on DEVICE" where `code` is not success.
+// Throws an Error "WHAT: the runtime's words (name of the code), on DEVICE" where `code` is not success; where a kernel
+// that was started before has failed, with the operations that it may be of.
 void check(cudaError_t code, const char* what);
 
 // What a kernel finds wrong with its data (an index outside its table). The first fault of a step stays; it is raised

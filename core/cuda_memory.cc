@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/error.h"
+#include "core/cuda_operation.h"
+#include "core/shortage.h"
 #ifdef ENGINE_SIM
 #include <cudasim_memory.h>
 #endif
@@ -36,6 +37,7 @@ struct Driver {
   CUresult (*unmap)(CUdeviceptr, size_t);
   CUresult (*set_access)(CUdeviceptr, size_t, const CUmemAccessDesc*, size_t);
   CUresult (*granularity)(size_t*, const CUmemAllocationProp*, CUmemAllocationGranularity_flags);
+  CUresult (*error_name)(CUresult, const char**);
 };
 
 const Driver& driver() {
@@ -52,6 +54,7 @@ const Driver& driver() {
     find(d.unmap, "cuMemUnmap");
     find(d.set_access, "cuMemSetAccess");
     find(d.granularity, "cuMemGetAllocationGranularity");
+    find(d.error_name, "cuGetErrorName");
     return d;
   }();
   return functions;
@@ -66,8 +69,17 @@ CUmemAllocationProp properties() {
 
 CUdeviceptr address_of(void* data) { return reinterpret_cast<CUdeviceptr>(data); }
 
-void check_driver(CUresult code, const char* what) {
-  require(code == CUDA_SUCCESS, what, ": the CUDA driver's error ", static_cast<int>(code));
+std::string place_of(const Device& device) {
+  const std::string operation = running_operation();
+  return "on " + device.name() + (operation.empty() ? "" : ", for " + operation);
+}
+
+void check_driver(CUresult code, const char* call, size_t bytes, const Device& device) {
+  if (code == CUDA_SUCCESS) return;
+  const char* name = nullptr;
+  driver().error_name(code, &name);
+  fail(call, " of ", bytes, " bytes: ", name ? name : "an error", " (", static_cast<int>(code), "), ",
+       place_of(device));
 }
 
 }  // namespace
@@ -75,7 +87,7 @@ void check_driver(CUresult code, const char* what) {
 DeviceMemory::DeviceMemory(Device& device, size_t capacity) : device_(device), capacity_(capacity) {
   const CUmemAllocationProp wanted = properties();
   check_driver(driver().granularity(&granularity_, &wanted, CU_MEM_ALLOC_GRANULARITY_MINIMUM),
-               "cuMemGetAllocationGranularity");
+               "cuMemGetAllocationGranularity", capacity, device);
 }
 
 DeviceMemory::~DeviceMemory() {
@@ -92,7 +104,7 @@ DeviceMemory::~DeviceMemory() {
 void* DeviceMemory::reserve(size_t bytes) {
   const size_t size = round_up(std::max<size_t>(bytes, 1), granularity_);
   CUdeviceptr address = 0;
-  check_driver(driver().address_reserve(&address, size, 0, 0, 0), "cuMemAddressReserve");
+  check_driver(driver().address_reserve(&address, size, 0, 0, 0), "cuMemAddressReserve", size, device_);
   void* const data = reinterpret_cast<void*>(address);
   reservations_[data].bytes = size;
   return data;
@@ -110,17 +122,26 @@ void DeviceMemory::release(void* data, size_t) {
   reservations_.erase(found);
 }
 
-CUresult DeviceMemory::map(char* address, size_t bytes, Piece& piece) {
+bool DeviceMemory::map(char* address, size_t bytes, Piece& piece) {
   const CUmemAllocationProp wanted = properties();
   piece.bytes = bytes;
-  if (const CUresult code = driver().create(&piece.handle, bytes, &wanted, 0)) return code;
   CUmemAccessDesc access{};
   access.location = wanted.location;
   access.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
-  CUresult code = driver().map(address_of(address), bytes, 0, piece.handle, 0);
-  if (code == CUDA_SUCCESS) code = driver().set_access(address_of(address), bytes, &access, 1);
+  CUresult code = driver().create(&piece.handle, bytes, &wanted, 0);
+  if (code == CUDA_ERROR_OUT_OF_MEMORY) return false;
+  check_driver(code, "cuMemCreate", bytes, device_);
+  const char* call = "cuMemMap";
+  code = driver().map(address_of(address), bytes, 0, piece.handle, 0);
+  if (code == CUDA_SUCCESS) {
+    call = "cuMemSetAccess";
+    code = driver().set_access(address_of(address), bytes, &access, 1);
+    if (code != CUDA_SUCCESS) driver().unmap(address_of(address), bytes);
+  }
   if (code != CUDA_SUCCESS) driver().release(piece.handle);
-  return code;
+  if (code == CUDA_ERROR_OUT_OF_MEMORY) return false;
+  check_driver(code, call, bytes, device_);
+  return true;
 }
 
 // Much at a time where there is much, else what is needed.
@@ -129,14 +150,12 @@ void DeviceMemory::grow(char* base, Reservation& reservation, size_t bytes) {
   const size_t generous = std::min(round_up(bytes - reservation.mapped, granules_at_once * granularity_),
                                    reservation.bytes - reservation.mapped);
   Piece piece{};
-  CUresult code = map(base + reservation.mapped, generous, piece);
-  if (code == CUDA_ERROR_OUT_OF_MEMORY) code = map(base + reservation.mapped, needed, piece);
-  if (code == CUDA_ERROR_OUT_OF_MEMORY) {
+  char* const end = base + reservation.mapped;
+  if (!map(end, generous, piece) && !map(end, needed, piece)) {
     size_t free = 0, total = 0;
     check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-    fail_out_of_memory(device_.name(), needed, free, total);
+    throw Shortage(place_of(device_), free, total);
   }
-  check_driver(code, "cuMemMap");
   reservation.pieces.push_back(piece);
   reservation.mapped += piece.bytes;
 }
@@ -153,9 +172,9 @@ void DeviceMemory::commit(void* base, size_t from, size_t to) {
 
 void DeviceMemory::make_slot(Slot& slot) {
   void *pinned = nullptr, *landing = nullptr;
-  check(cudaHostAlloc(&pinned, slot_bytes, cudaHostAllocDefault), "cudaHostAlloc");
+  check(cudaHostAlloc(&pinned, slot_bytes, cudaHostAllocDefault), "pinned memory for copies");
   slot.pinned = static_cast<char*>(pinned);
-  check(cudaMalloc(&landing, slot_bytes), "cudaMalloc");
+  check(cudaMalloc(&landing, slot_bytes), "memory for copies");
   slot.landing = static_cast<char*>(landing);
   check(cudaEventCreateWithFlags(&slot.landed, cudaEventDisableTiming), "cudaEventCreateWithFlags");
   check(cudaEventCreateWithFlags(&slot.done, cudaEventDisableTiming), "cudaEventCreateWithFlags");

@@ -47,7 +47,7 @@ class DeviceMemory final : public Memory {
     cudaEvent_t landed = nullptr, done = nullptr;
   };
   void grow(char* base, Reservation& reservation, size_t bytes);
-  CUresult map(char* address, size_t bytes, Piece& piece);
+  bool map(char* address, size_t bytes, Piece& piece);  // false where there is no memory for it
   static void make_slot(Slot& slot);
 
   Device& device_;

@@ -11,6 +11,7 @@
 
 #include "core/arena.h"
 #include "core/arena_room.h"
+#include "core/shortage.h"
 
 namespace engine {
 
@@ -34,6 +35,10 @@ namespace {
 
 constexpr size_t huge_page = size_t{2} << 20;
 
+std::string size_text(size_t bytes) {
+  return bytes >> 20 ? std::to_string(bytes >> 20) + " MiB" : std::to_string((bytes + 1023) >> 10) + " KiB";
+}
+
 // What a container may use: of control groups version 2, and of version 1.
 constexpr const char* limit_files[] = {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
 
@@ -45,7 +50,7 @@ class HostMemory final : public Memory {
     void* raw =
         mmap(nullptr, size + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (raw == MAP_FAILED)
-      fail("no address space for ", bytes >> 20, " MiB: a smaller model needs less");
+      fail("no address space for ", size_text(bytes), ": is it limited (ulimit -v)? A smaller model needs less");
     const uintptr_t begin = reinterpret_cast<uintptr_t>(raw);
     const uintptr_t aligned = (begin + huge_page - 1) / huge_page * huge_page;
     if (aligned > begin) munmap(raw, aligned - begin);
@@ -83,9 +88,10 @@ size_t detail::memory_limit(const char* file) {
 }
 
 void fail_out_of_memory(const std::string& what, size_t bytes, size_t free, size_t capacity) {
-  fail("out of memory: ", what, " needs ", bytes >> 20, " MiB, ", free >> 20, " of ", capacity >> 20,
-       " MiB are free: shorter sequences need less, a smaller model, or in training a smaller "
-       "training.micro_batch_size");
+  fail("out of memory: ", what, " needs ", size_text(bytes), ", ", size_text(free), " of ", size_text(capacity),
+       " are free: in training lower training.micro_batch_size (1 at least), training.batch_tokens or "
+       "data.block_size, or set training.recompute = true; precision = \"bf16\", shorter sequences and a smaller model "
+       "need less, too");
 }
 
 Memory& host_memory() {
@@ -103,9 +109,13 @@ Arena::~Arena() { memory_.release(base_, capacity_); }
 Tensor Arena::make(DType dtype, Shape shape) {
   const Tensor tensor{base_ + used_, dtype, shape};
   const size_t bytes = arena_room(tensor.bytes());
-  if (bytes > capacity_ - used_) fail_out_of_memory("a tensor " + shape.text() + " of " + name_of(dtype), bytes,
-                                                    capacity_ - used_, capacity_);
-  memory_.commit(base_, used_, used_ + tensor.bytes());
+  const auto what = [&] { return "a tensor " + shape.text() + " of " + name_of(dtype); };
+  if (bytes > capacity_ - used_) fail_out_of_memory(what(), bytes, capacity_ - used_, capacity_);
+  try {
+    memory_.commit(base_, used_, used_ + tensor.bytes());
+  } catch (const Shortage& shortage) {
+    fail_out_of_memory(what() + " " + shortage.place, bytes, shortage.free, shortage.total);
+  }
   used_ += bytes;
   if (used_ > peak_) peak_ = used_;
   return tensor;

@@ -200,7 +200,7 @@ __global__ void __launch_bounds__(tile_threads, 2) dk_dv_kernel(const AttentionB
 void CudaOps::attention_backward(const AttentionBackwardArgs& a) {
   const Operation operation("attention_backward", {a.q.matrix, a.k.matrix, a.v.matrix, a.dy});
   const int64_t width = check_attention(a, SegmentValues::on_device);
-  if (!a.relative.distances && cudnn_attention_supports(a)) return cudnn().backward(a);
+  if (cudnn_ && cudnn_->backward(a)) return;
   const ArenaScope scope(workspace_);
   const Tensor delta = workspace_.make(DType::f32, {a.q.matrix.rows(), a.heads});
   const AttentionBackward arguments(a, width, device_.fault(), delta.as<float>());

@@ -162,7 +162,7 @@ __global__ void __launch_bounds__(tile_threads) forward_kernel(const AttentionFo
 void CudaOps::attention_forward(const AttentionForwardArgs& a) {
   const Operation operation("attention_forward", {a.q.matrix, a.k.matrix, a.v.matrix, a.y});
   const int64_t width = check_attention(a, SegmentValues::on_device);
-  if (!a.relative.distances && cudnn_attention_supports(a)) return cudnn().forward(a);
+  if (cudnn_ && cudnn_->forward(a)) return;
   const AttentionForward arguments(a, width, device_.fault());
   if (a.relative.distances) return attention_forward_relative(arguments, a.relative, workspace_, stream());
   const DeviceColumns* const parts[] = {&arguments.q, &arguments.k, &arguments.v, &arguments.y};

@@ -101,7 +101,7 @@ struct AttentionForward : AttentionCommon {
 struct AttentionBackward : AttentionCommon {
   DeviceColumns y, dy, dq, dk, dv;
   const float* lse;
-  float* delta;  // scratch [query rows, heads]: sums of dy y, written by the kernel for dq, read by that for dk and dv
+  float* delta;  // scratch [query rows, heads]: sums of dy y, written by the first kernel, read by the others
 
   AttentionBackward(const AttentionBackwardArgs& a, int64_t head_width, Fault* fault_of_device, float* scratch)
       : AttentionCommon(a, head_width, fault_of_device), y(Columns(a.y)), dy(Columns(a.dy)), dq(a.dq), dk(a.dk),

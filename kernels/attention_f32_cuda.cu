@@ -130,9 +130,14 @@ __global__ void __launch_bounds__(threads, 1) dq_kernel(const AttentionBackward 
   for (int i = 0; i < 4; ++i) {
     const bool valid = thread_row() + i < count;
     const int64_t at = row + thread_row() + i;
-    delta[i] = delta_of_row(a, at, column, valid);
-    if (valid) lse[i] = a.lse[at * a.heads + place.head];
-    if (valid && thread_column() == 0) a.delta[at * a.heads + place.head] = delta[i];
+    const int64_t number = at * a.heads + place.head;
+    if constexpr (Tables::there) {  // with the scores
+      if (valid) delta[i] = a.delta[number];
+    } else {
+      delta[i] = delta_of_row(a, at, column, valid);
+      if (valid && thread_column() == 0) a.delta[number] = delta[i];
+    }
+    if (valid) lse[i] = a.lse[number];
     scale[i] = a.scale;
   }
   const int seen = span.visible(first + count - 1);

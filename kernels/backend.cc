@@ -90,35 +90,57 @@ std::string auto_device() {
 
 namespace {
 
+void check_choice(const char* name, const std::string& value, const std::vector<std::string>& choices) {
+  if (std::find(choices.begin(), choices.end(), value) != choices.end()) return;
+  std::string known;
+  for (const std::string& choice : choices) known += (known.empty() ? "" : ", ") + choice;
+  fail_usage(name, " = \"", value, "\" is not known: ", known);
+}
+
+// The CPU, where nothing was asked for that it does not have.
+std::unique_ptr<Ops> cpu_ops_with(const DeviceOptions& options) {
+  const auto refuse = [](const char* name, const std::string& value, const char* otherwise) {
+    fail_usage(name, " = \"", value, "\" needs device = \"cuda\", and this runs on the CPU: set ", name, " = \"",
+               otherwise, "\"");
+  };
+  if (options.attention == "cudnn") refuse("attention", options.attention, "own");
+  if (options.matmul == "cublaslt") refuse("matmul", options.matmul, "auto");
+  return make_cpu_ops();
+}
+
 // The GPU where it can be used; else, with a notice if there is one, the CPU.
-std::unique_ptr<Ops> make_auto_ops() {
+std::unique_ptr<Ops> make_auto_ops(const DeviceOptions& options) {
 #if defined(ENGINE_CUDA)
   const cuda::Presence found = cuda::find_device();
   std::string problem = found.problem;
   try {
-    if (problem.empty()) return cuda::make_cuda_ops();
+    if (problem.empty()) return cuda::make_cuda_ops(options);
+  } catch (const UsageError&) {
+    throw;
   } catch (const Error& error) {  // too little memory is known only now
     problem = error.what();
   }
   if (found.exists) std::cerr << "note: running on the CPU: " << problem << "\n";
 #endif
-  return make_cpu_ops();
+  return cpu_ops_with(options);
 }
 
 }  // namespace
 
-std::unique_ptr<Ops> make_ops(const std::string& device) {
-  if (device == "cpu") return make_cpu_ops();
-  if (device == "auto") return make_auto_ops();
+std::unique_ptr<Ops> make_ops(const std::string& device, const DeviceOptions& options) {
+  check_choice("attention", options.attention, {"own", "cudnn"});
+  check_choice("matmul", options.matmul, {"auto", "own", "cublaslt"});
+  if (device == "cpu") return cpu_ops_with(options);
+  if (device == "auto") return make_auto_ops(options);
   if (device == "check") {
     const std::vector<std::string> names = devices();
     if (names.size() < 2) fail_usage("device \"check\" compares two devices, but here is only ", names[0]);
-    return make_check_ops(make_cpu_ops(), make_ops(names[1]));
+    return make_check_ops(make_cpu_ops(), make_ops(names[1], options));
   }
 #if defined(ENGINE_SIM)
-  if (device == "sim") return cuda::make_cuda_ops();
+  if (device == "sim") return cuda::make_cuda_ops(options);
 #elif defined(ENGINE_CUDA)
-  if (device == "cuda") return cuda::make_cuda_ops();  // where it cannot be used, that says why
+  if (device == "cuda") return cuda::make_cuda_ops(options);  // where it cannot be used, that says why
 #endif
   std::string known = "auto";
   for (const std::string& name : devices()) known += ", " + name;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/device_options.h"
 #include "kernels/ops.h"
 
 namespace engine {
@@ -23,8 +24,9 @@ std::vector<std::string> devices();
 // What auto is here: cuda where there is a GPU that can be used, else cpu.
 std::string auto_device();
 // The backend that the option `device` names: auto, one of devices(), or check: every operation runs on the CPU and on
-// the other device, and the first that differs is an error. An error says what is missing.
-std::unique_ptr<Ops> make_ops(const std::string& device);
+// the other device, and the first that differs is an error. An error says what is missing; options that only a GPU has
+// are a UsageError elsewhere.
+std::unique_ptr<Ops> make_ops(const std::string& device, const DeviceOptions& options = {});
 // f32 or bf16, as the option `precision` says; auto: bf16 where the device has matrix units for it.
 DType compute_precision(const std::string& precision, const std::string& device);
 

@@ -1,8 +1,7 @@
 #include "kernels/cublaslt_cuda.h"
 
-#include <cstdlib>
-
 #include "core/error.h"
+#include "kernels/cuda_launch.h"
 
 namespace engine::cuda {
 
@@ -11,8 +10,14 @@ namespace {
 // Algorithms that want more scratch than this are not chosen. It begins at a multiple of scratch_alignment.
 constexpr size_t most_scratch = size_t{32} << 20, scratch_alignment = 256;
 
+// A call that the library refused; LibraryProducts::multiply tells of which product.
+struct Refused {
+  cublasStatus_t status;
+  const char* what;
+};
 void require_success(cublasStatus_t status, const char* what) {
-  require(status == CUBLAS_STATUS_SUCCESS, "matmul: cuBLASLt: ", what, ": status ", static_cast<int>(status));
+  if (status != CUBLAS_STATUS_SUCCESS) [[unlikely]]
+    throw Refused{status, what};
 }
 
 // The largest power of two, up to 256, that the address is a multiple of.
@@ -55,19 +60,20 @@ struct LibraryProducts::Plan {
   }
 };
 
-std::unique_ptr<LibraryProducts> LibraryProducts::make(Arena& workspace) {
-  const char* const variable = std::getenv("ENGINE_MATMUL");
-  const std::string choice = variable ? variable : "auto";
+std::unique_ptr<LibraryProducts> LibraryProducts::make(const Device& device, Arena& workspace,
+                                                       const std::string& choice) {
   if (choice == "own") return nullptr;
-  if (choice != "auto" && choice != "cublaslt")
-    fail_usage("ENGINE_MATMUL is \"", choice, "\", not auto, own or cublaslt");
   const CublasLt* const library = CublasLt::get();
-  if (!library && choice == "cublaslt") fail("ENGINE_MATMUL is cublaslt, but libcublasLt cannot be loaded");
-  return library ? std::unique_ptr<LibraryProducts>(new LibraryProducts(*library, workspace)) : nullptr;
+  if (!library && choice == "cublaslt")
+    fail_usage("matmul = \"cublaslt\", but libcublasLt cannot be loaded: install it, or set matmul = \"own\"");
+  return library ? std::unique_ptr<LibraryProducts>(new LibraryProducts(*library, device, workspace)) : nullptr;
 }
 
-LibraryProducts::LibraryProducts(const CublasLt& library, Arena& workspace) : library_(library), workspace_(workspace) {
-  require_success(library_.create(&handle_), "cannot be started");
+LibraryProducts::LibraryProducts(const CublasLt& library, const Device& device, Arena& workspace)
+    : library_(library), device_(device), workspace_(workspace) {
+  const cublasStatus_t status = library_.create(&handle_);
+  require(status == CUBLAS_STATUS_SUCCESS, "cuBLASLt cannot be started: ", library_.status_name(status), ", on ",
+          device_.name(), " (matmul = \"own\" does without it)");
 }
 
 LibraryProducts::~LibraryProducts() {
@@ -123,16 +129,16 @@ LibraryProducts::Call LibraryProducts::in_two_steps(const Product& product) cons
   return call;
 }
 
-bool LibraryProducts::multiply(const Product& product, MatrixProducts& products, cudaStream_t stream) {
+bool LibraryProducts::multiply(const Product& product, MatrixProducts& products) {
   Call call = fused(product);
-  if (run(product, call, products, stream)) return true;
+  if (run(product, call, products)) return true;
   if (call.unfinished) return false;
   call = in_two_steps(product);
-  return run(product, call, products, stream);
+  return run(product, call, products);
 }
 
 // The library writes the sums and does not add them.
-bool LibraryProducts::multiply_with_row_sums(const Product& product, MatrixProducts& products, cudaStream_t stream) {
+bool LibraryProducts::multiply_with_row_sums(const Product& product, MatrixProducts& products) {
   const Epilogue& e = product.epilogue;
   const bool plain = !e.bias && !e.before.data && !e.gradient_at.data && e.activation == Activation::none;
   if (!plain || e.c.is_bf16) return false;
@@ -143,7 +149,7 @@ bool LibraryProducts::multiply_with_row_sums(const Product& product, MatrixProdu
   call.d = e.c;
   call.accumulate = e.accumulate;
   call.bias = sums;
-  if (!run(product, call, products, stream)) return false;
+  if (!run(product, call, products)) return false;
   products.add_parts(sums, 1, rows, product.a_row_sums);
   return true;
 }
@@ -154,7 +160,18 @@ void* LibraryProducts::aligned_scratch(size_t bytes) {
   return reinterpret_cast<void*>((address + scratch_alignment - 1) / scratch_alignment * scratch_alignment);
 }
 
-bool LibraryProducts::run(const Product& product, Call& call, MatrixProducts& products, cudaStream_t stream) {
+bool LibraryProducts::run(const Product& product, Call& call, MatrixProducts& products) {
+  try {
+    return call_library(product, call, products);
+  } catch (const Refused& refused) {
+    fail(running_operation(), ": cuBLASLt: ", refused.what, ": ", library_.status_name(refused.status), " (",
+         static_cast<int>(refused.status), "), M ", product.a.outer, " N ", product.b.outer, " K ", product.a.k, " in ",
+         name_of(product.compute), ", on ", device_.name());
+  }
+}
+
+bool LibraryProducts::call_library(const Product& product, Call& call, MatrixProducts& products) {
+  const cudaStream_t stream = device_.compute_stream();
   const int64_t rows = product.a.outer, cols = product.b.outer;
   if (!call.d.data) call.d.data = static_cast<char*>(workspace_.make(DType::f32, {rows, cols}).data);
   const void* bias = call.bias;
@@ -173,6 +190,7 @@ bool LibraryProducts::run(const Product& product, Call& call, MatrixProducts& pr
       library_.matmul(handle_, plan.operation, &one, product.b.data, plan.a, product.a.data, plan.b, &beta, call.d.data,
                       plan.d, call.d.data, plan.d, &plan.algorithm, scratch, plan.scratch_bytes, stream),
       "the product failed");
+  wait_if_synchronous(stream);
   if (call.unfinished) finish_product(call.d, 1, rows, cols, call.rest, stream);
   return true;
 }

@@ -31,6 +31,7 @@ struct CublasLt {
   decltype(&cublasLtMatmulPreferenceSetAttribute) preference_set;
   decltype(&cublasLtMatmulAlgoGetHeuristic) heuristic;
   decltype(&cublasLtMatmul) matmul;
+  decltype(&cublasLtGetStatusName) status_name;
 
   // The library, loaded once; null where it is not there.
   static const CublasLt* get();
@@ -38,18 +39,17 @@ struct CublasLt {
 
 class LibraryProducts {
  public:
-  // Null where ENGINE_MATMUL says own, or the library is not there. An Error where ENGINE_MATMUL says cublaslt and it
-  // is not there, or says what is not known.
-  static std::unique_ptr<LibraryProducts> make(Arena& workspace);
+  // Null where the option `matmul` says own, or the library is not there; a UsageError where it says cublaslt then.
+  static std::unique_ptr<LibraryProducts> make(const Device& device, Arena& workspace, const std::string& choice);
   ~LibraryProducts();
   LibraryProducts(const LibraryProducts&) = delete;
   LibraryProducts& operator=(const LibraryProducts&) = delete;
 
   // False, and nothing is done, where the library has no kernel for the product. Scratch is `products`' workspace, in
-  // the caller's scope.
-  bool multiply(const Product& product, MatrixProducts& products, cudaStream_t stream);
+  // the caller's scope. An Error names the operation, the product's sizes and type, and the device.
+  bool multiply(const Product& product, MatrixProducts& products);
   // The same of a product with row sums, which are added: the library's A is b, its B is a.
-  bool multiply_with_row_sums(const Product& product, MatrixProducts& products, cudaStream_t stream);
+  bool multiply_with_row_sums(const Product& product, MatrixProducts& products);
 
  private:
   // One call of the library, and what is left to do after it.
@@ -58,15 +58,17 @@ class LibraryProducts {
   struct Plan;
   using Key = std::array<int64_t, 16>;
 
-  LibraryProducts(const CublasLt& library, Arena& workspace);
+  LibraryProducts(const CublasLt& library, const Device& device, Arena& workspace);
   Call fused(const Product& product) const;
   Call in_two_steps(const Product& product) const;
-  bool run(const Product& product, Call& call, MatrixProducts& products, cudaStream_t stream);
+  bool run(const Product& product, Call& call, MatrixProducts& products);
+  bool call_library(const Product& product, Call& call, MatrixProducts& products);  // its refusals are thrown
   void* aligned_scratch(size_t bytes);
   Plan& plan_of(const Product& product, const Call& call);
   std::unique_ptr<Plan> make_plan(const Product& product, const Call& call) const;
 
   const CublasLt& library_;
+  const Device& device_;
   Arena& workspace_;
   cublasLtHandle_t handle_ = nullptr;
   std::map<Key, std::unique_ptr<Plan>> plans_;

@@ -27,7 +27,8 @@ namespace {
   _(preference_destroy, cublasLtMatmulPreferenceDestroy)                                                      \
   _(preference_set, cublasLtMatmulPreferenceSetAttribute)                                                     \
   _(heuristic, cublasLtMatmulAlgoGetHeuristic)                                                                \
-  _(matmul, cublasLtMatmul)
+  _(matmul, cublasLtMatmul)                                                                                   \
+  _(status_name, cublasLtGetStatusName)
 
 #ifdef ENGINE_SIM
 // The simulated device's is part of the program.

@@ -5,12 +5,13 @@
 #include <string>
 
 #include "core/cuda_presence.h"
+#include "kernels/device_options.h"
 #include "kernels/ops.h"
 
 namespace engine::cuda {
 
-// An Error in one line where no device can be used.
-std::unique_ptr<Ops> make_cuda_ops();
+// An Error in one line where no device can be used, a UsageError where the options ask for a library that is not here.
+std::unique_ptr<Ops> make_cuda_ops(const DeviceOptions& options = {});
 // For `info`, a line: who multiplies matrices on the device.
 std::string matrix_products_description();
 // The same of cuDNN's attention.

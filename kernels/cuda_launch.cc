@@ -1,37 +1,21 @@
 #include "kernels/cuda_launch.h"
 
-#include <nvtx3/nvToolsExt.h>
-
 #include <map>
 
 namespace engine::cuda {
 
 namespace {
 
-thread_local const Operation* running = nullptr;
+bool is_synchronous = false;
 
-std::string running_text() { return running ? running->text() : "a kernel"; }
+std::string running_text() {
+  const std::string operation = running_operation();
+  return operation.empty() ? "a kernel" : operation;
+}
 
 }  // namespace
 
-Operation::Operation(const char* name, std::initializer_list<Tensor> tensors) : name_(name), outer_(running) {
-  for (const Tensor& tensor : tensors)
-    if (count_ < tensors_.size()) tensors_[count_++] = tensor;
-  running = this;
-  nvtxRangePushA(name);
-}
-
-Operation::~Operation() {
-  nvtxRangePop();
-  running = outer_;
-}
-
-std::string Operation::text() const {
-  std::string text = name_;
-  for (size_t i = 0; i < count_; ++i)
-    if (tensors_[i]) text += (i ? ", " : " of ") + tensors_[i].shape.text() + " " + name_of(tensors_[i].dtype);
-  return text;
-}
+void set_synchronous(bool synchronous) { is_synchronous = synchronous; }
 
 void check_launch(cudaError_t code) {
   if (code != cudaSuccess) [[unlikely]]
@@ -43,6 +27,17 @@ dim3 blocks(int64_t x, int64_t y, int64_t z) {
   if (x > most_x || y > most || z > most) [[unlikely]]
     fail(running_text(), ": a grid of ", x, " x ", y, " x ", z, " blocks, at most ", most_x, " x ", most, " x ", most);
   return dim3(static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z));
+}
+
+void wait_if_synchronous(cudaStream_t stream) {
+  if (!is_synchronous) [[likely]]
+    return;
+  cudaStreamCaptureStatus status{};
+  check_launch(cudaStreamIsCapturing(stream, &status));
+  if (status != cudaStreamCaptureStatusNone) return;
+  const cudaError_t code = cudaStreamSynchronize(stream);
+  forget_started_operations();  // it can only be this one
+  check_launch(code);
 }
 
 void allow_shared_memory(const void* kernel, size_t bytes) {

@@ -1,36 +1,21 @@
-// How kernels are started: one function, every start checked; and the operation that is running, which errors name.
+// How kernels are started: one function, every start checked, with the operation that is running in its errors.
 #pragma once
 
 #include <cuda_runtime.h>
 
-#include <array>
-#include <initializer_list>
-#include <string>
 #include <utility>
 
 #include "core/cuda_device.h"
-#include "core/tensor.h"
+#include "core/cuda_operation.h"
 
 namespace engine::cuda {
 
-// The operation that this thread is running, while it lives: an NVTX range of its name, and what an error tells.
-class Operation {
- public:
-  Operation(const char* name, std::initializer_list<Tensor> tensors);
-  ~Operation();
-  Operation(const Operation&) = delete;
-  Operation& operator=(const Operation&) = delete;
-  std::string text() const;  // "layernorm_forward of [3, 5] f32, ..."
-
- private:
-  const char* name_;
-  const Operation* outer_;
-  std::array<Tensor, 8> tensors_;
-  size_t count_ = 0;
-};
-
 // Throws an Error that names the running operation, its shapes and the device, where `code` is not success.
 void check_launch(cudaError_t code);
+// The option `synchronous`, of this process: every start is waited for, so that what fails is named.
+void set_synchronous(bool synchronous);
+// To be called after a start: then waits for the stream, unless it is being captured.
+void wait_if_synchronous(cudaStream_t stream);
 // More than 48 KiB of shared memory has to be asked for once a kernel.
 void allow_shared_memory(const void* kernel, size_t bytes);
 
@@ -49,6 +34,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, size_t s
   config.dynamicSmemBytes = shared;
   config.stream = stream;
   check_launch(cudaLaunchKernelEx(&config, kernel, Parameters(std::forward<Arguments>(arguments))...));
+  wait_if_synchronous(stream);
 }
 
 }  // namespace engine::cuda

@@ -7,6 +7,7 @@
 #include "core/arena.h"
 #include "core/cuda_device.h"
 #include "kernels/cuda_graphs.h"
+#include "kernels/device_options.h"
 #include "kernels/ops.h"
 
 namespace engine::cuda {
@@ -16,11 +17,12 @@ class MatrixProducts;  // who multiplies, cuBLASLt's handle and chosen algorithm
 
 class CudaOps final : public Ops {
  public:
-  CudaOps();
+  explicit CudaOps(const DeviceOptions& options);
   ~CudaOps() override;
   Memory& memory() override { return device_.memory(); }
   void run_captured(uint64_t shapes, const std::function<void()>& work) override {
-    graphs_.run(device_, shapes, work);
+    if (options_.synchronous) work();
+    else graphs_.run(device_, shapes, work);
   }
 
   void matmul(const MatmulArgs&) override;
@@ -51,13 +53,13 @@ class CudaOps final : public Ops {
 
  private:
   cudaStream_t stream() const { return device_.compute_stream(); }
-  CudnnAttention& cudnn();
   MatrixProducts& products();  // for operations that multiply matrices with strides
 
+  const DeviceOptions options_;
   Device device_;
   Arena workspace_{device_.memory()};  // scratch of one operation, taken inside an ArenaScope
   std::unique_ptr<MatrixProducts> products_;
-  std::unique_ptr<CudnnAttention> cudnn_;
+  std::unique_ptr<CudnnAttention> cudnn_;  // null where it is not asked for
   StepGraphs graphs_;
 };
 

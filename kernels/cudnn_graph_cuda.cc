@@ -160,7 +160,6 @@ CudnnAttentionGraph::CudnnAttentionGraph(const CudnnAttentionShape& shape, void*
 }
 
 CudnnAttentionGraph::~CudnnAttentionGraph() = default;
-CudnnAttentionGraph::CudnnAttentionGraph(CudnnAttentionGraph&&) noexcept = default;
 
 size_t CudnnAttentionGraph::workspace_bytes() const { return static_cast<size_t>(state_->workspace_bytes); }
 
@@ -173,12 +172,23 @@ void CudnnAttentionGraph::run(void* handle, const std::array<void*, cudnn_number
 
 }  // namespace engine::cuda
 #else
+#include "core/error.h"
 
 namespace engine::cuda {
 
-// Without cuDNN no graph is ever made.
+// Without cuDNN no graph can be made.
+std::string why_no_cudnn() { return "this build has no cuDNN (make deps brings what it needs)"; }
+size_t cudnn_version() { return 0; }
+void* make_cudnn_handle(void*) { fail("attention: ", why_no_cudnn()); }
+void destroy_cudnn_handle(void*) {}
+
 struct CudnnAttentionGraph::State {};
+CudnnAttentionGraph::CudnnAttentionGraph(const CudnnAttentionShape&, void*, const std::string&, int) {
+  fail("attention: ", why_no_cudnn());
+}
 CudnnAttentionGraph::~CudnnAttentionGraph() = default;
+size_t CudnnAttentionGraph::workspace_bytes() const { return 0; }
+void CudnnAttentionGraph::run(void*, const std::array<void*, cudnn_numbers>&, void*) const {}
 
 }  // namespace engine::cuda
 

@@ -1,5 +1,5 @@
 // Attention by cuDNN: one graph of its operation for one shape. See attention.h for the operation,
-// cudnn_attention_cuda.cc for its use.
+// attention_cudnn_cuda.h for its use.
 //
 // cuDNN's tensors are [sequences, heads, rows, width] with strides; rows of a sequence that begins anywhere in a flat
 // row of tokens are "ragged": an array of sequences + 1 element offsets says where each begins, and two arrays say how
@@ -56,7 +56,8 @@ class CudnnAttentionGraph {
   CudnnAttentionGraph(const CudnnAttentionShape& shape, void* handle, const std::string& described_device = "",
                       int compute_capability = 0);
   ~CudnnAttentionGraph();
-  CudnnAttentionGraph(CudnnAttentionGraph&&) noexcept;
+  CudnnAttentionGraph(const CudnnAttentionGraph&) = delete;
+  CudnnAttentionGraph& operator=(const CudnnAttentionGraph&) = delete;
 
   size_t workspace_bytes() const;
   // By number: device memory of every tensor, offset array and count array of the graph.

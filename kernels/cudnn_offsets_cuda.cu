@@ -1,40 +1,43 @@
 // Where the sequences of a batch lie, as cuDNN wants to know it.
+#include "kernels/attention_cuda_arguments.h"
 #include "kernels/attention_cudnn_cuda.h"
-#include "kernels/cuda_block.h"
-#include "kernels/cuda_launch.h"
-#include "kernels/sizes.h"
 
 namespace engine::cuda {
 
 namespace {
 
-constexpr unsigned threads = 128;
-
-__global__ void __launch_bounds__(threads)
-    ragged_rows_kernel(const int32_t* query_begin, const int32_t* query_end, const int32_t* key_begin,
-                       const int32_t* key_end, int sequences, RaggedRows rows) {
-  const int s = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (s > sequences) return;
-  const bool exists = s < sequences;
-  for (int tensor = 0; tensor < cudnn_tensors; ++tensor) {
-    if (!rows.offsets[tensor]) continue;
+// A block is a sequence, or the end; a thread one of the tensors.
+__global__ void __launch_bounds__(warp_size) ragged_rows_kernel(const AttentionCommon a, const RaggedRows rows) {
+  const int s = static_cast<int>(blockIdx.x), tensor = static_cast<int>(threadIdx.x);
+  BlockSpan span{};
+  if (s < a.sequences && !read_span(a, s, span)) span = {};
+  if (s >= a.sequences) {  // where the last one ends
+    span.query_begin = larger(0, smaller(a.query_end[a.sequences - 1], a.query_rows));
+    span.key_begin = larger(0, smaller(a.key_end[a.sequences - 1], a.key_rows));
+  }
+  if (tensor < cudnn_tensors && rows.offsets[tensor]) {
     const bool of_keys = tensor == cudnn_k || tensor == cudnn_v || tensor == cudnn_dk || tensor == cudnn_dv;
-    const int32_t* const begin = of_keys ? key_begin : query_begin;
-    const int32_t* const end = of_keys ? key_end : query_end;
-    const int64_t row = exists ? begin[s] : end[sequences - 1];
+    const int64_t row = of_keys ? span.key_begin : span.query_begin;
     rows.offsets[tensor][s] = static_cast<int32_t>(row * rows.strides[tensor]);
   }
-  if (!exists) return;
-  rows.query_counts[s] = query_end[s] - query_begin[s];
-  rows.key_counts[s] = key_end[s] - key_begin[s];
+  if (tensor > 0 || s >= rows.sequences) return;
+  rows.query_counts[s] = span.queries;
+  rows.key_counts[s] = span.keys;
+}
+
+template <class Args>
+void find(const Args& a, const RaggedRows& rows, Fault* fault, cudaStream_t stream) {
+  launch(ragged_rows_kernel, blocks(rows.sequences + 1), warp_size, 0, stream,
+         AttentionCommon(a, a.q.width / a.heads, fault), rows);
 }
 
 }  // namespace
 
-void find_ragged_rows(const Segments& queries, const Segments& keys, const RaggedRows& rows, cudaStream_t stream) {
-  launch(ragged_rows_kernel, blocks(cut(queries.count() + 1, threads)), threads, 0, stream, queries.begin.as<int32_t>(),
-         queries.end.as<int32_t>(), keys.begin.as<int32_t>(), keys.end.as<int32_t>(), static_cast<int>(queries.count()),
-         rows);
+void find_ragged_rows(const AttentionForwardArgs& a, const RaggedRows& rows, Fault* fault, cudaStream_t stream) {
+  find(a, rows, fault, stream);
+}
+void find_ragged_rows(const AttentionBackwardArgs& a, const RaggedRows& rows, Fault* fault, cudaStream_t stream) {
+  find(a, rows, fault, stream);
 }
 
 }  // namespace engine::cuda

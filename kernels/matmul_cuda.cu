@@ -125,8 +125,8 @@ bool is_aligned(const void* data, int64_t stride, DType dtype) {
 
 int64_t padded(int64_t count, DType dtype) { return rounded_up(count, 16 / static_cast<int64_t>(size_of(dtype))); }
 
-MatrixProducts::MatrixProducts(const Device& device, Arena& workspace)
-    : device_(device), workspace_(workspace), library_(LibraryProducts::make(workspace)) {}
+MatrixProducts::MatrixProducts(const Device& device, Arena& workspace, const std::string& choice)
+    : device_(device), workspace_(workspace), library_(LibraryProducts::make(device, workspace, choice)) {}
 MatrixProducts::~MatrixProducts() = default;
 
 void MatrixProducts::convert(const Factor& from, DType dtype, int64_t stride, void* to) {
@@ -184,8 +184,8 @@ bool MatrixProducts::multiply_matrices(const Product& product) {
     ready.a = prepared(product.a, product.compute, false);
     ready.b = prepared(product.b, product.compute, false);
     const bool as_it_lies = ready.a.data == product.a.data;  // the sums are of a itself, not rounded
-    if (product.a_row_sums && as_it_lies && library_->multiply_with_row_sums(ready, *this, stream)) return true;
-    if (library_->multiply(ready, *this, stream)) return false;
+    if (product.a_row_sums && as_it_lies && library_->multiply_with_row_sums(ready, *this)) return true;
+    if (library_->multiply(ready, *this)) return false;
   }
   ready.a = prepared(ready.a, product.compute, true);
   ready.b = prepared(ready.b, product.compute, true);
@@ -227,7 +227,7 @@ size_t CudaOps::packed_bytes(int64_t k, int64_t n, DType compute) {
 }
 
 MatrixProducts& CudaOps::products() {
-  if (!products_) products_ = std::make_unique<MatrixProducts>(device_, workspace_);
+  if (!products_) products_ = std::make_unique<MatrixProducts>(device_, workspace_, options_.matmul);
   return *products_;
 }
 

@@ -10,8 +10,8 @@
 // Row sums of a, the gradient of a bias, are cuBLASLt's own (the BGRADB epilogue) where it multiplies a as it lies and
 // has a kernel that takes them along; else a pass over a of their own.
 //
-// The environment variable ENGINE_MATMUL says who multiplies: auto (as above), own, or cublaslt (an error where it is
-// not there; a product that it has no kernel for is still ours).
+// The option `matmul` says who multiplies: auto (as above), own, or cublaslt (an error where it is not there; a product
+// that it has no kernel for is still ours).
 //
 // Numerics beside matmul.h: where c is bf16 a bias is rounded to bf16 by cuBLASLt, which takes it so; and where an
 // activation or its derivative is taken apart from cuBLASLt's product, t is rounded to c's dtype before.
@@ -75,7 +75,8 @@ class LibraryProducts;  // kernels/cublaslt_cuda.h
 // Who multiplies, and what that needs between two products.
 class MatrixProducts {
  public:
-  MatrixProducts(const Device& device, Arena& workspace);
+  // choice: the option `matmul`.
+  MatrixProducts(const Device& device, Arena& workspace, const std::string& choice);
   ~MatrixProducts();
 
   // Sizes are the factors' own; for callers that have strides. Errors are those of a launch.

@@ -13,7 +13,8 @@
 // Numerics: the factors that depend on the step are taken in double. A gradient that is not finite makes |G| not
 // finite, and then, or where the loss is not, nothing at all is written: no one need wait for these two before the
 // update, and who reads them afterwards knows whether there was one. Without them such a gradient makes a NaN of its
-// own element.
+// own element. On a device, which tells of a wrong index when results are next copied to the host, an update that comes
+// before that writes nothing either: the error finds parameters and moments as they were.
 //
 // sum_of_squares: result = sum over all tensors of x^2. Squares of a piece (16 thousand elements) are summed in f32 by
 // many running sums, the pieces in double in their order. A NaN gives a NaN, an infinity or an overflow an infinity.

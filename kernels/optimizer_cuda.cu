@@ -104,25 +104,25 @@ constexpr int adamw_rows = 55;
 using AdamWTable = Table<AdamWRow, adamw_rows>;
 static_assert(sizeof(AdamWTable) <= 4000);
 
-struct Step {
-  float one_minus_beta1, beta2, one_minus_beta2, inverse_root_correction2, epsilon, max_norm;
-  const float *norm_squared, *loss;  // either may be null, the first where max_norm is 0
+// What gradients are multiplied with; negative where there is no step. norm_squared and loss may be null, the first
+// where max_norm is 0. The fault lies in the host's memory: one thread asks, not every block.
+__global__ void clipping_kernel(const float* norm_squared, const float* loss, float max_norm, const Fault* fault,
+                                float* clipping) {
+  const bool is_step = (!norm_squared || fabsf(*norm_squared) < INFINITY) && (!loss || fabsf(*loss) < INFINITY) &&
+                       *static_cast<const volatile int*>(&fault->kind) == 0;
+  const float norm = max_norm > 0 ? sqrtf(*norm_squared) : 0.0f;
+  *clipping = !is_step ? -1.0f : norm <= max_norm ? 1.0f : max_norm / norm;
+}
 
-  // Whether there is a step: the same for all threads.
-  __device__ __forceinline__ bool is_finite() const {
-    return (!norm_squared || fabsf(*norm_squared) < INFINITY) && (!loss || fabsf(*loss) < INFINITY);
-  }
-  __device__ __forceinline__ float clipping() const {
-    if (!(max_norm > 0)) return 1;
-    const float norm = sqrtf(*norm_squared);
-    return norm <= max_norm ? 1 : max_norm / norm;
-  }
+struct Step {
+  float one_minus_beta1, beta2, one_minus_beta2, inverse_root_correction2, epsilon;
+  const float* clipping;
 };
 
 __global__ void __launch_bounds__(threads, 4) adamw_kernel(const AdamWTable table, const Step step) {
-  if (!step.is_finite()) return;
+  const float clip = *step.clipping;
+  if (clip < 0) return;
   const AdamWRow& t = table.of_block();
-  const float clip = step.clipping();
   const auto skips = [&](int64_t at, int64_t end) { return t.decays_zeros(at, end); };
   each_of_piece(t.first_piece, t.count, t.vectors, skips, [&]<int w>(int64_t at, std::integral_constant<int, w>) {
     float value[w], g[w], m[w], v[w];
@@ -195,14 +195,11 @@ void CudaOps::adamw(const AdamWArgs& args) {
   const Operation operation("adamw", {});
   check_adamw(args);
   const AdamWFactors f = adamw_factors(args);
-  const Step step{f.one_minus_beta1,
-                  f.beta2,
-                  f.one_minus_beta2,
-                  f.inverse_root_correction2,
-                  f.epsilon,
-                  args.max_norm,
-                  args.norm_squared.as<float>(),
-                  args.loss.as<float>()};
+  const ArenaScope scope(workspace_);
+  float* const clipping = workspace_.make(DType::f32, {1}).as<float>();
+  launch(clipping_kernel, blocks(1), 1, 0, stream(), args.norm_squared.as<float>(), args.loss.as<float>(),
+         args.max_norm, device_.fault(), clipping);
+  const Step step{f.one_minus_beta1, f.beta2, f.one_minus_beta2, f.inverse_root_correction2, f.epsilon, clipping};
   const auto count = [&](size_t i) { return args.tensors[i].value.count(); };
   const auto row_of = [&](size_t i) {
     const AdamWTensor& t = args.tensors[i];

@@ -72,6 +72,7 @@ class Bart final : public CausalModel {
     if (config.relative_distances < 1 || config.relative_distances > most_distances)
       fail_usage("model.relative_distances is ", config.relative_distances, ": it must be from 1 to ", most_distances);
     token_table_ = &parameters_.add("embedding.tokens", {config.vocab_size, width}, initial);
+    token_table_->is_factor = true;
     if (config.positions == "sinusoidal") {
       require(width % 2 == 0, "sinusoidal positions need an even model.hidden_size, it is ", width);
       sinusoids_ =

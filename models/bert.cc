@@ -70,6 +70,7 @@ class Bert final : public EncoderModel {
       features_.activation = activation_named(config_.activation);
       features_.norm = ResidualNorm(parameters_, "masked_head.norm", width, config_.layer_norm_epsilon, {});
       projection_ = token_table_;
+      token_table_->is_factor = true;
       projection_bias_ = &parameters_.add("masked_head.bias", {config_.vocab_size}, Initial::zeros());
       return;
     }

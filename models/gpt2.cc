@@ -21,6 +21,7 @@ class Gpt2 final : public CausalModel {
     const float deviation = config.initializer_range;
     token_table_ =
         &parameters_.add("embedding.tokens", {config.vocab_size, config.hidden_size}, Initial::normal(deviation));
+    token_table_->is_factor = true;
     position_table_ =
         &parameters_.add("embedding.positions", {config.max_positions, config.hidden_size}, Initial::normal(deviation));
     embedding_dropout_ = parameters_.add_dropout(config.dropout);

@@ -9,7 +9,7 @@ namespace engine {
 Linear::Linear(Parameters& table, const std::string& name, int64_t inputs, int64_t outputs, Initial initial)
     : weight(&table.add(name + ".weight", {outputs, inputs}, initial)),
       bias(&table.add(name + ".bias", {outputs}, Initial::zeros())) {
-  weight->is_linear = true;
+  weight->is_factor = weight->is_linear = true;
 }
 
 Linear Linear::part(int64_t first_output, int64_t outputs) const {

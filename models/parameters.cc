@@ -91,13 +91,12 @@ void Parameters::write(Ops& ops, Parameter& p, const Tensor& numbers) {
 
 void Parameters::keep_rounded(Ops& ops) {
   if (rounded_ || &memory() == &host_memory()) return;
-  const auto is_factor = [](const Parameter& p) { return p.shape.rank == 2 && !p.is_lookup; };
   size_t bytes = 0;
   for (const Parameter& p : all_)
-    if (is_factor(p)) bytes += arena_room(static_cast<size_t>(p.shape.count()) * sizeof(bf16));
+    if (p.is_factor) bytes += arena_room(static_cast<size_t>(p.shape.count()) * sizeof(bf16));
   rounded_ = std::make_unique<Arena>(memory(), bytes);
   for (Parameter& p : all_) {
-    if (!is_factor(p)) continue;
+    if (!p.is_factor) continue;
     p.rounded = rounded_->make(DType::bf16, p.shape);
     ops.copy({.x = p.value, .y = p.rounded});
   }
@@ -107,12 +106,12 @@ void Parameters::pack(Ops& ops, DType compute) {
   if (!packed_) {
     size_t bytes = 0;
     for (const Parameter& p : all_)
-      if (p.shape.rank == 2) bytes += arena_room(ops.packed_bytes(p.shape[1], p.shape[0], compute));
+      if (p.is_factor) bytes += arena_room(ops.packed_bytes(p.shape[1], p.shape[0], compute));
     packed_ = std::make_unique<Arena>(ops.memory(), bytes);
   }
   const ArenaScope from_the_start(*packed_);
   for (Parameter& p : all_) {
-    if (p.shape.rank != 2) continue;
+    if (!p.is_factor) continue;
     p.packed = packed_->make(DType::u8, {static_cast<int64_t>(ops.packed_bytes(p.shape[1], p.shape[0], compute))});
     p.packed_compute = compute;
     ops.pack_matrix({.b = p.value, .transpose_b = true, .compute = compute, .packed = p.packed});

@@ -31,13 +31,14 @@ struct Parameter {
   Initial initial;
 
   Tensor value;     // f32, on the device; changed by Parameters and the optimizer's update alone
-  Tensor rounded;   // bf16: a matrix's value, changed with it; absent unless asked for (Parameters::keep_rounded)
+  Tensor rounded;   // bf16: a factor's value, changed with it; absent unless asked for (Parameters::keep_rounded)
   Tensor gradient;  // f32; absent in a model that is not trained
+  bool is_factor = false;  // a matrix that products read: a Linear's weight, or a table that gives logits
   bool is_linear = false;  // a Linear's weight: one product gives all of its gradient
   bool is_spent = false;   // what the gradient holds was used by an update and counts as 0; on the host alone
   bool is_lookup = false;  // its gradient comes from embedding_backward alone: rows that no token names have none
   Tensor notes;            // BlockNotes of such a parameter, beside its gradient
-  Tensor packed;           // u8: value^T as matmul reads it fastest; absent while the value changes (Parameters::pack)
+  Tensor packed;           // u8: a factor's value^T as matmul reads it fastest; absent while it changes (pack)
   DType packed_compute = DType::f32;
 
   // What a product in this precision reads.
@@ -73,11 +74,11 @@ class Parameters {
   void write(Parameter& parameter, int64_t first, int64_t count, const void* numbers);
   void write(Ops& ops, Parameter& parameter, const Tensor& numbers);
 
-  // For training in bf16: from now on every matrix that products read has a bf16 copy, which is written whenever its
-  // value is, so that no product need round it. Not on the host's memory: the CPU rounds as it packs.
+  // For training in bf16: from now on every factor has a bf16 copy, which is written whenever its value is, so that no
+  // product need round it. Not on the host's memory: the CPU rounds as it packs.
   void keep_rounded(Ops& ops);
 
-  // For many forward passes without an update between: keeps every matrix in matmul's own layout.
+  // For many forward passes without an update between: keeps every factor in matmul's own layout.
   void pack(Ops& ops, DType compute);
   void drop_packed();
 

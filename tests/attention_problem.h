@@ -23,9 +23,9 @@ struct AttentionCase {
   bool shared = false;  // one table
 };
 
-// One attention with all its tensors. Sequences of as many queries as keys use one fused matrix q|k|v and one dq|dk|dv,
-// others a matrix for q and one for k|v. Keys lie in slots with room behind them, whose rows must not be looked at:
-// NaN.
+// One attention with all its tensors. Sequences of as many queries as keys use one fused matrix q|k|v, one dq|dk|dv and
+// the same segments, others a matrix for q and one for k|v. Keys lie in slots with room behind them, whose rows must
+// not be looked at: NaN.
 struct AttentionProblem {
   Bench& bench;
   AttentionCase of;
@@ -61,7 +61,8 @@ struct AttentionProblem {
     const int64_t count = static_cast<int64_t>(of.sequences.size());
     const DType dtype = bench.compute;
     const Segments queries{bench.integers({count}, query_begin), bench.integers({count}, query_end), longest_query};
-    const Segments keys{bench.integers({count}, key_begin), bench.integers({count}, key_end), longest_key};
+    const Segments apart{bench.integers({count}, key_begin), bench.integers({count}, key_end), longest_key};
+    const Segments keys = fused ? queries : apart;
     Columns q, k, v, dq, dk, dv;
     if (fused) {
       const Tensor all = random_matrix(query_rows, 3 * width, width, {}),

@@ -7,7 +7,6 @@
 
 #include "kernels/backend.h"
 #include "tests/operation.h"
-#include "tests/variable.h"
 
 namespace engine::test {
 
@@ -18,10 +17,9 @@ struct ProductForm {
   Activation activation = Activation::none;
 };
 
-// c on a backend of its own, which is told by the environment who multiplies. Inputs are the same every time.
+// c on a backend of its own, which is told who multiplies. Inputs are the same every time.
 inline std::vector<double> product_by(const char* who, const std::string& device, const ProductForm& f) {
-  const Variable choice("ENGINE_MATMUL", who);
-  const std::unique_ptr<Ops> ops = make_ops(device);
+  const std::unique_ptr<Ops> ops = make_ops(device, {.matmul = who});
   Arena arena(ops->memory(), size_t{1} << 30);
   Bench bench{*ops, arena, f.compute};
   const Tensor a = bench.normal(f.compute, f.transpose_a ? Shape{f.K, f.M} : Shape{f.M, f.K});

@@ -15,14 +15,17 @@ struct Backend {
 };
 
 // The CPU with every instruction set it has; its best one stands for all where there are other devices, and where
-// ENGINE_TEST_BEST_SET is set.
+// ENGINE_TEST_BEST_SET is set. ENGINE_TEST_ATTENTION and ENGINE_TEST_MATMUL are options of these devices.
 std::vector<Backend> make_backends() {
   std::vector<Backend> made;
   const std::vector<std::string> others = other_devices();
   const bool all_sets = others.empty() && !std::getenv("ENGINE_TEST_BEST_SET");
   for (const std::string& set : cpu_instruction_sets())
     if (all_sets || set == cpu_instruction_set()) made.push_back({set, make_cpu_ops(set)});
-  for (const std::string& device : others) made.push_back({device, make_ops(device), true});
+  DeviceOptions options;
+  if (const char* const attention = std::getenv("ENGINE_TEST_ATTENTION")) options.attention = attention;
+  if (const char* const matmul = std::getenv("ENGINE_TEST_MATMUL")) options.matmul = matmul;
+  for (const std::string& device : others) made.push_back({device, make_ops(device, options), true});
   return made;
 }
 

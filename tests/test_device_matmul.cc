@@ -32,10 +32,4 @@ TEST_CASE("matmul on a device: our kernels and cuBLASLt agree, large tiles and p
         }
 }
 
-TEST_CASE("matmul on a device: a choice that does not exist is refused") {
-  for (const std::string& device : other_devices())
-    CHECK_THROWS_WITH(product_by("mkl", device, {4, 4, 4, DType::f32, DType::f32, false, false}),
-                      doctest::Contains("ENGINE_MATMUL"));
-}
-
 }  // namespace engine::test

@@ -45,6 +45,7 @@ TEST_CASE("program: what cannot be right ends with 2 and says what would be") {
   program.fails({"train", config, "--threads", "100000"}, 2, "at most 1024");
   program.fails({"train", config, "--model.hidden_size", "9223372036854775807"}, 2, "model.hidden_size");
   program.fails({"train", config, "--training.best_metric", "f1"}, 2, "it measures exact_match");
+  program.fails({"train", config, "--device", "cpu", "--attention", "cudnn"}, 2, "needs device = \"cuda\"");
   program.fails({"generate", "folder", "--promt", "1"}, 2, "the nearest is --prompt");
   program.fails({"generate", "folder"}, 2, "--prompt TEXT or");
   program.fails({"generate", "folder", "--prompt", "1", "--input", "file"}, 2, "give one of them");

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/options.h"
+#include "kernels/device_options.h"
 #include "models/config.h"
 
 namespace engine {
@@ -52,6 +53,7 @@ struct Config {
   bool resume = true;
   uint64_t seed = 1;
   std::string device = "auto", precision = "auto";
+  DeviceOptions device_options;
   int threads = 0;
   ModelConfig model = open_model();
   DataConfig data;

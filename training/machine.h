@@ -17,7 +17,7 @@ namespace engine {
 class ConfiguredMachine {
  public:
   explicit ConfiguredMachine(const Config& config)
-      : ops_(make_ops(config.device)),
+      : ops_(make_ops(config.device, config.device_options)),
         arena_(ops_->memory()),
         machine_{*ops_, arena_, compute_precision(config.precision, device_of(config, *ops_))} {
     set_threads(config.threads);

@@ -69,10 +69,10 @@ bool fits(const Safetensors::Entry& entry, const Tensor& tensor) {
 // What may differ between the halves of one training: where it runs, how long, and what it tells of itself.
 bool may_differ(const Options::Option& option) {
   static constexpr std::array names{
-      "name", "output_dir", "resume", "device", "threads", "data.test", "training.max_steps", "training.epochs",
-      "training.resume_warmup_steps",
-      "training.log_every", "training.eval_every", "training.save_every", "training.keep_checkpoints",
-      "training.early_stopping_patience", "training.save_dtype", "training.recompute"};
+      "name", "output_dir", "resume", "device", "attention", "matmul", "synchronous", "threads", "data.test",
+      "training.max_steps", "training.epochs", "training.resume_warmup_steps", "training.log_every",
+      "training.eval_every", "training.save_every", "training.keep_checkpoints", "training.early_stopping_patience",
+      "training.save_dtype", "training.recompute"};
   return option.section() == "generation" || std::find(names.begin(), names.end(), option.name) != names.end();
 }
 

@@ -28,6 +28,7 @@ namespace {
 struct Setting {
   std::string model = "gpt2", work = "train", precision = "auto", device = "cpu", lengths;
   int batch = 4, length = 256, prompt = 32, fresh = 64, threads = 0;
+  DeviceOptions options;
   bool clip = false, operations = false, every_operation = false;
 };
 
@@ -197,7 +198,7 @@ void run(const Setting& setting) {
   set_threads(setting.threads);
   std::vector<OperationCount> counts;
   const bool counted = setting.operations || setting.every_operation;
-  const std::unique_ptr<Ops> ops = counted ? make_count_ops(counts) : make_ops(setting.device);
+  const std::unique_ptr<Ops> ops = counted ? make_count_ops(counts) : make_ops(setting.device, setting.options);
   if (setting.every_operation) {
     run_every_operation(*ops);
     return list(counts);
@@ -249,6 +250,8 @@ int main(int argc, char** argv) {
   app.add_option("--new", setting.fresh);
   app.add_option("--threads", setting.threads);
   app.add_option("--device", setting.device)->check(CLI::IsMember({"cpu", "cuda"}));
+  app.add_option("--attention", setting.options.attention, "own or cudnn");
+  app.add_option("--matmul", setting.options.matmul, "auto, own or cublaslt");
   app.add_flag("--clip", setting.clip, "training steps take the gradient's norm and clip it at 1");
   app.add_flag("--operations", setting.operations, "lists what one training step computes and moves instead");
   app.add_flag("--every_operation", setting.every_operation,

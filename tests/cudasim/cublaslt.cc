@@ -8,7 +8,8 @@
 // - epilogues with GELU want every matrix's rows to begin at multiples of 16 bytes, that with sums of B D's, so that
 //   ways around are tried;
 // - scratch, which every algorithm wants if it may, is used, and must begin at a multiple of 256 bytes.
-// The variable CUDASIM_CUBLASLT=none of the environment makes it a library that has no algorithm for anything.
+// The variable CUDASIM_CUBLASLT of the environment makes it a library that has no algorithm for anything (none), or
+// whose products fail (fails).
 #include <cublasLt.h>
 
 #include <algorithm>
@@ -53,6 +54,11 @@ cublasStatus_t set(void* member, size_t member_bytes, const void* value, size_t 
   if (!value || bytes != member_bytes) return CUBLAS_STATUS_INVALID_VALUE;
   std::memcpy(member, value, bytes);
   return CUBLAS_STATUS_SUCCESS;
+}
+
+bool says(const char* what) {
+  const char* const is = std::getenv("CUDASIM_CUBLASLT");
+  return is && std::string(is) == what;
 }
 
 uint64_t bytes_of(const Layout& m) { return m.type == CUDA_R_16BF ? 2 : 4; }
@@ -193,6 +199,16 @@ struct Call {
 
 }  // namespace
 
+const char* cublasLtGetStatusName(cublasStatus_t status) {
+  switch (status) {
+    case CUBLAS_STATUS_SUCCESS: return "CUBLAS_STATUS_SUCCESS";
+    case CUBLAS_STATUS_INVALID_VALUE: return "CUBLAS_STATUS_INVALID_VALUE";
+    case CUBLAS_STATUS_EXECUTION_FAILED: return "CUBLAS_STATUS_EXECUTION_FAILED";
+    case CUBLAS_STATUS_NOT_SUPPORTED: return "CUBLAS_STATUS_NOT_SUPPORTED";
+  }
+  return "unknown";
+}
+
 cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
   *handle = new cublasLtContext;
   return CUBLAS_STATUS_SUCCESS;
@@ -287,8 +303,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
   if (!handle || !operation || !a || !b || !c || !d || !preference || wanted < 1) return CUBLAS_STATUS_INVALID_VALUE;
   *count = 0;
   if (const cublasStatus_t status = check(*operation, *a, *b, *c, *d); status != CUBLAS_STATUS_SUCCESS) return status;
-  const char* const has = std::getenv("CUDASIM_CUBLASLT");
-  if (has && std::string(has) == "none") return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (says("none")) return CUBLAS_STATUS_NOT_SUPPORTED;
   Algorithm algorithm{
       fingerprint(*operation, *a, *b, *c, *d), {}, std::min<uint64_t>(preference->workspace_bytes, 512), {}};
   const Layout* const matrices[4] = {a, b, c, d};
@@ -344,6 +359,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
                   algorithm.workspace_bytes};
   wrong |= call.beta != 0 && (!c || (c == d && c_layout->ld != d_layout->ld));
   if (wrong) return CUBLAS_STATUS_INVALID_VALUE;
+  if (says("fails")) return CUBLAS_STATUS_EXECUTION_FAILED;
   const auto run = [call] {
     const cudasim::OpenMemory open;
     call.run();

@@ -158,6 +158,12 @@ using namespace cudasim;
 
 namespace {
 
+// Whether the variable CUDASIM_DRIVER_REFUSES of the environment names this call.
+bool is_refused(const char* call) {
+  const char* const refused = std::getenv("CUDASIM_DRIVER_REFUSES");
+  return refused && std::string(refused) == call;
+}
+
 template <class Mutate>
 CUresult driver_call(const Mutate& mutate) {
   return mutate() ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
@@ -176,6 +182,7 @@ CUresult address_free(CUdeviceptr address, size_t bytes) {
 }
 CUresult create(CUmemGenericAllocationHandle* handle, size_t bytes, const CUmemAllocationProp*, unsigned long long) {
   static CUmemGenericAllocationHandle next = 0;
+  if (is_refused("cuMemCreate")) return CUDA_ERROR_NOT_PERMITTED;
   if (bytes % granularity) return CUDA_ERROR_INVALID_VALUE;
   if (bytes > free_memory()) return CUDA_ERROR_OUT_OF_MEMORY;
   used += bytes;
@@ -192,6 +199,7 @@ CUresult release(CUmemGenericAllocationHandle handle) {
   });
 }
 CUresult map(CUdeviceptr, size_t bytes, size_t offset, CUmemGenericAllocationHandle handle, unsigned long long) {
+  if (is_refused("cuMemMap")) return CUDA_ERROR_NOT_PERMITTED;
   return driver_call([&] { return offset == 0 && allocations.count(handle) && allocations[handle] == bytes; });
 }
 CUresult set_access(CUdeviceptr address, size_t bytes, const CUmemAccessDesc*, size_t) {
@@ -205,6 +213,10 @@ CUresult unmap(CUdeviceptr address, size_t bytes) {
   if (memory_key() >= 0) pkey_mprotect(data, bytes, PROT_NONE, 0);
   mprotect(data, bytes, PROT_NONE);
   madvise(data, bytes, MADV_DONTNEED);
+  return CUDA_SUCCESS;
+}
+CUresult error_name(CUresult code, const char** name) {
+  *name = code == CUDA_ERROR_NOT_PERMITTED ? "CUDA_ERROR_NOT_PERMITTED" : "CUDA_ERROR_INVALID_VALUE";
   return CUDA_SUCCESS;
 }
 CUresult get_granularity(size_t* bytes, const CUmemAllocationProp*, CUmemAllocationGranularity_flags) {
@@ -225,6 +237,7 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function
       {"cuMemUnmap", reinterpret_cast<void*>(unmap)},
       {"cuMemSetAccess", reinterpret_cast<void*>(set_access)},
       {"cuMemGetAllocationGranularity", reinterpret_cast<void*>(get_granularity)},
+      {"cuGetErrorName", reinterpret_cast<void*>(error_name)},
   };
   const auto found = functions.find(symbol);
   *function = found == functions.end() ? nullptr : found->second;

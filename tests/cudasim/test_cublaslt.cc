@@ -233,8 +233,7 @@ TEST_CASE("cuBLASLt stand-in: it takes row sums along where it can, else our own
   std::vector<double> values(static_cast<size_t>(K * M), 1.0);
   std::fill(values.begin(), values.begin() + M, first);
   const auto sum = [&](const char* who, DType dtype, int64_t N, Activation activation) {
-    const Variable choice("ENGINE_MATMUL", who);
-    const std::unique_ptr<Ops> ops = make_ops("sim");
+    const std::unique_ptr<Ops> ops = make_ops("sim", {.matmul = who});
     Arena arena(ops->memory(), size_t{1} << 30);
     Bench bench{*ops, arena, DType::bf16};
     const Tensor sums = bench.zeros({M});

@@ -92,6 +92,7 @@ struct cublasLtMatmulHeuristicResult_t {
   int reserved[4];
 };
 
+const char* cublasLtGetStatusName(cublasStatus_t status);
 cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle);
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle);
 size_t cublasLtGetVersion();

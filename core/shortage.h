@@ -1,0 +1,17 @@
+// What a device says that has no memory for what an arena hands out; the arena tells what that was.
+#pragma once
+
+#include <string>
+
+#include "core/error.h"
+
+namespace engine {
+
+struct Shortage : Error {
+  std::string place;  // "on DEVICE", and what for
+  size_t free, total;
+  Shortage(const std::string& place_, size_t free_, size_t total_)
+      : Error("out of memory " + place_), place(place_), free(free_), total(total_) {}
+};
+
+}  // namespace engine

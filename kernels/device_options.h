@@ -1,0 +1,14 @@
+// What the backend of a GPU is told about its work: the options of these names (training/config.cc).
+#pragma once
+
+#include <string>
+
+namespace engine {
+
+struct DeviceOptions {
+  std::string attention = "own";  // own, or cudnn
+  std::string matmul = "auto";    // auto: cuBLASLt where it is there; own, or cublaslt
+  bool synchronous = false;       // the device is waited for after each start
+};
+
+}  // namespace engine

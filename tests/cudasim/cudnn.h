@@ -1,0 +1,12 @@
+// What tests ask of the simulated device's cuDNN.
+#pragma once
+
+namespace cudasim {
+
+// How many graphs were built, and run, in this process.
+struct CudnnCounts {
+  int built = 0, run = 0;
+};
+const CudnnCounts& cudnn_counts();
+
+}  // namespace cudasim
