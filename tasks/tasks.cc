@@ -70,6 +70,8 @@ void TaskSections::declare(Options& options) {
 std::unique_ptr<Task> make_task(Config& config, const TaskSections& sections, const Options& options, Ops& ops,
                                 Use use) {
   const bool is_known = config.task == "gpt" || config.task == "mlm" || config.task == "scratchpad";
+  if (config.task.empty())
+    fail_usage("task is missing, in the configuration or as --task: gpt, mlm, scratchpad, cola or sst2");
   if (!is_known && !is_classification(config.task))
     fail_usage("task is \"", config.task, "\": the tasks are gpt, mlm, scratchpad, cola and sst2");
   refuse_unread(config, sections, options);

@@ -144,6 +144,9 @@ TEST_CASE("program: trains, and its run folder is evaluated, goes on from prompt
   CHECK(evaluated.out.find("exact_match_level_1 ") != std::string::npos);
   program.fails({"eval", run, "--split", "test"}, 2, "--split test");
   program.fails({"eval", program.file("nowhere")}, 1, "there is no such folder");
+  program.fails({"eval", config}, 1, "task.cfg: is a file, not a folder");
+  program.fails({"eval", run + "/best"}, 2, "task is missing, in the configuration or as --task");
+  program.fails({"predict", run, "--input", config, "--output", program.file("out")}, 2, "this one is scratchpad");
 
   const std::string lines = program.write("lines.txt", "(1+2)\n(3*4)\n");
   const Ended tokenized = program.run({"tokenize", run, "--input", lines}),

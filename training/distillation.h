@@ -67,8 +67,8 @@ class Distillation final : public ExtraLoss {
 };
 
 // Copies into a new student the teacher's embeddings (of positions those that both have), the named layers (the
-// student's layer i is the teacher's layers[i]) and the head for masked tokens. A UsageError where there are not as many
-// as the student has layers, or a shape differs.
+// student's layer i is the teacher's layers[i]) and the head for masked tokens. A UsageError where there are not as
+// many as the student has layers, or a shape differs.
 void begin_with_layers(const std::vector<std::string>& layers, Ops& ops, EncoderModel& student, EncoderModel& teacher);
 
 }  // namespace engine
