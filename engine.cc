@@ -66,15 +66,16 @@ int dispatch(int argc, char** argv) {
   for (const char* name : {"temperature", "top_k", "top_p", "max_new_tokens"})
     settings.add_short_flag(*generate_verb, std::string("--") + name, std::string("generation.") + name,
                             std::string("as generation.") + name);
-  for (CLI::App* verb :
-       {train_verb, eval_verb, predict_verb, generate_verb, score_verb, embed_verb, expressions_verb})
-    settings.add_flags(*verb);
+  for (CLI::App* verb : {train_verb, eval_verb, predict_verb}) settings.add_flags(*verb);
+  for (CLI::App* verb : {score_verb, embed_verb}) settings.add_flags(*verb, {"device", "precision", "threads"});
+  settings.add_flags(*generate_verb, {"seed", "device", "precision", "threads", "generation."});
+  settings.add_flags(*expressions_verb, {"seed", "scratchpad."});
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) ? 2 : 0;
   }
-  refuse_extras(*app.get_subcommands()[0]);
+  refuse_extras(*app.get_subcommands()[0], settings.options);
   if (*generate_verb && prompt->count() + generate_verb->count("--input") != 1)
     fail_usage("generate goes on from --prompt TEXT or from the lines of --input FILE: give one of them");
   if (*train_verb) return train(settings, arguments);

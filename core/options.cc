@@ -215,6 +215,7 @@ void Options::set_values(const std::string& name, const std::vector<std::string>
     fail_usage(what, ": ", error.what());
   }
   option->set = true;
+  option->said = what;
 }
 
 Options::Option* Options::find(const std::string& name) {

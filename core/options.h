@@ -71,7 +71,10 @@ class Options {
     // Takes a value's text (of a list, each element's); throws UsageError with what would be right.
     std::function<void(const std::vector<std::string>& values)> assign;
     bool set = false;
+    std::string said;  // where and to what it was set: "task.cfg:3: seed is 5"
 
+    // Set to something else than its default: a resolved configuration sets every option.
+    bool is_changed() const { return set && text() != default_text; }
     std::string section() const;  // "training" of "training.batch_size"
     std::string key() const;      // "batch_size"
   };

@@ -48,7 +48,8 @@ Safetensors::Entry entry_in(const json& field, const std::string& where, const c
   }
   const int64_t begin = size_in(range[0], "data offset", where), end = size_in(range[1], "data offset", where);
   if (begin > end || static_cast<size_t>(end) > data_bytes)
-    fail(where, ": bytes ", begin, " to ", end, " of ", data_bytes, " bytes of data");
+    fail(where, ": bytes ", begin, " to ", end, " of ", data_bytes, " bytes of data",
+         begin > end ? "" : ": the file is cut short");
   if (end - begin != bytes)
     fail(where, ": its shape and dtype have ", bytes, " bytes, its data_offsets ", end - begin);
   entry.data = data + begin;

@@ -164,7 +164,8 @@ class NamesInFile {
 
 // What is wrong with an entry for a place; empty: nothing.
 std::string misfit(const std::string& name, const Safetensors::Entry& entry, const std::vector<int64_t>& wanted) {
-  if (entry.shape != wanted) return name + " is " + text_of(entry.shape) + ", it should be " + text_of(wanted);
+  if (entry.shape != wanted)
+    return name + " is " + text_of(entry.shape) + ", it should be " + text_of(wanted) + " by config.json";
   if (!holds_floats(entry.dtype)) return name + " holds " + entry.dtype + ", it should be F32, F16, BF16 or F64";
   return "";
 }

@@ -11,6 +11,7 @@
 #include "core/parallel.h"
 #include "models/generation.h"
 #include "tasks/gpt/documents.h"
+#include "text/unicode.h"
 
 namespace engine {
 
@@ -22,6 +23,7 @@ constexpr size_t lines_at_once = 256, lines_embedded_at_once = 8192;
 // work(first line number from 1, batch) for the lines of a file, up to `most` together, without their line ends.
 template <class Work>
 void in_batches(const std::string& file, const Work& work, size_t most = lines_at_once) {
+  if (std::filesystem::is_directory(file)) fail("cannot read ", file, ": this is a folder");
   std::ifstream input(file, std::ios::binary);
   if (!input) fail("cannot read ", file, ": no such file, or no permission");
   std::vector<std::string> batch;
@@ -32,6 +34,7 @@ void in_batches(const std::string& file, const Work& work, size_t most = lines_a
     batch.clear();
   };
   for (std::string line; std::getline(input, line);) {
+    if (first == 1 && batch.empty()) line = std::string(text_of_file(line, file));
     if (!line.empty() && line.back() == '\r') line.pop_back();
     batch.push_back(std::move(line));
     if (batch.size() == most) work_on_batch();

@@ -12,7 +12,8 @@ namespace engine {
 
 RunFolder open_run(const std::filesystem::path& folder) {
   const auto is_model = [](const std::filesystem::path& path) { return std::filesystem::exists(path / "config.json"); };
-  if (!std::filesystem::is_directory(folder)) fail(folder.string(), ": there is no such folder");
+  if (!std::filesystem::is_directory(folder))
+    fail(folder.string(), std::filesystem::exists(folder) ? ": is a file, not a folder" : ": there is no such folder");
   const std::filesystem::path config = folder / "task.cfg";
   for (const char* name : {"best", "last"}) {
     const std::filesystem::path model = written_folder(folder / name);

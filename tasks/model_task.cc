@@ -23,7 +23,7 @@ int64_t ModelTask::sequences_a_step(int64_t length) const {
 
 bool is_changed(const Options& options, const std::string& name) {
   for (const Options::Option& option : options.all())
-    if (option.name == name) return option.set && option.text() != option.default_text;
+    if (option.name == name) return option.is_changed();
   fail("no option is named ", name);
 }
 
@@ -53,7 +53,7 @@ void check_against_init(const ModelConfig& asked, const ModelConfig& model, cons
   check("positions", asked.positions, model.positions);
   check("relative_positions", asked.relative_positions, model.relative_positions);
   check("relative_distances", asked.relative_distances, model.relative_distances,
-        /*is_open=*/model.relative_positions == "none");
+        /*is_open=*/model.relative_positions == "none" && asked.relative_distances == ModelConfig{}.relative_distances);
   check("decoder_layers", asked.decoder_size(), model.decoder_size());
   check("doubled_position_angles", asked.doubled_position_angles, model.doubled_position_angles);
   check("vocab_size", asked.vocab_size, model.vocab_size, asked.vocab_size == 0);

@@ -39,7 +39,7 @@ class ModelTask : public Task {
   LossStep step_;
 };
 
-// Whether an option was given and is not its default (a saved task.cfg gives every option).
+// Whether an option was set to something else than its default.
 bool is_changed(const Options& options, const std::string& name);
 
 // The rates of dropout are no part of a model's weights: those that were set count, else those that it came with.

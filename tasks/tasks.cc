@@ -9,6 +9,57 @@
 
 namespace engine {
 
+namespace {
+
+// An option, or all of a section ("mlm."), that is read only in some configurations.
+struct Condition {
+  std::string options;
+  bool holds;
+  std::string text;
+};
+
+std::vector<Condition> conditions(const Config& config, const TaskSections& sections) {
+  const std::string& task = config.task;
+  const bool encodes = task == "mlm" || is_classification(task), is_new = config.init.empty();
+  const std::string& explanation = sections.scratchpad.explanation;
+  const bool writes_itself = explanation == "self_learned";
+  const ModelConfig& model = config.model;
+  return {
+      {"gpt.", task == "gpt", "task = \"gpt\""},
+      {"mlm.", task == "mlm", "task = \"mlm\""},
+      {"mlm.copies", sections.mlm.masking == "static", "mlm.masking = \"static\""},
+      {"scratchpad.", task == "scratchpad", "task = \"scratchpad\""},
+      {"scratchpad.batching", writes_itself, "scratchpad.explanation = \"self_learned\""},
+      {"scratchpad.clean_results", writes_itself, "scratchpad.explanation = \"self_learned\""},
+      {"scratchpad.form", explanation != "none", "scratchpad.explanation = \"oracle\" or \"self_learned\""},
+      {"generation.", !encodes, "a task whose model writes text, gpt or scratchpad"},
+      {"distillation.", encodes, "one of the tasks mlm, cola and sst2"},
+      {"distillation.", !sections.distillation.teacher.empty(), "a model in distillation.teacher"},
+      {"training.initial_learning_rate", config.training.warmup_steps > 0, "training.warmup_steps above 0"},
+      // Of a model from init check_against_init says more.
+      {"model.doubled_position_angles", !is_new || model.architecture == "sinusoidal_encoder",
+       "model.architecture = \"sinusoidal_encoder\""},
+      {"model.relative_distances", !is_new || model.relative_positions != "none",
+       "model.relative_positions = \"shared\" or \"separate\""},
+  };
+}
+
+// What was set and would not be read is a UsageError: whoever set it thinks that it does something.
+void refuse_unread(const Config& config, const TaskSections& sections, const Options& options) {
+  for (const Condition& condition : conditions(config, sections)) {
+    if (condition.holds) continue;
+    const bool is_section = condition.options.ends_with('.');
+    for (const Options::Option& option : options.all()) {
+      const bool is_meant =
+          is_section ? option.name.starts_with(condition.options) : option.name == condition.options;
+      if (is_meant && option.is_changed())
+        fail_usage(option.said, ": nothing reads it here, it needs ", condition.text);
+    }
+  }
+}
+
+}  // namespace
+
 void TaskSections::declare(Options& options) {
   scratchpad.declare(options);
   gpt.declare(options);
@@ -19,20 +70,11 @@ void TaskSections::declare(Options& options) {
 std::unique_ptr<Task> make_task(Config& config, const TaskSections& sections, const Options& options, Ops& ops,
                                 Use use) {
   const bool is_known = config.task == "gpt" || config.task == "mlm" || config.task == "scratchpad";
+  if (config.task.empty())
+    fail_usage("task is missing, in the configuration or as --task: gpt, mlm, scratchpad, cola or sst2");
   if (!is_known && !is_classification(config.task))
     fail_usage("task is \"", config.task, "\": the tasks are gpt, mlm, scratchpad, cola and sst2");
-  for (const std::string section : {"gpt", "mlm", "scratchpad"}) {
-    if (section == config.task) continue;
-    for (const std::string& name : options.names())
-      if (name.starts_with(section + ".") && is_changed(options, name))
-        fail_usage(name, " is for task ", section, ": this task is ", config.task);
-  }
-  const bool may_distil = config.task == "mlm" || is_classification(config.task);
-  for (const std::string& name : options.names()) {
-    if (!name.starts_with("distillation.") || !is_changed(options, name)) continue;
-    if (!may_distil) fail_usage(name, " is for tasks mlm, cola and sst2: this task is ", config.task);
-    if (sections.distillation.teacher.empty()) fail_usage(name, " is set, but distillation.teacher names no model");
-  }
+  refuse_unread(config, sections, options);
   const bool training = use == Use::training;
   if (config.task == "scratchpad") return make_scratchpad_task(config, sections.scratchpad, options, ops, training);
   if (config.task == "mlm") return make_mlm_task(config, sections.mlm, sections.distillation, options, ops, training);

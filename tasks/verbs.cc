@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/ranks.h"
+#include "tasks/classification/classification.h"
 #include "tasks/scratchpad/expression_file.h"
 #include "training/machine.h"
 #include "training/trainer.h"
@@ -58,7 +59,12 @@ int evaluate(Settings& settings, const Arguments& arguments) {
 }
 
 int predict(Settings& settings, const Arguments& arguments) {
-  const auto leave_out_data = [](Config& config) { config.data.eval.clear(); };  // only the input is read
+  const auto leave_out_data = [](Config& config) {
+    if (!is_classification(config.task))
+      fail_usage("predict is for tasks that label their inputs, cola and sst2: this one is ", config.task,
+                 "; a model that writes text is used with generate");
+    config.data.eval.clear();  // only the input is read
+  };
   return with_task(settings, arguments, leave_out_data, [&](Machine& machine, Task& task) {
     task.predict(machine, arguments.input, arguments.output);
   });

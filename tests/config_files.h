@@ -26,7 +26,7 @@ inline void adapt(const std::string& name, TaskSettings& settings) {
   config.training.batch_size = 4;
   config.training.eval_every = 0;
   config.training.save_every = 0;
-  config.generation.max_new_tokens = 8;
+  if (config.task == "gpt" || config.task == "scratchpad") config.generation.max_new_tokens = 8;
   if (config.task == "scratchpad") settings.sections.scratchpad.eval_quantity = 5;
   if (name.starts_with("gpt")) config.data.train = {text_file};
   if (name == "mlm_wiki.cfg") {

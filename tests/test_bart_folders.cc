@@ -112,7 +112,7 @@ TEST_CASE("bart folders: what is missing, misshapen or not done here is named") 
   CHECK(error_after([](ChangedFolder& f) {
           f.remove("final_logits_bias");
           f.add("final_logits_bias", {53}, std::string(53 * 4, '\0'));
-        }) == "/model.safetensors: final_logits_bias is [53], it should be [1, 53]");
+        }) == "/model.safetensors: final_logits_bias is [53], it should be [1, 53] by config.json");
   CHECK(error_after([](ChangedFolder& f) { f.add("lm_head.weight", {53, 20}, std::string(53 * 20 * 4, '\0')); }) ==
         "/model.safetensors: tensor lm_head.weight differs from model.shared.weight; only tied embeddings are "
         "supported");

@@ -118,6 +118,7 @@ TEST_CASE("classification: an error of a file names the line and what was expect
   CHECK(error_of("fine\t1\n", GlueFormat::sst2).find(":1: is no header") == 0);
   CHECK(error_of("sentence\tlabel\ncaf\xE9\t1\n", GlueFormat::sst2).find(":2: is not UTF-8 at byte 4") == 0);
   CHECK(error_of("sentence\tlabel\n", GlueFormat::sst2) == ": holds no sentence");
+  CHECK(error_of(std::string("s\0e\0", 4), GlueFormat::sst2).starts_with(": looks like UTF-16"));
   CHECK(error_of("sentence\tlabel\nfine\t1\n\nfine\t1\n", GlueFormat::sst2).find(":3: is blank: it should have 2") ==
         0);
   CHECK(error_of("\n\n", GlueFormat::cola) == ": holds no sentence");

@@ -92,6 +92,19 @@ TEST_CASE("commands: tokenize gives ids and offsets of each line, in order") {
                        doctest::Contains("cannot be written"), Error);
 }
 
+TEST_CASE("commands: a folder or UTF-16 is no file of lines, and a byte order mark is no part of the first") {
+  const Untrained untrained;
+  const Tokenizer& tokenizer = *untrained.language.tokenizer;
+  std::ostringstream out;
+  tokenize_lines(tokenizer, untrained.write("\xEF\xBB\xBF" "1\n2\n"), {}, out);
+  CHECK(lines_of(out.str())[0]["offsets"] == json::parse("[[0,1]]"));
+  const std::string folder = untrained.folder.path().string();
+  CHECK_THROWS_WITH_AS(tokenize_lines(tokenizer, folder, {}, out),
+                       ("cannot read " + folder + ": this is a folder").c_str(), Error);
+  CHECK_THROWS_WITH_AS(tokenize_lines(tokenizer, untrained.write(std::string("1\0\n\0", 4)), {}, out),
+                       doctest::Contains("lines.txt: looks like UTF-16"), Error);
+}
+
 TEST_CASE("commands: tokenize frames, cuts and pairs as the reference does") {
   // RoBERTa's framing, with GPT-2's vocabulary (tests/golden/make_framed_cases.py).
   const TemporaryFolder roberta, input;

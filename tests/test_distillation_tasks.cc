@@ -104,6 +104,33 @@ TEST_CASE("distillation: a student of half the layers begins with its teacher's,
   CHECK(first(student, "masked_head.dense.weight") == first(teacher->parameters(), "masked_head.dense.weight"));
 }
 
+TEST_CASE("distillation: a student may have fewer positions than its teacher, or more, where sequences fit both") {
+  Taught run;
+  run.config.name = "teacher";
+  run.config.training.max_steps = 1;
+  run.trained();
+  const ModelConfig small = TaskSettings(settings_text).config.model;
+  const auto teacher = load_encoder_model(open_run(run.file("teacher")).model, run.ops->memory(), false);
+  const float* const theirs = teacher->parameters().at("embedding.positions").value.as<float>();
+  run.sections.distillation = {.teacher = run.file("teacher"), .layers = {"0", "1", "2", "3"}};
+  for (const int64_t positions : {20, 32, 40}) {
+    CAPTURE(positions);
+    run.config.model = small;
+    run.config.model.max_positions = positions;
+    run.config.name = "student" + std::to_string(positions);
+    const auto task = run.task();
+    const Tensor& ours = task->parameters().at("embedding.positions").value;
+    CHECK(ours.shape[0] == positions);
+    CHECK(std::equal(theirs, theirs + std::min<int64_t>(positions, 32) * 32, ours.as<float>()));
+    CHECK(train_task(run.config, run.options, *task, run.machine) == 0);
+  }
+  run.config.model = small;
+  run.config.model.max_positions = 40;
+  run.config.data.block_size = 0;
+  CHECK_THROWS_WITH_AS(run.task(), doctest::Contains("has only 32 positions, a sequence up to 40 tokens: set "
+                                                     "data.block_size to 32 or less"), UsageError);
+}
+
 TEST_CASE("distillation: a teacher that does not fit is told") {
   Taught run;
   run.config.name = "teacher";
@@ -157,9 +184,9 @@ TEST_CASE("distillation: a teacher that does not fit is told") {
   });
   // Options of [distillation] are for these tasks, and for those who name a teacher.
   TaskSettings none("task = \"mlm\"\n[distillation]\ntemperature = 4\n");
-  CHECK_THROWS_WITH_AS(none.task(), doctest::Contains("distillation.teacher names no model"), UsageError);
+  CHECK_THROWS_WITH_AS(none.task(), doctest::Contains("it needs a model in distillation.teacher"), UsageError);
   TaskSettings decoder("task = \"gpt\"\n[distillation]\nteacher = \"x\"\n");
-  CHECK_THROWS_WITH_AS(decoder.task(), doctest::Contains("is for tasks mlm, cola and sst2"), UsageError);
+  CHECK_THROWS_WITH_AS(decoder.task(), doctest::Contains("it needs one of the tasks mlm, cola and sst2"), UsageError);
 }
 
 TEST_CASE("distillation: a classifier learns from one of as many classes") {

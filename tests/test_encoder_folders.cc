@@ -141,8 +141,8 @@ TEST_CASE("encoder folders: what is missing, misshapen, unknown or not done here
   CHECK(error_after([](Folder& f) { f.remove("pooler.dense.bias"); }, {.head = Head::classification}) ==
         "/model.safetensors: missing tensors: bert.pooler.dense.bias [20]");
   CHECK(error_after([](Folder& f) { f.config["id2label"] = {{"0", "a"}, {"1", "b"}}; }) ==
-        "/model.safetensors: classifier.weight is [3, 20], it should be [2, 20], "
-        "classifier.bias is [3], it should be [2]");
+        "/model.safetensors: classifier.weight is [3, 20], it should be [2, 20] by config.json, "
+        "classifier.bias is [3], it should be [2] by config.json");
   CHECK(error_after([](Folder& f) { f.add("bert.adapter.weight", {1}, bytes_of(1)); }) ==
         "/model.safetensors: tensors that this model does not have: bert.adapter.weight");
   for (const auto& [key, value] : std::vector<std::pair<std::string, json>>{{"position_embedding_type", "relative_key"},

@@ -267,9 +267,9 @@ TEST_CASE("huggingface: tensors that are missing, misshapen, unknown or not tied
   CHECK(error_after([](Folder& f) { f.add("transformer.score.weight", {1}, std::string(4, '\0')); }) ==
         "tensors that this model does not have: transformer.score.weight");
   CHECK(error_after([](Folder& f) { f.at("transformer.h.0.mlp.c_fc.weight").shape = {99, 40}; }) ==
-        "transformer.h.0.mlp.c_fc.weight is [99, 40], it should be [40, 99]");
+        "transformer.h.0.mlp.c_fc.weight is [99, 40], it should be [40, 99] by config.json");
   CHECK(error_after([](Folder& f) { f.config["vocab_size"] = 60; }) ==
-        "transformer.wte.weight is [61, 40], it should be [60, 40]");
+        "transformer.wte.weight is [61, 40], it should be [60, 40] by config.json");
   CHECK(error_after([](Folder& f) {
           f.remove("transformer.ln_f.bias");
           f.add("transformer.ln_f.bias", {40}, std::string(160, '\0'), "I32");

@@ -207,7 +207,7 @@ TEST_CASE("mlm sequences: cleaned text") {
 TEST_CASE("mlm data: every epoch has each sequence once; dynamic masks are new each epoch, static ones come again") {
   for (const std::string masking : {"dynamic", "static"}) {
     CAPTURE(masking);
-    MlmSettings settings("[mlm]\nmasking = \"" + masking + "\"\ncopies = 2\n");
+    MlmSettings settings("[mlm]\nmasking = \"" + masking + "\"\n" + (masking == "static" ? "copies = 2\n" : ""));
     const auto task = settings.task();
     const int64_t steps = task->steps_per_epoch();
     std::vector<std::set<std::pair<Ids, Ids>>> epochs;  // of masked sequences and their labels
@@ -377,6 +377,10 @@ TEST_CASE("mlm: bad input is told") {
   MlmSettings bad("[mlm]\nlines = true\n");
   bad.config.data.train = {bad.write("bad.txt", "good\n\xff\xff\n")};
   CHECK_THROWS_WITH_AS(bad.task(), doctest::Contains("bad.txt: line 2: byte 5 of the file is not UTF-8"), Error);
+  bad.write("bad.txt", "\xFF\xFEg");
+  CHECK_THROWS_WITH_AS(bad.task(), doctest::Contains("bad.txt: looks like UTF-16"), Error);
+  bad.write("bad.txt", "\xEF\xBB\xBFgood\n\xff\n");
+  CHECK_THROWS_WITH_AS(bad.task(), doctest::Contains("bad.txt: line 2: byte 8 of the file is not UTF-8"), Error);
   MlmSettings decoder;
   decoder.config.model.architecture = "gpt2";
   CHECK_THROWS_WITH_AS(decoder.task(), doctest::Contains("is not an encoder"), UsageError);

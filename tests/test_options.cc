@@ -50,6 +50,21 @@ std::string error_of(const std::string& text) {
 
 }  // namespace
 
+TEST_CASE("options: what was changed says where, what was set to its default is not changed") {
+  Options options;
+  int64_t steps = 3;
+  float rate = 0.5f;
+  options.add("steps", steps, any_value(), "");
+  options.add("rate", rate, any_value(), "");
+  options.read_text("steps = 4\nrate = 0.5\n", "task.cfg");
+  CHECK(options.all()[0].is_changed());
+  CHECK(options.all()[0].said == "task.cfg:1: steps is 4");
+  CHECK_FALSE(options.all()[1].is_changed());
+  options.set("steps", "3", "--steps");
+  CHECK_FALSE(options.all()[0].is_changed());
+  CHECK(options.all()[0].said == "--steps: steps is \"3\"");
+}
+
 TEST_CASE("options: a file's values reach their targets, and the rest keep their defaults") {
   Options options;
   Everything values;

@@ -49,6 +49,12 @@ TEST_CASE("program: what cannot be right ends with 2 and says what would be") {
   program.fails({"generate", "folder", "--promt", "1"}, 2, "the nearest is --prompt");
   program.fails({"generate", "folder"}, 2, "--prompt TEXT or");
   program.fails({"generate", "folder", "--prompt", "1", "--input", "file"}, 2, "give one of them");
+  program.fails({"embed", "folder", "--input", "file", "--training.batch_size", "5"}, 2,
+                "--training.batch_size: embed does not read this option");
+  program.fails({"score", "folder", "--input", "file", "--seed=5"}, 2, "--seed: score does not read this option");
+  program.fails({"expressions", "file", "--device", "cpu"}, 2, "--device: expressions does not read this option");
+  program.fails({"train", config, "--training.initial_learning_rate", "1e-3"}, 2,
+                "training.initial_learning_rate is \"1e-3\": nothing reads it here, it needs training.warmup_steps");
   program.write("wrong.cfg", "task = \"gpt\"\n[training]\nbatchsize = 3\n");
   program.fails({"train", program.file("wrong.cfg")}, 2, "wrong.cfg:3: there is no option training.batchsize");
 }
@@ -60,8 +66,10 @@ TEST_CASE("program: each verb has its help, and info says what there is") {
     const Ended help = program.run({verb, "--help"});
     CHECK(help.code == 0);
     CHECK(help.out.find("--help") != std::string::npos);
-    const bool has_options = verb != std::string("tokenize") && verb != std::string("info");
-    CHECK((help.out.find("--training.micro_batch_size") != std::string::npos) == has_options);
+    const bool has_task = verb == std::string("train") || verb == std::string("eval") || verb == std::string("predict");
+    CHECK((help.out.find("--training.micro_batch_size") != std::string::npos) == has_task);
+    const bool computes = verb != std::string("tokenize") && verb != std::string("info");
+    CHECK((help.out.find("--precision") != std::string::npos) == computes);
   }
   const Ended info = program.run({"info"});
   CHECK(info.code == 0);
@@ -84,6 +92,9 @@ TEST_CASE("program: trains, and its run folder is evaluated, goes on from prompt
   CHECK(evaluated.out.find("exact_match_level_1 ") != std::string::npos);
   program.fails({"eval", run, "--split", "test"}, 2, "--split test");
   program.fails({"eval", program.file("nowhere")}, 1, "there is no such folder");
+  program.fails({"eval", config}, 1, "task.cfg: is a file, not a folder");
+  program.fails({"eval", run + "/best"}, 2, "task is missing, in the configuration or as --task");
+  program.fails({"predict", run, "--input", config, "--output", program.file("out")}, 2, "this one is scratchpad");
 
   const std::string lines = program.write("lines.txt", "(1+2)\n(3*4)\n");
   const Ended tokenized = program.run({"tokenize", run, "--input", lines}),

@@ -190,7 +190,7 @@ TEST_CASE("safetensors: hostile headers are refused") {
   refused("{}}", 0, "JSON");
   refused("{\"a\":" + std::string(100'000, '[') + std::string(100'000, ']') + "}", 0, "nested deeper");
   refused(good, 29, "29 bytes of data, but the tensors have 28");
-  refused(good, 27, "bytes 24 to 28 of 27");
+  refused(good, 27, "bytes 24 to 28 of 27 bytes of data: the file is cut short");
   refused("{" + tensor("a", "F32", "[2]", 0, 8) + "," + tensor("b", "F32", "[2]", 4, 12) + "}", 12, "overlap");
   refused("{" + tensor("a", "F32", "[2]", 0, 8) + "," + tensor("b", "F32", "[2]", 0, 8) + "}", 8, "overlap");
   refused("{" + tensor("a", "F32", "[2]", 0, 8) + "," + tensor("b", "F32", "[2]", 12, 20) + "}", 20, "leave a gap");

@@ -216,6 +216,10 @@ TEST_CASE("tokenizer wordpiece: files that are not what they should be") {
   const TemporaryFolder folder;
   write_file(folder.path() / "vocab.txt", "a\nb\n");
   CHECK_THROWS_WITH_AS(load_tokenizer(folder.path()), doctest::Contains("is not in the vocabulary"), Error);
+  write_file(folder.path() / "vocab.txt", "[PAD]\ncaf\xE9\n");
+  CHECK_THROWS_WITH_AS(load_tokenizer(folder.path()), doctest::Contains("vocab.txt:2: the token is not UTF-8"), Error);
+  write_file(folder.path() / "vocab.txt", std::string("[\0P\0", 4));
+  CHECK_THROWS_WITH_AS(load_tokenizer(folder.path()), doctest::Contains("vocab.txt: looks like UTF-16"), Error);
   write_file(folder.path() / "vocab.txt", "");
   CHECK_THROWS_WITH_AS(load_tokenizer(folder.path()), doctest::Contains("vocab.txt: the vocabulary is empty"), Error);
   bert().save(folder.path());

@@ -27,6 +27,14 @@ using Words = std::vector<std::string>;
 
 }  // namespace
 
+TEST_CASE("unicode: a file's text is without a byte order mark, and UTF-16 is refused") {
+  CHECK(text_of_file("\xEF\xBB\xBF" "a\n", "f") == "a\n");
+  for (const char* text : {"", "a", "a\n\n", "caf\xC3\xA9", "\xC3\xA9"}) CHECK(text_of_file(text, "f") == text);
+  using namespace std::string_view_literals;
+  for (const std::string_view bytes : {"\xFF\xFE" "a\0"sv, "\xFE\xFF\0a"sv, "a\0b\0"sv, "\0a"sv})
+    CHECK_THROWS_WITH_AS(text_of_file(bytes, "f"), doctest::Contains("f: looks like UTF-16, it should be"), Error);
+}
+
 TEST_CASE("unicode: every character is written and read back") {
   for (char32_t character = 0; character < 0x110000; ++character) {
     if (character >= 0xd800 && character < 0xe000) continue;

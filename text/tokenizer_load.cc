@@ -6,6 +6,7 @@
 #include "text/characters.h"
 #include "text/special_names.h"
 #include "text/tokenizer_json.h"
+#include "text/unicode.h"
 
 namespace engine {
 
@@ -222,7 +223,10 @@ std::unique_ptr<Tokenizer> load_vocab_txt(const fs::path& folder) {
   const std::string where = (folder / "vocab.txt").string();
   const std::string content = read_text(where);
   std::vector<std::pair<std::string, int64_t>> tokens;
-  for_each_line(content, [&](std::string_view line, size_t number) { tokens.emplace_back(line, number - 1); });
+  for_each_line(text_of_file(content, where), [&](std::string_view line, size_t number) {
+    if (find_invalid_utf8(line) < line.size()) fail(where, ":", number, ": the token is not UTF-8");
+    tokens.emplace_back(line, number - 1);
+  });
   SpecialNames names = read_special_names(folder);
   Vocabulary vocabulary(tokens, names.added, where);
   for (const auto& [key, token] : {std::pair{"unk_token", "[UNK]"}, {"cls_token", "[CLS]"}, {"sep_token", "[SEP]"}})

@@ -114,6 +114,14 @@ size_t find_invalid_utf8(std::string_view text) {
   return text.size();
 }
 
+std::string_view text_of_file(std::string_view bytes, const std::string& file) {
+  const bool has_mark = bytes.starts_with("\xFF\xFE") || bytes.starts_with("\xFE\xFF");
+  // Without a mark, Latin letters have every other byte 0.
+  if (has_mark || bytes.substr(0, 4).find('\0') != std::string_view::npos)
+    fail(file, ": looks like UTF-16, it should be UTF-8: convert it, for instance with iconv -f UTF-16 -t UTF-8");
+  return bytes.starts_with("\xEF\xBB\xBF") ? bytes.substr(3) : bytes;
+}
+
 void require_utf8(std::string_view text) {
   const size_t place = find_invalid_utf8(text);
   if (place == text.size()) return;

@@ -28,6 +28,9 @@ bool is_word_character(char32_t character);
 size_t find_invalid_utf8(std::string_view text);
 // An Error that gives the byte offset of what is no UTF-8.
 void require_utf8(std::string_view text);
+// The text of a file, or of its first line, without the byte order mark that it may begin with. UTF-16 is an Error that
+// names the file.
+std::string_view text_of_file(std::string_view bytes, const std::string& file);
 // Each maximal piece that begins like a character and cannot be one becomes U+FFFD (Unicode 3.9, "best practice").
 std::string repair_utf8(std::string_view text);
 

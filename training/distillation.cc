@@ -35,7 +35,7 @@ void check(const DistillationConfig& config, EncoderModel& student, EncoderModel
                "cosine loss cannot compare: set distillation.cosine_weight = 0, or model.hidden_size = ", their_width);
   if (teacher.config().max_positions < longest)
     fail_usage("distillation.teacher has only ", teacher.config().max_positions, " positions, a sequence up to ",
-               longest, " tokens: lower data.block_size");
+               longest, " tokens: set data.block_size to ", teacher.config().max_positions, " or less");
   if (config.hard_weight + config.soft_weight + config.cosine_weight == 0)
     fail_usage("all weights of [distillation] are 0: there is nothing to learn");
 }
@@ -181,6 +181,14 @@ void begin_with_layers(const std::vector<std::string>& layers, Ops& ops, Encoder
       continue;
     }
     const Parameter* const from = teacher.parameters().find(name);
+    if (from && name == "embedding.positions" && from->shape[1] == parameter.shape[1]) {
+      const int64_t rows = std::min(from->shape[0], parameter.shape[0]);
+      const Tensor shared = from->value.row_range(0, rows);
+      std::vector<float> numbers(static_cast<size_t>(shared.count()));
+      teacher.parameters().memory().copy_out(numbers.data(), shared.data, shared.bytes());
+      student.parameters().write(parameter, 0, shared.count(), numbers.data());
+      continue;
+    }
     if (!from || !(from->shape == parameter.shape))
       fail_usage("distillation.layers: the teacher's ", name, from ? " is " + from->shape.text() : " is not there",
                  ", the model's ", parameter.name, " is ", parameter.shape.text());

@@ -66,9 +66,9 @@ class Distillation final : public ExtraLoss {
   Tensor teacher_features_, teacher_hidden_;        // of this slice; absent where the weight is 0
 };
 
-// Copies into a new student the teacher's embeddings, the named layers (the student's layer i is the teacher's
-// layers[i]) and the head for masked tokens. A UsageError where there are not as many as the student has layers, or a
-// shape differs.
+// Copies into a new student the teacher's embeddings (of positions those that both have), the named layers (the
+// student's layer i is the teacher's layers[i]) and the head for masked tokens. A UsageError where there are not as
+// many as the student has layers, or a shape differs.
 void begin_with_layers(const std::vector<std::string>& layers, Ops& ops, EncoderModel& student, EncoderModel& teacher);
 
 }  // namespace engine

@@ -65,8 +65,7 @@ class Task {
   virtual std::string start_report() const { return {}; }
   // Reads the task's own input format and writes its own form of predictions.
   virtual void predict(Machine&, const std::filesystem::path& /*input*/, const std::filesystem::path& /*output*/) {
-    fail_usage("predict is for tasks that label their inputs, cola and sst2; a model that writes text is used with "
-               "generate");
+    fail("this task labels no inputs");
   }
   // A model folder (weights, config, tokenizer) that `init` and every command take.
   virtual void save_model(const std::filesystem::path& folder) = 0;

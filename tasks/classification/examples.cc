@@ -79,8 +79,7 @@ Columns read_columns(const std::vector<std::string_view>& cells, GlueFormat form
 
 ExampleFile read_examples(const std::filesystem::path& path, GlueFormat format) {
   const MappedFile mapped(path);
-  std::string_view rest(mapped.data(), mapped.size());
-  if (rest.starts_with("\xEF\xBB\xBF")) rest.remove_prefix(3);
+  std::string_view rest = text_of_file({mapped.data(), mapped.size()}, path.string());
   // Without the blank lines at its end.
   const size_t last = rest.find_last_not_of(" \t\r\n");
   rest = rest.substr(0, last == std::string_view::npos ? 0 : rest.find('\n', last));

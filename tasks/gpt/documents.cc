@@ -25,15 +25,17 @@ size_t piece_end(std::string_view text, size_t begin, size_t bytes, const Tokeni
   return text.size();
 }
 
-void text_file(const std::string& file, std::string_view text, const TakePiece& take, const Tokenizer* tokenizer,
+void text_file(const std::string& file, std::string_view bytes, const TakePiece& take, const Tokenizer* tokenizer,
                size_t piece_bytes) {
+  const std::string_view text = text_of_file(bytes, file);
   size_t line = 1;
   for (size_t at = 0, end; at < text.size(); at = end) {
     end = piece_end(text, at, piece_bytes, tokenizer);
     const std::string_view part = text.substr(at, end - at);
     if (const size_t bad = find_invalid_utf8(part); bad < part.size()) {
       const auto before = std::count(part.begin(), part.begin() + static_cast<std::ptrdiff_t>(bad), '\n');
-      fail(file, ": line ", line + static_cast<size_t>(before), ": byte ", at + bad, " of the file is not UTF-8");
+      fail(file, ": line ", line + static_cast<size_t>(before), ": byte ", part.data() + bad - bytes.data(),
+           " of the file is not UTF-8");
     }
     take({.text = part, .begins = at == 0, .ends = end == text.size(), .file = file, .line = line});
     line += static_cast<size_t>(std::count(part.begin(), part.end(), '\n'));
@@ -81,7 +83,7 @@ void for_each_piece(const std::vector<std::string>& files, const TakePiece& take
   for (const std::string& file : files) {
     const MappedFile mapped(file);
     const std::string_view text(mapped.data(), mapped.size());
-    require(!text.empty(), file, ": is empty");
+    require(!text_of_file(text, file).empty(), file, ": is empty");
     if (file.ends_with(".jsonl"))
       json_lines_file(file, text, take);
     else

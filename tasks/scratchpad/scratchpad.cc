@@ -354,13 +354,6 @@ std::unique_ptr<Task> make_scratchpad_task(Config& config, const ScratchpadConfi
   for (const char* name : {"data.train", "data.eval", "data.test", "data.tokenizer", "data.block_size"})
     if (training && is_changed(options, name))
       fail_usage(name, " was set, but task scratchpad makes its data and brings its tokenizer: leave it out");
-  if (own.explanation != "self_learned")
-    for (const char* name : {"scratchpad.batching", "scratchpad.clean_results"})
-      if (is_changed(options, name))
-        fail_usage(name, " was set, but explanation = \"", own.explanation, "\" writes no results of the model's own: "
-                   "it is for self_learned");
-  if (own.explanation == "none" && own.form != "equations")
-    fail_usage("scratchpad.form was set, but explanation = \"none\" writes no steps: leave it out");
   if (!config.init.empty()) check_kind(open_run(config.init).model, own);
   auto tokenizer = config.init.empty() ? make_arithmetic_tokenizer() : nullptr;
   if (tokenizer) config.model.decoder_start_token = tokenizer->id_of("<start>").value();

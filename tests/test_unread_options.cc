@@ -1,0 +1,79 @@
+// Options that a configuration sets although nothing would read them.
+#include <doctest/doctest.h>
+
+#include "tests/letters.h"
+#include "tests/task_settings.h"
+
+namespace engine::test {
+
+namespace {
+
+// What the task of a configuration says, with a vocabulary and data of its own; empty: it is made.
+std::string error_of(const std::string& text) {
+  TaskSettings settings(text);
+  Config& config = settings.config;
+  if (config.task != "scratchpad") {
+    config.data.tokenizer = settings.file("tokenizer");
+    write_letters(config.data.tokenizer);
+    config.data.train = {config.task == "sst2" ? settings.write("train.tsv", "sentence\tlabel\na b\t1\n")
+                                               : settings.write("train.txt", "a b c d\n")};
+  }
+  try {
+    settings.task();
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+const std::string small =
+    "model.hidden_size = 16\nmodel.num_layers = 1\nmodel.num_heads = 2\nmodel.max_positions = 64\n";
+
+std::string encoder(const std::string& task, const std::string& lines = "", const std::string& architecture = "bert") {
+  return "task = \"" + task + "\"\nmodel.architecture = \"" + architecture + "\"\n" + lines + small;
+}
+
+}  // namespace
+
+TEST_CASE("unread options: each is an error that says where it is set and what it needs") {
+  const std::string decoder = "task = \"scratchpad\"\n", bart = decoder + "model.architecture = \"bart\"\n";
+  const struct {
+    std::string unread, error, read;  // the last: where the same is no error
+  } cases[] = {
+      {encoder("mlm", "mlm.copies = 3\n"), "task.cfg:3: mlm.copies is 3: nothing reads it here, it needs mlm.masking = "
+       "\"static\"", encoder("mlm", "mlm.copies = 3\nmlm.masking = \"static\"\n")},
+      {encoder("sst2", "mlm.copies = 3\n"), "it needs task = \"mlm\"", ""},
+      {encoder("sst2", "gpt.samples = 3\n"), "it needs task = \"gpt\"", ""},
+      {encoder("mlm", "training.initial_learning_rate = 0.1\n"), "it needs training.warmup_steps above 0",
+       encoder("mlm", "training.initial_learning_rate = 0.1\ntraining.warmup_steps = 2\n")},
+      {encoder("mlm", "model.doubled_position_angles = true\n"), "model.doubled_position_angles is true",
+       encoder("mlm", "model.doubled_position_angles = true\n", "sinusoidal_encoder")},
+      {encoder("mlm", "model.relative_distances = 5\n"), "model.relative_distances is 5", ""},
+      {decoder + "model.relative_distances = 5\n" + small, "it needs model.relative_positions", ""},
+      {bart + "model.relative_distances = 5\n" + small, "it needs model.relative_positions",
+       bart + "model.relative_distances = 5\nmodel.relative_positions = \"shared\"\n" + small},
+      {encoder("mlm", "generation.top_k = 3\n"), "it needs a task whose model writes text", decoder +
+       "generation.top_k = 3\n" + small},
+      {encoder("sst2", "generation.temperature = 0.5\n"), "it needs a task whose model writes text", ""},
+      {encoder("sst2", "distillation.temperature = 3\n"), "it needs a model in distillation.teacher", ""},
+      {decoder + "distillation.temperature = 3\n", "it needs one of the tasks mlm, cola and sst2", ""},
+      {decoder + "scratchpad.batching = \"topological\"\n", "it needs scratchpad.explanation = \"self_learned\"", ""},
+      {decoder + "scratchpad.explanation = \"none\"\nscratchpad.form = \"results\"\n", "it needs scratchpad.expl",
+       ""},
+  };
+  for (const auto& [unread, error, read] : cases) {
+    CAPTURE(unread);
+    CHECK(error_of(unread).find(error) != std::string::npos);
+    if (!read.empty()) CHECK(error_of(read) == "");
+  }
+}
+
+TEST_CASE("unread options: a resolved configuration, which sets all of them, is read again") {
+  for (const std::string& text : {encoder("mlm"), encoder("sst2"), "task = \"scratchpad\"\n" + small}) {
+    CAPTURE(text);
+    TaskSettings settings(text);
+    CHECK(error_of(settings.options.toml()) == "");
+  }
+}
+
+}  // namespace engine::test
