@@ -10,7 +10,7 @@
 
 #include "core/parallel.h"
 #include "models/generation.h"
-#include "tasks/gpt/documents.h"
+#include "tasks/documents.h"
 #include "text/unicode.h"
 
 namespace engine {

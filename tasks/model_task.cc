@@ -21,12 +21,6 @@ int64_t ModelTask::sequences_a_step(int64_t length) const {
   return training.batch_tokens ? std::max<int64_t>(1, training.batch_tokens / length) : training.batch_size;
 }
 
-bool is_changed(const Options& options, const std::string& name) {
-  for (const Options::Option& option : options.all())
-    if (option.name == name) return option.is_changed();
-  fail("no option is named ", name);
-}
-
 void set_dropout(ModelConfig& model, const ModelConfig& asked, const Options& options) {
   if (options.was_set("model.dropout")) model.dropout = asked.dropout;
   if (options.was_set("model.attention_dropout")) model.attention_dropout = asked.attention_dropout;

@@ -39,9 +39,6 @@ class ModelTask : public Task {
   LossStep step_;
 };
 
-// Whether an option was set to something else than its default.
-bool is_changed(const Options& options, const std::string& name);
-
 // The rates of dropout are no part of a model's weights: those that were set count, else those that it came with.
 void set_dropout(ModelConfig& model, const ModelConfig& asked, const Options& options);
 

@@ -32,10 +32,12 @@ std::vector<Condition> conditions(const Config& config, const TaskSections& sect
       {"scratchpad.batching", writes_itself, "scratchpad.explanation = \"self_learned\""},
       {"scratchpad.clean_results", writes_itself, "scratchpad.explanation = \"self_learned\""},
       {"scratchpad.form", explanation != "none", "scratchpad.explanation = \"oracle\" or \"self_learned\""},
+      {"data.", task != "scratchpad", "a task that reads files: scratchpad makes its data and brings its tokenizer"},
       {"generation.", !encodes, "a task whose model writes text, gpt or scratchpad"},
       {"distillation.", encodes, "one of the tasks mlm, cola and sst2"},
       {"distillation.", !sections.distillation.teacher.empty(), "a model in distillation.teacher"},
       {"training.initial_learning_rate", config.training.warmup_steps > 0, "training.warmup_steps above 0"},
+      {"training.min_learning_rate", config.training.scheduler != "constant", "a training.scheduler that falls"},
       // Of a model from init check_against_init says more.
       {"model.doubled_position_angles", !is_new || model.architecture == "sinusoidal_encoder",
        "model.architecture = \"sinusoidal_encoder\""},

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "tasks/gpt/documents.h"
+#include "tasks/documents.h"
 #include "tasks/gpt/gpt.h"
 #include "tasks/gpt/permutation.h"
 #include "tests/task_settings.h"

@@ -9,7 +9,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/hash.h"
-#include "tasks/gpt/cache_folder.h"
+#include "tasks/cache_folder.h"
 #include "training/subset.h"
 
 namespace engine {

@@ -6,8 +6,8 @@
 
 #include "core/error.h"
 #include "core/hash.h"
-#include "tasks/gpt/cache_folder.h"
-#include "tasks/gpt/documents.h"
+#include "tasks/cache_folder.h"
+#include "tasks/documents.h"
 #include "tasks/gpt/permutation.h"
 
 namespace engine {

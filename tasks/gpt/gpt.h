@@ -9,7 +9,7 @@
 
 #include "tasks/causal_task.h"
 #include "tasks/gpt/config.h"
-#include "tasks/gpt/token_file.h"
+#include "tasks/token_file.h"
 #include "training/subset.h"
 
 namespace engine {

@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "core/hash.h"
-#include "tasks/gpt/cache_folder.h"
+#include "tasks/cache_folder.h"
 #include "training/subset.h"
 
 namespace engine {

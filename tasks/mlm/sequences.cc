@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "tasks/gpt/documents.h"
+#include "tasks/documents.h"
 #include "text/unicode.h"
 #include "training/subset.h"
 

@@ -8,7 +8,7 @@
 
 #include <memory>
 
-#include "tasks/gpt/token_file.h"
+#include "tasks/token_file.h"
 
 namespace engine {
 

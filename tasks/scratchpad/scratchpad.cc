@@ -351,9 +351,6 @@ void ScratchpadTask::save_model(const std::filesystem::path& folder) {
 
 std::unique_ptr<Task> make_scratchpad_task(Config& config, const ScratchpadConfig& own, const Options& options,
                                            Ops& ops, bool training) {
-  for (const char* name : {"data.train", "data.eval", "data.test", "data.tokenizer", "data.block_size"})
-    if (training && is_changed(options, name))
-      fail_usage(name, " was set, but task scratchpad makes its data and brings its tokenizer: leave it out");
   if (!config.init.empty()) check_kind(open_run(config.init).model, own);
   auto tokenizer = config.init.empty() ? make_arithmetic_tokenizer() : nullptr;
   if (tokenizer) config.model.decoder_start_token = tokenizer->id_of("<start>").value();

@@ -1,4 +1,4 @@
-#include "tasks/gpt/token_file.h"
+#include "tasks/token_file.h"
 
 #include <array>
 #include <cstring>
@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 #include "core/hash.h"
-#include "tasks/gpt/documents.h"
+#include "tasks/documents.h"
 
 namespace engine {
 

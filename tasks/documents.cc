@@ -1,4 +1,4 @@
-#include "tasks/gpt/documents.h"
+#include "tasks/documents.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>

@@ -1,4 +1,4 @@
-#include "tasks/gpt/cache_folder.h"
+#include "tasks/cache_folder.h"
 
 #include <unistd.h>
 
