@@ -33,7 +33,7 @@ std::string small_config(const std::filesystem::path& path, TaskSettings& settin
   config.training.micro_batch_size = 2;
   config.training.log_every = 1;
   config.training.warmup_steps = 2;
-  config.generation.max_new_tokens = 1;
+  if (config.task == "gpt" || config.task == "scratchpad") config.generation.max_new_tokens = 1;
   if (config.task == "scratchpad") settings.sections.scratchpad.eval_quantity = 1;
   if (config.init.empty()) {
     config.model.hidden_size = 32;

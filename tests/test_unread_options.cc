@@ -54,7 +54,7 @@ TEST_CASE("unread options: each is an error that says where it is set and what i
        bart + "model.relative_distances = 5\nmodel.relative_positions = \"shared\"\n" + small},
       {encoder("mlm", "training.min_learning_rate = 1e-5\ntraining.scheduler = \"constant\"\n"),
        "it needs a training.scheduler that falls", encoder("mlm", "training.min_learning_rate = 1e-5\n")},
-      {decoder + "data.eval_sequences = 3\n", "it needs a task that reads files", encoder("mlm", "data.block_size = 9\n")},
+      {decoder + "data.block_size = 9\n", "it needs a task that reads files", encoder("mlm", "data.block_size = 9\n")},
       {encoder("mlm", "generation.top_k = 3\n"), "it needs a task whose model writes text", decoder +
        "generation.top_k = 3\n" + small},
       {encoder("sst2", "generation.temperature = 0.5\n"), "it needs a task whose model writes text", ""},

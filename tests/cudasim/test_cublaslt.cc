@@ -10,6 +10,7 @@
 
 #include "core/bf16.h"
 #include "tests/device_product.h"
+#include "tests/variable.h"
 
 namespace engine::test {
 
