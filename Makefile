@@ -183,7 +183,7 @@ cudnn-test: $(if $(CUDNN_OBJECTS),$(BUILD)/tests/run_cudnn)  ## cuDNN builds the
 # kernel that failed still held is not given back.
 SIM_CASES := simulated device*,layernorm*,activation*,embedding*,rows*,rank:*,copy*,lerp*,adamw*,sum_of_squares*,attention: widths*
 SIM_CASES := $(SIM_CASES),matmul: no rows*,matmul: a NaN*,cross_entropy: without dx*,cross_entropy: a NaN*,soft cross entropy: equal*
-SIM_CASES := $(SIM_CASES),cosine loss: equal*,segment mean: forward*,sample: equal*,relative positions: texts*
+SIM_CASES := $(SIM_CASES),cosine loss: equal*,segment mean: forward*,sample: equal*,relative positions: texts*,errors of a device*,cuDNN on a device*
 SIM_FILES := $(SIM_TESTS) $(shell grep -lE "on_every_backend|other_devices" $(TESTS))
 SIM_RUN := $(if $(SANITIZE),ASAN_OPTIONS=detect_leaks=0) CUDASIM_LAUNCHES=$(BUILD)/launches.txt
 sim-test: $(BUILD)/tests/run_sim  ## the tests that run on every device, the simulated one among them

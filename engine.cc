@@ -67,8 +67,9 @@ int dispatch(int argc, char** argv) {
     settings.add_short_flag(*generate_verb, std::string("--") + name, std::string("generation.") + name,
                             std::string("as generation.") + name);
   for (CLI::App* verb : {train_verb, eval_verb, predict_verb}) settings.add_flags(*verb);
-  for (CLI::App* verb : {score_verb, embed_verb}) settings.add_flags(*verb, {"device", "precision", "threads"});
-  settings.add_flags(*generate_verb, {"seed", "device", "precision", "threads", "generation."});
+  const std::vector<std::string> of_machine{"device", "precision", "attention", "matmul", "synchronous", "threads"};
+  for (CLI::App* verb : {score_verb, embed_verb, generate_verb}) settings.add_flags(*verb, of_machine);
+  settings.add_flags(*generate_verb, {"seed", "generation."});
   settings.add_flags(*expressions_verb, {"seed", "scratchpad."});
   try {
     app.parse(argc, argv);

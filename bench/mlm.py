@@ -4,7 +4,7 @@
     python bench/mlm.py --tokenizer FOLDER --train train.txt --eval valid.txt --minutes 20 \
         --output bench/results/mlm_engine.json
 
-A first run of 400 steps tells the speed, from which the number of steps follows (the rate falls to zero with them).
+A first run of 200 steps tells the speed, from which the number of steps follows (the rate falls to zero with them).
 seconds are those of the whole second command, reading and four evaluations included.
 """
 import argparse
@@ -40,9 +40,9 @@ def run(steps, evaluations):
     return seconds, [json.loads(line) for line in lines]
 
 
-_, trial = run(400, 1)
+_, trial = run(200, 1)
 rate = next(event["tokens_per_second"] for event in trial[::-1] if event["split"] == "train")
-tokens = 32 * 64
+tokens = 32 * 128
 steps = int(0.98 * 60 * arguments.minutes * rate / tokens)
 seconds, events = run(steps, 4)
 log = [{"steps": event["step"], "tokens": event["step"] * tokens, "loss": event["loss"], "accuracy": event["accuracy"]}

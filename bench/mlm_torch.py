@@ -22,10 +22,9 @@ parser.add_argument("--mode", choices=["f32", "bf16"], default="f32")
 parser.add_argument("--hidden", type=int, default=256)
 parser.add_argument("--layers", type=int, default=4)
 parser.add_argument("--heads", type=int, default=4)
-parser.add_argument("--block", type=int, default=64)
+parser.add_argument("--block", type=int, default=128)
 parser.add_argument("--batch", type=int, default=32)
 parser.add_argument("--learning_rate", type=float, default=1e-3)
-parser.add_argument("--initializer_range", type=float, default=0.05)
 parser.add_argument("--warmup", type=float, default=0.05, help="share of the time")
 parser.add_argument("--weight_decay", type=float, default=0.01)
 parser.add_argument("--seed", type=int, default=1)
@@ -53,7 +52,7 @@ def blocks(file):
 
 def masked(rows, generator):
     inputs, labels = rows.clone(), torch.full_like(rows, -100)
-    count = max(1, int(0.15 * (rows.shape[1] - 2)))
+    count = max(1, int(0.15 * rows.shape[1]))
     order = torch.rand(rows.shape[0], rows.shape[1] - 2, generator=generator).argsort(1)[:, :count] + 1
     labels.scatter_(1, order, rows.gather(1, order))
     draw = torch.rand(order.shape, generator=generator)
@@ -67,7 +66,6 @@ train, held_out = blocks(arguments.train), blocks(arguments.eval)
 config = transformers.BertConfig(vocab_size=len(tokenizer), hidden_size=arguments.hidden,
                                  num_hidden_layers=arguments.layers, num_attention_heads=arguments.heads,
                                  intermediate_size=4 * arguments.hidden, max_position_embeddings=arguments.block,
-                                 initializer_range=arguments.initializer_range,
                                  hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 model = transformers.BertForMaskedLM(config)
 matrices = [p for p in model.parameters() if p.dim() >= 2]

@@ -105,6 +105,8 @@ TEST_CASE("program: trains, and its run folder is evaluated, goes on from prompt
   CHECK(nlohmann::json::parse(scored.out.substr(0, scored.out.find('\n')))["tokens"] == 5);
   program.fails({"score", run, "--input", lines}, 1, "cannot be written", "/dev/full");
   program.fails({"score", run, "--input", program.file("nowhere.txt")}, 1, "nowhere.txt");
+  for (const char* verb : {"score", "generate"})
+    program.fails({verb, run, "--input", lines, "--device", "cpu", "--attention", "cudnn"}, 2, "needs device = ");
   program.fails({"tokenize", run, "--input", program.write("bad.txt", "1\n\xFF\n")}, 1, "bad.txt:2: ");
 
   // What the run's task.cfg says counts, unless a flag says something else: three new tokens, or one.
