@@ -221,9 +221,11 @@ TEST_CASE("attention: what is beyond its limits is refused, the limit itself is 
     for (int keys : {65536, 65537}) {
       Problem problem(bench, {1, 2, {{1, keys}}, false, 0.5f});
       const auto forward = [&] { bench.ops.attention_forward(problem.forward); };
-      if (keys == 65536) forward();
-      else CHECK_THROWS_WITH_AS(forward(), "attention_forward: a sequence has 65537 keys, dropout counts at most 65536",
-                                Error);
+      if (keys == 65536) {
+        forward();
+        continue;
+      }
+      CHECK_THROWS_WITH_AS(forward(), doctest::Contains("65537 keys, dropout counts at most 65536"), Error);
       problem.forward.dropout.rate = 0;
       forward();
     }
