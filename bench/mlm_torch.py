@@ -52,7 +52,7 @@ def blocks(file):
 
 def masked(rows, generator):
     inputs, labels = rows.clone(), torch.full_like(rows, -100)
-    count = max(1, int(0.15 * rows.shape[1]))
+    count = max(1, int(0.15 * (rows.shape[1] - 2)))  # of those that are not special
     order = torch.rand(rows.shape[0], rows.shape[1] - 2, generator=generator).argsort(1)[:, :count] + 1
     labels.scatter_(1, order, rows.gather(1, order))
     draw = torch.rand(order.shape, generator=generator)

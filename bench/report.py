@@ -87,10 +87,10 @@ def sst2_epochs():
     return table(["recipe", "learning rate", "seed", "epoch 1", "epoch 2", "epoch 3", "processor time"], rows)
 
 
-def mlm():
+def mlm(suffix=""):
     rows = []
     for who, name in (("engine", "engine"), ("transformers", "torch")):
-        run = json.loads((results / f"mlm_{name}.json").read_text())
+        run = json.loads((results / f"mlm_{name}{suffix}.json").read_text())
         for share, line in zip(("a quarter", "half", "three quarters", "all"), run["log"]):
             rows.append([who, run["precision" if name == "engine" else "mode"], share, line["steps"],
                          f"{line['tokens'] / 1e6:.1f} M", f"{line['loss']:.3f}", f"{100 * line['accuracy']:.1f} %"])
@@ -114,7 +114,7 @@ def self_learned():
 
 
 tables = {"cola": lambda: glue("cola"), "sst2": lambda: glue("sst2"), "sst2 epochs": sst2_epochs,
-          "mlm": mlm, "embed": embed,
+          "mlm": mlm, "mlm f32": lambda: mlm("_f32"), "embed": embed,
           "self learned": self_learned, "arithmetic": arithmetic, "speed": speed, "all modes": all_modes,
           "without matrix units": lambda: all_modes("steps_avx512.json")}
 for page in (root / "README.md", root / "docs/results.md"):
