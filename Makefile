@@ -35,7 +35,7 @@ $(BUILD)/core/ranks.o: $(BUILD)/with-mpi-$(MPI)
 $(BUILD)/with-mpi-$(MPI):
 	@mkdir -p $(@D) && rm -f $(BUILD)/with-mpi-* && touch $@
 
-# Every kernels/*_cpu.cc is compiled once an instruction set; the program picks one when it starts. Link order matters:
+# Every file of kernels/*/cpu is compiled once an instruction set; the program picks one when it starts. Link order matters:
 # of an inline function that several objects hold the linker keeps the first, so the least demanding come first.
 ISAS := generic avx2 avx512
 ifneq ($(shell uname -m),x86_64)
@@ -52,12 +52,12 @@ FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 FLAGS_amx := -march=x86-64-v4 -mprefer-vector-width=512 -mamx-tile -mamx-bf16 -mavx512bf16
 
 PARTS := core kernels text models training tasks
-# Host code of the CUDA backend (core/cuda_*.cc, kernels/cuda_*.cc) and its kernels (kernels/*_cuda.cu).
-CUDA_HOST := $(wildcard core/cuda_*.cc kernels/cuda_*.cc kernels/*_cuda.cc)
-CUDA_KERNELS := $(wildcard kernels/*_cuda.cu)
-SOURCES := $(filter-out %_cpu.cc %_amx.cc $(CUDA_HOST),$(wildcard $(addsuffix /*.cc,$(PARTS)) $(wildcard tasks/*/*.cc)))
-CPU_SOURCES := $(wildcard kernels/*_cpu.cc)
-AMX_SOURCES := $(if $(filter avx512,$(ISAS)),$(wildcard kernels/*_amx.cc))
+# Host code of the CUDA backend (*.cc in folders named cuda) and its kernels (*.cu there).
+CUDA_HOST := $(wildcard core/cuda/*.cc kernels/cuda/*.cc kernels/*/cuda/*.cc)
+CUDA_KERNELS := $(wildcard kernels/*/cuda/*.cu)
+SOURCES := $(filter-out kernels/cpu/% kernels/cuda/%,$(wildcard $(addsuffix /*.cc,$(PARTS)) kernels/*/*.cc tasks/*/*.cc))
+CPU_SOURCES := $(filter-out %_amx.cc,$(wildcard kernels/cpu/*.cc kernels/*/cpu/*.cc))
+AMX_SOURCES := $(if $(filter avx512,$(ISAS)),$(wildcard kernels/*/cpu/*_amx.cc))
 HOST_OBJECTS := $(SOURCES:%.cc=$(BUILD)/%.o)
 ISA_OBJECTS := $(foreach isa,$(ISAS),$(CPU_SOURCES:%.cc=$(call isa_folder,$(isa))/%.o)) $(AMX_SOURCES:%.cc=$(BUILD)/amx/%.o)
 OBJECTS = $(HOST_OBJECTS) $(ISA_OBJECTS)
@@ -78,16 +78,16 @@ CUDA_FLAGS = -std=c++20 -O3 -I. $(DEPENDENCIES) --expt-relaxed-constexpr -Werror
 CUDA_OBJECTS := $(CUDA_HOST:%.cc=$(BUILD)/cuda/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)/cuda/%.o)
 # cuDNN's attention, where cuDNN's headers are there and those of its C++ graphs, which `make deps` brings.
 ifneq ($(and $(wildcard $(CUDNN_FRONTEND)/include/cudnn_frontend.h),$(wildcard $(CUDA_HOME)/include/cudnn.h)),)
-CUDNN_OBJECTS := $(BUILD)/cuda/kernels/cudnn_graph_cuda.o
+CUDNN_OBJECTS := $(BUILD)/cuda/kernels/attention/cuda/cudnn_graph.o
 $(CUDNN_OBJECTS): FLAGS += -DENGINE_CUDNN -DNV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING -isystem $(CUDNN_FRONTEND)/include
 endif
 # CUDA=0 leaves the backend out; the sanitizers do not know its libraries.
 CUDA ?= $(if $(SANITIZE),0,1)
 ifeq ($(CUDA),1)
-HOST_OBJECTS := $(HOST_OBJECTS:$(BUILD)/kernels/backend.o=$(BUILD)/cuda/kernels/backend.o) $(CUDA_OBJECTS)
+HOST_OBJECTS := $(HOST_OBJECTS:$(BUILD)/kernels/backend/backend.o=$(BUILD)/cuda/kernels/backend/backend.o) $(CUDA_OBJECTS)
 # The driver is loaded when the program runs: it starts without one, too.
 LIBRARIES += -L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt -lpthread
-$(BUILD)/cuda/kernels/backend.o: FLAGS += -DENGINE_CUDA
+$(BUILD)/cuda/kernels/backend/backend.o: FLAGS += -DENGINE_CUDA
 endif
 endif
 BENCHES := $(wildcard bench/*.cc)
@@ -150,12 +150,12 @@ $(BUILD)/cuda/%.o: %.cc
 # The simulated device: the same kernels, compiled by the host's compiler against tests/cudasim, and the same host code.
 # All else is linked as it is, but that cuDNN's graphs are tests/cudasim's. Variables that a kernel leaves unset get a pattern: a simulated thread must not be lucky.
 SIM_TESTS := $(wildcard tests/cudasim/test_*.cc)
-SIM_SOURCES := $(filter-out kernels/cudnn_graph_cuda.cc,$(CUDA_HOST)) $(filter-out $(SIM_TESTS),$(wildcard tests/cudasim/*.cc)) kernels/backend.cc
+SIM_SOURCES := $(filter-out kernels/attention/cuda/cudnn_graph.cc,$(CUDA_HOST)) $(filter-out $(SIM_TESTS),$(wildcard tests/cudasim/*.cc)) kernels/backend/backend.cc
 SIM_OBJECTS := $(SIM_SOURCES:%.cc=$(BUILD)/sim/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)/sim/%.o)
 SIM_FLAGS = $(filter-out -Wconversion,$(FLAGS)) -DENGINE_SIM -isystem tests/cudasim/include \
   -ftrivial-auto-var-init=pattern
 SIM_LIBRARIES := -lutf8proc -lboost_context $(MPI_LIBRARIES)
-HOST_WITHOUT_BACKEND = $(filter-out %/kernels/backend.o $(CUDA_OBJECTS),$(HOST_OBJECTS))
+HOST_WITHOUT_BACKEND = $(filter-out %/kernels/backend/backend.o $(CUDA_OBJECTS),$(HOST_OBJECTS))
 $(BUILD)/sim/%.o: %.cu
 	@mkdir -p $(@D)
 	$(COMPILER) $(SIM_FLAGS) -x c++ -c $< -o $@

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What can be known of the CUDA backend without a GPU: python bench/cuda_static.py [--check]
 
-Reads what ptxas said when the kernels were compiled (build/cuda/kernels/*.o.log), how the tests on the simulated device
+Reads what ptxas said when the kernels were compiled (build/cuda/kernels/**/*.o.log), how the tests on the simulated device
 started them (build/launches.txt: kernel, threads, bytes of dynamic shared memory), which operations a training step of
 GPT-2 is made of (build/bench/whole_steps --operations) and what every operation moves (--every_operation), and writes
 the tables of docs/cuda.md, each between <!-- NAME --> and <!-- /NAME -->. Needs `make build/bench/whole_steps`, `make
@@ -52,7 +52,7 @@ def demangled(symbols):
 def compiled_kernels(build):
     """[(file, kernel, architecture, registers, static shared bytes, spilled bytes)]"""
     found = []
-    logs = sorted((build / "cuda/kernels").glob("*.o.log"))
+    logs = sorted((build / "cuda/kernels").rglob("*.o.log"))
     if not logs:
         sys.exit(f"{build}/cuda/kernels holds no *.o.log: build the program with nvcc first")
     for log in logs:
@@ -64,7 +64,7 @@ def compiled_kernels(build):
         names = demangled(sorted({entry[0] for entry in entries}))
         for symbol, architecture, stores, loads, registers, rest in entries:
             shared = re.search(r"(\d+) bytes smem", rest)
-            found.append((log.name.removesuffix(".o.log"), kernel_name(names[symbol]), architecture, int(registers),
+            found.append((f"{log.parent.parent.name}/{log.name.removesuffix('.o.log')}", kernel_name(names[symbol]), architecture, int(registers),
                           int(shared[1]) if shared else 0, int(stores) + int(loads)))
     return found
 
@@ -101,12 +101,12 @@ def kernel_table(build):
             share = f"{100 * occupancy(architecture, registers, shared + dynamic, threads):.0f} %" if threads else "-"
             cells.append(f"{registers}, {share}" + (f", **{spilled} B spilled**" if spilled else ""))
         shared = max(figure[1] for figure in figures.values()) + dynamic
-        rows.append([file.removesuffix("_cuda"), f"`{kernel}`", threads or "-", f"{shared / 1024:.1f}", *cells])
+        rows.append([file, f"`{kernel}`", threads or "-", f"{shared / 1024:.1f}", *cells])
     return table(["file", "kernel", "threads", "shared KiB", *(f"{name}: registers, occupancy" for name in multiprocessors)],
                  rows)
 
 
-# Rows of logits that kernels/cross_entropy_cuda.cu holds at a time fill this many bytes.
+# Rows of logits that kernels/losses/cuda/cross_entropy.cu holds at a time fill this many bytes.
 logits_bytes = 640 << 20
 
 

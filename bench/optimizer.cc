@@ -1,10 +1,10 @@
 // Operations over all parameters: AdamW with clipping, sum of squares, lerp, cast. Arguments: tensors, elements of
 // each.
-#include "kernels/optimizer.h"
+#include "kernels/optimizer/optimizer.h"
 
 #include "bench/work.h"
-#include "kernels/elementwise_ref.h"
-#include "kernels/optimizer_ref.h"
+#include "kernels/elementwise/elementwise_ref.h"
+#include "kernels/optimizer/optimizer_ref.h"
 
 namespace engine::bench {
 namespace {

@@ -1,9 +1,9 @@
 // Operations over rows of activations: layernorm, embedding, activation, gather. Arguments: rows, columns, bf16,
 // dropout. GB/s counts what must be read and written once. GPT-2 is 1024 x 768, the small decoder 8192 x 256.
 #include "bench/work.h"
-#include "kernels/activation_ref.h"
-#include "kernels/embedding_ref.h"
-#include "kernels/layernorm_ref.h"
+#include "kernels/elementwise/activation_ref.h"
+#include "kernels/norm/layernorm_ref.h"
+#include "kernels/rows/embedding_ref.h"
 
 namespace engine::bench {
 namespace {

@@ -1,8 +1,8 @@
 // Operations over the vocabulary: the fused projection and cross entropy, sampling, and ranks.
 #include "bench/work.h"
-#include "kernels/cross_entropy_ref.h"
-#include "kernels/rank_ref.h"
-#include "kernels/sampling_ref.h"
+#include "kernels/losses/cross_entropy_ref.h"
+#include "kernels/sampling/rank_ref.h"
+#include "kernels/sampling/sampling_ref.h"
 
 namespace engine::bench {
 namespace {

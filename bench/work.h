@@ -11,7 +11,7 @@
 
 #include "core/arena.h"
 #include "core/random.h"
-#include "kernels/backend.h"
+#include "kernels/backend/backend.h"
 #include "kernels/ops.h"
 
 namespace engine::bench {

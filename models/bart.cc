@@ -7,12 +7,13 @@
 //   x = norm2(g + drop(feed_forward(g)));  logits = x E^T
 // Positions are learned (their table begins with two rows that nothing reads, as in published models), sinusoidal
 // (P[t, i] = sin(t / 10000^(2i/C)) and P[t, C/2 + i] the cosine of the same), or none. Beside them, or in their place,
-// self attention may have relative tables (kernels/attention.h); cross attention, whose sides share no count, has none.
+// self attention may have relative tables (kernels/attention/attention.h); cross attention, whose sides share no count,
+// has none.
 #include "models/bart.h"
 
 #include <cmath>
 
-#include "kernels/attention.h"
+#include "kernels/attention/attention.h"
 #include "models/blocks.h"
 
 namespace engine {

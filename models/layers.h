@@ -64,8 +64,8 @@ struct ResidualNorm {
   }
 };
 
-// Tables of what is added to keys and values by how far they are from the query (kernels/attention.h), common to all
-// heads. [R, D]; where they are shared both are one.
+// Tables of what is added to keys and values by how far they are from the query (kernels/attention/attention.h), common
+// to all heads. [R, D]; where they are shared both are one.
 struct RelativePositions {
   Parameter *keys = nullptr, *values = nullptr;
   int64_t distances = 0;  // 0: none

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/cross_entropy.h"
+#include "kernels/losses/cross_entropy.h"
 
 namespace engine {
 

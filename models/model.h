@@ -68,7 +68,7 @@ struct LossArgs {
   float gradient_scale = 1;   // of the loss sum
   bool gradients = true;      // false: evaluation
   Tensor row_losses;          // optional f32 [R]
-  Tensor ranks;               // optional i32 [R], of the labels (kernels/rank.h)
+  Tensor ranks;               // optional i32 [R], of the labels (kernels/sampling/rank.h)
   Tensor likeliest;           // optional i32 [R]: the token, or the class, with the largest logit
   float label_smoothing = 0;
   ExtraLoss* extra = nullptr;

@@ -24,7 +24,7 @@ void generate_text(Machine& machine, LanguageModel& language, const GenerateRequ
 
 // {"tokens": n, "log_likelihood": x, "perplexity": p, "log_probability": [...], "rank": [...]} for each line of a file;
 // the last two of each token but the first, which is not scored: x is the sum of the log probabilities, and rank 1 the
-// token that the model finds likeliest (kernels/rank.h). A line has at most most_scored_tokens.
+// token that the model finds likeliest (kernels/sampling/rank.h). A line has at most most_scored_tokens.
 void score_lines(Machine& machine, LanguageModel& language, const std::string& input_file, std::ostream& out);
 
 // {"embedding": [...]} for each line of a file. A line that is too long is cut: gives how many were. One without a

@@ -43,7 +43,7 @@ struct Score {
   int64_t tokens = 0;         // of the sequence, the first included
   double log_likelihood = 0;  // natural; 0 where fewer than two tokens
   std::vector<float> log_probabilities;  // of each scored token, natural: their sum is the log likelihood
-  std::vector<int32_t> ranks;            // how high each stands among the logits, 1: at the top (kernels/rank.h)
+  std::vector<int32_t> ranks;            // the rank of each among the logits, 1: the top
   double perplexity() const;  // exp(-log_likelihood / scored tokens); 1 where none is scored
 };
 // The longest sequence that score takes: one token more than the model has positions, since the last is only predicted.

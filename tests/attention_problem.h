@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "kernels/attention_ref.h"
+#include "kernels/attention/attention_ref.h"
 #include "tests/invariance.h"
 #include "tests/operation.h"
 

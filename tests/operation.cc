@@ -2,7 +2,7 @@
 
 #include <cstdlib>
 
-#include "kernels/backend.h"
+#include "kernels/backend/backend.h"
 
 namespace engine::test {
 

@@ -4,7 +4,7 @@
 #include "core/arena.h"
 #include "core/files.h"
 #include "core/parallel.h"
-#include "kernels/backend.h"
+#include "kernels/backend/backend.h"
 #include "tasks/causal_task.h"
 #include "tasks/tasks.h"
 #include "tests/temporary.h"

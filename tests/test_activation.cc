@@ -1,6 +1,6 @@
-#include "kernels/activation.h"
+#include "kernels/elementwise/activation.h"
 
-#include "kernels/activation_ref.h"
+#include "kernels/elementwise/activation_ref.h"
 #include "tests/invariance.h"
 
 namespace engine::test {
@@ -10,8 +10,8 @@ namespace {
 constexpr Activation every_activation[] = {Activation::none, Activation::relu, Activation::gelu, Activation::gelu_tanh,
                                            Activation::tanh};
 
-// kernels/activation_simd.h promises 1e-6 absolute for act' and, relative to |x|, for act. `factors` are what that
-// error is multiplied with, and storing rounds once more.
+// kernels/elementwise/cpu/activation.h promises 1e-6 absolute for act' and, relative to |x|, for act. `factors` are
+// what that error is multiplied with, and storing rounds once more.
 double tolerance(const std::vector<double>& expected, const std::vector<double>& factors, DType stored) {
   double size = 0, factor = 1e-30;
   for (double value : expected) size = std::max(size, std::abs(value));

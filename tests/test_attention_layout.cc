@@ -6,7 +6,7 @@
 #include <array>
 #include <vector>
 
-#include "kernels/attention_cuda_layout.h"
+#include "kernels/attention/cuda/layout.h"
 
 namespace engine::test {
 namespace {

@@ -1,7 +1,7 @@
 // BART against transformers (golden/make_bart.py), with every kind of positions, and what every architecture owes.
 #include <cmath>
 
-#include "kernels/count_ops.h"
+#include "kernels/observe/count_ops.h"
 #include "models/beam_search.h"
 #include "models/huggingface.h"
 #include "tests/cached_checks.h"

@@ -1,11 +1,11 @@
-#include "kernels/check_ops.h"
+#include "kernels/observe/check_ops.h"
 
 #include <algorithm>
 #include <array>
 
-#include "kernels/backend.h"
+#include "kernels/backend/backend.h"
 #define ENGINE_ISA generic
-#include "kernels/cpu_ops.h"
+#include "kernels/cpu/cpu_ops.h"
 #include "tests/operation.h"
 
 namespace engine::test {

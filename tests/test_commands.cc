@@ -6,7 +6,7 @@
 #include <sstream>
 
 #include "core/json.h"
-#include "kernels/rank_ref.h"
+#include "kernels/sampling/rank_ref.h"
 #include "tasks/commands.h"
 #include "tests/task_settings.h"
 #include "training/loss_step.h"

@@ -1,6 +1,6 @@
-#include "kernels/cosine_loss.h"
+#include "kernels/losses/cosine_loss.h"
 
-#include "kernels/cosine_loss_ref.h"
+#include "kernels/losses/cosine_loss_ref.h"
 #include "tests/invariance.h"
 
 namespace engine::test {

@@ -1,4 +1,4 @@
-#include "kernels/count_ops.h"
+#include "kernels/observe/count_ops.h"
 
 #include "tests/operation.h"
 

@@ -1,6 +1,6 @@
-#include "kernels/cross_entropy.h"
+#include "kernels/losses/cross_entropy.h"
 
-#include "kernels/cross_entropy_ref.h"
+#include "kernels/losses/cross_entropy_ref.h"
 #include "tests/invariance.h"
 
 namespace engine::test {

@@ -2,8 +2,8 @@
 
 #include <doctest/doctest.h>
 
-#include "kernels/cosine_loss_ref.h"
-#include "kernels/soft_cross_entropy_ref.h"
+#include "kernels/losses/cosine_loss_ref.h"
+#include "kernels/losses/soft_cross_entropy_ref.h"
 #include "tests/invariance.h"
 #include "tests/task_settings.h"
 

@@ -1,6 +1,6 @@
-#include "kernels/elementwise.h"
+#include "kernels/elementwise/elementwise.h"
 
-#include "kernels/elementwise_ref.h"
+#include "kernels/elementwise/elementwise_ref.h"
 #include "tests/invariance.h"
 
 namespace engine::test {

@@ -1,6 +1,6 @@
-#include "kernels/embedding.h"
+#include "kernels/rows/embedding.h"
 
-#include "kernels/embedding_ref.h"
+#include "kernels/rows/embedding_ref.h"
 #include "tests/invariance.h"
 
 namespace engine::test {

@@ -1,5 +1,5 @@
 // Which of a model's parameters are read by products: these alone have copies for products.
-#include "kernels/wrapped_ops.h"
+#include "kernels/observe/wrapped_ops.h"
 #include "models/encoder_model.h"
 #include "tests/model_run.h"
 

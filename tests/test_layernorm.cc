@@ -1,6 +1,6 @@
-#include "kernels/layernorm.h"
+#include "kernels/norm/layernorm.h"
 
-#include "kernels/layernorm_ref.h"
+#include "kernels/norm/layernorm_ref.h"
 #include "tests/invariance.h"
 
 namespace engine::test {

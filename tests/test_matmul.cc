@@ -3,7 +3,7 @@
 #include <array>
 
 #include "core/parallel.h"
-#include "kernels/matmul_ref.h"
+#include "kernels/matmul/matmul_ref.h"
 #include "tests/invariance.h"
 
 namespace engine::test {

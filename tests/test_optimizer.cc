@@ -1,8 +1,8 @@
-#include "kernels/optimizer.h"
+#include "kernels/optimizer/optimizer.h"
 
 #include <utility>
 
-#include "kernels/optimizer_ref.h"
+#include "kernels/optimizer/optimizer_ref.h"
 #include "tests/invariance.h"
 
 namespace engine::test {

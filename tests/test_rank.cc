@@ -1,6 +1,6 @@
-#include "kernels/rank.h"
+#include "kernels/sampling/rank.h"
 
-#include "kernels/rank_ref.h"
+#include "kernels/sampling/rank_ref.h"
 #include "tests/invariance.h"
 
 namespace engine::test {

@@ -1,6 +1,6 @@
-#include "kernels/rows.h"
+#include "kernels/rows/rows.h"
 
-#include "kernels/rows_ref.h"
+#include "kernels/rows/rows_ref.h"
 #include "tests/invariance.h"
 
 namespace engine::test {

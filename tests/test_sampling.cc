@@ -1,6 +1,6 @@
-#include "kernels/sampling.h"
+#include "kernels/sampling/sampling.h"
 
-#include "kernels/sampling_ref.h"
+#include "kernels/sampling/sampling_ref.h"
 #include "tests/invariance.h"
 
 namespace engine::test {

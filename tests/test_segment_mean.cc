@@ -1,6 +1,6 @@
-#include "kernels/segment_mean.h"
+#include "kernels/rows/segment_mean.h"
 
-#include "kernels/segment_mean_ref.h"
+#include "kernels/rows/segment_mean_ref.h"
 #include "tests/invariance.h"
 
 namespace engine::test {

@@ -1,6 +1,6 @@
-#include "kernels/soft_cross_entropy.h"
+#include "kernels/losses/soft_cross_entropy.h"
 
-#include "kernels/soft_cross_entropy_ref.h"
+#include "kernels/losses/soft_cross_entropy_ref.h"
 #include "tests/invariance.h"
 
 namespace engine::test {

@@ -9,7 +9,7 @@
 
 #include "core/files.h"
 #include "core/parallel.h"
-#include "kernels/backend.h"
+#include "kernels/backend/backend.h"
 #include "training/loss_step.h"
 #include "training/trainer.h"
 

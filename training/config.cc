@@ -1,6 +1,6 @@
 #include "training/config.h"
 
-#include "kernels/attention.h"
+#include "kernels/attention/attention.h"
 
 namespace engine {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/options.h"
-#include "kernels/device_options.h"
+#include "kernels/backend/device_options.h"
 #include "models/config.h"
 
 namespace engine {

@@ -6,7 +6,7 @@
 #include <sstream>
 
 #include "core/ranks.h"
-#include "kernels/cross_entropy.h"
+#include "kernels/losses/cross_entropy.h"
 
 namespace engine {
 

@@ -42,8 +42,8 @@ class LossStep {
            const Tensor& totals);
 
   // Without gradients, dropout and label smoothing; cut by tokens into passes that fit. each (optional) receives the
-  // loss, the rank (kernels/rank.h) and the likeliest prediction of each scored token, in the batch's order. This and
-  // predict are of all ranks: each takes its share of the sequences, and all have the whole result.
+  // loss, the rank (kernels/sampling/rank.h) and the likeliest prediction of each scored token, in the batch's order.
+  // This and predict are of all ranks: each takes its share of the sequences, and all have the whole result.
   LossTotals evaluate(Machine& machine, const SequenceBatch& batch, ScoredTokens* each = nullptr);
   // The likeliest prediction at each scored token (its label is anything but -100), in the batch's order.
   std::vector<int32_t> predict(Machine& machine, const SequenceBatch& batch);

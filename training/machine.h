@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/ranks.h"
-#include "kernels/backend.h"
+#include "kernels/backend/backend.h"
 #include "training/config.h"
 #include "training/task.h"
 

@@ -1,6 +1,6 @@
-// cuDNN's attention on the simulated device, in the order of the stream: in place of kernels/cudnn_graph_cuda.cc, whose
-// graphs only the real library can build. Sequences are read through the offsets and counts that the graph is given;
-// rows beyond a sequence's count are not touched. Its scratch is used.
+// cuDNN's attention on the simulated device, in the order of the stream: in place of
+// kernels/attention/cuda/cudnn_graph.cc, whose graphs only the real library can build. Sequences are read through the
+// offsets and counts that the graph is given; rows beyond a sequence's count are not touched. Its scratch is used.
 //
 // The variable CUDASIM_CUDNN of the environment makes it a library that is not there (none) or that refuses every
 // graph (refuses).
@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "core/bf16.h"
-#include "core/cuda_device.h"
+#include "core/cuda/device.h"
 #include "core/error.h"
-#include "kernels/attention_ref.h"
-#include "kernels/cudnn_graph_cuda.h"
+#include "kernels/attention/attention_ref.h"
+#include "kernels/attention/cuda/cudnn_graph.h"
 #include "tests/cudasim/cudnn.h"
 #include "tests/cudasim/memory.h"
 #include "tests/cudasim/stream.h"

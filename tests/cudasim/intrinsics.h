@@ -1,4 +1,4 @@
-// Everything of kernels/cuda_intrinsics.h for the simulated device, with the same names and meanings; what a kernel may
+// Everything of kernels/cuda/intrinsics.h for the simulated device, with the same names and meanings; what a kernel may
 // not do is an error that names it.
 #pragma once
 

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "core/arena.h"
-#include "core/cuda_device.h"
-#include "kernels/cuda_launch.h"
+#include "core/cuda/device.h"
+#include "kernels/cuda/launch.h"
 #include "tests/cudasim/block.h"
 
 namespace engine::test {

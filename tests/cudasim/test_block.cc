@@ -6,7 +6,7 @@
 #include <set>
 #include <vector>
 
-#include "kernels/cuda_block.h"
+#include "kernels/cuda/block.h"
 #include "tests/cudasim/kernel_run.h"
 #include "tests/cudasim/sanitizer.h"
 

@@ -3,8 +3,8 @@
 #include <iostream>
 #include <sstream>
 
-#include "kernels/backend.h"
-#include "kernels/cuda_backend.h"
+#include "kernels/backend/backend.h"
+#include "kernels/backend/cuda_backend.h"
 #include "tests/attention_problem.h"
 #include "tests/cudasim/cudnn.h"
 #include "tests/variable.h"

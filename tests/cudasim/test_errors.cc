@@ -2,11 +2,11 @@
 // fail after their call has returned, refusals of cuBLASLt and of the driver, wrong indices.
 #include <algorithm>
 
-#include "kernels/cuda_backend.h"
-#include "kernels/cuda_block.h"
+#include "kernels/backend/cuda_backend.h"
+#include "kernels/cuda/block.h"
 #include "tests/cudasim/kernel_run.h"
-#include "tests/variable.h"
 #include "tests/task_settings.h"
+#include "tests/variable.h"
 #include "training/optimizer.h"
 
 namespace engine::test {

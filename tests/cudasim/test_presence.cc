@@ -1,5 +1,5 @@
 // Machines whose GPU cannot be used: one clear line each.
-#include "core/cuda_presence.h"
+#include "core/cuda/presence.h"
 #include "tests/cudasim/kernel_run.h"
 #include "tests/variable.h"
 

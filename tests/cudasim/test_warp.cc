@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "core/random.h"
-#include "kernels/cuda_block.h"
+#include "kernels/cuda/block.h"
 #include "tests/cudasim/kernel_run.h"
 
 namespace engine::test {

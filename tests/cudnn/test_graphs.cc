@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "kernels/cudnn_graph_cuda.h"
+#include "kernels/attention/cuda/cudnn_graph.h"
 
 namespace engine::test {
 

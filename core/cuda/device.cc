@@ -1,0 +1,163 @@
+#include "core/cuda/device.h"
+
+#include <filesystem>
+
+#include "core/cuda/memory.h"
+#include "core/cuda/operation.h"
+#include "core/error.h"
+
+namespace engine::cuda {
+
+namespace {
+
+constexpr int oldest_capability = 80;
+constexpr size_t least_memory = size_t{256} << 20;
+
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+// Words for a fault, as the CPU backend would say it.
+const char* indices_of(FaultKind kind) {
+  switch (kind) {
+    case FaultKind::token: return "embedding_forward: tokens";
+    case FaultKind::position: return "embedding_forward: positions";
+    case FaultKind::type: return "embedding_forward: types";
+    case FaultKind::token_gradient: return "embedding_backward: tokens";
+    case FaultKind::position_gradient: return "embedding_backward: positions";
+    case FaultKind::type_gradient: return "embedding_backward: types";
+    case FaultKind::label: return "cross_entropy: labels";
+    case FaultKind::gathered_row: return "gather_rows: index";
+    case FaultKind::scattered_row: return "scatter_rows: index";
+    case FaultKind::ranked_token: return "rank: tokens";
+    case FaultKind::segment: return "attention: the last row of segment";
+    case FaultKind::mean_segment: return "segment_mean: the last row of segment";
+    case FaultKind::logits:
+    case FaultKind::none: break;
+  }
+  return "an operation: index";
+}
+
+// Destructors go on whatever happens: what failed before has been told.
+void ignore(cudaError_t) {}
+
+// Whether a kernel that was started before has failed: whoever calls next is told.
+bool is_of_kernel(cudaError_t code) {
+  switch (code) {
+    case cudaErrorECCUncorrectable:
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorLaunchFailure: return true;
+    default: return false;
+  }
+}
+
+std::string suspects(cudaError_t code) {
+  const std::string started = is_of_kernel(code) ? started_operations() : "";
+  if (started.empty()) return "";
+  return "; it is one of the operations started since the device was last waited for: " + started +
+         ". With --synchronous true the error names the one";
+}
+
+}  // namespace
+
+void check(cudaError_t code, const char* what) {
+  if (code == cudaSuccess) [[likely]]
+    return;
+  cudaDeviceProp properties{};
+  const bool known = cudaGetDeviceProperties(&properties, 0) == cudaSuccess;
+  const std::string words = cudaGetErrorString(code);
+  ignore(cudaGetLastError());
+  fail(what, ": ", words, " (", cudaGetErrorName(code), "), on ", known ? properties.name : "the GPU", suspects(code));
+}
+
+Presence find_device() {
+  int count = 0, driver = 0, runtime = 0;
+  const cudaError_t code = cudaGetDeviceCount(&count);
+  if (code != cudaSuccess) ignore(cudaGetLastError());
+  ignore(cudaDriverGetVersion(&driver));
+  ignore(cudaRuntimeGetVersion(&runtime));
+  if (driver == 0) {
+    const bool exists = std::filesystem::exists("/dev/nvidia0");
+    return {exists, exists ? "there is a GPU, but no CUDA driver (libcuda.so.1): install NVIDIA's driver"
+                           : "there is no GPU, or no CUDA driver for it"};
+  }
+  if (code == cudaErrorInsufficientDriver)
+    return {true, "the CUDA driver is of version " + version_text(driver) + ", older than " + version_text(runtime) +
+                      ", which this program was built with: update the driver"};
+  if (code == cudaErrorNoDevice || (code == cudaSuccess && count == 0)) return {false, "there is no GPU"};
+  cudaDeviceProp properties{};
+  const cudaError_t second = code ? code : cudaGetDeviceProperties(&properties, 0);
+  if (second != cudaSuccess) {
+    ignore(cudaGetLastError());
+    return {true, std::string("the GPU cannot be used: ") + cudaGetErrorString(second)};
+  }
+  if (properties.major * 10 + properties.minor < oldest_capability)
+    return {true, detail::joined(properties.name, " has compute capability ", properties.major, ".", properties.minor,
+                                 "; this program needs 8.0 or newer")};
+  return {true, ""};
+}
+
+std::string describe_device() {
+  cudaDeviceProp properties{};
+  int driver = 0, runtime = 0;
+  check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
+  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+  check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
+  return detail::joined(properties.name, ", compute capability ", properties.major, ".", properties.minor, ", ",
+                        properties.multiProcessorCount, " multiprocessors, ", properties.totalGlobalMem >> 20,
+                        " MiB (driver ", version_text(driver), ", runtime ", version_text(runtime), ")");
+}
+
+Device::Device() {
+  if (const Presence found = find_device(); !found.problem.empty()) fail(found.problem);
+  check(cudaSetDevice(0), "cudaSetDevice");
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
+  name_ = properties.name;
+  multiprocessors_ = properties.multiProcessorCount;
+  shared_memory_ = properties.sharedMemPerBlockOptin;
+  size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  require(free >= least_memory, name_, " has ", free >> 20, " of ", total >> 20, " MiB free, too little to work with (",
+          least_memory >> 20, " MiB): end other programs that use it");
+  check(cudaStreamCreateWithFlags(&compute_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  check(cudaStreamCreateWithFlags(&copy_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  void* word = nullptr;
+  check(cudaHostAlloc(&word, sizeof(Fault), cudaHostAllocMapped), "cudaHostAlloc");
+  fault_ = new (word) Fault{};
+  memory_ = std::make_unique<DeviceMemory>(*this, total);
+}
+
+Device::~Device() {
+  memory_.reset();
+  ignore(cudaFreeHost(fault_));
+  ignore(cudaStreamDestroy(copy_));
+  ignore(cudaStreamDestroy(compute_));
+}
+
+Memory& Device::memory() { return *memory_; }
+
+void Device::synchronize() {
+  check(cudaStreamSynchronize(compute_), "waiting for the device");
+  forget_started_operations();
+  if (fault_->kind == 0) [[likely]]
+    return;
+  const Fault fault = *fault_;
+  *fault_ = Fault{};
+  const FaultKind kind = static_cast<FaultKind>(fault.kind);
+  if (kind == FaultKind::logits)
+    fail("sample: row ", fault.place, " of the logits holds a NaN, or its largest is not finite");
+  if (kind == FaultKind::label)
+    fail(indices_of(kind), "[", fault.place, "] is ", fault.value, ", neither in 0 ... ", fault.limit - 1, " nor -100");
+  fail(indices_of(kind), "[", fault.place, "] is ", fault.value, ", not in 0 ... ",
+       fault.limit - 1);
+}
+
+}  // namespace engine::cuda

@@ -1,0 +1,52 @@
+#include "core/cuda/operation.h"
+
+#include <nvtx3/nvToolsExt.h>
+
+#include <algorithm>
+
+namespace engine::cuda {
+
+// The last of them, each at its number modulo their number.
+struct Operation::Started {
+  std::array<Description, 8> last;
+  size_t count = 0;
+};
+
+thread_local const Operation* Operation::running = nullptr;
+thread_local Operation::Started Operation::started;
+
+std::string Operation::Description::text() const {
+  std::string text = name;
+  for (size_t i = 0; i < count; ++i)
+    if (tensors[i]) text += (i ? ", " : " of ") + tensors[i].shape.text() + " " + name_of(tensors[i].dtype);
+  return text;
+}
+
+Operation::Operation(const char* name, std::initializer_list<Tensor> tensors) : outer_(running) {
+  description_.name = name;
+  for (const Tensor& tensor : tensors)
+    if (description_.count < description_.tensors.size()) description_.tensors[description_.count++] = tensor;
+  started.last[started.count++ % started.last.size()] = description_;
+  running = this;
+  nvtxRangePushA(name);
+}
+
+Operation::~Operation() {
+  nvtxRangePop();
+  running = outer_;
+}
+
+std::string running_operation() { return Operation::running ? Operation::running->description_.text() : ""; }
+
+std::string started_operations() {
+  const auto& [last, count] = Operation::started;
+  const size_t told = std::min(count, last.size());
+  std::string text;
+  for (size_t i = count - told; i < count; ++i) text += (text.empty() ? "" : "; ") + last[i % last.size()].text();
+  if (count > told) text += "; and " + std::to_string(count - told) + " before these";
+  return text;
+}
+
+void forget_started_operations() { Operation::started.count = 0; }
+
+}  // namespace engine::cuda

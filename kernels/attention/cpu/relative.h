@@ -1,0 +1,13 @@
+// Attention with relative tables on the CPU (attention/cpu/relative.cc), in f32 whatever the dtypes.
+#pragma once
+
+#include "core/arena.h"
+#include "kernels/ops.h"
+
+namespace engine::ENGINE_ISA {
+
+// Arguments as check_attention let them pass, with tables; width is D.
+void attention_forward_relative(const AttentionForwardArgs& args, int64_t width, Arena& workspace);
+void attention_backward_relative(const AttentionBackwardArgs& args, int64_t width, Arena& workspace);
+
+}  // namespace engine::ENGINE_ISA

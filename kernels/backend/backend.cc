@@ -1,0 +1,191 @@
+// Picks the CPU backend for the processor that the program runs on.
+#include "kernels/backend/backend.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iostream>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#endif
+
+#include "core/error.h"
+#include "core/parallel.h"
+#include "core/ranks.h"
+#include "kernels/observe/check_ops.h"
+#if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
+#include "kernels/backend/cuda_backend.h"
+#endif
+
+namespace engine {
+
+namespace generic {
+std::unique_ptr<Ops> make_ops();
+}
+#if defined(__x86_64__)
+namespace avx2 {
+std::unique_ptr<Ops> make_ops();
+}
+namespace avx512 {
+std::unique_ptr<Ops> make_ops();
+}
+#endif
+
+std::vector<std::string> cpu_instruction_sets() {
+  std::vector<std::string> sets{"generic"};
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2")) return sets;
+  sets.push_back("avx2");
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
+    sets.push_back("avx512");
+#endif
+  return sets;
+}
+
+std::string cpu_instruction_set() { return cpu_instruction_sets().back(); }
+
+std::unique_ptr<Ops> make_cpu_ops(const std::string& instruction_set) {
+#if defined(__x86_64__)
+  if (instruction_set == "avx512") return avx512::make_ops();
+  if (instruction_set == "avx2") return avx2::make_ops();
+#endif
+  if (instruction_set == "generic") return generic::make_ops();
+  fail("no CPU backend for the instruction set ", instruction_set, ": generic, avx2 or avx512");
+}
+
+bool cpu_has_bf16_matrix_units() {
+#if defined(__x86_64__)
+  static const bool available = [] {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24, avx512_bf16 = 1u << 5;  // conversions to bf16
+    const bool present = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & amx_bf16) && (d & amx_tile) &&
+                         __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & avx512_bf16);
+    // The system must allow the process to keep tile registers: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA).
+    return present && cpu_instruction_set() == "avx512" && syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+  }();
+  return available;
+#else
+  return false;
+#endif
+}
+
+std::vector<std::string> devices() {
+#if defined(ENGINE_SIM)
+  return {"cpu", "sim"};
+#elif defined(ENGINE_CUDA)
+  static const std::string problem = cuda::find_device().problem;
+  if (problem.empty()) return {"cpu", "cuda"};
+#endif
+  return {"cpu"};
+}
+
+std::string auto_device() {
+  const std::vector<std::string> names = devices();
+  return std::find(names.begin(), names.end(), "cuda") != names.end() ? "cuda" : "cpu";
+}
+
+namespace {
+
+void check_choice(const char* name, const std::string& value, const std::vector<std::string>& choices) {
+  if (std::find(choices.begin(), choices.end(), value) != choices.end()) return;
+  std::string known;
+  for (const std::string& choice : choices) known += (known.empty() ? "" : ", ") + choice;
+  fail_usage(name, " = \"", value, "\" is not known: ", known);
+}
+
+// The CPU, where nothing was asked for that it does not have.
+std::unique_ptr<Ops> cpu_ops_with(const DeviceOptions& options) {
+  const auto refuse = [](const char* name, const std::string& value, const char* otherwise) {
+    fail_usage(name, " = \"", value, "\" needs device = \"cuda\", and this runs on the CPU: set ", name, " = \"",
+               otherwise, "\"");
+  };
+  if (options.attention == "cudnn") refuse("attention", options.attention, "own");
+  if (options.matmul == "cublaslt") refuse("matmul", options.matmul, "auto");
+  return make_cpu_ops();
+}
+
+// The GPU where it can be used; else, with a notice if there is one, the CPU.
+std::unique_ptr<Ops> make_auto_ops(const DeviceOptions& options) {
+#if defined(ENGINE_CUDA)
+  const cuda::Presence found = cuda::find_device();
+  std::string problem = found.problem;
+  try {
+    if (problem.empty()) return cuda::make_cuda_ops(options);
+  } catch (const UsageError&) {
+    throw;
+  } catch (const Error& error) {  // too little memory is known only now
+    problem = error.what();
+  }
+  if (found.exists) std::cerr << "note: running on the CPU: " << problem << "\n";
+#endif
+  return cpu_ops_with(options);
+}
+
+}  // namespace
+
+std::unique_ptr<Ops> make_ops(const std::string& device, const DeviceOptions& options) {
+  check_choice("attention", options.attention, {"own", "cudnn"});
+  check_choice("matmul", options.matmul, {"auto", "own", "cublaslt"});
+  if (device == "cpu") return cpu_ops_with(options);
+  if (device == "auto") return make_auto_ops(options);
+  if (device == "check") {
+    const std::vector<std::string> names = devices();
+    if (names.size() < 2) fail_usage("device \"check\" compares two devices, but here is only ", names[0]);
+    return make_check_ops(make_cpu_ops(), make_ops(names[1], options));
+  }
+#if defined(ENGINE_SIM)
+  if (device == "sim") return cuda::make_cuda_ops(options);
+#elif defined(ENGINE_CUDA)
+  if (device == "cuda") return cuda::make_cuda_ops(options);  // where it cannot be used, that says why
+#endif
+  std::string known = "auto";
+  for (const std::string& name : devices()) known += ", " + name;
+  fail_usage("device \"", device, "\" is not here: ", known);
+}
+
+DType compute_precision(const std::string& precision, const std::string& device) {
+  if (precision == "f32") return DType::f32;
+  if (precision == "bf16") return DType::bf16;
+  if (precision != "auto") fail_usage("precision \"", precision, "\" is not known: auto, f32 or bf16");
+  const bool has_units = device == "cuda" || device == "sim" || (device == "auto" && auto_device() == "cuda");
+  return has_units || cpu_has_bf16_matrix_units() ? DType::bf16 : DType::f32;
+}
+
+namespace {
+
+std::string processor_name() {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; std::getline(cpuinfo, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "processor";
+}
+
+std::string cuda_text() {
+#if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
+  const cuda::Presence found = cuda::find_device();
+  if (!found.problem.empty()) return found.problem;
+  return cuda::describe_device() + "\n" + cuda::matrix_products_description() + "\n" + cuda::cudnn_description();
+#else
+  return "not in this build";
+#endif
+}
+
+}  // namespace
+
+void print_info(std::ostream& out) {
+  const double memory = static_cast<double>(host_memory().capacity()) / (1 << 30);
+  out << "cpu: " << processor_name() << ", " << thread_count() << " threads, " << memory << " GiB\n"
+      << "instruction set: " << cpu_instruction_set()
+      << (cpu_has_bf16_matrix_units() ? " with bf16 matrix units (AMX)" : "")
+      << "\nprecision auto: " << name_of(compute_precision("auto", "auto")) << "\n"
+      << "device auto: " << auto_device() << "\nCUDA: " << cuda_text()
+      << "\nMPI: " << (has_mpi() ? "yes" : "not in this build") << "\nSentencePiece: not in this build\n";
+}
+
+std::unique_ptr<Ops> make_cpu_ops() { return make_cpu_ops(cpu_instruction_set()); }
+
+}  // namespace engine

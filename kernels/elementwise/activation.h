@@ -1,0 +1,25 @@
+// Activations, element by element, where no matrix product takes them in its epilogue.
+//
+//   y = act(x),   dx = dy act'(x)
+//   relu:       max(x, 0);                                act' = 1 where x > 0, else 0
+//   gelu:       x P(x), P the normal distribution;        act' = P(x) + x e^(-x^2/2) / sqrt(2 pi)
+//   gelu_tanh:  x s(2u), u = sqrt(2/pi) (x + 0.044715 x^3), s(v) = 1 / (1 + e^-v);
+//               act' = s + x s (1 - s) 2 u', 2 u' = 2 sqrt(2/pi) (1 + 0.134145 x^2)
+//   tanh:       act' = 1 - tanh(x)^2
+// (0.5 (1 + tanh u) = s(2u), so gelu_tanh is Hendrycks and Gimpel's 0.5 x (1 + tanh u).)
+//
+// Saved for backward: x, what the activation was applied to. Written: y (which may be x), dx (which may be dy).
+//
+// Numerics: kernels/elementwise/cpu/activation.h, about 1e-6 absolute. Large |x| neither overflow nor give NaN. A NaN
+// gives a NaN.
+#pragma once
+
+#include "kernels/ops.h"
+
+namespace engine {
+
+// Errors where the arguments do not fit one another.
+void check_activation_operation(const ActivationForwardArgs&);
+void check_activation_operation(const ActivationBackwardArgs&);
+
+}  // namespace engine

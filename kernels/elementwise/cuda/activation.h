@@ -1,0 +1,54 @@
+// act(x) and act'(x) on a device, element by element: see activation.h.
+#pragma once
+
+#include <cmath>
+
+#include "kernels/cuda/intrinsics.h"
+#include "kernels/ops.h"
+
+namespace engine::cuda {
+
+// gelu_tanh(x) = x s(2u): s is 1 / (1 + e^-2u), which neither overflows to NaN nor cancels on the negative side.
+__device__ __forceinline__ float gelu_tanh_sigmoid(float x) {
+  return 1.0f / (1.0f + expf(x * (-1.5957691216f - 0.0713548162726f * x * x)));
+}
+
+template <Activation activation>
+__device__ __forceinline__ float activate(float x) {
+  if constexpr (activation == Activation::relu) return x < 0.0f ? 0.0f : x;
+  if constexpr (activation == Activation::gelu) return 0.5f * x * erfcf(-0.70710678f * x);
+  if constexpr (activation == Activation::gelu_tanh) return x < -20.0f ? 0.0f : x * gelu_tanh_sigmoid(x);
+  if constexpr (activation == Activation::tanh) return tanhf(x);
+  return x;
+}
+
+template <Activation activation>
+__device__ __forceinline__ float activation_gradient(float x) {
+  if constexpr (activation == Activation::relu) return x > 0.0f ? 1.0f : x != x ? x : 0.0f;
+  if constexpr (activation == Activation::gelu)
+    return 0.5f * erfcf(-0.70710678f * x) + x * expf(-0.5f * x * x) * 0.39894228f;
+  if constexpr (activation == Activation::gelu_tanh) {
+    if (fabsf(x) > 20.0f) return x > 0.0f ? 1.0f : 0.0f;
+    const float s = gelu_tanh_sigmoid(x), other = gelu_tanh_sigmoid(-x);  // 1 - s
+    return s + x * s * other * (1.5957691216f + 0.2140644488179f * x * x);
+  }
+  if constexpr (activation == Activation::tanh) {
+    const float t = tanhf(x);
+    return 1.0f - t * t;
+  }
+  return 1.0f;
+}
+
+// body.template operator()<activation>(), for the one that a kernel was given.
+template <class Body>
+__device__ __forceinline__ void with_activation(Activation activation, const Body& body) {
+  switch (activation) {
+    case Activation::none: return body.template operator()<Activation::none>();
+    case Activation::relu: return body.template operator()<Activation::relu>();
+    case Activation::gelu: return body.template operator()<Activation::gelu>();
+    case Activation::gelu_tanh: return body.template operator()<Activation::gelu_tanh>();
+    case Activation::tanh: return body.template operator()<Activation::tanh>();
+  }
+}
+
+}  // namespace engine::cuda

@@ -1,0 +1,34 @@
+#include "kernels/losses/cross_entropy.h"
+
+#include <algorithm>
+
+#include "kernels/checks.h"
+#include "kernels/sizes.h"
+
+namespace engine {
+
+void check_cross_entropy(const CrossEntropyArgs& args) {
+  const char* name = "cross_entropy";
+  const int64_t rows = args.labels.count(), vocabulary = args.weight.rows(), cols = args.weight.cols();
+  if (vocabulary < 1) fail(name, ": weight is ", args.weight.shape.text(), ": there are no tokens");
+  check_activation(name, "weight", args.weight, vocabulary, cols);
+  check_activation(name, "x", args.x, rows, cols);
+  check_vector(name, "labels", args.labels, DType::i32, rows);
+  check_vector(name, "totals", args.totals, DType::f32, 3);
+  if (args.bias) check_vector(name, "bias", args.bias, DType::f32, vocabulary);
+  if (args.row_weights) check_vector(name, "row_weights", args.row_weights, DType::f32, rows);
+  if (args.row_losses) check_vector(name, "row_losses", args.row_losses, DType::f32, rows);
+  if (args.dx) check_activation(name, "dx", args.dx, rows, cols);
+  if (args.dx && args.dweight) check_matrix(name, "dweight", args.dweight, DType::f32, vocabulary, cols);
+  if (args.dx && args.dbias) check_vector(name, "dbias", args.dbias, DType::f32, vocabulary);
+  require(!args.dx || !args.dbias || args.dweight, name, ": dbias is given without dweight");
+  require(args.label_smoothing >= 0 && args.label_smoothing <= 1, name, ": label_smoothing is ", args.label_smoothing,
+          ", not in 0 ... 1");
+}
+
+int64_t rows_within(int64_t budget, int64_t rows, int64_t bytes_a_row, int64_t most_rows) {
+  const int64_t most = std::clamp<int64_t>(budget / bytes_a_row / 32 * 32, 32, most_rows), pieces = cut(rows, most);
+  return pieces <= 1 ? rows : rounded_up(cut(rows, pieces), 32);
+}
+
+}  // namespace engine

@@ -1,0 +1,254 @@
+// Projection and cross entropy on a device.
+//
+// Rows are done in chunks: their logits, f32, are a matrix product; one kernel goes over the logits twice, a block a
+// row, and leaves the losses and, in the logits' own place, their gradient; two more products turn that into dx and
+// dweight, which is read and written once a chunk. Under bf16 a row of the gradient is the first half of its logits'
+// row. Rows begin on 16 bytes whatever the vocabulary; behind the end of a row of logits nothing is ever read, behind a
+// gradient's are zeros. A weight that is not bf16 yet is rounded once.
+//
+// The kernel reads a logit twice, the second time from the second-level cache where a row fits (200 KB a row of 50
+// thousand tokens, a row or two a multiprocessor), and writes its gradient: 4 to 8 bytes read, 2 or 4 written. A thread
+// keeps a running largest logit and a running sum relative to it; these are brought to the row's largest before they
+// are added.
+//
+// Which rows are ignored is known to the device alone, so they are not gathered away as on the CPU: their x is replaced
+// by zeros and their gradient is zero, and a model that ignores many rows gathers the others before.
+#include "kernels/losses/cross_entropy.h"
+
+#include <algorithm>
+#include <cfloat>
+
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/vector.h"
+#include "kernels/matmul/cuda/matmul.h"
+#include "kernels/sampling/cuda/logit_order.h"
+#include "kernels/sizes.h"
+
+namespace engine::cuda {
+namespace {
+
+constexpr int copy_warps = 8, total_threads = 1024;
+// A label that is no token counts as ignored, once the fault is noted.
+__device__ __forceinline__ bool is_scored(int label, int vocabulary) { return label >= 0 && label < vocabulary; }
+
+// to[r] = x[r], zeros behind its end; zeros where the row is ignored. A warp a row.
+template <int width, class X, class To>
+__global__ void __launch_bounds__(copy_warps* warp_size)
+    copy_scored_rows(const X* x, To* to, const int32_t* labels, int rows, int cols, int stride, int vocabulary,
+                     int first_row, Fault* fault) {
+  const int row = static_cast<int>(blockIdx.x) * copy_warps + static_cast<int>(threadIdx.x) / warp_size;
+  const int lane = static_cast<int>(threadIdx.x) % warp_size;
+  if (row >= rows) return;
+  const int label = labels[row];
+  const bool scored = is_scored(label, vocabulary);
+  if (!scored && label != ignored_label && lane == 0)
+    report_fault(fault, FaultKind::label, first_row + row, label, vocabulary);
+  for (int col = lane * width; col < stride; col += warp_size * width) {
+    float values[width];
+    load_floats_before(x + int64_t{row} * cols + col, scored ? cols - col : 0, width > 1, values);
+    store_floats(to + int64_t{row} * stride + col, values);
+  }
+}
+
+struct Rows {
+  float* logits;
+  int vocabulary;
+  int stride;  // of logits
+  bool takes_gradient;
+  const int32_t* labels;
+  const float* row_weights;  // may be null: 1
+  float *losses, *correct;
+  float smoothing, gradient_scale;
+};
+
+__device__ __forceinline__ float exponential(float x) { return exp2_fast(x * 1.44269504f); }
+
+// T: of the gradient, which is left where the logits were.
+template <class T>
+__global__ void __launch_bounds__(1024) loss_and_gradient(const Rows a) {
+  constexpr int width = vector_width<T>;
+  const int row = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
+  const int step = static_cast<int>(blockDim.x) * width, label = a.labels[row];
+  float* const logits = a.logits + int64_t{row} * a.stride;
+  T* const dlogits = reinterpret_cast<T*>(logits);
+  float part[width];
+  if (!is_scored(label, a.vocabulary)) {
+    for (int i = 0; i < width; ++i) part[i] = 0;
+    for (int v = thread * width; a.takes_gradient && v < a.stride; v += step) store_floats(dlogits + v, part);
+    if (thread == 0) a.losses[row] = a.correct[row] = 0;
+    return;
+  }
+  // The least finite number, so that logits of -infinity give 0 and not a NaN.
+  float top = -FLT_MAX, sum = 0, all = 0;
+  int at = a.vocabulary;
+  for (int v = thread * width; v < a.vocabulary; v += step) {
+    load_floats_before(logits + v, a.vocabulary - v, true, part);
+    float largest = top;
+    int largest_at = at;
+    ENGINE_UNROLL
+    for (int i = 0; i < width; ++i) {
+      if (v + i >= a.vocabulary) part[i] = -INFINITY;
+      else all += part[i];
+      if (part[i] > largest) largest = part[i], largest_at = v + i;
+    }
+    sum *= exponential(top - largest);
+    ENGINE_UNROLL
+    for (int i = 0; i < width; ++i) sum += v + i < a.vocabulary ? exponential(part[i] - largest) : 0;
+    top = largest;
+    at = largest_at;
+  }
+  const uint64_t first = block_max(rank_of(top, at));
+  const float high = logit_of(static_cast<uint32_t>(first >> 32));
+  const float total = block_sum(sum * exponential(top - high));
+  const float mean = a.smoothing > 0 ? block_sum(all) / static_cast<float>(a.vocabulary) - high : 0;
+  const float weight = a.row_weights ? a.row_weights[row] : 1;
+  if (thread == 0) {
+    a.losses[row] = weight * (logf(total) - (1 - a.smoothing) * (logits[label] - high) - a.smoothing * mean);
+    a.correct[row] = token_of(first) == label ? 1 : 0;
+  }
+  if (!a.takes_gradient) return;
+  const float scale = a.gradient_scale * weight, factor = scale / total;
+  const float everywhere = scale * a.smoothing / static_cast<float>(a.vocabulary), at_label = scale * (1 - a.smoothing);
+  sync_block();  // the label's logit has been read
+  for (int begin = 0; begin < a.stride; begin += step) {
+    const int v = begin + thread * width;
+    if (v < a.stride) load_floats_before(logits + v, a.vocabulary - v, true, part);
+    // A narrower gradient lies on logits of other threads, of this turn or those before.
+    if constexpr (sizeof(T) < sizeof(float)) sync_block();
+    if (v >= a.stride) continue;
+    ENGINE_UNROLL
+    for (int i = 0; i < width; ++i) {
+      const float d = exponential(part[i] - high) * factor - everywhere - (v + i == label ? at_label : 0);
+      part[i] = v + i < a.vocabulary ? d : 0;
+    }
+    store_floats(dlogits + v, part);
+  }
+}
+
+struct Totals {
+  double of_warp[3][total_threads / warp_size];
+};
+// totals += the sums over all rows, in double, by one block.
+__global__ void __launch_bounds__(total_threads)
+    add_totals(const float* losses, const float* correct, const int32_t* labels, const float* row_weights, int rows,
+               int vocabulary, float* totals) {
+  Totals& shared = block_shared<Totals>();
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % warp_size, warp = thread / warp_size;
+  double sums[3] = {};
+  for (int row = thread; row < rows; row += total_threads) {
+    if (!is_scored(labels[row], vocabulary)) continue;
+    sums[0] += static_cast<double>(losses[row]);
+    sums[1] += row_weights ? static_cast<double>(row_weights[row]) : 1.0;
+    sums[2] += static_cast<double>(correct[row]);
+  }
+  for (int which = 0; which < 3; ++which) {
+    for (int distance = warp_size / 2; distance > 0; distance /= 2)
+      sums[which] += shuffle_xor(sums[which], distance);
+    if (lane == 0) shared.of_warp[which][warp] = sums[which];
+  }
+  sync_block();
+  if (thread >= 3) return;
+  double total = 0;
+  for (double of_warp : shared.of_warp[thread]) total += of_warp;
+  totals[thread] += static_cast<float>(total);
+}
+
+// The operation's scratch and its steps over a chunk of rows. T: of the products' operands.
+template <class T>
+class Projection {
+ public:
+  Projection(MatrixProducts& products, Arena& workspace, const Device& device, const CrossEntropyArgs& args)
+      : products_(products), device_(device), args_(args), rows_(args.labels.count()), vocabulary_(args.weight.rows()),
+        cols_(args.weight.cols()), stride_(padded(vocabulary_, type)), x_stride_(padded(cols_, type)) {
+    chunk_ = rows_within(args.dx ? chunk_budget : loss_budget, rows_, stride_ * 4, args.dx ? most_rows : most_rows / 2);
+    logits_ = workspace.make(DType::f32, {chunk_, stride_});
+    x_ = workspace.make(type, {chunk_, x_stride_});
+    losses_ = args.row_losses ? args.row_losses.as<float>() : workspace.make(DType::f32, {rows_}).as<float>();
+    correct_ = workspace.make(DType::f32, {rows_}).as<float>();
+    weight_ = {args.weight.data, args.weight.dtype, true, vocabulary_, cols_, cols_};
+    if (weight_.dtype == type && (type == DType::f32 || takes_vectors(vector_width<T>, cols_, {weight_.data}))) return;
+    const Tensor own = workspace.make(type, {vocabulary_, x_stride_});
+    products.convert(weight_, type, x_stride_, own.data);
+    weight_ = {own.data, type, true, vocabulary_, cols_, x_stride_};
+  }
+
+  void run() {
+    for (int64_t begin = 0; begin < rows_; begin += chunk_) {
+      const int64_t size = std::min(chunk_, rows_ - begin);
+      copy_rows(begin, size);
+      losses(begin, size);
+      if (args_.dx) gradients(begin, size);
+    }
+    launch(add_totals, blocks(1), total_threads, 0, device_.compute_stream(), losses_, correct_,
+           args_.labels.as<int32_t>(), args_.row_weights.as<float>(), rows_, vocabulary_, args_.totals.as<float>());
+  }
+
+ private:
+  static constexpr DType type = std::is_same_v<T, float> ? DType::f32 : DType::bf16;
+
+  void copy_rows(int64_t begin, int64_t size) {
+    with_device_elements(args_.x, [&]<class X>(X* all) {
+      constexpr int vector = vector_width<X, T>;
+      const X* const x = all + begin * cols_;
+      T* const to = static_cast<T*>(x_.data);
+      launch(takes_vectors(vector, cols_, {x, to}) ? copy_scored_rows<vector, X, T> : copy_scored_rows<1, X, T>,
+             blocks(cut(size, copy_warps)), copy_warps * warp_size, 0, device_.compute_stream(), x, to,
+             args_.labels.as<int32_t>() + begin, size, cols_, x_stride_, vocabulary_, begin, device_.fault());
+    });
+  }
+
+  // Of a chunk: logits, losses, and the gradient of the logits.
+  void losses(int64_t begin, int64_t size) {
+    Epilogue epilogue;
+    epilogue.c = logits_;
+    epilogue.bias = args_.bias.as<float>();
+    products_.multiply({{x_.data, type, true, size, cols_, x_stride_}, weight_, type, epilogue});
+    const Rows rows{logits_.as<float>(), static_cast<int>(vocabulary_), static_cast<int>(stride_), bool(args_.dx),
+                    args_.labels.as<int32_t>() + begin,
+                    args_.row_weights ? args_.row_weights.as<float>() + begin : nullptr, losses_ + begin,
+                    correct_ + begin, args_.label_smoothing, args_.gradient_scale};
+    const int64_t threads = std::clamp<int64_t>(rounded_up(cut(vocabulary_, 32), warp_size), warp_size, 1024);
+    launch(loss_and_gradient<T>, blocks(size), static_cast<unsigned>(threads), 0, device_.compute_stream(), rows);
+  }
+
+  void gradients(int64_t begin, int64_t size) {
+    Epilogue to_dx, to_dweight;
+    to_dx.c = args_.dx.reshaped({rows_, cols_}).row_range(begin, begin + size);
+    const Factor weight{weight_.data, type, false, cols_, vocabulary_, weight_.stride};
+    const int64_t stride = stride_ * static_cast<int64_t>(sizeof(float) / sizeof(T));  // of the gradient
+    products_.multiply({{logits_.data, type, true, size, vocabulary_, stride}, weight, type, to_dx});
+    if (!args_.dweight) return;
+    to_dweight.c = args_.dweight;
+    to_dweight.accumulate = true;
+    const Factor transposed{logits_.data, type, false, vocabulary_, size, stride};
+    products_.multiply({transposed, {x_.data, type, false, cols_, size, x_stride_}, type, to_dweight,
+                        args_.dbias.as<float>()});
+  }
+
+  static constexpr int64_t chunk_budget = int64_t{640} << 20, loss_budget = int64_t{128} << 20, most_rows = 8192;
+
+  MatrixProducts& products_;
+  const Device& device_;
+  const CrossEntropyArgs& args_;
+  int64_t rows_, vocabulary_, cols_;
+  int64_t stride_, x_stride_;  // of rows of logits and of x
+  int64_t chunk_;              // rows whose logits are held at once
+  Tensor logits_;              // of a chunk
+  Tensor x_;                   // of a chunk, ignored rows zero
+  Factor weight_;
+  float *losses_, *correct_;
+};
+
+}  // namespace
+
+void CudaOps::cross_entropy(const CrossEntropyArgs& args) {
+  const Operation operation("cross_entropy", {args.x, args.weight, args.labels});
+  check_cross_entropy(args);
+  if (!args.labels.count()) return;
+  const ArenaScope scope(workspace_);
+  if (args.compute == DType::bf16) Projection<bfloat16>(products(), workspace_, device_, args).run();
+  else Projection<float>(products(), workspace_, device_, args).run();
+}
+
+}  // namespace engine::cuda

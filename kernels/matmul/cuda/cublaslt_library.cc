@@ -1,0 +1,82 @@
+// Where cuBLASLt is found.
+#ifndef ENGINE_SIM
+#include <dlfcn.h>
+#endif
+
+#include <cstdlib>
+#include <string>
+
+#include "kernels/backend/cuda_backend.h"
+#include "kernels/matmul/cuda/cublaslt.h"
+
+namespace engine::cuda {
+
+namespace {
+
+// What is called "create" in the table is cublasLtCreate in the library, and so on.
+#define ENGINE_CUBLASLT_FUNCTIONS(_)                                                                          \
+  _(create, cublasLtCreate)                                                                                   \
+  _(destroy, cublasLtDestroy)                                                                                 \
+  _(version, cublasLtGetVersion)                                                                              \
+  _(operation_create, cublasLtMatmulDescCreate)                                                               \
+  _(operation_destroy, cublasLtMatmulDescDestroy)                                                             \
+  _(operation_set, cublasLtMatmulDescSetAttribute)                                                            \
+  _(layout_create, cublasLtMatrixLayoutCreate)                                                                \
+  _(layout_destroy, cublasLtMatrixLayoutDestroy)                                                              \
+  _(preference_create, cublasLtMatmulPreferenceCreate)                                                        \
+  _(preference_destroy, cublasLtMatmulPreferenceDestroy)                                                      \
+  _(preference_set, cublasLtMatmulPreferenceSetAttribute)                                                     \
+  _(heuristic, cublasLtMatmulAlgoGetHeuristic)                                                                \
+  _(matmul, cublasLtMatmul)                                                                                   \
+  _(status_name, cublasLtGetStatusName)
+
+#ifdef ENGINE_SIM
+// The simulated device's is part of the program.
+bool load(CublasLt& table) {
+#define FOUND(member, name) table.member = &name;
+  ENGINE_CUBLASLT_FUNCTIONS(FOUND)
+#undef FOUND
+  return true;
+}
+#else
+void* open_library() {
+  const std::string name = "libcublasLt.so", versioned = name + "." + std::to_string(CUBLAS_VER_MAJOR);
+  for (const char* variable : {"CUDA_HOME", "CUDA_PATH"})
+    if (const char* const home = std::getenv(variable))
+      if (void* const library = dlopen((std::string(home) + "/lib64/" + versioned).c_str(), RTLD_NOW | RTLD_LOCAL))
+        return library;
+  for (const std::string& path : {versioned, name, "/usr/local/cuda/lib64/" + versioned})
+    if (void* const library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
+  return nullptr;
+}
+
+// Stays loaded until the program ends. Another major version's structures are not those of our headers.
+bool load(CublasLt& table) {
+  void* const library = open_library();
+  if (!library) return false;
+#define FOUND(member, name)                                                   \
+  table.member = reinterpret_cast<decltype(table.member)>(dlsym(library, #name)); \
+  if (!table.member) return false;
+  ENGINE_CUBLASLT_FUNCTIONS(FOUND)
+#undef FOUND
+  return table.version() / 10000 == CUBLAS_VER_MAJOR;
+}
+#endif
+
+}  // namespace
+
+const CublasLt* CublasLt::get() {
+  static CublasLt table{};
+  static const bool is_there = load(table);
+  return is_there ? &table : nullptr;
+}
+
+std::string matrix_products_description() {
+  const CublasLt* const library = CublasLt::get();
+  if (!library) return "matrix products: our own kernels (libcublasLt cannot be loaded)";
+  const size_t version = library->version();
+  return "matrix products: cuBLASLt " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) +
+         "." + std::to_string(version % 100);
+}
+
+}  // namespace engine::cuda

@@ -1,0 +1,163 @@
+#include "kernels/optimizer/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/parallel.h"
+#include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/vector_loop.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+constexpr int64_t piece_size = 16384;  // elements; with its seven streams a piece of AdamW stays within the cache
+
+// A piece of one of many tensors.
+struct Piece {
+  int64_t tensor, begin, size;
+};
+struct Pieces {
+  Piece* list;
+  int64_t count;
+};
+
+// All tensors' pieces, in order; size_of(i) is the number of elements of tensor i.
+template <class SizeOf>
+Pieces cut(Arena& workspace, size_t tensors, const SizeOf& elements) {
+  int64_t count = 0;
+  for (size_t i = 0; i < tensors; ++i) count += (elements(i) + piece_size - 1) / piece_size;
+  const Tensor memory = workspace.make(DType::u8, {count * static_cast<int64_t>(sizeof(Piece))});
+  Piece* list = static_cast<Piece*>(memory.data);
+  Piece* next = list;
+  for (size_t i = 0; i < tensors; ++i)
+    for (int64_t begin = 0; begin < elements(i); begin += piece_size)
+      *next++ = {static_cast<int64_t>(i), begin, std::min(piece_size, elements(i) - begin)};
+  return {list, count};
+}
+
+// What gradients are multiplied with so that their norm is at most max_norm.
+float clipping(const AdamWArgs& args) {
+  if (!(args.max_norm > 0)) return 1;
+  const double norm = std::sqrt(static_cast<double>(args.norm_squared.as<float>()[0]));
+  const double limit = static_cast<double>(args.max_norm);
+  return static_cast<float>(norm <= limit ? 1 : limit / norm);
+}
+
+ENGINE_INLINE vfloat square_root(vfloat v) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<vfloat>(_mm512_maskz_sqrt_ps(0xFFFF, reinterpret_cast<__m512>(v)));
+#else
+  for (int i = 0; i < lanes; ++i) v[i] = std::sqrt(v[i]);
+  return v;
+#endif
+}
+
+// How many elements ahead the next ones are fetched: the processor by itself keeps too few lines on their way.
+constexpr int64_t ahead = 512;
+
+// The arrays of one tensor from some element on, and the factors of its update.
+struct Update {
+  float *value, *gradient, *m, *v;
+  bf16* rounded;  // may be null
+  float clip, keep, rate;
+  const AdamWFactors f;
+
+  Update(const AdamWTensor& t, const AdamWFactors& factors, float clip_, int64_t begin)
+      : value(t.value.as<float>() + begin),
+        gradient(t.gradient.as<float>() + begin),
+        m(t.m.as<float>() + begin),
+        v(t.v.as<float>() + begin),
+        rounded(t.rounded ? t.rounded.as<bf16>() + begin : nullptr),
+        clip(clip_),
+        keep(factors.keep_of(t)),
+        rate(factors.rate_of(t)),
+        f(factors) {}
+
+  // has_gradient false: it is known to be 0, and not looked at.
+  template <bool has_gradient, bool clears = has_gradient>
+  void run(int64_t begin, int64_t end) const {
+    each_vector(end - begin, [&](int64_t offset, auto part) {
+      const int64_t i = begin + offset;
+      for (const float* stream : {value, m, v}) __builtin_prefetch(stream + i + ahead, 1);
+      if constexpr (has_gradient) __builtin_prefetch(gradient + i + ahead, 1);
+      vfloat g{};
+      if constexpr (has_gradient) g = load(gradient + i, part) * clip;
+      const vfloat old_m = load(m + i, part);
+      const vfloat new_m = old_m + f.one_minus_beta1 * (g - old_m);
+      const vfloat new_v = f.beta2 * load(v + i, part) + f.one_minus_beta2 * (g * g);
+      const vfloat denominator = square_root(new_v) * f.inverse_root_correction2 + f.epsilon;
+      put(i, load(value + i, part) * keep - rate * (new_m / denominator), part);
+      store(m + i, new_m, part);
+      store(v + i, new_v, part);
+      if constexpr (clears) store(gradient + i, vfloat{}, part);
+    });
+  }
+  // The same where gradient, m and v are 0.
+  void decay(int64_t begin, int64_t end) const {
+    if (keep == 1) return;
+    each_vector(end - begin, [&](int64_t offset, auto part) {
+      const int64_t i = begin + offset;
+      __builtin_prefetch(value + i + ahead, 1);
+      put(i, load(value + i, part) * keep, part);
+    });
+  }
+
+ private:
+  template <class Lanes>
+  ENGINE_INLINE void put(int64_t i, vfloat new_value, Lanes part) const {
+    store(value + i, new_value, part);
+    if (rounded) store(rounded + i, new_value, part);
+  }
+};
+
+void update(const AdamWTensor& tensor, const AdamWFactors& factors, float clip, int64_t begin, int64_t size) {
+  const Update update(tensor, factors, clip, begin);
+  if (tensor.keeps_gradient) return update.run<true, false>(0, size);
+  if (!tensor.notes) return update.run<true>(0, size);
+  uint8_t* note = tensor.notes.as<uint8_t>() + begin / BlockNotes::block;
+  for (int64_t i = 0; i < size; i += BlockNotes::block, ++note) {
+    const int64_t end = std::min(i + BlockNotes::block, size);
+    if (*note & BlockNotes::gradient) {
+      update.run<true>(i, end);
+      *note = BlockNotes::moments;
+    } else {
+      *note ? update.run<false>(i, end) : update.decay(i, end);
+    }
+  }
+}
+
+}  // namespace
+
+void CpuOps::adamw(const AdamWArgs& args) {
+  check_adamw(args);
+  for (const Tensor& number : {args.norm_squared, args.loss})
+    if (number && !std::isfinite(number.as<float>()[0])) return;
+  ArenaScope scope(workspace_);
+  const Pieces pieces = cut(workspace_, args.tensors.size(), [&](size_t i) { return args.tensors[i].value.count(); });
+  const AdamWFactors factors = adamw_factors(args);
+  const float clip = clipping(args);
+  parallel_for(pieces.count, [&](int64_t i) {
+    const Piece& piece = pieces.list[i];
+    update(args.tensors[static_cast<size_t>(piece.tensor)], factors, clip, piece.begin, piece.size);
+  });
+}
+
+void CpuOps::sum_of_squares(const SumOfSquaresArgs& args) {
+  check_sum_of_squares(args);
+  ArenaScope scope(workspace_);
+  const Pieces pieces = cut(workspace_, args.tensors.size(), [&](size_t i) { return args.tensors[i].count(); });
+  float* sums = workspace_.make(DType::f32, {pieces.count}).as<float>();
+  parallel_for(pieces.count, [&](int64_t i) {
+    const Piece& piece = pieces.list[i];
+    const float* x = args.tensors[static_cast<size_t>(piece.tensor)].as<float>() + piece.begin;
+    sums[i] = sum_over(piece.size, [&](int64_t at, auto part) {
+      const vfloat value = load(x + at, part);
+      return value * value;
+    });
+  });
+  double total = 0;
+  for (int64_t i = 0; i < pieces.count; ++i) total += static_cast<double>(sums[i]);
+  args.result.as<float>()[0] = static_cast<float>(total);
+}
+
+}  // namespace engine::ENGINE_ISA

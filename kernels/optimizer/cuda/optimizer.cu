@@ -1,0 +1,244 @@
+// AdamW and the sum of squares on a device, over many tensors in few launches: the table of tensors travels among the
+// kernel's parameters (4 KiB at most), so that nothing has to be copied to the device before, and a launch serves 55
+// (adamw) or 127 (sum_of_squares) tensors. Every tensor is cut into pieces of 4096 elements, a block each, which finds
+// its tensor by halving. 16 bytes at a time where all of a tensor's arrays begin on 16 bytes.
+//
+// Bound by memory: adamw reads and writes 32 bytes an element (8 where notes say that all but the value is 0), and 2 of
+// its rounded copy; sum_of_squares reads 4. A turn of a warp is a block of AdamWTensor::notes. A piece's squares are
+// summed in f32 by 1024 running sums and a tree; the pieces' sums in double, by one block in a fixed order.
+#include "kernels/optimizer/optimizer.h"
+
+#include <algorithm>
+#include <array>
+
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/vector.h"
+#include "kernels/sizes.h"
+
+namespace engine::cuda {
+namespace {
+
+constexpr int threads = 256, width = 4, piece_size = 4096;
+constexpr unsigned final_threads = 1024;
+
+// Some of the tensors. Row is what a kernel needs to know of one; it has first_piece: how many pieces come before.
+template <class Row, int most>
+struct Table {
+  int count = 0;
+  int pieces = 0;  // of all
+  Row row[most];
+
+  // The tensor of this block.
+  __device__ __forceinline__ const Row& of_block() const {
+    int low = 0, high = count;
+    while (high - low > 1) {
+      const int middle = (low + high) / 2;
+      if (row[middle].first_piece <= static_cast<int>(blockIdx.x)) low = middle;
+      else high = middle;
+    }
+    return row[low];
+  }
+};
+
+// body(table) for tables of all tensors but the empty ones, as many in each as it holds; row_of(i) gives a Row.
+template <class Row, int most, class SizeOf, class RowOf, class Body>
+void each_table(size_t tensors, const SizeOf& size_of_tensor, const RowOf& row_of, const Body& body) {
+  Table<Row, most> table;
+  for (size_t i = 0; i < tensors; ++i) {
+    if (!size_of_tensor(i)) continue;
+    table.row[table.count] = row_of(i);
+    table.row[table.count++].first_piece = table.pieces;
+    table.pieces += static_cast<int>(cut(size_of_tensor(i), piece_size));
+    if (table.count < most) continue;
+    body(table);
+    table.count = table.pieces = 0;
+  }
+  if (table.count) body(table);
+}
+
+// body(element, integral width) over this block's piece of a tensor, but for a warp's turns that skips(element, end)
+// takes; all of a warp's lanes call that.
+template <class Skips, class Body>
+__device__ __forceinline__ void each_of_piece(int first_piece, int64_t count, bool vectors, const Skips& skips,
+                                              const Body& body) {
+  const int64_t begin = (int64_t{blockIdx.x} - first_piece) * piece_size;
+  const int64_t end = begin + piece_size < count ? begin + piece_size : count;
+  for (int turn = 0; turn < piece_size / (threads * width); ++turn) {
+    const int64_t at = begin + (turn * threads + static_cast<int>(threadIdx.x)) * width;
+    if (skips(at, end)) continue;
+    if (vectors && at + width <= end) {
+      body(at, std::integral_constant<int, width>());
+      continue;
+    }
+    for (int64_t i = at; i < at + width && i < end; ++i) body(i, std::integral_constant<int, 1>());
+  }
+}
+
+struct AdamWRow {
+  float *value, *gradient, *m, *v;
+  uint8_t* notes;     // BlockNotes, or null
+  bfloat16* rounded;  // may be null
+  int64_t count;
+  float rate, keep;
+  int first_piece;
+  bool vectors, keeps_gradient;
+
+  // Updates a block of zeros and says that it was one; the same for all lanes of the warp, whose elements it is.
+  __device__ __forceinline__ bool decays_zeros(int64_t at, int64_t end) const {
+    static_assert(BlockNotes::block == warp_size * width);
+    const int lane = static_cast<int>(threadIdx.x) % warp_size;
+    if (!notes || at - lane * width >= end) return false;
+    uint8_t* const note = notes + at / BlockNotes::block;
+    const bool zeros = ballot(*note != 0) == 0;  // read by all lanes before any writes
+    if (lane == 0 && !zeros) *note = BlockNotes::moments;
+    if (zeros && keep != 1)
+      for (int64_t i = at; i < at + width && i < end; ++i) {
+        value[i] *= keep;
+        if (rounded) rounded[i] = from_float<bfloat16>(value[i]);
+      }
+    return zeros;
+  }
+};
+constexpr int adamw_rows = 55;
+using AdamWTable = Table<AdamWRow, adamw_rows>;
+static_assert(sizeof(AdamWTable) <= 4000);
+
+// What gradients are multiplied with; negative where there is no step. norm_squared and loss may be null, the first
+// where max_norm is 0. The fault lies in the host's memory: one thread asks, not every block.
+__global__ void clipping_kernel(const float* norm_squared, const float* loss, float max_norm, const Fault* fault,
+                                float* clipping) {
+  const bool is_step = (!norm_squared || fabsf(*norm_squared) < INFINITY) && (!loss || fabsf(*loss) < INFINITY) &&
+                       *static_cast<const volatile int*>(&fault->kind) == 0;
+  const float norm = max_norm > 0 ? sqrtf(*norm_squared) : 0.0f;
+  *clipping = !is_step ? -1.0f : norm <= max_norm ? 1.0f : max_norm / norm;
+}
+
+struct Step {
+  float one_minus_beta1, beta2, one_minus_beta2, inverse_root_correction2, epsilon;
+  const float* clipping;
+};
+
+__global__ void __launch_bounds__(threads, 4) adamw_kernel(const AdamWTable table, const Step step) {
+  const float clip = *step.clipping;
+  if (clip < 0) return;
+  const AdamWRow& t = table.of_block();
+  const auto skips = [&](int64_t at, int64_t end) { return t.decays_zeros(at, end); };
+  each_of_piece(t.first_piece, t.count, t.vectors, skips, [&]<int w>(int64_t at, std::integral_constant<int, w>) {
+    float value[w], g[w], m[w], v[w];
+    load_floats(t.value + at, value);
+    load_floats(t.gradient + at, g);
+    load_floats(t.m + at, m);
+    load_floats(t.v + at, v);
+    for (int i = 0; i < w; ++i) {
+      const float clipped = g[i] * clip;
+      m[i] += step.one_minus_beta1 * (clipped - m[i]);
+      v[i] = step.beta2 * v[i] + step.one_minus_beta2 * (clipped * clipped);
+      const float denominator = sqrtf(v[i]) * step.inverse_root_correction2 + step.epsilon;
+      value[i] = value[i] * t.keep - t.rate * (m[i] / denominator);
+      g[i] = 0;
+    }
+    store_floats(t.value + at, value);
+    if (t.rounded) {
+      Part<bfloat16, w> part;
+      for (int i = 0; i < w; ++i) part.at[i] = from_float<bfloat16>(value[i]);
+      store_part(t.rounded + at, part);
+    }
+    store_floats(t.m + at, m);
+    store_floats(t.v + at, v);
+    if (!t.keeps_gradient) store_floats(t.gradient + at, g);
+  });
+}
+
+struct SquaresRow {
+  const float* x;
+  int64_t count;
+  int first_piece;
+  bool vectors;
+};
+constexpr int squares_rows = 127;
+using SquaresTable = Table<SquaresRow, squares_rows>;
+static_assert(sizeof(SquaresTable) <= 4000);
+
+__global__ void __launch_bounds__(threads) squares_of_pieces(const SquaresTable table, float* sums) {
+  const SquaresRow& t = table.of_block();
+  float sum[width] = {};
+  const auto skips = [](int64_t, int64_t) { return false; };
+  each_of_piece(t.first_piece, t.count, t.vectors, skips, [&]<int w>(int64_t at, std::integral_constant<int, w>) {
+    float x[w];
+    load_floats(t.x + at, x);
+    for (int i = 0; i < w; ++i) sum[i] += x[i] * x[i];
+  });
+  const float total = block_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
+  if (threadIdx.x == 0) sums[blockIdx.x] = total;
+}
+
+struct DoubleSums {
+  double of_warp[final_threads / warp_size];
+};
+__global__ void __launch_bounds__(final_threads) sum_pieces(const float* sums, int count, float* result) {
+  DoubleSums& shared = block_shared<DoubleSums>();
+  const int thread = static_cast<int>(threadIdx.x);
+  double total = 0;
+  for (int i = thread; i < count; i += static_cast<int>(final_threads)) total += static_cast<double>(sums[i]);
+  for (int distance = warp_size / 2; distance > 0; distance /= 2) total += shuffle_xor(total, distance);
+  if (thread % warp_size == 0) shared.of_warp[thread / warp_size] = total;
+  sync_block();
+  if (thread > 0) return;
+  for (int warp = 1; warp < static_cast<int>(final_threads) / warp_size; ++warp) total += shared.of_warp[warp];
+  *result = static_cast<float>(total);
+}
+
+}  // namespace
+
+void CudaOps::adamw(const AdamWArgs& args) {
+  const Operation operation("adamw", {});
+  check_adamw(args);
+  const AdamWFactors f = adamw_factors(args);
+  const ArenaScope scope(workspace_);
+  float* const clipping = workspace_.make(DType::f32, {1}).as<float>();
+  launch(clipping_kernel, blocks(1), 1, 0, stream(), args.norm_squared.as<float>(), args.loss.as<float>(),
+         args.max_norm, device_.fault(), clipping);
+  const Step step{f.one_minus_beta1, f.beta2, f.one_minus_beta2, f.inverse_root_correction2, f.epsilon, clipping};
+  const auto count = [&](size_t i) { return args.tensors[i].value.count(); };
+  const auto row_of = [&](size_t i) {
+    const AdamWTensor& t = args.tensors[i];
+    return AdamWRow{t.value.as<float>(),
+                    t.gradient.as<float>(),
+                    t.m.as<float>(),
+                    t.v.as<float>(),
+                    t.notes.as<uint8_t>(),
+                    static_cast<bfloat16*>(t.rounded.data),
+                    count(i),
+                    f.rate_of(t),
+                    f.keep_of(t),
+                    0,
+                    takes_vectors(width, 0, {t.value.data, t.gradient.data, t.m.data, t.v.data, t.rounded.data}),
+                    t.keeps_gradient};
+  };
+  each_table<AdamWRow, adamw_rows>(args.tensors.size(), count, row_of, [&](const AdamWTable& table) {
+    launch(adamw_kernel, blocks(table.pieces), threads, 0, stream(), table, step);
+  });
+}
+
+void CudaOps::sum_of_squares(const SumOfSquaresArgs& args) {
+  const Operation operation("sum_of_squares", {args.result});
+  check_sum_of_squares(args);
+  const auto count = [&](size_t i) { return args.tensors[i].count(); };
+  int64_t pieces = 0;
+  for (size_t i = 0; i < args.tensors.size(); ++i) pieces += cut(count(i), piece_size);
+  const ArenaScope scope(workspace_);
+  float* const sums = workspace_.make(DType::f32, {pieces}).as<float>();
+  const auto row_of = [&](size_t i) {
+    const float* x = args.tensors[i].as<float>();
+    return SquaresRow{x, count(i), 0, takes_vectors(width, 0, {x})};
+  };
+  float* next = sums;
+  each_table<SquaresRow, squares_rows>(args.tensors.size(), count, row_of, [&](const SquaresTable& table) {
+    launch(squares_of_pieces, blocks(table.pieces), threads, 0, stream(), table, next);
+    next += table.pieces;
+  });
+  launch(sum_pieces, blocks(1), final_threads, 0, stream(), sums, pieces, args.result.as<float>());
+}
+
+}  // namespace engine::cuda

@@ -1,0 +1,106 @@
+#include "kernels/rows/embedding.h"
+
+#include <algorithm>
+
+#include "core/parallel.h"
+#include "kernels/checks.h"
+#include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/dropout.h"
+#include "kernels/cpu/vector_loop.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+// A table that is added, or null where it is absent, and the row of it that each token takes.
+struct Table {
+  const int32_t* index;
+  float* rows;
+  float scale;
+
+  float* row(int64_t n, int64_t cols) const { return rows + index[n] * cols; }
+};
+
+// Tokens, positions and types of an operation on activations `x`.
+struct Tables {
+  int64_t tokens, cols;
+  Table all[3];
+
+  Tables(const char* operation, const char* x_name, const Tensor& x, const EmbeddingTables& named, float token_scale)
+      : tokens(named[0].index.count()), cols(named[0].table.cols()) {
+    check_embedding(operation, x_name, x, named);
+    for (size_t i = 0; i < 3; ++i) {
+      all[i] = {};
+      if (!named[i].table) continue;
+      check_indices(operation, named[i].index_name, named[i].index, named[i].table.rows());
+      all[i] = {named[i].index.as<int32_t>(), named[i].table.as<float>(), i ? 1 : token_scale};
+    }
+  }
+};
+
+template <class Y>
+void forward_row(const Table (&tables)[3], int64_t n, int64_t cols, const Dropout& dropout, DropoutFactors& factors,
+                 Y* y) {
+  const float* token = tables[0].row(n, cols);
+  const float* position = tables[1].rows ? tables[1].row(n, cols) : nullptr;
+  const float* type = tables[2].rows ? tables[2].row(n, cols) : nullptr;
+  const int64_t element = (dropout.first_row + n) * cols;
+  each_vector(cols, [&](int64_t i, auto part) {
+    vfloat v = load(token + i, part) * tables[0].scale;
+    if (position) v += load(position + i, part);
+    if (type) v += load(type + i, part);
+    if (dropout.rate > 0) v *= factors.at(element + i);
+    store(y + i, v, part);
+  });
+}
+
+// Adds the gradients of all tokens to the columns begin ... end-1 of every table.
+template <class DY>
+void backward_columns(const Table (&tables)[3], int64_t tokens, int64_t cols, int64_t begin, int64_t end,
+                      const Dropout& dropout, const DY* dy) {
+  DropoutFactors factors(dropout);
+  for (int64_t n = 0; n < tokens; ++n) {
+    each_vector(end - begin, [&](int64_t i, auto part) {
+      vfloat d = load(dy + n * cols + begin + i, part);
+      if (dropout.rate > 0) d *= factors.at((dropout.first_row + n) * cols + begin + i);
+      for (const Table& table : tables) {
+        if (!table.rows) continue;
+        float* row = table.row(n, cols) + begin + i;
+        store(row, load(row, part) + d * table.scale, part);
+      }
+    });
+  }
+}
+
+void note_rows(const int32_t* tokens, int64_t count, int64_t cols, const Tensor& notes) {
+  uint8_t* const note = notes.as<uint8_t>();
+  for (int64_t n = 0; n < count && cols > 0; ++n) {
+    const int64_t begin = tokens[n] * cols, end = begin + cols - 1;
+    for (int64_t i = begin / BlockNotes::block; i <= end / BlockNotes::block; ++i) note[i] = BlockNotes::written;
+  }
+}
+
+}  // namespace
+
+void CpuOps::embedding_forward(const EmbeddingForwardArgs& args) {
+  const Tables tables("embedding_forward", "y", args.y, embedding_tables(args), args.token_scale);
+  const int64_t cols = tables.cols;
+  with_elements(args.y, [&](auto* y) {
+    parallel_chunks(tables.tokens, std::max<int64_t>(1, 16384 / cols), [&](int64_t begin, int64_t end) {
+      DropoutFactors factors(args.dropout);
+      for (int64_t n = begin; n < end; ++n) forward_row(tables.all, n, cols, args.dropout, factors, y + n * cols);
+    });
+  });
+}
+
+void CpuOps::embedding_backward(const EmbeddingBackwardArgs& args) {
+  const Tables tables("embedding_backward", "dy", args.dy, embedding_tables(args), args.token_scale);
+  check_token_notes(args);
+  if (args.token_notes) note_rows(args.tokens.as<int32_t>(), tables.tokens, tables.cols, args.token_notes);
+  with_elements(args.dy, [&](auto* dy) {
+    parallel_chunks(tables.cols, 64, [&](int64_t begin, int64_t end) {
+      backward_columns(tables.all, tables.tokens, tables.cols, begin, end, args.dropout, dy);
+    });
+  });
+}
+
+}  // namespace engine::ENGINE_ISA

@@ -1,0 +1,243 @@
+// Embeddings on a device.
+//
+// Forward: a warp a token, 16 bytes a lane; the tables' rows are read and y is written, nothing else.
+//
+// Backward: every row of a table belongs to one sum, of the tokens that point to it in their order. The tokens are put
+// in order by index (rows/cuda/index_order.h), for all tables at once, and the ordered list is cut into chunks of 32,
+// or more where there are more than 32 thousand tokens, by their number alone. A warp goes over a chunk, for 32 lanes'
+// columns, and keeps the running sum of one index in registers, dy's rows read four at a time so that they are under
+// way together. A sum that lies inside a chunk is added to the table's row by its warp; what a chunk has of a sum that
+// goes beyond it is kept, and added up in the chunks' order by a second kernel. So a frequent token (or a type, whose
+// sum is over half of all tokens) is as fast as rare ones. Read: dy once for each table; read and written: the rows of
+// the tables that tokens point to, and no others.
+#include "kernels/rows/embedding.h"
+
+#include <algorithm>
+#include <array>
+
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/vector.h"
+#include "kernels/rows/cuda/index_order.h"
+#include "kernels/sizes.h"
+
+namespace engine::cuda {
+namespace {
+
+constexpr int forward_warps = 8, sum_warps = 4;  // of a block
+
+// Faults of tokens, positions and types.
+using FaultKinds = std::array<FaultKind, 3>;
+constexpr FaultKinds forward_faults{FaultKind::token, FaultKind::position, FaultKind::type};
+constexpr FaultKinds backward_faults{FaultKind::token_gradient, FaultKind::position_gradient, FaultKind::type_gradient};
+
+struct Tables {
+  IndexLists of;
+  float* rows[3];  // of each list's table, or its gradient
+  float token_scale;
+  uint8_t* token_notes;  // BlockNotes of rows[0], or null
+
+  __device__ __forceinline__ float scale_of(unsigned l) const { return l == 0 ? token_scale : 1; }
+  __device__ __forceinline__ float* rows_of(unsigned l) const { return l == 0 ? rows[0] : l == 1 ? rows[1] : rows[2]; }
+};
+
+// The tables that are there.
+Tables tables_of(const EmbeddingTables& named, const FaultKinds& faults, float token_scale) {
+  Tables tables{};
+  tables.token_scale = token_scale;
+  tables.of.count = static_cast<int>(named[0].index.count());
+  for (size_t i = 0; i < 3; ++i) {
+    if (!named[i].table) continue;
+    tables.of.list[tables.of.lists] = {named[i].index.as<int32_t>(), static_cast<int>(named[i].table.rows()),
+                                       faults[i]};
+    tables.rows[tables.of.lists++] = named[i].table.as<float>();
+  }
+  return tables;
+}
+
+template <class X>
+bool tables_take_vectors(const Tables& tables, int64_t cols, const X* x) {
+  return takes_vectors(vector_width<X>, cols, {x, tables.rows[0], tables.rows[1], tables.rows[2]});
+}
+
+template <class Y, int width>
+__global__ void __launch_bounds__(forward_warps* warp_size)
+    embedding_forward_kernel(const Tables tables, Y* y, int cols, const ElementDropout dropout, Fault* fault) {
+  const int n = static_cast<int>(blockIdx.x) * forward_warps + static_cast<int>(threadIdx.x) / warp_size;
+  const int lane = static_cast<int>(threadIdx.x) % warp_size;
+  if (n >= tables.of.count) return;
+  const float* row[3];
+  ENGINE_UNROLL
+  for (int l = 0; l < 3; ++l) {
+    row[l] = nullptr;
+    if (l >= tables.of.lists) continue;
+    const IndexList& list = tables.of.list[l];
+    const int index = list.index[n];
+    if (index >= 0 && index < list.limit) row[l] = tables.rows[l] + int64_t{index} * cols;
+    else if (lane == 0) report_fault(fault, list.kind, n, index, list.limit);
+  }
+  for (int col = lane * width; col < cols; col += warp_size * width) {
+    float sum[width] = {}, part[width];
+    ENGINE_UNROLL
+    for (int l = 0; l < 3; ++l) {
+      if (!row[l]) continue;
+      load_floats(row[l] + col, part);
+      for (int i = 0; i < width; ++i) sum[i] += part[i] * tables.scale_of(static_cast<unsigned>(l));
+    }
+    dropout.apply(n, cols, col, sum);
+    store_floats(y + int64_t{n} * cols + col, sum);
+  }
+}
+
+// Sums over an ordered list, by chunks. Block (c, k, l): chunks of list l, a warp each, columns k.
+template <class DY>
+struct Sums {
+  Tables tables;
+  IndexOrder order;
+  const DY* dy;
+  float* partial;  // [list][chunk][2][cols]: of a sum from an earlier chunk, of one that goes on in the next
+  int cols, chunk_size, chunks;
+  ElementDropout dropout;
+};
+
+// A warp's chunk and columns, and what both kernels do with them.
+template <int width>
+struct Place {
+  const int* index;  // the ordered list
+  int list, chunk, begin, end, count, cols, col;
+
+  template <class DY>
+  __device__ __forceinline__ explicit Place(const Sums<DY>& a)
+      : index(a.order.index + int64_t{blockIdx.z} * a.tables.of.count), list(static_cast<int>(blockIdx.z)),
+        chunk(static_cast<int>(blockIdx.x) * sum_warps + static_cast<int>(threadIdx.x) / warp_size),
+        begin(chunk * a.chunk_size), count(a.tables.of.count), cols(a.cols),
+        col((static_cast<int>(blockIdx.y) * warp_size + static_cast<int>(threadIdx.x) % warp_size) * width) {
+    end = begin + a.chunk_size < count ? begin + a.chunk_size : count;
+  }
+  __device__ __forceinline__ bool begins_here(int of) const { return begin == 0 || index[begin - 1] != of; }
+  __device__ __forceinline__ bool goes_on(int of) const { return end < count && index[end] == of; }
+  template <class DY>
+  __device__ __forceinline__ float* partial(const Sums<DY>& a, int of_chunk, int which) const {
+    return a.partial + ((int64_t{list} * a.chunks + of_chunk) * 2 + which) * cols + col;
+  }
+  // The table's row += sum; a sum of indices outside the table comes to nothing.
+  template <class DY>
+  __device__ __forceinline__ void add(const Sums<DY>& a, int to, const float (&sum)[width]) const {
+    if (col >= cols || to >= a.tables.of.of(blockIdx.z).limit) return;
+    float* const row = a.tables.rows_of(blockIdx.z) + int64_t{to} * cols + col;
+    float total[width];
+    load_floats(row, total);
+    for (int i = 0; i < width; ++i) total[i] += sum[i] * a.tables.scale_of(blockIdx.z);
+    store_floats(row, total);
+    // Vectors begin at multiples of their width: they lie in one block. All who write a note write the same.
+    if (uint8_t* const notes = blockIdx.z == 0 ? a.tables.token_notes : nullptr)
+      notes[(int64_t{to} * cols + col) / BlockNotes::block] = BlockNotes::written;
+  }
+};
+
+template <class DY, int width>
+__global__ void __launch_bounds__(sum_warps* warp_size, 4) embedding_sum_chunks(const Sums<DY> a) {
+  constexpr int together = 4;
+  const Place<width> place(a);
+  if (place.begin >= place.count) return;
+  const int* const source = a.order.place + int64_t{place.list} * place.count;
+  int current = place.index[place.begin];
+  bool whole = place.begins_here(current);
+  float sum[width] = {};
+  // The current sum ends, or its chunk does.
+  const auto finish = [&](bool goes_on) {
+    if (whole && !goes_on) place.add(a, current, sum);
+    else if (place.col < place.cols) store_floats(place.partial(a, place.chunk, whole ? 1 : 0), sum);
+  };
+  for (int first = place.begin; first < place.end; first += together) {
+    float d[together][width] = {};
+    int index[together];
+    ENGINE_UNROLL
+    for (int i = 0; i < together; ++i) {
+      if (first + i >= place.end) continue;
+      const int row = source[first + i];
+      index[i] = place.index[first + i];
+      if (place.col >= place.cols) continue;
+      load_floats(a.dy + int64_t{row} * place.cols + place.col, d[i]);
+      a.dropout.apply(row, place.cols, place.col, d[i]);
+    }
+    ENGINE_UNROLL
+    for (int i = 0; i < together; ++i) {
+      if (first + i >= place.end) continue;
+      if (index[i] != current) {
+        finish(false);
+        current = index[i];
+        whole = true;
+        for (int c = 0; c < width; ++c) sum[c] = 0;
+      }
+      for (int c = 0; c < width; ++c) sum[c] += d[i][c];
+    }
+  }
+  finish(place.goes_on(current));
+}
+
+// The chunk in which a sum begins that goes on in others adds them up.
+template <class DY, int width>
+__global__ void __launch_bounds__(sum_warps* warp_size) embedding_join_chunks(const Sums<DY> a) {
+  const Place<width> place(a);
+  if (place.begin >= place.count) return;
+  const int current = place.index[place.end - 1], lane = static_cast<int>(threadIdx.x) % warp_size;
+  if (!place.begins_here(current) || !place.goes_on(current)) return;
+  float sum[width] = {}, part[width];
+  const bool there = place.col < place.cols;
+  if (there) load_floats(place.partial(a, place.chunk, 1), sum);
+  for (int first = place.chunk + 1, more = warp_size; more == warp_size; first += warp_size) {
+    const int chunk = first + lane;
+    more = count_bits(ballot(chunk < a.chunks && place.index[int64_t{chunk} * a.chunk_size] == current));
+    if (!there) continue;
+    for (int i = 0; i < more; ++i) {
+      load_floats(place.partial(a, first + i, 0), part);
+      for (int c = 0; c < width; ++c) sum[c] += part[c];
+    }
+  }
+  place.add(a, current, sum);
+}
+
+template <class DY, int width>
+void sum_in_order(const Sums<DY>& sums, cudaStream_t stream) {
+  const dim3 grid = blocks(cut(sums.chunks, sum_warps), cut(sums.cols, warp_size * width), sums.tables.of.lists);
+  launch(embedding_sum_chunks<DY, width>, grid, sum_warps * warp_size, 0, stream, sums);
+  launch(embedding_join_chunks<DY, width>, grid, sum_warps * warp_size, 0, stream, sums);
+}
+
+}  // namespace
+
+void CudaOps::embedding_forward(const EmbeddingForwardArgs& args) {
+  const Operation operation("embedding_forward", {args.tokens, args.token_table, args.y});
+  check_embedding("embedding_forward", "y", args.y, embedding_tables(args));
+  const Tables tables = tables_of(embedding_tables(args), forward_faults, args.token_scale);
+  const int64_t cols = args.token_table.cols();
+  with_device_elements(args.y, [&]<class Y>(Y* y) {
+    launch(tables_take_vectors(tables, cols, y) ? embedding_forward_kernel<Y, vector_width<Y>>
+                                                : embedding_forward_kernel<Y, 1>,
+           blocks(cut(tables.of.count, forward_warps)), forward_warps * warp_size, 0, stream(), tables, y, cols,
+           ElementDropout(args.dropout), device_.fault());
+  });
+}
+
+void CudaOps::embedding_backward(const EmbeddingBackwardArgs& args) {
+  const Operation operation("embedding_backward", {args.tokens, args.dtoken_table, args.dy});
+  check_embedding("embedding_backward", "dy", args.dy, embedding_tables(args));
+  check_token_notes(args);
+  Tables tables = tables_of(embedding_tables(args), backward_faults, args.token_scale);
+  tables.token_notes = args.token_notes.as<uint8_t>();
+  const int64_t cols = args.dtoken_table.cols(), count = tables.of.count;
+  if (!count || !cols) return;
+  const ArenaScope scope(workspace_);
+  const IndexOrder order = order_indices(tables.of, workspace_, device_.fault(), stream());
+  const int64_t chunk_size = 32 * std::max<int64_t>(1, cut(count, 32 * 1024)), chunks = cut(count, chunk_size);
+  float* const partial = workspace_.make(DType::f32, {tables.of.lists, chunks, 2, cols}).as<float>();
+  with_device_elements(args.dy, [&]<class DY>(DY* dy) {
+    const Sums<DY> sums{tables, order, dy, partial, static_cast<int>(cols), static_cast<int>(chunk_size),
+                        static_cast<int>(chunks), ElementDropout(args.dropout)};
+    if (tables_take_vectors(tables, cols, dy)) sum_in_order<DY, vector_width<DY>>(sums, stream());
+    else sum_in_order<DY, 1>(sums, stream());
+  });
+}
+
+}  // namespace engine::cuda

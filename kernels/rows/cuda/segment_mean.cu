@@ -1,0 +1,102 @@
+#include "kernels/rows/segment_mean.h"
+
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/vector.h"
+#include "kernels/sizes.h"
+
+namespace engine::cuda {
+
+namespace {
+
+constexpr unsigned threads = 128;
+
+struct Rows {
+  const int *begin, *end;
+  int rows;  // of the matrix
+  Fault* fault;
+
+  Rows(const Segments& segments, const Tensor& matrix, Fault* of_device)
+      : begin(segments.begin.as<int32_t>()), end(segments.end.as<int32_t>()), rows(static_cast<int>(matrix.rows())),
+        fault(of_device) {}
+};
+
+// False, after a note of the fault, where segment s is not rows of the matrix.
+__device__ __forceinline__ bool is_inside(const Rows& segments, int s) {
+  const int begin = segments.begin[s], end = segments.end[s];
+  if (0 <= begin && begin <= end && end <= segments.rows) return true;
+  if (threadIdx.x == 0) report_fault(segments.fault, FaultKind::mean_segment, s, end - 1, segments.rows);
+  return false;
+}
+
+// A block some columns of a segment, a thread `width` of them: their sums in the order of the rows.
+template <int width, class X, class Y>
+__global__ void __launch_bounds__(threads) mean_kernel(const X* x, Rows segments, Y* y, int cols) {
+  const int s = static_cast<int>(blockIdx.x), column = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x) * width;
+  if (!is_inside(segments, s) || column >= cols) return;
+  const int begin = segments.begin[s], end = segments.end[s];
+  float sums[width] = {};
+  for (int n = begin; n < end; ++n) {
+    float part[width];
+    load_floats(x + int64_t{n} * cols + column, part);
+    ENGINE_UNROLL
+    for (int i = 0; i < width; ++i) sums[i] += part[i];
+  }
+  ENGINE_UNROLL
+  for (int i = 0; i < width; ++i) sums[i] = end > begin ? sums[i] / static_cast<float>(end - begin) : 0.0f;
+  store_floats(y + int64_t{s} * cols + column, sums);
+}
+
+template <int width, class DY, class DX>
+__global__ void __launch_bounds__(threads) mean_backward_kernel(const DY* dy, Rows segments, DX* dx, int cols) {
+  const int s = static_cast<int>(blockIdx.x), column = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x) * width;
+  if (!is_inside(segments, s) || column >= cols) return;
+  const int begin = segments.begin[s], end = segments.end[s];
+  float d[width];
+  load_floats(dy + int64_t{s} * cols + column, d);
+  ENGINE_UNROLL
+  for (int i = 0; i < width; ++i) d[i] /= static_cast<float>(end - begin);
+  for (int n = begin; n < end; ++n) store_floats(dx + int64_t{n} * cols + column, d);
+}
+
+dim3 grid_of(const Segments& segments, int64_t cols, int width) {
+  return blocks(segments.count(), cut(cols, int64_t{threads} * width));
+}
+
+}  // namespace
+
+void CudaOps::segment_mean_forward(const SegmentMeanForwardArgs& a) {
+  const char* name = "segment_mean_forward";
+  const Operation operation(name, {a.x, a.y});
+  check_segment_mean(name, "x", a.x, "y", a.y, a.segments);
+  const Rows segments(a.segments, a.x, device_.fault());
+  const int64_t cols = a.x.cols();
+  with_device_elements(a.x, [&]<class X>(X* x) {
+    with_device_elements(a.y, [&]<class Y>(Y* y) {
+      constexpr int vector = vector_width<X, Y>;
+      const bool vectors = takes_vectors(vector, cols, {x, y});
+      launch(vectors ? mean_kernel<vector, X, Y> : mean_kernel<1, X, Y>,
+             grid_of(a.segments, cols, vectors ? vector : 1), threads, 0, stream(), x, segments, y,
+             static_cast<int>(cols));
+    });
+  });
+}
+
+void CudaOps::segment_mean_backward(const SegmentMeanBackwardArgs& a) {
+  const char* name = "segment_mean_backward";
+  const Operation operation(name, {a.dy, a.dx});
+  check_segment_mean(name, "dx", a.dx, "dy", a.dy, a.segments);
+  const Rows segments(a.segments, a.dx, device_.fault());
+  const int64_t cols = a.dx.cols();
+  with_device_elements(a.dy, [&]<class DY>(DY* dy) {
+    with_device_elements(a.dx, [&]<class DX>(DX* dx) {
+      constexpr int vector = vector_width<DY, DX>;
+      const bool vectors = takes_vectors(vector, cols, {dy, dx});
+      launch(vectors ? mean_backward_kernel<vector, DY, DX> : mean_backward_kernel<1, DY, DX>,
+             grid_of(a.segments, cols, vectors ? vector : 1), threads, 0, stream(), dy, segments, dx,
+             static_cast<int>(cols));
+    });
+  });
+}
+
+}  // namespace engine::cuda
