@@ -8,7 +8,7 @@ const std::vector<std::string> machine_options{"device", "precision", "attention
 
 int with_language_model(Settings& settings, const std::string& folder,
                         const std::function<void(Machine&, LanguageModel&)>& work) {
-  const RunFolder run = open_run(folder);
+  const OpenedRun run = open_run(folder);
   settings.resolve(run.config);
   ConfiguredMachine backend(settings.config);
   LanguageModel language = load_language_model(run.model, backend.ops().memory());
@@ -18,7 +18,7 @@ int with_language_model(Settings& settings, const std::string& folder,
 
 int with_task(Settings& settings, const std::string& folder, const std::function<void(Config&)>& adjust,
               const std::function<void(Machine&, Task&)>& work) {
-  const RunFolder run = open_run(folder);
+  const OpenedRun run = open_run(folder);
   settings.resolve(run.config);
   settings.config.init = run.model.string();
   adjust(settings.config);
