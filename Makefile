@@ -51,7 +51,7 @@ FLAGS_avx2 := -march=x86-64-v3
 FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 FLAGS_amx := -march=x86-64-v4 -mprefer-vector-width=512 -mamx-tile -mamx-bf16 -mavx512bf16
 
-PARTS := core kernels text models training tasks
+PARTS := core kernels text models training tasks commands
 # Host code of the CUDA backend (*.cc in folders named cuda) and its kernels (*.cu there).
 CUDA_HOST := $(wildcard core/cuda/*.cc kernels/cuda/*.cc kernels/*/cuda/*.cc)
 CUDA_KERNELS := $(wildcard kernels/*/cuda/*.cu)

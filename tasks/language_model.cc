@@ -4,22 +4,19 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "core/files.h"
 #include "models/huggingface.h"
 #include "training/loss_step.h"
+#include "training/run_folder.h"
 
 namespace engine {
 
-RunFolder open_run(const std::filesystem::path& folder) {
-  const auto is_model = [](const std::filesystem::path& path) { return std::filesystem::exists(path / "config.json"); };
+OpenedRun open_run(const std::filesystem::path& folder) {
   if (!std::filesystem::is_directory(folder))
     fail(folder.string(), std::filesystem::exists(folder) ? ": is a file, not a folder" : ": there is no such folder");
-  const std::filesystem::path config = folder / "task.cfg";
-  for (const char* name : {"best", "last"}) {
-    const std::filesystem::path model = written_folder(folder / name);
-    if (is_model(model)) return {model, std::filesystem::exists(config) ? config : std::filesystem::path{}};
-  }
-  if (is_model(folder)) return {folder, {}};
+  const RunFolder run(folder);
+  if (const std::filesystem::path model = run.model(); !model.empty())
+    return {model, std::filesystem::exists(run.config()) ? run.config() : std::filesystem::path{}};
+  if (std::filesystem::exists(folder / "config.json")) return {folder, {}};
   fail(folder.string(),
        ": neither a run folder (with a model in best/ or last/) nor a model folder (with config.json)");
 }

@@ -13,12 +13,12 @@
 
 namespace engine {
 
-// What a command's DIR names: a run folder (its best/, else its last/, and its task.cfg) or a model folder.
-struct RunFolder {
+// The model that a command's DIR names: the best of a run folder, else its last, or a model folder itself.
+struct OpenedRun {
   std::filesystem::path model;
-  std::filesystem::path config;  // empty: there is none
+  std::filesystem::path config;  // the run's task.cfg; may be empty
 };
-RunFolder open_run(const std::filesystem::path& folder);
+OpenedRun open_run(const std::filesystem::path& folder);
 bool has_tokenizer(const std::filesystem::path& folder);  // whether the files of one are in it
 // The tokenizer of such a folder, or of one that holds a tokenizer's files alone.
 std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder);

@@ -5,9 +5,11 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "commands/generate.h"
+#include "commands/score.h"
+#include "commands/tokenize.h"
 #include "core/json.h"
 #include "kernels/sampling/rank_ref.h"
-#include "tasks/commands.h"
 #include "tests/task_settings.h"
 #include "training/loss_step.h"
 

@@ -1,6 +1,6 @@
 // Sentences as vectors: pooling, normalisation, limits and order, on a small random encoder whose vocabulary are
 // letters.
-#include "tasks/embed.h"
+#include "commands/embed.h"
 
 #include <cmath>
 #include <fstream>
@@ -10,7 +10,6 @@
 #include "core/files.h"
 #include "core/parallel.h"
 #include "models/huggingface.h"
-#include "tasks/commands.h"
 #include "tests/letters.h"
 #include "tests/model_run.h"
 #include "tests/temporary.h"

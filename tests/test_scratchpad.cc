@@ -158,7 +158,7 @@ max_answer_length = 1
     const auto task = settings.task();
     CHECK(train_task(settings.config, settings.options, *task, settings.machine) == 0);
   }
-  const RunFolder run = open_run(settings.folder.path() / "run");
+  const OpenedRun run = open_run(settings.folder.path() / "run");
   CHECK(run.config.filename() == "task.cfg");
   settings.config.init = run.model.string();
   const auto task = settings.task(Use::evaluation);

@@ -9,17 +9,13 @@
 #include "core/files.h"
 #include "core/json.h"
 #include "core/safetensors.h"
+#include "training/run_folder.h"
 
 namespace engine {
 
 namespace fs = std::filesystem;
 
 namespace {
-
-const char* const tensors_file = "tensors.safetensors";
-const char* const progress_file = "progress.json";
-const char* const configuration_file = "task.cfg";
-const char* const fingerprint_file = "data.txt";
 
 std::vector<int64_t> sizes_of(const Shape& shape) {
   return {shape.sizes.begin(), shape.sizes.begin() + shape.rank};
@@ -103,19 +99,20 @@ void save_state(const fs::path& folder, const Optimizer& optimizer, const Traini
                                     {"goes_on_since", progress.goes_on_since},
                                     {"steps", progress.steps}};
   write_folder(folder, [&](const fs::path& aside) {
-    write_safetensors(aside / tensors_file, items);
-    write_file(aside / progress_file, json.dump(2) + "\n");
-    write_file(aside / configuration_file, configuration);
-    if (!fingerprint.empty()) write_file(aside / fingerprint_file, fingerprint + "\n");
+    const StateFolder files(aside);
+    write_safetensors(files.tensors(), items);
+    write_file(files.progress(), json.dump(2) + "\n");
+    write_file(files.configuration(), configuration);
+    if (!fingerprint.empty()) write_file(files.fingerprint(), fingerprint + "\n");
   });
 }
 
-bool has_state(const fs::path& folder) { return fs::exists(written_folder(folder) / progress_file); }
+bool has_state(const fs::path& folder) { return fs::exists(StateFolder::written(folder).progress()); }
 
 TrainingProgress read_progress(const fs::path& state) {
-  const fs::path folder = written_folder(state);
-  const std::string where = (folder / progress_file).string();
-  const nlohmann::json json = parse_json_file(folder / progress_file);
+  const fs::path file = StateFolder::written(state).progress();
+  const std::string where = file.string();
+  const nlohmann::json json = parse_json_file(file);
   constexpr int64_t most = int64_t{1} << 53;
   TrainingProgress progress;
   progress.step = json_integer(json, "step", where, 0, most);
@@ -143,20 +140,21 @@ TrainingProgress read_progress(const fs::path& state) {
 }
 
 TrainingProgress load_state(const fs::path& state, Optimizer& optimizer) {
-  const fs::path folder = written_folder(state);
+  const StateFolder files = StateFolder::written(state);
+  const std::string folder = files.path().string();
   const TrainingProgress progress = read_progress(state);
-  const Safetensors file = Safetensors::open(folder / tensors_file);
+  const Safetensors file = Safetensors::open(files.tensors());
   const std::string advice = ": start anew with --resume false or another --name";
   size_t count = 0;
   for_each_tensor(optimizer, [&](const SavedTensor& saved) {
     const auto& [name, tensor, value_of] = saved;
     const auto found = file.entries().find(name);
-    if (found == file.entries().end()) fail(folder.string(), " has no tensor ", name, " of this model", advice);
+    if (found == file.entries().end()) fail(folder, " has no tensor ", name, " of this model", advice);
     if (!fits(found->second, tensor))
-      fail(folder.string(), ": the tensor ", name, " is not f32 ", tensor.shape.text(), " as in this model", advice);
+      fail(folder, ": the tensor ", name, " is not f32 ", tensor.shape.text(), " as in this model", advice);
     ++count;
   });
-  if (count != file.entries().size()) fail(folder.string(), " holds tensors that this model has not", advice);
+  if (count != file.entries().size()) fail(folder, " holds tensors that this model has not", advice);
   for_each_tensor(optimizer,
                   [&](const SavedTensor& saved) { load(optimizer, saved, file.entries().at(saved.name)); });
   optimizer.set_steps_before(progress.steps_before, progress.fresh);
@@ -164,9 +162,8 @@ TrainingProgress load_state(const fs::path& state, Optimizer& optimizer) {
 }
 
 FittingState load_fitting_state(const fs::path& state, Optimizer& optimizer) {
-  const fs::path folder = written_folder(state);
   FittingState result{.progress = read_progress(state)};
-  const Safetensors file = Safetensors::open(folder / tensors_file);
+  const Safetensors file = Safetensors::open(StateFolder::written(state).tensors());
   std::map<std::string, bool> taken;  // tensors of the file
   for (const auto& [name, entry] : file.entries()) taken[name] = false;
   size_t i = 0;
@@ -193,13 +190,13 @@ FittingState load_fitting_state(const fs::path& state, Optimizer& optimizer) {
 }
 
 std::string option_of_state(const fs::path& state, const std::string& name) {
-  const auto values = values_of(read_text(written_folder(state) / configuration_file));
+  const auto values = values_of(read_text(StateFolder::written(state).configuration()));
   const auto found = values.find(name);
   return found == values.end() ? "" : found->second;
 }
 
 void check_same_training(const fs::path& state, const Options& options) {
-  const fs::path file = written_folder(state) / configuration_file;
+  const fs::path file = StateFolder::written(state).configuration();
   const std::map<std::string, std::string> then = values_of(read_text(file));
   for (const Options::Option& option : options.all()) {
     const auto found = then.find(option.name);
@@ -212,7 +209,7 @@ void check_same_training(const fs::path& state, const Options& options) {
 }
 
 void check_same_data(const fs::path& state, const std::string& fingerprint) {
-  const fs::path file = written_folder(state) / fingerprint_file;
+  const fs::path file = StateFolder::written(state).fingerprint();
   if (!fs::exists(file)) return;
   std::string then = read_text(file);
   if (then.ends_with('\n')) then.pop_back();

@@ -16,11 +16,6 @@ namespace engine {
 
 namespace {
 
-std::filesystem::path folder_of(const Config& config) {
-  if (config.name.empty()) fail_usage("the run has no name: set name, which its folder in output_dir will have");
-  return std::filesystem::path(config.output_dir) / config.name;
-}
-
 // The metric that chooses the best model, and whether more of it is better. A UsageError where the task has none of
 // that name.
 std::pair<std::string, bool> best_metric(const Config& config, const Task& task) {
@@ -56,7 +51,7 @@ Trainer::Trainer(const Config& config, const Options& options, Task& task, Machi
       out_(out),
       schedule_(config.training, training_steps(config.training, task.steps(config.training.epochs))),
       optimizer_(machine.ops, task.parameters(), config.training, machine.compute),
-      folder_(folder_of(config)),
+      folder_(RunFolder::of(config).path()),
       control_(folder_.path()),
       most_tokens_(tokens_at_once(task.parameters())) {}
 
