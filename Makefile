@@ -28,10 +28,10 @@ MPI ?= $(if $(MPICC),1,0)
 ifeq ($(MPI),1)
 MPI_LIBRARIES := $(shell $(MPICC) --showme:link)
 LIBRARIES += $(MPI_LIBRARIES)
-$(BUILD)/core/ranks.o: FLAGS += -DENGINE_MPI $(patsubst -I%,-isystem %,$(shell $(MPICC) --showme:compile))
+$(BUILD)/core/communicator.o: FLAGS += -DENGINE_MPI $(patsubst -I%,-isystem %,$(shell $(MPICC) --showme:compile))
 endif
 # Compiled anew where MPI has come or gone.
-$(BUILD)/core/ranks.o: $(BUILD)/with-mpi-$(MPI)
+$(BUILD)/core/communicator.o: $(BUILD)/with-mpi-$(MPI)
 $(BUILD)/with-mpi-$(MPI):
 	@mkdir -p $(@D) && rm -f $(BUILD)/with-mpi-* && touch $@
 

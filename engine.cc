@@ -6,7 +6,6 @@
 
 #include "commands/verb.h"
 #include "core/error.h"
-#include "core/ranks.h"
 
 namespace engine {
 namespace {
@@ -35,7 +34,7 @@ void print_help() {
   std::printf("\nengine VERB --help says more of each.\n");
 }
 
-int dispatch(int argc, char** argv) {
+int dispatch(int argc, char** argv, Communicator& ranks) {
   const std::string name = argc > 1 ? argv[1] : "";
   if (name == "--help" || name == "-h") {
     print_help();
@@ -50,25 +49,25 @@ int dispatch(int argc, char** argv) {
   const std::unique_ptr<Verb> verb = row.make();
   Flags flags(row.name, row.help);
   verb->add_flags(flags);
-  return flags.read(argc - 1, argv + 1) ? verb->run() : 0;
+  return flags.read(argc - 1, argv + 1) ? verb->run(ranks) : 0;
 }
 
 }  // namespace
 }  // namespace engine
 
 int main(int argc, char** argv) {
-  const auto failed = [](int code, const std::exception& error) {
-    const std::string rank = engine::is_first_rank() ? "" : " (rank " + std::to_string(engine::rank()) + ")";
+  std::unique_ptr<engine::Communicator> ranks;
+  const auto failed = [&](int code, const std::exception& error) {
+    const std::string rank = !ranks || ranks->is_first() ? "" : " (rank " + std::to_string(ranks->rank()) + ")";
     std::cerr << "engine" + rank + ": " + error.what() + "\n";
-    engine::abort_ranks(code);
+    if (ranks) ranks->abort(code);
     return code;
   };
   try {
-    engine::begin_ranks();
-    if (!engine::is_first_rank() && !std::freopen("/dev/null", "w", stdout)) engine::fail("cannot open /dev/null");
-    const int code = engine::dispatch(argc, argv);
+    ranks = engine::make_communicator();
+    if (!ranks->is_first() && !std::freopen("/dev/null", "w", stdout)) engine::fail("cannot open /dev/null");
+    const int code = engine::dispatch(argc, argv, *ranks);
     if (!std::cout.flush()) engine::fail("the standard output cannot be written: is the disk full, or it closed?");
-    engine::end_ranks();
     return code;
   } catch (const engine::UsageError& error) {
     return failed(2, error);

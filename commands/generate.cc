@@ -61,10 +61,10 @@ class GenerateVerb final : public Verb {
     flags_ = &flags;
   }
 
-  int run() override {
+  int run(Communicator& ranks) override {
     if (flags_->given("--prompt") == flags_->given("--input"))
       fail_usage("generate goes on from --prompt TEXT or from the lines of --input FILE: give one of them");
-    return with_language_model(settings_, folder_, [&](Machine& machine, LanguageModel& language) {
+    return with_language_model(settings_, folder_, ranks, [&](Machine& machine, LanguageModel& language) {
       const Config& config = settings_.config;
       generate_text(machine, language, {prompt_, input_, config.generation, config.seed}, std::cout);
     });

@@ -20,8 +20,8 @@ class ScoreVerb final : public Verb {
     flags.add_options(settings_, machine_options);
   }
 
-  int run() override {
-    return with_language_model(settings_, folder_, [&](Machine& machine, LanguageModel& language) {
+  int run(Communicator& ranks) override {
+    return with_language_model(settings_, folder_, ranks, [&](Machine& machine, LanguageModel& language) {
       score_lines(machine, language, input_, std::cout);
     });
   }

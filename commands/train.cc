@@ -15,12 +15,12 @@ class TrainVerb final : public Verb {
     flags.add_options(settings_);
   }
 
-  int run() override {
+  int run(Communicator& ranks) override {
     settings_.resolve(file_);
-    ConfiguredMachine backend(settings_.config);
+    ConfiguredMachine backend(settings_.config, ranks);
     const auto task =
         make_task(settings_.config, settings_.sections, settings_.options, backend.ops(), Use::training);
-    return train_task(settings_.config, settings_.options, *task, backend.machine());
+    return train_task(settings_.config, settings_.options, *task, backend.machine()).exit_code();
   }
 
  private:

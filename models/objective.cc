@@ -73,7 +73,7 @@ void CrossEntropyObjective::score(HeadPass& rows, const DeviceBatch& batch, cons
                           .bias = head_.bias_values(),
                           .labels = batch.labels,
                           .row_weights = batch.weights,
-                          .label_smoothing = label_smoothing_,
+                          .label_smoothing = request.gradients ? label_smoothing_ : 0,
                           .compute = pass.compute,
                           .totals = request.totals,
                           .row_losses = request.row_losses,

@@ -18,6 +18,7 @@ struct DeviceBatch {
 struct LossRequest {
   Tensor totals;             // f32 [3], += loss sum, weight sum, correct rows
   float gradient_scale = 1;  // factor of the loss sum in the gradients
+  float token_scale = 1;     // the same for a sum over all tokens of the step, scored or not
   bool gradients = true;     // false: evaluation
   Tensor row_losses;         // optional f32 [R]
   Tensor ranks;              // optional i32 [R], ranks of the labels (kernels/sampling/rank.h)
@@ -27,6 +28,8 @@ struct LossRequest {
 class Objective {
  public:
   virtual ~Objective() = default;
+  // Comes before run, with the run that this will have: what must happen outside of work that a device captures.
+  virtual void prepare(const Run&) {}
   // Whether it needs the hidden states of all rows, or of the batch's output rows alone.
   virtual bool reads_all_rows() const { return false; }
   // Adds to request.totals. Returns the gradient of the hidden states, shaped as they are, on pass.arena, and adds to
@@ -69,7 +72,8 @@ class ScoreObjective : public Objective {
   const Head& head_;
 };
 
-// Cross entropy of each output row's token or class (kernels/losses/cross_entropy.h).
+// Cross entropy of each output row's token or class (kernels/losses/cross_entropy.h). Labels are smoothed where gradients
+// are taken, not in evaluations.
 class CrossEntropyObjective final : public ScoreObjective {
  public:
   explicit CrossEntropyObjective(const Model& model, float label_smoothing = 0)

@@ -19,7 +19,7 @@ Parameter& Parameters::add(std::string name, Shape shape, Initial initial) {
   parameter.shape = shape;
   parameter.initial = initial;
   parameter.index = all_.size() - 1;
-  parameter.version_ = &version_;
+  parameter.version_ = version_.get();
   return parameter;
 }
 
@@ -101,10 +101,10 @@ void Parameters::write(Ops& ops, Parameter& p, const Tensor& numbers) {
 }
 
 void Parameters::values_changed(bool copies_too) {
-  const uint64_t before = version_++;
+  const uint64_t before = (*version_)++;
   if (!copies_too) return;
   for (Parameter& p : all_)
-    if (p.rounded_.version == before) p.rounded_.version = version_;
+    if (p.rounded_.version == before) p.rounded_.version = version();
 }
 
 void Parameters::keep_rounded(Ops& ops) {
@@ -116,10 +116,10 @@ void Parameters::keep_rounded(Ops& ops) {
     rounded_ = std::make_unique<Arena>(memory(), bytes);
   }
   for (Parameter& p : all_) {
-    if (!p.is_factor || (p.rounded() && p.rounded_.version == version_)) continue;
+    if (!p.is_factor || (p.rounded() && p.rounded_.version == version())) continue;
     if (!p.rounded()) p.rounded_.tensor = rounded_->make(DType::bf16, p.shape);
     ops.copy({.x = p.value, .y = p.rounded()});
-    p.rounded_.version = version_;
+    p.rounded_.version = version();
   }
 }
 
@@ -137,7 +137,7 @@ void Parameters::pack(Ops& ops, DType compute) {
         packed_->make(DType::u8, {static_cast<int64_t>(ops.packed_bytes(p.shape[1], p.shape[0], compute))});
     if (p.packed(compute)) continue;
     ops.pack_matrix({.b = p.value, .transpose_b = true, .compute = compute, .packed = packed});
-    p.packed_ = {packed, version_};
+    p.packed_ = {packed, version()};
     p.packed_compute_ = compute;
   }
 }

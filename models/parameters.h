@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <functional>
+#include <memory>
 #include <set>
 #include <string>
 
@@ -71,10 +72,6 @@ struct DropoutSite {
 
 class Parameters {
  public:
-  Parameters() = default;
-  Parameters(const Parameters&) = delete;  // parameters point to the table's version
-  Parameters& operator=(const Parameters&) = delete;
-
   Parameter& add(std::string name, Shape shape, Initial initial);
   // A table that is neither trained nor saved, f32. `fill` writes its values; the tensor has memory after allocate().
   const Tensor& add_constant(Shape shape, std::function<void(float*)> fill);
@@ -90,7 +87,7 @@ class Parameters {
   void write(Ops& ops, Parameter& parameter, const Tensor& numbers);
 
   // Counts the changes of any value. A packed or rounded copy of an older version is not read.
-  uint64_t version() const { return version_; }
+  uint64_t version() const { return *version_; }
   // To be called after values were changed on the device. copies_too: their bf16 copies were written with them.
   void values_changed(bool copies_too);
 
@@ -123,7 +120,7 @@ class Parameters {
   std::deque<Parameter> all_;  // a deque: layers hold pointers into it
   std::deque<Constant> constants_;
   std::set<uint32_t> sites_;
-  uint64_t version_ = 1;
+  std::unique_ptr<uint64_t> version_ = std::make_unique<uint64_t>(1);  // every parameter points to it
   std::unique_ptr<Arena> values_, packed_, rounded_;
   std::unique_ptr<Gradients> gradients_;
 };

@@ -33,7 +33,7 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder) {
 LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients) {
   LanguageModel loaded;
   loaded.tokenizer = load_tokenizer(folder);
-  loaded.model = load_causal_model(folder, memory, with_gradients);
+  loaded.model = load_model(folder, memory, with_gradients, {.kinds = generating_kinds});
   require_vocabulary(folder, *loaded.tokenizer, *loaded.model);
   return loaded;
 }
@@ -66,9 +66,9 @@ double Score::perplexity() const {
   return tokens > 1 ? std::exp(-log_likelihood / static_cast<double>(tokens - 1)) : 1;
 }
 
-int64_t most_scored_tokens(const CausalModel& model) { return model.config().max_positions + 1; }
+int64_t most_scored_tokens(const Model& model) { return model.config().max_positions + 1; }
 
-std::vector<Score> score(Machine& machine, CausalModel& model, std::span<const std::vector<int32_t>> sequences) {
+std::vector<Score> score(Machine& machine, Model& model, std::span<const std::vector<int32_t>> sequences) {
   const int64_t most = most_scored_tokens(model);
   SequenceBatch batch;
   std::vector<Score> scores(sequences.size());
@@ -78,10 +78,10 @@ std::vector<Score> score(Machine& machine, CausalModel& model, std::span<const s
     if (ids.size() < 2) continue;
     require(scores[i].tokens <= most, "sequence ", i, " has ", ids.size(), " tokens: the model can score ", most);
     batch.tokens.insert(batch.tokens.end(), ids.begin(), ids.end() - 1);
-    batch.labels.insert(batch.labels.end(), ids.begin() + 1, ids.end());
+    batch.targets.labels.insert(batch.targets.labels.end(), ids.begin() + 1, ids.end());
     batch.end_sequence();
   }
-  ScoredTokens scored;
+  ScoredTokens scored{.wants_losses = true, .wants_ranks = true};
   LossStep(model).evaluate(machine, batch, &scored);
   size_t at = 0;
   for (Score& s : scores)

@@ -8,6 +8,7 @@
 #include "core/parallel.h"
 #include "core/safetensors.h"
 #include "models/huggingface.h"
+#include "models/upload.h"
 
 namespace engine {
 namespace {
@@ -18,18 +19,12 @@ double seconds_of(const std::function<void()>& act) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-Tensor upload(Arena& arena, const std::vector<int32_t>& values) {
-  const Tensor tensor = arena.make(DType::i32, {static_cast<int64_t>(values.size())});
-  arena.memory().copy_in(tensor.data, values.data(), tensor.bytes());
-  return tensor;
-}
-
 int run(const std::filesystem::path& folder, const std::filesystem::path& out, const std::string& dtype,
         DType compute) {
   const auto ops = make_cpu_ops();
   Arena arena(ops->memory());
-  std::unique_ptr<CausalModel> model;
-  const double loading = seconds_of([&] { model = load_causal_model(folder, ops->memory(), false); });
+  std::unique_ptr<Model> model;
+  const double loading = seconds_of([&] { model = load_model(folder, ops->memory(), false, {.kinds = generating_kinds}); });
   const double saving = seconds_of([&] {
     write_folder(out, [&](const std::filesystem::path& aside) { save_model(aside, *model, dtype); });
   });
@@ -44,12 +39,13 @@ int run(const std::filesystem::path& folder, const std::filesystem::path& out, c
     longest = std::max<int64_t>(longest, positions.empty() ? 0 : positions.back() + 1);
     offsets.push_back(static_cast<int32_t>(tokens.size()));
   }
-  Pass pass{.ops = *ops,
-            .arena = arena,
-            .compute = compute,
-            .segments = Segments::packed(upload(arena, offsets), longest)};
+  Upload upload;
+  const Upload::List ids = upload.list(tokens), places = upload.list(positions), begins = upload.list(offsets);
+  upload.send(arena);
+  Pass pass(Run{.ops = *ops, .arena = arena, .compute = compute},
+            {upload.segments(begins, longest), upload.tensor(places)});
   const auto saved = model->make_saved();
-  const Tensor logits = model_logits(pass, *model, {upload(arena, tokens), upload(arena, positions)}, {}, *saved);
+  const Tensor logits = model_logits(pass, *model, {.ids = upload.tensor(ids)}, {}, *saved);
   std::vector<float> values(static_cast<size_t>(logits.count()));
   arena.memory().copy_out(values.data(), logits.data, logits.bytes());
   const auto fill = [&](char* to) { store_floats(values.data(), values.size(), "F32", to); };

@@ -13,7 +13,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
-#include "core/ranks.h"
+#include "core/communicator.h"
 #include "kernels/observe/check_ops.h"
 #if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
 #include "kernels/backend/cuda_backend.h"
