@@ -1,7 +1,7 @@
 // What operations ask of their arguments. An error names the operation, the argument, what it is and what it should be.
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine {
 

@@ -59,7 +59,7 @@ class Bert final : public EncoderModel {
                                  .dtoken_table = token_table_->gradient,
                                  .dposition_table = position_table_->gradient,
                                  .dtype_table = type_table_ ? type_table_->gradient : Tensor{},
-                                 .token_notes = token_table_->notes});
+                                 .touched_blocks = token_table_->touched_blocks});
   }
 
  private:

@@ -28,15 +28,15 @@ void Parameters::allocate(Memory& memory, bool with_gradients) {
   for (const Parameter& p : all_) bytes += arena_room(static_cast<size_t>(p.shape.count()) * sizeof(float));
   for (const Constant& c : constants_) constants += arena_room(c.value.bytes());
   values_ = std::make_unique<Arena>(memory, bytes + constants);
-  size_t notes = 0;
+  size_t touched = 0;
   for (const Parameter& p : all_)
-    if (p.is_lookup) notes += arena_room(static_cast<size_t>(note_blocks(p.shape.count())));
-  if (with_gradients) gradients_ = std::make_unique<Arena>(memory, bytes + notes);
+    if (p.is_lookup) touched += arena_room(static_cast<size_t>(TouchedBlocks::count(p.shape.count())));
+  if (with_gradients) gradients_ = std::make_unique<Arena>(memory, bytes + touched);
   for (Parameter& p : all_) {
     p.value = values_->make(DType::f32, p.shape);
     if (!with_gradients) continue;
     p.gradient = gradients_->make_zeros(DType::f32, p.shape);
-    if (p.is_lookup) p.notes = gradients_->make_zeros(DType::u8, {note_blocks(p.shape.count())});
+    if (p.is_lookup) p.touched_blocks = gradients_->make_zeros(DType::u8, {TouchedBlocks::count(p.shape.count())});
   }
   std::vector<float> host;
   for (Constant& constant : constants_) {

@@ -37,7 +37,7 @@ struct Parameter {
   bool is_linear = false;  // a Linear's weight: one product gives all of its gradient
   bool is_spent = false;   // what the gradient holds was used by an update and counts as 0; on the host alone
   bool is_lookup = false;  // its gradient comes from embedding_backward alone: rows that no token names have none
-  Tensor notes;            // BlockNotes of such a parameter, beside its gradient
+  Tensor touched_blocks;   // TouchedBlocks of such a parameter, beside its gradient
   Tensor packed;           // u8: a factor's value^T as matmul reads it fastest; absent while it changes (pack)
   DType packed_compute = DType::f32;
 

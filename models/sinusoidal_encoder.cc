@@ -78,7 +78,7 @@ class SinusoidalEncoder final : public EncoderModel {
                                  .dy = dresidual,
                                  .dtoken_table = token_table_->gradient,
                                  .dropout = pass.dropout(embedding_dropout_),
-                                 .token_notes = token_table_->notes});
+                                 .touched_blocks = token_table_->touched_blocks});
   }
 
  private:

@@ -33,7 +33,7 @@ Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& con
                         .learning_rate_scale = scale,
                         .decays = p.decays(),
                         .keeps_gradient = on_host && p.is_linear,
-                        .notes = p.notes,
+                        .touched_blocks = p.touched_blocks,
                         .rounded = p.rounded});
     if (tensors_.back().keeps_gradient) kept_.push_back(&p);
     if (scale > 0) gradients_.push_back(p.gradient);
@@ -43,21 +43,21 @@ Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& con
   group_tensors(0, {});
 }
 
-void Optimizer::note_moments(const AdamWTensor& tensor) {
-  if (!tensor.notes) return;
-  std::vector<uint8_t> notes(tensor.notes.bytes());
+void Optimizer::mark_moments(const AdamWTensor& tensor) {
+  if (!tensor.touched_blocks) return;
+  std::vector<uint8_t> touched(tensor.touched_blocks.bytes());
   std::vector<float> moments(static_cast<size_t>(tensor.m.count()));
   for (const Tensor& of : {tensor.m, tensor.v}) {
     arena_.memory().copy_out(moments.data(), of.data, of.bytes());
     for (size_t i = 0; i < moments.size(); ++i)
-      if (moments[i] != 0) notes[i / BlockNotes::block] = BlockNotes::moments;
+      if (moments[i] != 0) touched[i / TouchedBlocks::block] = TouchedBlocks::moments;
   }
-  arena_.memory().copy_in(tensor.notes.data, notes.data(), notes.size());
+  arena_.memory().copy_in(tensor.touched_blocks.data, touched.data(), touched.size());
 }
 
 void Optimizer::set_steps_before(int64_t steps, const std::vector<std::string>& fresh) {
   group_tensors(steps, fresh);
-  for (const AdamWTensor& tensor : tensors_) note_moments(tensor);
+  for (const AdamWTensor& tensor : tensors_) mark_moments(tensor);
 }
 
 void Optimizer::group_tensors(int64_t steps, const std::vector<std::string>& fresh) {
@@ -81,7 +81,8 @@ void Optimizer::sum_gradients_over_ranks() {
   for (const Tensor& gradient : gradients_)
     sum_over_ranks(std::span(gradient.as<float>(), static_cast<size_t>(gradient.count())));
   for (const AdamWTensor& tensor : tensors_)
-    if (tensor.notes) or_over_ranks(std::span(tensor.notes.as<uint8_t>(), tensor.notes.bytes()));
+    if (tensor.touched_blocks)
+      or_over_ranks(std::span(tensor.touched_blocks.as<uint8_t>(), tensor.touched_blocks.bytes()));
 }
 
 void Optimizer::measure_norm() {

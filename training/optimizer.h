@@ -41,8 +41,8 @@ class Optimizer {
 
  private:
   static size_t bytes_of(const Parameters& parameters);
-  void group_tensors(int64_t steps, const std::vector<std::string>& fresh);  // new ones' moments and notes are 0
-  void note_moments(const AdamWTensor& tensor);
+  void group_tensors(int64_t steps, const std::vector<std::string>& fresh);  // new ones begin with 0
+  void mark_moments(const AdamWTensor& tensor);
   void clear_spent();  // gradients that no one has written since the last update
 
   // Tensors whose moments are equally old.

@@ -36,9 +36,79 @@
 
 #include <algorithm>
 
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine {
+
+// Tables whose rows are added to k and to v by the distance from the query to the key, at most `distances` each way.
+// Rows 0, 1, ... stand for -distances, 1 - distances, ...
+struct RelativeTables {
+  int64_t distances = 0;  // 0: no tables
+  Tensor keys, values;    // f32 [R, D], R = 2 distances + 1, causal distances + 1; may be one table
+};
+// Query sequence s attends to key sequence s. The causal mask is aligned to the end of the key segment, so query i of q
+// sees the keys 0 ... i + (k - q) of k. Dropout acts on the probabilities. Its element is
+// (((first_row + query row) H + head) << 16) + the key's index in its segment. A query that sees no key gives 0.
+struct AttentionForwardArgs {
+  Columns q;               // [N, H D]
+  Columns k, v;            // [M, H D]
+  int heads = 1;
+  Segments queries, keys;  // over the rows of q, and of k and v
+  bool causal = false;
+  float scale = 1;
+  Tensor y;                // [N, H D], =
+  Tensor lse;              // optional f32 [N, H], = log-sum-exp of each query's scores; backward needs it
+  Dropout dropout;
+  RelativeTables relative;
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("q", q.matrix, Role::input, q.share());
+    each("k", k.matrix, Role::input, k.share());
+    each("v", v.matrix, Role::input, v.share());
+    queries.each_tensor("queries.begin", "queries.end", each);
+    keys.each_tensor("keys.begin", "keys.end", each);
+    each("y", y, Role::both);  // rows outside every segment stay
+    each("lse", lse, Role::both);
+    each("relative.keys", relative.keys, Role::input);
+    each("relative.values", relative.values, Role::input);
+  }
+  DType product_dtype() const { return q.matrix.dtype; }
+  double flops() const;
+};
+struct AttentionBackwardArgs {
+  Columns q, k, v;
+  int heads = 1;
+  Segments queries, keys;
+  bool causal = false;
+  float scale = 1;
+  Tensor y, dy, lse;
+  Columns dq, dk, dv;                       // =, for every row inside a segment
+  Dropout dropout;
+  RelativeTables relative;
+  Tensor drelative_keys, drelative_values;  // f32 as the tables, +=; one where these are one
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("q", q.matrix, Role::input, q.share());
+    each("k", k.matrix, Role::input, k.share());
+    each("v", v.matrix, Role::input, v.share());
+    queries.each_tensor("queries.begin", "queries.end", each);
+    keys.each_tensor("keys.begin", "keys.end", each);
+    each("y", y, Role::input);
+    each("dy", dy, Role::input);
+    each("lse", lse, Role::input);
+    each("dq", dq.matrix, Role::both, dq.share() / 2);  // these are written, not read
+    each("dk", dk.matrix, Role::both, dk.share() / 2);
+    each("dv", dv.matrix, Role::both, dv.share() / 2);
+    each("relative.keys", relative.keys, Role::input);
+    each("relative.values", relative.values, Role::input);
+    each("drelative_keys", drelative_keys, Role::both);
+    each("drelative_values", drelative_values, Role::both);
+  }
+  DType product_dtype() const { return q.matrix.dtype; }
+  double flops() const;
+};
 
 // The rows of one sequence's queries and keys.
 struct AttentionSpan {

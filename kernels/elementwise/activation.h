@@ -14,9 +14,31 @@
 // gives a NaN.
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine {
+
+struct ActivationForwardArgs {
+  Tensor x, y;  // y may be x
+  Activation activation;
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("x", x, Role::input);
+    each("y", y, Role::output);
+  }
+};
+struct ActivationBackwardArgs {
+  Tensor x, dy, dx;  // dx may be dy
+  Activation activation;
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("x", x, Role::input);
+    each("dy", dy, Role::input);
+    each("dx", dx, Role::output);
+  }
+};
 
 // Errors where the arguments do not fit one another.
 void check_activation_operation(const ActivationForwardArgs&);

@@ -12,6 +12,39 @@
 
 namespace engine {
 
+struct CopyArgs {
+  Tensor x, y;  // y = x, cast to y's dtype
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("x", x, Role::input);
+    each("y", y, Role::output);
+  }
+};
+struct LerpArgs {
+  Tensor x, y;  // f32, y += t (x - y)
+  float t;
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("x", x, Role::input);
+    each("y", y, Role::both);
+  }
+};
+struct DropoutArgs {
+  Tensor x;         // [N, C]
+  Tensor residual;  // optional f32 [N, C]
+  Tensor y;         // [N, C]; may be x or the residual
+  Dropout dropout;
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("x", x, Role::input);
+    each("residual", residual, Role::input);
+    each("y", y, Role::output);
+  }
+};
+
 // Checks the arguments; true where the dtypes are equal, so that bytes are copied.
 inline bool check_copy(const CopyArgs& args) {
   const char* name = "copy";

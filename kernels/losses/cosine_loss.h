@@ -18,6 +18,24 @@
 
 namespace engine {
 
+struct CosineLossArgs {
+  Tensor x, y;               // [R, C]; x learns
+  Tensor totals;             // f32 [2], += loss sum, R
+  Tensor row_losses;         // optional f32 [R], =
+  float gradient_scale = 1;  // of the loss sum
+  bool accumulate = false;
+  Tensor dx;                 // optional [R, C], =, or += with accumulate
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("x", x, Role::input);
+    each("y", y, Role::input);
+    each("totals", totals, Role::both);
+    each("row_losses", row_losses, Role::output);
+    each("dx", dx, accumulate ? Role::both : Role::output);
+  }
+};
+
 inline constexpr float cosine_epsilon = 1e-12f;
 
 #ifdef __CUDACC__

@@ -21,9 +21,42 @@
 // in double.
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine {
+
+struct CrossEntropyArgs {
+  Tensor x;                  // [R, C]
+  Tensor weight;             // f32 or bf16 [V, C]
+  Tensor bias;               // optional f32 [V]
+  Tensor labels;             // i32 [R]; a row with the label -100 has loss 0 and gradient 0
+  Tensor row_weights;        // optional f32 [R]
+  float label_smoothing = 0;
+  DType compute = DType::f32;
+  Tensor totals;             // f32 [3], += loss sum, weight sum, rows whose largest logit is the label's
+  Tensor row_losses;         // optional f32 [R], = (with the row's weight)
+  float gradient_scale = 1;  // of the loss sum; a step divides by its weight sum, known from the labels
+  Tensor dx;                 // optional [R, C], =; without it no gradient is taken
+  Tensor dweight, dbias;     // f32, += (dbias as bias)
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("x", x, Role::input);
+    each("weight", weight, Role::input);
+    each("bias", bias, Role::input);
+    each("labels", labels, Role::input);
+    each("row_weights", row_weights, Role::input);
+    each("totals", totals, Role::both);
+    each("row_losses", row_losses, Role::output);
+    each("dx", dx, Role::output);
+    each("dweight", dweight, Role::both);
+    each("dbias", dbias, Role::both);
+  }
+  // The logits, and from them the gradients of x and weight.
+  double flops() const {
+    return (dx ? 6.0 : 2.0) * static_cast<double>(x.count()) * static_cast<double>(weight.rows());
+  }
+};
 
 inline constexpr int32_t ignored_label = -100;
 

@@ -21,6 +21,25 @@
 
 namespace engine {
 
+struct SoftCrossEntropyArgs {
+  Tensor logits;             // f32 [R, V], the student's
+  Tensor targets;            // f32 [R, V], the teacher's logits
+  float temperature = 1;
+  Tensor totals;             // f32 [2], += loss sum, R
+  Tensor row_losses;         // optional f32 [R], =
+  float gradient_scale = 1;  // of the loss sum
+  Tensor dlogits;            // optional f32 [R, V], =; may be logits
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("logits", logits, Role::input);
+    each("targets", targets, Role::input);
+    each("totals", totals, Role::both);
+    each("row_losses", row_losses, Role::output);
+    each("dlogits", dlogits, Role::output);
+  }
+};
+
 inline void check_soft_cross_entropy(const SoftCrossEntropyArgs& args) {
   const char* name = "soft_cross_entropy";
   const int64_t rows = args.logits.rows(), cols = args.logits.cols();

@@ -30,9 +30,54 @@
 // further: what is padded never meets what is stored.
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine {
+
+// With t = op(a) op(b) + bias, op(a) [M, K], op(b) [K, N], where op transposes if the argument says so:
+//   c = act(t), or c = t * act'(gradient_at) where gradient_at is given. With accumulate c += instead.
+struct MatmulArgs {
+  Tensor a, b;                                // f32 or bf16
+  Tensor c;                                   // [M, N], f32 or bf16
+  bool transpose_a = false, transpose_b = false;
+  bool accumulate = false;
+  DType compute = DType::f32;                 // of the products; bf16 rounds the operands, sums are f32
+  Tensor packed_b;                            // optional, op(b) from pack_matrix; b is then only its shape
+  Tensor bias;                                // optional, f32 [N]
+  Activation activation = Activation::none;
+  Tensor before_activation;                   // optional, = t, [M, N] f32 or bf16
+  Tensor gradient_at;                         // optional, [M, N] f32 or bf16
+  Tensor a_row_sums;                          // optional, f32 [M], += op(a)'s row sums: a bias's gradient where a = dy
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("a", a, Role::input);
+    each("b", b, Role::input);
+    each("c", c, accumulate ? Role::both : Role::output);
+    each("bias", bias, Role::input);
+    each("before_activation", before_activation, Role::output);
+    each("gradient_at", gradient_at, Role::input);
+    each("a_row_sums", a_row_sums, Role::both);
+  }
+  double flops() const {
+    const int64_t k = transpose_a ? a.rows() : a.cols();
+    return 2.0 * static_cast<double>(c.count()) * static_cast<double>(k);
+  }
+};
+
+// packed = op(b) in the layout that matmul reads fastest, for weights that are used many times between two updates.
+struct PackArgs {
+  Tensor b;
+  bool transpose_b = false;
+  DType compute = DType::f32;
+  Tensor packed;  // u8 [packed_bytes(K, N, compute)]
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("b", b, Role::input);
+    each("packed", packed, Role::output);
+  }
+};
 
 struct MatmulSizes {
   int64_t M, N, K;

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine::reference {
 

@@ -21,9 +21,58 @@
 // shape alone, and the chunks' sums are added in their order.
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine {
+
+// sum = residual + drop(x);  y = (sum - mean) rstd gain + bias, mean and rstd over each row.
+struct LayerNormForwardArgs {
+  Tensor x;           // optional [N, C]
+  Tensor residual;    // optional f32 [N, C]; one of x and residual is there
+  Tensor sum;         // optional f32 [N, C], =; may be residual itself
+  Tensor gain;        // f32 [C]
+  Tensor bias;        // optional f32 [C]
+  Tensor y;           // [N, C], =
+  Tensor mean, rstd;  // optional f32 [N], =; backward needs them
+  float epsilon = 1e-5f;
+  Dropout dropout;
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("x", x, Role::input);
+    each("residual", residual, Role::input);
+    each("gain", gain, Role::input);
+    each("bias", bias, Role::input);
+    each("sum", sum, Role::output);
+    each("y", y, Role::output);
+    each("mean", mean, Role::output);
+    each("rstd", rstd, Role::output);
+  }
+};
+// dsum = (accumulate: dsum +) dLN(dy);  dx = drop'(dsum).
+struct LayerNormBackwardArgs {
+  Tensor dy;               // [N, C]
+  Tensor sum, mean, rstd;  // from forward; sum is f32
+  Tensor gain;
+  Tensor dsum;             // f32 [N, C], the residual stream's gradient
+  bool accumulate = false;
+  Tensor dx;               // optional [N, C], =, x's gradient; not needed without dropout where f32 serves
+  Tensor dgain, dbias;     // f32 [C], +=; dbias optional
+  Dropout dropout;
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("dy", dy, Role::input);
+    each("sum", sum, Role::input);
+    each("mean", mean, Role::input);
+    each("rstd", rstd, Role::input);
+    each("gain", gain, Role::input);
+    each("dsum", dsum, accumulate ? Role::both : Role::output);
+    each("dx", dx, Role::output);
+    each("dgain", dgain, Role::both);
+    each("dbias", dbias, Role::both);
+  }
+};
 
 struct MatrixSize {
   int64_t rows, cols;

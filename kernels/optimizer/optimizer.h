@@ -23,13 +23,59 @@
 // tensors are cut into pieces that are handed out in one go: many small ones cost no more than a few large ones.
 //
 // A vocabulary's rows that no sequence has named have gradient, m and v 0, and their update is the decay alone, to the
-// bit: with BlockNotes it costs 8 bytes an element, nothing where nothing decays; rows that an earlier step has named,
-// but not this one, 24. Whoever sets m or v from outside notes where they are not 0.
+// bit. With touched blocks it costs 8 bytes an element, or nothing where nothing decays. Rows that an earlier step has
+// named, but not this one, cost 24. A caller that sets m or v marks the blocks where they are not 0.
 #pragma once
 
-#include "kernels/ops.h"
+#include <span>
+
+#include "kernels/arguments.h"
 
 namespace engine {
+
+struct AdamWTensor {
+  Tensor value, gradient, m, v;  // f32, of one shape
+  float learning_rate_scale = 1;
+  bool decays = false;
+  bool keeps_gradient = false;   // leaves a gradient that is written next; no touched blocks
+  Tensor touched_blocks;         // optional TouchedBlocks of gradient, m and v; changes no result
+  Tensor rounded;                // optional bf16, = value wherever value is written
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("value", value, Role::both);
+    each("gradient", gradient, Role::both);
+    each("m", m, Role::both);
+    each("v", v, Role::both);
+    each("touched_blocks", touched_blocks, Role::both);
+    each("rounded", rounded, Role::both);
+  }
+};
+struct AdamWArgs {
+  std::span<const AdamWTensor> tensors;
+  float learning_rate, beta1, beta2, epsilon, weight_decay;
+  int64_t step;         // from 1, for the bias correction
+  Tensor norm_squared;  // f32 [1] from sum_of_squares; optional where max_norm is 0
+  Tensor loss;          // optional, f32 [1], the step's
+  float max_norm = 0;   // 0: no clipping
+
+  // The elements of `tensors` list theirs.
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("norm_squared", norm_squared, Role::input);
+    each("loss", loss, Role::input);
+  }
+};
+
+struct SumOfSquaresArgs {
+  std::span<const Tensor> tensors;  // f32
+  Tensor result;                    // f32 [1], =; not finite where any element is not
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("result", result, Role::output);
+  }
+};
 
 // Errors where the arguments do not fit one another.
 void check_adamw(const AdamWArgs&);

@@ -16,9 +16,50 @@
 
 #include <array>
 
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine {
+
+struct EmbeddingForwardArgs {
+  Tensor tokens;                      // i32 [N]
+  Tensor positions, types;            // optional, i32 [N]
+  Tensor token_table;                 // f32 [V, C]
+  Tensor position_table, type_table;  // there as positions and types
+  Tensor y;                           // [N, C]
+  Dropout dropout;
+  float token_scale = 1;
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("tokens", tokens, Role::input);
+    each("positions", positions, Role::input);
+    each("types", types, Role::input);
+    each("token_table", token_table, Role::input, named_share(tokens, token_table));
+    each("position_table", position_table, Role::input, named_share(tokens, position_table));
+    each("type_table", type_table, Role::input, named_share(tokens, type_table));
+    each("y", y, Role::output);
+  }
+};
+struct EmbeddingBackwardArgs {
+  Tensor tokens, positions, types;
+  Tensor dy;                                          // [N, C]
+  Tensor dtoken_table, dposition_table, dtype_table;  // f32, +=
+  Dropout dropout;
+  float token_scale = 1;
+  Tensor touched_blocks;                              // optional TouchedBlocks of dtoken_table, set where added to
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("tokens", tokens, Role::input);
+    each("positions", positions, Role::input);
+    each("types", types, Role::input);
+    each("dy", dy, Role::input);
+    each("dtoken_table", dtoken_table, Role::both, named_share(tokens, dtoken_table));
+    each("dposition_table", dposition_table, Role::both, named_share(tokens, dposition_table));
+    each("dtype_table", dtype_table, Role::both, named_share(tokens, dtype_table));
+    each("touched_blocks", touched_blocks, Role::both);
+  }
+};
 
 // A table, or its gradient, with its index, and what the arguments call them.
 struct EmbeddingTable {
@@ -33,6 +74,6 @@ EmbeddingTables embedding_tables(const EmbeddingBackwardArgs&);
 // Errors where tables, indices and the activation `x` do not fit one another; the indices' values are not looked at.
 void check_embedding(const char* operation, const char* x_name, const Tensor& x, const EmbeddingTables& tables);
 
-void check_token_notes(const EmbeddingBackwardArgs&);
+void check_touched_blocks(const EmbeddingBackwardArgs&);
 
 }  // namespace engine

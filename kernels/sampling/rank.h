@@ -11,9 +11,22 @@
 // and the error comes when results are next read.
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine {
+
+struct RankArgs {
+  Tensor logits;  // f32 or bf16 [R, V]
+  Tensor tokens;  // i32 [R]
+  Tensor ranks;   // i32 [R], =
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("logits", logits, Role::input);
+    each("tokens", tokens, Role::input);
+    each("ranks", ranks, Role::output);
+  }
+};
 
 // Errors where the arguments do not fit one another.
 void check_rank(const RankArgs&);

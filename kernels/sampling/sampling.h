@@ -17,9 +17,25 @@
 // sum(w) / V (all others together have less than 1 - top_p).
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine {
+
+struct SampleArgs {
+  Tensor logits;          // f32 [S, V]
+  Tensor draws;           // f32 [S] in [0, 1); optional where temperature is 0
+  float temperature = 0;  // 0: the largest logit
+  int top_k = 0;          // 0: all tokens
+  float top_p = 1;        // 1: all tokens
+  Tensor tokens;          // i32 [S], =
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("logits", logits, Role::input);
+    each("draws", draws, Role::input);
+    each("tokens", tokens, Role::output);
+  }
+};
 
 // Errors where the arguments do not fit one another.
 void check_sample(const SampleArgs&);

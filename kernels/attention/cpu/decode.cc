@@ -168,7 +168,7 @@ AttendRange attend_range_of(int64_t width) {
 void attention_decode(const AttentionForwardArgs& a, int64_t width, Arena& workspace) {
   const Layout layout{a.heads, width, rounded_up(width, lanes)};
   const int64_t queries = longest_segment(a.queries), longest = longest_segment(a.keys);
-  const int64_t ranges = cut(longest, range_keys), rows = a.queries.count() * queries;
+  const int64_t ranges = ceil_div(longest, range_keys), rows = a.queries.count() * queries;
   const ArenaScope scope(workspace);
   const int64_t scratch_size = rounded_up(a.heads * (layout.padded_width + range_keys), 16);
   float* scratch = workspace.make(DType::f32, {thread_count(), scratch_size}).as<float>();
@@ -186,7 +186,7 @@ void attention_decode(const AttentionForwardArgs& a, int64_t width, Arena& works
     const AttentionSpan span = span_of(a.queries, a.keys, task / queries);
     const int64_t query = task % queries;
     if (query >= span.queries) return;
-    merge_ranges(a, span.query_begin + query, cut(span.visible(query, a.causal), range_keys), layout,
+    merge_ranges(a, span.query_begin + query, ceil_div(span.visible(query, a.causal), range_keys), layout,
                  parts + task * ranges * layout.size());
   };
   constexpr int64_t worth_threads = 1 << 16;  // elements of keys: less is done before other threads have woken up

@@ -78,7 +78,7 @@ class KeyShares {
 template <class Kernel>
 void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t last_head,
                      int64_t width, int64_t begin, int64_t end, const Kernel& kernel) {
-  const int64_t visible = span.visible(end - 1, a.causal), blocks = cut(end - begin, query_block);
+  const int64_t visible = span.visible(end - 1, a.causal), blocks = ceil_div(end - begin, query_block);
   read_keys(a, span, head, width, visible, kernel);
   KeyShares shares(span, begin, end, a.causal);
   with_flag(a.dropout.rate > 0, [&](auto drops) {
@@ -107,8 +107,8 @@ void drive_forward(const AttentionForwardArgs& a, int64_t width, Arena& workspac
   constexpr int64_t queries_a_task = 8 * query_block;
   const ArenaScope scope(workspace);
   const KernelMemory<Kernel, More...> memory(workspace, a.keys, width, more...);
-  const int64_t tasks_a_head = cut(longest_segment(a.queries), queries_a_task);
-  const int64_t grain = heads_a_task(a.queries, a.keys, a.heads), groups = cut(a.heads, grain);
+  const int64_t tasks_a_head = ceil_div(longest_segment(a.queries), queries_a_task);
+  const int64_t grain = heads_a_task(a.queries, a.keys, a.heads), groups = ceil_div(a.heads, grain);
   parallel_for(a.queries.count() * groups * tasks_a_head, [&](int64_t task) {
     const AttentionSpan span = span_of(a.queries, a.keys, task / (groups * tasks_a_head));
     const int64_t begin = task % tasks_a_head * queries_a_task, end = std::min(begin + queries_a_task, span.queries);
@@ -128,7 +128,7 @@ void drive_forward(const AttentionForwardArgs& a, int64_t width, Arena& workspac
 template <class Kernel>
 void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t last_head,
                    int64_t width, const Kernel& kernel) {
-  const int64_t padded_width = rounded_up(width, Kernel::width_padding), blocks = cut(span.queries, query_block);
+  const int64_t padded_width = rounded_up(width, Kernel::width_padding), blocks = ceil_div(span.queries, query_block);
   const int64_t gradients = rounded_up(span.keys, Kernel::row_padding) * padded_width;
   read_keys(a, span, head, width, kernel);
   std::fill_n(kernel.dkeys, gradients, 0.0f);
@@ -166,7 +166,7 @@ template <class Kernel>
 void drive_backward(const AttentionBackwardArgs& a, int64_t width, Arena& workspace) {
   const ArenaScope scope(workspace);
   const KernelMemory<Kernel> memory(workspace, a.keys, width);
-  const int64_t grain = heads_a_task(a.queries, a.keys, a.heads), groups = cut(a.heads, grain);
+  const int64_t grain = heads_a_task(a.queries, a.keys, a.heads), groups = ceil_div(a.heads, grain);
   parallel_for(a.queries.count() * groups, [&](int64_t task) {
     const Kernel kernel = memory.of_this_thread();
     [[maybe_unused]] const typename Kernel::Registers registers;

@@ -276,8 +276,8 @@ void attention_backward_relative(const AttentionBackwardArgs& a, int64_t width, 
   const ArenaScope scope(workspace);
   const Tables tables(workspace, a.relative, width);
   const KernelMemory<RelativeBackward, const Tables*> memory(workspace, a.keys, width, &tables);
-  const int64_t heads = a.queries.count() * a.heads, heads_a_task = std::max<int64_t>(cut(heads, most_tasks), 1);
-  const int64_t tasks = cut(heads, heads_a_task), padded_width = rounded_up(width, unit),
+  const int64_t heads = a.queries.count() * a.heads, heads_a_task = std::max<int64_t>(ceil_div(heads, most_tasks), 1);
+  const int64_t tasks = ceil_div(heads, heads_a_task), padded_width = rounded_up(width, unit),
                 size = tables.padded_rows * padded_width;
   float* const parts = workspace.make(DType::f32, {tasks, 2 * size}).as<float>();
   parallel_for(tasks, [&](int64_t task) {

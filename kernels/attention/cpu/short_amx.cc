@@ -148,7 +148,7 @@ void each_group(const AttentionSpan& span, int64_t first_head, int64_t last_head
       if (next_count > 0)
         group.ahead.add(part, of_keys ? span.key_begin : span.query_begin, next * width, next_count * width, 0,
                         of_keys ? span.keys : span.queries);
-    group.ahead.start(group.count * cut(span.keys, 4) * (group.queries / lanes));
+    group.ahead.start(group.count * ceil_div(span.keys, 4) * (group.queries / lanes));
     body(group);
   }
 }

@@ -76,10 +76,10 @@ class RowsAhead {
                   stride = columns.matrix.cols() * element;
     const char* at =
         static_cast<const char*>(columns.matrix.data) + (row + first) * stride + (columns.begin + column) * element;
-    part_[parts_++] = {at, stride, cut(width * element, 64), last - first};
+    part_[parts_++] = {at, stride, ceil_div(width * element, 64), last - first};
     lines_ += part_[parts_ - 1].row_lines * part_[parts_ - 1].rows;
   }
-  void start(int64_t calls) { lines_a_call_ = cut(lines_, std::max<int64_t>(calls, 1)); }
+  void start(int64_t calls) { lines_a_call_ = ceil_div(lines_, std::max<int64_t>(calls, 1)); }
   // Always inline: gcc takes a function that only prefetches for one without effect, and drops calls of it.
   ENGINE_INLINE void some() {
     for (int64_t i = lines_a_call_; i > 0 && next_ < parts_; --i) {
@@ -146,7 +146,7 @@ struct QueryBlock {
         count(std::min(query_block, span.queries - begin)),
         visible_to_all(span.visible(begin, causal)),
         visible(span.visible(begin + count - 1, causal)),
-        vectors(static_cast<int>(cut(count, lanes))) {
+        vectors(static_cast<int>(ceil_div(count, lanes))) {
     for (int v = 0; v < vectors; ++v) part[v] = query_lanes(span, begin + v * lanes, causal, dropout, heads, head);
   }
 };

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/elementwise/cpu/gelu_table.h"
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine::ENGINE_ISA {
 

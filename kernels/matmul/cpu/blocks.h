@@ -21,7 +21,7 @@ struct Blocks {
 
   template <class Kernel>
   Blocks(const Kernel&, const Operand& a, const Operand& b, bool b_is_packed)
-      : row_panels(cut(a.outer, Kernel::rows)), col_panels(cut(b.outer, Kernel::cols)) {
+      : row_panels(ceil_div(a.outer, Kernel::rows)), col_panels(ceil_div(b.outer, Kernel::cols)) {
     const int64_t most_rows = Kernel::row_panels, most_cols = Kernel::col_panels;
     const bool a_in_place = Kernel::reads_in_place(a);
     // A block with all of c's rows reads its part of b once, from where it lies, but all of a: few rows, or an a that
@@ -35,15 +35,16 @@ struct Blocks {
     int64_t block_cols = std::min(most_cols, col_panels);
     // With many rows and a small b, blocks are as wide as c, so that each can pack its part of a.
     if (b.outer * b.k <= 512 * 512 && row_panels >= tasks_wanted * most_rows) block_cols = col_panels;
-    while (cut(row_panels, block_rows) * cut(col_panels, block_cols) < tasks_wanted) {
+    while (ceil_div(row_panels, block_rows) * ceil_div(col_panels, block_cols) < tasks_wanted) {
       const bool rows_may = !packs_b_itself && block_rows > 2, keeps_width = block_cols == col_panels && !a_in_place;
-      if (rows_may && (block_rows > block_cols || (keeps_width && block_rows > 4))) block_rows = cut(block_rows, 2);
-      else if (block_cols > 1) block_cols = cut(block_cols, 2);
-      else if (rows_may) block_rows = cut(block_rows, 2);
+      if (rows_may && (block_rows > block_cols || (keeps_width && block_rows > 4)))
+        block_rows = ceil_div(block_rows, 2);
+      else if (block_cols > 1) block_cols = ceil_div(block_cols, 2);
+      else if (rows_may) block_rows = ceil_div(block_rows, 2);
       else break;
     }
-    rows = cut(row_panels, block_rows);
-    cols = cut(col_panels, block_cols);
+    rows = ceil_div(row_panels, block_rows);
+    cols = ceil_div(col_panels, block_cols);
     packs_a_itself = !a_in_place && !packs_b_itself && cols == 1;
   }
   // Blocks differ by at most one panel.
@@ -64,10 +65,10 @@ struct PackTasks {
         task_panels(from.k_contiguous ? 8 : 64),
         task_k(from.k_contiguous ? from.k : 128),
         step(from.k_contiguous ? k_block : 32) {}
-  int64_t count() const { return k > 0 ? cut(panels, task_panels) * cut(k, task_k) : 0; }
+  int64_t count() const { return k > 0 ? ceil_div(panels, task_panels) * ceil_div(k, task_k) : 0; }
   // A task's panels and range of k.
-  int64_t first_panel(int64_t i) const { return i % cut(panels, task_panels) * task_panels; }
-  int64_t begin_k(int64_t i) const { return i / cut(panels, task_panels) * task_k; }
+  int64_t first_panel(int64_t i) const { return i % ceil_div(panels, task_panels) * task_panels; }
+  int64_t begin_k(int64_t i) const { return i / ceil_div(panels, task_panels) * task_k; }
   template <class PackPanel>
   void run(int64_t i, const PackPanel& pack) const {
     const int64_t first = first_panel(i), begin = begin_k(i), end = std::min(begin + task_k, k);
@@ -98,10 +99,10 @@ class BlockedProduct {
       packed_b_ = scratch(workspace, blocks_.col_panels * b_stride_);
       packs_b_ = true;
     }
-    const int64_t most_rows = cut(blocks_.row_panels, blocks_.rows);
-    const int64_t most_cols = cut(blocks_.col_panels, blocks_.cols);
+    const int64_t most_rows = ceil_div(blocks_.row_panels, blocks_.rows);
+    const int64_t most_cols = ceil_div(blocks_.col_panels, blocks_.cols);
     // About equal, at most k_block.
-    k_step_ = rounded_up(cut(a_.k, std::max<int64_t>(cut(a_.k, Kernel::k_block), 1)), 32);
+    k_step_ = rounded_up(ceil_div(a_.k, std::max<int64_t>(ceil_div(a_.k, Kernel::k_block), 1)), 32);
     k_step_ = std::max<int64_t>(k_step_, 32);
     sums_tiles_ = k_step_ < a_.k ? most_rows * most_cols + 1 : 2;  // all of a block, or two in turn
     sums_ = workspace.make(DType::f32, {thread_count(), sums_tiles_ * tile_elements}).template as<float>();
@@ -111,14 +112,15 @@ class BlockedProduct {
     a_part_ = scratch(workspace, thread_count() * a_part_elements_);
     b_part_ = scratch(workspace, blocks_.packs_b_itself ? thread_count() * part_elements : 0);
     if (row_sums_ && !a_.k_contiguous && !blocks_.packs_a_itself && a_.k > 0)
-      partial_sums_ = workspace.make_zeros(DType::f32, {cut(a_.k, a_tasks().task_k), a_.outer}).template as<float>();
+      partial_sums_ =
+          workspace.make_zeros(DType::f32, {ceil_div(a_.k, a_tasks().task_k), a_.outer}).template as<float>();
   }
 
   void run() {
     pack();
     parallel_for(blocks_.rows * blocks_.cols, [&](int64_t i) { multiply_block(i % blocks_.rows, i / blocks_.rows); });
     if (partial_sums_) {
-      for (int64_t part = 0; part < cut(a_.k, a_tasks().task_k); ++part)
+      for (int64_t part = 0; part < ceil_div(a_.k, a_tasks().task_k); ++part)
         for (int64_t row = 0; row < a_.outer; ++row) row_sums_[row] += partial_sums_[part * a_.outer + row];
     } else if (row_sums_) {
       add_row_sums(a_, row_sums_);
@@ -126,7 +128,7 @@ class BlockedProduct {
   }
 
   static void pack_b(const Kernel& kernel, const Operand& b, Element* packed) {
-    const PackTasks tasks(b, cut(b.outer, Kernel::cols), Kernel::k_block);
+    const PackTasks tasks(b, ceil_div(b.outer, Kernel::cols), Kernel::k_block);
     parallel_for(tasks.count(), [&](int64_t i) {
       tasks.run(i, [&](int64_t panel, int64_t begin, int64_t end) {
         kernel.pack_b(b, panel, begin, end, packed + panel * Kernel::b_panel_elements(b.k) + begin * Kernel::cols);
@@ -202,12 +204,13 @@ class BlockedProduct {
   // Fetches a panel of a, if there is one and it is read from where it lies, while `tiles` are summed.
   FetchAhead rows_ahead(int64_t row, int64_t row_end, int64_t k, int64_t end, int64_t tiles) const {
     const bool fetches = row < std::min(row_end, first_packed_a_);
-    return FetchAhead(a_, row * Kernel::rows, fetches ? Kernel::rows : 0, k, end, tiles * cut(end - k, 32));
+    return FetchAhead(a_, row * Kernel::rows, fetches ? Kernel::rows : 0, k, end, tiles * ceil_div(end - k, 32));
   }
   // The same of the panel of b, from k on, that the block packs next.
   FetchAhead columns_ahead(int64_t col, int64_t k, int64_t tiles) const {
     const int64_t end = std::min(k + k_step_, b_.k), first = col * Kernel::cols;
-    return FetchAhead(b_, first, std::min<int64_t>(Kernel::cols, b_.outer - first), k, end, tiles * cut(end - k, 32));
+    return FetchAhead(b_, first, std::min<int64_t>(Kernel::cols, b_.outer - first), k, end,
+                      tiles * ceil_div(end - k, 32));
   }
   int rows_of(int64_t row) const {
     return static_cast<int>(std::min<int64_t>(Kernel::rows, a_.outer - row * Kernel::rows));

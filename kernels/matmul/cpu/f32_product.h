@@ -19,25 +19,26 @@ struct CutF32 {
   int64_t row_panels, col_panels, k_step, chunks;
   int64_t row_blocks, col_blocks, pieces = 1;
 
-  CutF32(int64_t m, int64_t n, int64_t k) : row_panels(cut(m, KernelF32::rows)), col_panels(cut(n, KernelF32::cols)) {
+  CutF32(int64_t m, int64_t n, int64_t k)
+      : row_panels(ceil_div(m, KernelF32::rows)), col_panels(ceil_div(n, KernelF32::cols)) {
     const int64_t most_k = m <= KernelF32::rows ? 2048 : 256;
-    k_step = std::max<int64_t>(rounded_up(cut(k, std::max<int64_t>(cut(k, most_k), 1)), 16), 16);
-    chunks = std::max<int64_t>(cut(k, k_step), 1);
+    k_step = std::max<int64_t>(rounded_up(ceil_div(k, std::max<int64_t>(ceil_div(k, most_k), 1)), 16), 16);
+    chunks = std::max<int64_t>(ceil_div(k, k_step), 1);
     constexpr int64_t b_elements = 1 << 18, sums_tiles = 448;  // of a block, in the L2 cache
     int64_t rows = col_panels > 128 ? row_panels : std::min<int64_t>(row_panels, 20);
     int64_t cols = std::clamp<int64_t>(b_elements / (k_step * KernelF32::cols), 1, std::max<int64_t>(col_panels, 1));
     while (chunks > 1 && rows * cols > sums_tiles) (rows > 2 * cols || cols == 1 ? rows : cols) /= 2;
-    while (cut(row_panels, rows) * cut(col_panels, cols) * pieces < tasks_wanted) {
-      if (rows >= 32) rows = cut(rows, 2);
-      else if (cols >= 16) cols = cut(cols, 2);
+    while (ceil_div(row_panels, rows) * ceil_div(col_panels, cols) * pieces < tasks_wanted) {
+      if (rows >= 32) rows = ceil_div(rows, 2);
+      else if (cols >= 16) cols = ceil_div(cols, 2);
       else if (chunks >= 4 * pieces && 2 * pieces * m * n <= 1 << 22) pieces *= 2;
-      else if (rows >= 8) rows = cut(rows, 2);
-      else if (cols >= 2) cols = cut(cols, 2);
-      else if (rows >= 2) rows = cut(rows, 2);
+      else if (rows >= 8) rows = ceil_div(rows, 2);
+      else if (cols >= 2) cols = ceil_div(cols, 2);
+      else if (rows >= 2) rows = ceil_div(rows, 2);
       else break;
     }
-    row_blocks = cut(row_panels, rows);
-    col_blocks = cut(col_panels, cols);
+    row_blocks = ceil_div(row_panels, rows);
+    col_blocks = ceil_div(col_panels, cols);
   }
   // Blocks differ by at most one panel, pieces by one chunk.
   static int64_t start(int64_t units, int64_t parts, int64_t i) { return units * i / parts; }
@@ -55,7 +56,8 @@ class ProductF32 {
         row_sums_(args.a_row_sums.as<float>()),
         packed_b_(static_cast<const float*>(args.packed_b.data)),
         cut_(a_.outer, b_.outer, a_.k) {
-    const int64_t most_rows = cut(cut_.row_panels, cut_.row_blocks), most_cols = cut(cut_.col_panels, cut_.col_blocks);
+    const int64_t most_rows = ceil_div(cut_.row_panels, cut_.row_blocks);
+    const int64_t most_cols = ceil_div(cut_.col_panels, cut_.col_blocks);
     a_in_place_ = a_.k_contiguous && !a_.is_bf16 && !rounds && a_.stride % 1024 != 0;
     a_part_elements_ = a_.k_contiguous ? KernelF32::rows * (cut_.k_step + a_padding) : most_rows * a_panel_elements();
     b_part_elements_ = packed_b_ || !packs_b_itself() ? 0 : most_cols * b_panel_elements();
@@ -83,12 +85,12 @@ class ProductF32 {
 
   // All of op(b) in panels: element (k, j) of panel p at [p][k][j].
   static int64_t packed_elements(const Operand& b) {
-    return cut(b.outer, KernelF32::cols) * b.k * KernelF32::cols;
+    return ceil_div(b.outer, KernelF32::cols) * b.k * KernelF32::cols;
   }
   static void pack_all(const Operand& b, bool rounds, float* packed) {
     constexpr int64_t task_panels = 8, task_k = 256;
-    const int64_t panels = cut(b.outer, KernelF32::cols), parts = cut(panels, task_panels);
-    parallel_for(parts * cut(b.k, task_k), [&](int64_t i) {
+    const int64_t panels = ceil_div(b.outer, KernelF32::cols), parts = ceil_div(panels, task_panels);
+    parallel_for(parts * ceil_div(b.k, task_k), [&](int64_t i) {
       const int64_t first = i % parts * task_panels, begin = i / parts * task_k, end = std::min(begin + task_k, b.k);
       pack<KernelF32::cols>(b, first, std::min(first + task_panels, panels), begin, end, rounds,
                             packed + (first * b.k + begin) * KernelF32::cols, b.k * KernelF32::cols);
@@ -154,7 +156,7 @@ class ProductF32 {
                     matrix.stride * size, count_of(row));
         }
     if (a_.k_contiguous && more_rows) {
-      const int64_t size = a_.is_bf16 ? 2 : 4, pair = 128 / size, pairs = cut(end - k, pair);
+      const int64_t size = a_.is_bf16 ? 2 : 4, pair = 128 / size, pairs = ceil_div(end - k, pair);
       const char* const next =
           static_cast<const char*>(a_.data) + ((row + 1) * KernelF32::rows * a_.stride + k) * size;
       for (int64_t i = pairs * place / places; i < pairs * (place + 1) / places; ++i)

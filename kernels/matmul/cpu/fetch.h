@@ -17,9 +17,9 @@ class FetchAhead {
     const int64_t row = from.k_contiguous ? first : begin, col = from.k_contiguous ? begin : first;
     at_ = static_cast<const char*>(from.data) + (row * from.stride + col) * element;
     stride_ = from.stride * element;
-    row_lines_ = cut((from.k_contiguous ? terms : outer) * element, 64);
+    row_lines_ = ceil_div((from.k_contiguous ? terms : outer) * element, 64);
     lines_ = row_lines_ * (from.k_contiguous ? outer : terms);
-    lines_a_call_ = cut(lines_, std::max<int64_t>(calls, 1));
+    lines_a_call_ = ceil_div(lines_, std::max<int64_t>(calls, 1));
   }
   ENGINE_INLINE void some() {
     for (int64_t i = std::min(lines_a_call_, lines_); i > 0; --i, --lines_) {

@@ -30,17 +30,17 @@ class LongProduct {
         b_(Operand::right(args.b, args.transpose_b)),
         epilogue_(args),
         row_sums_(args.a_row_sums.as<float>()),
-        row_panels_(cut(a_.outer, Kernel::rows)),
-        col_panels_(cut(b_.outer, Kernel::cols)) {
-    while (cut(row_panels_, row_parts_) * cut(col_panels_, col_parts_) > most_tiles)
+        row_panels_(ceil_div(a_.outer, Kernel::rows)),
+        col_panels_(ceil_div(b_.outer, Kernel::cols)) {
+    while (ceil_div(row_panels_, row_parts_) * ceil_div(col_panels_, col_parts_) > most_tiles)
       (row_panels_ / row_parts_ >= col_panels_ / col_parts_ ? row_parts_ : col_parts_) *= 2;
     ranges_ = std::clamp<int64_t>(tasks_wanted / (row_parts_ * col_parts_), 1, a_.k / k_step);
-    range_k_ = rounded_up(cut(a_.k, ranges_), 32);
+    range_k_ = rounded_up(ceil_div(a_.k, ranges_), 32);
     tiles_ = workspace.make(DType::f32, {ranges_, row_panels_ * col_panels_, tile_elements}).template as<float>();
     a_stride_ = Kernel::a_panel_elements(k_step);
     b_stride_ = Kernel::b_panel_elements(k_step);
-    a_part_elements_ = cut(row_panels_, row_parts_) * a_stride_;
-    b_part_elements_ = cut(col_panels_, col_parts_) * b_stride_;
+    a_part_elements_ = ceil_div(row_panels_, row_parts_) * a_stride_;
+    b_part_elements_ = ceil_div(col_panels_, col_parts_) * b_stride_;
     packed_ = reinterpret_cast<Element*>(
         workspace.make(DType::u8, {thread_count(), (a_part_elements_ + b_part_elements_) * int64_t{sizeof(Element)}})
             .template as<uint8_t>());
@@ -86,7 +86,7 @@ class LongProduct {
           add_row_sums(a_, row_begin * Kernel::rows, std::min(row_end * Kernel::rows, a_.outer), j, last,
                        partial_sums_ + range * a_.outer);
       }
-      const int64_t calls = (row_end - row_begin) * (col_end - col_begin) * cut(stop - k, 32);
+      const int64_t calls = (row_end - row_begin) * (col_end - col_begin) * ceil_div(stop - k, 32);
       const int64_t next = std::min(stop + k_step, end);
       FetchAhead next_a(a_, row_begin * Kernel::rows, (row_end - row_begin) * Kernel::rows, stop, next, calls);
       FetchAhead next_b(b_, col_begin * Kernel::cols, (col_end - col_begin) * Kernel::cols, stop, next, calls);

@@ -9,7 +9,7 @@ namespace engine::ENGINE_ISA {
 
 size_t CpuOps::packed_bytes(int64_t k, int64_t n, DType compute) {
   if (compute == DType::bf16 && amx_available()) return amx_packed_bytes(k, n);
-  return static_cast<size_t>(cut(n, KernelF32::cols) * KernelF32::cols * k) * sizeof(float);
+  return static_cast<size_t>(ceil_div(n, KernelF32::cols) * KernelF32::cols * k) * sizeof(float);
 }
 
 void CpuOps::pack_matrix(const PackArgs& args) {

@@ -99,8 +99,8 @@ struct KernelAmx {
   }
   static Left packed(const bf16* panel) { return {panel, 64, 512, 1024}; }
 
-  static int64_t a_panel_elements(int64_t k) { return cut(k, 32) * 1024; }
-  static int64_t b_panel_elements(int64_t k) { return cut(k, 32) * 1024; }
+  static int64_t a_panel_elements(int64_t k) { return ceil_div(k, 32) * 1024; }
+  static int64_t b_panel_elements(int64_t k) { return ceil_div(k, 32) * 1024; }
   template <bool of_b>
   static void pack(const Operand& from, int64_t first, int64_t begin, int64_t end, bf16* to) {
     if (from.is_bf16)
@@ -147,7 +147,7 @@ struct KernelAmx {
 }  // namespace
 
 size_t amx_packed_bytes(int64_t k, int64_t n) {
-  return static_cast<size_t>(cut(n, KernelAmx::cols) * KernelAmx::b_panel_elements(k)) * sizeof(bf16);
+  return static_cast<size_t>(ceil_div(n, KernelAmx::cols) * KernelAmx::b_panel_elements(k)) * sizeof(bf16);
 }
 
 void amx_pack(const PackArgs& args) {

@@ -23,7 +23,7 @@ struct Pieces {
 
 // All tensors' pieces, in order; size_of(i) is the number of elements of tensor i.
 template <class SizeOf>
-Pieces cut(Arena& workspace, size_t tensors, const SizeOf& elements) {
+Pieces pieces_of(Arena& workspace, size_t tensors, const SizeOf& elements) {
   int64_t count = 0;
   for (size_t i = 0; i < tensors; ++i) count += (elements(i) + piece_size - 1) / piece_size;
   const Tensor memory = workspace.make(DType::u8, {count * static_cast<int64_t>(sizeof(Piece))});
@@ -113,15 +113,15 @@ struct Update {
 void update(const AdamWTensor& tensor, const AdamWFactors& factors, float clip, int64_t begin, int64_t size) {
   const Update update(tensor, factors, clip, begin);
   if (tensor.keeps_gradient) return update.run<true, false>(0, size);
-  if (!tensor.notes) return update.run<true>(0, size);
-  uint8_t* note = tensor.notes.as<uint8_t>() + begin / BlockNotes::block;
-  for (int64_t i = 0; i < size; i += BlockNotes::block, ++note) {
-    const int64_t end = std::min(i + BlockNotes::block, size);
-    if (*note & BlockNotes::gradient) {
+  if (!tensor.touched_blocks) return update.run<true>(0, size);
+  uint8_t* touched = tensor.touched_blocks.as<uint8_t>() + begin / TouchedBlocks::block;
+  for (int64_t i = 0; i < size; i += TouchedBlocks::block, ++touched) {
+    const int64_t end = std::min(i + TouchedBlocks::block, size);
+    if (*touched & TouchedBlocks::gradient) {
       update.run<true>(i, end);
-      *note = BlockNotes::moments;
+      *touched = TouchedBlocks::moments;
     } else {
-      *note ? update.run<false>(i, end) : update.decay(i, end);
+      *touched ? update.run<false>(i, end) : update.decay(i, end);
     }
   }
 }
@@ -133,7 +133,8 @@ void CpuOps::adamw(const AdamWArgs& args) {
   for (const Tensor& number : {args.norm_squared, args.loss})
     if (number && !std::isfinite(number.as<float>()[0])) return;
   ArenaScope scope(workspace_);
-  const Pieces pieces = cut(workspace_, args.tensors.size(), [&](size_t i) { return args.tensors[i].value.count(); });
+  const Pieces pieces =
+      pieces_of(workspace_, args.tensors.size(), [&](size_t i) { return args.tensors[i].value.count(); });
   const AdamWFactors factors = adamw_factors(args);
   const float clip = clipping(args);
   parallel_for(pieces.count, [&](int64_t i) {
@@ -145,7 +146,7 @@ void CpuOps::adamw(const AdamWArgs& args) {
 void CpuOps::sum_of_squares(const SumOfSquaresArgs& args) {
   check_sum_of_squares(args);
   ArenaScope scope(workspace_);
-  const Pieces pieces = cut(workspace_, args.tensors.size(), [&](size_t i) { return args.tensors[i].count(); });
+  const Pieces pieces = pieces_of(workspace_, args.tensors.size(), [&](size_t i) { return args.tensors[i].count(); });
   float* sums = workspace_.make(DType::f32, {pieces.count}).as<float>();
   parallel_for(pieces.count, [&](int64_t i) {
     const Piece& piece = pieces.list[i];
