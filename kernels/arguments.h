@@ -54,9 +54,9 @@ struct Segments {
   }
 };
 
-// A tensor of touched blocks, u8 [TouchedBlocks::count(elements)], tells which blocks of a parameter's elements may have
-// a gradient or moments other than 0: a batch names few rows of a large table. An operation that adds to a gradient sets
-// `written`, and adamw sets that to `moments`.
+// A tensor of touched blocks, u8 [TouchedBlocks::count(elements)], tells which blocks of a parameter's elements may
+// have a gradient or moments other than 0: a batch names few rows of a large table. An operation that adds to a
+// gradient sets `written`, and adamw sets that to `moments`.
 struct TouchedBlocks {
   static constexpr int64_t block = 128;  // elements
   static constexpr uint8_t moments = 1, gradient = 2, written = moments | gradient;
@@ -64,7 +64,7 @@ struct TouchedBlocks {
   static constexpr int64_t count(int64_t elements) { return (elements + block - 1) / block; }
 };
 
-// The part of a table's rows that these indices can name at the most.
+// Returns the part of a table's rows that these indices can name at the most.
 inline double named_share(const Tensor& indices, const Tensor& table) {
   const double rows = static_cast<double>(table.rows());
   return rows > 0 ? std::min(1.0, static_cast<double>(indices.count()) / rows) : 1;

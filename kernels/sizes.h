@@ -1,4 +1,4 @@
-// How sizes are cut into units.
+// Sizes in whole units.
 #pragma once
 
 #include <cstdint>

@@ -17,7 +17,7 @@ void check_segments(const char* name, const char* part, const Segments& segments
   }
 }
 
-// What forward and backward share. Returns D.
+// Checks the arguments that forward and backward share. Returns D.
 template <class Args>
 int64_t check_common(const char* name, const Args& a, SegmentValues values) {
   require(a.heads > 0 && a.q.width % a.heads == 0, name, ": q has ", a.q.width, " columns for ", a.heads, " heads");
@@ -56,7 +56,7 @@ double seen_pairs(const Args& a) {
   return pairs;
 }
 
-// FLOPs of a product of the queries with all rows of a relative table.
+// Counts the FLOPs of a product of the queries with all rows of a relative table.
 template <class Args>
 double relative_product(const Args& a) {
   return a.relative.distances ? 2.0 * static_cast<double>(a.q.matrix.rows() * a.q.width * a.relative.keys.rows()) : 0;

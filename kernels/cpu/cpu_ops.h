@@ -1,6 +1,6 @@
-// The CPU backend. Every file in a folder cpu is compiled once for each instruction set, in a namespace of its own
-// (ENGINE_ISA: generic, avx2, avx512), and defines its family's methods of this class; backend.cc picks one when the
-// program starts.
+// The CPU backend. Every file in a folder named cpu is compiled once for each instruction set, in a namespace of its
+// own (ENGINE_ISA: generic, avx2, avx512), and defines its family's methods of this class. backend.cc picks one when
+// the program starts.
 #pragma once
 
 #include <memory>
@@ -12,7 +12,7 @@ namespace engine::ENGINE_ISA {
 
 class CpuOps : public Ops {
  public:
-  // With so many bytes for scratch; 0: as many as there are.
+  // `scratch` is the memory for scratch in bytes. 0 stands for all of the machine's.
   explicit CpuOps(size_t scratch = 0) : workspace_(host_memory(), scratch) {}
   Memory& memory() override { return host_memory(); }
   std::unique_ptr<Ops> another(int parts) override {
@@ -23,7 +23,7 @@ class CpuOps : public Ops {
   ENGINE_OPERATIONS(ENGINE_OVERRIDE)
 
  private:
-  // Scratch of one operation (packed operands, a chunk of logits, partial sums): taken inside an ArenaScope.
+  // Scratch of one operation (packed operands, a chunk of logits, partial sums), taken inside an ArenaScope.
   Arena workspace_;
 };
 

@@ -8,7 +8,7 @@
 //   tanh:       act' = 1 - tanh(x)^2
 // (0.5 (1 + tanh u) = s(2u), so gelu_tanh is Hendrycks and Gimpel's 0.5 x (1 + tanh u).)
 //
-// Saved for backward: x, what the activation was applied to. Written: y (which may be x), dx (which may be dy).
+// Saved for backward: x. Written: y (which may be x), dx (which may be dy).
 //
 // Numerics: kernels/elementwise/cpu/activation.h, about 1e-6 absolute. Large |x| neither overflow nor give NaN. A NaN
 // gives a NaN.
@@ -40,7 +40,7 @@ struct ActivationBackwardArgs {
   }
 };
 
-// Errors where the arguments do not fit one another.
+// Checks that the arguments fit one another.
 void check_activation_operation(const ActivationForwardArgs&);
 void check_activation_operation(const ActivationBackwardArgs&);
 

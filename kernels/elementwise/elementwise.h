@@ -1,11 +1,11 @@
-// Operations of one element each.
+// Operations that take each element by itself.
 //
 //   copy: y = x, cast to y's dtype (f32 and bf16 to each other; any dtype to itself)
 //   lerp: y += t (x - y): t = 0 leaves y, t = 1 makes it x up to a rounding (Lookahead, averages of weights)
 //   dropout: y = residual + x keep / (1 - rate), keep by Dropout::drops with the element first_row C + i. Its
 //            derivative by x is keep / (1 - rate) and by the residual 1: backward is the same of dy without a residual.
-// Numerics: casting rounds to nearest, ties to even, and keeps NaNs; copies of one dtype keep the bits. All are
-// bound by memory.
+// Numerics: casts round to nearest, ties to even, and keep NaNs. Copies of one dtype keep the bits. All are bound by
+// memory.
 #pragma once
 
 #include "kernels/checks.h"
@@ -45,7 +45,7 @@ struct DropoutArgs {
   }
 };
 
-// Checks the arguments; true where the dtypes are equal, so that bytes are copied.
+// Checks the arguments. Returns true where the dtypes are equal, so that bytes are copied.
 inline bool check_copy(const CopyArgs& args) {
   const char* name = "copy";
   if (args.x.count() != args.y.count())

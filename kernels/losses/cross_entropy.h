@@ -12,13 +12,13 @@
 // logit is the label's: the lowest token among equals), dweight, dbias. Without dx no gradient is taken. dweight and
 // dbias may be left out where the projection does not learn.
 //
-// Rows labelled -100 are left out before the projection: whatever they hold has no influence. A label that is neither
-// -100 nor a token is an error that names its row; on a device the row counts as ignored, and the error comes when
-// results are next read.
-// Numerics: logits are f32 in every precision; differences to the row's largest logit are what is exponentiated, so
-// that nothing overflows. A NaN or an infinite logit makes its row's loss NaN. Under bf16 compute dl is rounded to
-// bf16, as the matrix products would. Determinism: chunks of rows by shape; the rows' losses are summed in their order,
-// in double.
+// Rows labelled -100 are left out before the projection: their elements have no influence. A label that is neither -100
+// nor a token is an error that names its row. On a device the row counts as ignored, and the error comes when results
+// are next read.
+// Numerics: logits are f32 in every precision, and exponents are taken of their differences to the row's largest logit,
+// so that nothing overflows. A NaN or an infinite logit makes its row's loss NaN. Under bf16 compute dl is rounded to
+// bf16, as the matrix products would. Determinism: chunks of rows follow from the shape, and the rows' losses are
+// summed in their order, in double.
 #pragma once
 
 #include "kernels/arguments.h"
@@ -60,11 +60,11 @@ struct CrossEntropyArgs {
 
 inline constexpr int32_t ignored_label = -100;
 
-// Errors where the arguments do not fit one another; the labels themselves are not looked at.
+// Checks that the arguments fit one another, but not the labels' values.
 void check_cross_entropy(const CrossEntropyArgs&);
 
-// How many of `rows` are done at once if `budget` bytes may hold their vocabulary-wide rows: pieces about equally long,
-// multiples of 32 but for the last, and no longer than most_rows.
+// Returns how many of `rows` are done at once if `budget` bytes may hold their vocabulary-wide rows. Pieces are about
+// equally long, multiples of 32 but for the last, and no longer than most_rows.
 int64_t rows_within(int64_t budget, int64_t rows, int64_t bytes_a_row, int64_t most_rows);
 
 }  // namespace engine

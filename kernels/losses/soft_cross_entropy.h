@@ -1,7 +1,7 @@
 // A student's logits against a teacher's: soft targets at a temperature (Hinton et al. 2015), as DistilBERT learns from
 // them (Sanh et al. 2019).
 //
-// Of a row, with the student's logits s, the teacher's t and the temperature T:
+// For a row, with the student's logits s, the teacher's t and the temperature T:
 //   q_v = e^(s_v / T) / sum e^(s / T),   p_v = e^(t_v / T) / sum e^(t / T)
 //   loss = T^2 KL(p || q) = T^2 sum_v p_v (log p_v - log q_v)
 //        = T^2 (sum_v p_v (t_v - s_v) / T - lse(t / T) + lse(s / T))

@@ -11,7 +11,7 @@
 //   ds_j = sum_i g_i dn_i/ds_j = rstd (g_j - mean_i(g_i) - n_j mean_i(g_i n_i))
 //   dgain_i += sum_rows dy_i n_i,   dbias_i += sum_rows dy_i
 // s = residual + drop(x), so the gradient that reaches residual is ds, plus what comes along the residual stream from
-// further up (what dsum held before, where `accumulate` is set), and dx = keep / (1 - rate) of that total.
+// further up (dsum's old value, where `accumulate` is set), and dx = keep / (1 - rate) of that total.
 //
 // Written: y, sum, mean, rstd, dx; dsum = or += by `accumulate`. Added to: dgain, dbias.
 //
@@ -78,7 +78,7 @@ struct MatrixSize {
   int64_t rows, cols;
 };
 
-// Errors where the arguments do not fit one another.
+// Checks that the arguments fit one another. Returns the size of the rows.
 MatrixSize check_layernorm(const LayerNormForwardArgs&);
 MatrixSize check_layernorm(const LayerNormBackwardArgs&);
 

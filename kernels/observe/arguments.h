@@ -43,7 +43,7 @@ struct CopiedArgs {
   decltype(list_of(std::declval<const Args&>())) list_;
 };
 
-// The dtype in which an operation multiplies. f32 where it multiplies no matrices.
+// Returns the dtype in which an operation multiplies, f32 where it multiplies no matrices.
 template <class Args>
 DType product_dtype(const Args& args) {
   if constexpr (requires { args.compute; }) return args.compute;
@@ -51,14 +51,15 @@ DType product_dtype(const Args& args) {
   else return DType::f32;
 }
 
-// The FLOPs of an operation's products. A multiplication and an addition are two. Other arithmetic does not count.
+// Returns the FLOPs of an operation's products. A multiplication and an addition are two, and other arithmetic does not
+// count.
 template <class Args>
 double flops_of(const Args& args) {
   if constexpr (requires { args.flops(); }) return args.flops();
   else return 0;
 }
 
-// The bytes of a tensor that an operation reads and writes.
+// Returns the bytes of a tensor that an operation reads and writes.
 inline double bytes_moved(const Tensor& tensor, Role role, double share) {
   return static_cast<double>(tensor.bytes()) * share * (role == Role::both ? 2 : 1);
 }

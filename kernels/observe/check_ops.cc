@@ -62,8 +62,8 @@ class CheckOps final : public WrappedOps<CheckOps> {
     pairs_.clear();
   }
 
-  // Replaces a tensor of the first backend by its copy on the second; one that is there already keeps its copy, so what
-  // works in place does so on both.
+  // Replaces a tensor of the first backend by its copy on the second. A tensor that has a copy already keeps it, so an
+  // operation that works in place does so on both.
   void mirror(const char* name, Tensor& tensor, Role role) {
     if (!tensor || tensor.count() == 0) return;
     rounds_to_bf16_ = rounds_to_bf16_ || tensor.dtype == DType::bf16;

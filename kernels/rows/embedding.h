@@ -5,13 +5,14 @@
 //
 // Backward. Each table's row is added once for every token that points to it, so with d[n] = dy[n] keep / (1 - rate)
 //   dtoken_table[tokens[n]] += token_scale d[n], and, without a scale, the same for positions and types.
-// Nothing is saved but the indices; the mask is drawn again. Written: y. Added to: the gradients of the tables.
+// Nothing is saved but the indices; backward draws the mask a second time. Written: y. Added to: the gradients of the
+// tables.
 //
 // Numerics: at most two additions and two products in f32; NaNs go where their rows go. An index outside its table is
 // an error that names it, found before anything is written; on a device it adds nothing and the error comes when
 // results are next read.
-// Determinism: on the CPU the columns are cut into ranges, and each range takes all tokens in their order; on a device
-// tokens are put in order by their rows and added in chunks. Either way the order follows from the tokens alone.
+// Determinism: on the CPU the columns are divided into ranges, and each range takes all tokens in their order; on a
+// device tokens are put in order by their rows and added in chunks. Either way the order follows from the tokens alone.
 #pragma once
 
 #include <array>
@@ -61,7 +62,7 @@ struct EmbeddingBackwardArgs {
   }
 };
 
-// A table, or its gradient, with its index, and what the arguments call them.
+// A table, or its gradient, with its index, and their names in the arguments.
 struct EmbeddingTable {
   const char *index_name, *name;
   const Tensor &index, &table;
@@ -71,7 +72,7 @@ using EmbeddingTables = std::array<EmbeddingTable, 3>;  // of tokens, positions 
 EmbeddingTables embedding_tables(const EmbeddingForwardArgs&);
 EmbeddingTables embedding_tables(const EmbeddingBackwardArgs&);
 
-// Errors where tables, indices and the activation `x` do not fit one another; the indices' values are not looked at.
+// Checks that tables, indices and the activation `x` fit one another, but not the indices' values.
 void check_embedding(const char* operation, const char* x_name, const Tensor& x, const EmbeddingTables& tables);
 
 void check_touched_blocks(const EmbeddingBackwardArgs&);

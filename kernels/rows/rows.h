@@ -27,7 +27,7 @@ struct RowsArgs {
   }
 };
 
-// Errors where the arguments do not fit one another; the indices themselves are not looked at.
+// Check that the arguments fit one another, but not the indices' values.
 void check_gather(const RowsArgs&);
 void check_scatter(const RowsArgs&);
 

@@ -6,7 +6,7 @@
 
 namespace engine::reference {
 
-// Segment s has the rows begin[s] ... end[s]-1 of x [.., cols].
+// y[s] = the mean of the rows begin[s] ... end[s]-1 of x [.., cols].
 template <class T>
 std::vector<T> segment_mean_forward(const std::vector<T>& x, size_t cols, const std::vector<int>& begin,
                                     const std::vector<int>& end) {

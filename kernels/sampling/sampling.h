@@ -12,9 +12,9 @@
 // a NaN, or whose largest logit is not finite, is an error that names it; on a device its token is 0, and the error
 // comes when results are next read.
 //
-// On the CPU nothing is sorted but the few tokens around the cut: of top_k, the candidates are those above the k-th
-// largest of the maxima of groups of 64 tokens (no fewer than k tokens are); of top_p, those with w >= (1 - top_p)
-// sum(w) / V (all others together have less than 1 - top_p).
+// The CPU sorts only few tokens. The candidates of top_k are those above the k-th largest of the maxima of groups of 64
+// tokens (no fewer than k tokens are). Those of top_p are the tokens with w >= (1 - top_p) sum(w) / V (all others
+// together have less than 1 - top_p).
 #pragma once
 
 #include "kernels/arguments.h"
@@ -37,7 +37,7 @@ struct SampleArgs {
   }
 };
 
-// Errors where the arguments do not fit one another.
+// Checks that the arguments fit one another.
 void check_sample(const SampleArgs&);
 
 }  // namespace engine

@@ -1,4 +1,4 @@
-// Matrix products on the CPU: what fits is checked, then a kernel is chosen.
+// Checks the arguments of matrix products on the CPU and chooses a kernel.
 #include "kernels/matmul/matmul.h"
 
 #include "kernels/cpu/cpu_ops.h"

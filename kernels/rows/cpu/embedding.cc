@@ -11,7 +11,7 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-// A table that is added, or null where it is absent, and the row of it that each token takes.
+// A table of the sum, null where it is absent, and the row of it that each token takes.
 struct Table {
   const int32_t* index;
   float* rows;
@@ -20,7 +20,7 @@ struct Table {
   float* row(int64_t n, int64_t cols) const { return rows + index[n] * cols; }
 };
 
-// Tokens, positions and types of an operation on activations `x`.
+// The tables of tokens, positions and types of an operation on activations `x`.
 struct Tables {
   int64_t tokens, cols;
   Table all[3];
