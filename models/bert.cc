@@ -63,7 +63,7 @@ class Bert final : public Model {
                                  .dtoken_table = pass.gradients->sum(*token_table_),
                                  .dposition_table = pass.gradients->sum(*position_table_),
                                  .dtype_table = type_table_ ? pass.gradients->sum(*type_table_) : Tensor{},
-                                 .token_notes = pass.gradients->touched_blocks(*token_table_)});
+                                 .touched_blocks = pass.gradients->touched_blocks(*token_table_)});
     pass.done(embedding_range_);
   }
 

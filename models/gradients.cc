@@ -11,7 +11,7 @@ size_t bytes_of(const std::deque<Parameter>& parameters) {
   size_t bytes = 0;
   for (const Parameter& p : parameters) {
     bytes += arena_room(static_cast<size_t>(p.shape.count()) * sizeof(float));
-    if (p.is_lookup) bytes += arena_room(static_cast<size_t>(note_blocks(p.shape.count())));
+    if (p.is_lookup) bytes += arena_room(static_cast<size_t>(TouchedBlocks::count(p.shape.count())));
   }
   return bytes;
 }
@@ -21,7 +21,7 @@ size_t bytes_of(const std::deque<Parameter>& parameters) {
 Gradients::Gradients(Memory& memory, const std::deque<Parameter>& parameters) : arena_(memory, bytes_of(parameters)) {
   for (const Parameter& p : parameters) {
     State& state = states_.emplace_back(State{&p, arena_.make_zeros(DType::f32, p.shape), {}});
-    if (p.is_lookup) state.touched = arena_.make_zeros(DType::u8, {note_blocks(p.shape.count())});
+    if (p.is_lookup) state.touched = arena_.make_zeros(DType::u8, {TouchedBlocks::count(p.shape.count())});
   }
 }
 

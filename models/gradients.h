@@ -38,7 +38,7 @@ class Gradients {
   const Tensor& sum(const Parameter& parameter);
   // The gradient as a reader sees it: zeros where it is stale.
   const Tensor& read(const Parameter& parameter) { return sum(parameter); }
-  // u8: which blocks of a looked-up table's gradient were touched (ops.h); absent for other parameters.
+  // u8: which blocks of a looked-up table's gradient were touched (TouchedBlocks); absent for other parameters.
   const Tensor& touched_blocks(const Parameter& parameter) const;
   // From now on the gradient counts as 0.
   void set_stale(const Parameter& parameter);

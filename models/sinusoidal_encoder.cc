@@ -84,7 +84,7 @@ class SinusoidalEncoder final : public Model {
                                  .dy = dx.x,
                                  .dtoken_table = pass.gradients->sum(*token_table_),
                                  .dropout = pass.dropout(embedding_dropout_),
-                                 .token_notes = pass.gradients->touched_blocks(*token_table_)});
+                                 .touched_blocks = pass.gradients->touched_blocks(*token_table_)});
     pass.done(embedding_range_);
   }
 

@@ -32,7 +32,7 @@ Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& con
                         .learning_rate_scale = scale,
                         .decays = p.decays(),
                         .keeps_gradient = on_host && p.is_linear,
-                        .notes = gradients.touched_blocks(p),
+                        .touched_blocks = gradients.touched_blocks(p),
                         .rounded = p.rounded()});
     const AdamWTensor& tensor = tensors_.back();
     if (tensor.keeps_gradient) kept_.push_back(&p);
@@ -52,21 +52,21 @@ std::vector<StateTensor> Optimizer::state() const {
   return state;
 }
 
-void Optimizer::note_moments(const AdamWTensor& tensor) {
-  if (!tensor.notes) return;
-  std::vector<uint8_t> notes(tensor.notes.bytes());
+void Optimizer::mark_moments(const AdamWTensor& tensor) {
+  if (!tensor.touched_blocks) return;
+  std::vector<uint8_t> touched(tensor.touched_blocks.bytes());
   std::vector<float> moments(static_cast<size_t>(tensor.m.count()));
   for (const Tensor& of : {tensor.m, tensor.v}) {
     arena_.memory().copy_out(moments.data(), of.data, of.bytes());
     for (size_t i = 0; i < moments.size(); ++i)
-      if (moments[i] != 0) notes[i / BlockNotes::block] = BlockNotes::moments;
+      if (moments[i] != 0) touched[i / TouchedBlocks::block] = TouchedBlocks::moments;
   }
-  arena_.memory().copy_in(tensor.notes.data, notes.data(), notes.size());
+  arena_.memory().copy_in(tensor.touched_blocks.data, touched.data(), touched.size());
 }
 
 void Optimizer::set_steps_before(int64_t steps, const std::vector<std::string>& fresh) {
   group_tensors(steps, fresh);
-  for (const AdamWTensor& tensor : tensors_) note_moments(tensor);
+  for (const AdamWTensor& tensor : tensors_) mark_moments(tensor);
 }
 
 void Optimizer::group_tensors(int64_t steps, const std::vector<std::string>& fresh) {
@@ -88,7 +88,8 @@ void Optimizer::start_sum(const Parameter& parameter, Communicator& ranks) const
   if (tensor.learning_rate_scale == 0) return;
   const Tensor& gradient = parameters_.gradients().read(parameter);
   ranks.start_sum(std::span(gradient.as<float>(), static_cast<size_t>(gradient.count())));
-  if (tensor.notes) ranks.start_or(std::span(tensor.notes.as<uint8_t>(), tensor.notes.bytes()));
+  if (tensor.touched_blocks)
+    ranks.start_or(std::span(tensor.touched_blocks.as<uint8_t>(), tensor.touched_blocks.bytes()));
 }
 
 void Optimizer::measure_norm() {

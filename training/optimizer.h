@@ -54,7 +54,7 @@ class Optimizer {
   static size_t bytes_of(const Parameters& parameters);
   // Puts every tensor that is not frozen into a group. New ones have moments of 0.
   void group_tensors(int64_t steps, const std::vector<std::string>& fresh);
-  void note_moments(const AdamWTensor& tensor);
+  void mark_moments(const AdamWTensor& tensor);
   void zero_stale();  // gradients that no one has written since the last update
 
   // Tensors whose moments are equally old.

@@ -1,6 +1,7 @@
-// logits FOLDER OUT DTYPE PRECISION: loads a model folder, writes it again to OUT as DTYPE (F32, F16, BF16), and beside
-// it logits.safetensors: the logits of the sequences that standard input gives, one a line, token ids apart by spaces.
-// For bench/check_huggingface.py, which has transformers do the same. Prints the seconds of loading and of saving.
+// logits FOLDER OUT DTYPE PRECISION loads a model folder and writes it to OUT as DTYPE (F32, F16, BF16). Beside it, it
+// writes logits.safetensors with the logits of the sequences that standard input gives, one a line, as token ids with
+// spaces between them. It prints the seconds of loading and of saving. bench/check_huggingface.py runs it and has
+// transformers do the same.
 #include <chrono>
 #include <iostream>
 #include <sstream>

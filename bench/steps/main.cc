@@ -1,9 +1,10 @@
-// Whole training steps (forward, backward, AdamW; with --clip clipping) and greedy generation, for bench/compare.py:
-// prints one JSON line when ready; then, for each number n read from standard input, does n steps and prints
-// {"seconds": [...], "tokens": t, "sequences": s, "loss": l, "peak_mb": m}, tokens and sequences being those of a step.
-// Random tokens, no dropout. Decoders score every token, "bert" 15 % of them as masked, "minilm" a class a sequence;
-// "encdec" and "bart" (which differ in PyTorch) read a source as long as the target, whose tokens are counted. With
-// --lengths the batches are those of a file (sst2_lengths.py), ten in each step.
+// Runs whole training steps (forward, backward, AdamW; with --clip clipping) and greedy generation for
+// bench/compare.py. It prints one JSON line when it is ready. Then, for each number n that it reads from standard
+// input, it does n steps and prints {"seconds": [...], "tokens": t, "sequences": s, "loss": l, "peak_mb": m} with the
+// tokens and sequences of a step. Tokens are random and nothing is dropped. Decoders score every token, "bert" 15 % of
+// them as masked, "minilm" a class a sequence. "encdec" and "bart" (which differ in PyTorch) read a source as long as
+// the target, whose tokens are counted. With --lengths the batches are those of a file (sst2_lengths.py), ten in each
+// step.
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <fstream>
@@ -40,7 +41,7 @@ TrainingConfig training_config(const Setting& setting) {
           .max_grad_norm = setting.clip ? 1.0f : 0.0f};
 }
 
-// Ours are one model; their peers are plain PyTorch and transformers' BART.
+// Both are one model here. Their peers are plain PyTorch and transformers' BART.
 bool is_encoder_decoder(const std::string& model) { return model == "encdec" || model == "bart"; }
 
 ModelConfig config_of(const std::string& model) {
@@ -76,7 +77,7 @@ std::vector<int32_t> random_tokens(int64_t count, int64_t vocabulary, Random& ra
   return tokens;
 }
 
-// The lengths of each batch's sequences.
+// Reads the lengths of each batch's sequences.
 std::vector<std::vector<int>> lengths_of(const Setting& setting) {
   if (setting.lengths.empty())
     return {std::vector<int>(static_cast<size_t>(setting.batch), setting.length)};
@@ -108,7 +109,7 @@ SequenceBatch random_batch(const std::vector<int>& lengths, const ModelConfig& c
   return batch;
 }
 
-// Training steps over the same batches again and again.
+// Takes training steps over the same batches, repeatedly.
 class Training {
  public:
   Training(Ops& ops, Model& model, DType compute, const Setting& setting)
@@ -120,7 +121,7 @@ class Training {
     at_once_ = batches_.size() == 1 ? 1 : 10;
   }
 
-  // As many batches as a step has.
+  // Makes as many batches as a step has.
   float step() {
     float loss = 0;
     tokens_ = sequences_ = 0;
@@ -151,7 +152,7 @@ class Training {
   int64_t steps_ = 0, tokens_ = 0, sequences_ = 0;
 };
 
-// The most memory this program had, in MiB. (getrusage counts that of the program which started this one, too.)
+// The most memory that this program had, in MiB. (getrusage also counts the program that started this one.)
 int64_t peak_mib() {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
@@ -182,7 +183,7 @@ void serve(const Step& step) {
   }
 }
 
-// A JSON line each.
+// Prints a JSON line for each operation.
 void list(const std::vector<OperationCount>& counts) {
   for (const OperationCount& count : counts)
     std::cout << nlohmann::json{{"operation", count.name}, {"shapes", count.shapes},
