@@ -1,8 +1,11 @@
 #include "core/parallel.h"
 
 #include <sched.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <system_error>
 #include <thread>
 
 namespace engine {
@@ -18,6 +21,19 @@ void pause_briefly() {
 #endif
 }
 
+// Processors that this thread may run on: of its cpuset, or a mask such as taskset's.
+int processors_in_mask() {
+  for (size_t most = CPU_SETSIZE; most <= size_t{1} << 20; most *= 2) {  // the kernel refuses too small a set
+    cpu_set_t* const set = CPU_ALLOC(most);
+    if (!set) break;
+    const size_t bytes = CPU_ALLOC_SIZE(most);
+    const int count = sched_getaffinity(0, bytes, set) == 0 ? CPU_COUNT_S(bytes, set) : 0;
+    CPU_FREE(set);
+    if (count > 0) return count;
+  }
+  return static_cast<int>(std::thread::hardware_concurrency());
+}
+
 constexpr int spins = 4000;  // 50 to 150 microseconds: longer than what lies between two operations of a step
 
 // One loop at a time. `state_` says all that must change together: the loop's number (upper 16 bits), whether it can
@@ -26,7 +42,7 @@ constexpr int spins = 4000;  // 50 to 150 microseconds: longer than what lies be
 class Pool {
  public:
   void set_threads(int threads) {
-    if (threads <= 0) threads = processors();
+    if (threads <= 0) threads = processors_of_each(1);
     threads_.store(threads);
   }
   int threads() const { return threads_.load(std::memory_order_relaxed); }
@@ -55,14 +71,12 @@ class Pool {
  private:
   static constexpr uint32_t open = 1u << 15, joined = open - 1;
 
-  static int processors() {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-    return static_cast<int>(std::thread::hardware_concurrency());
-  }
-
   void start_workers() {
-    for (; started_ < threads(); ++started_) std::thread(&Pool::work, this, started_).detach();
+    try {
+      for (; started_ < threads(); ++started_) std::thread(&Pool::work, this, started_).detach();
+    } catch (const std::system_error&) {
+      threads_.store(started_);  // the system grants no more (ulimit -u or -v, pids.max): these do the work
+    }
   }
 
   void take_pieces() {
@@ -90,7 +104,7 @@ class Pool {
     }
   }
 
-  std::atomic<int> threads_{processors()};
+  std::atomic<int> threads_{processors_of_each(1)};
   int started_ = 1;  // the caller is the first
   std::atomic_flag owned_;
   std::atomic<uint32_t> state_{0};
@@ -106,6 +120,14 @@ Pool& pool() {
 }
 
 }  // namespace
+
+int processors_of_each(int processes, const ControlGroups& groups) {
+  const int in_mask = processors_in_mask();
+  // A mask that leaves some processors out was set for this process alone, by mpirun for instance.
+  const bool is_own_mask = in_mask < sysconf(_SC_NPROCESSORS_ONLN);
+  const double allowed = std::min<double>(is_own_mask ? in_mask : in_mask / processes, groups.processors() / processes);
+  return std::max(1, static_cast<int>(allowed));
+}
 
 void set_threads(int threads) { pool().set_threads(threads); }
 int thread_count() { return pool().threads(); }

@@ -10,9 +10,15 @@
 #include <exception>
 #include <vector>
 
+#include "core/control_groups.h"
+
 namespace engine {
 
-// Threads that loops may use, the caller's included; 0: one a processor that this process may run on.
+// Processors that each of so many like processes of this machine can use: those in its mask, shared unless the mask is
+// its own, and its share of a control group's quota. More threads than that would only wait for each other. At least 1.
+int processors_of_each(int processes, const ControlGroups& groups = ControlGroups());
+
+// Sets how many threads loops may use, the caller's included. 0 stands for processors_of_each(1).
 void set_threads(int threads);
 int thread_count();
 // In the body of a loop: which thread this is, 0 ... thread_count()-1. Outside: 0.

@@ -1,4 +1,4 @@
-// What a device says that has no memory for what an arena hands out; the arena tells what that was.
+// The error of a device that has no memory for a tensor of an arena. The arena adds which tensor it is.
 #pragma once
 
 #include <string>

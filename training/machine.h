@@ -1,10 +1,6 @@
 // What a configuration runs on: the backend, memory for activations and the precision that it asks for.
 #pragma once
 
-#include <unistd.h>
-
-#include <algorithm>
-
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/ranks.h"
@@ -20,10 +16,7 @@ class ConfiguredMachine {
       : ops_(make_ops(config.device, config.device_options)),
         arena_(ops_->memory()),
         machine_{*ops_, arena_, compute_precision(config.precision, device_of(config, *ops_))} {
-    set_threads(config.threads);
-    // Unless mpirun has bound each rank to processors of its own, the ranks of a machine share all of them.
-    const bool is_bound = thread_count() < sysconf(_SC_NPROCESSORS_ONLN);
-    if (config.threads == 0 && !is_bound) set_threads(std::max(thread_count() / ranks_here(), 1));
+    set_threads(config.threads ? config.threads : processors_of_each(ranks_here()));
     const std::string device = device_of(config, *ops_);
     if (rank_count() > 1 && device != "cpu")
       fail_usage("several ranks train on the CPU: set device = \"cpu\", it is ", device);
