@@ -91,6 +91,7 @@ TEST_CASE("rounded copies: of the matrices that products read, on a device alone
 }
 
 TEST_CASE("rounded copies: a training with them has the bits of one whose products round the values") {
+  SKIP_WITHOUT_DEVICE();
   const auto trained = [](const std::string& device, DType copies_for) {
     TaskSettings settings(gpt, device);
     settings.machine.compute = DType::bf16;
@@ -122,6 +123,7 @@ TEST_CASE("rounded copies: a training with them has the bits of one whose produc
 }
 
 TEST_CASE("rounded copies: a training that goes on from its state has the bits of one that was not interrupted") {
+  SKIP_WITHOUT_DEVICE();
   for (const std::string& device : other_devices()) {
     TaskSettings settings(gpt, device);
     settings.machine.compute = DType::bf16;
