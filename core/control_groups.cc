@@ -14,7 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Mount {
-  std::string root;   // the group that lies at the mount point
+  std::string root;  // group that lies there
   std::string point;
 };
 
@@ -99,7 +99,7 @@ ControlGroups::Folders ControlGroups::folders_of(const std::string& controller) 
   const std::optional<std::string> group = group_of(process / "cgroup", controller);
   if (!mount || !group) return {};
   const fs::path point = root_ / fs::path(mount->point).relative_path();
-  // A container may see another part of the tree than that in which its group is named: the mount point is its own then.
+  // A container may see another part of the tree than the one that names its group. Then the mount point is its group.
   fs::path below = fs::path(*group).lexically_relative(mount->root);
   if (below.empty() || *below.begin() == ".." || below == ".") below = fs::path();
   Folders folders;

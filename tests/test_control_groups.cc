@@ -36,7 +36,8 @@ struct Machine {
 const std::string other_mounts = R"(22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 24 22 0:22 / /proc rw,nosuid - proc proc rw
 )";
-const std::string version_2 = other_mounts + "31 24 0:27 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+const std::string version_2 = other_mounts +
+                              "31 24 0:27 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
 const std::string version_1 = other_mounts +
                               "40 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw shared:10 - cgroup cgroup rw,cpu,cpuacct\n"
                               "41 31 0:30 / /sys/fs/cgroup/memory rw shared:11 - cgroup cgroup rw,memory\n";
@@ -129,7 +130,8 @@ TEST_CASE("control groups: both versions side by side, a mount point with a spac
 TEST_CASE("control groups: threads are at most as many as the quota allows, and at least one") {
   const int all = processors_of_each(1, ControlGroups("/no such folder"));
   CHECK(all >= 1);
-  for (const auto& [quota, most] : {std::pair{"40000", 1}, {"100000", 1}, {"199999", 1}, {"200000", 2}, {"99900000", all}}) {
+  for (const auto& [quota, most] :
+       {std::pair{"40000", 1}, {"100000", 1}, {"199999", 1}, {"200000", 2}, {"99900000", all}}) {
     CAPTURE(quota);
     const Machine machine(version_2, "0::/\n");
     machine.write("sys/fs/cgroup/cpu.max", std::string(quota) + " 100000\n");
