@@ -9,7 +9,7 @@
 
 namespace engine {
 
-// Where reserving address space costs nothing, an arena has one region as large as its capacity. Where address space is
+// An arena has one region as large as its capacity, where reserving address space costs nothing. Where address space is
 // limited (ulimit -v), it begins with a small region and adds others as tensors need them. Regions are kept until the
 // arena ends, so the same tensors get the same addresses every time.
 class Arena {

@@ -18,7 +18,7 @@ struct Mount {
   std::string point;
 };
 
-// Whether a list such as cpu,cpuacct names a word.
+// Returns whether a list such as cpu,cpuacct names a word.
 bool names(const std::string& list, const std::string& word) {
   std::istringstream words(list);
   for (std::string one; std::getline(words, one, ',');)
@@ -40,7 +40,7 @@ std::string unescaped(const std::string& text) {
   return result;
 }
 
-// The mount of a controller of version 1, or of version 2 where the name is empty. proc(5) describes the lines.
+// Finds the mount of a controller of version 1, or of version 2 where the name is empty. proc(5) describes the lines.
 std::optional<Mount> mount_of(const fs::path& file, const std::string& controller) {
   std::ifstream lines(file);
   for (std::string line; std::getline(lines, line);) {
@@ -57,7 +57,7 @@ std::optional<Mount> mount_of(const fs::path& file, const std::string& controlle
   return std::nullopt;
 }
 
-// The group of this process in the tree of a controller.
+// Finds the group of this process in the tree of a controller.
 std::optional<std::string> group_of(const fs::path& file, const std::string& controller) {
   std::ifstream lines(file);
   for (std::string line; std::getline(lines, line);) {
@@ -69,14 +69,14 @@ std::optional<std::string> group_of(const fs::path& file, const std::string& con
   return std::nullopt;
 }
 
-// The number that a file begins with. None where it says max, or is not there.
+// Returns the number that a file begins with. None where it says max, or is not there.
 std::optional<double> number_in(const fs::path& file) {
   double number = 0;
   if (std::ifstream(file) >> number) return number;
   return std::nullopt;
 }
 
-// Processors that a folder grants by cpu.max of version 2, "QUOTA PERIOD", or by the two files of version 1.
+// Returns the processors that a folder grants, by cpu.max of version 2, "QUOTA PERIOD", or two files of version 1.
 double quota_in(const fs::path& folder) {
   constexpr double none = std::numeric_limits<double>::infinity();
   double quota = 0, period = 100000;

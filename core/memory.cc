@@ -41,12 +41,12 @@ std::string size_text(size_t bytes) {
   return bytes >> 20 ? std::to_string(bytes >> 20) + " MiB" : std::to_string((bytes + 1023) >> 10) + " KiB";
 }
 
-// Address space that this process may have. Without a limit, total is the largest number.
+// The address space that this process may have. Without a limit, total is the largest number.
 struct AddressSpace {
   size_t free = std::numeric_limits<size_t>::max(), total = free;
 };
 
-// The tighter one of ulimit -v, which counts all address space, and ulimit -d, which counts what is written to.
+// Returns the tighter one of ulimit -v, which counts all address space, and ulimit -d, which counts writable pages.
 AddressSpace address_space() {
   size_t in_use[6] = {};  // pages: size, resident, shared, text, 0, data
   std::ifstream file("/proc/self/statm");
@@ -64,7 +64,7 @@ AddressSpace address_space() {
 
 bool is_limited(const AddressSpace& space) { return space.total != AddressSpace{}.total; }
 
-// Whether the kernel counts reservations as memory in use (vm.overcommit_memory = 2).
+// Returns whether the kernel counts reservations as memory in use (vm.overcommit_memory = 2).
 bool reservations_are_counted() {
   int mode = 0;
   return std::ifstream("/proc/sys/vm/overcommit_memory") >> mode && mode == 2;
@@ -73,7 +73,7 @@ bool reservations_are_counted() {
 class HostMemory final : public Memory {
  public:
   void* reserve(size_t bytes) override {
-    // mmap aligns to 4 KiB: reserve a huge page more, and give back what lies outside the aligned range.
+    // mmap aligns to 4 KiB. So this reserves a huge page more, and gives back what lies outside the aligned range.
     const size_t size = rounded(bytes);
     void* raw =
         mmap(nullptr, size + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -83,7 +83,7 @@ class HostMemory final : public Memory {
     if (aligned > begin) munmap(raw, aligned - begin);
     if (const size_t tail = begin + huge_page - aligned) munmap(reinterpret_cast<void*>(aligned + size), tail);
     void* data = reinterpret_cast<void*>(aligned);
-    madvise(data, size, MADV_HUGEPAGE);  // fewer faults and TLB misses; a kernel without it still works
+    madvise(data, size, MADV_HUGEPAGE);  // fewer faults and TLB misses, where the kernel has it
     return data;
   }
   void release(void* data, size_t bytes) override { munmap(data, rounded(bytes)); }

@@ -21,7 +21,7 @@ void pause_briefly() {
 #endif
 }
 
-// Processors that this thread may run on: of its cpuset, or a mask such as taskset's.
+// Counts the processors that this thread may run on, by its cpuset or a mask such as taskset's.
 int processors_in_mask() {
   for (size_t most = CPU_SETSIZE; most <= size_t{1} << 20; most *= 2) {  // the kernel refuses too small a set
     cpu_set_t* const set = CPU_ALLOC(most);
@@ -34,11 +34,11 @@ int processors_in_mask() {
   return static_cast<int>(std::thread::hardware_concurrency());
 }
 
-constexpr int spins = 4000;  // 50 to 150 microseconds: longer than what lies between two operations of a step
+constexpr int spins = 4000;  // 50 to 150 microseconds, longer than the time between two operations of a step
 
-// One loop at a time. `state_` says all that must change together: the loop's number (upper 16 bits), whether it can
-// still be joined, and how many workers have joined. The loop's description is read by those who have joined alone, and
-// written only when no one has.
+// Runs one loop at a time. `state_` holds all that must change together: the loop's number (upper 16 bits), whether it
+// can still be joined, and how many workers have joined. Only those that have joined read the loop's description, and
+// it is written only when none has.
 class Pool {
  public:
   void set_threads(int threads) {
@@ -50,7 +50,7 @@ class Pool {
   void run(int64_t count, void (*piece)(const void*, int64_t), const void* body) {
     in_loop = true;
     if (threads() == 1 || owned_.test_and_set(std::memory_order_acquire)) {
-      for (int64_t i = 0; i < count; ++i) piece(body, i);  // one thread, or another thread's loop has the workers
+      for (int64_t i = 0; i < count; ++i) piece(body, i);  // no workers, or another thread's loop has them
     } else {
       start_workers();
       count_ = count, piece_ = piece, body_ = body;
@@ -75,7 +75,7 @@ class Pool {
     try {
       for (; started_ < threads(); ++started_) std::thread(&Pool::work, this, started_).detach();
     } catch (const std::system_error&) {
-      threads_.store(started_);  // the system grants no more (ulimit -u or -v, pids.max): these do the work
+      threads_.store(started_);  // the system grants no more (ulimit -u or -v, pids.max)
     }
   }
 
@@ -115,7 +115,7 @@ class Pool {
 };
 
 Pool& pool() {
-  static Pool& all = *new Pool;  // lives as long as its threads: until the program ends
+  static Pool& all = *new Pool;  // lives as long as its threads, until the program ends
   return all;
 }
 

@@ -8,7 +8,7 @@
 namespace engine {
 
 struct Shortage : Error {
-  std::string place;  // "on DEVICE", and what for
+  std::string place;  // "on DEVICE, for OPERATION"
   size_t free, total;
   Shortage(const std::string& place_, size_t free_, size_t total_)
       : Error("out of memory " + place_), place(place_), free(free_), total(total_) {}

@@ -23,7 +23,7 @@ Values errors(const std::string& device, ProductForm f, const Values& expected) 
 TEST_CASE("matmul on a device: our kernels and cuBLASLt agree, large tiles and parts of K too") {
   SKIP_WITHOUT_DEVICE();
   for (const std::string& device : other_devices())
-    // 128 x 128 tiles, 64 x 64 ones, and a K in several parts.
+    // These have tiles of 128 x 128, tiles of 64 x 64, and a K in several parts.
     for (const auto& [M, N, K] : {std::array<int64_t, 3>{1030, 1000, 40}, {100, 72, 88}, {70, 60, 1100}})
       for (int form = 0; form < 4; ++form)
         for (DType compute : {DType::bf16, DType::f32}) {

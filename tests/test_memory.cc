@@ -18,7 +18,7 @@ namespace engine::test {
 
 namespace {
 
-// Address space that is scarce: reservations of more than `largest` bytes, and of more than `total` together, fail.
+// Scarce address space. Reservations of more than `largest` bytes fail, and of more than `total` together.
 class ScarceMemory final : public Memory {
  public:
   ScarceMemory(size_t largest, size_t total) : largest_(largest), free_(total), total_(total) {}
@@ -38,7 +38,7 @@ class ScarceMemory final : public Memory {
   size_t capacity() const override { return size_t{1} << 40; }
   size_t free() const { return free_; }
 
-  std::vector<size_t> sizes;  // of all reservations
+  std::vector<size_t> sizes;  // sizes of all reservations
 
  private:
   size_t largest_, free_, total_;
@@ -88,7 +88,7 @@ TEST_CASE("memory: an arena in scarce address space grows by regions, which late
     }
     CHECK(arena.used() == 0);
     CHECK(arena.peak() == 284 * MiB + 7 * 64);
-    // Each of at least 64 MiB, or as large as a tensor needs: made in the first step alone.
+    // The first step made all regions, of at least 64 MiB or as large as a tensor needs.
     CHECK(memory.sizes == std::vector<size_t>{64 * MiB, 64 * MiB, 100 * MiB + 64, 64 * MiB});
     // A tensor that no region behind the end has room for replaces them.
     const ArenaScope scope(arena);
