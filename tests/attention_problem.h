@@ -1,4 +1,4 @@
-// An attention of given shapes with all its tensors, held against the reference.
+// Compares an attention of given shapes, with all its tensors, with the reference.
 #pragma once
 
 #include <algorithm>
@@ -18,14 +18,14 @@ struct AttentionCase {
   std::vector<AttentionLengths> sequences;
   bool causal = false;
   float rate = 0;
-  double size = 1;      // of the elements of q: large ones make large logits
-  int distances = 0;    // of relative tables
-  bool shared = false;  // one table
+  double size = 1;      // scale of q and of the logits
+  int distances = 0;    // distances of relative tables
+  bool shared = false;  // whether both are one table
 };
 
 // One attention with all its tensors. Sequences of as many queries as keys use one fused matrix q|k|v, one dq|dk|dv and
-// the same segments, others a matrix for q and one for k|v. Keys lie in slots with room behind them, whose rows must
-// not be looked at: NaN.
+// the same segments. Others have a matrix for q and one for k|v. Keys lie in slots with room behind them, whose rows
+// hold NaN, because no kernel may look at them.
 struct AttentionProblem {
   Bench& bench;
   AttentionCase of;
@@ -99,7 +99,7 @@ struct AttentionProblem {
     backward.dq = dq, backward.dk = dk, backward.dv = dv;
   }
 
-  // Rows outside of the segments are NaN.
+  // Fills rows outside of the segments with NaN.
   Tensor random_matrix(int64_t rows, int64_t cols, int64_t q_columns, const Segments& inside) {
     const double size = of.size;
     std::vector<double> all(static_cast<size_t>(rows * cols), inside.begin ? NAN : 0);
@@ -126,7 +126,7 @@ struct AttentionProblem {
     const AttentionReference r = reference();
     const Values size_q = magnitudes(q), size_k = magnitudes(k);
     Values size_table(static_cast<size_t>(of.width));
-    if (of.distances) {  // the largest of each column serves for all rows
+    if (of.distances) {  // each column's largest element stands for all rows
       const std::vector<double> table = bench.values(forward.relative.keys);
       for (size_t i = 0; i < table.size(); ++i)
         size_table[i % size_table.size()] = std::max(size_table[i % size_table.size()], std::abs(table[i]));
@@ -204,7 +204,7 @@ struct AttentionProblem {
     return s;
   }
 
-  // Rows of no segment are nobody's: 0, after a look that they are as they were.
+  // Checks that rows outside of all segments are still NaN, and returns all with 0 there.
   std::vector<double> inside_keys(std::vector<double> values) const {
     std::vector<bool> inside(static_cast<size_t>(key_rows));
     for (size_t s = 0; s < key_begin.size(); ++s)

@@ -44,8 +44,8 @@ struct Derivatives {
   Values values, errors;
 };
 
-// The derivatives of value() by each element of `input`, by central differences. value() errs by value_error at most.
-// The error of a difference is of order step^2, so two steps show it: it is a third of what lies between them.
+// Differentiates value() by each element of `input`, with central differences. value() errs by value_error at most. The
+// error of a difference is of order step^2, so that two steps show it: it is a third of what lies between them.
 inline Derivatives finite_differences(Values& input, const std::function<double()>& value, double step,
                                       double value_error) {
   Derivatives result;

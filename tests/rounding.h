@@ -1,11 +1,11 @@
-// How far a computed result may lie from the exact one, element by element. Every tolerance of an operation's test is
-// made from the two errors here.
+// This header says how far a computed result may lie from the exact one, element by element. Every tolerance of an
+// operation's test is made from the two errors here.
 //
-// sum_error. Let an element be a sum of n terms, and its size the sum of their magnitudes. In whatever order they are
-// added the error is at most n u times the size, with u the unit roundoff. Roundings are independent, so all but never
-// it is below sqrt(n) u times the size (Higham and Mary, A new approach to probabilistic rounding error analysis, 2019).
-// Eight roundings more are for what is done to a term or a sum: products, a bias, an exponential.
-// stored_error. A result that is stored in bf16 is rounded once more, relative to itself.
+// sum_error: let an element be a sum of n terms, and its size the sum of their magnitudes. In whatever order they are
+// added, the error is at most n u times the size, with u the unit roundoff. Roundings are independent, so the error is
+// almost always below sqrt(n) u times the size (Higham and Mary, A new approach to probabilistic rounding error
+// analysis, 2019). Eight roundings more are for what is done to a term or a sum: products, a bias, an exponential.
+// stored_error: a result that is stored in bf16 is rounded once more, relative to itself.
 //
 // So the error of a small element is that of its own terms, however large its neighbours are.
 #pragma once
@@ -20,7 +20,7 @@ namespace engine::test {
 
 using Values = std::vector<double>;
 
-// Unit roundoff of a dtype.
+// Returns the unit roundoff of a dtype.
 inline double epsilon_of(DType dtype) { return dtype == DType::bf16 ? 0x1p-8 : 0x1p-24; }
 
 // Sums are in f32 in every precision.
@@ -38,7 +38,7 @@ inline Values magnitudes(Values values) {
   return values;
 }
 
-// The error of each element that is a sum of so many terms, of these sizes, and is stored.
+// Returns the error of each element that is a sum of so many terms, of these sizes, and is stored.
 inline Values sum_errors(const Values& expected, const Values& sizes, int64_t terms, DType stored) {
   Values errors;
   for (size_t i = 0; i < expected.size(); ++i)
@@ -46,7 +46,7 @@ inline Values sum_errors(const Values& expected, const Values& sizes, int64_t te
   return errors;
 }
 
-// The error of each element that takes a few roundings, none of which cancels.
+// Returns the error of each element that takes a few roundings, none of which cancels.
 inline Values few_roundings(const Values& expected, DType stored) {
   return sum_errors(expected, magnitudes(expected), 1, stored);
 }
@@ -56,7 +56,8 @@ inline Values sum_of(Values a, const Values& b) {
   return a;
 }
 
-// The worst element, relative to what is allowed there. Empty where all are within it. Nothing that is not finite is.
+// Describes the worst element, relative to what is allowed there. Empty where all are within it. An element that is not
+// finite never is.
 inline std::string difference_beyond(const Values& actual, const Values& expected, const Values& allowed) {
   if (actual.size() != expected.size() || allowed.size() != expected.size())
     return std::to_string(actual.size()) + " elements, expected " + std::to_string(expected.size()) + ", allowed for " +

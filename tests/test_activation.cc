@@ -78,7 +78,7 @@ TEST_CASE("activation: large values, zeros and subnormals stay finite, and a NaN
         if (vanishes && rounded[i] < -29) CHECK(std::abs(actual[i]) <= 1e-30);
       }
       bench.ops.activation_backward({.x = x, .dy = ones, .dx = y, .activation = act});
-      std::vector<double> moderate = rounded;  // beyond this the reference itself overflows
+      std::vector<double> moderate = rounded;  // the reference itself overflows beyond this
       for (double& value : moderate) value = std::clamp(value, -1e4, 1e4);
       const Values all_ones(moderate.size(), 1.0);
       const Values expected_dx = reference::activation_backward(act, moderate, all_ones);

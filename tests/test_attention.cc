@@ -37,7 +37,7 @@ TEST_CASE("attention: the reference's gradients are the derivatives of its forwa
   check_derivative(dk, k, value);
   check_derivative(dv, v, value);
 
-  // The same with tables of 2 distances, of which the segments have more and fewer.
+  // Tables of 2 distances come on top. Some segments have more distances, others fewer.
   for (const bool causal : {false, true}) {
     reference.causal = causal;
     reference.distances = 2;
@@ -87,7 +87,7 @@ TEST_CASE("attention: dropout of probabilities") {
   for (bool causal : {false, true}) {
     check_case({2, 32, {{50, 50}, {7, 7}, {140, 140}}, causal, 0.2f});
     check_case({3, 40, {{1, 150}, {1, 601}, {40, 7}, {3, 0}, {2, 30}}, causal, 0.5f});
-    for (int width : {96, 128}) {  // tiles of their own on a device
+    for (int width : {96, 128}) {  // these have their own tiles on a device
       check_case({2, width, {{70, 70}, {9, 9}}, causal, 0.2f});
       check_case({1, width, {{1, 90}, {20, 7}}, causal, 0.5f});
     }
@@ -146,7 +146,7 @@ TEST_CASE("attention: decoding against a cache gives what the whole sequence gav
                               .scale = 0.2f,
                               .y = whole};
     bench.ops.attention_forward(args);
-    // A cache of two slots, and a step that decodes one token of each sequence at unequal positions.
+    // The cache has two slots. A step decodes one token of each sequence, at unequal positions.
     std::vector<double> from = bench.values(fused), cache(static_cast<size_t>(2 * slot * 3 * width), NAN);
     for (int s = 0; s < 2; ++s)
       std::copy_n(from.begin() + s * length * 3 * width, length * 3 * width, cache.begin() + s * slot * 3 * width);
@@ -194,7 +194,7 @@ TEST_CASE("attention: arguments that do not fit are named") {
     } catch (const Error& error) {
       found = error.what();
     }
-    CAPTURE(found);  // where a device holds the segments, it is the device that finds this
+    CAPTURE(found);  // a device that holds the segments finds this itself
     CHECK((found == "attention_forward: keys: sequence 0 has the rows 0 to 6 of 5" ||
            found == "attention: the last row of segment[0] is 5, not in 0 ... 4"));
     AttentionBackwardArgs gradient = problem.backward;

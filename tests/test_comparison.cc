@@ -12,7 +12,7 @@ bool accepts(const Values& actual, const Values& expected, const Values& allowed
   return difference_beyond(actual, expected, allowed).empty();
 }
 
-// The product of two matrices whose rows and columns differ in size by up to 1e6, and its errors.
+// A product of two matrices, whose elements differ in size by up to 1e6, and its errors.
 struct Product {
   static constexpr int64_t M = 5, N = 4, K = 9;
   Values a, b, c = Values(M * N), sizes = c;
@@ -32,7 +32,7 @@ struct Product {
   static void multiply(const Values& a, const Values& b, Values& c) {
     reference::matmul<double>({M, N, K, a.data(), b.data(), c.data()});
   }
-  // As a kernel adds it up, in f32.
+  // Returns the product as a kernel adds it up, in f32.
   Values computed() const {
     Values all;
     for (int64_t i = 0; i < M; ++i)
@@ -72,7 +72,7 @@ TEST_CASE("comparison by element: a computed product is accepted, its smallest e
     // The smallest element is the last. One of its terms is dropped.
     REQUIRE(p.smallest == p.c.size() - 1);
     CHECK(refuses(right - p.a[44] * p.b[35]));
-    // The largest element is 1e6 times as large: to a tolerance relative to it none of this is wrong.
+    // The largest element is 1e6 times as large. A tolerance relative to it accepts a wrong sign here.
     Values actual = p.computed();
     actual[p.smallest] = -right;
     CHECK(relative_difference(actual, p.c) < 1e-4);

@@ -20,10 +20,10 @@ Reference reference_of(const Bench& bench, const CosineLossArgs& args) {
   return expected;
 }
 
-// The products of rows of C terms err relative to the rows' norms, and three of them make a cosine.
+// Returns the error of a cosine. Three products of rows make it, each of which errs relative to the rows' norms.
 double error_of(int64_t cols) { return 3 * sum_error(cols); }
 
-// The sizes of the two terms of dx. Where rows are nearly parallel the gradient is far smaller than they are.
+// Returns the sizes of the two terms of dx. Where rows are nearly parallel the gradient is far smaller than they are.
 Values sizes_of_dx(const Reference& r) {
   Values sizes;
   for (size_t i = 0; i < r.dx.size(); ++i) {
@@ -120,7 +120,7 @@ TEST_CASE("cosine loss: equal, opposite and missing directions; NaN; no rows") {
     CHECK(std::isnan(loss[3]));
     CHECK(std::isnan(d[6]));
     for (size_t i = 0; i < 2; ++i) CHECK(std::abs(d[i]) <= epsilon_of(DType::f32));
-    for (size_t i = 2; i < 6; ++i) CHECK(std::isfinite(d[i]));  // e bounds them: 1e6 y for a row of zeros
+    for (size_t i = 2; i < 6; ++i) CHECK(std::isfinite(d[i]));  // epsilon bounds them by 1e6 y
     const Tensor empty = bench.arena.make(bench.compute, {0, 3}), untouched = bench.from(DType::f32, {2}, {1, 2});
     bench.ops.cosine_loss({.x = empty, .y = empty, .totals = untouched});
     CHECK(bench.values(untouched) == std::vector<double>{1, 2});

@@ -13,16 +13,16 @@ struct Case {
   int64_t rows, cols, vocabulary;
   bool bias = false, weighted = false, ignored = false, row_losses = true;
   float smoothing = 0;
-  double scale = 1;  // of the logits
+  double scale = 1;  // scale of the logits
 };
 
-// A case's arguments, and the reference with the same values and its results.
+// The arguments of a case, and the reference with the same values.
 struct Problem {
   CrossEntropyArgs args;
   Reference expected;
 };
 
-// The projection's values are exact in bf16, so that under bf16 compute only dlogits are rounded.
+// Makes values that bf16 holds exactly, so that under bf16 compute only dlogits are rounded.
 Tensor exact(Bench& bench, Shape shape, double scale) {
   return bench.from(DType::f32, shape, bench.values(bench.normal(DType::bf16, shape, scale)));
 }
@@ -48,7 +48,7 @@ Problem problem_of(Bench& bench, const Case& c) {
             .dx = bench.unset(bench.compute, {c.rows, c.cols}),
             .dweight = bench.normal(DType::f32, {c.vocabulary, c.cols}, 0.1),
             .dbias = c.bias ? bench.normal(DType::f32, {c.vocabulary}, 0.1) : Tensor{}};
-  if (c.ignored)  // what an ignored row holds has no influence
+  if (c.ignored)  // an ignored row has no influence
     bench.fill(p.args.x.row_range(1, 2), std::vector<double>(static_cast<size_t>(c.cols), NAN));
   Reference& e = p.expected;
   e.rows = static_cast<size_t>(c.rows);
@@ -67,12 +67,12 @@ Problem problem_of(Bench& bench, const Case& c) {
   return p;
 }
 
-// The errors of each result. A logit is a sum of C products and a bias. Its error changes its probability and the row's
-// log-sum-exp by as much, relative and absolute. Under bf16 compute dlogits are rounded once more.
+// The errors of each result. A logit is a sum of C products and a bias. Its error is the relative error of its
+// probability, and adds to that of the row's log-sum-exp. Under bf16 compute dlogits are rounded once more.
 struct CrossEntropyErrors {
   Values row_losses, dx, dweight, dbias;
 
-  // dweight and dbias are what is accumulated onto.
+  // dweight_before and dbias_before are accumulated onto.
   CrossEntropyErrors(const Reference& e, const Values& dweight_before, const Values& dbias_before, DType compute)
       : row_losses(e.rows), dx(e.rows * e.cols), dweight(dweight_before.size()), dbias(dbias_before.size()) {
     const int64_t cols = static_cast<int64_t>(e.cols), rows = static_cast<int64_t>(e.rows);
@@ -182,7 +182,7 @@ TEST_CASE("cross_entropy: odd shapes, several chunks, large logits") {
               {.rows = 21, .cols = cols, .vocabulary = vocabulary, .bias = true, .ignored = true, .smoothing = 0.2f});
     check(bench, {.rows = 1, .cols = 8, .vocabulary = 19});
     check(bench, {.rows = 9, .cols = 32, .vocabulary = 100, .scale = 60});
-    // Two chunks; several with ignored rows, whose weights are packed under bf16; one of three parts.
+    // These have two chunks, several with ignored rows (whose weights are packed under bf16), and one of three parts.
     check(bench, {.rows = 2100, .cols = 5, .vocabulary = 33, .bias = true, .weighted = true, .smoothing = 0.1f});
     check(bench, {.rows = 12500, .cols = 5, .vocabulary = 19, .bias = true, .weighted = true, .ignored = true});
     const int64_t long_rows = bench.is_device ? 20 : 300;
@@ -228,7 +228,7 @@ TEST_CASE("cross_entropy: without dx the same losses and no gradient") {
     bench.ops.cross_entropy(training);
     CHECK(bench.values(p.args.row_losses) == losses);
     CHECK(bench.values(training.totals) == totals);
-    training.dweight = training.dbias = {};  // a projection that does not learn
+    training.dweight = training.dbias = {};  // the projection does not learn
     bench.ops.cross_entropy(training);
     CHECK_ELEMENTS(bench.values(p.args.dx), p.expected.dx,
                    CrossEntropyErrors(p.expected, dweight, dbias, bench.compute).dx);

@@ -11,7 +11,7 @@ using Reference = reference::Embedding<double>;
 
 const Dropout dropout_of_a_third{.rate = 0.3f, .seed = 7, .site = 3, .step = 11, .first_row = 5};
 
-// The reference of all magnitudes: its results are the sizes of sums.
+// Returns the reference of all magnitudes, whose results are the sizes of sums.
 Reference sizes_of(Reference reference) {
   for (Reference::Table& table : reference.tables) {
     table.values = magnitudes(table.values);
@@ -57,7 +57,7 @@ void check_forward_and_backward(Bench& bench, int64_t tokens, int64_t cols, bool
   bench.ops.embedding_backward({.tokens = index[0], .positions = index[1], .types = index[2], .dy = dy,
                                 .dtoken_table = gradient[0], .dposition_table = gradient[1],
                                 .dtype_table = gradient[2], .dropout = dropout, .token_scale = scale});
-  // A table's row is a running sum over as many as all tokens.
+  // A table's row is a running sum of up to all tokens.
   for (size_t i = 0, taken = 0; i < 3; ++i) {
     if (!table[i]) continue;
     const Values& sums = expected.tables[taken].gradient;

@@ -22,13 +22,13 @@ class LayerNormErrors {
     }
   }
   Values of_mean() const { return sum_errors(r_.mean, mean_size_, columns(), DType::f32); }
-  // The variance's relative error is that of a sum, and what rounding s loses, twice |s| rstd roundings.
+  // The variance errs as a sum does, and rounding s adds twice |s| rstd roundings.
   Values of_rstd() const {
     Values sizes;
     for (size_t n = 0; n < r_.rows; ++n) sizes.push_back(r_.rstd[n] * (1 + 2 * mean_size_[n] * r_.rstd[n]));
     return sum_errors(r_.rstd, sizes, columns(), DType::f32);
   }
-  // A product with dropout's scale, and a sum of two.
+  // The residual is added to a product with dropout's scale.
   Values of_sum() const {
     Values sizes;
     for (size_t i = 0; i < r_.sum.size(); ++i)
@@ -43,7 +43,7 @@ class LayerNormErrors {
                       (r_.bias.empty() ? 0 : std::abs(r_.bias[i % r_.cols])));
     return sum_errors(r_.y, sizes, columns(), stored_);
   }
-  // dsum = rstd (g - mean g - n mean(g n)), with g = dy gain and n the normalised value. `added_to`: dsum before.
+  // dsum = rstd (g - mean g - n mean(g n)), with g = dy gain and n the normalised value. It may be added to `added_to`.
   Values of_dsum(const Values& added_to) const {
     Values sizes;
     for (size_t n = 0; n < r_.rows; ++n) {

@@ -1,4 +1,4 @@
-// Matrix products against the plain reference in double, over every transpose, dtype and epilogue.
+// Compares matrix products with the plain reference in double, over every transpose, dtype and epilogue.
 #include <algorithm>
 #include <array>
 
@@ -24,15 +24,15 @@ std::vector<double> rounded(std::vector<double> values, DType dtype) {
   return values;
 }
 
-// The error of act(t) or t act'(g) where t, of size sizes[i], errs as a sum of K products and a bias does. Activations
-// err by 1e-6 themselves (kernels/elementwise/cpu/activation.h), and no slope is above 1.13. Where c is bf16 a backend
-// may round two things more to bf16 (matmul.h): the bias, and t before an activation or act' takes it.
+// The errors of act(t) or t act'(g), where t errs as a sum of K products and a bias does. Activations err by 1e-6
+// themselves (kernels/elementwise/cpu/activation.h), and no slope is above 1.13. Where c is bf16 a backend may round
+// two things more to bf16 (matmul.h): the bias, and t before an activation or act' takes it.
 struct MatmulErrors {
   const Case& k;
-  Values sizes;    // of t: sums of |a| |b|, and |bias|
-  Values before;   // t
-  Values bias;     // or empty
-  Values at;       // gradient_at, or empty
+  Values sizes;   // [M, N] |a| |b| + |bias|
+  Values before;  // [M, N] t
+  Values bias;    // [N], or empty
+  Values at;      // [M, N] gradient_at, or empty
 
   double error_of_t(size_t i) const {
     double error = sum_error(k.K) * sizes[i];
@@ -44,7 +44,7 @@ struct MatmulErrors {
     for (size_t i = 0; i < before.size(); ++i) errors.push_back(error_of_t(i) + stored_error(before[i], k.c));
     return errors;
   }
-  // `added_to`: c before the product, which is accumulated onto.
+  // The product may be added to `added_to`.
   Values of_c(const Values& c, const Values& added_to) const {
     Values errors;
     const bool has_activation = k.activation != Activation::none;
@@ -122,7 +122,7 @@ void check(Bench& bench, const Case& k) {
   if (k.before) CHECK_ELEMENTS(bench.values(t.before), before, errors.of_before());
   if (!k.row_sums) return;
   Values row_sums = row_sums_before, sizes_of_sums = magnitudes(row_sums);
-  for (int64_t i = 0; i < k.M; ++i)  // these are of a itself, not of a rounded
+  for (int64_t i = 0; i < k.M; ++i)  // a itself is added up, not a rounded
     for (int64_t j = 0; j < k.K; ++j) {
       const double element = exact_a[static_cast<size_t>(k.transpose_a ? j * k.M + i : i * k.K + j)];
       row_sums[static_cast<size_t>(i)] += element;
@@ -180,9 +180,9 @@ TEST_CASE("matmul: blocks and their seams") {
       check(bench, {.M = 520, .N = 70, .K = 60, .transpose_a = ta, .transpose_b = tb, .accumulate = true});
       check(bench, {.M = 70, .N = 45, .K = 3000, .transpose_a = ta, .transpose_b = tb, .row_sums = true});
     }
-    for (DType a : kinds)  // rows that lie a multiple of 4 KiB apart
+    for (DType a : kinds)  // rows lie a multiple of 4 KiB apart
       check(bench, {.M = 40, .N = 70, .K = 2048, .transpose_b = true, .a = a});
-    for (int64_t M : {600, 2110})  // row sums by the tasks that pack, of which there are several each way
+    for (int64_t M : {600, 2110})  // several tasks each way pack and add up rows
       check(bench, {.M = M, .N = 300, .K = 140, .transpose_a = true, .row_sums = true});
   });
 }
@@ -194,7 +194,7 @@ TEST_CASE("matmul: long sums, in ranges") {
       Case k{.M = 70, .N = 45, .K = 4001, .transpose_a = true, .accumulate = true, .row_sums = true};
       k.a = k.b = b;
       check(bench, k);
-      k.M = 2, k.N = 4100, k.K = 3073;  // two parts of c
+      k.M = 2, k.N = 4100, k.K = 3073;  // c has two parts
       check(bench, k);
     }
   });
@@ -286,7 +286,7 @@ TEST_CASE("matmul: row sums have the same bits wherever a lies") {
                           .c = c,
                           .transpose_a = transposed,
                           .compute = bench.compute,
-                          .activation = Activation::relu,  // a library's own row sums are of plain products alone
+                          .activation = Activation::relu,  // a library adds up rows of plain products only
                           .a_row_sums = sums});
         return bench.values(sums);
       };
@@ -314,8 +314,8 @@ TEST_CASE("matmul: what does not fit is refused by name") {
   });
 }
 
-// y = gelu(x w^T + bias), loss = sum of y * dy for a random dy. Backward as layers write it: dt through gradient_at,
-// dx = dt w, dw = dt^T x with the bias gradient as its row sums.
+// A layer computes y = gelu(x w^T + bias), and the loss is the sum of y * dy for a random dy. Its backward pass gets dt
+// through gradient_at, then dx = dt w and dw = dt^T x, with the bias gradient as its row sums.
 TEST_CASE("matmul: the backward forms of a linear layer are its derivatives") {
   on_every_backend([](Bench& bench) {
     if (bench.compute == DType::bf16) return;  // finite differences of rounded operands show nothing
@@ -337,7 +337,7 @@ TEST_CASE("matmul: the backward forms of a linear layer are its derivatives") {
       return sum;
     };
     loss();
-    // dt = dy act'(t): the product with the identity shows the epilogue on its own.
+    // The product with the identity shows the epilogue alone: dt = dy act'(t).
     std::vector<double> eye(static_cast<size_t>(O * O));
     for (int64_t i = 0; i < O; ++i) eye[static_cast<size_t>(i * O + i)] = 1;
     const Tensor identity = bench.from(DType::f32, {O, O}, eye), dt = bench.unset(DType::f32, {N, O});

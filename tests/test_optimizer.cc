@@ -35,8 +35,8 @@ struct Model {
   }
 };
 
-// The errors of value and m after an update of these. Both are sums of two terms, the moment and the gradient, or the
-// value and its update. A moment errs relative to its terms, and so does the update, which it is divided into.
+// Returns the errors of value and m after an update. Both are sums of two terms: the moment and the gradient, the value
+// and its update. A moment errs relative to its terms, and the update, which is a moment over a root, errs alike.
 std::array<Values, 2> errors_of(const reference::AdamW<double>& adamw, const Values& value, const Values& gradient,
                                 const Values& m, const Values& v, double scale) {
   const double norm = std::sqrt(adamw.norm_squared), rate = adamw.learning_rate * scale;
@@ -109,7 +109,7 @@ TEST_CASE("adamw: values and state over several steps, with and without clipping
   });
 }
 
-// The update itself, not hidden behind a value that is a hundred times larger.
+// Shows the update itself, which no value of a hundred times its size hides here.
 TEST_CASE("adamw: the update of a zero value, and of zero and subnormal gradients") {
   on_every_backend([](Bench& bench) {
     const std::vector<double> gradients{1e-3, -2.5, 0.0, 1e-40, 1e15, -1e-12};
@@ -128,7 +128,7 @@ TEST_CASE("adamw: the update of a zero value, and of zero and subnormal gradient
   });
 }
 
-// A vocabulary of which each step names a few rows: the notes change no bit, and say what may be other than 0.
+// Each step names a few rows of a vocabulary. Marking touched blocks changes no bit, and shows where moments are not 0.
 TEST_CASE("adamw: blocks of zeros are left alone, and wake up") {
   on_every_backend([](Bench& bench) {
     const int64_t size = 2 * 16384 + 1000, blocks = note_blocks(size);
@@ -172,14 +172,14 @@ TEST_CASE("adamw: blocks of zeros are left alone, and wake up") {
       CHECK(noted({0, 2, 128, blocks - 1}));
       step(2, {127, 129});
       CHECK(noted({0, 1, 2, 128, blocks - 1}));
-      // Moments that come from elsewhere.
+      // Moments may come from a saved state.
       for (const AdamWTensor* tensor : {&std::as_const(noting), &plain})
         bench.fill(tensor->m, std::vector<double>(static_cast<size_t>(size), 0.5));
       std::fill(notes.begin(), notes.end(), BlockNotes::moments);
       step(3, {1000});
       CHECK(notes == std::vector<uint8_t>(static_cast<size_t>(blocks), BlockNotes::moments));
-      if (bench.is_device) continue;  // where moments are noted a device reads gradients, too
-      // A gradient that nobody noted is not seen, and stays.
+      if (bench.is_device) continue;  // a device reads gradients where there are moments
+      // A gradient in a block that is not marked is not read, and stays.
       bench.fill(noting.gradient, std::vector<double>(static_cast<size_t>(size), 1.0));
       const std::vector<double> m = bench.values(noting.m);
       bench.ops.adamw({.tensors = std::span(&std::as_const(noting), 1), .learning_rate = 1e-2f, .beta1 = 0.5f,
@@ -275,7 +275,7 @@ TEST_CASE("sum_of_squares: many tensors, extremes, and what is not finite") {
     std::vector<std::vector<double>> values;
     for (const Tensor& gradient : model.gradients) values.push_back(bench.values(gradient));
     const double expected = reference::sum_of_squares(values);
-    // 64 running sums of at most 256 squares each.
+    // There are 64 running sums of at most 256 squares each.
     CHECK(std::abs(sum_of(model.gradients) - expected) <= 16 * epsilon_of(DType::f32) * expected);
     CHECK(sum_of({}) == 0);
     CHECK(sum_of({bench.from(DType::f32, {3}, {1e-30, 0, -1e-40})}) <= 1e-38);

@@ -102,7 +102,7 @@ TEST_CASE("segment mean: a grid that no device takes is refused") {
   SKIP_WITHOUT_DEVICE();
   on_every_backend([](Bench& bench) {
     if (!bench.is_device) return;
-    Tensor wide = bench.zeros({1, 1});  // nothing reads behind its end: no kernel is started
+    Tensor wide = bench.zeros({1, 1});  // no kernel starts, so none reads behind its end
     wide.shape = {1, int64_t{1} << 30};
     CHECK_THROWS_WITH_AS(
         bench.ops.segment_mean_forward({.x = wide, .segments = segments_of(bench, {0}, {1}), .y = wide}),

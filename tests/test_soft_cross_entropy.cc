@@ -21,8 +21,8 @@ Reference reference_of(const Bench& bench, const SoftCrossEntropyArgs& args) {
   return expected;
 }
 
-// Logits as large as `scale` are rounded to f32 when their row's largest is taken from them, times 1/T: exponents err
-// by that and 16 roundings of the exponential and of sums; the loss is T times such distances.
+// Logits as large as `scale` are rounded to f32 when their row's largest is subtracted and the temperature divides
+// them. Exponents err by that and by 16 roundings of the exponential and of sums. The loss is T times such distances.
 double error_of(double scale, double temperature) {
   return 8 * epsilon_of(DType::f32) * (16 + 8 * scale / temperature);
 }
@@ -69,7 +69,7 @@ void check(Bench& bench, int64_t rows, int64_t vocabulary, double scale, float t
         error * (10 + t * t * static_cast<double>(rows) + std::abs(expected.loss)));
   CHECK(totals[1] == 20 + static_cast<double>(rows));
   CHECK_ELEMENTS(dlogits, expected.dlogits, errors_of_dlogits(expected, error));
-  // In place, and without a gradient.
+  // The gradient may be in place, or left out.
   SoftCrossEntropyArgs other = args;
   other.totals = bench.zeros({2});
   other.dlogits = {};
@@ -136,7 +136,7 @@ TEST_CASE("soft cross entropy: what the teacher or the student rules out, NaN, a
     CHECK(loss[0] == 0);
     CHECK(d[2] == 0);
     CHECK(loss[1] == INFINITY);
-    // KL = log of what the student gives to all three tokens, relative to the first two.
+    // The divergence is the log of what the student gives to all three tokens, relative to the first two.
     const double expected = std::log(1 + std::exp(3.0) / (std::exp(1.0) + std::exp(2.0)));
     CHECK(std::abs(loss[2] - expected) <= error_of(3, 1));
     CHECK(std::isnan(loss[3]));
