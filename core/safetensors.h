@@ -24,7 +24,7 @@ class Safetensors {
     std::string file;            // path, for errors
     int64_t count() const;
   };
-  // Opens a single file, or all shards that an index (a name that ends in .json) names. An index names every tensor once.
+  // Opens a single file, or all shards that an index (a name that ends in .json) names.
   static Safetensors open(const std::filesystem::path& file_or_index);
 
   const std::map<std::string, Entry>& entries() const { return entries_; }
