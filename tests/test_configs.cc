@@ -24,6 +24,7 @@ TEST_CASE("configs: each runs a few steps, saves a model and is evaluated") {
     saved.config.init = run.model.string();
     std::string samples;
     const Metrics metrics = saved.task(Use::evaluation)->evaluate(saved.machine, samples);
+    CHECK_FALSE(metrics.empty());
     for (const auto& [metric, value] : metrics) CHECK(std::isfinite(value));
     CHECK_FALSE(samples.empty());
     // The saved configuration is complete and can be read again.
@@ -31,7 +32,7 @@ TEST_CASE("configs: each runs a few steps, saves a model and is evaluated") {
     CHECK(resolved.config.model.vocab_size == settings.config.model.vocab_size);
     CHECK(resolved.config.training.max_steps == 2);
   });
-  CHECK(count >= 4);
+  CHECK(count >= 9);
 }
 
 }  // namespace engine::test

@@ -1,4 +1,4 @@
-// Which of a model's parameters are read by products: these alone have copies for products.
+// Only parameters that products read have copies for products. These tests find which ones products read.
 #include "kernels/observe/wrapped_ops.h"
 #include "models/bart.h"
 #include "models/architectures.h"
@@ -20,7 +20,7 @@ class Watched final : public WrappedOps<Watched> {
     if constexpr (std::is_same_v<Args, CrossEntropyArgs>) read_.push_back(args.weight.data);
     ((*ops_).*method)(args);
   }
-  // The matrix, or some rows of it.
+  // The operand is the matrix, or some rows of it.
   bool has_read(const Tensor& matrix) const {
     const auto* const begin = static_cast<const char*>(matrix.data);
     return std::any_of(read_.begin(), read_.end(), [&](const void* data) {

@@ -82,23 +82,29 @@ TEST_CASE("loss step: slices of a batch add up to the whole of it, with dropout"
     const SequenceBatch batch = partly_scored_batch(reads_source(*model));
     LossStep step(*model);
     const auto gradients = [&](const std::vector<int64_t>& cuts) {
-      std::vector<double> result;
+      std::vector<Values> result;  // totals, then each gradient
       const Tensor totals = bench.zeros({3});
       for (size_t i = 0; i + 1 < cuts.size(); ++i) {
         Pass pass(Run{.ops = bench.ops, .arena = bench.arena, .compute = bench.compute}, {},
                   {.is_active = true, .seed = 3, .step = 2});
         step.run(pass, batch, cuts[i], cuts[i + 1], 1, totals);
       }
-      append(result, bench.values(totals));
+      result.push_back(bench.values(totals));
       Gradients& all = model->parameters().gradients();
-      for (const Parameter& p : model->parameters().all()) append(result, bench.values(all.read(p)));
+      for (const Parameter& p : model->parameters().all()) result.push_back(bench.values(all.read(p)));
       all.zero();
       return result;
     };
-    const std::vector<double> whole = gradients({0, 6});
-    CHECK(whole[1] == 29);
-    CHECK_CLOSE(gradients({0, 1, 3, 4, 6}), whole, 64 * epsilon_of(bench.compute));
-    CHECK_CLOSE(gradients({0, 2, 5, 6}), whole, 64 * epsilon_of(bench.compute));
+    const std::vector<Values> whole = gradients({0, 6});
+    CHECK(whole[0][1] == 29);
+    for (const std::vector<int64_t>& cuts : {std::vector<int64_t>{0, 1, 3, 4, 6}, {0, 2, 5, 6}}) {
+      const std::vector<Values> parts = gradients(cuts);
+      // Each by itself: the totals would hide every gradient.
+      for (size_t i = 0; i < whole.size(); ++i) {
+        CAPTURE(i);
+        CHECK_CLOSE(parts.at(i), whole[i], 64 * epsilon_of(bench.compute));
+      }
+    }
   };
   on_every_backend([&](Bench& bench) {
     check(bench, "bert");

@@ -1,4 +1,4 @@
-// The bf16 copies of a model's matrices, which a device's products read: they follow every change of the values.
+// A device's products read bf16 copies of a model's matrices. These follow every change of the values.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -21,7 +21,7 @@ std::vector<T> on_host(Memory& memory, const Tensor& tensor) {
   return host;
 }
 
-// How many copies there are, all of which are those of their values.
+// Checks that every copy is that of its value, and returns how many there are.
 int true_copies(const Parameters& parameters) {
   int copies = 0;
   for (const Parameter& p : parameters.all()) {
@@ -76,7 +76,7 @@ TEST_CASE("rounded copies: of the matrices that products read, on a device alone
     parameters.initialise(2);
     CHECK(true_copies(parameters) == expected);
     const std::vector<float> some{1.001f, -2.003f, NAN};
-    std::vector<char> bytes(1 + 3 * sizeof(float));  // numbers that are not aligned, as in a file
+    std::vector<char> bytes(1 + 3 * sizeof(float));  // numbers in a file are not aligned
     std::memcpy(bytes.data() + 1, some.data(), 3 * sizeof(float));
     parameters.write(matrix, 6, 3, bytes.data() + 1);
     CHECK(true_copies(parameters) == expected);
@@ -91,6 +91,7 @@ TEST_CASE("rounded copies: of the matrices that products read, on a device alone
 }
 
 TEST_CASE("rounded copies: a training with them has the bits of one whose products round the values") {
+  SKIP_WITHOUT_DEVICE();
   const auto trained = [](const std::string& device, DType copies_for) {
     TaskSettings settings(gpt, device);
     settings.machine.compute = DType::bf16;
@@ -122,6 +123,7 @@ TEST_CASE("rounded copies: a training with them has the bits of one whose produc
 }
 
 TEST_CASE("rounded copies: a training that goes on from its state has the bits of one that was not interrupted") {
+  SKIP_WITHOUT_DEVICE();
   for (const std::string& device : other_devices()) {
     TaskSettings settings(gpt, device);
     settings.machine.compute = DType::bf16;

@@ -1,10 +1,6 @@
 // ConfiguredMachine: the backend, memory for activations and precision that a configuration asks for.
 #pragma once
 
-#include <unistd.h>
-
-#include <algorithm>
-
 #include "core/error.h"
 #include "core/parallel.h"
 #include "kernels/backend/backend.h"
@@ -19,10 +15,7 @@ class ConfiguredMachine {
       : ops_(make_ops(config.device, config.device_options)),
         arena_(ops_->memory()),
         machine_{*ops_, arena_, compute_precision(config.precision, device_of(config, *ops_)), ranks} {
-    set_threads(config.threads);
-    // Unless mpirun has bound each rank to processors of its own, the ranks of a machine share all of them.
-    const bool is_bound = thread_count() < sysconf(_SC_NPROCESSORS_ONLN);
-    if (config.threads == 0 && !is_bound) set_threads(std::max(thread_count() / ranks.local_size(), 1));
+    set_threads(config.threads ? config.threads : processors_of_each(ranks.local_size()));
     const std::string device = device_of(config, *ops_);
     if (ranks.size() > 1 && device != "cpu")
       fail_usage("several ranks train on the CPU: set device = \"cpu\", it is ", device);
