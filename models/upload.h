@@ -23,6 +23,8 @@ class Upload {
     numbers_.clear();
     key_ = empty_hash;
   }
+  // Lists of so many numbers together will not allocate.
+  void reserve(size_t numbers) { numbers_.reserve(numbers); }
   // Room for `count` numbers.
   List list(int64_t count) { return add(static_cast<size_t>(count)); }
   List list(std::span<const int32_t> numbers);

@@ -25,7 +25,7 @@ std::vector<Condition> conditions(const Config& config, const TaskSections& sect
   const std::string& explanation = sections.scratchpad.explanation;
   const bool writes_itself = explanation == "self_learned";
   const ModelConfig& model = config.model;
-  return {
+  std::vector<Condition> all{
       {"gpt.", task == "gpt", "task = \"gpt\""},
       {"mlm.", task == "mlm", "task = \"mlm\""},
       {"mlm.copies", sections.mlm.masking == "static", "mlm.masking = \"static\""},
@@ -43,6 +43,15 @@ std::vector<Condition> conditions(const Config& config, const TaskSections& sect
       {"model.relative_distances", !is_new || model.own.get<BartOptions>().has_relative_tables(),
        "model.relative_positions = \"shared\" or \"separate\""},
   };
+  for (const OwnOptions::Entry& entry : model.own.all()) {
+    Options own;
+    const std::unique_ptr<ArchitectureOptions> declared = entry.options->clone();
+    declared->declare(own);
+    for (const std::string& name : own.names())
+      all.push_back({name, !is_new || model.architecture == entry.architecture,
+                     std::string("model.architecture = \"") + entry.architecture + "\""});
+  }
+  return all;
 }
 
 // What was set and would not be read is a UsageError: whoever set it thinks that it does something.

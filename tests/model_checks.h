@@ -234,7 +234,7 @@ inline void check_derivatives(const ModelRun& run, const Batch& batch) {
       // A direction over some elements: of a parameter's thousands a direction over all would drown each.
       std::vector<std::pair<size_t, double>> direction;
       double slope = 0, size = 0;
-      for (int i = 0; i < 16; ++i) {
+      for (int i = 0; i < 24; ++i) {
         const size_t element = run.bench.random.below(static_cast<uint32_t>(values.size()));
         direction.emplace_back(element, static_cast<double>(run.bench.random.normal()));
         slope += gradient[element] * direction.back().second;

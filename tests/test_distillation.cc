@@ -189,7 +189,8 @@ TEST_CASE("distillation: a student that is its teacher has soft and cosine loss 
       CHECK(std::abs(metric(metrics, "cosine_loss")) <= 16 * epsilon_of(bench.compute) * epsilon_of(bench.compute) +
                                                            16 * epsilon_of(DType::f32));
       Pupil alone(bench, head, {.hard_weight = 1, .soft_weight = 0, .cosine_weight = 0}, 7, 8);
-      CHECK(alone.run(0, 4) == totals);
+      // Without a cosine loss the student computes its scored rows alone, which adds sums in another order.
+      CHECK_CLOSE(alone.run(0, 4), totals, 16 * epsilon_of(bench.compute));
       CHECK(alone.distillation->log(pupil_ranks).empty());
       CHECK_CLOSE(gradients, alone.gradients(), 16 * epsilon_of(bench.compute));
     }

@@ -43,8 +43,10 @@ TEST_CASE("parameters: those are factors that products read, of every architectu
     ModelConfig& config = configs.emplace_back(sizes);
     config.architecture = architecture;
     config.head = head;
-    config.own.get<BartOptions>().relative_positions = relative;
-    config.own.get<BartOptions>().relative_distances = 3;
+    if (config.architecture == "bart") {
+      config.own.get<BartOptions>().relative_positions = relative;
+      config.own.get<BartOptions>().relative_distances = 3;
+    }
     if (head == HeadKind::classification) config.labels = {"no", "yes"};
   };
   add("gpt2", HeadKind::none), add("bart", HeadKind::none, "separate");

@@ -12,19 +12,19 @@ namespace engine {
 
 class ControlFiles {
  public:
-  explicit ControlFiles(const std::filesystem::path& run) : run_(run) {}
+  explicit ControlFiles(const std::filesystem::path& run);
 
   // Removes those that are older than this process, which were meant for an earlier one, and returns their names.
   std::vector<std::string> remove_old() const;
   // Each removes its file and returns whether it was there.
-  bool take_stop() const { return take(run_.stop()); }
-  bool take_stop_now() const { return take(run_.stop_now()); }
-  bool take_save() const { return take(run_.save_checkpoint()); }
+  bool take_stop() const { return take(stop_); }
+  bool take_stop_now() const { return take(stop_now_); }
+  bool take_save() const { return take(save_); }
 
  private:
   static bool take(const std::filesystem::path& file);
 
-  RunFolder run_;
+  std::filesystem::path stop_, stop_now_, save_;  // made once: a step allocates nothing
 };
 
 }  // namespace engine

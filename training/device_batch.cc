@@ -52,7 +52,11 @@ DeviceBatch BatchUpload::send(Arena& arena, const Model& model, const SequenceBa
   const int32_t begin = batch.offsets[f], end = batch.offsets[l];
   const std::vector<int32_t>& labels = batch.targets.labels;
   scored_.clear();
-  if (scored_.capacity() < static_cast<size_t>(end - begin)) scored_.reserve(2 * static_cast<size_t>(end - begin));
+  // Room for all that the batch has room for, so that ragged batches, longer or shorter each time, do not allocate.
+  scored_.reserve(batch.tokens.capacity());
+  constexpr size_t lists_of_tokens = 7, lists_of_sequences = 2, lists_of_source = 2, padding = 16 * 16;
+  upload_.reserve(lists_of_tokens * batch.tokens.capacity() + lists_of_sequences * batch.offsets.capacity() +
+                  lists_of_source * batch.sources.capacity() + batch.source_offsets.capacity() + padding);
   for (int32_t i = begin; i < end; ++i)
     if (labels[static_cast<size_t>(i)] != -100) scored_.push_back(i - begin);
 
