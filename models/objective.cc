@@ -1,9 +1,5 @@
 #include "models/objective.h"
 
-#include <algorithm>
-
-#include "kernels/losses/cross_entropy.h"
-
 namespace engine {
 
 void run_objective(Pass& pass, Model& model, Objective& objective, const DeviceBatch& batch, const LossRequest& request,
@@ -43,28 +39,6 @@ Tensor ScoreObjective::run(Pass& pass, const Tensor& hidden, const DeviceBatch& 
   return request.gradients ? rows.backward() : Tensor{};
 }
 
-namespace {
-
-// Ranks and the likeliest outputs, as far as they are wanted, from the logits of some rows at a time.
-void look_at_logits(const HeadPass& rows, const DeviceBatch& batch, const LossRequest& request) {
-  const Run& run = rows.pass;
-  const int64_t count = rows.features.rows(), outputs = rows.head.outputs();
-  const int64_t chunk = rows_within(int64_t{24} << 20, count, outputs * 4, 2048);
-  for (int64_t begin = 0; begin < count; begin += chunk) {
-    const ArenaScope scope(run.arena);
-    const int64_t end = std::min(count, begin + chunk);
-    const auto part = [&](const Tensor& all) {
-      return all.reshaped({count, 1}).row_range(begin, end).reshaped({end - begin});
-    };
-    const Tensor logits = run.arena.make(DType::f32, {end - begin, outputs});
-    rows.head.project(run, rows.features.row_range(begin, end), logits);
-    if (request.ranks) run.ops.rank({.logits = logits, .tokens = part(batch.labels), .ranks = part(request.ranks)});
-    if (request.likeliest) run.ops.sample({.logits = logits, .tokens = part(request.likeliest)});
-  }
-}
-
-}  // namespace
-
 void CrossEntropyObjective::score(HeadPass& rows, const DeviceBatch& batch, const LossRequest& request) {
   const Pass& pass = rows.pass;
   const Gradients* const gradients = request.gradients ? pass.gradients : nullptr;
@@ -77,11 +51,12 @@ void CrossEntropyObjective::score(HeadPass& rows, const DeviceBatch& batch, cons
                           .compute = pass.compute,
                           .totals = request.totals,
                           .row_losses = request.row_losses,
+                          .ranks = request.ranks,
+                          .likeliest = request.likeliest,
                           .gradient_scale = request.gradient_scale,
                           .dx = rows.dfeatures,
                           .dweight = gradients ? pass.gradients->sum(*head_.projection) : Tensor{},
                           .dbias = gradients && head_.bias ? pass.gradients->sum(*head_.bias) : Tensor{}});
-  if (request.ranks || request.likeliest) look_at_logits(rows, batch, request);
 }
 
 }  // namespace engine

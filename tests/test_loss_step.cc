@@ -130,4 +130,94 @@ TEST_CASE("loss step: label smoothing shapes the training, and evaluation leaves
     CHECK(std::abs(step[i] - twice[i]) <= 4 * (128 + 27) * epsilon_of(DType::f32) * largest);
 }
 
+TEST_CASE("loss step: weights scale each row's loss, and a weight of 0 is as good as no label") {
+  on_every_backend([](Bench& bench) {
+    const auto model = model_of_scored_rows(bench, "bert");
+    const SequenceBatch plain = partly_scored_batch(false);
+    LossStep step(*model);
+    struct Result {
+      Values totals;
+      std::vector<Values> gradients;
+    };
+    const auto run = [&](const SequenceBatch& batch) {
+      Result result;
+      const Tensor totals = bench.zeros({3});
+      Pass pass(Run{.ops = bench.ops, .arena = bench.arena, .compute = bench.compute});
+      step.run(pass, batch, 0, batch.sequences(), 1 / static_cast<float>(batch.weight()), totals);
+      result.totals = bench.values(totals);
+      Gradients& all = model->parameters().gradients();
+      for (const Parameter& p : model->parameters().all()) result.gradients.push_back(bench.values(all.read(p)));
+      all.zero();
+      return result;
+    };
+    const auto check_gradients = [&](const Result& a, const Result& b) {
+      for (size_t i = 0; i < a.gradients.size(); ++i) {
+        CAPTURE(i);
+        CHECK_CLOSE(a.gradients[i], b.gradients[i], 64 * epsilon_of(bench.compute));
+      }
+    };
+    SequenceBatch doubled = plain, some = plain, others = plain;
+    doubled.targets.weights.assign(plain.tokens.size(), 2);
+    const Result one = run(plain), two = run(doubled);
+    CHECK_CLOSE(two.totals, (Values{2 * one.totals[0], 2 * one.totals[1], one.totals[2]}), 64 * epsilon_of(bench.compute));
+    check_gradients(two, one);
+    for (size_t i = 0; i < plain.tokens.size(); ++i) {
+      some.targets.weights.push_back(i % 2 ? 1.0f : 0.0f);
+      if (i % 2 == 0) others.targets.labels[i] = -100;
+    }
+    const Result weighed = run(some), labelled = run(others);
+    CHECK(weighed.totals[1] == labelled.totals[1]);
+    CHECK_CLOSE(Values{weighed.totals[0]}, Values{labelled.totals[0]}, 64 * epsilon_of(bench.compute));
+    check_gradients(weighed, labelled);
+  });
+}
+
+TEST_CASE("loss step: the key of a captured step differs where any tensor of the step does") {
+  const std::unique_ptr<Ops> ops = make_cpu_ops();
+  Arena arena(ops->memory(), size_t{1} << 28);
+  Bench bench{*ops, arena, DType::f32};
+  const auto model = model_of_scored_rows(bench, "bert");
+  BatchUpload upload;
+  const auto key_of = [&](const SequenceBatch& batch, int64_t last = 6) {
+    const ArenaScope scope(arena);
+    upload.send(arena, *model, batch, 0, last);
+    return upload.key();
+  };
+  const SequenceBatch batch = partly_scored_batch(false);
+  const uint64_t key = key_of(batch);
+  SequenceBatch other = batch;
+  other.tokens[3] = 7;
+  other.targets.labels[0] = 3;
+  CHECK(key_of(other) == key);  // other numbers in the same places
+  other.targets.labels[1] = -100;
+  CHECK(key_of(other) != key);
+  CHECK(key_of(batch, 5) != key);
+  other = batch;
+  other.types.assign(batch.tokens.size(), 0);
+  CHECK(key_of(other) != key);
+  other = batch;
+  other.targets.weights.assign(batch.tokens.size(), 1);
+  CHECK(key_of(other) != key);
+  // Sequences of other lengths, as many tokens and as many of them scored.
+  other = batch;
+  other.offsets[1] += 12;
+  CHECK(key_of(other) != key);
+  {
+    const ArenaScope scope(arena);
+    bench.zeros({1});
+    CHECK(key_of(batch) != key);  // all addresses are others
+  }
+
+  // A field that is added to what a step reads changes the key by itself.
+  const auto key_with = [&](int fields) {
+    const ArenaScope scope(arena);
+    Upload fresh;
+    for (int i = 0; i < fields; ++i) fresh.list(8);
+    fresh.send(arena);
+    return fresh.key();
+  };
+  CHECK(key_with(3) == key_with(3));
+  CHECK(key_with(4) != key_with(3));
+}
+
 }  // namespace engine::test

@@ -31,14 +31,18 @@ class TinyTask final : public Task {
 
   std::string data = "one fixed text";
   std::function<void(int64_t step)> before_step;  // step counts from 0
-  std::function<Metrics()> measure;               // in place of the loss on the evaluation data
+  std::function<void(int64_t step, SequenceBatch&)> change_batch;
+  std::function<Metrics()> measure;  // in place of the loss on the evaluation data
 
   Parameters& parameters() override { return model_->parameters(); }
   int64_t steps_per_epoch() const override { return 0; }
+  int64_t last_step = -1;  // of the last batch
   void batch_of(int64_t step, SequenceBatch& batch) override {
+    last_step = step;
     if (before_step) before_step(step);
     Random random(config_.seed, static_cast<uint64_t>(1000 + step));
     fill(batch, random, config_.training.batch_size);
+    if (change_batch) change_batch(step, batch);
   }
   BatchLoss& loss() override { return step_; }
   Metrics evaluate(Machine& machine, std::string& samples) override {

@@ -18,6 +18,8 @@ void check_cross_entropy(const CrossEntropyArgs& args) {
   if (args.bias) check_vector(name, "bias", args.bias, DType::f32, vocabulary);
   if (args.row_weights) check_vector(name, "row_weights", args.row_weights, DType::f32, rows);
   if (args.row_losses) check_vector(name, "row_losses", args.row_losses, DType::f32, rows);
+  if (args.ranks) check_vector(name, "ranks", args.ranks, DType::i32, rows);
+  if (args.likeliest) check_vector(name, "likeliest", args.likeliest, DType::i32, rows);
   if (args.dx) check_activation(name, "dx", args.dx, rows, cols);
   if (args.dx && args.dweight) check_matrix(name, "dweight", args.dweight, DType::f32, vocabulary, cols);
   if (args.dx && args.dbias) check_vector(name, "dbias", args.dbias, DType::f32, vocabulary);

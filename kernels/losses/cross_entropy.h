@@ -35,6 +35,8 @@ struct CrossEntropyArgs {
   DType compute = DType::f32;
   Tensor totals;             // f32 [3], += loss sum, weight sum, rows whose largest logit is the label's
   Tensor row_losses;         // optional f32 [R], = (with the row's weight)
+  Tensor ranks;              // optional i32 [R], = rank of the label among the row's logits (rank.h)
+  Tensor likeliest;          // optional i32 [R], = the largest logit's token, the lowest among equals
   float gradient_scale = 1;  // of the loss sum; a step divides by its weight sum, known from the labels
   Tensor dx;                 // optional [R, C], =; without it no gradient is taken
   Tensor dweight, dbias;     // f32, += (dbias as bias)
@@ -48,6 +50,8 @@ struct CrossEntropyArgs {
     each("row_weights", row_weights, Role::input);
     each("totals", totals, Role::both);
     each("row_losses", row_losses, Role::output);
+    each("ranks", ranks, Role::both);  // ignored rows stay
+    each("likeliest", likeliest, Role::both);
     each("dx", dx, Role::output);
     each("dweight", dweight, Role::both);
     each("dbias", dbias, Role::both);

@@ -17,6 +17,7 @@ struct CrossEntropy {
   double smoothing = 0, gradient_scale = 1;
   double loss = 0, weights = 0, correct = 0;
   std::vector<T> row_losses, dx, dweight, dbias;  // dweight, dbias: +=
+  std::vector<int> ranks, likeliest;              // of rows that are not ignored
 
   std::vector<double> logits(size_t r) const {
     std::vector<double> l(vocabulary);
@@ -31,6 +32,8 @@ struct CrossEntropy {
   void run() {
     row_losses.assign(rows, 0);
     dx.assign(rows * cols, 0);
+    ranks.assign(rows, 0);
+    likeliest.assign(rows, 0);
     dweight.resize(vocabulary * cols);
     dbias.resize(vocabulary);
     loss = weights = correct = 0;
@@ -46,6 +49,9 @@ struct CrossEntropy {
     size_t best = 0;
     for (size_t v = 1; v < vocabulary; ++v)
       if (l[v] > l[best]) best = v;
+    likeliest[r] = static_cast<int>(best);
+    for (double value : l) ranks[r] += value > l[label];
+    ++ranks[r];
     double sum = 0, mean = 0;
     for (double value : l) sum += std::exp(value - l[best]);
     for (double value : l) mean += value / tokens;

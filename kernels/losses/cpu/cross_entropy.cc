@@ -128,8 +128,27 @@ class Projection {
                    .compute = args_.compute,
                    .packed_b = weight,
                    .bias = args_.bias});
+      if (args_.ranks || args_.likeliest) look_at_logits(begin + first, rows);
       losses(begin + first, rows, dlogits_.dtype == DType::bf16 ? dlogits_.row_range(first, first + rows) : logits_);
     }
+  }
+
+  // Takes ranks and the likeliest tokens from the logits of some scored rows.
+  void look_at_logits(int64_t begin, int64_t size) {
+    const ArenaScope scope(workspace_);
+    const Tensor logits = logits_.row_range(0, size), tokens = workspace_.make(DType::i32, {size}),
+                 found = workspace_.make(DType::i32, {size});
+    const auto put = [&](const Tensor& to) {
+      for (int64_t r = 0; r < size; ++r) to.as<int32_t>()[scored_[begin + r]] = found.as<int32_t>()[r];
+    };
+    if (args_.ranks) {
+      for (int64_t r = 0; r < size; ++r) tokens.as<int32_t>()[r] = labels_[scored_[begin + r]];
+      ops_.rank({.logits = logits, .tokens = tokens, .ranks = found});
+      put(args_.ranks);
+    }
+    if (!args_.likeliest) return;
+    ops_.sample({.logits = logits, .tokens = found});
+    put(args_.likeliest);
   }
 
   // Takes dx = dlogits W, part by part: matmul's copy of dlogits is then as small as a part.
