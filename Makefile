@@ -28,10 +28,10 @@ MPI ?= $(if $(MPICC),1,0)
 ifeq ($(MPI),1)
 MPI_LIBRARIES := $(shell $(MPICC) --showme:link)
 LIBRARIES += $(MPI_LIBRARIES)
-$(BUILD)/core/ranks.o: FLAGS += -DENGINE_MPI $(patsubst -I%,-isystem %,$(shell $(MPICC) --showme:compile))
+$(BUILD)/core/communicator.o: FLAGS += -DENGINE_MPI $(patsubst -I%,-isystem %,$(shell $(MPICC) --showme:compile))
 endif
 # Compiled anew where MPI has come or gone.
-$(BUILD)/core/ranks.o: $(BUILD)/with-mpi-$(MPI)
+$(BUILD)/core/communicator.o: $(BUILD)/with-mpi-$(MPI)
 $(BUILD)/with-mpi-$(MPI):
 	@mkdir -p $(@D) && rm -f $(BUILD)/with-mpi-* && touch $@
 
@@ -51,7 +51,7 @@ FLAGS_avx2 := -march=x86-64-v3
 FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 FLAGS_amx := -march=x86-64-v4 -mprefer-vector-width=512 -mamx-tile -mamx-bf16 -mavx512bf16
 
-PARTS := core kernels text models training tasks
+PARTS := core kernels text models training tasks commands
 # Host code of the CUDA backend (*.cc in folders named cuda) and its kernels (*.cu there).
 CUDA_HOST := $(wildcard core/cuda/*.cc kernels/cuda/*.cc kernels/*/cuda/*.cc)
 CUDA_KERNELS := $(wildcard kernels/*/cuda/*.cu)

@@ -277,6 +277,13 @@ fs::path written_folder(const fs::path& folder) {
   return fs::exists(old, error) ? old : folder;
 }
 
+std::string name_behind_aside(const std::string& name) {
+  for (const std::string end : {".old", ".writing"})
+    if (name.starts_with('.') && name.ends_with(end) && name.size() > 1 + end.size())
+      return name_behind_aside(name.substr(1, name.size() - 1 - end.size()));
+  return name;
+}
+
 MappedFile::MappedFile(const fs::path& path) {
   const Descriptor file(path, O_RDONLY);
   if (!file) fail_to("read", path, errno);

@@ -28,6 +28,10 @@ void write_folder(const std::filesystem::path& folder, const std::function<void(
 // Returns where to read a folder that write_folder writes: `folder`, or the ".NAME.old" that a killed writer left.
 std::filesystem::path written_folder(const std::filesystem::path& folder);
 
+// NAME for ".NAME.old" and ".NAME.writing", which killed writers of NAME leave behind. Any other name is returned as it
+// is.
+std::string name_behind_aside(const std::string& name);
+
 namespace detail {
 // Does the last step of write_folder: `filled` becomes `folder`. It is a function so that tests reach both ways.
 void swap_folder(const std::filesystem::path& folder, const std::filesystem::path& filled, bool can_exchange);

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "core/error.h"
+#include "training/run_folder.h"
 
 namespace engine {
 
@@ -14,14 +15,6 @@ namespace {
 
 bool is_writable(const fs::path& folder) { return access(folder.c_str(), W_OK | X_OK) == 0; }
 
-// The run folder that the model is in; empty: none.
-fs::path run_of(const fs::path& model) {
-  const fs::path folder = fs::absolute(model).lexically_normal(), run = folder.parent_path();
-  for (const char* name : {"best", "last", ".best.old", ".last.old"})
-    if (folder.filename() == name && fs::exists(run / "task.cfg")) return run;
-  return {};
-}
-
 }  // namespace
 
 std::string split_of(const std::vector<std::string>& files, const DataConfig& data) {
@@ -30,12 +23,12 @@ std::string split_of(const std::vector<std::string>& files, const DataConfig& da
 
 CacheFolder::CacheFolder(const Config& config, bool training) {
   if (training) {
-    path_ = fs::path(config.output_dir) / (config.name.empty() ? config.task : config.name) / "cache";
+    path_ = RunFolder::of(config).cache();
     return;
   }
-  const fs::path run = run_of(config.init);
-  path_ = run / "cache";
-  if (!run.empty() && is_writable(fs::exists(path_) ? path_ : run)) return;
+  const RunFolder run = RunFolder::around(config.init);
+  path_ = run.cache();
+  if (!run.path().empty() && is_writable(fs::exists(path_) ? path_ : run.path())) return;
   std::string name = (fs::temp_directory_path() / "engine_tokens_XXXXXX").string();
   if (!mkdtemp(name.data())) fail("cannot make a temporary folder ", name, " for the tokens of the evaluation data");
   path_ = name;

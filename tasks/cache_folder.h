@@ -9,13 +9,13 @@
 
 namespace engine {
 
-// The split of [data] that these are the files of: their tokens are named after it, so that an evaluation of one leaves
-// those of the others alone.
+// The split of [data] that has these files. Their tokens are named after it, so that an evaluation of one split leaves
+// the tokens of the others alone.
 std::string split_of(const std::vector<std::string>& files, const DataConfig& data);
 
-// Of a training: cache/ of its run folder. Of an evaluation: that of the run folder whose best/ or last/ is evaluated,
-// where it can be written; else a temporary folder, which is removed at the end of the scope (a file that was opened
-// there can be read on).
+// A training uses the cache of its run folder. An evaluation uses that of the run folder whose best or last model is
+// evaluated, where it can be written. Else it uses a temporary folder, which is removed at the end of the scope (a file
+// that was opened there can be read on).
 class CacheFolder {
  public:
   CacheFolder(const Config& config, bool training);

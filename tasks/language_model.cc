@@ -4,22 +4,19 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "core/files.h"
 #include "models/huggingface.h"
 #include "training/loss_step.h"
+#include "training/run_folder.h"
 
 namespace engine {
 
-RunFolder open_run(const std::filesystem::path& folder) {
-  const auto is_model = [](const std::filesystem::path& path) { return std::filesystem::exists(path / "config.json"); };
+OpenedRun open_run(const std::filesystem::path& folder) {
   if (!std::filesystem::is_directory(folder))
     fail(folder.string(), std::filesystem::exists(folder) ? ": is a file, not a folder" : ": there is no such folder");
-  const std::filesystem::path config = folder / "task.cfg";
-  for (const char* name : {"best", "last"}) {
-    const std::filesystem::path model = written_folder(folder / name);
-    if (is_model(model)) return {model, std::filesystem::exists(config) ? config : std::filesystem::path{}};
-  }
-  if (is_model(folder)) return {folder, {}};
+  const RunFolder run(folder);
+  if (const std::filesystem::path model = run.model(); !model.empty())
+    return {model, std::filesystem::exists(run.config()) ? run.config() : std::filesystem::path{}};
+  if (std::filesystem::exists(folder / "config.json")) return {folder, {}};
   fail(folder.string(),
        ": neither a run folder (with a model in best/ or last/) nor a model folder (with config.json)");
 }
@@ -36,7 +33,7 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder) {
 LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients) {
   LanguageModel loaded;
   loaded.tokenizer = load_tokenizer(folder);
-  loaded.model = load_causal_model(folder, memory, with_gradients);
+  loaded.model = load_model(folder, memory, with_gradients, {.kinds = generating_kinds});
   require_vocabulary(folder, *loaded.tokenizer, *loaded.model);
   return loaded;
 }
@@ -69,9 +66,9 @@ double Score::perplexity() const {
   return tokens > 1 ? std::exp(-log_likelihood / static_cast<double>(tokens - 1)) : 1;
 }
 
-int64_t most_scored_tokens(const CausalModel& model) { return model.config().max_positions + 1; }
+int64_t most_scored_tokens(const Model& model) { return model.config().max_positions + 1; }
 
-std::vector<Score> score(Machine& machine, CausalModel& model, std::span<const std::vector<int32_t>> sequences) {
+std::vector<Score> score(Machine& machine, Model& model, std::span<const std::vector<int32_t>> sequences) {
   const int64_t most = most_scored_tokens(model);
   SequenceBatch batch;
   std::vector<Score> scores(sequences.size());
@@ -81,10 +78,10 @@ std::vector<Score> score(Machine& machine, CausalModel& model, std::span<const s
     if (ids.size() < 2) continue;
     require(scores[i].tokens <= most, "sequence ", i, " has ", ids.size(), " tokens: the model can score ", most);
     batch.tokens.insert(batch.tokens.end(), ids.begin(), ids.end() - 1);
-    batch.labels.insert(batch.labels.end(), ids.begin() + 1, ids.end());
+    batch.targets.labels.insert(batch.targets.labels.end(), ids.begin() + 1, ids.end());
     batch.end_sequence();
   }
-  ScoredTokens scored;
+  ScoredTokens scored{.wants_losses = true, .wants_ranks = true};
   LossStep(model).evaluate(machine, batch, &scored);
   size_t at = 0;
   for (Score& s : scores)

@@ -7,24 +7,24 @@
 #include <string_view>
 #include <vector>
 
-#include "models/causal_model.h"
+#include "models/architectures.h"
 #include "text/tokenizer.h"
 #include "training/task.h"
 
 namespace engine {
 
-// What a command's DIR names: a run folder (its best/, else its last/, and its task.cfg) or a model folder.
-struct RunFolder {
+// The model that a command's DIR names: the best of a run folder, else its last, or a model folder itself.
+struct OpenedRun {
   std::filesystem::path model;
-  std::filesystem::path config;  // empty: there is none
+  std::filesystem::path config;  // the run's task.cfg; may be empty
 };
-RunFolder open_run(const std::filesystem::path& folder);
+OpenedRun open_run(const std::filesystem::path& folder);
 bool has_tokenizer(const std::filesystem::path& folder);  // whether the files of one are in it
 // The tokenizer of such a folder, or of one that holds a tokenizer's files alone.
 std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder);
 
 struct LanguageModel {
-  std::unique_ptr<CausalModel> model;
+  std::unique_ptr<Model> model;
   std::unique_ptr<Tokenizer> tokenizer;
 };
 // From a model folder.
@@ -47,8 +47,8 @@ struct Score {
   double perplexity() const;  // exp(-log_likelihood / scored tokens); 1 where none is scored
 };
 // The longest sequence that score takes: one token more than the model has positions, since the last is only predicted.
-int64_t most_scored_tokens(const CausalModel& model);
+int64_t most_scored_tokens(const Model& model);
 // Sequences may be empty; one that is too long is an Error that gives its index.
-std::vector<Score> score(Machine& machine, CausalModel& model, std::span<const std::vector<int32_t>> sequences);
+std::vector<Score> score(Machine& machine, Model& model, std::span<const std::vector<int32_t>> sequences);
 
 }  // namespace engine

@@ -1,6 +1,7 @@
 #include "tasks/tasks.h"
 
 #include "core/error.h"
+#include "models/bart.h"
 #include "tasks/causal_task.h"
 #include "tasks/classification/classification.h"
 #include "tasks/gpt/gpt.h"
@@ -24,7 +25,7 @@ std::vector<Condition> conditions(const Config& config, const TaskSections& sect
   const std::string& explanation = sections.scratchpad.explanation;
   const bool writes_itself = explanation == "self_learned";
   const ModelConfig& model = config.model;
-  return {
+  std::vector<Condition> all{
       {"gpt.", task == "gpt", "task = \"gpt\""},
       {"mlm.", task == "mlm", "task = \"mlm\""},
       {"mlm.copies", sections.mlm.masking == "static", "mlm.masking = \"static\""},
@@ -38,12 +39,19 @@ std::vector<Condition> conditions(const Config& config, const TaskSections& sect
       {"distillation.", !sections.distillation.teacher.empty(), "a model in distillation.teacher"},
       {"training.initial_learning_rate", config.training.warmup_steps > 0, "training.warmup_steps above 0"},
       {"training.min_learning_rate", config.training.scheduler != "constant", "a training.scheduler that falls"},
-      // Of a model from init check_against_init says more.
-      {"model.doubled_position_angles", !is_new || model.architecture == "sinusoidal_encoder",
-       "model.architecture = \"sinusoidal_encoder\""},
-      {"model.relative_distances", !is_new || model.relative_positions != "none",
+      // For a model from init check_against_init says more.
+      {"model.relative_distances", !is_new || model.own.get<BartOptions>().has_relative_tables(),
        "model.relative_positions = \"shared\" or \"separate\""},
   };
+  for (const OwnOptions::Entry& entry : model.own.all()) {
+    Options own;
+    const std::unique_ptr<ArchitectureOptions> declared = entry.options->clone();
+    declared->declare(own);
+    for (const std::string& name : own.names())
+      all.push_back({name, !is_new || model.architecture == entry.architecture,
+                     std::string("model.architecture = \"") + entry.architecture + "\""});
+  }
+  return all;
 }
 
 // What was set and would not be read is a UsageError: whoever set it thinks that it does something.

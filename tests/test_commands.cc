@@ -5,9 +5,11 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "commands/generate.h"
+#include "commands/score.h"
+#include "commands/tokenize.h"
 #include "core/json.h"
 #include "kernels/sampling/rank_ref.h"
-#include "tasks/commands.h"
 #include "tests/task_settings.h"
 #include "training/loss_step.h"
 
@@ -24,13 +26,14 @@ struct Untrained {
   TemporaryFolder folder;
   std::unique_ptr<Ops> ops = make_cpu_ops();
   Arena arena{ops->memory()};
-  Machine machine{*ops, arena, DType::f32};
+  Communicator ranks;
+  Machine machine{*ops, arena, DType::f32, ranks};
   LanguageModel language;
 
   Untrained() {
     set_threads(1);
     language.tokenizer = make_arithmetic_tokenizer();
-    language.model = make_causal_model({.hidden_size = 16,
+    language.model = make_model({.hidden_size = 16,
                                         .num_layers = 1,
                                         .num_heads = 2,
                                         .vocab_size = language.tokenizer->vocab_size(),
@@ -203,13 +206,15 @@ TEST_CASE("commands: score gives each token's log probability and its rank among
     for (size_t end = 1; end < ids.size(); ++end) {
       const ArenaScope scope(untrained.arena);
       SequenceBatch batch{.tokens = {ids.begin(), ids.begin() + static_cast<int64_t>(end)},
-                          .labels = std::vector<int32_t>(end, -100)};
-      batch.labels.back() = ids[end];
+                          .targets = {.labels = std::vector<int32_t>(end, -100)}};
+      batch.targets.labels.back() = ids[end];
       batch.end_sequence();
-      Pass pass{.ops = *untrained.ops, .arena = untrained.arena, .compute = DType::f32, .keep = false};
-      const LossArgs args = LossStep(*untrained.language.model).upload(pass, batch, 0, 1);
-      const auto saved = untrained.language.model->make_saved();
-      const Tensor logits = model_logits(pass, *untrained.language.model, args.tokens, args.scored_rows, *saved);
+      Model& model = *untrained.language.model;
+      BatchUpload upload;
+      const DeviceBatch all = upload.send(untrained.arena, model, batch, 0, 1);
+      Pass pass(Run{.ops = *untrained.ops, .arena = untrained.arena, .compute = DType::f32, .keep = false}, all.layout);
+      const auto saved = model.make_saved();
+      const Tensor logits = model_logits(pass, model, all.tokens, all.outputs.index, *saved);
       const std::vector<float> row(logits.as<float>(), logits.as<float>() + logits.count());
       const int rank = reference::rank(row, static_cast<size_t>(ids[end]));
       CHECK(result["rank"][end - 1] == rank);

@@ -16,8 +16,8 @@ TEST_CASE("configs: each runs a few steps, saves a model and is evaluated") {
     CHECK(settings.config.name != "run");  // every configuration names its run
     adapt(name, settings);
     const auto task = settings.task();
-    CHECK(train_task(settings.config, settings.options, *task, settings.machine) == 0);
-    const RunFolder run = open_run(std::filesystem::path(settings.config.output_dir) / settings.config.name);
+    CHECK(train_task(settings.config, settings.options, *task, settings.machine).exit_code() == 0);
+    const OpenedRun run = open_run(std::filesystem::path(settings.config.output_dir) / settings.config.name);
     CHECK(std::filesystem::exists(run.config));
     // What was saved is a whole model: it is evaluated alone.
     TaskSettings saved(read_text(run.config));

@@ -94,28 +94,28 @@ TEST_CASE("embedding: forward and backward with every choice of optional argumen
   });
 }
 
-TEST_CASE("embedding: the blocks of the gradient that are written are noted, and no others") {
+TEST_CASE("embedding: the touched blocks are those of the gradient that are written") {
   on_every_backend([](Bench& bench) {
     for (const int64_t cols : {5, 100, 384}) {
       CAPTURE(cols);
       const std::vector<int> rows{9, 2, 9, 77};
       const Tensor tokens = bench.integers({4}, rows), dy = bench.normal(bench.compute, {4, cols});
       const Tensor gradient = bench.zeros({100, cols}), types = bench.integers({4}, {0, 1, 1, 0});
-      const Tensor notes = bench.arena.make_zeros(DType::u8, {note_blocks(100 * cols)});
+      const Tensor touched = bench.arena.make_zeros(DType::u8, {TouchedBlocks::count(100 * cols)});
       bench.ops.embedding_backward({.tokens = tokens, .types = types, .dy = dy, .dtoken_table = gradient,
-                                    .dtype_table = bench.zeros({2, cols}), .token_notes = notes});
-      std::vector<uint8_t> noted(notes.bytes()), expected(notes.bytes());
-      bench.ops.memory().copy_out(noted.data(), notes.data, noted.size());
+                                    .dtype_table = bench.zeros({2, cols}), .touched_blocks = touched});
+      std::vector<uint8_t> marked_blocks(touched.bytes()), expected(touched.bytes());
+      bench.ops.memory().copy_out(marked_blocks.data(), touched.data, marked_blocks.size());
       const std::vector<double> values = bench.values(gradient);
       for (const int row : rows)
         for (int64_t i = row * cols; i < (row + 1) * cols; ++i)
-          expected[static_cast<size_t>(i / BlockNotes::block)] = BlockNotes::written;
-      CHECK(noted == expected);
+          expected[static_cast<size_t>(i / TouchedBlocks::block)] = TouchedBlocks::written;
+      CHECK(marked_blocks == expected);
       for (size_t i = 0; i < values.size(); ++i)
-        if (values[i] != 0) CHECK(noted[i / BlockNotes::block] == BlockNotes::written);
-      const Tensor wrong = bench.arena.make_zeros(DType::u8, {note_blocks(100 * cols) + 1});
+        if (values[i] != 0) CHECK(marked_blocks[i / TouchedBlocks::block] == TouchedBlocks::written);
+      const Tensor wrong = bench.arena.make_zeros(DType::u8, {TouchedBlocks::count(100 * cols) + 1});
       CHECK_THROWS_AS(bench.ops.embedding_backward(
-                          {.tokens = tokens, .dy = dy, .dtoken_table = gradient, .token_notes = wrong}), Error);
+                          {.tokens = tokens, .dy = dy, .dtoken_table = gradient, .touched_blocks = wrong}), Error);
     }
   });
 }

@@ -131,61 +131,61 @@ TEST_CASE("adamw: the update of a zero value, and of zero and subnormal gradient
 // Each step names a few rows of a vocabulary. Marking touched blocks changes no bit, and shows where moments are not 0.
 TEST_CASE("adamw: blocks of zeros are left alone, and wake up") {
   on_every_backend([](Bench& bench) {
-    const int64_t size = 2 * 16384 + 1000, blocks = note_blocks(size);
+    const int64_t size = 2 * 16384 + 1000, blocks = TouchedBlocks::count(size);
     const auto zeros = [](int64_t count) { return std::vector<double>(static_cast<size_t>(count), 0.0); };
     for (bool decays : {false, true}) {
       CAPTURE(decays);
-      AdamWTensor noting{.value = bench.normal(DType::f32, {size}), .gradient = bench.zeros({size}),
+      AdamWTensor marked{.value = bench.normal(DType::f32, {size}), .gradient = bench.zeros({size}),
                          .m = bench.zeros({size}), .v = bench.zeros({size}),
-                         .decays = decays, .notes = bench.arena.make_zeros(DType::u8, {blocks}),
+                         .decays = decays, .touched_blocks = bench.arena.make_zeros(DType::u8, {blocks}),
                          .rounded = bench.arena.make(DType::bf16, {size})};
-      bench.ops.copy({.x = noting.value, .y = noting.rounded});
-      const AdamWTensor plain{.value = bench.from(DType::f32, {size}, bench.values(noting.value)),
+      bench.ops.copy({.x = marked.value, .y = marked.rounded});
+      const AdamWTensor plain{.value = bench.from(DType::f32, {size}, bench.values(marked.value)),
                               .gradient = bench.zeros({size}), .m = bench.zeros({size}), .v = bench.zeros({size}),
                               .decays = decays};
-      std::vector<uint8_t> notes(static_cast<size_t>(blocks));
+      std::vector<uint8_t> touched(static_cast<size_t>(blocks));
       const auto step = [&](int number, const std::vector<int64_t>& named) {
         std::vector<double> gradient = zeros(size);
         for (int64_t at : named) {
           gradient[static_cast<size_t>(at)] = 0.25;
-          notes[static_cast<size_t>(at / BlockNotes::block)] = BlockNotes::written;
+          touched[static_cast<size_t>(at / TouchedBlocks::block)] = TouchedBlocks::written;
         }
-        bench.ops.memory().copy_in(noting.notes.data, notes.data(), notes.size());
-        for (const AdamWTensor* tensor : {&std::as_const(noting), &plain}) {
+        bench.ops.memory().copy_in(marked.touched_blocks.data, touched.data(), touched.size());
+        for (const AdamWTensor* tensor : {&std::as_const(marked), &plain}) {
           bench.fill(tensor->gradient, gradient);
           bench.ops.adamw({.tensors = std::span(tensor, 1), .learning_rate = 1e-2f, .beta1 = 0.9f, .beta2 = 0.999f,
                            .epsilon = 1e-8f, .weight_decay = 0.1f, .step = number});
         }
-        CHECK(bench.values(noting.value) == bench.values(plain.value));
-        CHECK(bench.values(noting.rounded) == rounded(bench.values(noting.value)));
-        CHECK(bench.values(noting.m) == bench.values(plain.m));
-        CHECK(bench.values(noting.v) == bench.values(plain.v));
-        CHECK(bench.values(noting.gradient) == zeros(size));
-        bench.ops.memory().copy_out(notes.data(), noting.notes.data, notes.size());
+        CHECK(bench.values(marked.value) == bench.values(plain.value));
+        CHECK(bench.values(marked.rounded) == rounded(bench.values(marked.value)));
+        CHECK(bench.values(marked.m) == bench.values(plain.m));
+        CHECK(bench.values(marked.v) == bench.values(plain.v));
+        CHECK(bench.values(marked.gradient) == zeros(size));
+        bench.ops.memory().copy_out(touched.data(), marked.touched_blocks.data, touched.size());
       };
-      const auto noted = [&](std::initializer_list<int64_t> some) {
+      const auto marked_blocks = [&](std::initializer_list<int64_t> some) {
         std::vector<uint8_t> expected(static_cast<size_t>(blocks));
-        for (const int64_t block : some) expected[static_cast<size_t>(block)] = BlockNotes::moments;
-        return notes == expected;
+        for (const int64_t block : some) expected[static_cast<size_t>(block)] = TouchedBlocks::moments;
+        return touched == expected;
       };
       step(1, {0, 300, 16384, size - 1});
-      CHECK(noted({0, 2, 128, blocks - 1}));
+      CHECK(marked_blocks({0, 2, 128, blocks - 1}));
       step(2, {127, 129});
-      CHECK(noted({0, 1, 2, 128, blocks - 1}));
+      CHECK(marked_blocks({0, 1, 2, 128, blocks - 1}));
       // Moments may come from a saved state.
-      for (const AdamWTensor* tensor : {&std::as_const(noting), &plain})
+      for (const AdamWTensor* tensor : {&std::as_const(marked), &plain})
         bench.fill(tensor->m, std::vector<double>(static_cast<size_t>(size), 0.5));
-      std::fill(notes.begin(), notes.end(), BlockNotes::moments);
+      std::fill(touched.begin(), touched.end(), TouchedBlocks::moments);
       step(3, {1000});
-      CHECK(notes == std::vector<uint8_t>(static_cast<size_t>(blocks), BlockNotes::moments));
-      if (bench.is_device) continue;  // a device reads gradients where there are moments
-      // A gradient in a block that is not marked is not read, and stays.
-      bench.fill(noting.gradient, std::vector<double>(static_cast<size_t>(size), 1.0));
-      const std::vector<double> m = bench.values(noting.m);
-      bench.ops.adamw({.tensors = std::span(&std::as_const(noting), 1), .learning_rate = 1e-2f, .beta1 = 0.5f,
+      CHECK(touched == std::vector<uint8_t>(static_cast<size_t>(blocks), TouchedBlocks::moments));
+      if (bench.is_device) continue;  // where moments are touched a device reads gradients, too
+      // A gradient in an untouched block is not read, and stays.
+      bench.fill(marked.gradient, std::vector<double>(static_cast<size_t>(size), 1.0));
+      const std::vector<double> m = bench.values(marked.m);
+      bench.ops.adamw({.tensors = std::span(&std::as_const(marked), 1), .learning_rate = 1e-2f, .beta1 = 0.5f,
                        .beta2 = 0.999f, .epsilon = 1e-8f, .weight_decay = 0, .step = 4});
-      CHECK(bench.values(noting.m)[3 * 128] == 0.5 * m[3 * 128]);
-      CHECK(bench.values(noting.gradient)[3 * 128] == 1);
+      CHECK(bench.values(marked.m)[3 * 128] == 0.5 * m[3 * 128]);
+      CHECK(bench.values(marked.gradient)[3 * 128] == 1);
     }
   });
 }
@@ -250,9 +250,9 @@ TEST_CASE("adamw: the same bits at any number of threads, and errors") {
                    .step = 1};
     CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: gradient is [4], not [3]", Error);
     wrong.gradient = bench.zeros({3});
-    wrong.notes = bench.arena.make_zeros(DType::u8, {2});
-    CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: notes is [2], not [1]", Error);
-    wrong.notes = {};
+    wrong.touched_blocks = bench.arena.make_zeros(DType::u8, {2});
+    CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: touched_blocks is [2], not [1]", Error);
+    wrong.touched_blocks = {};
     wrong.rounded = bench.zeros({3});
     CHECK_THROWS_WITH_AS(bench.ops.adamw(args), "adamw: rounded is f32, not bf16", Error);
     wrong.rounded = {};

@@ -1,5 +1,5 @@
 // Several ranks, as mpirun starts them: the program trains as one rank would.
-#include "core/ranks.h"
+#include "core/communicator.h"
 
 #include <doctest/doctest.h>
 
@@ -184,17 +184,21 @@ void check_same_training(const fs::path& a, const fs::path& b, const fs::path& i
 }  // namespace
 
 TEST_CASE("ranks: one rank has everything") {
-  CHECK(rank() == 0);
-  CHECK(rank_count() == 1);
-  CHECK(share_of_rank(7) == std::pair<int64_t, int64_t>(0, 7));
+  Communicator one;
+  CHECK(one.rank() == 0);
+  CHECK(one.size() == 1);
+  CHECK(one.is_first());
+  CHECK(one.share(7) == std::pair<int64_t, int64_t>(0, 7));
   SequenceBatch batch;
   batch.tokens = {1, 2, 3};
   batch.offsets = {0, 1, 3};
-  CHECK(sequences_of_rank(batch) == std::pair<int64_t, int64_t>(0, 2));
+  CHECK(sequences_of_rank(batch, one) == std::pair<int64_t, int64_t>(0, 2));
   std::vector<float> values{1, 2};
-  sum_over_ranks(std::span(values));
+  one.sum(std::span(values));
+  one.start_sum(values);
+  one.wait();
   CHECK(values == std::vector<float>{1, 2});
-  CHECK(gather_over_ranks(std::vector<std::string>{"a", ""}) == std::vector<std::string>{"a", ""});
+  CHECK(one.gather(std::vector<std::string>{"a", ""}) == std::vector<std::string>{"a", ""});
 }
 
 TEST_CASE("ranks: a build without MPI refuses to be one of several") {

@@ -25,9 +25,9 @@ std::vector<T> on_host(Memory& memory, const Tensor& tensor) {
 int true_copies(const Parameters& parameters) {
   int copies = 0;
   for (const Parameter& p : parameters.all()) {
-    if (!p.rounded) continue;
+    if (!p.rounded()) continue;
     const std::vector<float> values = on_host<float>(parameters.memory(), p.value);
-    const std::vector<bf16> rounded = on_host<bf16>(parameters.memory(), p.rounded);
+    const std::vector<bf16> rounded = on_host<bf16>(parameters.memory(), p.rounded());
     ++copies;
     size_t same = 0;
     while (same < values.size() && rounded[same].bits == bf16(values[same]).bits) ++same;
@@ -103,9 +103,9 @@ TEST_CASE("rounded copies: a training with them has the bits of one whose produc
       task->batch_of(step, batch);
       const ArenaScope scope(settings.arena);
       const Tensor totals = settings.arena.make_zeros(DType::f32, {3});
-      Pass pass{.ops = *settings.ops, .arena = settings.arena, .compute = DType::bf16, .training = true,
-                .step = static_cast<uint32_t>(step)};
-      task->run(pass, batch, 0, batch.sequences(), 1.0f / static_cast<float>(batch.scored()), totals);
+      Pass pass(Run{.ops = *settings.ops, .arena = settings.arena, .compute = DType::bf16}, {},
+                {.is_active = true, .step = static_cast<uint32_t>(step)});
+      task->loss().run(pass, batch, 0, batch.sequences(), 1.0f / static_cast<float>(batch.scored()), totals);
       optimizer.measure_norm();
       optimizer.update(1e-2f, step + 1);
       results.push_back(on_host<float>(settings.ops->memory(), totals)[0]);
@@ -132,9 +132,9 @@ TEST_CASE("rounded copies: a training that goes on from its state has the bits o
       settings.config.name = name;
       settings.config.training.max_steps = steps;
       const auto task = settings.task();
-      CHECK(train_task(settings.config, settings.options, *task, settings.machine, quiet.get()) == 0);
+      CHECK(train_task(settings.config, settings.options, *task, settings.machine, quiet.get()).exit_code() == 0);
       CHECK(true_copies(task->parameters()) == 5);
-      CHECK(!task->parameters().at("embedding.positions").rounded);
+      CHECK(!task->parameters().at("embedding.positions").rounded());
       std::vector<float> all;
       for (const Parameter& p : task->parameters().all()) {
         const std::vector<float> values = on_host<float>(settings.ops->memory(), p.value);

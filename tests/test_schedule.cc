@@ -84,7 +84,7 @@ TEST_CASE("batch: sequences, scored tokens, and the cut into micro-batches") {
   for (const int length : {3, 5, 2, 9, 1}) {
     for (int i = 0; i < length; ++i) {
       batch.tokens.push_back(i);
-      batch.labels.push_back(i == 0 ? -100 : i);
+      batch.targets.labels.push_back(i == 0 ? -100 : i);
     }
     batch.end_sequence();
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "training/run_folder.h"
 
 namespace engine {
 
@@ -28,7 +29,7 @@ std::string go_on_from_init(const Config& config, const Options& options, Optimi
                             TrainingProgress& progress) {
   const TrainingConfig& training = config.training;
   if (config.init.empty()) return "";
-  const std::filesystem::path state = std::filesystem::path(config.init) / "state";
+  const std::filesystem::path state = RunFolder(config.init).state();
   const bool is_run = has_state(state);
   const bool same_task = is_run && option_of_state(state, "task") == value_of(options, "task");
   if (training.resume_warmup_steps > 0 && (!same_task || training.new_head))
@@ -47,7 +48,7 @@ std::string go_on_from_init(const Config& config, const Options& options, Optimi
     progress.learning_rate_before = before.learning_rate;
     return beginning + "weights of the best model, moments of zero";
   }
-  FittingState found = load_fitting_state(state, optimizer);
+  FittingState found = load_fitting_state(state, {optimizer.parameters(), optimizer.state()});
   const TrainingProgress& before = found.progress;
   if (found.loaded > 0) {
     progress.steps_before = before.step + before.steps_before;

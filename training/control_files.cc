@@ -11,28 +11,29 @@ namespace engine {
 
 namespace {
 
-// Not the training's: while it reads its data, a file may already ask it to stop.
+// The process is older than its training, which a file may ask to stop while it still reads its data.
 const auto process_start = std::filesystem::file_time_type::clock::now();
 
 }  // namespace
 
 ControlFiles::ControlFiles(const std::filesystem::path& run)
-    : stop_(run / control_file_names[0]), stop_now_(run / control_file_names[1]), save_(run / control_file_names[2]) {}
+    : stop_(RunFolder(run).stop()), stop_now_(RunFolder(run).stop_now()), save_(RunFolder(run).save_checkpoint()) {}
 
 std::vector<std::string> ControlFiles::remove_old() const {
   std::vector<std::string> removed;
-  for (const std::string& file : {stop_, stop_now_, save_}) {
+  for (const std::filesystem::path& file : {stop_, stop_now_, save_}) {
     std::error_code absent;
     const auto written = std::filesystem::last_write_time(file, absent);
-    if (!absent && written < process_start && take(file)) removed.push_back(file);
+    if (!absent && written < process_start && take(file)) removed.push_back(file.string());
   }
   return removed;
 }
 
-bool ControlFiles::take(const std::string& file) {
+bool ControlFiles::take(const std::filesystem::path& file) {
   if (::unlink(file.c_str()) == 0) return true;
   // One that cannot be removed would be obeyed again after every step.
-  if (errno != ENOENT) fail("cannot remove the control file ", file, ": ", std::generic_category().message(errno));
+  if (errno != ENOENT)
+    fail("cannot remove the control file ", file.string(), ": ", std::generic_category().message(errno));
   return false;
 }
 

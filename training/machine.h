@@ -1,9 +1,8 @@
-// What a configuration runs on: the backend, memory for activations and the precision that it asks for.
+// ConfiguredMachine: the backend, memory for activations and precision that a configuration asks for.
 #pragma once
 
 #include "core/error.h"
 #include "core/parallel.h"
-#include "core/ranks.h"
 #include "kernels/backend/backend.h"
 #include "training/config.h"
 #include "training/task.h"
@@ -12,20 +11,20 @@ namespace engine {
 
 class ConfiguredMachine {
  public:
-  explicit ConfiguredMachine(const Config& config)
+  ConfiguredMachine(const Config& config, Communicator& ranks)
       : ops_(make_ops(config.device, config.device_options)),
         arena_(ops_->memory()),
-        machine_{*ops_, arena_, compute_precision(config.precision, device_of(config, *ops_))} {
-    set_threads(config.threads ? config.threads : processors_of_each(ranks_here()));
+        machine_{*ops_, arena_, compute_precision(config.precision, device_of(config, *ops_)), ranks} {
+    set_threads(config.threads ? config.threads : processors_of_each(ranks.local_size()));
     const std::string device = device_of(config, *ops_);
-    if (rank_count() > 1 && device != "cpu")
+    if (ranks.size() > 1 && device != "cpu")
       fail_usage("several ranks train on the CPU: set device = \"cpu\", it is ", device);
   }
   Machine& machine() { return machine_; }
   Ops& ops() { return *ops_; }
 
  private:
-  // What auto has become: the CPU, too, where a GPU has too little memory.
+  // The device that auto has become: the CPU, too, where a GPU has too little memory.
   static std::string device_of(const Config& config, Ops& ops) {
     if (config.device != "auto") return config.device;
     return &ops.memory() == &host_memory() ? "cpu" : auto_device();

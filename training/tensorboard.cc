@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "training/append.h"
+#include "training/run_folder.h"
 
 namespace engine {
 
@@ -63,7 +64,7 @@ uint32_t crc32c(std::string_view bytes) {
 EventWriter::EventWriter(const std::filesystem::path& folder, int64_t first_step) {
   // A second run in the same second has another number.
   for (int64_t number = static_cast<int64_t>(now());; ++number) {
-    path_ = folder / ("events.out.tfevents." + std::to_string(number) + ".engine");
+    path_ = RunFolder(folder).events(number);
     if (!std::filesystem::exists(path_)) break;
   }
   file_ = open_to_append(path_);

@@ -142,8 +142,8 @@ void ClassificationTask::append(const Split& split, size_t i, SequenceBatch& bat
   const auto begin = split.ids.begin();
   batch.tokens.insert(batch.tokens.end(), begin + static_cast<ptrdiff_t>(split.begins[i]),
                       begin + static_cast<ptrdiff_t>(split.begins[i + 1]));
-  batch.labels.push_back(std::max(split.examples[i].label, 0));
-  batch.labels.resize(batch.tokens.size(), -100);
+  batch.targets.labels.push_back(std::max(split.examples[i].label, 0));
+  batch.targets.labels.resize(batch.tokens.size(), -100);
   batch.end_sequence();
 }
 
@@ -167,7 +167,7 @@ std::vector<int32_t> ClassificationTask::classify(Machine& machine, const Split&
       append(split, order[last], batch);
     std::vector<int32_t> predicted;
     if (totals) {
-      ScoredTokens each;
+      ScoredTokens each{.wants_likeliest = true};
       *totals += step_.evaluate(machine, batch, &each);
       predicted = std::move(each.likeliest);
     } else {
@@ -224,7 +224,7 @@ std::unique_ptr<Task> make_classification_task(Config& config, const Distillatio
   const ClassificationKind& kind = classification_kind(config.task);
   if (training && config.data.train.empty())
     fail_usage("data.train is missing: a file of task ", kind.task, ", see docs/tasks.md");
-  Encoder encoder = make_encoder(config, options, {Head::classification, kind.labels}, tokenizer_of(config),
+  Encoder encoder = make_encoder(config, options, {HeadKind::classification, kind.labels}, tokenizer_of(config),
                                  ops.memory(), training);
   if (training) add_teacher(encoder, distillation, config, ops);
   return std::make_unique<ClassificationTask>(config, kind, std::move(encoder), training);

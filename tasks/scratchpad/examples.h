@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/communicator.h"
 #include "models/generation.h"
 #include "text/tokenizer.h"
 #include "training/batch.h"
@@ -53,8 +54,14 @@ class ExampleFormat {
   std::vector<char> characters_;  // of each token; 0: a special one
 };
 
-// What the model writes after each prompt, as text_of gives it. Of all ranks: each generates its share of the texts.
-std::vector<std::string> generate_texts(Generator& generator, const ExampleFormat& format, const Prompts& prompts,
-                                        const GenerationOptions& options);
+// A generator, and the ranks that share the texts that it generates.
+struct SharedGenerator {
+  Generator& generator;
+  Communicator& ranks;
+};
+
+// The text that the model writes after each prompt, as text_of gives it. All ranks call it: each generates its share.
+std::vector<std::string> generate_texts(const SharedGenerator& shared, const ExampleFormat& format,
+                                        const Prompts& prompts, const GenerationOptions& options);
 
 }  // namespace engine

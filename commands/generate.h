@@ -1,0 +1,22 @@
+// generate: goes on from a prompt, or from each line of a file.
+#pragma once
+
+#include <iosfwd>
+#include <string>
+
+#include "tasks/language_model.h"
+#include "training/config.h"
+
+namespace engine {
+
+struct GenerateRequest {
+  std::string prompt;      // one prompt, or
+  std::string input_file;  // a file with a prompt a line
+  GenerationConfig generation;
+  uint64_t seed = 1;
+};
+// One prompt gives its text and what follows, as it is generated. A file gives {"prompt": ..., "text": ...} a line, in
+// its order. An error of a line names file and line. What cannot be written is an Error.
+void generate_text(Machine& machine, LanguageModel& language, const GenerateRequest& request, std::ostream& out);
+
+}  // namespace engine

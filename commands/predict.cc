@@ -1,0 +1,39 @@
+// predict: the labels of a file's sentences, in the form of GLUE.
+#include "commands/verb.h"
+#include "commands/with_model.h"
+#include "tasks/classification/classification.h"
+
+namespace engine {
+
+namespace {
+
+class PredictVerb final : public Verb {
+ public:
+  void add_flags(Flags& flags) override {
+    flags.add("DIR", folder_, "a run folder or a model folder", {.required = true});
+    flags.add("--input", input_, "a text file", {.required = true});
+    flags.add("--output", output_, "where the predictions go", {.required = true});
+    flags.add_options(settings_);
+  }
+
+  int run(Communicator& ranks) override {
+    const auto leave_out_data = [](Config& config) {
+      if (!is_classification(config.task))
+        fail_usage("predict is for tasks that label their inputs, cola and sst2: this one is ", config.task,
+                   "; a model that writes text is used with generate");
+      config.data.eval.clear();  // only the input is read
+    };
+    return with_task(settings_, folder_, ranks, leave_out_data,
+                     [&](Machine& machine, Task& task) { task.predict(machine, input_, output_); });
+  }
+
+ private:
+  Settings settings_;
+  std::string folder_, input_, output_;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_predict_verb() { return std::make_unique<PredictVerb>(); }
+
+}  // namespace engine

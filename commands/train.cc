@@ -1,0 +1,35 @@
+// train: trains what a task.cfg says.
+#include "commands/settings.h"
+#include "commands/verb.h"
+#include "training/machine.h"
+#include "training/trainer.h"
+
+namespace engine {
+
+namespace {
+
+class TrainVerb final : public Verb {
+ public:
+  void add_flags(Flags& flags) override {
+    flags.add("task.cfg", file_, "the task's configuration", {.required = true});
+    flags.add_options(settings_);
+  }
+
+  int run(Communicator& ranks) override {
+    settings_.resolve(file_);
+    ConfiguredMachine backend(settings_.config, ranks);
+    const auto task =
+        make_task(settings_.config, settings_.sections, settings_.options, backend.ops(), Use::training);
+    return train_task(settings_.config, settings_.options, *task, backend.machine()).exit_code();
+  }
+
+ private:
+  Settings settings_;
+  std::string file_;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_train_verb() { return std::make_unique<TrainVerb>(); }
+
+}  // namespace engine
