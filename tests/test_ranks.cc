@@ -46,8 +46,8 @@ eval_quantity = 7
 batch_size = 9
 max_steps = 4
 micro_batch_size = 2
-learning_rate = 0.1
-adam_epsilon = 0.1
+learning_rate = 0.01
+adam_epsilon = 1e-4
 scheduler = "constant"
 log_every = 1
 eval_every = 2
@@ -72,8 +72,8 @@ dropout = 0.1
 [training]
 batch_size = 9
 max_steps = 4
-learning_rate = 0.1
-adam_epsilon = 0.1
+learning_rate = 0.01
+adam_epsilon = 1e-4
 scheduler = "constant"
 log_every = 2
 eval_every = 0
@@ -140,28 +140,31 @@ double largest_difference(const std::vector<float>& a, const std::vector<float>&
   return largest;
 }
 
-// Checks that two trainings moved every parameter alike. Adam's epsilon is far above the gradients here, so that an
-// update is proportional to its gradient. (With a small epsilon it has the size of the rate, however small its gradient
-// is.) Each gradient is a sum of some hundred terms in another order, in each of 4 steps, which moves a parameter by
-// less than 1e-4 of the way that it goes.
+// Checks that two trainings moved every parameter alike. Adam's epsilon is far above the rounding errors of gradients
+// here. (With a smaller one an update has the size of the rate, however small its gradient is, and one near 0 may go
+// either way.) Gradients are sums of some hundred terms in another order, in each of 4 steps. The smallest ones, of
+// queries and keys, are a thousandth of their terms, and so lose up to a hundredth of the way that they go.
 void check_same_parameters(const fs::path& initial, const fs::path& a, const fs::path& b) {
   const auto begin = parameters_of(initial), one = parameters_of(a), other = parameters_of(b);
   REQUIRE(one.size() == begin.size());
   REQUIRE(one.size() == other.size());
   double farthest = 0;
-  size_t told_apart = 0;  // from parameters that stay as they are
   for (const auto& [name, values] : one) farthest = std::max(farthest, largest_difference(values, begin.at(name)));
   for (const auto& [name, values] : one) {
     CAPTURE(name);
     double size = 0;
     for (float value : values) size = std::max(size, std::abs(static_cast<double>(value)));
     const double moved = largest_difference(values, begin.at(name));
-    const double allowed = 1e-4 * moved + 0x1p-22 * size + 1e-7 * farthest;
-    CHECK_FALSE(!(largest_difference(values, other.at(name)) <= allowed));
-    told_apart += moved > 20 * allowed;
+    // A bias of keys shifts all scores of a query alike, so its gradient is 0 but for rounding. BART's
+    // final_logits_bias is no parameter.
+    const bool has_gradient =
+        !name.ends_with("k_proj.bias") && !name.ends_with("key.bias") && name != "final_logits_bias";
+    const double allowed = has_gradient ? 1e-2 * moved + 0x1p-22 * size : 1e-4 * farthest;
+    const double difference = largest_difference(values, other.at(name));
+    INFO("differs by ", difference, ", allowed ", allowed, ", moved by ", moved);
+    CHECK_FALSE(!(difference <= allowed));
+    if (has_gradient) CHECK(moved > 20 * allowed);
   }
-  // Some gradients are too small: that of a bias of keys, which shifts all scores of a query alike, is 0 but for rounding.
-  CHECK(told_apart >= one.size() * 3 / 4);
 }
 
 // All that a training measured, but for speed, and its parameters.
