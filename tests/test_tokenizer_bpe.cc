@@ -121,7 +121,7 @@ TEST_CASE("tokenizer bpe: decoding gives the text back") {
   CHECK(gpt2().decode(ids, true) == "Hello world");
   const std::vector<int32_t> half = {47728, 995};  // two bytes of a character, and a word
   CHECK(gpt2().decode(half) == "\ufffd world");
-  CHECK_THROWS_AS(gpt2().decode(std::vector<int32_t>{50257}), Error);
+  CHECK(gpt2().decode(std::vector<int32_t>{995, 50257}) == " world");
 }
 
 TEST_CASE("tokenizer bpe: any tokens decode to valid text") {

@@ -15,10 +15,14 @@ struct AddedToken {
   int32_t id = -1;
   std::string content;
   bool special = true;
-  bool single_word = false;  // only where no word character stands beside it
-  bool strip_left = false;   // takes the white space before it
-  bool strip_right = false;  // takes the white space behind it
-  bool normalized = false;   // looked for in what the others leave
+  bool single_word = false;      // only where no word character stands beside it
+  bool strip_left = false;       // takes the white space before it
+  bool strip_right = false;      // takes the white space behind it
+  bool normalized = false;       // looked for in what the others leave
+  bool passed_over = false;      // matched, but left in the text
+  bool follows_special = false;  // no file gives `normalized`: it is the opposite of `special`
+
+  bool operator==(const AddedToken&) const = default;
 };
 
 class AddedTokens {
@@ -32,7 +36,8 @@ class AddedTokens {
     std::string_view text;
     int token;
   };
-  // The text in pieces, in order, none empty: of the tokens that match, the leftmost, and of these the longest, counts.
+  // Splits the text into pieces, in order, none empty. Among tokens that match, the leftmost counts, and among these
+  // the longest.
   std::vector<Piece> split(std::string_view text) const;
 
  private:

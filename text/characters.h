@@ -13,7 +13,7 @@ namespace engine {
 class CharacterTokenizer final : public VocabularyTokenizer {
  public:
   // Every token of the vocabulary that is not an added one is a single character; an Error names one that is not.
-  CharacterTokenizer(Vocabulary vocabulary, bool skips_space, TokenizerFiles files);
+  CharacterTokenizer(Vocabulary vocabulary, bool skips_space);
 
   // A character outside the vocabulary is its unknown token, or an Error with the character and its place.
   using Tokenizer::encode;

@@ -229,6 +229,54 @@ Normalizer Normalizer::read(const json& normalizer, const std::string& where) {
   return Normalizer(std::move(steps));
 }
 
+nlohmann::ordered_json Normalizer::to_json() const {
+  using nlohmann::ordered_json;
+  constexpr std::pair<Step, const char*> simple[] = {
+      {Step::compose, "NFC"},          {Step::decompose, "NFD"},      {Step::compose_compat, "NFKC"},
+      {Step::decompose_compat, "NFKD"}, {Step::strip_marks, "StripAccents"}, {Step::lowercase, "Lowercase"}};
+  ordered_json list = ordered_json::array();
+  for (size_t i = 0; i < steps_.size();) {
+    // The steps of a BertNormalizer that stand here, in its order.
+    size_t next = i;
+    const auto take = [&](Step step) {
+      const bool is_next = next < steps_.size() && steps_[next] == step;
+      next += is_next;
+      return is_next;
+    };
+    const bool cleans = take(Step::clean), spaces = take(Step::space_chinese);
+    const bool strips = next + 1 < steps_.size() && steps_[next + 1] == Step::strip_nonspacing && take(Step::decompose) &&
+                        take(Step::strip_nonspacing);
+    if (cleans || spaces || strips) {
+      const bool lowers = take(Step::lowercase);
+      list.push_back({{"type", "BertNormalizer"},
+                      {"clean_text", cleans},
+                      {"handle_chinese_chars", spaces},
+                      {"strip_accents", strips},
+                      {"lowercase", lowers}});
+      i = next;
+      continue;
+    }
+    const auto* const found =
+        std::find_if(std::begin(simple), std::end(simple), [&](const auto& known) { return known.first == steps_[i]; });
+    require(found != std::end(simple), "a normalizer strips accents without taking them apart");
+    list.push_back({{"type", found->second}});
+    ++i;
+  }
+  if (list.empty()) return nullptr;
+  return list.size() == 1 ? list[0] : ordered_json{{"type", "Sequence"}, {"normalizers", list}};
+}
+
+Normalizer Normalizer::lowering_first() const {
+  const nlohmann::ordered_json own = to_json();
+  const auto lowers = [](const nlohmann::ordered_json& one) { return one.is_object() && one["type"] == "Lowercase"; };
+  const bool is_sequence = own.is_object() && own["type"] == "Sequence";
+  if (lowers(own) || (is_sequence && std::any_of(own["normalizers"].begin(), own["normalizers"].end(), lowers)))
+    return *this;
+  std::vector<Step> steps{Step::lowercase};
+  steps.insert(steps.end(), steps_.begin(), steps_.end());
+  return Normalizer(std::move(steps));
+}
+
 bool Normalizer::has(Step step) const { return std::find(steps_.begin(), steps_.end(), step) != steps_.end(); }
 
 void Normalizer::apply(Text& text) const {

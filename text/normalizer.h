@@ -38,6 +38,12 @@ class Normalizer {
   // of them; an Error names any other.
   static Normalizer read(const nlohmann::json& normalizer, const std::string& where);
 
+  nlohmann::ordered_json to_json() const;  // as read() reads it; null where there are no steps
+
+  // The same with lower case before its steps, unless it has a Lowercase that is no part of a BertNormalizer, as
+  // sentence-transformers does it.
+  Normalizer lowering_first() const;
+
   bool has(Step step) const;
   bool empty() const { return steps_.empty(); }
   // Whether a character may take one that stands behind it into itself.

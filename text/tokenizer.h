@@ -47,8 +47,10 @@ class Tokenizer {
   virtual int32_t pad_token() const = 0;
   virtual int32_t mask_token() const = 0;
   virtual bool is_special(int32_t id) const = 0;  // no text: [CLS], <|endoftext|>, ...
+  virtual bool is_named(int32_t id) const = 0;    // one of the special tokens that the folder names
   virtual const Framing& framing() const = 0;     // what encode_framed puts around texts
-  virtual int64_t max_length() const = 0;  // of a framed sequence, as tokenizer_config.json says; 0: it says nothing
+  virtual int64_t max_length() const = 0;  // of a sequence with special tokens, by tokenizer_config.json; 0: no limit
+  virtual bool truncates_left() const { return false; }  // a text that is too long loses its beginning
 
   virtual void save(const std::filesystem::path& folder) const = 0;
   // Changes with anything that the saved folder says.
@@ -63,7 +65,10 @@ class Tokenizer {
 
 // From a folder: tokenizer.json, else vocab.json and merges.txt, else vocab.txt. An error says which files were looked
 // for.
-std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
+struct LoadOptions {
+  bool lowers_first = false;  // text is in lower case before the folder's own normalizer sees it
+};
+std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder, const LoadOptions& options = {});
 
 // The characters (code points) that some texts have, which may be too long to be in memory at once.
 class CharacterSet {

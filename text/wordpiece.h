@@ -18,15 +18,16 @@
 namespace engine {
 
 struct WordPieceSettings {
-  std::string prefix = "##";   // of tokens that go on with a word
-  int64_t longest_word = 100;  // characters; a longer word is unknown
-  bool cleanup = true;         // decoding leaves out the space before . ? ! , 's n't ...
+  std::string prefix = "##";          // begins tokens that go on with a word
+  int64_t longest_word = 100;         // characters; a longer word is unknown
+  std::string decoder_prefix = "##";  // begins tokens that are decoded without a space
+  bool cleanup = true;                // decoding leaves out the space before . ? ! , 's n't ...
 };
 
 class WordPieceTokenizer final : public VocabularyTokenizer {
  public:
   // An Error if the vocabulary has no unknown token.
-  WordPieceTokenizer(Vocabulary vocabulary, Normalizer normalizer, WordPieceSettings settings, TokenizerFiles files);
+  WordPieceTokenizer(Vocabulary vocabulary, Normalizer normalizer, WordPieceSettings settings);
 
   using Tokenizer::encode;
   void encode(std::string_view text, std::vector<int32_t>& ids) const override;
@@ -45,10 +46,9 @@ class WordPieceTokenizer final : public VocabularyTokenizer {
   WordPieceSettings settings_;
   BertChunks chunks_;
   TokenTrie trie_;
-  int32_t continuing_;                          // the node behind the prefix, or -1
-  AddedTokens plain_added_, normalized_added_;  // the latter are looked for in the normalized text
-  std::array<int32_t, 128> byte_ids_{};         // of punctuation
-  uint32_t instance_;                           // tells the words of this tokenizer from others' in the caches
+  int32_t continuing_;                   // the node behind the prefix, or -1
+  std::array<int32_t, 128> byte_ids_{};  // the ids of punctuation
+  uint32_t instance_;                    // tells the words of this tokenizer from others' in the caches
 };
 
 }  // namespace engine
