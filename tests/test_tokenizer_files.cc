@@ -182,7 +182,8 @@ TEST_CASE("tokenizer files: each fault has a message that names the file and wha
   check_error(bpe("[]", ""), "/vocab.json: the vocabulary should be a JSON object");
   check_error(bpe("{}", ""), "/vocab.json: the vocabulary is empty");
   check_error(bpe(R"({"a": 0, "b": 0})", ""), "have the same id, 0");
-  check_error(bpe(R"({"a": 0, "b": 2000})", ""), "one of the 2 tokens has the id 2000, so most ids would have no token");
+  check_error(bpe(R"({"a": 0, "b": 2000})", ""),
+              "one of the 2 tokens has the id 2000, so most ids would have no token");
   check_error(bpe(R"({"a": 0, "a": 1})", ""), "stands twice");
   check_error(bpe(R"({"a": 0, "b": -1})", ""), "should have an id from 0");
   check_error(bpe(R"({"a": 0, "b": 99999999999999999999})", ""), "should have an id from 0");

@@ -116,10 +116,12 @@ TEST_CASE("tokenizer folders: every key that transformers reads is obeyed, named
     for (const auto& [key, value] : config.items()) obeyed.insert(key);
   }
   const std::set<std::string> refused = {"_json_padding",     "_json_truncation", "fast_tokenizer_files", "gguf_file",
-                                         "merges",            "post_processor",   "tokenizer_object",     "tokenizer_padding",
-                                         "tokenizer_truncation", "vocab"};
-  for (const std::string& key : refused) CHECK(error_with({{key, "x"}}).starts_with("/tokenizer_config.json: \"" + key));
-  CHECK(error_with({{"auto_map", {{"AutoTokenizer", {"a.B", nullptr}}}}}).starts_with("/tokenizer_config.json: \"auto_map\""));
+                                         "merges",            "post_processor",   "tokenizer_object",
+                                         "tokenizer_padding", "tokenizer_truncation", "vocab"};
+  for (const std::string& key : refused)
+    CHECK(error_with({{key, "x"}}).starts_with("/tokenizer_config.json: \"" + key));
+  CHECK(error_with({{"auto_map", {{"AutoTokenizer", {"a.B", nullptr}}}}}).starts_with(
+      "/tokenizer_config.json: \"auto_map\""));
   CHECK(error_with({{"init_inputs", {1}}}).starts_with("/tokenizer_config.json: \"init_inputs\""));
   // Arguments of from_pretrained, of calls, of training and of saving, which a file may hold to no effect; and what is
   // about files, templates of chats, padding, messages, and tokenizers of other kinds.
@@ -157,7 +159,8 @@ TEST_CASE("tokenizer folders: a class that is not read here is named, as is a cl
       "/tokenizer.json: the model is of type \"WordPiece\", and the folder's other files name a GPT2Tokenizer, which"));
   CHECK(error_with({{"tokenizer_class", "BertTokenizer"}, {"cls_token", nullptr}}) ==
         "/tokenizer_config.json: \"cls_token\" is null, and a BertTokenizer needs such a token");
-  CHECK(error_with({{"pad_token", 3}}).starts_with("/tokenizer_config.json: \"pad_token\" is 3, it should be a string or"));
+  CHECK(error_with({{"pad_token", 3}}).starts_with(
+      "/tokenizer_config.json: \"pad_token\" is 3, it should be a string or"));
   CHECK(error_with({{"extra_special_tokens", 3}}).starts_with(
       "/tokenizer_config.json: \"extra_special_tokens\" should be a list or an object"));
   CHECK(error_with({{"added_tokens_decoder", {{"x", {{"content", "a"}}}}}}).starts_with(
@@ -172,8 +175,9 @@ TEST_CASE("tokenizer folders: windows over a long text, from its beginning or fr
     CAPTURE(expected.dump());
     const TemporaryFolder path;
     write_folder(expected, path.path());
-    const auto found = encode_windows(*load_tokenizer(path.path()), expected["first"].get<std::string>(),
-                                      expected["second"].get<std::string>(), expected["max_length"], expected["stride"]);
+    const auto found =
+        encode_windows(*load_tokenizer(path.path()), expected["first"].get<std::string>(),
+                       expected["second"].get<std::string>(), expected["max_length"], expected["stride"]);
     std::vector<Ids> ids;
     for (const Framed& window : found) ids.push_back(window.ids);
     CHECK(ids == expected["ids"].get<std::vector<Ids>>());
@@ -199,7 +203,8 @@ TEST_CASE("tokenizer folders: a vocab.txt with gaps; an added token that would g
   CHECK_THROWS_WITH_AS(load_tokenizer(folder.path()), doctest::Contains(
       "vocab.txt: the added token \"<x>\" would get the id 8, which another token has"), Error);
   write_file(folder.path() / "vocab.txt", "\xEF\xBB\xBF[PAD]\n");
-  CHECK_THROWS_WITH_AS(load_tokenizer(folder.path()), doctest::Contains("vocab.txt:1: begins with a byte order mark"), Error);
+  CHECK_THROWS_WITH_AS(load_tokenizer(folder.path()), doctest::Contains("vocab.txt:1: begins with a byte order mark"),
+                       Error);
   write_file(folder.path() / "vocab.txt", "[PAD]\n\xff\n");
   CHECK_THROWS_WITH_AS(load_tokenizer(folder.path()), doctest::Contains("vocab.txt:2: the token is not UTF-8"), Error);
 }

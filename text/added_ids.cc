@@ -25,8 +25,8 @@ void AddedIds::add(const std::vector<AddedToken>& tokens, const std::string& whe
     }
     const auto in_model = model_.find(token.content);
     if (in_model == model_.end() && model_ids_.contains(next))
-      fail(where, ": the added token \"", token.content.substr(0, 60), "\" would get the id ", next, ", which another token ",
-           "has: the ids of the vocabulary have gaps");
+      fail(where, ": the added token \"", token.content.substr(0, 60), "\" would get the id ", next,
+           ", which another token has: the ids of the vocabulary have gaps");
     token.id = static_cast<int32_t>(in_model == model_.end() ? next++ : in_model->second);
     tokens_.push_back(std::move(token));
   }

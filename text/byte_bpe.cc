@@ -233,6 +233,8 @@ std::string ByteBpeTokenizer::decode(std::span<const int32_t> ids, bool skip_spe
   return cleaned_up(repair_utf8(bytes));
 }
 
-TokenizerFiles ByteBpeTokenizer::made_files() const { return byte_bpe_files(vocabulary_, merges_, settings_, normalizer_); }
+TokenizerFiles ByteBpeTokenizer::made_files() const {
+  return byte_bpe_files(vocabulary_, merges_, settings_, normalizer_);
+}
 
 }  // namespace engine

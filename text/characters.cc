@@ -127,7 +127,8 @@ std::unique_ptr<Tokenizer> make_arithmetic_tokenizer() {
   for (const char character : std::string_view("0123456789+-*()=")) tokens.emplace_back(1, character);
   Vocabulary vocabulary(std::move(tokens));
   for (const std::string& token : special) vocabulary.add_special(token);
-  for (const auto& [key, id] : {std::pair{"eos_token", 1}, {"bos_token", 2}, {"pad_token", 0}}) vocabulary.name(key, id);
+  for (const auto& [key, id] : {std::pair{"eos_token", 1}, {"bos_token", 2}, {"pad_token", 0}})
+    vocabulary.name(key, id);
   vocabulary.traits.token_types = false;
   vocabulary.traits.passed_on = R"({"padding_side": "left"})";
   return std::make_unique<CharacterTokenizer>(std::move(vocabulary), true);

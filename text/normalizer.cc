@@ -244,8 +244,8 @@ nlohmann::ordered_json Normalizer::to_json() const {
       return is_next;
     };
     const bool cleans = take(Step::clean), spaces = take(Step::space_chinese);
-    const bool strips = next + 1 < steps_.size() && steps_[next + 1] == Step::strip_nonspacing && take(Step::decompose) &&
-                        take(Step::strip_nonspacing);
+    const bool strips = next + 1 < steps_.size() && steps_[next + 1] == Step::strip_nonspacing &&
+                        take(Step::decompose) && take(Step::strip_nonspacing);
     if (cleans || spaces || strips) {
       const bool lowers = take(Step::lowercase);
       list.push_back({{"type", "BertNormalizer"},

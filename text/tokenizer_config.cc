@@ -68,7 +68,8 @@ void refuse_keys(const Settings& settings) {
   const auto refuse = [&](const char* key, const char* why) {
     if (settings.all.contains(key)) fail(settings.file(key), ": \"", key, "\" is set, which is not supported: ", why);
   };
-  constexpr const char* from_files = "the vocabulary is read from tokenizer.json, vocab.json and merges.txt, or vocab.txt";
+  constexpr const char* from_files =
+      "the vocabulary is read from tokenizer.json, vocab.json and merges.txt, or vocab.txt";
   for (const char* key : {"vocab", "merges", "tokenizer_object", "gguf_file"}) refuse(key, from_files);
   for (const char* key : {"post_processor", "tokenizer_truncation", "tokenizer_padding", "_json_truncation",
                           "_json_padding"})

@@ -12,8 +12,8 @@
 
 namespace engine {
 
-// Reads the "post_processor" of a tokenizer.json: BertProcessing, RobertaProcessing, TemplateProcessing, ByteLevel and a
-// Sequence of them.
+// Reads the "post_processor" of a tokenizer.json: BertProcessing, RobertaProcessing, TemplateProcessing, ByteLevel and
+// a Sequence of them.
 Framing read_framing(const nlohmann::json& post_processor, const std::string& where);
 // Reads how it trims offsets: see TokenizerTraits.
 std::vector<bool> read_offset_trims(const nlohmann::json& post_processor, const std::string& where);

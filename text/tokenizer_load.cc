@@ -50,7 +50,8 @@ void require_no(const json& object, const char* key, const std::string& where) {
 
 // The ends that add_bos_token and add_eos_token put around each text.
 Framing framing_of_ends(const TokenizerConfig& config, const Vocabulary& vocabulary) {
-  const bool begins = config.adds_begin && config.named("bos_token"), ends = config.adds_end && config.named("eos_token");
+  const bool begins = config.adds_begin && config.named("bos_token");
+  const bool ends = config.adds_end && config.named("eos_token");
   Framing framing{{}, {}};
   for (const int32_t text : {0, 1}) {
     std::vector<Framing::Piece> pieces;
@@ -222,8 +223,8 @@ std::unique_ptr<Tokenizer> load_wordpiece(const Source& source) {
   if (source.options.lowers_first) normalizer = normalizer.lowering_first();
   vocabulary.unknown = vocabulary.find_in_model(unknown);
   if (vocabulary.unknown < 0)
-    fail(where, ": a WordPiece vocabulary should hold the token for unknown words (unk_token, \"", unknown.substr(0, 60),
-         "\")");
+    fail(where, ": a WordPiece vocabulary should hold the token for unknown words (unk_token, \"",
+         unknown.substr(0, 60), "\")");
   return std::make_unique<WordPieceTokenizer>(std::move(vocabulary), std::move(normalizer), std::move(settings));
 }
 
@@ -265,7 +266,8 @@ Loader read_tokenizer_json(Source& source) {
       {"BPE", load_byte_bpe}, {"WordPiece", load_wordpiece}, {"WordLevel", load_characters}};
   const auto loader = loaders.find(type);
   if (loader == loaders.end())
-    fail(source.where, ": a model of type \"", type.substr(0, 60), "\" is not supported; BPE, WordPiece and WordLevel are");
+    fail(source.where, ": a model of type \"", type.substr(0, 60),
+         "\" is not supported; BPE, WordPiece and WordLevel are");
   source.tokens = read_vocab_json(json_member(model, "vocab", source.where), source.where);
   source.config = read_tokenizer_config(source.folder, &source.root, TokenizerClass::whole_file);
   const char* const wanted = takes_wordpiece(source.config.of.kind) ? "WordPiece" : "BPE";
@@ -303,7 +305,8 @@ std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder, const LoadOpti
     const std::string where = (folder / "vocab.json").string();
     source.tokens = read_vocab_json(parse_json_file(where), where);
     const auto has = [&](const char* token) {
-      return std::any_of(source.tokens.begin(), source.tokens.end(), [&](const auto& one) { return one.first == token; });
+      return std::any_of(source.tokens.begin(), source.tokens.end(),
+                         [&](const auto& one) { return one.first == token; });
     };
     // RoBERTa's and BART's vocabularies hold <s> and </s>.
     const bool is_roberta = has("<s>") && has("</s>");

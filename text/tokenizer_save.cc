@@ -1,5 +1,5 @@
-// tokenizer.json and tokenizer_config.json, written so that AutoTokenizer gives the ids that we give: tokenizer.json has
-// all that changes ids, and the class named in tokenizer_config.json reads it as it stands.
+// tokenizer.json and tokenizer_config.json, written so that AutoTokenizer gives the ids that we give. tokenizer.json
+// has all that changes ids, and the class named in tokenizer_config.json reads it as it stands.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -141,8 +141,8 @@ TokenizerFiles wordpiece_files(const Vocabulary& vocabulary, const Normalizer& n
   settings_json["strip_accents"] = normalizer.has(Step::strip_nonspacing);
   settings_json["tokenize_chinese_chars"] = normalizer.has(Step::space_chinese);
   TokenizerFiles files = {
-      {"tokenizer.json", tokenizer_json(vocabulary, {{"type", "BertPreTokenizer"}}, post_processor_of(vocabulary, nullptr),
-                                        decoder, model, normalizer.to_json())},
+      {"tokenizer.json", tokenizer_json(vocabulary, {{"type", "BertPreTokenizer"}},
+                                        post_processor_of(vocabulary, nullptr), decoder, model, normalizer.to_json())},
       {"tokenizer_config.json", settings_json.dump(2) + "\n"}};
   if (std::string lines = vocab_lines(vocabulary); !lines.empty()) files["vocab.txt"] = std::move(lines);
   return files;

@@ -2,6 +2,7 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -114,10 +115,24 @@ size_t find_invalid_utf8(std::string_view text) {
   return text.size();
 }
 
+namespace {
+
+// Without a mark, Latin letters in UTF-16 have every other byte 0. A text in UTF-8 may hold a 0, too.
+bool looks_like_utf16(std::string_view bytes) {
+  const size_t count = std::min<size_t>(bytes.size(), 32) / 2;
+  for (const size_t zero : {size_t{0}, size_t{1}}) {
+    bool all = count > 0;
+    for (size_t i = 0; i < count; ++i) all = all && bytes[2 * i + zero] == 0 && bytes[2 * i + 1 - zero] != 0;
+    if (all) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 std::string_view text_of_file(std::string_view bytes, const std::string& file) {
   const bool has_mark = bytes.starts_with("\xFF\xFE") || bytes.starts_with("\xFE\xFF");
-  // Without a mark, Latin letters have every other byte 0.
-  if (has_mark || bytes.substr(0, 4).find('\0') != std::string_view::npos)
+  if (has_mark || looks_like_utf16(bytes))
     fail(file, ": looks like UTF-16, it should be UTF-8: convert it, for instance with iconv -f UTF-16 -t UTF-8");
   return bytes.starts_with("\xEF\xBB\xBF") ? bytes.substr(3) : bytes;
 }

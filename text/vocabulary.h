@@ -1,4 +1,4 @@
-// The part that all tokenizers share: tokens with their ids, added tokens, and those that begin, end and fill a document.
+// The part that all tokenizers share: tokens with their ids, added tokens, those that begin, end and fill a document.
 #pragma once
 
 #include <algorithm>
