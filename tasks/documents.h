@@ -1,4 +1,4 @@
-// The documents of text files: a .jsonl file holds one a line (its field "text"), any other file is one document.
+// Text files hold documents: a .jsonl file one a line (its field "text"), any other file is one document.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +13,12 @@
 
 namespace engine {
 
-// Part of a document, or all of it.
+// A piece is part of a document, or all of it.
 struct DocumentPiece {
   std::string_view text;
-  bool begins = true, ends = true;  // a document
+  bool begins = true, ends = true;  // it begins or ends a document
   const std::string& file;
-  size_t line = 1;  // of the file, where the piece begins
+  size_t line = 1;  // at which the piece begins
 };
 
 inline constexpr size_t usual_piece_bytes = size_t{1} << 20;
@@ -37,7 +37,7 @@ size_t encode_documents(const std::vector<std::string>& files, const Tokenizer& 
                         const std::function<void(std::span<const int32_t> ids)>& take,
                         size_t piece_bytes = usual_piece_bytes);
 
-// A vocabulary of the characters that the files hold.
+// Makes a vocabulary of the characters that the files hold.
 std::unique_ptr<Tokenizer> make_tokenizer_of_characters(const std::vector<std::string>& files);
 
 }  // namespace engine

@@ -15,8 +15,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Enough for the matrix units, little enough that a pass's activations stay in the cache. The same at any number of
-// threads: the bits of a vector depend on what else is in its pass.
+// This is enough for the matrix units, and a pass's activations stay in the cache. It is the same at any number of
+// threads, because the bits of a vector depend on the other sentences of its pass.
 constexpr size_t tokens_per_pass = 2048;
 
 void normalise(float* vector, int64_t width) {
@@ -26,7 +26,7 @@ void normalise(float* vector, int64_t width) {
   for (int64_t i = 0; i < width; ++i) vector[i] *= factor;
 }
 
-// Parts of `order`, each of at most tokens_per_pass tokens or one sentence.
+// Splits `order` into parts of at most tokens_per_pass tokens or one sentence.
 std::vector<std::span<const size_t>> cut_passes(std::span<const std::vector<int32_t>> sentences,
                                                 std::span<const size_t> order) {
   std::vector<std::span<const size_t>> passes;
@@ -41,10 +41,10 @@ std::vector<std::span<const size_t>> cut_passes(std::span<const std::vector<int3
 
 }  // namespace
 
-// What one pass at a time needs for itself.
+// Each pass that runs at the same time as others has its own backend, memory and saved activations.
 struct SentenceEncoder::Worker {
   Worker(Machine& machine, const Model& model) : ops(machine.ops), arena(machine.arena), saved(model.make_saved()) {}
-  // With a backend and one of `parts` parts of the memory of its own.
+  // Takes a backend, and one of `parts` parts of the memory.
   Worker(std::unique_ptr<Ops> its_own, int parts, const Model& model)
       : own_ops(std::move(its_own)),
         own_arena(
@@ -100,7 +100,7 @@ std::vector<int32_t> SentenceEncoder::encode(std::string_view text, bool* cut) c
 
 size_t SentenceEncoder::count_prompt_tokens() const {
   if (config_.includes_prompt || config_.prompt.empty()) return 0;
-  // As sentence-transformers counts: the prompt alone with its special tokens, but for the one behind it.
+  // sentence-transformers counts the prompt alone with its special tokens, without the one behind it.
   const std::vector<int32_t> ids = encode("");
   return ids.size() - (!ids.empty() && tokenizer_->is_named(ids.back()));
 }
@@ -157,7 +157,7 @@ void SentenceEncoder::embed_pass(Worker& worker, std::span<const std::vector<int
   for (size_t i = 0; i < chosen.size(); ++i) {
     float* const row = rows.data() + i * whole;
     const size_t length = sentences[chosen[i]].size(), pooled_tokens = length - std::min(prompt_tokens_, length);
-    // Without a token that pooling reads the sum is zero; the first token's vector is what it is.
+    // If pooling reads no token, the sum is zero. The first token's vector stays.
     if (pooled_tokens == 0 && config_.pooling != SentenceConfig::Pooling::first) std::fill_n(row, whole, 0.0f);
     if (config_.pooling == SentenceConfig::Pooling::mean_sqrt)
       for (size_t c = 0; c < whole; ++c) row[c] *= std::sqrt(static_cast<float>(pooled_tokens));
@@ -166,8 +166,8 @@ void SentenceEncoder::embed_pass(Worker& worker, std::span<const std::vector<int
   }
 }
 
-// One row a sequence: the mean of the tokens behind the prompt, or the first or last of them. A sequence that is all
-// prompt has its first token.
+// Returns one row a sequence: the mean of the tokens behind the prompt, or the first or last of them. If a sequence is
+// all prompt, the row is that of its first token.
 Tensor SentenceEncoder::pool(Worker& worker, const Tensor& hidden, const std::vector<int32_t>& offsets) const {
   using Pooling = SentenceConfig::Pooling;
   Arena& arena = worker.arena;

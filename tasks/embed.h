@@ -1,4 +1,5 @@
-// Sentences as vectors: an encoder's hidden states, pooled and normalised as a sentence-transformers folder says.
+// Turns sentences into vectors: an encoder's hidden states, pooled and normalised as a sentence-transformers folder
+// says.
 #pragma once
 
 #include <filesystem>
@@ -15,23 +16,23 @@ namespace engine {
 
 class SentenceEncoder {
  public:
-  // Keeps the weights packed for the machine's precision. Where backends can work side by side, there is one a thread.
+  // Keeps the weights packed for the machine's precision. If backends can work side by side, there is one a thread.
   SentenceEncoder(const std::filesystem::path& folder, Machine& machine);
   ~SentenceEncoder();
 
-  int64_t width() const;  // of a vector
+  int64_t width() const;  // numbers of a vector
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   // Returns the tokens of a sentence, with the folder's prompt and special tokens, truncated to max_length(). `cut`
   // (optional) becomes whether they were truncated.
   std::vector<int32_t> encode(std::string_view text, bool* cut = nullptr) const;
   int64_t max_length() const { return config_.max_length; }
-  // A vector of width() floats for each sequence of tokens (at least one each), one after another.
+  // Returns a vector of width() floats for each sequence of tokens (at least one each), one after another.
   std::vector<float> embed(std::span<const std::vector<int32_t>> sentences);
 
  private:
   struct Worker;
   void add_workers();
-  // How many first tokens of each sequence pooling leaves out.
+  // Returns how many first tokens of each sequence pooling leaves out.
   size_t count_prompt_tokens() const;
   Tensor pool(Worker& worker, const Tensor& hidden, const std::vector<int32_t>& offsets) const;
   void embed_pass(Worker& worker, std::span<const std::vector<int32_t>> sentences, std::span<const size_t> chosen,

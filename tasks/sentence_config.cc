@@ -21,14 +21,14 @@ bool is_among(const std::string& key, Keys keys) {
   return std::any_of(keys.begin(), keys.end(), [&](const char* one) { return key == one; });
 }
 
-// The keys of a module's config are the arguments of its class, so any other key is an error there as well.
+// Refuses unknown keys. The keys of a module's config are the arguments of its class, so they are errors there, too.
 void require_known(const json& config, const std::string& where, Keys known) {
   if (!config.is_object()) fail(where, ": should be a JSON object");
   for (const auto& [key, value] : config.items())
     if (!is_among(key, known)) fail(where, ": the key \"", key.substr(0, 60), "\" is not known");
 }
 
-// A key that is done here only where it has no value, an empty one, or `usual`.
+// Refuses a key unless it has no value, an empty one, or `usual`.
 void require_usual(const json& config, const char* key, const std::string& where, const json& usual = nullptr) {
   const json* const value = json_find(config, key, where);
   if (!value || *value == usual || ((value->is_object() || value->is_array() || value->is_string()) && value->empty()))
@@ -72,7 +72,7 @@ void read_pooling(const fs::path& file, SentenceConfig& result) {
   result.includes_prompt = json_bool(config, "include_prompt", where, true);
 }
 
-// What another type of module would do with the vectors is not known here.
+// Reads the modules in their order. Another type of module would change the vectors.
 void read_modules(const fs::path& folder, SentenceConfig& result) {
   const fs::path modules = folder / "modules.json";
   const std::string where = modules.string();
@@ -104,7 +104,7 @@ void read_modules(const fs::path& folder, SentenceConfig& result) {
   if (read < 2) fail(where, ": names no ", read == 0 ? "Transformer" : "Pooling");
 }
 
-// sentence_bert_config.json, which older folders call after their architecture.
+// Reads sentence_bert_config.json, which older folders call after their architecture.
 void read_encoder_settings(const fs::path& folder, SentenceConfig& result) {
   for (const char* name : {"bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"}) {
     const fs::path file = folder / ("sentence_" + std::string(name) + "_config.json");
@@ -140,7 +140,7 @@ void read_prompt(const json& config, const std::string& where, SentenceConfig& r
   if (!json_has(config, "default_prompt_name", where)) return;
   const std::string name = json_string(config, "default_prompt_name", where);
   if (prompts && prompts->contains(name)) result.prompt = json_string(*prompts, name.c_str(), where, "");
-  else if (name != "query" && name != "document")  // empty where a folder has none of its own
+  else if (name != "query" && name != "document")  // these are empty by default
     fail(where, ": \"default_prompt_name\" is \"", name.substr(0, 60), "\", which is not among the \"prompts\"");
 }
 

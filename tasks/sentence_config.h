@@ -7,9 +7,9 @@
 
 namespace engine {
 
-// From modules.json, the pooling module's config.json, sentence_bert_config.json and config_sentence_transformers.json.
-// A folder without modules.json is an encoder alone: the mean of its tokens. A key that changes vectors in a way that
-// is not done here is an Error that names file and key.
+// Comes from modules.json, the pooling module's config.json, sentence_bert_config.json and
+// config_sentence_transformers.json. A folder without modules.json is an encoder alone: the mean of its tokens. A key
+// that changes vectors in a way that is not done here is an Error that names file and key.
 struct SentenceConfig {
   enum class Pooling { mean, mean_sqrt, first, last };
   Pooling pooling = Pooling::mean;

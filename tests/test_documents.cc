@@ -32,7 +32,12 @@ Found documents_of(const std::string& name, const std::string& content) {
 }  // namespace
 
 TEST_CASE("documents: an empty text in a .jsonl is passed over and counted, as blank lines are passed over") {
-  const Found found = documents_of("a.jsonl", "{\"text\": \"\"}\n{\"text\": \"a\"}\n\n{\"text\": \"\"}\n{\"text\": \"b\"}\n");
+  const Found found = documents_of("a.jsonl", R"({"text": ""}
+{"text": "a"}
+
+{"text": ""}
+{"text": "b"}
+)");
   CHECK(found.texts == std::vector<std::string>{"a", "b"});
   CHECK(found.lines == std::vector<size_t>{2, 5});
   CHECK(found.empty == 2);

@@ -1,5 +1,5 @@
-// Sentences as vectors: pooling, normalisation, limits and order, on a small random encoder whose vocabulary are
-// letters.
+// Tests pooling, normalisation, prompts, limits and order of sentences' vectors on a small random encoder whose
+// vocabulary are letters.
 #include "tasks/embed.h"
 
 #include <algorithm>
@@ -58,7 +58,7 @@ struct SentenceFolder {
   }
 };
 
-// The sum of the hidden states of tokens begin ... end-1, normalised, one sentence at a time.
+// Returns the normalised sum of the hidden states of tokens begin ... end-1 of one sentence.
 std::vector<double> expected(Bench& bench, const fs::path& path, const std::vector<int32_t>& ids, size_t begin,
                              size_t end) {
   const auto model = load_encoder_model(path, bench.arena.memory(), false);
@@ -91,8 +91,8 @@ TEST_CASE("embed: mean and first rows, normalised, in the order of the input, wh
       for (int i = 0; i < 700; ++i) ids.push_back(encoder.encode("a c e"));  // more than one pass
       ids.push_back(encoder.encode("d"));
       const std::vector<float> vectors = encoder.embed(ids);
-      // In another pass a row may lie at another place of a product's blocks: sums of few terms in another order. In
-      // bf16 each of the two layers rounds what differs once more.
+      // In another pass a row may lie at another place of a product's blocks, which adds few terms in another order. In
+      // bf16 each of the two layers rounds the difference once more.
       const double tolerance = bench.compute == DType::bf16 ? 8 * epsilon_of(DType::bf16) : 64 * epsilon_of(DType::f32);
       for (const size_t i : {size_t{0}, size_t{1}, size_t{2}, size_t{3}, size_t{4}, size_t{5}, ids.size() - 1}) {
         CAPTURE(i);
@@ -172,7 +172,7 @@ TEST_CASE("embed: lower-cases where the folder says so, and is cut to the least 
   // The tokenizer itself leaves capitals as they are, which its vocabulary has not.
   write_file(sentences.path / "tokenizer_config.json", R"({"do_lower_case": false, "model_max_length": 7})");
   CHECK(tokens("A b") == std::vector<int32_t>{2, 1, 6, 3});
-  CHECK(limit() == 9);  // what sentence-transformers is told comes before the tokenizer's own limit
+  CHECK(limit() == 9);  // max_seq_length comes before the tokenizer's own limit
   write_file(sentences.path / "sentence_bert_config.json", R"({"do_lower_case": true})");
   CHECK(tokens("A b") == std::vector<int32_t>{2, 5, 6, 3});
   CHECK(limit() == 7);
@@ -348,7 +348,7 @@ TEST_CASE("embed: every key of a folder's files is obeyed, named in an error, or
       {normalise, {{"module_input_name", "sentence_embedding"}, {"module_output_name", nullptr}}},
   };
   for (const auto& [file, content] : without_effect) CHECK(error(file, content) == "");
-  // The order of modules, and what is none of sentence-transformers'.
+  // Modules have an order, and are those of sentence-transformers.
   const auto modules = [&](std::initializer_list<const char*> types) {
     json list = json::array();
     for (const char* type : types)

@@ -179,7 +179,7 @@ TEST_CASE("tokenizer bpe: both ways of merging give the same tokens") {
 
 TEST_CASE("tokenizer bpe: threads encode at once, and tokenizers do not mix their words") {
   const std::string text = read_text(data / "wikipedia.txt");
-  // One whose ids are others: it merges nothing.
+  // Another vocabulary has other ids, and merges nothing.
   const TemporaryFolder folder;
   fs::copy("tests/data/gpt2/vocab.json", folder.path() / "vocab.json");
   write_file(folder.path() / "merges.txt", "");

@@ -33,7 +33,7 @@ std::string error_of(const std::filesystem::path& folder) {
   return "no error";
 }
 
-// The error of a folder that holds these files.
+// Returns the error of a folder that holds these files.
 std::string error_with(const std::vector<std::pair<std::string, std::string>>& files) {
   const TemporaryFolder folder;
   for (const auto& [name, content] : files) write_file(folder.path() / name, content);

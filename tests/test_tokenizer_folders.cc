@@ -1,5 +1,5 @@
-// Folders of tokenizers with every setting that transformers reads, against what AutoTokenizer makes of them
-// (tests/golden/make_tokenizer_folders.py), and the same of what is saved.
+// Compares folders of tokenizers with every setting that transformers reads with what AutoTokenizer makes of them
+// (tests/golden/make_tokenizer_folders.py), as they are and saved.
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
@@ -26,7 +26,7 @@ const json& golden() {
   return folders;
 }
 
-// The texts of a folder are those of its kind: "bpe files" is a "bpe".
+// Returns the texts of the folder's kind: "bpe files" is a "bpe".
 const json& texts_of(const json& folder) {
   const std::string base = folder["base"];
   return golden()["texts"][base.substr(0, base.find(' '))];
@@ -40,7 +40,7 @@ void write_folder(const json& folder, const fs::path& path) {
     write_file(path / name, content.is_string() ? content.get<std::string>() : content.dump());
 }
 
-// How many ids were compared.
+// Returns how many ids were compared.
 size_t check_folder(const json& folder, const Tokenizer& tokenizer) {
   size_t compared = 0;
   const json& texts = texts_of(folder);
@@ -67,7 +67,7 @@ size_t check_folder(const json& folder, const Tokenizer& tokenizer) {
   return compared;
 }
 
-// The message of a BERT folder whose tokenizer_config.json is this, without the folder's path.
+// Returns the error of a BERT folder with this tokenizer_config.json, without the folder's path.
 std::string error_with(const json& config) {
   const TemporaryFolder folder;
   write_folder({{"base", "bert"}, {"files", {{"tokenizer_config.json", config}}}, {"edits", json::object()}},
@@ -109,7 +109,7 @@ TEST_CASE("tokenizer folders: ids, offsets, token types, truncation and text are
 }
 
 TEST_CASE("tokenizer folders: every key that transformers reads is obeyed, named in an error, or changes nothing") {
-  // Keys whose values the folders above have, so that a key that is passed over shows there.
+  // The folders above have values of these keys, so that a key that is passed over shows there.
   std::set<std::string> obeyed;
   for (const json& folder : golden()["folders"]) {
     const json config = json::parse(folder["files"].value("tokenizer_config.json", "{}"));
@@ -123,8 +123,8 @@ TEST_CASE("tokenizer folders: every key that transformers reads is obeyed, named
   CHECK(error_with({{"auto_map", {{"AutoTokenizer", {"a.B", nullptr}}}}}).starts_with(
       "/tokenizer_config.json: \"auto_map\""));
   CHECK(error_with({{"init_inputs", {1}}}).starts_with("/tokenizer_config.json: \"init_inputs\""));
-  // Arguments of from_pretrained, of calls, of training and of saving, which a file may hold to no effect; and what is
-  // about files, templates of chats, padding, messages, and tokenizers of other kinds.
+  // These are arguments of from_pretrained, of calls, of training and of saving, or they are about files, templates of
+  // chats, padding, messages, and tokenizers of other kinds.
   const std::set<std::string> without_effect = {
       "_commit_hash", "_from_auto", "_from_pipeline", "cache_dir", "code_revision", "config", "force_download",
       "local_files_only", "mistral_format", "proxies", "revision", "subfolder", "token", "tokenizer_type",
@@ -142,7 +142,7 @@ TEST_CASE("tokenizer folders: every key that transformers reads is obeyed, named
     ++keys;
   }
   CHECK(keys > 80);
-  // What has no effect here is saved as it was.
+  // Keys without effect are saved as they were.
   const TemporaryFolder folder, saved;
   write_folder({{"base", "bert"}, {"files", {{"tokenizer_config.json", {{"chat_template", "{{x}}"}, {"verbose", 1}}}}},
                 {"edits", json::object()}}, folder.path());

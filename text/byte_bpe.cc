@@ -13,11 +13,11 @@ namespace engine {
 
 namespace {
 
-// The bytes of a piece of text in order, and how many characters have begun up to there.
+// Goes through the bytes of a piece of text and counts the characters that have begun.
 class CharacterCounter {
  public:
   CharacterCounter(std::string_view text, int32_t characters) : text_(text), characters_(characters) {}
-  // The characters that hold the next `bytes` bytes: [begin, end).
+  // Returns the characters that hold the next `bytes` bytes: [begin, end).
   std::pair<int32_t, int32_t> take(size_t bytes) {
     const bool within = place_ < text_.size() && bytes > 0 && (text_[place_] & 0xc0) == 0x80;
     const int32_t begin = characters_ - within;
@@ -33,7 +33,7 @@ class CharacterCounter {
 
 }  // namespace
 
-// The characters of a text as the normalizer leaves it, each with its place in the original.
+// Keeps the characters of a normalized text, each with its place in the original.
 class NormalizedPlaces {
  public:
   NormalizedPlaces(std::string_view piece, int32_t first, const Normalizer& normalizer) : text(piece), first_(first) {
@@ -42,7 +42,7 @@ class NormalizedPlaces {
     normalizer.apply(placed_);
     text = changed_ = utf8_of(placed_);
   }
-  // The place in the original of characters of the normalized text, both [begin, end).
+  // Returns the place in the original of characters of the normalized text, both [begin, end).
   std::pair<int32_t, int32_t> original(std::pair<int32_t, int32_t> offsets) const {
     const auto [begin, end] = offsets;
     if (placed_.empty()) return {begin + first_, end + first_};
@@ -190,7 +190,7 @@ void ByteBpeTokenizer::encode_normalized(std::string_view piece, NormalizedPlace
     const size_t missing = std::min(in_front, bytes);
     in_front -= missing;
     auto offsets = counter.take(bytes - missing);
-    // A token that is but the space in front has the place of the character that it was put before.
+    // A token that is only the space in front has the place of the character behind it.
     if (missing == bytes) ++offsets.second;
     add_token(id, vocabulary_.token(id), places.original(offsets), encoding);
   }

@@ -1,4 +1,4 @@
-// Byte-level BPE (Radford et al. 2019): text is cut into words (gpt2_words.h), words into bytes, and bytes merge to
+// Byte-level BPE (Radford et al. 2019): text is split into words (gpt2_words.h), words into bytes, and bytes merge to
 // tokens. The vocabulary spells each byte as one printable character, " " as "Ġ".
 #pragma once
 
@@ -17,14 +17,15 @@ namespace engine {
 
 class NormalizedPlaces;
 
-// The character that stands for each byte: itself where it is printable in Latin-1, else U+0100 and on, in order.
+// Returns the character that stands for each byte: the byte itself where it is printable in Latin-1, else U+0100 and
+// on, in order.
 const std::array<char32_t, 256>& byte_characters();
-// The bytes that a token spells so; false if it has a character that stands for none.
+// Finds the bytes that a token spells so. Returns false if it has a character that stands for none.
 bool bytes_of_token(std::string_view token, std::string& bytes);
 
 struct ByteBpeSettings {
-  bool add_prefix_space = false;  // a text, and what follows an added token, gets a space in front if it has none
-  bool whole_words = false;       // a word that is a token stays whole, whatever the merges say
+  bool add_prefix_space = false;  // each text between added tokens begins with a space
+  bool whole_words = false;       // a word that is a token stays whole
 };
 
 class ByteBpeTokenizer final : public VocabularyTokenizer {
@@ -40,14 +41,15 @@ class ByteBpeTokenizer final : public VocabularyTokenizer {
  private:
   TokenizerFiles made_files() const override;
   void encode(std::string_view text, std::vector<int32_t>& ids, bool continues) const;
-  // Text between added tokens. Not yet normalized, it may hold those that are looked for in normalized text.
+  // Encode text between added tokens. A piece that is not normalized yet may hold added tokens that are looked for in
+  // normalized text.
   void encode_piece(std::string_view piece, bool continues, std::vector<int32_t>& ids) const;
   void encode_normalized(std::string_view piece, bool continues, std::vector<int32_t>& ids) const;
   void encode_piece(std::string_view piece, int32_t first, Encoding& encoding) const;
   void encode_normalized(std::string_view piece, NormalizedPlaces& places, Encoding& encoding) const;
   bool needs_space(std::string_view piece) const;
   void encode_words(std::string_view text, std::vector<int32_t>& ids) const;
-  void encode_uncached(std::string_view word, std::vector<int32_t>& ids) const;  // `ids` holds nothing else then
+  void encode_uncached(std::string_view word, std::vector<int32_t>& ids) const;  // overwrites `ids`
 
   BpeMerges merges_;
   ByteBpeSettings settings_;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr char end_of_text[] = "<|endoftext|>";
 
-// The line is told where there are several.
+// The message gives the line if the text has several.
 [[noreturn]] void fail_unknown(std::string_view text, const char* place) {
   const std::string_view before = text.substr(0, static_cast<size_t>(place - text.data()));
   const size_t line_begin = before.rfind('\n') + 1;  // npos + 1 is 0

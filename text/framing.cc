@@ -15,7 +15,7 @@ struct Part {
   size_t begin, end;
 };
 
-// The first tokens of an encoding, or the last where the tokenizer truncates on the left.
+// Returns the first tokens of an encoding, or the last if the tokenizer truncates on the left.
 Part kept_part(const Tokenizer& tokenizer, const Encoding& encoding, size_t kept) {
   const size_t all = encoding.ids.size(), begin = tokenizer.truncates_left() ? all - kept : 0;
   return {&encoding, begin, begin + kept};
@@ -103,7 +103,7 @@ std::pair<size_t, size_t> truncated_lengths(size_t first, size_t second, bool is
     case Truncation::longest_first: break;
   }
   if (!is_pair) return {room, 0};
-  // The shorter keeps half if it has that much, and what is odd goes to the longer.
+  // The shorter keeps half if it has that much, and an odd place goes to the longer.
   const size_t shorter = std::min({first, second, room / 2});
   return first <= second ? std::pair(shorter, room - shorter) : std::pair(room - shorter, shorter);
 }
@@ -125,7 +125,7 @@ std::vector<Framed> encode_windows(const Tokenizer& tokenizer, std::string_view 
           " leave no place of ", room, " for the second: shorten it, or allow a greater length");
   const size_t width = room - a.ids.size(), count = b.ids.size();
   std::vector<Framed> windows;
-  // Where texts are truncated on the left, the first window is the last part of the text, and the others go back.
+  // If texts are truncated on the left, the first window is the last part of the text, and the others go back.
   const bool goes_back = tokenizer.truncates_left();
   for (size_t passed = 0;; passed += width - stride) {
     const size_t reached = std::min(passed + width, count);

@@ -12,7 +12,7 @@ using nlohmann::ordered_json;
 
 namespace {
 
-// ["[SEP]", 102]
+// Reads the id of ["[SEP]", 102].
 int32_t read_pair(const json& processor, const char* key, const std::string& where) {
   const json& pair = json_member(processor, key, where);
   const bool is_pair = pair.is_array() && pair.size() == 2 && pair[1].is_number_integer() &&

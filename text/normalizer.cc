@@ -45,8 +45,8 @@ void space_chinese(Text& text) {
 
 // ---- decomposition and composition (Unicode 3.11), of Unicode 9 as the reference's ----
 
-// A character of the result, and how many characters more it has than what it stands for: 1 where it is new, -n where
-// it stands for n others as well. The places of the result follow from these as the reference has it.
+// A character of the result, and by how many characters the result has grown there: 1 if the character is new, -n if it
+// stands for n others as well. The places of the result follow from these as in the reference.
 struct Change {
   char32_t character;
   int combining_class;
@@ -58,7 +58,7 @@ int combining_class(char32_t character) {
   return is_mark ? utf8proc_get_property(static_cast<utf8proc_int32_t>(character))->combining_class : 0;
 }
 
-// Characters that decompose since later versions of Unicode.
+// Says whether a character decomposes only since later versions of Unicode.
 bool decomposes_later(char32_t character) {
   constexpr std::pair<char32_t, char32_t> ranges[] = {
       {0x32ff, 0x32ff},   {0xa7f1, 0xa7f4},   {0xab69, 0xab69},   {0x105c9, 0x105e4}, {0x10781, 0x107ba},
@@ -98,7 +98,7 @@ std::vector<Change> decomposed(const Text& text, bool compat) {
   return changes;
 }
 
-// Two characters as one, or 0.
+// Returns two characters as one, or 0.
 char32_t composite(char32_t first, char32_t second) {
   const bool may_follow = (kinds_of(second) & CharacterKind::mark) || (second >= 0x1161 && second <= 0x11c2);
   if (!may_follow) return 0;
@@ -110,9 +110,9 @@ char32_t composite(char32_t first, char32_t second) {
 
 std::vector<Change> composed(const std::vector<Change>& pieces) {
   std::vector<Change> result;
-  size_t base = SIZE_MAX;  // in `result`: what the next may become part of
+  size_t base = SIZE_MAX;  // in `result`, may take the next into itself
   for (const Change& piece : pieces) {
-    // Blocked by a mark between that is not of a lower class.
+    // A mark between them that is not of a lower class blocks the composition.
     const bool adjacent = base == result.size() - 1;
     const bool reaches = base != SIZE_MAX && (adjacent || result.back().combining_class < piece.combining_class);
     const char32_t whole = reaches ? composite(result[base].character, piece.character) : 0;
@@ -147,7 +147,7 @@ void normalize(Text& text, bool compose, bool compat) {
   place(compose ? composed(changes) : changes, text);
 }
 
-// Lower case of Unicode 17, for a library that knows an older one.
+// Returns the lower case of Unicode 17. The library may know an older one.
 char32_t lower(char32_t character) {
   if (character < 0x80) return character >= U'A' && character <= U'Z' ? character + 32 : character;
   if (character >= 0x10d50 && character <= 0x10d65) return character + 0x20;
@@ -236,7 +236,7 @@ nlohmann::ordered_json Normalizer::to_json() const {
       {Step::decompose_compat, "NFKD"}, {Step::strip_marks, "StripAccents"}, {Step::lowercase, "Lowercase"}};
   ordered_json list = ordered_json::array();
   for (size_t i = 0; i < steps_.size();) {
-    // The steps of a BertNormalizer that stand here, in its order.
+    // Takes the steps of a BertNormalizer that stand here, in its order.
     size_t next = i;
     const auto take = [&](Step step) {
       const bool is_next = next < steps_.size() && steps_[next] == step;

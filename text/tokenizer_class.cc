@@ -16,7 +16,7 @@ namespace {
 
 constexpr char whole_file_class[] = "TokenizersBackend";
 
-// "BertTokenizerFast" is "BertTokenizer".
+// Turns "BertTokenizerFast" into "BertTokenizer".
 std::string_view without_fast(std::string_view name) {
   if (name.ends_with("TokenizerFast")) name.remove_suffix(4);
   return name;
@@ -26,7 +26,7 @@ std::string text_of(const json& object, const char* key, const std::string& wher
   return object.is_null() ? std::string() : json_string(object, key, where, "");
 }
 
-// The class of a model_type, or nothing.
+// Returns the class of a model_type, or nothing.
 std::string_view class_of_model(std::string_view model) {
   const auto* const end = std::end(classes_of_models);
   const auto* const found =

@@ -7,8 +7,8 @@
 namespace engine {
 
 enum class TokenizerClass {
-  whole_file,  // a tokenizer.json as it stands
-  bert,        // the classes below take the vocabulary alone and build the rest from tokenizer_config.json
+  whole_file,  // reads a tokenizer.json as it stands
+  bert,        // like those below, takes the vocabulary alone
   distilbert,
   gpt2,
   roberta,
@@ -21,12 +21,12 @@ struct ClassOfFolder {
   std::string name;  // empty: the folder names no class and no model that transformers knows
 };
 
-// AutoTokenizer's choice, from the "tokenizer_class" of tokenizer_config.json, else that of config.json, else the
+// Makes AutoTokenizer's choice from the "tokenizer_class" of tokenizer_config.json, else that of config.json, else the
 // "model_type" of the latter. Each is null where there is no such file. An Error names a class that is not read here.
 ClassOfFolder class_of_folder(const nlohmann::json& tokenizer_config, const nlohmann::json& config,
                               const std::string& folder);
 
-// Whether the models of the class are given token types unless tokenizer_config.json says otherwise.
+// Says whether the models of the class are given token types unless tokenizer_config.json says otherwise.
 bool gives_token_types(TokenizerClass kind);
 
 }  // namespace engine

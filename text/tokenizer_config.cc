@@ -19,10 +19,11 @@ namespace {
 constexpr const char* standard_names[] = {"bos_token", "eos_token", "unk_token", "sep_token",
                                           "pad_token", "cls_token", "mask_token"};
 
-// The files' settings as one object, with the keys in the order of the files: new tokens get their ids in that order.
+// One object holds the settings of all files, with the keys in the order of the files. New tokens get their ids in that
+// order.
 struct Settings {
   ordered_json all = ordered_json::object();
-  std::map<std::string, std::string> files;  // of each key
+  std::map<std::string, std::string> files;  // each key's file
   const std::string& file(const std::string& key) const { return files.at(key); }
 };
 
@@ -63,7 +64,7 @@ json merge_file(const fs::path& file, Settings& settings) {
   return object;
 }
 
-// A key that transformers would obey in a way that is not done here.
+// Refuses keys that transformers would obey in a way that is not done here.
 void refuse_keys(const Settings& settings) {
   const auto refuse = [&](const char* key, const char* why) {
     if (settings.all.contains(key)) fail(settings.file(key), ": \"", key, "\" is set, which is not supported: ", why);
@@ -84,7 +85,7 @@ void refuse_keys(const Settings& settings) {
     refuse("fast_tokenizer_files", "tokenizer.json is read");
 }
 
-// A string, or an object that says of itself that it is a token.
+// Reads a string, or an object that says of itself that it is a token.
 GivenToken read_given(const ordered_json& value, const std::string& key, const std::string& where) {
   if (value.is_string()) return {.token = {.content = value.get<std::string>()}};
   const bool is_token = value.is_object() && value.contains("__type") && value["__type"] == "AddedToken";
@@ -104,8 +105,8 @@ void rename_extra(Settings& settings, bool replaces_empty) {
   settings.all.erase("additional_special_tokens");
 }
 
-// Names that only some models have: keys that end with _token, and an object among the extra tokens. These take the
-// place of model_specific_special_tokens.
+// Collects names that only some models have: keys that end with _token, and an object among the extra tokens. These
+// take the place of model_specific_special_tokens.
 void collect_model_names(Settings& settings) {
   ordered_json collected = ordered_json::object();
   for (const auto& [key, value] : settings.all.items())
@@ -120,7 +121,7 @@ void collect_model_names(Settings& settings) {
   settings.files.emplace("model_specific_special_tokens", settings.files.begin()->second);
 }
 
-// special_tokens_map.json, which counts only where tokenizer_config.json has no added_tokens_decoder.
+// Merges special_tokens_map.json, which counts only if tokenizer_config.json has no added_tokens_decoder.
 void merge_map(const fs::path& file, Settings& settings) {
   Settings map;
   merge_file(file, map);
@@ -148,7 +149,7 @@ void merge_map(const fs::path& file, Settings& settings) {
   }
 }
 
-// added_tokens.json: tokens with ids. Those that a name stands for are special.
+// Reads added_tokens.json, an object of token: id. Tokens that have a name are special.
 void read_added_file(const fs::path& file, const Settings& settings, std::map<int64_t, AddedToken>& added) {
   if (!fs::exists(file)) return;
   std::set<std::string> special;
@@ -178,7 +179,7 @@ std::map<int64_t, AddedToken> read_decoder(const json& decoder, const std::strin
   return added;
 }
 
-// The special tokens that a class has where no file names them.
+// Returns the special tokens that a class has if no file names them.
 std::vector<std::pair<const char*, const char*>> usual_names(TokenizerClass kind) {
   switch (kind) {
     case TokenizerClass::bert:

@@ -46,14 +46,14 @@ struct TokenizerConfig {
 TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder, const nlohmann::json* tokenizer_json,
                                       TokenizerClass otherwise);
 
-// The settings that name no tokens. `settings` are those of all files.
+// Reads the settings that name no tokens. `settings` are those of all files.
 void read_traits(const nlohmann::ordered_json& settings, const nlohmann::json* tokenizer_json,
                  const std::filesystem::path& folder, TokenizerConfig& config);
 
-// The tokens that the files add to a vocabulary which has `known` added tokens already, in order.
+// Returns the tokens that the files add to a vocabulary which has `known` added tokens already, in order.
 std::vector<AddedToken> tokens_to_add(const TokenizerConfig& config, const std::vector<AddedToken>& known);
 
-// The entry of an object of token: id.
+// Reads the entry of an object of token: id.
 int64_t read_token_id(const std::string& token, const nlohmann::json& id, const std::string& where);
 AddedToken read_added_token(const nlohmann::json& token, const std::string& where);
 std::vector<AddedToken> read_added_tokens(const nlohmann::json& tokenizer_json, const std::string& where);

@@ -21,7 +21,7 @@ nlohmann::ordered_json template_processing(const Framing& framing, const Vocabul
 // Makes the post-processor of both, or `otherwise` where it would do nothing.
 nlohmann::ordered_json post_processor_of(const Vocabulary& vocabulary, const nlohmann::ordered_json& otherwise);
 
-// How a tokenizer.json splits a text into characters, and drops its white space.
+// A tokenizer.json splits a text into characters, and drops its white space, by these patterns.
 inline constexpr char any_character_pattern[] = "[\\s\\S]";
 inline constexpr char space_pattern[] = "\\s";
 

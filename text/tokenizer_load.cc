@@ -1,4 +1,4 @@
-// A folder's tokenizer: its files, read as the class of transformers does that they name.
+// Loads a folder's tokenizer as the class of transformers that the folder names reads its files.
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// A folder's files, parsed as far as all kinds of tokenizers need it.
+// A folder's files, parsed as far as all kinds of tokenizers need them.
 struct Source {
   fs::path folder;
   std::string where;  // the vocabulary's file, for messages
@@ -48,7 +48,7 @@ void require_no(const json& object, const char* key, const std::string& where) {
 
 // ---- what the kinds share ----
 
-// The ends that add_bos_token and add_eos_token put around each text.
+// Makes the template of add_bos_token and add_eos_token, which put a token at an end of each text.
 Framing framing_of_ends(const TokenizerConfig& config, const Vocabulary& vocabulary) {
   const bool begins = config.adds_begin && config.named("bos_token");
   const bool ends = config.adds_end && config.named("eos_token");
@@ -64,7 +64,7 @@ Framing framing_of_ends(const TokenizerConfig& config, const Vocabulary& vocabul
   return framing;
 }
 
-// The id of a special token that a class cannot do without.
+// Returns the id of a special token that a class cannot do without.
 int32_t needed(const Source& source, const char* key, int32_t id) {
   const TokenizerConfig& config = source.config;
   if (config.is_guessed && !config.named(key))
@@ -75,7 +75,7 @@ int32_t needed(const Source& source, const char* key, int32_t id) {
   return id;
 }
 
-// The template, and how offsets are trimmed: as the class says, else as tokenizer.json's post-processor.
+// Sets the template and the trims of offsets as the class has them, else as tokenizer.json's post-processor.
 void set_framing(const Source& source, bool add_prefix_space, Vocabulary& vocabulary) {
   const TokenizerConfig& config = source.config;
   const json* const post = source.part("post_processor");
@@ -105,7 +105,7 @@ void set_framing(const Source& source, bool add_prefix_space, Vocabulary& vocabu
     }
 }
 
-// The tokens that end, begin and fill documents where no file names them: RoBERTa's, GPT-2's or BERT's.
+// Sets the tokens that end, begin and fill documents if no file names them: RoBERTa's, GPT-2's or BERT's.
 void set_unnamed(Vocabulary& vocabulary) {
   const bool is_roberta = vocabulary.find("<s>") >= 0 && vocabulary.find("</s>") >= 0;
   const auto either = [&](const char* roberta, const char* bert) {
@@ -145,7 +145,7 @@ Normalizer normalizer_of(const Source& source) {
   return normalizer ? Normalizer::read(*normalizer, source.where) : Normalizer();
 }
 
-// Whether tokenizer.json names the decoder that belongs to its kind; false where it names none.
+// Says whether tokenizer.json names the decoder that belongs to its kind, or none (false). An Error names another.
 bool reads_decoder(const Source& source, const char* wanted) {
   const json* decoder = source.part("decoder");
   if (!decoder) return false;
@@ -282,7 +282,7 @@ Loader read_tokenizer_json(Source& source) {
 Loader read_vocabulary_file(Source& source, const char* name, TokenizerClass otherwise) {
   source.where = (source.folder / name).string();
   source.config = read_tokenizer_config(source.folder, nullptr, otherwise);
-  // Where the class is guessed, its special tokens are those that the vocabulary has.
+  // If the class is guessed, its special tokens are those that the vocabulary has.
   TokenizerConfig& config = source.config;
   if (config.is_guessed)
     std::erase_if(config.names, [&](const auto& name_and_token) {

@@ -13,7 +13,7 @@ namespace {
 
 std::string json_text(std::string_view text) { return ordered_json(text).dump(); }
 
-// The model's tokens as a JSON object, in the order of the ids. Written here: an ordered object of the library compares
+// Writes the model's tokens as a JSON object, in the order of the ids. An ordered object of the library would compare
 // each new key with all before it.
 std::string vocab_json(const Vocabulary& vocabulary) {
   std::string text = "{";
@@ -23,7 +23,8 @@ std::string vocab_json(const Vocabulary& vocabulary) {
   return text + "}";
 }
 
-// The model's tokens as lines of a vocab.txt. Empty where lines cannot say them: with gaps, or white space at an end.
+// Writes the model's tokens as lines of a vocab.txt. Returns nothing if lines cannot hold them, because of gaps or
+// white space.
 std::string vocab_lines(const Vocabulary& vocabulary) {
   std::string lines;
   bool ended = false;
@@ -43,7 +44,7 @@ std::string merge_text(const Vocabulary& vocabulary, const BpeMerges::Merge& mer
   return vocabulary.token(merge.left) + " " + vocabulary.token(merge.right);
 }
 
-// The whole tokenizer.json; `model` is its last member, already written.
+// Writes the whole tokenizer.json. `model` is its last member, already written.
 std::string tokenizer_json(const Vocabulary& vocabulary, const ordered_json& pre_tokenizer,
                            const ordered_json& post_processor, const ordered_json& decoder, const std::string& model,
                            const ordered_json& normalizer = nullptr) {
@@ -71,7 +72,7 @@ std::string tokenizer_json(const Vocabulary& vocabulary, const ordered_json& pre
   return text + ",\n  \"model\": " + model + "\n}\n";
 }
 
-// tokenizer_config.json. Without model_input_names a GPT-2 would be handed token types, and add embeddings for them.
+// Makes tokenizer_config.json. Without model_input_names a GPT-2 would get token types, and add embeddings for them.
 ordered_json config(const Vocabulary& vocabulary) {
   const TokenizerTraits& traits = vocabulary.traits;
   ordered_json settings = {{"tokenizer_class", "PreTrainedTokenizerFast"},

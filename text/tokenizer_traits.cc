@@ -1,4 +1,4 @@
-// The settings of a tokenizer_config.json that name no tokens.
+// Reads the settings of a tokenizer_config.json that name no tokens.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -14,8 +14,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// A whole number, but for the huge one, as a float, that transformers writes where there is no limit. The older name
-// of the key is max_len.
+// Reads a whole number. transformers writes a huge one, as a float, if there is no limit. The older name of the key is
+// max_len.
 int64_t read_max_length(const json& settings, const std::string& where) {
   const char* const key = settings.contains("model_max_length") ? "model_max_length" : "max_len";
   if (!json_has(settings, key, where)) return 0;
@@ -30,7 +30,7 @@ std::optional<bool> read_optional(const json& settings, const char* key, const s
   return json_bool(settings, key, where);
 }
 
-// "left" or "right"; where the config says nothing, as tokenizer.json has it ("Left").
+// Returns "left" or "right". If the config says nothing, tokenizer.json decides ("Left").
 std::string read_side(const json& settings, const char* key, const json* tokenizer_json, const char* part,
                       const std::string& where) {
   std::string otherwise = "right";
@@ -49,7 +49,7 @@ bool names_token_types(const json& settings, const std::string& where, bool othe
   return std::find(names->begin(), names->end(), "token_type_ids") != names->end();
 }
 
-// The keys that a saved folder says in its own way, or that told where the files were.
+// A saved folder writes these keys in its own way, or leaves them out because they told where the files were.
 constexpr const char* rewritten_keys[] = {
     "tokenizer_class", "model_specific_special_tokens", "extra_special_tokens", "additional_special_tokens",
     "added_tokens_decoder", "do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space",

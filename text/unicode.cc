@@ -60,15 +60,15 @@ const CharacterClass* make_basic_plane() {
   return classes.data();
 }
 
-// The length of the well-formed character at `place`; else minus the length of what to skip: the bytes that could have
-// begun a character, at least one (Unicode, table 3-7).
+// Returns the length of the well-formed character at `place`, or else minus the number of bytes to skip, which could
+// have begun a character, at least one (Unicode, table 3-7).
 int character_length(const char* place, const char* end) {
   const auto byte = [&](int i) { return static_cast<unsigned char>(place[i]); };
   const unsigned first = byte(0);
   if (first < 0x80) return 1;
   if (first < 0xc2 || first > 0xf4) return -1;
   const int length = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-  unsigned least = 0x80, most = 0xbf;  // of the second byte
+  unsigned least = 0x80, most = 0xbf;  // the second byte's range
   if (first == 0xe0) least = 0xa0;
   if (first == 0xed) most = 0x9f;
   if (first == 0xf0) least = 0x90;

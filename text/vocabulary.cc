@@ -11,14 +11,14 @@ namespace engine {
 
 namespace {
 
-// For messages: a token may hold anything.
+// Quotes a token for messages. It may hold anything.
 std::string quoted(std::string_view token) {
   std::string text = "\"";
   for (const char c : token.substr(0, 60)) text += static_cast<unsigned char>(c) < 0x20 ? '?' : c;
   return text + (token.size() > 60 ? " ...\"" : "\"");
 }
 
-constexpr int64_t most_gaps = 1024;  // beside as many as there are tokens
+constexpr int64_t most_gaps = 1024;  // besides one for each token
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-// The part that all tokenizers share: tokens with their ids, added tokens, those that begin, end and fill a document.
+// All tokenizers share this: tokens with their ids, added tokens, and those that begin, end and fill a document.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +21,7 @@ struct TokenizerTraits {
   Names names;                       // "eos_token": "</s>", ...
   Names model_names;                 // names that only some models have, "image_token": "<image>"
   std::vector<std::string> extra;    // special tokens without a name
-  int64_t max_length = 0;            // of a sequence with special tokens; 0: no limit
+  int64_t max_length = 0;            // with special tokens; 0: no limit
   bool token_types = true;           // models are given token types
   bool truncates_left = false;       // a long text loses its beginning
   bool splits_special = false;       // special tokens in a text are text
@@ -33,11 +33,11 @@ struct TokenizerTraits {
 
 class Vocabulary {
  public:
-  // Tokens in the order of their ids, each once.
+  // Takes tokens in the order of their ids, each once.
   explicit Vocabulary(std::vector<std::string> tokens);
-  // The model's tokens with their ids, in any order, and the added tokens. An Error names a repeated token or id. An
-  // id that no token has is a gap. An added token that is also a token of the model has that token's id. `where` goes
-  // before the message.
+  // Takes the model's tokens with their ids, in any order, and the added tokens. An Error names a repeated token or id.
+  // An id that no token has is a gap. An added token that is also a token of the model has that token's id. `where`
+  // goes before the message.
   Vocabulary(const std::vector<std::pair<std::string, int64_t>>& tokens, const std::vector<AddedToken>& added,
              const std::string& where);
   Vocabulary(Vocabulary&&) = default;
@@ -48,10 +48,10 @@ class Vocabulary {
   int32_t find(std::string_view token) const;           // -1: not there
   int32_t find_in_model(std::string_view token) const;  // the same among the model's own tokens
   const AddedTokens& added() const { return added_; }
-  // Recognises a token of the vocabulary in texts from now on.
+  // Makes a token of the vocabulary special, so that it is recognised in texts.
   void add_special(std::string_view token);
   bool is_gap(int32_t id) const { return kinds_[static_cast<size_t>(id)] == Kind::gap; }
-  // Whether a token is no part of the model's own vocabulary, so that no word is spelled with it.
+  // Says whether a token is no part of the model's own vocabulary, so that no word is spelled with it.
   bool is_only_added(int32_t id) const { return std::binary_search(only_added_.begin(), only_added_.end(), id); }
   bool is_added(int32_t id) const { return kinds_[static_cast<size_t>(id)] > Kind::plain; }
   bool is_special(int32_t id) const { return kinds_[static_cast<size_t>(id)] == Kind::special; }
@@ -76,7 +76,7 @@ class Vocabulary {
   AddedTokens added_;
 };
 
-// The names of files in a tokenizer's folder, with their contents.
+// The files of a tokenizer's folder: content by name.
 using TokenizerFiles = std::map<std::string, std::string>;
 
 class VocabularyTokenizer : public Tokenizer {
@@ -106,18 +106,18 @@ class VocabularyTokenizer : public Tokenizer {
   // Adds a token that the vocabulary spells so, or an added token that took this part of the text, with its offsets
   // trimmed as the folder says.
   void add_token(int32_t id, std::string_view spelled, std::pair<int32_t, int32_t> offsets, Encoding& encoding) const;
-  // The text of a token when it is decoded: an added token that is looked for in normalized text is normalized, too.
+  // Returns the text of a token when it is decoded. An added token that is looked for in normalized text is normalized.
   const std::string& shown(int32_t id) const;
-  // The ids that have a text. A model may have more ids than the tokenizer; those have none.
+  // Returns the ids that have a text. A model may have more ids than the tokenizer. Those have none.
   std::vector<int32_t> decodable(std::span<const int32_t> ids, bool skip_special_tokens) const;
-  // A decoded text with its spaces cleaned up, where the folder says so.
+  // Cleans up the spaces of a decoded text if the folder says so.
   std::string cleaned_up(std::string text) const;
-  // The tokens with spaces between them, which is how a tokenizer without a decoder decodes.
+  // Joins the tokens with spaces, which is how a tokenizer without a decoder decodes.
   std::string joined(const std::vector<int32_t>& ids) const;
 
   Vocabulary vocabulary_;
-  // Added tokens: those that are looked for in the text as it is, and in the normalized text. Without a normalizer all
-  // are among the former.
+  // Added tokens that are looked for in the text as it is, and in normalized text. Without a normalizer the former
+  // holds all.
   AddedTokens plain_added_, normalized_added_;
 
  private:

@@ -25,12 +25,12 @@ size_t wanted_size(const VocabularyOptions& options, size_t begun) {
   return static_cast<size_t>(options.vocab_size);
 }
 
-// The most frequent characters of the words, in the order of their code points.
+// Returns the most frequent characters of the words, in the order of their code points.
 std::vector<char32_t> alphabet_of(const std::map<std::u32string, int64_t>& words, int64_t most) {
   std::map<char32_t, int64_t> counts;
   for (const auto& [word, count] : words)
     for (const char32_t character : word) counts[character] += count;
-  std::vector<std::pair<int64_t, char32_t>> ranked;  // of equal ones the lower code point first
+  std::vector<std::pair<int64_t, char32_t>> ranked;  // ties: the lower code point first
   for (const auto& [character, count] : counts) ranked.emplace_back(-count, character);
   std::sort(ranked.begin(), ranked.end());
   if (static_cast<int64_t>(ranked.size()) > most) ranked.resize(static_cast<size_t>(most));

@@ -18,7 +18,7 @@ std::string replaced(std::string text, std::string_view from, std::string_view t
   return text;
 }
 
-// Of a token with the space before it, as the reference's decoder.
+// Cleans up a token with the space before it, as the reference's decoder does.
 std::string cleaned(std::string token) {
   constexpr std::pair<const char*, const char*> replacements[] = {
       {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},

@@ -1,6 +1,6 @@
-// WordPiece (Wu et al. 2016) as BERT has it (Devlin et al. 2018): text is normalized, cut into words at white space and
-// around punctuation, and each word is covered from the left by the longest tokens of the vocabulary, those behind the
-// first spelled with "##" before them. A word that cannot be covered is the unknown token.
+// WordPiece (Wu et al. 2016) as in BERT (Devlin et al. 2018): text is normalized and split into words at white space
+// and around punctuation. Each word is covered from the left by the longest tokens of the vocabulary. Those behind the
+// first are spelled with "##" before them. A word that cannot be covered is the unknown token.
 #pragma once
 
 #include <array>
@@ -26,7 +26,7 @@ struct WordPieceSettings {
 
 class WordPieceTokenizer final : public VocabularyTokenizer {
  public:
-  // An Error if the vocabulary has no unknown token.
+  // It is an Error if the vocabulary has no unknown token.
   WordPieceTokenizer(Vocabulary vocabulary, Normalizer normalizer, WordPieceSettings settings);
 
   using Tokenizer::encode;
