@@ -16,7 +16,8 @@ using TakePiece = std::function<void(const DocumentPiece&)>;
 
 bool is_visible(char c) { return c > ' ' && c < '\x7f'; }
 
-// Where the piece that begins at `begin` ends: the first place at or behind `bytes` where the text may be cut.
+// Returns the end of the piece that begins at `begin`: the first place at or behind `bytes` where the text may be
+// split.
 size_t piece_end(std::string_view text, size_t begin, size_t bytes, const Tokenizer* tokenizer) {
   for (size_t i = std::max<size_t>(begin + bytes, begin + 2); i < text.size(); ++i)
     if (text[i - 1] == '\n' && is_visible(text[i - 2]) && is_visible(text[i]) &&
@@ -42,8 +43,10 @@ void text_file(const std::string& file, std::string_view bytes, const TakePiece&
   }
 }
 
-void json_lines_file(const std::string& file, std::string_view text, const TakePiece& take) {
+// Returns how many documents have no text.
+size_t json_lines_file(const std::string& file, std::string_view text, const TakePiece& take) {
   bool any = false;
+  size_t empty = 0;
   for (size_t at = 0, line = 1; at < text.size(); ++line) {
     const size_t end = std::min(text.find('\n', at), text.size());
     const std::string_view content = text.substr(at, end - at);
@@ -54,11 +57,15 @@ void json_lines_file(const std::string& file, std::string_view text, const TakeP
     require(object.is_object() && object.contains("text") && object["text"].is_string(), where,
             " is no object with a \"text\"");
     const auto& document = object["text"].get_ref<const std::string&>();
-    require(!document.empty(), where, " has an empty \"text\"");
+    if (document.empty()) {
+      ++empty;
+      continue;
+    }
     take({.text = document, .file = file, .line = line});
     any = true;
   }
-  require(any, file, ": holds no line with a \"text\"");
+  require(any, file, ": holds no line with a \"text\"", empty ? " that is not empty" : "");
+  return empty;
 }
 
 // Finds the line of a piece that cannot be encoded. A line of a .jsonl file is a whole piece.
@@ -78,21 +85,23 @@ void json_lines_file(const std::string& file, std::string_view text, const TakeP
 
 }  // namespace
 
-void for_each_piece(const std::vector<std::string>& files, const TakePiece& take, const Tokenizer* tokenizer,
-                    size_t piece_bytes) {
+size_t for_each_piece(const std::vector<std::string>& files, const TakePiece& take, const Tokenizer* tokenizer,
+                      size_t piece_bytes) {
+  size_t empty = 0;
   for (const std::string& file : files) {
     const MappedFile mapped(file);
     const std::string_view text(mapped.data(), mapped.size());
     require(!text_of_file(text, file).empty(), file, ": is empty");
     if (file.ends_with(".jsonl"))
-      json_lines_file(file, text, take);
+      empty += json_lines_file(file, text, take);
     else
       text_file(file, text, take, tokenizer, piece_bytes);
   }
+  return empty;
 }
 
-void encode_documents(const std::vector<std::string>& files, const Tokenizer& tokenizer,
-                      const std::function<void(std::span<const int32_t> ids)>& take, size_t piece_bytes) {
+size_t encode_documents(const std::vector<std::string>& files, const Tokenizer& tokenizer,
+                        const std::function<void(std::span<const int32_t> ids)>& take, size_t piece_bytes) {
   std::vector<int32_t> ids;
   const auto encode = [&](const DocumentPiece& piece) {
     ids.clear();
@@ -107,7 +116,7 @@ void encode_documents(const std::vector<std::string>& files, const Tokenizer& to
     if (piece.ends && tokenizer.end_token() >= 0) ids.push_back(tokenizer.end_token());
     take(ids);
   };
-  for_each_piece(files, encode, &tokenizer, piece_bytes);
+  return for_each_piece(files, encode, &tokenizer, piece_bytes);
 }
 
 std::unique_ptr<Tokenizer> make_tokenizer_of_characters(const std::vector<std::string>& files) {

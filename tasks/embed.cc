@@ -2,40 +2,23 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "core/error.h"
-#include "core/json.h"
 #include "core/parallel.h"
 #include "models/huggingface.h"
 #include "models/upload.h"
 #include "tasks/language_model.h"
-#include "text/normalizer.h"
-#include "text/unicode.h"
 
 namespace engine {
 
-using nlohmann::json;
 namespace fs = std::filesystem;
 
 namespace {
 
-// Enough for the matrix units, little enough that a pass's activations stay in the cache. The same at any number of
-// threads: the bits of a vector depend on what else is in its pass.
+// This is enough for the matrix units, and a pass's activations stay in the cache. It is the same at any number of
+// threads, because the bits of a vector depend on the other sentences of its pass.
 constexpr size_t tokens_per_pass = 2048;
-
-SentenceConfig::Pooling read_pooling(const fs::path& file) {
-  const std::string where = file.string();
-  const json config = parse_json_file(file);
-  std::string modes;
-  for (const auto& [key, value] : config.items())
-    if (key.starts_with("pooling_mode_") && value == true) modes.append(modes.empty() ? "" : "+").append(key, 13);
-  if (config.contains("pooling_mode")) modes = json_string(config, "pooling_mode", where);
-  if (modes == "mean_tokens" || modes == "mean") return SentenceConfig::Pooling::mean;
-  if (modes == "cls_token" || modes == "cls") return SentenceConfig::Pooling::first;
-  fail(where, ": the pooling mode is \"", modes, "\", it should be pooling_mode_mean_tokens or pooling_mode_cls_token");
-}
 
 void normalise(float* vector, int64_t width) {
   double squares = 0;
@@ -44,7 +27,7 @@ void normalise(float* vector, int64_t width) {
   for (int64_t i = 0; i < width; ++i) vector[i] *= factor;
 }
 
-// Parts of `order`, each of at most tokens_per_pass tokens or one sentence.
+// Splits `order` into parts of at most tokens_per_pass tokens or one sentence.
 std::vector<std::span<const size_t>> cut_passes(std::span<const std::vector<int32_t>> sentences,
                                                 std::span<const size_t> order) {
   std::vector<std::span<const size_t>> passes;
@@ -59,10 +42,10 @@ std::vector<std::span<const size_t>> cut_passes(std::span<const std::vector<int3
 
 }  // namespace
 
-// What one pass at a time needs for itself.
+// Each pass that runs at the same time as others has its own backend, memory and saved activations.
 struct SentenceEncoder::Worker {
   Worker(Machine& machine, const Model& model) : ops(machine.ops), arena(machine.arena), saved(model.make_saved()) {}
-  // With a backend and one of `parts` parts of the memory of its own.
+  // Takes a backend, and one of `parts` parts of the memory.
   Worker(std::unique_ptr<Ops> its_own, int parts, const Model& model)
       : own_ops(std::move(its_own)),
         own_arena(
@@ -81,40 +64,15 @@ struct SentenceEncoder::Worker {
 
 SentenceEncoder::~SentenceEncoder() = default;
 
-SentenceConfig read_sentence_config(const fs::path& folder) {
-  const fs::path modules = folder / "modules.json";
-  const bool has_modules = fs::exists(modules);
-  SentenceConfig result{.encoder = has_modules ? folder : open_run(folder).model};
-  if (has_modules) {
-    const std::string where = modules.string();
-    const json list = parse_json_file(modules);
-    if (!list.is_array()) fail(where, ": should be a list of modules");
-    for (const json& module : list) {
-      const std::string type = json_string(module, "type", where), name = type.substr(type.rfind('.') + 1);
-      const fs::path path = folder / json_string(module, "path", where, "");
-      if (name == "Transformer") result.encoder = path;
-      else if (name == "Pooling") result.pooling = read_pooling(path / "config.json");
-      else if (name == "Normalize") result.normalises = true;
-      else fail(where, ": a module is \"", type.substr(0, 80), "\", it should be Transformer, Pooling or Normalize");
-    }
-  }
-  const fs::path limits = result.encoder / "sentence_bert_config.json";
-  if (fs::exists(limits)) {
-    const json settings = parse_json_file(limits);
-    result.max_length = json_integer(settings, "max_seq_length", limits.string(), 1, most_rows, 0);
-    result.lowers = json_bool(settings, "do_lower_case", limits.string(), false);
-  }
-  return result;
-}
-
 SentenceEncoder::SentenceEncoder(const fs::path& folder, Machine& machine)
     : machine_(machine), config_(read_sentence_config(folder)) {
-  tokenizer_ = load_tokenizer(config_.encoder);
+  tokenizer_ = load_tokenizer(config_.encoder, {.lowers_first = config_.lowers});
   model_ = load_model(config_.encoder, machine.ops.memory(), false, {.kinds = encoder_kinds, .head = HeadKind::none});
   require_vocabulary(folder, *tokenizer_, *model_);
   const int64_t positions = model_->config().max_positions;
   if (!config_.max_length) config_.max_length = tokenizer_->max_length();
   config_.max_length = config_.max_length ? std::min(config_.max_length, positions) : positions;
+  prompt_tokens_ = count_prompt_tokens();
   model_->parameters().pack(machine.ops, machine.compute);
   workers_.push_back(std::make_unique<Worker>(machine, *model_));
 }
@@ -128,16 +86,25 @@ void SentenceEncoder::add_workers() {
   }
 }
 
+int64_t SentenceEncoder::width() const {
+  const int64_t whole = model_->config().hidden_size;
+  return config_.truncated_width ? std::min(config_.truncated_width, whole) : whole;
+}
+
 std::vector<int32_t> SentenceEncoder::encode(std::string_view text, bool* cut) const {
-  std::string lowered;
-  if (config_.lowers) {
-    require_utf8(text);
-    text = lowered = Normalizer({Normalizer::Step::lowercase}).apply(text);
-  }
+  std::string prompted;
+  if (!config_.prompt.empty()) text = prompted = config_.prompt + std::string(text);
   const auto most = static_cast<size_t>(config_.max_length);
   std::vector<int32_t> ids = encode_framed(*tokenizer_, text).ids;
   if (cut) *cut = ids.size() > most;
   return ids.size() > most ? encode_framed(*tokenizer_, text, {.max_length = most}).ids : ids;
+}
+
+size_t SentenceEncoder::count_prompt_tokens() const {
+  if (config_.includes_prompt || config_.prompt.empty()) return 0;
+  // sentence-transformers counts the prompt alone with its special tokens, without the one behind it.
+  const std::vector<int32_t> ids = encode("");
+  return ids.size() - (!ids.empty() && tokenizer_->is_named(ids.back()));
 }
 
 std::vector<float> SentenceEncoder::embed(std::span<const std::vector<int32_t>> sentences) {
@@ -171,36 +138,72 @@ void SentenceEncoder::embed_pass(Worker& worker, std::span<const std::vector<int
   }
   Upload& upload = worker.upload;
   upload.clear();
-  const auto count = static_cast<int64_t>(chosen.size());
-  const Upload::List ids = upload.list(tokens), positions = upload.list(tokens), offsets = upload.list(count + 1),
-                     firsts = upload.list(count);
+  const Upload::List ids = upload.list(tokens), positions = upload.list(tokens);
+  std::vector<int32_t> ends{0};
   size_t token = 0;
-  for (size_t s = 0; s < chosen.size(); ++s) {
-    const std::vector<int32_t>& sentence = sentences[chosen[s]];
-    upload[offsets][s] = upload[firsts][s] = static_cast<int32_t>(token);
-    for (size_t t = 0; t < sentence.size(); ++t, ++token) {
-      upload[ids][token] = sentence[t];
+  for (const size_t i : chosen) {
+    for (size_t t = 0; t < sentences[i].size(); ++t, ++token) {
+      upload[ids][token] = sentences[i][t];
       upload[positions][token] = static_cast<int32_t>(t);
     }
+    ends.push_back(static_cast<int32_t>(token));
   }
-  upload[offsets][chosen.size()] = static_cast<int32_t>(token);
+  const Upload::List offsets = upload.list(ends);
   upload.send(arena);
   Pass pass(Run{.ops = worker.ops, .arena = arena, .compute = machine_.compute, .keep = false},
             {upload.segments(offsets, longest), upload.tensor(positions)});
-  const Tensor pooled = arena.make(DType::f32, {count, width()});
   const Tensor hidden = model_->hidden_states(pass, {.ids = upload.tensor(ids)}, *worker.saved);
-  if (config_.pooling == SentenceConfig::Pooling::mean)
-    worker.ops.segment_mean_forward({.x = hidden, .segments = pass.layout.segments, .y = pooled});
-  else
-    worker.ops.gather_rows({.x = hidden, .index = upload.tensor(firsts), .y = pooled});
+  const Tensor pooled = pool(worker, hidden, ends);
   std::vector<float> rows(static_cast<size_t>(pooled.count()));
   arena.memory().copy_out(rows.data(), pooled.data, pooled.bytes());
-  const auto size = static_cast<size_t>(width());
+  const auto whole = static_cast<size_t>(model_->config().hidden_size), kept = static_cast<size_t>(width());
   for (size_t i = 0; i < chosen.size(); ++i) {
-    float* const row = rows.data() + i * size;
-    if (config_.normalises) normalise(row, width());
-    std::copy_n(row, size, vectors + chosen[i] * size);
+    float* const row = rows.data() + i * whole;
+    const size_t length = sentences[chosen[i]].size(), pooled_tokens = length - std::min(prompt_tokens_, length);
+    // If pooling reads no token, the sum is zero. The first token's vector stays.
+    if (pooled_tokens == 0 && config_.pooling != SentenceConfig::Pooling::first) std::fill_n(row, whole, 0.0f);
+    if (config_.pooling == SentenceConfig::Pooling::mean_sqrt)
+      for (size_t c = 0; c < whole; ++c) row[c] *= std::sqrt(static_cast<float>(pooled_tokens));
+    if (config_.normalises) normalise(row, static_cast<int64_t>(whole));
+    std::copy_n(row, kept, vectors + chosen[i] * kept);
   }
+}
+
+// Returns one row a sequence: the mean of the tokens behind the prompt, or the first or last of them. If a sequence is
+// all prompt, the row is that of its first token.
+Tensor SentenceEncoder::pool(Worker& worker, const Tensor& hidden, const std::vector<int32_t>& offsets) const {
+  using Pooling = SentenceConfig::Pooling;
+  Arena& arena = worker.arena;
+  const size_t count = offsets.size() - 1;
+  const auto uploaded = [&](const std::vector<int32_t>& values) {
+    const Tensor tensor = arena.make(DType::i32, {static_cast<int64_t>(values.size())});
+    arena.memory().copy_in(tensor.data, values.data(), tensor.bytes());
+    return tensor;
+  };
+  std::vector<int32_t> rows, ends{0};
+  size_t longest = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const auto prompt = static_cast<int32_t>(prompt_tokens_);
+    const bool all_prompt = offsets[i] + prompt >= offsets[i + 1];
+    const int32_t begin = all_prompt ? offsets[i] : offsets[i] + prompt, end = all_prompt ? begin + 1 : offsets[i + 1];
+    if (config_.pooling == Pooling::first) rows.push_back(begin);
+    else if (config_.pooling == Pooling::last) rows.push_back(end - 1);
+    else for (int32_t row = begin; row < end; ++row) rows.push_back(row);
+    longest = std::max(longest, rows.size() - static_cast<size_t>(ends.back()));
+    ends.push_back(static_cast<int32_t>(rows.size()));
+  }
+  const int64_t whole = model_->config().hidden_size;
+  const auto gathered = [&] {
+    const Tensor y = arena.make(DType::f32, {static_cast<int64_t>(rows.size()), whole});
+    worker.ops.gather_rows({.x = hidden, .index = uploaded(rows), .y = y});
+    return y;
+  };
+  if (config_.pooling == Pooling::first || config_.pooling == Pooling::last) return gathered();
+  const Tensor pooled = arena.make(DType::f32, {static_cast<int64_t>(count), whole});
+  const Tensor x = prompt_tokens_ == 0 ? hidden : gathered();
+  worker.ops.segment_mean_forward(
+      {.x = x, .segments = Segments::packed(uploaded(ends), static_cast<int64_t>(longest)), .y = pooled});
+  return pooled;
 }
 
 }  // namespace engine

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 #include <fstream>
+#include <iostream>
 #include <optional>
 #include <ostream>
 
@@ -97,7 +98,11 @@ fs::path made(const fs::path& cache, const std::vector<std::string>& files, cons
 
 TokenFile::TokenFile(const fs::path& cache, const std::vector<std::string>& files, const Tokenizer& tokenizer)
     : TokenFile(cache, files, tokenizer,
-                {"", [&](const TokenMaker::Take& take) { encode_documents(files, tokenizer, take); }}) {}
+                {"", [&](const TokenMaker::Take& take) {
+                   if (const size_t empty = encode_documents(files, tokenizer, take))
+                     std::cerr << files.front() << (files.size() > 1 ? " and the other files" : "") << ": " << empty
+                               << " documents without text are passed over\n";
+                 }}) {}
 
 TokenFile::TokenFile(const fs::path& cache, const std::vector<std::string>& files, const Tokenizer& tokenizer,
                      const TokenMaker& maker)

@@ -1,7 +1,8 @@
-// Sentences as vectors: pooling, normalisation, limits and order, on a small random encoder whose vocabulary are
-// letters.
+// Tests pooling, normalisation, prompts, limits and order of sentences' vectors on a small random encoder whose
+// vocabulary are letters.
 #include "commands/embed.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -55,15 +56,16 @@ struct SentenceFolder {
   }
 };
 
-// By the model's hidden states, one sentence at a time.
-std::vector<double> expected(Bench& bench, const fs::path& path, const std::vector<int32_t>& ids, bool first) {
+// Returns the normalised sum of the hidden states of tokens begin ... end-1 of one sentence.
+std::vector<double> expected(Bench& bench, const fs::path& path, const std::vector<int32_t>& ids, size_t begin,
+                             size_t end) {
   const auto model = load_model(path, bench.arena.memory(), false);
   const int count = static_cast<int>(ids.size());
   const std::vector<double> hidden = ModelRun(bench, *model).hidden({{ids.begin(), ids.end()}, {0, count}});
   std::vector<double> vector(24);
   double squares = 0;
   for (size_t c = 0; c < 24; ++c) {
-    for (size_t t = 0; t < (first ? 1 : ids.size()); ++t) vector[c] += hidden[t * 24 + c];
+    for (size_t t = begin; t < end; ++t) vector[c] += hidden[t * 24 + c];
     squares += vector[c] * vector[c];
   }
   for (double& value : vector) value /= std::sqrt(squares);
@@ -88,13 +90,14 @@ TEST_CASE("embed: mean and first rows, normalised, in the order of the input, wh
       for (int i = 0; i < 700; ++i) ids.push_back(encoder.encode("a c e"));  // more than one pass
       ids.push_back(encoder.encode("d"));
       const std::vector<float> vectors = encoder.embed(ids);
-      // In another pass a row may lie at another place of a product's blocks: sums of few terms in another order. In
-      // bf16 each of the two layers rounds what differs once more.
+      // In another pass a row may lie at another place of a product's blocks, which adds few terms in another order. In
+      // bf16 each of the two layers rounds the difference once more.
       const double tolerance = bench.compute == DType::bf16 ? 8 * epsilon_of(DType::bf16) : 64 * epsilon_of(DType::f32);
       for (const size_t i : {size_t{0}, size_t{1}, size_t{2}, size_t{3}, size_t{4}, size_t{5}, ids.size() - 1}) {
         CAPTURE(i);
         const auto begin = vectors.begin() + static_cast<std::ptrdiff_t>(i * 24);
-        CHECK_CLOSE(std::vector<double>(begin, begin + 24), expected(bench, sentences.path, ids[i], first), tolerance);
+        CHECK_CLOSE(std::vector<double>(begin, begin + 24),
+                    expected(bench, sentences.path, ids[i], 0, first ? 1 : ids[i].size()), tolerance);
       }
     }
   });
@@ -171,7 +174,7 @@ TEST_CASE("embed: lower-cases where the folder says so, and is cut to the least 
   // The tokenizer itself leaves capitals as they are, which its vocabulary has not.
   write_file(sentences.path / "tokenizer_config.json", R"({"do_lower_case": false, "model_max_length": 7})");
   CHECK(tokens("A b") == std::vector<int32_t>{2, 1, 6, 3});
-  CHECK(limit() == 9);  // what sentence-transformers is told comes before the tokenizer's own limit
+  CHECK(limit() == 9);  // max_seq_length comes before the tokenizer's own limit
   write_file(sentences.path / "sentence_bert_config.json", R"({"do_lower_case": true})");
   CHECK(tokens("A b") == std::vector<int32_t>{2, 5, 6, 3});
   CHECK(limit() == 7);
@@ -211,16 +214,159 @@ TEST_CASE("embed: what a folder asks for and is not done is an error that names 
   };
   CHECK(error() == "");
   sentences.pool("max_tokens");
-  CHECK(error().starts_with("/1_Pooling/config.json: the pooling mode is \"max_tokens\""));
-  sentences.pool("none");
-  CHECK(error().starts_with("/1_Pooling/config.json: the pooling mode is \"\""));
-  sentences.pool("mean_tokens");
+  CHECK(error().starts_with("/1_Pooling/config.json: the pooling mode is \"max\""));
+  sentences.pool("none");  // means the mean
+  CHECK(error() == "");
+  CHECK(read_sentence_config(sentences.path).pooling == SentenceConfig::Pooling::mean);
   write_file(sentences.path / "sentence_bert_config.json", R"({"max_seq_length": 0})");
   CHECK(error().starts_with("/sentence_bert_config.json: "));
   write_file(sentences.path / "modules.json", R"([{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}])");
   CHECK(error().starts_with("/modules.json: a module is \"sentence_transformers.models.Dense\""));
   write_file(sentences.path / "modules.json", "{}");
   CHECK(error() == "/modules.json: should be a list of modules");
+}
+
+TEST_CASE("embed: a default prompt stands before every sentence, and pooling may leave it out") {
+  on_every_backend([](Bench& bench) {
+    const SentenceFolder sentences;
+    Communicator ranks;
+    Machine machine{bench.ops, bench.arena, bench.compute, ranks};
+    const double tolerance = bench.compute == DType::bf16 ? 8 * epsilon_of(DType::bf16) : 64 * epsilon_of(DType::f32);
+    write_file(sentences.path / "config_sentence_transformers.json",
+               R"({"prompts": {"query": "a b ", "document": ""}, "default_prompt_name": "query"})");
+    size_t checked = 0;
+    for (const bool includes : {true, false})
+      for (const char* mode : {"mean", "mean_sqrt_len_tokens", "cls", "lasttoken"}) {
+        CAPTURE(includes);
+        CAPTURE(mode);
+        write_file(sentences.path / "1_Pooling" / "config.json",
+                   json({{"pooling_mode", mode}, {"include_prompt", includes}}).dump());
+        SentenceEncoder encoder(sentences.path, machine);
+        const std::vector<std::vector<int32_t>> ids{encoder.encode("c e"), encoder.encode("q")};
+        CHECK(ids[0] == std::vector<int32_t>{2, 5, 6, 7, 9, 3});
+        const std::vector<float> vectors = encoder.embed(ids);
+        for (size_t i = 0; i < ids.size(); ++i) {
+          // The prompt is [CLS] a b.
+          const size_t begin = includes ? 0 : 3, count = ids[i].size();
+          const bool first = mode == std::string("cls"), last = mode == std::string("lasttoken");
+          const auto row = vectors.begin() + static_cast<std::ptrdiff_t>(i * 24);
+          CHECK_CLOSE(std::vector<double>(row, row + 24),
+                      expected(bench, sentences.path, ids[i], last ? count - 1 : begin, first ? begin + 1 : count),
+                      tolerance);
+          ++checked;
+        }
+      }
+    CHECK(checked == 16);
+  });
+}
+
+TEST_CASE("embed: a sentence that is all prompt, and vectors that are cut short") {
+  const std::unique_ptr<Ops> ops = make_cpu_ops();
+  Arena arena(host_memory());
+  Communicator ranks;
+  Machine machine{*ops, arena, DType::f32, ranks};
+  const SentenceFolder sentences;
+  write_file(sentences.path / "config_sentence_transformers.json",
+             R"({"prompts": {"query": "a b c d e f g h i j"}, "default_prompt_name": "query", "truncate_dim": 7})");
+  write_file(sentences.path / "1_Pooling" / "config.json", R"({"pooling_mode": "mean", "include_prompt": false})");
+  SentenceEncoder encoder(sentences.path, machine);
+  CHECK(encoder.width() == 7);
+  // Nine tokens fit, and the last, [SEP], is not counted as the prompt's.
+  const std::vector<std::vector<int32_t>> ids{encoder.encode("x"), {2, 5, 3}};
+  const std::vector<float> vectors = encoder.embed(ids);
+  REQUIRE(vectors.size() == 14);
+  CHECK(std::any_of(vectors.begin(), vectors.begin() + 7, [](float value) { return value != 0; }));
+  CHECK(std::all_of(vectors.begin() + 7, vectors.end(), [](float value) { return value == 0; }));
+  write_file(sentences.path / "config_sentence_transformers.json", "{}");
+  write_file(sentences.path / "1_Pooling" / "config.json", "{}");
+  const std::vector<float> whole = SentenceEncoder(sentences.path, machine).embed(std::span(ids).first(1));
+  write_file(sentences.path / "config_sentence_transformers.json", R"({"truncate_dim": 5})");
+  const std::vector<float> part = SentenceEncoder(sentences.path, machine).embed(std::span(ids).first(1));
+  CHECK(part == std::vector<float>(whole.begin(), whole.begin() + 5));
+}
+
+TEST_CASE("embed: every key of a folder's files is obeyed, named in an error, or changes no vector") {
+  const SentenceFolder sentences;
+  const auto error = [&](const std::string& file, const json& content) {
+    const fs::path path = sentences.path / file;
+    const bool was_there = fs::exists(path);
+    const std::string before = was_there ? read_text(path) : "";
+    write_file(path, content.dump());
+    std::string message;
+    try {
+      read_sentence_config(sentences.path);
+    } catch (const Error& problem) {
+      message = std::string(problem.what()).substr(sentences.path.string().size() + 1);
+    }
+    if (was_there) write_file(path, before);
+    else fs::remove(path);
+    return message;
+  };
+  const std::string encoder = "sentence_bert_config.json", model = "config_sentence_transformers.json",
+                    pooling = "1_Pooling/config.json", normalise = "2_Normalize/config.json";
+  fs::create_directory(sentences.path / "2_Normalize");
+  const std::vector<std::pair<std::string, json>> refused = {
+      {encoder, {{"transformer_task", "fill-mask"}}},
+      {encoder, {{"modality_config", {{"message", {{"method", "forward"}, {"method_output_name", "x"}}}}}}},
+      {encoder, {{"module_output_name", "scores"}}},
+      {encoder, {{"processing_kwargs", {{"text", {{"max_length", 3}}}}}}},
+      {encoder, {{"tokenizer_name_or_path", "x"}}},
+      {encoder, {{"model_args", {{"attn_implementation", "eager"}}}}},
+      {encoder, {{"model_kwargs", {{"x", 1}}}}},
+      {encoder, {{"tokenizer_args", {{"do_lower_case", true}}}}},
+      {encoder, {{"processor_kwargs", {{"x", 1}}}}},
+      {encoder, {{"config_args", {{"x", 1}}}}},
+      {encoder, {{"config_kwargs", {{"x", 1}}}}},
+      {encoder, {{"no_such_key", 1}}},
+      {model, {{"model_type", "SparseEncoder"}}},
+      {model, {{"prompts", 1}}},
+      {model, {{"default_prompt_name", "none"}}},
+      {model, {{"truncate_dim", 0}}},
+      {pooling, {{"pooling_mode", "weightedmean"}}},
+      {pooling, {{"pooling_mode", {"mean", "cls"}}}},
+      {pooling, {{"no_such_key", 1}}},
+      {normalise, {{"module_input_name", "token_embeddings"}}},
+      {normalise, {{"no_such_key", 1}}},
+  };
+  for (const auto& [file, content] : refused) {
+    CAPTURE(content.dump());
+    const std::string message = error(file, content), key = content.begin().key();
+    CHECK(message.starts_with(file + ": "));
+    CHECK(message.find(key == "pooling_mode" ? "pooling mode" : "\"" + key + "\"") != std::string::npos);
+  }
+  CHECK(error(pooling, {{"pooling_mode_max_tokens", true}, {"pooling_mode_cls_token", true}}).starts_with(
+      pooling + ": the pooling mode is \"cls+max\""));
+  const std::vector<std::pair<std::string, json>> without_effect = {
+      {encoder,
+       {{"unpad_inputs", true},
+        {"query_length", 3},
+        {"document_length", 4},
+        {"query_expansion", {{"length", 5}}},
+        {"model_args", {{"trust_remote_code", true}}},
+        {"transformer_task", "feature-extraction"},
+        {"module_output_name", "token_embeddings"},
+        {"processing_kwargs", json::object()},
+        {"modality_config", {{"text", {{"method", "forward"}, {"method_output_name", "last_hidden_state"}}}}}}},
+      {model, {{"__version__", {{"pytorch", "2"}}}, {"similarity_fn_name", "dot"}, {"requirements", {"x"}},
+               {"model_type", "SentenceTransformer"}, {"prompts", {{"query", nullptr}}}}},
+      {pooling, {{"word_embedding_dimension", 24}, {"embedding_dimension", 24}}},
+      {normalise, {{"module_input_name", "sentence_embedding"}, {"module_output_name", nullptr}}},
+  };
+  for (const auto& [file, content] : without_effect) CHECK(error(file, content) == "");
+  // Modules have an order, and are those of sentence-transformers.
+  const auto modules = [&](std::initializer_list<const char*> types) {
+    json list = json::array();
+    for (const char* type : types)
+      list.push_back(
+          {{"type", std::string("sentence_transformers.models.") + type}, {"path", ""}, {"kwargs", {"task"}}});
+    return error("modules.json", list);
+  };
+  CHECK(modules({"Transformer"}) == "modules.json: names no Pooling");
+  CHECK(modules({}) == "modules.json: names no Transformer");
+  CHECK(modules({"Pooling", "Transformer"}).starts_with("modules.json: a module is"));
+  CHECK(modules({"Transformer", "LayerNorm"}).starts_with("modules.json: a module is"));
+  CHECK(error("modules.json", json::array({{{"type", "own_code.Transformer"}, {"path", ""}}}))
+            .starts_with("modules.json: a module is \"own_code.Transformer\""));
 }
 
 }  // namespace engine::test

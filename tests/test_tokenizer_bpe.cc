@@ -121,7 +121,7 @@ TEST_CASE("tokenizer bpe: decoding gives the text back") {
   CHECK(gpt2().decode(ids, true) == "Hello world");
   const std::vector<int32_t> half = {47728, 995};  // two bytes of a character, and a word
   CHECK(gpt2().decode(half) == "\ufffd world");
-  CHECK_THROWS_AS(gpt2().decode(std::vector<int32_t>{50257}), Error);
+  CHECK(gpt2().decode(std::vector<int32_t>{995, 50257}) == " world");
 }
 
 TEST_CASE("tokenizer bpe: any tokens decode to valid text") {
@@ -179,7 +179,7 @@ TEST_CASE("tokenizer bpe: both ways of merging give the same tokens") {
 
 TEST_CASE("tokenizer bpe: threads encode at once, and tokenizers do not mix their words") {
   const std::string text = read_text(data / "wikipedia.txt");
-  // One whose ids are others: it merges nothing.
+  // Another vocabulary has other ids, and merges nothing.
   const TemporaryFolder folder;
   fs::copy("tests/data/gpt2/vocab.json", folder.path() / "vocab.json");
   write_file(folder.path() / "merges.txt", "");

@@ -33,7 +33,7 @@ std::string error_of(const std::filesystem::path& folder) {
   return "no error";
 }
 
-// The error of a folder that holds these files.
+// Returns the error of a folder that holds these files.
 std::string error_with(const std::vector<std::pair<std::string, std::string>>& files) {
   const TemporaryFolder folder;
   for (const auto& [name, content] : files) write_file(folder.path() / name, content);
@@ -105,7 +105,8 @@ TEST_CASE("tokenizer characters: arithmetic") {
   CHECK_THROWS_WITH_AS(tokenizer->encode(std::string_view("\0", 1)),
                        doctest::Contains("U+0000 in column 1"), Error);
   CHECK_THROWS_AS(tokenizer->encode("1\xff"), Error);
-  CHECK_THROWS_AS(tokenizer->decode(Ids{20}), Error);
+  CHECK(tokenizer->decode(Ids{4, 20}) == "0");  // an id beyond the vocabulary has no text
+  CHECK_THROWS_AS(tokenizer->decode(Ids{-1}), Error);
 }
 
 TEST_CASE("tokenizer characters: those of a text") {
@@ -181,7 +182,8 @@ TEST_CASE("tokenizer files: each fault has a message that names the file and wha
   check_error(bpe("[]", ""), "/vocab.json: the vocabulary should be a JSON object");
   check_error(bpe("{}", ""), "/vocab.json: the vocabulary is empty");
   check_error(bpe(R"({"a": 0, "b": 0})", ""), "have the same id, 0");
-  check_error(bpe(R"({"a": 0, "b": 2})", ""), "no token has the id 1");
+  check_error(bpe(R"({"a": 0, "b": 2000})", ""),
+              "one of the 2 tokens has the id 2000, so most ids would have no token");
   check_error(bpe(R"({"a": 0, "a": 1})", ""), "stands twice");
   check_error(bpe(R"({"a": 0, "b": -1})", ""), "should have an id from 0");
   check_error(bpe(R"({"a": 0, "b": 99999999999999999999})", ""), "should have an id from 0");
@@ -203,17 +205,11 @@ TEST_CASE("tokenizer files: each fault has a message that names the file and wha
   check_error(json("[\"a b\"]", "{}"), "\"merges\" should be a list");
   check_error(json("\"a b\"", "[\"a\"]"), "merge 1 should be a string");
   check_error(json("\"a b\"", "[\"a\", \"x\"]"), "merge 1 names \"x\"");
-  check_error(json("\"id\": 3", "\"id\": 1"), "have the same id, 1");
-  check_error(json("\"id\": 3", "\"id\": 7"), "no token has the id 3");
-  check_error(json("\"<x>\"", "\"a\""), "the added token \"a\" has the id 3, in the vocabulary it has 0");
-  check_error(json("\"<x>\"", "\"\""), "no content");
   check_error(json("\"ByteLevel\"", "\"Whitespace\""), "\"Whitespace\" is not supported");
   check_error(json("\"normalizer\": null", "\"normalizer\": {\"type\": \"Strip\"}"),
               "the normalizer \"Strip\" is not supported");
   check_error(json("\"type\": \"BPE\"", "\"type\": \"BPE\", \"byte_fallback\": true"), "\"byte_fallback\" is set");
   check_error(json("\"BPE\"", "\"WordLevel\""), "splits the text into characters");
-  check_error(error_with({{"tokenizer.json", small_json}, {"tokenizer_config.json", R"({"eos_token": "E"})"}}),
-              "eos_token is \"E\", which is not in the vocabulary");
   check_error(error_with({{"tokenizer.json", small_json}, {"tokenizer_config.json", R"({"eos_token": 3})"}}),
               "/tokenizer_config.json: \"eos_token\" is 3, it should be a string");
 }

@@ -35,7 +35,7 @@ const json& cases() {
   return all;
 }
 
-// A folder with a vocab.txt of a few words and these settings.
+// Makes a folder with a vocab.txt of a few words and these settings.
 std::unique_ptr<Tokenizer> small(const std::string& words, const std::string& config = "{}") {
   const TemporaryFolder folder;
   std::string lines;
@@ -126,7 +126,7 @@ TEST_CASE("tokenizer wordpiece: decoding as the reference does") {
     CHECK(bert().decode(expected["ids"].get<Ids>()) == expected["all"].get<std::string>());
     CHECK(bert().decode(expected["ids"].get<Ids>(), true) == expected["text"].get<std::string>());
   }
-  CHECK_THROWS_AS(bert().decode(Ids{30522}), Error);
+  CHECK(bert().decode(Ids{30522}).empty());
 }
 
 TEST_CASE("tokenizer wordpiece: the vocabulary is as named") {
@@ -211,11 +211,9 @@ TEST_CASE("tokenizer wordpiece: what cannot be framed is an error") {
 }
 
 TEST_CASE("tokenizer wordpiece: files that are not what they should be") {
-  CHECK_THROWS_WITH_AS(small("a a"), doctest::Contains("vocab.txt: the token \"a\" stands in the vocabulary twice"),
-                       Error);
   const TemporaryFolder folder;
   write_file(folder.path() / "vocab.txt", "a\nb\n");
-  CHECK_THROWS_WITH_AS(load_tokenizer(folder.path()), doctest::Contains("is not in the vocabulary"), Error);
+  CHECK_THROWS_WITH_AS(load_tokenizer(folder.path()), doctest::Contains("vocab.txt: no file names a "), Error);
   write_file(folder.path() / "vocab.txt", "[PAD]\ncaf\xE9\n");
   CHECK_THROWS_WITH_AS(load_tokenizer(folder.path()), doctest::Contains("vocab.txt:2: the token is not UTF-8"), Error);
   write_file(folder.path() / "vocab.txt", std::string("[\0P\0", 4));
@@ -233,7 +231,7 @@ TEST_CASE("tokenizer wordpiece: files that are not what they should be") {
   CHECK_THROWS_WITH_AS(with("BertPreTokenizer", "Metaspace"), doctest::Contains("should be BertPreTokenizer"), Error);
   CHECK_THROWS_WITH_AS(with("BertNormalizer", "Replace"), doctest::Contains("normalizer \"Replace\""), Error);
   CHECK_THROWS_WITH_AS(with("\"unk_token\": \"[UNK]\"", "\"unk_token\": \"[X]\""),
-                       doctest::Contains("should have an unknown token"), Error);
+                       doctest::Contains("should hold the token for unknown words (unk_token, \"[X]\")"), Error);
 }
 
 TEST_CASE("tokenizer wordpiece: bad UTF-8 is refused with its place, any text encodes, pieces as the whole") {

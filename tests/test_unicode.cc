@@ -33,6 +33,8 @@ TEST_CASE("unicode: a file's text is without a byte order mark, and UTF-16 is re
   using namespace std::string_view_literals;
   for (const std::string_view bytes : {"\xFF\xFE" "a\0"sv, "\xFE\xFF\0a"sv, "a\0b\0"sv, "\0a"sv})
     CHECK_THROWS_WITH_AS(text_of_file(bytes, "f"), doctest::Contains("f: looks like UTF-16, it should be"), Error);
+  for (const std::string_view text : {"a\0b c"sv, "\0abc"sv, "ab\0"sv, "a\0\0b"sv, "\0\0\0"sv, "\0"sv})
+    CHECK(text_of_file(text, "f") == text);
 }
 
 TEST_CASE("unicode: every character is written and read back") {

@@ -29,7 +29,7 @@ std::unique_ptr<Tokenizer> trained(Kind kind, const std::string& text, const Voc
   return trainer.train();
 }
 
-// All pairs of all words are counted before each merge.
+// Counts all pairs of all words before each merge.
 std::vector<BpeMerges::Merge> naive_merges(std::vector<CountedWord> words, std::vector<std::string>& vocabulary,
                                            const MergeTraining& training) {
   std::vector<BpeMerges::Merge> merges;
@@ -158,7 +158,7 @@ TEST_CASE("vocabulary training: limits") {
   CHECK_FALSE(rare->id_of("cd").has_value());
   CHECK(rare->vocab_size() == 12);  // 5 special, a b c d, ##b ##d, ab
   CHECK(trained(Kind::wordpiece, "ab ab cd", {.vocab_size = 100, .min_frequency = 1})->id_of("cd").has_value());
-  // most_characters: of the rare c and d neither; the word of them is unknown.
+  // most_characters leaves out the rare c and d. The word of them is unknown.
   const auto few = trained(Kind::wordpiece, "ab ab cd", {.vocab_size = 100, .most_characters = 2});
   CHECK(few->encode("ab cd") == Ids{*few->id_of("ab"), 1});
   // A word that the tokenizer would not split leaves no tokens.

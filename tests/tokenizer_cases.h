@@ -1,4 +1,4 @@
-// Comparing a tokenizer with what the reference implementation gave for some texts.
+// Compares a tokenizer with what the reference implementation gave for some texts.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -14,14 +14,14 @@
 
 namespace engine::test {
 
-// [b0, e0, b1, e1, ...]
+// Returns [b0, e0, b1, e1, ...].
 inline std::vector<int32_t> flat(const std::vector<std::pair<int32_t, int32_t>>& offsets) {
   std::vector<int32_t> numbers;
   for (const auto& [begin, end] : offsets) numbers.insert(numbers.end(), {begin, end});
   return numbers;
 }
 
-// `variant` has "cases": texts with ids and offsets.
+// Checks the "cases" of a variant: texts with ids and offsets.
 inline void check_cases(const Tokenizer& tokenizer, const nlohmann::json& variant, size_t least_compared) {
   size_t compared = 0;
   for (const nlohmann::json& expected : variant["cases"]) {
@@ -36,8 +36,8 @@ inline void check_cases(const Tokenizer& tokenizer, const nlohmann::json& varian
   CHECK(compared > least_compared);
 }
 
-// The tokenizer as it is, which is the first variant, then with every variant's edits of its tokenizer.json; each,
-// saved, is the same once more.
+// Checks the tokenizer as it is, which is the first variant, then with every variant's edits of its tokenizer.json,
+// each also after it was saved.
 inline void check_variants(const Tokenizer& plain, const nlohmann::json& variants, size_t least_of_plain,
                            size_t least_compared) {
   check_cases(plain, variants[0], least_of_plain);

@@ -84,6 +84,7 @@ void AddedTokens::split(std::string_view text, const Group& group, std::vector<P
     const AddedToken& token = tokens_[static_cast<size_t>(index)];
     size_t begin = place, end = place + token.content.size();
     place = end;
+    if (token.passed_over) continue;
     if (token.single_word && !stands_alone(text, begin, end)) continue;
     if (token.strip_left) begin = before_spaces(text, begin, done);
     if (token.strip_right) place = end = behind_spaces(text, end);

@@ -1,4 +1,4 @@
-// Tokens that are recognised in a text before it is split: special ones ("<|endoftext|>") and those added later.
+// Added tokens are recognised in a text before it is split: special ones ("<|endoftext|>") and those added later.
 #pragma once
 
 #include <array>
@@ -15,24 +15,29 @@ struct AddedToken {
   int32_t id = -1;
   std::string content;
   bool special = true;
-  bool single_word = false;  // only where no word character stands beside it
-  bool strip_left = false;   // takes the white space before it
-  bool strip_right = false;  // takes the white space behind it
-  bool normalized = false;   // looked for in what the others leave
+  bool single_word = false;      // no word character stands beside it
+  bool strip_left = false;       // takes the white space before it
+  bool strip_right = false;      // takes the white space behind it
+  bool normalized = false;       // it is looked for in normalized text
+  bool passed_over = false;      // it is matched, but left in the text
+  bool follows_special = false;  // no file gives `normalized`: it is the opposite of `special`
+
+  bool operator==(const AddedToken&) const = default;
 };
 
 class AddedTokens {
  public:
-  void add(AddedToken token);  // an id and a content come once
+  void add(AddedToken token);  // each id and content once
   const std::vector<AddedToken>& all() const { return tokens_; }
   bool empty() const { return tokens_.empty(); }
 
-  // A piece of the text: an added token (its index in all()), or text between them (-1).
+  // A piece of a text is an added token (its index in all()), or text between added tokens (-1).
   struct Piece {
     std::string_view text;
     int token;
   };
-  // The text in pieces, in order, none empty: of the tokens that match, the leftmost, and of these the longest, counts.
+  // Splits the text into pieces, in order, none empty. Among tokens that match, the leftmost counts, and among these
+  // the longest.
   std::vector<Piece> split(std::string_view text) const;
 
  private:
@@ -40,8 +45,8 @@ class AddedTokens {
     using is_transparent = void;
   };
   struct Group {
-    std::unordered_map<std::string, int, Hash, std::equal_to<>> index;  // of a content in tokens_
-    std::array<std::vector<size_t>, 256> lengths;  // of the contents that begin with a byte, longest first
+    std::unordered_map<std::string, int, Hash, std::equal_to<>> index;  // each content's place in tokens_
+    std::array<std::vector<size_t>, 256> lengths;  // of contents by their first byte, longest first
     std::vector<unsigned char> first_bytes;
   };
   void split(std::string_view text, const Group& group, std::vector<Piece>& pieces) const;

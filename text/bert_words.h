@@ -1,4 +1,4 @@
-// How BERT cuts text into words: at white space, and around each character of punctuation.
+// BERT splits text into words at white space, and around each character of punctuation.
 #pragma once
 
 #include <array>
@@ -11,7 +11,7 @@
 
 namespace engine {
 
-// word(part) for each word of a normalized text.
+// Calls word(part) for each word of a normalized text.
 template <class Word>
 void for_each_bert_word(std::span<const PlacedCharacter> text, const Word& word) {
   const auto ends_word = [&](size_t i) {
@@ -26,9 +26,9 @@ void for_each_bert_word(std::span<const PlacedCharacter> text, const Word& word)
   }
 }
 
-// Text that is not normalized yet, in chunks that each can be normalized alone: they end at white space and punctuation
-// of ASCII. No step of a normalizer reaches across these, but for the three characters that an accent may become part
-// of.
+// Splits text that is not normalized yet into chunks that each can be normalized alone. They end at white space and
+// punctuation of ASCII. No step of a normalizer reaches across these, except for the three characters that an accent
+// may become part of.
 class BertChunks {
  public:
   enum class Kind : uint8_t { inside, space, punctuation };
@@ -43,7 +43,7 @@ class BertChunks {
   }
   Kind kind(char byte) const { return kinds_[static_cast<unsigned char>(byte)]; }
 
-  // The end of the chunk that begins at `place`.
+  // Returns the end of the chunk that begins at `place`.
   const char* end_of(const char* place, const char* end) const {
     while (end - place >= 8) {
       const int letters = detail::leading_ascii_letters(place);

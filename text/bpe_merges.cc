@@ -9,7 +9,7 @@
 namespace engine {
 
 namespace {
-// Up to here looking at all pairs for each merge is quicker than keeping a heap of them.
+// Up to this length it is quicker to look at all pairs for each merge than to keep a heap of them.
 constexpr size_t longest_scanned = 48;
 }  // namespace
 
@@ -34,7 +34,7 @@ void BpeMerges::apply(std::vector<int32_t>& word) const {
 }
 
 void BpeMerges::apply_by_scan(std::vector<int32_t>& word) const {
-  std::array<const Entry*, longest_scanned> merges;  // of each token with the next
+  std::array<const Entry*, longest_scanned> merges;  // each token with the next
   size_t pairs = word.size() - 1;
   for (size_t i = 0; i < pairs; ++i) merges[i] = &find(word[i], word[i + 1]);
   while (pairs > 0) {
@@ -56,10 +56,10 @@ void BpeMerges::apply_by_scan(std::vector<int32_t>& word) const {
 }
 
 void BpeMerges::apply_by_heap(std::vector<int32_t>& word) const {
-  // A token that merged into its left neighbour is marked -1; what is left of the word is chained by next and previous.
+  // A token that merged into its left neighbour is marked -1. The other tokens are chained by next and previous.
   struct Candidate {
     uint32_t rank, place;
-    int32_t left, right;  // as they were: a candidate whose tokens have changed is void
+    int32_t left, right;  // a candidate whose tokens have changed is void
     bool operator<(const Candidate& other) const {  // the heap's top is its largest
       return rank != other.rank ? rank > other.rank : place > other.place;
     }

@@ -1,5 +1,5 @@
-// Byte-pair encoding (Sennrich, Haddow, Birch 2016) of one word: of all neighbours that may merge, the pair of the
-// lowest rank does, the leftmost first, until none may.
+// Byte-pair encoding (Sennrich, Haddow, Birch 2016) of one word. Among all neighbours that may merge, the pair with the
+// lowest rank merges, the leftmost first, until no pair may.
 #pragma once
 
 #include <cstddef>
@@ -13,11 +13,11 @@ class BpeMerges {
   struct Merge {
     int32_t left, right, result;  // ids of tokens
   };
-  // In the order of their ranks. A pair that comes twice counts with its last rank.
+  // The merges come in the order of their ranks. A pair that comes twice counts with its last rank.
   explicit BpeMerges(std::vector<Merge> merges);
 
   const std::vector<Merge>& all() const { return merges_; }
-  // Replaces the tokens of a word by what they merge to; n log n steps for a word of n tokens.
+  // Replaces the tokens of a word by what they merge to. A word of n tokens takes n log n steps.
   void apply(std::vector<int32_t>& word) const;
 
  private:
@@ -31,7 +31,7 @@ class BpeMerges {
     return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
   }
   size_t first_place(uint64_t pair) const { return (pair * 0x9e3779b97f4a7c15u) >> shift_; }
-  // The merge of two tokens; its rank is no_rank if they have none.
+  // Returns the merge of two tokens. Its rank is no_rank if they have none.
   const Entry& find(int32_t left, int32_t right) const {
     const uint64_t pair = pair_of(left, right);
     size_t place = first_place(pair);

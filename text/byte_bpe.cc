@@ -13,33 +13,11 @@ namespace engine {
 
 namespace {
 
-struct OuterSpaces {
-  int32_t leading = 0, trailing = 0;  // characters
-};
-
-// What trimmed offsets leave out: of the bytes of a token, the spaces (a line's end stays); of the text that an added
-// token took, all white space.
-OuterSpaces outer_spaces_of_bytes(std::string_view token) {
-  const size_t first = std::min(token.find_first_not_of(' '), token.size());
-  const size_t behind_last = token.find_last_not_of(' ') + 1;  // npos + 1 is 0
-  return {static_cast<int32_t>(first), static_cast<int32_t>(token.size() - behind_last)};
-}
-
-OuterSpaces outer_spaces_of_text(std::string_view text) {
-  OuterSpaces spaces;
-  const char *const begin = text.data(), *const end = begin + text.size();
-  for (const char* place = begin; place < end && class_of(next_character(place)) == CharacterClass::space;)
-    ++spaces.leading;
-  for (const char* place = end; place > begin && class_of(previous_character(place)) == CharacterClass::space;)
-    ++spaces.trailing;
-  return spaces;
-}
-
-// The bytes of a piece of text in order, and how many characters have begun up to there.
+// Goes through the bytes of a piece of text and counts the characters that have begun.
 class CharacterCounter {
  public:
   CharacterCounter(std::string_view text, int32_t characters) : text_(text), characters_(characters) {}
-  // The characters that hold the next `bytes` bytes: [begin, end).
+  // Returns the characters that hold the next `bytes` bytes: [begin, end).
   std::pair<int32_t, int32_t> take(size_t bytes) {
     const bool within = place_ < text_.size() && bytes > 0 && (text_[place_] & 0xc0) == 0x80;
     const int32_t begin = characters_ - within;
@@ -53,15 +31,18 @@ class CharacterCounter {
   int32_t characters_;
 };
 
-// A piece of a text as the normalizer leaves it, and the way back to the original's characters.
-class NormalizedPiece {
+}  // namespace
+
+// Keeps the characters of a normalized text, each with its place in the original.
+class NormalizedPlaces {
  public:
-  NormalizedPiece(std::string_view piece, int32_t first, const Normalizer& normalizer) : text(piece), first_(first) {
+  NormalizedPlaces(std::string_view piece, int32_t first, const Normalizer& normalizer) : text(piece), first_(first) {
     if (normalizer.empty()) return;
     append_characters(piece, first, placed_);
     normalizer.apply(placed_);
     text = changed_ = utf8_of(placed_);
   }
+  // Returns the place in the original of characters of the normalized text, both [begin, end).
   std::pair<int32_t, int32_t> original(std::pair<int32_t, int32_t> offsets) const {
     const auto [begin, end] = offsets;
     if (placed_.empty()) return {begin + first_, end + first_};
@@ -69,14 +50,13 @@ class NormalizedPiece {
   }
 
   std::string_view text;
+  int32_t passed = 0;  // characters of `text` before the part that is encoded next
 
  private:
   int32_t first_;
   std::vector<PlacedCharacter> placed_;
   std::string changed_;
 };
-
-}  // namespace
 
 const std::array<char32_t, 256>& byte_characters() {
   static const std::array<char32_t, 256> characters = [] {
@@ -108,8 +88,8 @@ bool bytes_of_token(std::string_view token, std::string& bytes) {
 }
 
 ByteBpeTokenizer::ByteBpeTokenizer(Vocabulary vocabulary, BpeMerges merges, ByteBpeSettings settings,
-                                   TokenizerFiles files, Normalizer normalizer)
-    : VocabularyTokenizer(std::move(vocabulary), std::move(files)),
+                                   Normalizer normalizer)
+    : VocabularyTokenizer(std::move(vocabulary), normalizer),
       merges_(std::move(merges)),
       settings_(settings),
       normalizer_(std::move(normalizer)),
@@ -117,15 +97,16 @@ ByteBpeTokenizer::ByteBpeTokenizer(Vocabulary vocabulary, BpeMerges merges, Byte
   for (size_t byte = 0; byte < 256; ++byte) {
     std::string token;
     append_utf8(token, byte_characters()[byte]);
-    byte_ids_[byte] = vocabulary_.find(token);
+    byte_ids_[byte] = vocabulary_.find_in_model(token);
   }
   token_bytes_.resize(static_cast<size_t>(vocabulary_.size()));
   for (int32_t id = 0; id < vocabulary_.size(); ++id) {
     std::string& bytes = token_bytes_[static_cast<size_t>(id)];
-    if (vocabulary_.is_added(id) || !bytes_of_token(vocabulary_.token(id), bytes)) bytes = vocabulary_.token(id);
+    if (vocabulary_.is_only_added(id) || !bytes_of_token(shown(id), bytes)) bytes = shown(id);
   }
-  if (settings_.whole_words)
-    for (int32_t id = 0; id < vocabulary_.size(); ++id) whole_words_.emplace(token_bytes_[static_cast<size_t>(id)], id);
+  if (!settings_.whole_words) return;
+  for (int32_t id = 0; id < vocabulary_.size(); ++id)
+    if (vocabulary_.is_in_model(id)) whole_words_.emplace(token_bytes_[static_cast<size_t>(id)], id);
 }
 
 void ByteBpeTokenizer::encode_uncached(std::string_view word, std::vector<int32_t>& ids) const {
@@ -177,24 +158,55 @@ bool ByteBpeTokenizer::needs_space(std::string_view piece) const {
   return settings_.add_prefix_space && !piece.empty() && piece[0] != ' ';
 }
 
-void ByteBpeTokenizer::encode_piece(std::string_view piece, std::vector<int32_t>& ids) const {
-  if (needs_space(piece)) encode_words(std::string(1, ' ').append(piece), ids);
+void ByteBpeTokenizer::encode_normalized(std::string_view piece, bool continues, std::vector<int32_t>& ids) const {
+  if (!continues && needs_space(piece)) encode_words(std::string(1, ' ').append(piece), ids);
   else encode_words(piece, ids);
+}
+
+void ByteBpeTokenizer::encode_piece(std::string_view piece, bool continues, std::vector<int32_t>& ids) const {
+  if (normalizer_.empty()) return encode_normalized(piece, continues, ids);
+  const std::string normalized = normalizer_.apply(piece);
+  for (const AddedTokens::Piece& part : normalized_added_.split(normalized)) {
+    if (part.token >= 0) ids.push_back(normalized_added_.all()[static_cast<size_t>(part.token)].id);
+    else encode_normalized(part.text, continues && part.text.data() == normalized.data(), ids);
+  }
 }
 
 void ByteBpeTokenizer::encode(std::string_view text, std::vector<int32_t>& ids, bool continues) const {
   require_utf8(text);
-  for (const AddedTokens::Piece& piece : vocabulary_.added().split(text)) {
-    if (piece.token >= 0) ids.push_back(vocabulary_.added().all()[static_cast<size_t>(piece.token)].id);
-    else encode_normalized(piece.text, continues && piece.text.data() == text.data(), ids);
+  for (const AddedTokens::Piece& piece : plain_added_.split(text)) {
+    if (piece.token >= 0) ids.push_back(plain_added_.all()[static_cast<size_t>(piece.token)].id);
+    else encode_piece(piece.text, continues && piece.text.data() == text.data(), ids);
   }
 }
 
-void ByteBpeTokenizer::encode_normalized(std::string_view piece, bool continues, std::vector<int32_t>& ids) const {
-  std::string normalized;
-  if (!normalizer_.empty()) piece = normalized = normalizer_.apply(piece);
-  if (continues) encode_words(piece, ids);
-  else encode_piece(piece, ids);
+void ByteBpeTokenizer::encode_normalized(std::string_view piece, NormalizedPlaces& places, Encoding& encoding) const {
+  CharacterCounter counter(piece, places.passed);
+  size_t in_front = needs_space(piece);  // bytes that the text does not have
+  std::vector<int32_t> ids;
+  encode_normalized(piece, false, ids);
+  for (const int32_t id : ids) {
+    const size_t bytes = id == vocabulary_.unknown ? 1 : token_bytes_[static_cast<size_t>(id)].size();
+    const size_t missing = std::min(in_front, bytes);
+    in_front -= missing;
+    auto offsets = counter.take(bytes - missing);
+    // A token that is only the space in front has the place of the character behind it.
+    if (missing == bytes) ++offsets.second;
+    add_token(id, vocabulary_.token(id), places.original(offsets), encoding);
+  }
+}
+
+void ByteBpeTokenizer::encode_piece(std::string_view piece, int32_t first, Encoding& encoding) const {
+  NormalizedPlaces places(piece, first, normalizer_);
+  for (const AddedTokens::Piece& part : normalized_added_.split(places.text)) {
+    const auto count = static_cast<int32_t>(count_characters(part.text));
+    if (part.token >= 0)
+      add_token(normalized_added_.all()[static_cast<size_t>(part.token)].id, part.text,
+                places.original({places.passed, places.passed + count}), encoding);
+    else
+      encode_normalized(part.text, places, encoding);
+    places.passed += count;
+  }
 }
 
 Encoding ByteBpeTokenizer::encode_with_offsets(std::string_view text) const {
@@ -202,50 +214,27 @@ Encoding ByteBpeTokenizer::encode_with_offsets(std::string_view text) const {
   require_utf8(text);
   Encoding encoding;
   int32_t characters = 0;  // before the piece
-  const auto add_offsets = [&](std::pair<int32_t, int32_t> offsets, OuterSpaces spaces) {
-    auto& [begin, end] = encoding.offsets.emplace_back(offsets);
-    if (!settings_.trim_offsets) return;
-    // A space that was put in front of the text is not in its offsets.
-    const bool is_first = encoding.offsets.size() == 1 || begin == 0;
-    if (!(is_first && settings_.add_prefix_space)) begin = std::min(begin + spaces.leading, end);
-    if (end >= spaces.trailing) end = std::max(end - spaces.trailing, begin);
-  };
-  for (const AddedTokens::Piece& piece : vocabulary_.added().split(text)) {
+  for (const AddedTokens::Piece& piece : plain_added_.split(text)) {
     const int32_t begin = characters;
     characters += static_cast<int32_t>(count_characters(piece.text));
-    if (piece.token >= 0) {
-      encoding.ids.push_back(vocabulary_.added().all()[static_cast<size_t>(piece.token)].id);
-      add_offsets({begin, characters}, outer_spaces_of_text(piece.text));
-      continue;
-    }
-    const NormalizedPiece normalized(piece.text, begin, normalizer_);
-    CharacterCounter counter(normalized.text, 0);
-    size_t in_front = needs_space(normalized.text);  // bytes that the text does not have
-    const size_t first = encoding.ids.size();
-    encode_piece(normalized.text, encoding.ids);
-    for (size_t i = first; i < encoding.ids.size(); ++i) {
-      const int32_t id = encoding.ids[i];
-      const std::string_view token = token_bytes_[static_cast<size_t>(id)];
-      const size_t bytes = id == vocabulary_.unknown ? 1 : token.size(), missing = std::min(in_front, bytes);
-      in_front -= missing;
-      auto offsets = counter.take(bytes - missing);
-      // A token that is but the space in front has the place of the character that it was put before.
-      if (missing == bytes) ++offsets.second;
-      add_offsets(normalized.original(offsets), outer_spaces_of_bytes(token));
-    }
+    if (piece.token >= 0)
+      add_token(plain_added_.all()[static_cast<size_t>(piece.token)].id, piece.text, {begin, characters}, encoding);
+    else
+      encode_piece(piece.text, begin, encoding);
   }
   return encoding;
 }
 
 std::string ByteBpeTokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
-  std::string bytes;
-  for (const int32_t id : ids) {
-    vocabulary_.token(id);  // an Error if there is none
-    if (!skip_special_tokens || !vocabulary_.is_special(id)) bytes += token_bytes_[static_cast<size_t>(id)];
-  }
-  return repair_utf8(bytes);
+  const std::vector<int32_t> kept = decodable(ids, skip_special_tokens);
+  std::string bytes = vocabulary_.traits.has_decoder ? std::string() : joined(kept);
+  if (vocabulary_.traits.has_decoder)
+    for (const int32_t id : kept) bytes += token_bytes_[static_cast<size_t>(id)];
+  return cleaned_up(repair_utf8(bytes));
 }
 
-TokenizerFiles ByteBpeTokenizer::made_files() const { return byte_bpe_files(vocabulary_, merges_, settings_); }
+TokenizerFiles ByteBpeTokenizer::made_files() const {
+  return byte_bpe_files(vocabulary_, merges_, settings_, normalizer_);
+}
 
 }  // namespace engine

@@ -1,4 +1,4 @@
-// Byte-level BPE (Radford et al. 2019): text is cut into words (gpt2_words.h), words into bytes, and bytes merge to
+// Byte-level BPE (Radford et al. 2019): text is split into words (gpt2_words.h), words into bytes, and bytes merge to
 // tokens. The vocabulary spells each byte as one printable character, " " as "Ġ".
 #pragma once
 
@@ -15,22 +15,22 @@
 
 namespace engine {
 
-// The character that stands for each byte: itself where it is printable in Latin-1, else U+0100 and on, in order.
+class NormalizedPlaces;
+
+// Returns the character that stands for each byte: the byte itself where it is printable in Latin-1, else U+0100 and
+// on, in order.
 const std::array<char32_t, 256>& byte_characters();
-// The bytes that a token spells so; false if it has a character that stands for none.
+// Finds the bytes that a token spells so. Returns false if it has a character that stands for none.
 bool bytes_of_token(std::string_view token, std::string& bytes);
 
 struct ByteBpeSettings {
-  bool add_prefix_space = false;  // a text, and what follows an added token, gets a space in front if it has none
-  bool trim_offsets = false;      // offsets leave out the spaces of a token's begin and end
-  bool whole_words = false;       // a word that is a token stays whole, whatever the merges say
+  bool add_prefix_space = false;  // each text between added tokens begins with a space
+  bool whole_words = false;       // a word that is a token stays whole
 };
 
 class ByteBpeTokenizer final : public VocabularyTokenizer {
  public:
-  // A normalizer is for a tokenizer whose `files` have its tokenizer.json: made files do not name it.
-  ByteBpeTokenizer(Vocabulary vocabulary, BpeMerges merges, ByteBpeSettings settings, TokenizerFiles files,
-                   Normalizer normalizer = {});
+  ByteBpeTokenizer(Vocabulary vocabulary, BpeMerges merges, ByteBpeSettings settings, Normalizer normalizer = {});
 
   using Tokenizer::encode;
   void encode(std::string_view text, std::vector<int32_t>& ids) const override { encode(text, ids, false); }
@@ -41,18 +41,22 @@ class ByteBpeTokenizer final : public VocabularyTokenizer {
  private:
   TokenizerFiles made_files() const override;
   void encode(std::string_view text, std::vector<int32_t>& ids, bool continues) const;
-  void encode_piece(std::string_view piece, std::vector<int32_t>& ids) const;  // between added tokens, normalized
-  void encode_normalized(std::string_view piece, bool continues, std::vector<int32_t>& ids) const;  // and not yet so
+  // Encode text between added tokens. A piece that is not normalized yet may hold added tokens that are looked for in
+  // normalized text.
+  void encode_piece(std::string_view piece, bool continues, std::vector<int32_t>& ids) const;
+  void encode_normalized(std::string_view piece, bool continues, std::vector<int32_t>& ids) const;
+  void encode_piece(std::string_view piece, int32_t first, Encoding& encoding) const;
+  void encode_normalized(std::string_view piece, NormalizedPlaces& places, Encoding& encoding) const;
   bool needs_space(std::string_view piece) const;
   void encode_words(std::string_view text, std::vector<int32_t>& ids) const;
-  void encode_uncached(std::string_view word, std::vector<int32_t>& ids) const;  // `ids` holds nothing else then
+  void encode_uncached(std::string_view word, std::vector<int32_t>& ids) const;  // overwrites `ids`
 
   BpeMerges merges_;
   ByteBpeSettings settings_;
   Normalizer normalizer_;
   uint32_t instance_;                     // tells the words of this tokenizer from others' in the caches
   std::array<int32_t, 256> byte_ids_;     // -1: the vocabulary has no token for the byte
-  std::vector<std::string> token_bytes_;  // of each id
+  std::vector<std::string> token_bytes_;  // each id's bytes
   std::unordered_map<std::string_view, int32_t> whole_words_;
 };
 

@@ -17,7 +17,7 @@ constexpr Range space_ranges[] = {{0x9, 0xd},       {0x20, 0x20},     {0x85, 0x8
                                   {0x1680, 0x1680}, {0x2000, 0x200a}, {0x2028, 0x2029}, {0x202f, 0x202f},
                                   {0x205f, 0x205f}, {0x3000, 0x3000}};
 
-// As the reference has them: the fifth block begins at U+2B920 there, not at U+2B820.
+// These are the reference's. Its fifth block begins at U+2B920, not at U+2B820.
 constexpr Range chinese_ranges[] = {{0x3400, 0x4dbf},   {0x4e00, 0x9fff},   {0xf900, 0xfaff},  {0x20000, 0x2a6df},
                                     {0x2a700, 0x2b81f}, {0x2b920, 0x2ceaf}, {0x2f800, 0x2fa1f}};
 

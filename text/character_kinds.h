@@ -1,5 +1,5 @@
-// The kinds of characters that BERT's tokenizer tells apart, as the reference implementation does: by the categories of
-// Unicode 8, whatever Unicode the machine's libraries know (tests/golden/make_character_tables.py).
+// BERT's tokenizer tells these kinds of characters apart. As in the reference implementation they follow the categories
+// of Unicode 8, whatever Unicode the machine's libraries know (tests/golden/make_character_tables.py).
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ namespace detail {
 extern const uint8_t* const character_kinds;
 }
 
-// A set of the bits above.
+// Returns a set of the bits above.
 inline uint8_t kinds_of(char32_t character) { return detail::character_kinds[character]; }
 
 }  // namespace engine

@@ -12,7 +12,7 @@ namespace {
 
 constexpr char end_of_text[] = "<|endoftext|>";
 
-// The line is told where there are several.
+// The message gives the line if the text has several.
 [[noreturn]] void fail_unknown(std::string_view text, const char* place) {
   const std::string_view before = text.substr(0, static_cast<size_t>(place - text.data()));
   const size_t line_begin = before.rfind('\n') + 1;  // npos + 1 is 0
@@ -26,10 +26,11 @@ constexpr char end_of_text[] = "<|endoftext|>";
 
 }  // namespace
 
-CharacterTokenizer::CharacterTokenizer(Vocabulary vocabulary, bool skips_space, TokenizerFiles files)
-    : VocabularyTokenizer(std::move(vocabulary), std::move(files)), skips_space_(skips_space) {
+CharacterTokenizer::CharacterTokenizer(Vocabulary vocabulary, bool skips_space)
+    : VocabularyTokenizer(std::move(vocabulary)), skips_space_(skips_space) {
   ascii_ids_.fill(-1);
   for (int32_t id = 0; id < vocabulary_.size(); ++id) {
+    if (!vocabulary_.is_in_model(id)) continue;
     const std::string& token = vocabulary_.token(id);
     if (token.empty() || count_characters(token) != 1) {
       require(vocabulary_.is_added(id) || id == vocabulary_.unknown, "the token \"", token,
@@ -51,15 +52,15 @@ int32_t CharacterTokenizer::id_of_character(char32_t character) const {
   return found == other_ids_.end() ? -1 : found->second;
 }
 
-// token(id, characters before it, characters it stands for), in order.
+// Calls token(id, its text, characters before it, characters it stands for) for each token, in order.
 template <class Token>
 void CharacterTokenizer::for_each_token(std::string_view text, const Token& token) const {
   require_utf8(text);
   int32_t characters = 0;
-  for (const AddedTokens::Piece& piece : vocabulary_.added().split(text)) {
+  for (const AddedTokens::Piece& piece : plain_added_.split(text)) {
     if (piece.token >= 0) {
       const auto count = static_cast<int32_t>(count_characters(piece.text));
-      token(vocabulary_.added().all()[static_cast<size_t>(piece.token)].id, characters, count);
+      token(plain_added_.all()[static_cast<size_t>(piece.token)].id, piece.text, characters, count);
       characters += count;
       continue;
     }
@@ -70,32 +71,30 @@ void CharacterTokenizer::for_each_token(std::string_view text, const Token& toke
       int32_t id = id_of_character(character);
       if (id < 0) id = vocabulary_.unknown;
       if (id < 0) fail_unknown(text, begin);
-      token(id, characters, 1);
+      token(id, vocabulary_.token(id), characters, 1);
     }
   }
 }
 
 void CharacterTokenizer::encode(std::string_view text, std::vector<int32_t>& ids) const {
-  for_each_token(text, [&](int32_t id, int32_t, int32_t) { ids.push_back(id); });
+  for_each_token(text, [&](int32_t id, std::string_view, int32_t, int32_t) { ids.push_back(id); });
 }
 
 Encoding CharacterTokenizer::encode_with_offsets(std::string_view text) const {
   require(text.size() <= INT32_MAX, "a text of ", text.size(), " bytes is too long for offsets of 32 bits");
   Encoding encoding;
-  for_each_token(text, [&](int32_t id, int32_t begin, int32_t count) {
-    encoding.ids.push_back(id);
-    encoding.offsets.emplace_back(begin, begin + count);
+  for_each_token(text, [&](int32_t id, std::string_view spelled, int32_t begin, int32_t count) {
+    add_token(id, spelled, {begin, begin + count}, encoding);
   });
   return encoding;
 }
 
 std::string CharacterTokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
+  const std::vector<int32_t> kept = decodable(ids, skip_special_tokens);
+  if (!vocabulary_.traits.has_decoder) return cleaned_up(joined(kept));
   std::string text;
-  for (const int32_t id : ids) {
-    const std::string& token = vocabulary_.token(id);
-    if (!skip_special_tokens || !vocabulary_.is_special(id)) text += token;
-  }
-  return text;
+  for (const int32_t id : kept) text += vocabulary_.token(id);
+  return cleaned_up(std::move(text));
 }
 
 TokenizerFiles CharacterTokenizer::made_files() const { return character_files(vocabulary_, skips_space_); }
@@ -117,8 +116,9 @@ std::unique_ptr<Tokenizer> make_character_tokenizer(const CharacterSet& characte
     if (characters.seen()[character]) append_utf8(tokens.emplace_back(), character);
   Vocabulary vocabulary(std::move(tokens));
   vocabulary.add_special(end_of_text);
-  vocabulary.end = vocabulary.begin = 0;
-  return std::make_unique<CharacterTokenizer>(std::move(vocabulary), false, TokenizerFiles{});
+  for (const char* key : {"eos_token", "bos_token"}) vocabulary.name(key, 0);
+  vocabulary.traits.token_types = false;
+  return std::make_unique<CharacterTokenizer>(std::move(vocabulary), false);
 }
 
 std::unique_ptr<Tokenizer> make_arithmetic_tokenizer() {
@@ -127,8 +127,11 @@ std::unique_ptr<Tokenizer> make_arithmetic_tokenizer() {
   for (const char character : std::string_view("0123456789+-*()=")) tokens.emplace_back(1, character);
   Vocabulary vocabulary(std::move(tokens));
   for (const std::string& token : special) vocabulary.add_special(token);
-  vocabulary.pad = 0, vocabulary.end = 1, vocabulary.begin = 2;
-  return std::make_unique<CharacterTokenizer>(std::move(vocabulary), true, TokenizerFiles{});
+  for (const auto& [key, id] : {std::pair{"eos_token", 1}, {"bos_token", 2}, {"pad_token", 0}})
+    vocabulary.name(key, id);
+  vocabulary.traits.token_types = false;
+  vocabulary.traits.passed_on = R"({"padding_side": "left"})";
+  return std::make_unique<CharacterTokenizer>(std::move(vocabulary), true);
 }
 
 }  // namespace engine

@@ -1,4 +1,4 @@
-// Each character (code point) is a token; special tokens are recognised in texts. Where skips_space is set, white space
+// Each character (code point) is a token. Special tokens are recognised in texts. If skips_space is set, white space
 // has no tokens.
 #pragma once
 
@@ -12,8 +12,8 @@ namespace engine {
 
 class CharacterTokenizer final : public VocabularyTokenizer {
  public:
-  // Every token of the vocabulary that is not an added one is a single character; an Error names one that is not.
-  CharacterTokenizer(Vocabulary vocabulary, bool skips_space, TokenizerFiles files);
+  // Every token of the vocabulary that is not an added one is a single character. An Error names one that is not.
+  CharacterTokenizer(Vocabulary vocabulary, bool skips_space);
 
   // A character outside the vocabulary is its unknown token, or an Error with the character and its place.
   using Tokenizer::encode;

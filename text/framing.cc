@@ -15,6 +15,12 @@ struct Part {
   size_t begin, end;
 };
 
+// Returns the first tokens of an encoding, or the last if the tokenizer truncates on the left.
+Part kept_part(const Tokenizer& tokenizer, const Encoding& encoding, size_t kept) {
+  const size_t all = encoding.ids.size(), begin = tokenizer.truncates_left() ? all - kept : 0;
+  return {&encoding, begin, begin + kept};
+}
+
 Framed framed(const std::vector<Framing::Piece>& pieces, const Part& first, const Part& second) {
   Framed result;
   for (const Framing::Piece& piece : pieces) {
@@ -49,7 +55,8 @@ Framed encode_cut(const Tokenizer& tokenizer, std::string_view first, const std:
   const auto [kept_first, kept_second] =
       truncated_lengths(a.ids.size(), b.ids.size(), second != nullptr,
                         room_of(framing, second != nullptr, limit.max_length), limit.truncation);
-  return framed(second ? framing.pair : framing.single, {&a, 0, kept_first}, {&b, 0, kept_second});
+  return framed(second ? framing.pair : framing.single, kept_part(tokenizer, a, kept_first),
+                kept_part(tokenizer, b, kept_second));
 }
 
 }  // namespace
@@ -96,7 +103,7 @@ std::pair<size_t, size_t> truncated_lengths(size_t first, size_t second, bool is
     case Truncation::longest_first: break;
   }
   if (!is_pair) return {room, 0};
-  // The shorter keeps half if it has that much, and what is odd goes to the longer.
+  // The shorter keeps half if it has that much, and an odd place goes to the longer.
   const size_t shorter = std::min({first, second, room / 2});
   return first <= second ? std::pair(shorter, room - shorter) : std::pair(room - shorter, shorter);
 }
@@ -118,10 +125,13 @@ std::vector<Framed> encode_windows(const Tokenizer& tokenizer, std::string_view 
           " leave no place of ", room, " for the second: shorten it, or allow a greater length");
   const size_t width = room - a.ids.size(), count = b.ids.size();
   std::vector<Framed> windows;
-  for (size_t begin = 0;; begin += width - stride) {
-    const size_t end = std::min(begin + width, count);
-    windows.push_back(framed(framing.pair, {&a, 0, a.ids.size()}, {&b, begin, end}));
-    if (end == count) return windows;
+  // If texts are truncated on the left, the first window is the last part of the text, and the others go back.
+  const bool goes_back = tokenizer.truncates_left();
+  for (size_t passed = 0;; passed += width - stride) {
+    const size_t reached = std::min(passed + width, count);
+    const Part part = goes_back ? Part{&b, count - reached, count - passed} : Part{&b, passed, reached};
+    windows.push_back(framed(framing.pair, {&a, 0, a.ids.size()}, part));
+    if (reached == count) return windows;
   }
 }
 

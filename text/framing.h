@@ -1,5 +1,5 @@
-// How texts become what a model reads: special tokens around one text or a pair of them, token types, truncation, and
-// windows over a text that is too long.
+// Texts become the input of a model: with special tokens around one text or a pair of them, token types, truncation,
+// and windows over a text that is too long.
 #pragma once
 
 #include <cstdint>
@@ -13,22 +13,22 @@ namespace engine {
 class Tokenizer;
 struct Encoding;
 
-// What a tokenizer puts around texts: [CLS] a [SEP] b [SEP]. Without special tokens: a b.
+// A tokenizer's template: [CLS] a [SEP] b [SEP], or a b without special tokens.
 struct Framing {
   struct Piece {
     int32_t token;     // a special token, or -1
     int text;          // 0: the first text, 1: the second; -1: the special token
-    int32_t type = 0;  // of its tokens
+    int32_t type = 0;  // its tokens' type
   };
   std::vector<Piece> single{{-1, 0, 0}}, pair{{-1, 0, 0}, {-1, 1, 1}};
 
   static Framing bert(int32_t classifier, int32_t separator);  // [CLS] a [SEP], [CLS] a [SEP] b [SEP] with b of type 1
   static Framing roberta(int32_t classifier, int32_t separator);  // <s> a </s>, <s> a </s> </s> b </s>
-  size_t special_tokens(bool is_pair) const;                      // how many it adds
-  Framing without_special_tokens() const;                         // the texts alone, their types as they were
+  size_t special_tokens(bool is_pair) const;                      // number of added tokens
+  Framing without_special_tokens() const;                         // the texts alone, with their types
 };
 
-// What a model reads: ids and token types, and where each token comes from.
+// The input of a model: ids and token types, and the place from which each token comes.
 struct Framed {
   std::vector<int32_t> ids, types;
   std::vector<int8_t> texts;                         // 0 or 1: the first or second text; -1: a special token
@@ -36,10 +36,10 @@ struct Framed {
 };
 
 enum class Truncation {
-  none,           // too long is an Error
-  longest_first,  // tokens of the longer text go until both fit; equally long ones share, the second the odd one
+  none,           // an Error for a long text
+  longest_first,  // shortens the longer text, then both alike
   only_first,
-  only_second,  // an Error, as only_first, where nothing of that text would be left
+  only_second,  // both: an Error if no token would be left
 };
 
 struct Limit {
@@ -48,18 +48,19 @@ struct Limit {
   bool special_tokens = true;  // false: the texts alone
 };
 
-// One text, or a pair. Ends that do not fit are left out.
+// Encodes one text, or a pair. Tokens that do not fit are left out, at the end or at the beginning as the tokenizer
+// says.
 Framed encode_framed(const Tokenizer& tokenizer, std::string_view text, const Limit& limit = {});
 Framed encode_framed(const Tokenizer& tokenizer, std::string_view first, std::string_view second,
                      const Limit& limit = {});
 
-// All of `first` with as much of `second` as fits, for as many windows as cover `second`: each begins `stride` tokens
-// before the end of the last (Devlin et al. 2018 call the step between beginnings so; here it is the overlap). An Error
-// where `first` leaves no more than `stride` places.
+// Encodes all of `first` with as much of `second` as fits, in as many windows as cover `second`. Each begins `stride`
+// tokens before the end of the last (Devlin et al. 2018 call the step between beginnings so; here it is the overlap).
+// It is an Error if `first` leaves no more than `stride` places.
 std::vector<Framed> encode_windows(const Tokenizer& tokenizer, std::string_view first, std::string_view second,
                                    size_t max_length, size_t stride);
 
-// How many tokens of texts of `first` and `second` tokens are kept in `room` places.
+// Returns how many tokens of texts with `first` and `second` tokens are kept in `room` places.
 std::pair<size_t, size_t> truncated_lengths(size_t first, size_t second, bool is_pair, size_t room,
                                             Truncation truncation);
 

@@ -12,7 +12,7 @@ using nlohmann::ordered_json;
 
 namespace {
 
-// ["[SEP]", 102]
+// Reads the id of ["[SEP]", 102].
 int32_t read_pair(const json& processor, const char* key, const std::string& where) {
   const json& pair = json_member(processor, key, where);
   const bool is_pair = pair.is_array() && pair.size() == 2 && pair[1].is_number_integer() &&
@@ -72,6 +72,35 @@ Framing read_framing(const json& processor, const std::string& where) {
   for (const json& one : list)
     if (json_string(one, "type", where) != "ByteLevel") framing = read_framing(one, where);
   return framing;
+}
+
+std::vector<bool> read_offset_trims(const json& processor, const std::string& where) {
+  const std::string type = json_string(processor, "type", where);
+  std::vector<bool> trims;
+  if (type == "ByteLevel" || type == "RobertaProcessing") {
+    if (json_bool(processor, "trim_offsets", where, true))
+      trims.push_back(json_bool(processor, "add_prefix_space", where, true));
+  } else if (type == "Sequence") {
+    for (const json& one : json_member(processor, "processors", where)) {
+      const std::vector<bool> more = read_offset_trims(one, where);
+      trims.insert(trims.end(), more.begin(), more.end());
+    }
+  }
+  return trims;
+}
+
+ordered_json post_processor_of(const Vocabulary& vocabulary, const ordered_json& otherwise) {
+  const Framing& framing = vocabulary.framing;
+  if (framing.special_tokens(true) + framing.special_tokens(false) == 0 && vocabulary.traits.offset_trims.empty())
+    return otherwise;
+  ordered_json list = ordered_json::array();
+  for (const bool keeps_prefix_space : vocabulary.traits.offset_trims)
+    list.push_back({{"type", "ByteLevel"},
+                    {"add_prefix_space", keeps_prefix_space},
+                    {"trim_offsets", true},
+                    {"use_regex", true}});
+  list.push_back(template_processing(framing, vocabulary));
+  return list.size() == 1 ? list[0] : ordered_json{{"type", "Sequence"}, {"processors", list}};
 }
 
 ordered_json template_processing(const Framing& framing, const Vocabulary& vocabulary) {

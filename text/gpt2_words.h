@@ -1,5 +1,4 @@
-// The words that GPT-2's byte-level BPE works on: the matches, one after another, of
-//   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+// GPT-2's byte-level BPE works on words, which are the matches, one after another, of
 // (Radford et al. 2019, encoder.py), found by hand: no branch of it looks further than one character ahead.
 #pragma once
 
@@ -13,8 +12,8 @@ namespace engine {
 
 namespace detail {
 
-// How many of the eight bytes at `place` are ASCII letters before the first that is none. Most words end within eight
-// letters, and a loop over them would end where no branch predictor expects it.
+// Counts the ASCII letters with which the eight bytes at `place` begin. Most words end within eight letters, and a loop
+// over them would end where no branch predictor expects it.
 inline int leading_ascii_letters(const char* place) {
   static_assert(std::endian::native == std::endian::little, "the first byte is the lowest");
   constexpr uint64_t each = 0x0101010101010101u, top = 0x80 * each;
@@ -25,7 +24,7 @@ inline int leading_ascii_letters(const char* place) {
   return std::countr_zero((~from_a | beyond_z | bytes) & top) / 8;
 }
 
-// Where the run of characters of class `wanted` that begins at `place` ends.
+// Returns the end of the run of characters of class `wanted` that begins at `place`.
 inline const char* end_of_run(const char* place, const char* end, CharacterClass wanted) {
   while (wanted == CharacterClass::letter && end - place >= 8) {
     const int letters = leading_ascii_letters(place);
@@ -49,7 +48,7 @@ inline const char* end_of_run(const char* place, const char* end, CharacterClass
   return end;
 }
 
-// The length of the contraction that begins at the apostrophe at `place`, or 0.
+// Returns the length of the contraction that begins at the apostrophe at `place`, or 0.
 inline int contraction_length(const char* place, const char* end) {
   if (end - place < 2) return 0;
   switch (place[1]) {
@@ -66,7 +65,7 @@ inline int contraction_length(const char* place, const char* end) {
 
 }  // namespace detail
 
-// The end of the word that begins at `place`, which is before `end`. The text is well-formed UTF-8.
+// Returns the end of the word that begins at `place`, which is before `end`. The text is well-formed UTF-8.
 inline const char* gpt2_word_end(const char* place, const char* end) {
   const char* start = place;
   if (*place == '\'') {
@@ -79,7 +78,8 @@ inline const char* gpt2_word_end(const char* place, const char* end) {
   const CharacterClass kind = class_of(next_character(after));
   if (kind != CharacterClass::space) return detail::end_of_run(after, end, kind);
 
-  // Spaces: all but the last, which belongs to the word that follows; all at the end of the text.
+  // A run of spaces is a word without its last space, which belongs to the next word. At the end of the text it is
+  // whole.
   const char* run_end = detail::end_of_run(place, end, CharacterClass::space);
   if (run_end == end) return end;
   const char* last = run_end;

@@ -21,7 +21,7 @@ struct PairHash {
 
 struct PairState {
   int64_t count = 0;
-  std::vector<uint32_t> words;  // that have, or once had, the pair
+  std::vector<uint32_t> words;  // words that have, or had, the pair
 };
 
 struct Candidate {
@@ -41,12 +41,12 @@ class MergeTrainer {
     push_changed();
   }
 
-  // The most frequent pair; its count is 0 where no pair is left.
+  // Returns the most frequent pair. Its count is 0 if no pair is left.
   Candidate next() {
     while (!queue_.empty()) {
       Candidate best = queue_.top();
       queue_.pop();
-      // Counts fall without the queue's knowing; what has risen was pushed again.
+      // Counts fall without a new entry in the queue. A pair whose count rose has a new entry.
       const int64_t count = pairs_[best.pair].count;
       if (count == best.count) return best;
       if (count > 0 && count < best.count) queue_.push({count, best.pair});

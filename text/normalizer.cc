@@ -45,8 +45,8 @@ void space_chinese(Text& text) {
 
 // ---- decomposition and composition (Unicode 3.11), of Unicode 9 as the reference's ----
 
-// A character of the result, and how many characters more it has than what it stands for: 1 where it is new, -n where
-// it stands for n others as well. The places of the result follow from these as the reference has it.
+// A character of the result, and by how many characters the result has grown there: 1 if the character is new, -n if it
+// stands for n others as well. The places of the result follow from these as in the reference.
 struct Change {
   char32_t character;
   int combining_class;
@@ -58,7 +58,7 @@ int combining_class(char32_t character) {
   return is_mark ? utf8proc_get_property(static_cast<utf8proc_int32_t>(character))->combining_class : 0;
 }
 
-// Characters that decompose since later versions of Unicode.
+// Says whether a character decomposes only since later versions of Unicode.
 bool decomposes_later(char32_t character) {
   constexpr std::pair<char32_t, char32_t> ranges[] = {
       {0x32ff, 0x32ff},   {0xa7f1, 0xa7f4},   {0xab69, 0xab69},   {0x105c9, 0x105e4}, {0x10781, 0x107ba},
@@ -98,7 +98,7 @@ std::vector<Change> decomposed(const Text& text, bool compat) {
   return changes;
 }
 
-// Two characters as one, or 0.
+// Returns two characters as one, or 0.
 char32_t composite(char32_t first, char32_t second) {
   const bool may_follow = (kinds_of(second) & CharacterKind::mark) || (second >= 0x1161 && second <= 0x11c2);
   if (!may_follow) return 0;
@@ -110,9 +110,9 @@ char32_t composite(char32_t first, char32_t second) {
 
 std::vector<Change> composed(const std::vector<Change>& pieces) {
   std::vector<Change> result;
-  size_t base = SIZE_MAX;  // in `result`: what the next may become part of
+  size_t base = SIZE_MAX;  // in `result`, may take the next into itself
   for (const Change& piece : pieces) {
-    // Blocked by a mark between that is not of a lower class.
+    // A mark between them that is not of a lower class blocks the composition.
     const bool adjacent = base == result.size() - 1;
     const bool reaches = base != SIZE_MAX && (adjacent || result.back().combining_class < piece.combining_class);
     const char32_t whole = reaches ? composite(result[base].character, piece.character) : 0;
@@ -147,7 +147,7 @@ void normalize(Text& text, bool compose, bool compat) {
   place(compose ? composed(changes) : changes, text);
 }
 
-// Lower case of Unicode 17, for a library that knows an older one.
+// Returns the lower case of Unicode 17. The library may know an older one.
 char32_t lower(char32_t character) {
   if (character < 0x80) return character >= U'A' && character <= U'Z' ? character + 32 : character;
   if (character >= 0x10d50 && character <= 0x10d65) return character + 0x20;
@@ -226,6 +226,54 @@ Normalizer Normalizer::bert(bool clean, bool space_chinese, bool strip_accents, 
 Normalizer Normalizer::read(const json& normalizer, const std::string& where) {
   std::vector<Step> steps;
   read_steps(normalizer, where, steps);
+  return Normalizer(std::move(steps));
+}
+
+nlohmann::ordered_json Normalizer::to_json() const {
+  using nlohmann::ordered_json;
+  constexpr std::pair<Step, const char*> simple[] = {
+      {Step::compose, "NFC"},          {Step::decompose, "NFD"},      {Step::compose_compat, "NFKC"},
+      {Step::decompose_compat, "NFKD"}, {Step::strip_marks, "StripAccents"}, {Step::lowercase, "Lowercase"}};
+  ordered_json list = ordered_json::array();
+  for (size_t i = 0; i < steps_.size();) {
+    // Takes the steps of a BertNormalizer that stand here, in its order.
+    size_t next = i;
+    const auto take = [&](Step step) {
+      const bool is_next = next < steps_.size() && steps_[next] == step;
+      next += is_next;
+      return is_next;
+    };
+    const bool cleans = take(Step::clean), spaces = take(Step::space_chinese);
+    const bool strips = next + 1 < steps_.size() && steps_[next + 1] == Step::strip_nonspacing &&
+                        take(Step::decompose) && take(Step::strip_nonspacing);
+    if (cleans || spaces || strips) {
+      const bool lowers = take(Step::lowercase);
+      list.push_back({{"type", "BertNormalizer"},
+                      {"clean_text", cleans},
+                      {"handle_chinese_chars", spaces},
+                      {"strip_accents", strips},
+                      {"lowercase", lowers}});
+      i = next;
+      continue;
+    }
+    const auto* const found =
+        std::find_if(std::begin(simple), std::end(simple), [&](const auto& known) { return known.first == steps_[i]; });
+    require(found != std::end(simple), "a normalizer strips accents without taking them apart");
+    list.push_back({{"type", found->second}});
+    ++i;
+  }
+  if (list.empty()) return nullptr;
+  return list.size() == 1 ? list[0] : ordered_json{{"type", "Sequence"}, {"normalizers", list}};
+}
+
+Normalizer Normalizer::lowering_first() const {
+  const nlohmann::ordered_json own = to_json();
+  const auto lowers = [](const nlohmann::ordered_json& one) { return one.is_object() && one["type"] == "Lowercase"; };
+  const bool is_sequence = own.is_object() && own["type"] == "Sequence";
+  if (lowers(own) || (is_sequence && std::any_of(own["normalizers"].begin(), own["normalizers"].end(), lowers)))
+    return *this;
+  std::vector<Step> steps{Step::lowercase};
+  steps.insert(steps.end(), steps_.begin(), steps_.end());
   return Normalizer(std::move(steps));
 }
 

@@ -1,4 +1,5 @@
-// What is done to a text before it is cut into words: steps on characters that keep their places in the original.
+// A normalizer changes a text before it is split into words, in steps on characters that keep their places in the
+// original.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,7 @@
 
 namespace engine {
 
-// A character of a normalized text, and the part of the original, in code points, that it stands for: [begin, end).
+// A character of a normalized text stands for a part of the original, in code points: [begin, end).
 struct PlacedCharacter {
   char32_t character;
   int32_t begin, end;
@@ -32,15 +33,21 @@ class Normalizer {
 
   Normalizer() = default;
   explicit Normalizer(std::vector<Step> steps) : steps_(std::move(steps)) {}
-  // BERT's (Devlin et al. 2018, tokenization.py).
+  // Makes BERT's normalizer (Devlin et al. 2018, tokenization.py).
   static Normalizer bert(bool clean, bool space_chinese, bool strip_accents, bool lowercase);
-  // The "normalizer" of a tokenizer.json: BertNormalizer, NFC, NFD, NFKC, NFKD, StripAccents, Lowercase and a Sequence
-  // of them; an Error names any other.
+  // Reads the "normalizer" of a tokenizer.json: BertNormalizer, NFC, NFD, NFKC, NFKD, StripAccents, Lowercase and a
+  // Sequence of them. An Error names any other.
   static Normalizer read(const nlohmann::json& normalizer, const std::string& where);
+
+  nlohmann::ordered_json to_json() const;  // as read() reads it; null where there are no steps
+
+  // Returns the same with lower case before its steps, unless it has a Lowercase outside a BertNormalizer, as
+  // sentence-transformers does.
+  Normalizer lowering_first() const;
 
   bool has(Step step) const;
   bool empty() const { return steps_.empty(); }
-  // Whether a character may take one that stands behind it into itself.
+  // Says whether two characters may become one.
   bool composes() const { return has(Step::compose) || has(Step::compose_compat); }
 
   void apply(std::vector<PlacedCharacter>& text) const;
@@ -50,7 +57,7 @@ class Normalizer {
   std::vector<Step> steps_;
 };
 
-// The characters of a well-formed text, the first of which is number `first` of the original.
+// Appends the characters of a well-formed text. The first is number `first` of the original.
 void append_characters(std::string_view text, int32_t first, std::vector<PlacedCharacter>& characters);
 std::string utf8_of(std::span<const PlacedCharacter> characters);
 

@@ -6,7 +6,7 @@ namespace engine {
 
 TokenTrie::TokenTrie(const Vocabulary& vocabulary) {
   for (int32_t id = 0; id < vocabulary.size(); ++id) {
-    if (vocabulary.is_only_added(id)) continue;
+    if (!vocabulary.is_in_model(id)) continue;
     const std::string& token = vocabulary.token(id);
     int32_t node = root;
     for (const char *place = token.data(), *end = place + token.size(); place < end;)

@@ -1,4 +1,4 @@
-// The tokens of a model as a tree of characters: the longest token that a text begins with is found in one walk.
+// A tree of characters holds the tokens of a model, so that one walk finds the longest token with which a text begins.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@ class TokenTrie {
   explicit TokenTrie(const Vocabulary& vocabulary);
   static constexpr int32_t root = 0;
   int32_t child(int32_t node, char32_t character) const;                            // -1: none
-  int32_t token(int32_t node) const { return tokens_[static_cast<size_t>(node)]; }  // that ends there, or -1
+  int32_t token(int32_t node) const { return tokens_[static_cast<size_t>(node)]; }  // the token that ends there, or -1
   int32_t walk(std::string_view text) const;  // the node that the characters of `text` lead to, or -1
 
  private:

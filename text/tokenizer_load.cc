@@ -1,12 +1,14 @@
+// Loads a folder's tokenizer as the class of transformers that the folder names reads its files.
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "text/added_ids.h"
 #include "text/characters.h"
-#include "text/special_names.h"
+#include "text/tokenizer_config.h"
 #include "text/tokenizer_json.h"
-#include "text/unicode.h"
+#include "text/vocabulary_files.h"
 
 namespace engine {
 
@@ -15,85 +17,18 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::vector<std::pair<std::string, int64_t>> read_vocab(const json& vocab, const std::string& where) {
-  if (!vocab.is_object()) fail(where, ": the vocabulary should be a JSON object of token: id");
-  std::vector<std::pair<std::string, int64_t>> tokens;
-  tokens.reserve(vocab.size());
-  for (const auto& [token, id] : vocab.items()) tokens.emplace_back(token, read_token_id(token, id, where));
-  return tokens;
-}
+// A folder's files, parsed as far as all kinds of tokenizers need them.
+struct Source {
+  fs::path folder;
+  std::string where;  // the vocabulary's file, for messages
+  json root;          // tokenizer.json; null: there is none
+  TokenIds tokens;    // the model's
+  TokenizerConfig config;
+  LoadOptions options;
 
-// line(text without its end, number from 1)
-template <class Line>
-void for_each_line(std::string_view text, const Line& line) {
-  for (size_t number = 1; !text.empty(); ++number) {
-    const size_t length = std::min(text.find('\n'), text.size());
-    std::string_view one = text.substr(0, length);
-    text.remove_prefix(std::min(length + 1, text.size()));
-    if (one.ends_with('\r')) one.remove_suffix(1);
-    line(one, number);
-  }
-}
-
-// "left right" as a merge of ids; `place` tells where it stands.
-BpeMerges::Merge read_merge(const Vocabulary& vocabulary, std::string_view left, std::string_view right,
-                            const std::string& place) {
-  const auto id = [&](const std::string& token) {
-    const int32_t found = vocabulary.find(token);
-    if (found < 0) fail(place, " names \"", token.substr(0, 60), "\", which is not in the vocabulary");
-    return found;
-  };
-  return {id(std::string(left)), id(std::string(right)), id(std::string(left).append(right))};
-}
-
-BpeMerges::Merge read_merge(const Vocabulary& vocabulary, std::string_view text, const std::string& place) {
-  const size_t space = text.find(' ');
-  if (space == 0 || space >= text.size() - 1 || text.find(' ', space + 1) != std::string_view::npos)
-    fail(place, " should be two tokens with one space between them");
-  return read_merge(vocabulary, text.substr(0, space), text.substr(space + 1), place);
-}
-
-BpeMerges read_merges_txt(const Vocabulary& vocabulary, const fs::path& file) {
-  const std::string content = read_text(file);
-  std::vector<BpeMerges::Merge> merges;
-  for_each_line(content, [&](std::string_view line, size_t number) {
-    if (line.empty() || line.starts_with("#version")) return;
-    merges.push_back(read_merge(vocabulary, line, detail::joined(file.string(), ": line ", number)));
-  });
-  return BpeMerges(std::move(merges));
-}
-
-BpeMerges read_merge_list(const Vocabulary& vocabulary, const json& list, const std::string& where) {
-  if (!list.is_array()) fail(where, ": \"merges\" should be a list");
-  std::vector<BpeMerges::Merge> merges;
-  merges.reserve(list.size());
-  for (const json& merge : list) {
-    const std::string place = detail::joined(where, ": merge ", merges.size() + 1);
-    if (merge.is_string()) {
-      merges.push_back(read_merge(vocabulary, merge.get_ref<const std::string&>(), place));
-    } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
-      merges.push_back(read_merge(vocabulary, merge[0].get_ref<const std::string&>(),
-                                  merge[1].get_ref<const std::string&>(), place));
-    } else {
-      fail(place, " should be a string \"left right\" or a pair of strings");
-    }
-  }
-  return BpeMerges(std::move(merges));
-}
-
-// ---- tokenizer.json ----
-
-std::vector<AddedToken> read_added_tokens(const json& root, const std::string& where) {
-  std::vector<AddedToken> tokens;
-  const json* list = json_find(root, "added_tokens", where);
-  if (!list) return tokens;
-  if (!list->is_array()) fail(where, ": \"added_tokens\" should be a list");
-  for (const json& token : *list) {
-    const auto id = static_cast<int32_t>(json_integer(token, "id", where, 0, INT32_MAX));
-    tokens.push_back(read_added_token(token, id, where));
-  }
-  return tokens;
-}
+  bool is_whole_file() const { return config.of.kind == TokenizerClass::whole_file; }
+  const json* part(const char* key) const { return root.is_null() ? nullptr : json_find(root, key, where); }
+};
 
 bool is_split(const json& pre_tokenizer, const char* pattern, const char* behavior, const std::string& where) {
   if (json_string(pre_tokenizer, "type", where, "") != "Split" || json_bool(pre_tokenizer, "invert", where, false))
@@ -111,51 +46,193 @@ void require_no(const json& object, const char* key, const std::string& where) {
          "characters, are");
 }
 
-Normalizer normalizer_of(const json& root, const std::string& where) {
-  const json* normalizer = json_find(root, "normalizer", where);
-  return normalizer ? Normalizer::read(*normalizer, where) : Normalizer();
+// ---- what the kinds share ----
+
+// Makes the template of add_bos_token and add_eos_token, which put a token at an end of each text.
+Framing framing_of_ends(const TokenizerConfig& config, const Vocabulary& vocabulary) {
+  const bool begins = config.adds_begin && config.named("bos_token");
+  const bool ends = config.adds_end && config.named("eos_token");
+  Framing framing{{}, {}};
+  for (const int32_t text : {0, 1}) {
+    std::vector<Framing::Piece> pieces;
+    if (begins) pieces.push_back({vocabulary.begin, -1, text});
+    pieces.push_back({-1, text, text});
+    if (ends) pieces.push_back({vocabulary.end, -1, text});
+    if (text == 0) framing.single = pieces;
+    framing.pair.insert(framing.pair.end(), pieces.begin(), pieces.end());
+  }
+  return framing;
 }
 
-std::unique_ptr<Tokenizer> load_byte_bpe(const json& root, Vocabulary vocabulary, TokenizerFiles files,
-                                         const std::string& where) {
-  const json& model = json_member(root, "model", where);
+// Returns the id of a special token that a class cannot do without.
+int32_t needed(const Source& source, const char* key, int32_t id) {
+  const TokenizerConfig& config = source.config;
+  if (config.is_guessed && !config.named(key))
+    fail(source.where, ": no file names a ", key, ", and the one of BERT or RoBERTa is not in the vocabulary");
+  if (!config.named(key))
+    fail((source.folder / "tokenizer_config.json").string(), ": \"", key, "\" is null, and a ", config.of.name,
+         " needs such a token");
+  return id;
+}
+
+// Sets the template and the trims of offsets as the class has them, else as tokenizer.json's post-processor.
+void set_framing(const Source& source, bool add_prefix_space, Vocabulary& vocabulary) {
+  const TokenizerConfig& config = source.config;
+  const json* const post = source.part("post_processor");
+  const auto classifier = [&] { return needed(source, "cls_token", vocabulary.classifier); };
+  const auto separator = [&] { return needed(source, "sep_token", vocabulary.separator); };
+  switch (config.of.kind) {
+    case TokenizerClass::bert:
+    case TokenizerClass::distilbert: vocabulary.framing = Framing::bert(classifier(), separator()); break;
+    case TokenizerClass::roberta:
+      vocabulary.framing = Framing::roberta(classifier(), separator());
+      if (config.trim_offsets.value_or(true)) vocabulary.traits.offset_trims = {add_prefix_space};
+      break;
+    case TokenizerClass::gpt_neox: vocabulary.framing = framing_of_ends(config, vocabulary); break;
+    default:
+      if (post) {
+        vocabulary.framing = read_framing(*post, source.where);
+        vocabulary.traits.offset_trims = read_offset_trims(*post, source.where);
+      } else {
+        vocabulary.framing = framing_of_ends(config, vocabulary);
+      }
+  }
+  for (auto* pieces : {&vocabulary.framing.single, &vocabulary.framing.pair})
+    for (Framing::Piece& piece : *pieces) {
+      if (piece.token >= vocabulary.size())
+        fail(source.where, ": the post-processor adds the token ", piece.token, " of ", vocabulary.size());
+      if (!vocabulary.traits.token_types) piece.type = 0;
+    }
+}
+
+// Sets the tokens that end, begin and fill documents if no file names them: RoBERTa's, GPT-2's or BERT's.
+void set_unnamed(Vocabulary& vocabulary) {
+  const bool is_roberta = vocabulary.find("<s>") >= 0 && vocabulary.find("</s>") >= 0;
+  const auto either = [&](const char* roberta, const char* bert) {
+    return vocabulary.find(vocabulary.find(roberta) >= 0 ? roberta : bert);
+  };
+  const auto set = [](int32_t& member, int32_t id) {
+    if (member < 0) member = id;
+  };
+  set(vocabulary.end, vocabulary.find(is_roberta ? "</s>" : "<|endoftext|>"));
+  set(vocabulary.begin, vocabulary.find(is_roberta ? "<s>" : "<|endoftext|>"));
+  set(vocabulary.pad, either("<pad>", "[PAD]"));
+  set(vocabulary.mask, either("<mask>", "[MASK]"));
+  set(vocabulary.classifier, either("<s>", "[CLS]"));
+  set(vocabulary.separator, either("</s>", "[SEP]"));
+}
+
+Vocabulary make_vocabulary(const Source& source) {
+  const TokenizerConfig& config = source.config;
+  AddedIds added(source.tokens);
+  if (source.is_whole_file()) added.add(read_added_tokens(source.root, source.where), source.where);
+  added.add(tokens_to_add(config, added.all()), source.where);
+  Vocabulary vocabulary(source.tokens, added.all(), source.where);
+  vocabulary.traits = config.traits;
+  for (const auto& [key, given] : config.names) {
+    const int32_t id = vocabulary.find(given.token.content);
+    if (id < 0) fail(source.folder.string(), ": \"", key, "\" is an empty token");
+    vocabulary.name(key, id);
+  }
+  for (const auto& [key, given] : config.model_names)
+    vocabulary.traits.model_names.emplace_back(key, given.token.content);
+  set_unnamed(vocabulary);
+  return vocabulary;
+}
+
+Normalizer normalizer_of(const Source& source) {
+  const json* normalizer = source.part("normalizer");
+  return normalizer ? Normalizer::read(*normalizer, source.where) : Normalizer();
+}
+
+// Says whether tokenizer.json names the decoder that belongs to its kind, or none (false). An Error names another.
+bool reads_decoder(const Source& source, const char* wanted) {
+  const json* decoder = source.part("decoder");
+  if (!decoder) return false;
+  const std::string type = json_string(*decoder, "type", source.where);
+  if (type != wanted)
+    fail(source.where, ": the decoder \"", type.substr(0, 60), "\" is not supported: it should be ", wanted);
+  return true;
+}
+
+// ---- the kinds ----
+
+ByteBpeSettings read_byte_bpe(const Source& source, Vocabulary& vocabulary) {
+  const std::string& where = source.where;
+  const json& model = json_member(source.root, "model", where);
   for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "fuse_unk"})
     require_no(model, key, where);
-  const json& pre_tokenizer = json_member(root, "pre_tokenizer", where);
+  const json& pre_tokenizer = json_member(source.root, "pre_tokenizer", where);
   const std::string type = json_string(pre_tokenizer, "type", where);
   if (type != "ByteLevel" || !json_bool(pre_tokenizer, "use_regex", where, true))
     fail(where, ": a BPE vocabulary with the pre-tokenizer \"", type.substr(0, 60),
          "\" is not supported: it should be ByteLevel, with use_regex");
-  ByteBpeSettings settings{.add_prefix_space = json_bool(pre_tokenizer, "add_prefix_space", where, true),
-                           .whole_words = json_bool(model, "ignore_merges", where, false)};
-  if (const json* post = json_find(root, "post_processor", where)) {
-    const std::string kind = json_string(*post, "type", where);
-    settings.trim_offsets =
-        (kind == "ByteLevel" || kind == "RobertaProcessing") && json_bool(*post, "trim_offsets", where, true);
+  vocabulary.unknown = vocabulary.find_in_model(json_string(model, "unk_token", where, ""));
+  vocabulary.traits.has_decoder = reads_decoder(source, "ByteLevel");
+  return {.add_prefix_space = json_bool(pre_tokenizer, "add_prefix_space", where, true),
+          .whole_words = json_bool(model, "ignore_merges", where, false)};
+}
+
+std::unique_ptr<Tokenizer> load_byte_bpe(const Source& source) {
+  const bool is_whole = source.is_whole_file();
+  Vocabulary vocabulary = make_vocabulary(source);
+  vocabulary.traits.cleans_up = vocabulary.traits.cleans_up && source.config.cleans_up_bpe;
+  const ByteBpeSettings settings =
+      is_whole ? read_byte_bpe(source, vocabulary)
+               : ByteBpeSettings{.add_prefix_space = source.config.add_prefix_space.value_or(false)};
+  Normalizer normalizer = is_whole ? normalizer_of(source) : Normalizer();
+  if (source.config.of.kind == TokenizerClass::gpt_neox) normalizer = Normalizer({Normalizer::Step::compose});
+  if (source.options.lowers_first) normalizer = normalizer.lowering_first();
+  set_framing(source, settings.add_prefix_space, vocabulary);
+  BpeMerges merges =
+      source.root.is_null()
+          ? read_merges_txt(vocabulary, source.folder / "merges.txt")
+          : read_merges_json(vocabulary, json_member(source.root["model"], "merges", source.where), source.where);
+  return std::make_unique<ByteBpeTokenizer>(std::move(vocabulary), std::move(merges), settings, std::move(normalizer));
+}
+
+std::unique_ptr<Tokenizer> load_wordpiece(const Source& source) {
+  const std::string& where = source.where;
+  const TokenizerConfig& config = source.config;
+  Vocabulary vocabulary = make_vocabulary(source);
+  set_framing(source, false, vocabulary);
+  WordPieceSettings settings;
+  Normalizer normalizer;
+  std::string unknown;
+  if (source.is_whole_file()) {
+    const json& model = json_member(source.root, "model", where);
+    const std::string splits = json_string(json_member(source.root, "pre_tokenizer", where), "type", where);
+    if (splits != "BertPreTokenizer")
+      fail(where, ": a WordPiece vocabulary with the pre-tokenizer \"", splits.substr(0, 60),
+           "\" is not supported: it should be BertPreTokenizer");
+    settings.prefix = json_string(model, "continuing_subword_prefix", where, "##");
+    settings.longest_word = json_integer(model, "max_input_chars_per_word", where, 1, INT32_MAX, 100);
+    unknown = json_string(model, "unk_token", where, "[UNK]");
+    vocabulary.traits.has_decoder = reads_decoder(source, "WordPiece");
+    if (vocabulary.traits.has_decoder) {
+      settings.decoder_prefix = json_string(*source.part("decoder"), "prefix", where, "##");
+      settings.cleanup = json_bool(*source.part("decoder"), "cleanup", where, true);
+    }
+    normalizer = normalizer_of(source);
+  } else {
+    if (const AddedToken* named = config.named("unk_token")) unknown = named->content;
+    const bool lowers = config.lowers_case.value_or(true);
+    normalizer = Normalizer::bert(true, config.spaces_chinese.value_or(true), config.strips_accents.value_or(lowers),
+                                  lowers);
   }
-  BpeMerges merges = read_merge_list(vocabulary, json_member(model, "merges", where), where);
-  return std::make_unique<ByteBpeTokenizer>(std::move(vocabulary), std::move(merges), settings, std::move(files),
-                                            normalizer_of(root, where));
+  if (source.options.lowers_first) normalizer = normalizer.lowering_first();
+  vocabulary.unknown = vocabulary.find_in_model(unknown);
+  if (vocabulary.unknown < 0)
+    fail(where, ": a WordPiece vocabulary should hold the token for unknown words (unk_token, \"",
+         unknown.substr(0, 60), "\")");
+  return std::make_unique<WordPieceTokenizer>(std::move(vocabulary), std::move(normalizer), std::move(settings));
 }
 
-std::unique_ptr<Tokenizer> load_wordpiece(const json& root, Vocabulary vocabulary, TokenizerFiles files,
-                                          const std::string& where) {
-  const json& model = json_member(root, "model", where);
-  const std::string splits = json_string(json_member(root, "pre_tokenizer", where), "type", where);
-  if (splits != "BertPreTokenizer")
-    fail(where, ": a WordPiece vocabulary with the pre-tokenizer \"", splits.substr(0, 60),
-         "\" is not supported: it should be BertPreTokenizer");
-  WordPieceSettings settings{.prefix = json_string(model, "continuing_subword_prefix", where, "##"),
-                             .longest_word = json_integer(model, "max_input_chars_per_word", where, 1, INT32_MAX, 100)};
-  if (const json* decoder = json_find(root, "decoder", where))
-    settings.cleanup = json_bool(*decoder, "cleanup", where, true);
-  return std::make_unique<WordPieceTokenizer>(std::move(vocabulary), normalizer_of(root, where), std::move(settings),
-                                              std::move(files));
-}
-
-std::unique_ptr<Tokenizer> load_characters(const json& root, Vocabulary vocabulary, TokenizerFiles files,
-                                           const std::string& where) {
-  const json& pre_tokenizer = json_member(root, "pre_tokenizer", where);
+std::unique_ptr<Tokenizer> load_characters(const Source& source) {
+  const std::string& where = source.where;
+  require_no(source.root, "normalizer", where);
+  require(!source.options.lowers_first, where, ": a tokenizer of characters has no lower case of its own");
+  const json& pre_tokenizer = json_member(source.root, "pre_tokenizer", where);
   const json* steps = json_find(pre_tokenizer, "pretokenizers", where);
   const bool skips_space = steps && steps->is_array() && steps->size() == 2 &&
                            is_split((*steps)[0], space_pattern, "Removed", where) &&
@@ -163,96 +240,88 @@ std::unique_ptr<Tokenizer> load_characters(const json& root, Vocabulary vocabula
   if (!skips_space && !is_split(pre_tokenizer, any_character_pattern, "Isolated", where))
     fail(where, ": a WordLevel vocabulary is read only if its pre-tokenizer splits the text into characters: Split, ",
          any_character_pattern, ", Isolated");
-  return std::make_unique<CharacterTokenizer>(std::move(vocabulary), skips_space, std::move(files));
+  Vocabulary vocabulary = make_vocabulary(source);
+  set_framing(source, false, vocabulary);
+  vocabulary.unknown = vocabulary.find_in_model(json_string(source.root["model"], "unk_token", where, ""));
+  vocabulary.traits.has_decoder = reads_decoder(source, "Fuse");
+  return std::make_unique<CharacterTokenizer>(std::move(vocabulary), skips_space);
 }
 
-TokenizerFiles kept_files(const fs::path& folder, std::initializer_list<const char*> names) {
-  TokenizerFiles files;
-  for (const char* name : names)
-    if (fs::exists(folder / name)) files[name] = read_text(folder / name);
-  return files;
+// ---- the folder ----
+
+using Loader = std::unique_ptr<Tokenizer> (*)(const Source& source);
+
+bool takes_wordpiece(TokenizerClass kind) {
+  return kind == TokenizerClass::bert || kind == TokenizerClass::distilbert;
+}
+
+Loader read_tokenizer_json(Source& source) {
+  const fs::path file = source.folder / "tokenizer.json";
+  source.where = file.string();
+  source.root = parse_json_file(file);
+  const json& model = json_member(source.root, "model", source.where);
+  const std::string type =
+      json_string(model, "type", source.where, json_has(model, "merges", source.where) ? "BPE" : "WordLevel");
+  const std::map<std::string, Loader> loaders = {
+      {"BPE", load_byte_bpe}, {"WordPiece", load_wordpiece}, {"WordLevel", load_characters}};
+  const auto loader = loaders.find(type);
+  if (loader == loaders.end())
+    fail(source.where, ": a model of type \"", type.substr(0, 60),
+         "\" is not supported; BPE, WordPiece and WordLevel are");
+  source.tokens = read_vocab_json(json_member(model, "vocab", source.where), source.where);
+  source.config = read_tokenizer_config(source.folder, &source.root, TokenizerClass::whole_file);
+  const char* const wanted = takes_wordpiece(source.config.of.kind) ? "WordPiece" : "BPE";
+  if (!source.is_whole_file() && type != wanted)
+    fail(source.where, ": the model is of type \"", type, "\", and the folder's other files name a ",
+         source.config.of.name, ", which takes ", wanted, ": with \"tokenizer_class\": \"PreTrainedTokenizerFast\" in ",
+         "tokenizer_config.json the tokenizer.json is read as it stands");
+  return loader->second;
+}
+
+// Reads vocab.json or vocab.txt. `otherwise` is the class of a folder that names none.
+Loader read_vocabulary_file(Source& source, const char* name, TokenizerClass otherwise) {
+  source.where = (source.folder / name).string();
+  source.config = read_tokenizer_config(source.folder, nullptr, otherwise);
+  // If the class is guessed, its special tokens are those that the vocabulary has.
+  TokenizerConfig& config = source.config;
+  if (config.is_guessed)
+    std::erase_if(config.names, [&](const auto& name_and_token) {
+      const std::string& content = name_and_token.second.token.content;
+      const auto has = [&](const auto& token) { return token.first == content; };
+      return config.usual_names.contains(name_and_token.first) &&
+             std::none_of(source.tokens.begin(), source.tokens.end(), has);
+    });
+  return takes_wordpiece(config.of.kind) ? load_wordpiece : load_byte_bpe;
 }
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> load_tokenizer_json(const fs::path& folder) {
-  const fs::path file = folder / "tokenizer.json";
-  const std::string where = file.string();
-  const json root = parse_json_file(file);
-  const json& model = json_member(root, "model", where);
-  const std::string type = json_string(model, "type", where, json_has(model, "merges", where) ? "BPE" : "WordLevel");
-  const std::map<std::string, decltype(&load_byte_bpe)> loaders = {
-      {"BPE", load_byte_bpe}, {"WordPiece", load_wordpiece}, {"WordLevel", load_characters}};
-  const auto load = loaders.find(type);
-  if (load == loaders.end())
-    fail(where, ": a model of type \"", type.substr(0, 60), "\" is not supported; BPE, WordPiece and WordLevel are");
-  if (type == "WordLevel") require_no(root, "normalizer", where);
-  Vocabulary vocabulary(read_vocab(json_member(model, "vocab", where), where), read_added_tokens(root, where), where);
-  vocabulary.unknown = vocabulary.find(json_string(model, "unk_token", where, ""));
-  SpecialNames names = read_special_names(folder);
-  names.set_in(vocabulary, where);
-  TokenizerFiles files = kept_files(folder, {"tokenizer.json"});
-  if (names.has_class) files.merge(kept_files(folder, {"tokenizer_config.json"}));
-  if (const json* post = json_find(root, "post_processor", where)) vocabulary.framing = read_framing(*post, where);
-  for (const auto* pieces : {&vocabulary.framing.single, &vocabulary.framing.pair})
-    for (const Framing::Piece& piece : *pieces)
-      if (piece.token >= vocabulary.size())
-        fail(where, ": the post-processor adds the token ", piece.token, " of ", vocabulary.size());
-  return load->second(root, std::move(vocabulary), std::move(files), where);
-}
-
-std::unique_ptr<Tokenizer> load_vocab_and_merges(const fs::path& folder) {
-  const fs::path file = folder / "vocab.json";
-  const SpecialNames names = read_special_names(folder);
-  Vocabulary vocabulary(read_vocab(parse_json_file(file), file.string()), names.added, file.string());
-  // RoBERTa's and BART's vocabularies hold <s> and </s>, and their tokenizers trim offsets; GPT-2's do not.
-  const bool is_roberta = vocabulary.find("<s>") >= 0 && vocabulary.find("</s>") >= 0;
-  if (is_roberta)
-    for (const char* token : {"<s>", "<pad>", "</s>", "<unk>", "<mask>"})
-      if (vocabulary.find(token) >= 0) vocabulary.add_special(token);
-  names.add_to(vocabulary, file.string());
-  if (!is_roberta && vocabulary.find("<|endoftext|>") >= 0) vocabulary.add_special("<|endoftext|>");
-  names.set_in(vocabulary, file.string());
-  if (is_roberta) vocabulary.framing = Framing::roberta(vocabulary.classifier, vocabulary.separator);
-  BpeMerges merges = read_merges_txt(vocabulary, folder / "merges.txt");
-  const ByteBpeSettings settings{.add_prefix_space = names.add_prefix_space, .trim_offsets = is_roberta};
-  return std::make_unique<ByteBpeTokenizer>(std::move(vocabulary), std::move(merges), settings, TokenizerFiles{});
-}
-
-std::unique_ptr<Tokenizer> load_vocab_txt(const fs::path& folder) {
-  const std::string where = (folder / "vocab.txt").string();
-  const std::string content = read_text(where);
-  std::vector<std::pair<std::string, int64_t>> tokens;
-  for_each_line(text_of_file(content, where), [&](std::string_view line, size_t number) {
-    if (find_invalid_utf8(line) < line.size()) fail(where, ":", number, ": the token is not UTF-8");
-    tokens.emplace_back(line, number - 1);
-  });
-  SpecialNames names = read_special_names(folder);
-  Vocabulary vocabulary(tokens, names.added, where);
-  for (const auto& [key, token] : {std::pair{"unk_token", "[UNK]"}, {"cls_token", "[CLS]"}, {"sep_token", "[SEP]"}})
-    names.names.emplace(key, token);
-  for (const auto& [key, token] : {std::pair{"pad_token", "[PAD]"}, {"mask_token", "[MASK]"}})
-    if (vocabulary.find(token) >= 0) names.names.emplace(key, token);
-  names.add_to(vocabulary, where);
-  names.set_in(vocabulary, where);
-  vocabulary.unknown = vocabulary.find(names.names["unk_token"]);
-  vocabulary.framing = Framing::bert(vocabulary.classifier, vocabulary.separator);
-
-  const fs::path config_file = folder / "tokenizer_config.json";
-  const json config = fs::exists(config_file) ? parse_json_file(config_file) : json::object();
-  const bool lowers = json_bool(config, "do_lower_case", config_file.string(), true);
-  Normalizer normalizer =
-      Normalizer::bert(true, json_bool(config, "tokenize_chinese_chars", config_file.string(), true),
-                       json_bool(config, "strip_accents", config_file.string(), lowers), lowers);
-  return std::make_unique<WordPieceTokenizer>(
-      std::move(vocabulary), std::move(normalizer), WordPieceSettings{},
-      names.has_class ? kept_files(folder, {"tokenizer_config.json"}) : TokenizerFiles{});
-}
-
-std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder) {
-  if (fs::exists(folder / "tokenizer.json")) return load_tokenizer_json(folder);
-  if (fs::exists(folder / "vocab.json") && fs::exists(folder / "merges.txt")) return load_vocab_and_merges(folder);
-  if (fs::exists(folder / "vocab.txt")) return load_vocab_txt(folder);
+std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder, const LoadOptions& options) {
+  Source source{.folder = folder, .where = {}, .root = nullptr, .tokens = {}, .config = {}, .options = options};
+  if (fs::exists(folder / "tokenizer.json")) return read_tokenizer_json(source)(source);
+  const bool has_json = fs::exists(folder / "vocab.json") && fs::exists(folder / "merges.txt");
+  const bool has_text = fs::exists(folder / "vocab.txt");
+  if (has_json) {
+    const std::string where = (folder / "vocab.json").string();
+    source.tokens = read_vocab_json(parse_json_file(where), where);
+    const auto has = [&](const char* token) {
+      return std::any_of(source.tokens.begin(), source.tokens.end(),
+                         [&](const auto& one) { return one.first == token; });
+    };
+    // RoBERTa's and BART's vocabularies hold <s> and </s>.
+    const bool is_roberta = has("<s>") && has("</s>");
+    const Loader loader =
+        read_vocabulary_file(source, "vocab.json", is_roberta ? TokenizerClass::roberta : TokenizerClass::gpt2);
+    if (loader == load_byte_bpe) return loader(source);
+  }
+  if (has_text) {
+    source.tokens = read_vocab_txt(folder / "vocab.txt");
+    const Loader loader = read_vocabulary_file(source, "vocab.txt", TokenizerClass::bert);
+    if (loader == load_wordpiece) return loader(source);
+  }
+  if (has_json || has_text)
+    fail(folder.string(), ": a ", source.config.of.name, " is named there, which takes ",
+         takes_wordpiece(source.config.of.kind) ? "vocab.txt" : "vocab.json and merges.txt", " or a tokenizer.json");
   fail(folder.string(),
        ": no tokenizer there: tokenizer.json, or vocab.json and merges.txt, or vocab.txt, were looked for");
 }

@@ -1,4 +1,6 @@
-// tokenizer.json and tokenizer_config.json, written so that AutoTokenizer gives the ids that we give.
+// tokenizer.json and tokenizer_config.json, written so that AutoTokenizer gives the ids that we give. tokenizer.json
+// has all that changes ids, and the class named in tokenizer_config.json reads it as it stands.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "text/tokenizer_json.h"
@@ -11,25 +13,45 @@ namespace {
 
 std::string json_text(std::string_view text) { return ordered_json(text).dump(); }
 
-// The vocabulary as a JSON object, in the order of the ids. Written here: an ordered object of the library compares
+// Writes the model's tokens as a JSON object, in the order of the ids. An ordered object of the library would compare
 // each new key with all before it.
 std::string vocab_json(const Vocabulary& vocabulary) {
   std::string text = "{";
   for (int32_t id = 0; id < vocabulary.size(); ++id)
-    text += (id ? ", " : "") + json_text(vocabulary.token(id)) + ": " + std::to_string(id);
+    if (vocabulary.is_in_model(id))
+      text += (text.size() > 1 ? ", " : "") + json_text(vocabulary.token(id)) + ": " + std::to_string(id);
   return text + "}";
+}
+
+// Writes the model's tokens as lines of a vocab.txt. Returns nothing if lines cannot hold them, because of gaps or
+// white space.
+std::string vocab_lines(const Vocabulary& vocabulary) {
+  std::string lines;
+  bool ended = false;
+  for (int32_t id = 0; id < vocabulary.size(); ++id) {
+    if (!vocabulary.is_in_model(id)) {
+      ended = true;
+      continue;
+    }
+    const std::string& token = vocabulary.token(id);
+    if (ended || token.find_first_of(" \t\r\n") != std::string::npos) return {};
+    lines += token + "\n";
+  }
+  return lines;
 }
 
 std::string merge_text(const Vocabulary& vocabulary, const BpeMerges::Merge& merge) {
   return vocabulary.token(merge.left) + " " + vocabulary.token(merge.right);
 }
 
-// The whole tokenizer.json; `model` is its last member, already written.
+// Writes the whole tokenizer.json. `model` is its last member, already written.
 std::string tokenizer_json(const Vocabulary& vocabulary, const ordered_json& pre_tokenizer,
                            const ordered_json& post_processor, const ordered_json& decoder, const std::string& model,
                            const ordered_json& normalizer = nullptr) {
   ordered_json added = ordered_json::array();
-  for (const AddedToken& token : vocabulary.added().all())
+  std::vector<AddedToken> tokens = vocabulary.added().all();
+  std::sort(tokens.begin(), tokens.end(), [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+  for (const AddedToken& token : tokens)
     added.push_back({{"id", token.id},
                      {"content", token.content},
                      {"single_word", token.single_word},
@@ -44,36 +66,34 @@ std::string tokenizer_json(const Vocabulary& vocabulary, const ordered_json& pre
                              {"normalizer", normalizer},
                              {"pre_tokenizer", pre_tokenizer},
                              {"post_processor", post_processor},
-                             {"decoder", decoder}};
+                             {"decoder", vocabulary.traits.has_decoder ? decoder : nullptr}};
   std::string text = rest.dump(2);
   text.resize(text.size() - 2);  // "\n}"
   return text + ",\n  \"model\": " + model + "\n}\n";
 }
 
-// The names of special tokens as the library's users know them. Without model_input_names a GPT-2 would be handed token
-// types, and add embeddings for them.
+// Makes tokenizer_config.json. Without model_input_names a GPT-2 would get token types, and add embeddings for them.
 ordered_json config(const Vocabulary& vocabulary) {
+  const TokenizerTraits& traits = vocabulary.traits;
   ordered_json settings = {{"tokenizer_class", "PreTrainedTokenizerFast"},
-                           {"clean_up_tokenization_spaces", false},
+                           {"clean_up_tokenization_spaces", traits.cleans_up},
                            {"model_input_names", {"input_ids", "attention_mask"}}};
-  if (vocabulary.max_length) settings["model_max_length"] = vocabulary.max_length;
-  const auto name = [&](const char* key, int32_t id) {
-    if (id >= 0) settings[key] = vocabulary.token(id);
-  };
-  name("eos_token", vocabulary.end);
-  name("bos_token", vocabulary.begin);
-  name("pad_token", vocabulary.pad);
-  name("unk_token", vocabulary.unknown);
-  for (const auto& [key, id] : {std::pair{"sep_token", vocabulary.separator},
-                                {"cls_token", vocabulary.classifier},
-                                {"mask_token", vocabulary.mask}})
-    if (id >= 0 && vocabulary.is_special(id)) name(key, id);
+  if (traits.token_types) settings["model_input_names"] = {"input_ids", "token_type_ids", "attention_mask"};
+  if (traits.max_length) settings["model_max_length"] = traits.max_length;
+  for (const auto& [key, token] : traits.names) settings[key] = token;
+  if (!traits.extra.empty()) settings["extra_special_tokens"] = traits.extra;
+  for (const auto& [key, token] : traits.model_names) settings["model_specific_special_tokens"][key] = token;
+  if (traits.splits_special) settings["split_special_tokens"] = true;
+  if (traits.truncates_left) settings["truncation_side"] = "left";
+  const ordered_json passed_on = ordered_json::parse(traits.passed_on);
+  for (const auto& [key, value] : passed_on.items()) settings[key] = value;
   return settings;
 }
 
 }  // namespace
 
-TokenizerFiles byte_bpe_files(const Vocabulary& vocabulary, const BpeMerges& merges, const ByteBpeSettings& settings) {
+TokenizerFiles byte_bpe_files(const Vocabulary& vocabulary, const BpeMerges& merges, const ByteBpeSettings& settings,
+                              const Normalizer& normalizer) {
   const std::string vocab = vocab_json(vocabulary);
   std::string merge_list = "[", merge_lines = "#version: 0.2\n";
   for (const BpeMerges::Merge& merge : merges.all()) {
@@ -93,20 +113,15 @@ TokenizerFiles byte_bpe_files(const Vocabulary& vocabulary, const BpeMerges& mer
                                       {"trim_offsets", true},
                                       {"use_regex", true}};
   ordered_json post_processor = pre_tokenizer;
-  post_processor["trim_offsets"] = settings.trim_offsets;
-  if (const int32_t first = vocabulary.find("<s>"), last = vocabulary.find("</s>");
-      settings.trim_offsets && first >= 0 && last >= 0)
-    post_processor = {{"type", "RobertaProcessing"},
-                      {"sep", {"</s>", last}},
-                      {"cls", {"<s>", first}},
-                      {"trim_offsets", true},
-                      {"add_prefix_space", settings.add_prefix_space}};
+  post_processor["trim_offsets"] = false;
   const ordered_json decoder = {
       {"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
-
   ordered_json settings_json = config(vocabulary);
   settings_json["add_prefix_space"] = settings.add_prefix_space;
-  return {{"tokenizer.json", tokenizer_json(vocabulary, pre_tokenizer, post_processor, decoder, model)},
+  if (vocabulary.traits.cleans_up)
+    settings_json["clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"] = true;
+  return {{"tokenizer.json", tokenizer_json(vocabulary, pre_tokenizer, post_processor_of(vocabulary, post_processor),
+                                            decoder, model, normalizer.to_json())},
           {"tokenizer_config.json", settings_json.dump(2) + "\n"},
           {"vocab.json", vocab + "\n"},
           {"merges.txt", merge_lines}};
@@ -115,30 +130,23 @@ TokenizerFiles byte_bpe_files(const Vocabulary& vocabulary, const BpeMerges& mer
 TokenizerFiles wordpiece_files(const Vocabulary& vocabulary, const Normalizer& normalizer,
                                const WordPieceSettings& settings) {
   using Step = Normalizer::Step;
-  const bool strips = normalizer.has(Step::strip_nonspacing), lowers = normalizer.has(Step::lowercase);
-  const bool spaces_chinese = normalizer.has(Step::space_chinese);
-  const ordered_json bert = {{"type", "BertNormalizer"},
-                             {"clean_text", normalizer.has(Step::clean)},
-                             {"handle_chinese_chars", spaces_chinese},
-                             {"strip_accents", strips},
-                             {"lowercase", lowers}};
-  const ordered_json decoder = {{"type", "WordPiece"}, {"prefix", settings.prefix}, {"cleanup", settings.cleanup}};
+  const ordered_json decoder = {
+      {"type", "WordPiece"}, {"prefix", settings.decoder_prefix}, {"cleanup", settings.cleanup}};
   const std::string model =
       "{\n    \"type\": \"WordPiece\",\n    \"unk_token\": " + json_text(vocabulary.token(vocabulary.unknown)) +
       ",\n    \"continuing_subword_prefix\": " + json_text(settings.prefix) +
       ",\n    \"max_input_chars_per_word\": " + std::to_string(settings.longest_word) +
       ",\n    \"vocab\": " + vocab_json(vocabulary) + "\n  }";
   ordered_json settings_json = config(vocabulary);
-  settings_json["model_input_names"] = {"input_ids", "token_type_ids", "attention_mask"};
-  settings_json["do_lower_case"] = lowers;
-  settings_json["strip_accents"] = strips;
-  settings_json["tokenize_chinese_chars"] = spaces_chinese;
-  std::string lines;
-  for (int32_t id = 0; id < vocabulary.size(); ++id) lines += vocabulary.token(id) + "\n";
-  return {{"tokenizer.json", tokenizer_json(vocabulary, {{"type", "BertPreTokenizer"}},
-                                            template_processing(vocabulary.framing, vocabulary), decoder, model, bert)},
-          {"tokenizer_config.json", settings_json.dump(2) + "\n"},
-          {"vocab.txt", lines}};
+  settings_json["do_lower_case"] = normalizer.has(Step::lowercase);
+  settings_json["strip_accents"] = normalizer.has(Step::strip_nonspacing);
+  settings_json["tokenize_chinese_chars"] = normalizer.has(Step::space_chinese);
+  TokenizerFiles files = {
+      {"tokenizer.json", tokenizer_json(vocabulary, {{"type", "BertPreTokenizer"}},
+                                        post_processor_of(vocabulary, nullptr), decoder, model, normalizer.to_json())},
+      {"tokenizer_config.json", settings_json.dump(2) + "\n"}};
+  if (std::string lines = vocab_lines(vocabulary); !lines.empty()) files["vocab.txt"] = std::move(lines);
+  return files;
 }
 
 TokenizerFiles character_files(const Vocabulary& vocabulary, bool skips_space) {
@@ -154,10 +162,9 @@ TokenizerFiles character_files(const Vocabulary& vocabulary, bool skips_space) {
   const std::string unknown = vocabulary.unknown >= 0 ? vocabulary.token(vocabulary.unknown) : "<unknown>";
   const std::string model = "{\n    \"type\": \"WordLevel\",\n    \"vocab\": " + vocab_json(vocabulary) +
                             ",\n    \"unk_token\": " + json_text(unknown) + "\n  }";
-  ordered_json settings = config(vocabulary);
-  if (skips_space) settings["padding_side"] = "left";
-  return {{"tokenizer.json", tokenizer_json(vocabulary, pre_tokenizer, nullptr, {{"type", "Fuse"}}, model)},
-          {"tokenizer_config.json", settings.dump(2) + "\n"}};
+  return {{"tokenizer.json", tokenizer_json(vocabulary, pre_tokenizer, post_processor_of(vocabulary, nullptr),
+                                            {{"type", "Fuse"}}, model)},
+          {"tokenizer_config.json", config(vocabulary).dump(2) + "\n"}};
 }
 
 }  // namespace engine

@@ -2,6 +2,7 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -59,15 +60,15 @@ const CharacterClass* make_basic_plane() {
   return classes.data();
 }
 
-// The length of the well-formed character at `place`; else minus the length of what to skip: the bytes that could have
-// begun a character, at least one (Unicode, table 3-7).
+// Returns the length of the well-formed character at `place`, or else minus the number of bytes to skip, which could
+// have begun a character, at least one (Unicode, table 3-7).
 int character_length(const char* place, const char* end) {
   const auto byte = [&](int i) { return static_cast<unsigned char>(place[i]); };
   const unsigned first = byte(0);
   if (first < 0x80) return 1;
   if (first < 0xc2 || first > 0xf4) return -1;
   const int length = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-  unsigned least = 0x80, most = 0xbf;  // of the second byte
+  unsigned least = 0x80, most = 0xbf;  // the second byte's range
   if (first == 0xe0) least = 0xa0;
   if (first == 0xed) most = 0x9f;
   if (first == 0xf0) least = 0x90;
@@ -114,10 +115,24 @@ size_t find_invalid_utf8(std::string_view text) {
   return text.size();
 }
 
+namespace {
+
+// Without a mark, Latin letters in UTF-16 have every other byte 0. A text in UTF-8 may hold a 0, too.
+bool looks_like_utf16(std::string_view bytes) {
+  const size_t count = std::min<size_t>(bytes.size(), 32) / 2;
+  for (const size_t zero : {size_t{0}, size_t{1}}) {
+    bool all = count > 0;
+    for (size_t i = 0; i < count; ++i) all = all && bytes[2 * i + zero] == 0 && bytes[2 * i + 1 - zero] != 0;
+    if (all) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 std::string_view text_of_file(std::string_view bytes, const std::string& file) {
   const bool has_mark = bytes.starts_with("\xFF\xFE") || bytes.starts_with("\xFE\xFF");
-  // Without a mark, Latin letters have every other byte 0.
-  if (has_mark || bytes.substr(0, 4).find('\0') != std::string_view::npos)
+  if (has_mark || looks_like_utf16(bytes))
     fail(file, ": looks like UTF-16, it should be UTF-8: convert it, for instance with iconv -f UTF-16 -t UTF-8");
   return bytes.starts_with("\xEF\xBB\xBF") ? bytes.substr(3) : bytes;
 }

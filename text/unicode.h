@@ -23,18 +23,18 @@ inline CharacterClass class_of(char32_t character) {
 // \w: letters, marks, numbers that are digits or letters, connecting punctuation and joiners.
 bool is_word_character(char32_t character);
 
-// The place of the first byte that no well-formed UTF-8 can have (overlong forms, surrogates, values above U+10FFFF,
-// stray or missing continuation bytes), else text.size().
+// Returns the place of the first byte that no well-formed UTF-8 can have (overlong forms, surrogates, values above
+// U+10FFFF, stray or missing continuation bytes), else text.size().
 size_t find_invalid_utf8(std::string_view text);
-// An Error that gives the byte offset of what is no UTF-8.
+// Throws an Error that gives the offset of the first byte that is no UTF-8.
 void require_utf8(std::string_view text);
-// The text of a file, or of its first line, without the byte order mark that it may begin with. UTF-16 is an Error that
-// names the file.
+// Returns the text of a file, or of its first line, without the byte order mark that it may begin with. UTF-16 is an
+// Error that names the file.
 std::string_view text_of_file(std::string_view bytes, const std::string& file);
-// Each maximal piece that begins like a character and cannot be one becomes U+FFFD (Unicode 3.9, "best practice").
+// Replaces each maximal piece that begins like a character and cannot be one by U+FFFD (Unicode 3.9, "best practice").
 std::string repair_utf8(std::string_view text);
 
-// The character at *place, which moves behind it; the text must be well-formed.
+// Returns the character at *place, which moves behind it. The text must be well-formed.
 inline char32_t next_character(const char*& place) {
   const auto byte = [&](int i) { return static_cast<char32_t>(static_cast<unsigned char>(place[i])); };
   const char32_t first = byte(0);
@@ -53,7 +53,7 @@ inline char32_t next_character(const char*& place) {
   place += length;
   return character;
 }
-// The character that ends before *place, which moves to its beginning.
+// Returns the character that ends before *place, which moves to its beginning.
 inline char32_t previous_character(const char*& place) {
   do --place;
   while ((*place & 0xc0) == 0x80);
@@ -63,7 +63,7 @@ inline char32_t previous_character(const char*& place) {
 
 void append_utf8(std::string& text, char32_t character);
 size_t count_characters(std::string_view text);
-// For messages: "é" (U+00E9), or U+000A alone where the character cannot be shown.
+// Spells a character for messages: "é" (U+00E9), or U+000A alone if the character cannot be shown.
 std::string shown(char32_t character);
 
 }  // namespace engine

@@ -5,58 +5,58 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/hash.h"
+#include "text/offset_trims.h"
 
 namespace engine {
 
 namespace {
 
-// For messages: a token may hold anything.
+// Quotes a token for messages. It may hold anything.
 std::string quoted(std::string_view token) {
   std::string text = "\"";
   for (const char c : token.substr(0, 60)) text += static_cast<unsigned char>(c) < 0x20 ? '?' : c;
   return text + (token.size() > 60 ? " ...\"" : "\"");
 }
 
+constexpr int64_t most_gaps = 1024;  // besides one for each token
+
 }  // namespace
 
-Vocabulary::Vocabulary(std::vector<std::string> tokens) : tokens_(std::move(tokens)) { index_tokens(); }
+Vocabulary::Vocabulary(std::vector<std::string> tokens)
+    : tokens_(std::move(tokens)), kinds_(tokens_.size(), Kind::plain) {
+  index_tokens();
+}
 
 Vocabulary::Vocabulary(const std::vector<std::pair<std::string, int64_t>>& tokens, const std::vector<AddedToken>& added,
                        const std::string& where) {
   std::unordered_map<std::string_view, int64_t> known(tokens.begin(), tokens.end());
   std::vector<std::pair<std::string_view, int64_t>> all(tokens.begin(), tokens.end());
   for (const AddedToken& token : added) {
-    const auto [place, is_new] = known.emplace(token.content, token.id);
-    if (is_new) {
-      all.emplace_back(token.content, token.id);
-      only_added_.push_back(token.id);
-    }
-    if (place->second != token.id)
-      fail(where, ": the added token ", quoted(token.content), " has the id ", token.id, ", in the vocabulary it has ",
-           place->second);
+    if (!known.emplace(token.content, token.id).second) continue;
+    all.emplace_back(token.content, token.id);
+    only_added_.push_back(token.id);
   }
   std::sort(only_added_.begin(), only_added_.end());
   if (all.empty()) fail(where, ": the vocabulary is empty");
 
-  // A token's address in `all` marks an id as taken: tokens themselves may be empty.
-  const int64_t count = static_cast<int64_t>(all.size());
-  std::vector<const std::string_view*> by_id(all.size(), nullptr);
-  int64_t beyond = -1;
+  int64_t size = 0;
   for (const auto& [token, id] : all) {
     if (id < 0) fail(where, ": the token ", quoted(token), " has the id ", id, ", ids begin at 0");
-    if (id >= count) {
-      beyond = id;
-      continue;
-    }
-    const std::string_view*& place = by_id[static_cast<size_t>(id)];
-    if (place) fail(where, ": the tokens ", quoted(*place), " and ", quoted(token), " have the same id, ", id);
-    place = &token;
+    size = std::max(size, id + 1);
   }
-  for (int64_t id = 0; id < count; ++id)
-    if (!by_id[static_cast<size_t>(id)])
-      fail(where, ": no token has the id ", id, ", and one has ", beyond, ": ids must be 0 ... number of tokens - 1");
-
-  for (const std::string_view* token : by_id) tokens_.emplace_back(*token);
+  // Gaps come from lines that stand twice or were left out, so they are few.
+  const auto count = static_cast<int64_t>(all.size());
+  if (size > 2 * count + most_gaps)
+    fail(where, ": one of the ", count, " tokens has the id ", size - 1, ", so most ids would have no token");
+  tokens_.resize(static_cast<size_t>(size));
+  kinds_.assign(tokens_.size(), Kind::gap);
+  for (const auto& [token, id] : all) {
+    const auto place = static_cast<size_t>(id);
+    if (kinds_[place] != Kind::gap)
+      fail(where, ": the tokens ", quoted(tokens_[place]), " and ", quoted(token), " have the same id, ", id);
+    kinds_[place] = Kind::plain;
+    tokens_[place] = token;
+  }
   try {
     index_tokens();
     for (const AddedToken& token : added) add(token);
@@ -66,10 +66,9 @@ Vocabulary::Vocabulary(const std::vector<std::pair<std::string, int64_t>>& token
 }
 
 void Vocabulary::index_tokens() {
-  kinds_.assign(tokens_.size(), Kind::plain);
   ids_.reserve(tokens_.size());
   for (size_t id = 0; id < tokens_.size(); ++id)
-    if (!ids_.emplace(tokens_[id], static_cast<int32_t>(id)).second)
+    if (kinds_[id] != Kind::gap && !ids_.emplace(tokens_[id], static_cast<int32_t>(id)).second)
       fail("the token ", quoted(tokens_[id]), " stands in the vocabulary twice");
 }
 
@@ -94,34 +93,113 @@ int32_t Vocabulary::find(std::string_view token) const {
   return found == ids_.end() ? -1 : found->second;
 }
 
+int32_t Vocabulary::find_in_model(std::string_view token) const {
+  const int32_t id = find(token);
+  return id >= 0 && is_only_added(id) ? -1 : id;
+}
+
+void Vocabulary::name(const std::string& key, int32_t id) {
+  traits.names.emplace_back(key, token(id));
+  const std::pair<const char*, int32_t Vocabulary::*> members[] = {
+      {"eos_token", &Vocabulary::end},         {"bos_token", &Vocabulary::begin},
+      {"pad_token", &Vocabulary::pad},         {"cls_token", &Vocabulary::classifier},
+      {"sep_token", &Vocabulary::separator},   {"mask_token", &Vocabulary::mask}};
+  for (const auto& [name, member] : members)
+    if (key == name) this->*member = id;
+}
+
+VocabularyTokenizer::VocabularyTokenizer(Vocabulary vocabulary, const Normalizer& normalizer)
+    : vocabulary_(std::move(vocabulary)) {
+  for (AddedToken token : vocabulary_.added().all()) {
+    token.passed_over = token.special && vocabulary_.traits.splits_special;
+    if (!token.normalized || normalizer.empty()) {
+      plain_added_.add(std::move(token));
+      continue;
+    }
+    std::string content = normalizer.apply(token.content);
+    if (content != token.content) shown_.emplace(token.id, content);
+    token.content = std::move(content);
+    if (!token.content.empty()) normalized_added_.add(std::move(token));
+  }
+}
+
 std::optional<int32_t> VocabularyTokenizer::id_of(std::string_view token) const {
   const int32_t id = vocabulary_.find(token);
   return id < 0 ? std::nullopt : std::optional(id);
 }
 
-TokenizerFiles VocabularyTokenizer::saved_files() const {
-  TokenizerFiles files = files_;
-  files.merge(made_files());
-  return files;
+bool VocabularyTokenizer::is_named(int32_t id) const {
+  const TokenizerTraits& traits = vocabulary_.traits;
+  const std::string& token = vocabulary_.token(id);
+  const auto names = [&](const auto& name) { return name.second == token; };
+  return std::any_of(traits.names.begin(), traits.names.end(), names) ||
+         std::any_of(traits.model_names.begin(), traits.model_names.end(), names) ||
+         std::find(traits.extra.begin(), traits.extra.end(), token) != traits.extra.end();
+}
+
+void VocabularyTokenizer::add_token(int32_t id, std::string_view spelled, std::pair<int32_t, int32_t> offsets,
+                                    Encoding& encoding) const {
+  trim_offsets(vocabulary_.traits.offset_trims, spelled, encoding.ids.empty(), offsets);
+  encoding.ids.push_back(id);
+  encoding.offsets.push_back(offsets);
+}
+
+const std::string& VocabularyTokenizer::shown(int32_t id) const {
+  const auto found = shown_.find(id);
+  return found == shown_.end() ? vocabulary_.token(id) : found->second;
+}
+
+std::vector<int32_t> VocabularyTokenizer::decodable(std::span<const int32_t> ids, bool skip_special_tokens) const {
+  std::vector<int32_t> kept;
+  kept.reserve(ids.size());
+  for (const int32_t id : ids) {
+    require(id >= 0, "the token id ", id, " is negative");
+    if (id >= vocabulary_.size() || vocabulary_.is_gap(id)) continue;
+    // As in `tokenizers`, the text that is shown decides whether a token is special.
+    const int32_t of_text = shown_.contains(id) ? vocabulary_.find(shown(id)) : id;
+    if (!skip_special_tokens || of_text < 0 || !vocabulary_.is_special(of_text)) kept.push_back(id);
+  }
+  return kept;
+}
+
+std::string VocabularyTokenizer::joined(const std::vector<int32_t>& ids) const {
+  std::string text;
+  for (size_t i = 0; i < ids.size(); ++i) text.append(i == 0 ? "" : " ").append(shown(ids[i]));
+  return text;
+}
+
+std::string VocabularyTokenizer::cleaned_up(std::string text) const {
+  constexpr std::pair<std::string_view, std::string_view> replacements[] = {
+      {" .", "."},     {" ?", "?"},   {" !", "!"},   {" ,", ","},     {" ' ", "'"},
+      {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+  if (vocabulary_.traits.cleans_up)
+    for (const auto& [from, to] : replacements)
+      for (size_t place = 0; (place = text.find(from, place)) != std::string::npos; place += to.size())
+        text.replace(place, from.size(), to);
+  return text;
 }
 
 void VocabularyTokenizer::save(const std::filesystem::path& folder) const {
   std::filesystem::create_directories(folder);
-  for (const auto& [name, content] : saved_files()) write_file(folder / name, content);
+  for (const auto& [name, content] : made_files()) write_file(folder / name, content);
 }
 
 uint64_t VocabularyTokenizer::digest() const {
   uint64_t hash = empty_hash;
-  for (const auto& [name, content] : saved_files()) hash = hash_of(content, hash_of(name, hash));
+  for (const auto& [name, content] : made_files()) hash = hash_of(content, hash_of(name, hash));
   return hash;
 }
 
 bool VocabularyTokenizer::may_cut(std::string_view text, size_t at) const {
   // An added token may hold line ends, and may take the white space before or behind it.
-  for (const AddedToken& token : vocabulary_.added().all()) {
+  for (const AddedToken& token : plain_added_.all()) {
     const size_t length = token.content.size(), begin = at - std::min(at, length + 1);
     if (text.substr(begin, at + length - begin).find(token.content) != std::string_view::npos) return false;
   }
+  // One that is looked for in normalized text has no fixed spelling here. Without spaces it cannot reach over a line's
+  // end, and only one that takes the white space before it sees what is there.
+  for (const AddedToken& token : normalized_added_.all())
+    if (token.strip_left || token.content.find_first_of(" \t\r\n") != std::string::npos) return false;
   return true;
 }
 

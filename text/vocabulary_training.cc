@@ -25,12 +25,12 @@ size_t wanted_size(const VocabularyOptions& options, size_t begun) {
   return static_cast<size_t>(options.vocab_size);
 }
 
-// The most frequent characters of the words, in the order of their code points.
+// Returns the most frequent characters of the words, in the order of their code points.
 std::vector<char32_t> alphabet_of(const std::map<std::u32string, int64_t>& words, int64_t most) {
   std::map<char32_t, int64_t> counts;
   for (const auto& [word, count] : words)
     for (const char32_t character : word) counts[character] += count;
-  std::vector<std::pair<int64_t, char32_t>> ranked;  // of equal ones the lower code point first
+  std::vector<std::pair<int64_t, char32_t>> ranked;  // ties: the lower code point first
   for (const auto& [character, count] : counts) ranked.emplace_back(-count, character);
   std::sort(ranked.begin(), ranked.end());
   if (static_cast<int64_t>(ranked.size()) > most) ranked.resize(static_cast<size_t>(most));
@@ -117,9 +117,12 @@ std::unique_ptr<Tokenizer> VocabularyTrainer::train_wordpiece() const {
 
   Vocabulary vocabulary(std::move(tokens));
   for (const char* token : bert_special) vocabulary.add_special(token);
-  vocabulary.pad = 0, vocabulary.unknown = 1, vocabulary.classifier = 2, vocabulary.separator = 3, vocabulary.mask = 4;
+  for (const auto& [key, id] : {std::pair{"pad_token", 0}, {"unk_token", 1}, {"sep_token", 3}, {"cls_token", 2},
+                                {"mask_token", 4}})
+    vocabulary.name(key, id);
+  vocabulary.unknown = 1;
   vocabulary.framing = Framing::bert(vocabulary.classifier, vocabulary.separator);
-  return std::make_unique<WordPieceTokenizer>(std::move(vocabulary), normalizer_, settings, TokenizerFiles{});
+  return std::make_unique<WordPieceTokenizer>(std::move(vocabulary), normalizer_, settings);
 }
 
 std::unique_ptr<Tokenizer> VocabularyTrainer::train_bpe() const {
@@ -141,9 +144,9 @@ std::unique_ptr<Tokenizer> VocabularyTrainer::train_bpe() const {
 
   Vocabulary vocabulary(std::move(tokens));
   vocabulary.add_special(gpt2_special);
-  vocabulary.end = vocabulary.begin = 0;
-  return std::make_unique<ByteBpeTokenizer>(std::move(vocabulary), BpeMerges(merges), ByteBpeSettings{},
-                                            TokenizerFiles{});
+  for (const char* key : {"eos_token", "bos_token"}) vocabulary.name(key, 0);
+  vocabulary.traits.token_types = false;
+  return std::make_unique<ByteBpeTokenizer>(std::move(vocabulary), BpeMerges(merges), ByteBpeSettings{});
 }
 
 }  // namespace engine

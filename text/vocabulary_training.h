@@ -1,4 +1,4 @@
-// New vocabularies from texts: WordPiece as BERT's, byte-level BPE as GPT-2's.
+// Trains new vocabularies from texts: WordPiece as BERT's, byte-level BPE as GPT-2's.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@
 namespace engine {
 
 struct VocabularyOptions {
-  int64_t vocab_size = 30000;      // fewer where the text has no more pairs
-  int64_t min_frequency = 2;       // how often a pair of tokens comes that becomes one
+  int64_t vocab_size = 30000;      // fewer if the text has no more pairs
+  int64_t min_frequency = 2;       // least count of a merged pair
   int64_t most_characters = 1000;  // WordPiece: the most frequent; words with others stay unknown
   bool lowercase = true;           // WordPiece: without capitals and accents
 };
@@ -24,10 +24,11 @@ class VocabularyTrainer {
   enum class Kind { wordpiece, bpe };
   VocabularyTrainer(Kind kind, const VocabularyOptions& options);
 
-  // Counts the words of a text, or of a part of it that is cut where no word reaches across. Bad UTF-8 is an Error.
+  // Counts the words of a text, or of a part of it that ends where no word does reach across. Bad UTF-8 is an Error.
   void add(std::string_view text);
-  // The same whatever the order of the texts. The special tokens come first, then characters (or bytes, each of them)
-  // in the order of their code points, then merges by the frequency of their pairs (merge_training.h).
+  // Makes the tokenizer, which does not depend on the order of the texts. The special tokens come first, then
+  // characters (or bytes, each of them) in the order of their code points, then merges by the frequency of their pairs
+  // (merge_training.h).
   std::unique_ptr<Tokenizer> train() const;
 
  private:
@@ -42,7 +43,7 @@ class VocabularyTrainer {
   Kind kind_;
   VocabularyOptions options_;
   Normalizer normalizer_;
-  Counts counts_;  // of WordPiece as they stand in the text: each is normalized but once, at the end
+  Counts counts_;  // WordPiece: words before normalization
 };
 
 }  // namespace engine

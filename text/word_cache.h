@@ -1,5 +1,5 @@
-// The tokens of the words met last, one cache a thread, of fixed size: real text repeats its words, so most are found
-// here and never merged. Words of at most 15 bytes and 3 tokens have a place; a new word takes the place of an old one.
+// Each thread has a cache of fixed size for the tokens of recent words. Real text repeats its words, so most are found
+// here and never merged. Words of at most 15 bytes and 3 tokens have a place. A new word takes the place of an old one.
 #pragma once
 
 #include <atomic>
@@ -18,7 +18,7 @@ class WordCache {
     return cache;
   }
 
-  // A number for a tokenizer, to tell its words from those of others.
+  // Returns a number for a tokenizer, to tell its words from those of others.
   static uint32_t new_owner() {
     static std::atomic<uint32_t> owners{0};
     return ++owners;
@@ -31,8 +31,8 @@ class WordCache {
     int32_t ids[most_tokens];
   };
 
-  // A word of the tokenizer `owner` (1, 2, ...) with its tokens, or nullptr if they are not known; the next call may
-  // overwrite it. The text that holds the word goes on to text_end at least.
+  // Finds a word of the tokenizer `owner` (1, 2, ...) with its tokens, or nullptr if they are not known. The next call
+  // may overwrite it. The text that holds the word goes on to text_end at least.
   const Word* find(uint32_t owner, std::string_view word, const char* text_end) {
     if (word.size() > longest_word) return nullptr;
     wanted_ = key_of(owner, word, text_end);
@@ -43,7 +43,7 @@ class WordCache {
     return nullptr;
   }
 
-  // The tokens of the word that find() has just not found. Of the two words of its bucket the older makes room.
+  // Keeps the tokens of the word that find() has just not found. The older word of its bucket makes room.
   void keep(std::string_view word, const std::vector<int32_t>& tokens) {
     if (word.size() > longest_word || tokens.size() > most_tokens) return;
     wanted_.count = tokens.size() & 15;

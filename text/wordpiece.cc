@@ -18,7 +18,7 @@ std::string replaced(std::string text, std::string_view from, std::string_view t
   return text;
 }
 
-// Of a token with the space before it, as the reference's decoder.
+// Cleans up a token with the space before it, as the reference's decoder does.
 std::string cleaned(std::string token) {
   constexpr std::pair<const char*, const char*> replacements[] = {
       {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},
@@ -29,9 +29,8 @@ std::string cleaned(std::string token) {
 
 }  // namespace
 
-WordPieceTokenizer::WordPieceTokenizer(Vocabulary vocabulary, Normalizer normalizer, WordPieceSettings settings,
-                                       TokenizerFiles files)
-    : VocabularyTokenizer(std::move(vocabulary), std::move(files)),
+WordPieceTokenizer::WordPieceTokenizer(Vocabulary vocabulary, Normalizer normalizer, WordPieceSettings settings)
+    : VocabularyTokenizer(std::move(vocabulary), normalizer),
       normalizer_(std::move(normalizer)),
       settings_(std::move(settings)),
       chunks_(normalizer_),
@@ -39,11 +38,6 @@ WordPieceTokenizer::WordPieceTokenizer(Vocabulary vocabulary, Normalizer normali
       continuing_(trie_.walk(settings_.prefix)),
       instance_(WordCache::new_owner()) {
   require(vocabulary_.unknown >= 0, "a WordPiece vocabulary should have an unknown token ([UNK])");
-  for (AddedToken token : vocabulary_.added().all()) {
-    if (token.normalized) token.content = normalizer_.apply(token.content);
-    AddedTokens& group = token.normalized ? normalized_added_ : plain_added_;
-    if (!token.content.empty()) group.add(std::move(token));
-  }
   for (char32_t byte = 0; byte < 128; ++byte) {
     if (chunks_.kind(static_cast<char>(byte)) != BertChunks::Kind::punctuation) continue;
     Encoding encoding;
@@ -67,15 +61,14 @@ void WordPieceTokenizer::encode_word(std::span<const PlacedCharacter> word, Enco
       end = i + 1;
     }
     if (longest < 0) break;
-    encoding.ids.push_back(longest);
-    encoding.offsets.emplace_back(word[begin].begin, word[end - 1].end);
+    add_token(longest, vocabulary_.token(longest), {word[begin].begin, word[end - 1].end}, encoding);
     begin = end;
   }
   if (begin == word.size()) return;
   encoding.ids.resize(tokens_before);
   encoding.offsets.resize(tokens_before);
-  encoding.ids.push_back(vocabulary_.unknown);
-  encoding.offsets.emplace_back(word.front().begin, word.back().end);
+  add_token(vocabulary_.unknown, vocabulary_.token(vocabulary_.unknown), {word.front().begin, word.back().end},
+            encoding);
 }
 
 void WordPieceTokenizer::encode_words(std::span<const PlacedCharacter> text, Encoding& encoding) const {
@@ -96,8 +89,8 @@ void WordPieceTokenizer::encode_chunk(std::string_view chunk, int32_t first, Enc
     if (piece.token < 0) {
       encode_words(part, encoding);
     } else {
-      encoding.ids.push_back(normalized_added_.all()[static_cast<size_t>(piece.token)].id);
-      encoding.offsets.emplace_back(part.front().begin, part.back().end);
+      add_token(normalized_added_.all()[static_cast<size_t>(piece.token)].id, piece.text,
+                {part.front().begin, part.back().end}, encoding);
     }
   }
 }
@@ -163,8 +156,8 @@ void WordPieceTokenizer::encode_piece(std::string_view piece, int32_t first, Enc
       continue;
     }
     if (kind == BertChunks::Kind::punctuation) {
-      encoding.ids.push_back(byte_ids_[static_cast<unsigned char>(*place)]);
-      encoding.offsets.emplace_back(first, first + 1);
+      const int32_t id = byte_ids_[static_cast<unsigned char>(*place)];
+      add_token(id, vocabulary_.token(id), {first, first + 1}, encoding);
     }
     ++first;
     ++place;
@@ -187,8 +180,8 @@ Encoding WordPieceTokenizer::encode_with_offsets(std::string_view text) const {
   for (const AddedTokens::Piece& piece : plain_added_.split(text)) {
     const auto count = static_cast<int32_t>(count_characters(piece.text));
     if (piece.token >= 0) {
-      encoding.ids.push_back(plain_added_.all()[static_cast<size_t>(piece.token)].id);
-      encoding.offsets.emplace_back(characters, characters + count);
+      add_token(plain_added_.all()[static_cast<size_t>(piece.token)].id, piece.text, {characters, characters + count},
+                encoding);
     } else {
       encode_piece(piece.text, characters, encoding);
     }
@@ -198,19 +191,19 @@ Encoding WordPieceTokenizer::encode_with_offsets(std::string_view text) const {
 }
 
 std::string WordPieceTokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
+  const std::vector<int32_t> kept = decodable(ids, skip_special_tokens);
+  if (!vocabulary_.traits.has_decoder) return cleaned_up(joined(kept));
   std::string text;
-  bool is_first = true;
-  for (const int32_t id : ids) {
-    std::string token = vocabulary_.token(id);
-    if (skip_special_tokens && vocabulary_.is_special(id)) continue;
-    if (!is_first) {
-      const bool continues = !settings_.prefix.empty() && token.starts_with(settings_.prefix);
-      token = continues ? token.substr(settings_.prefix.size()) : " " + token;
+  for (size_t i = 0; i < kept.size(); ++i) {
+    std::string token = shown(kept[i]);
+    if (i > 0) {
+      const std::string& prefix = settings_.decoder_prefix;
+      const bool continues = !prefix.empty() && token.starts_with(prefix);
+      token = continues ? token.substr(prefix.size()) : " " + token;
     }
-    is_first = false;
     text += settings_.cleanup ? cleaned(std::move(token)) : token;
   }
-  return text;
+  return cleaned_up(std::move(text));
 }
 
 TokenizerFiles WordPieceTokenizer::made_files() const { return wordpiece_files(vocabulary_, normalizer_, settings_); }

@@ -1,6 +1,6 @@
-// WordPiece (Wu et al. 2016) as BERT has it (Devlin et al. 2018): text is normalized, cut into words at white space and
-// around punctuation, and each word is covered from the left by the longest tokens of the vocabulary, those behind the
-// first spelled with "##" before them. A word that cannot be covered is the unknown token.
+// WordPiece (Wu et al. 2016) as in BERT (Devlin et al. 2018): text is normalized and split into words at white space
+// and around punctuation. Each word is covered from the left by the longest tokens of the vocabulary. Those behind the
+// first are spelled with "##" before them. A word that cannot be covered is the unknown token.
 #pragma once
 
 #include <array>
@@ -18,15 +18,16 @@
 namespace engine {
 
 struct WordPieceSettings {
-  std::string prefix = "##";   // of tokens that go on with a word
-  int64_t longest_word = 100;  // characters; a longer word is unknown
-  bool cleanup = true;         // decoding leaves out the space before . ? ! , 's n't ...
+  std::string prefix = "##";          // begins tokens that go on with a word
+  int64_t longest_word = 100;         // characters; a longer word is unknown
+  std::string decoder_prefix = "##";  // begins tokens that are decoded without a space
+  bool cleanup = true;                // decoding leaves out the space before . ? ! , 's n't ...
 };
 
 class WordPieceTokenizer final : public VocabularyTokenizer {
  public:
-  // An Error if the vocabulary has no unknown token.
-  WordPieceTokenizer(Vocabulary vocabulary, Normalizer normalizer, WordPieceSettings settings, TokenizerFiles files);
+  // It is an Error if the vocabulary has no unknown token.
+  WordPieceTokenizer(Vocabulary vocabulary, Normalizer normalizer, WordPieceSettings settings);
 
   using Tokenizer::encode;
   void encode(std::string_view text, std::vector<int32_t>& ids) const override;
@@ -45,10 +46,9 @@ class WordPieceTokenizer final : public VocabularyTokenizer {
   WordPieceSettings settings_;
   BertChunks chunks_;
   TokenTrie trie_;
-  int32_t continuing_;                          // the node behind the prefix, or -1
-  AddedTokens plain_added_, normalized_added_;  // the latter are looked for in the normalized text
-  std::array<int32_t, 128> byte_ids_{};         // of punctuation
-  uint32_t instance_;                           // tells the words of this tokenizer from others' in the caches
+  int32_t continuing_;                   // the node behind the prefix, or -1
+  std::array<int32_t, 128> byte_ids_{};  // the ids of punctuation
+  uint32_t instance_;                    // tells the words of this tokenizer from others' in the caches
 };
 
 }  // namespace engine

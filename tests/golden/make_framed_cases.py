@@ -42,7 +42,9 @@ def encoded(tokenizer, texts, special_tokens, length):
     result = tokenizer(*([text] for text in texts), add_special_tokens=special_tokens, max_length=length, return_offsets_mapping=True,
                        truncation="longest_first" if length else False, return_token_type_ids=True)
     line = {"ids": result["input_ids"][0], "offsets": result["offset_mapping"][0]}
-    return line | ({"type_ids": result["token_type_ids"][0]} if len(texts) == 2 else {})
+    # A model whose inputs have no token types gets none, which is the same as zeros.
+    types = result["token_type_ids"][0] if "token_type_ids" in tokenizer.model_input_names else [0] * len(line["ids"])
+    return line | ({"type_ids": types} if len(texts) == 2 else {})
 
 
 def main():
