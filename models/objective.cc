@@ -45,7 +45,7 @@ Tensor ScoreObjective::run(Pass& pass, const Tensor& hidden, const DeviceBatch& 
 
 namespace {
 
-// Ranks and the likeliest outputs, as far as they are wanted, from the logits of some rows at a time.
+// Computes the ranks and the likeliest outputs that a request wants from the logits of some rows at a time.
 void look_at_logits(const HeadPass& rows, const DeviceBatch& batch, const LossRequest& request) {
   const Run& run = rows.pass;
   const int64_t count = rows.features.rows(), outputs = rows.head.outputs();
