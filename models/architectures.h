@@ -14,36 +14,36 @@ namespace engine {
 enum class ModelKind {
   decoder,         // predicts each token from those before it
   encoder,         // every token sees every other
-  encoder_decoder  // a decoder that reads what an encoder made of a source, one for each sequence
+  encoder_decoder  // a decoder and an encoder, which reads a source for each sequence
 };
 
 struct Architecture {
   const char* name;
   ModelKind kind;
-  // A new model with unset parameters: allocate, and then initialise or load them.
+  // Makes a model with unset parameters. The caller allocates, and then initialises or loads them.
   std::unique_ptr<Model> (*make)(const ModelConfig& config);
-  // Its formats on disk; the first that suits a model is written.
+  // Its formats on disk. A model is saved in the first that suits it.
   std::vector<const HuggingFaceFormat& (*)()> formats;
-  // What it is known for, where a configuration leaves it open.
+  // Values that a configuration may leave open.
   const char* activation = "gelu";
   float layer_norm_epsilon = 1e-5f;
-  // Whether its folders tell the epsilon. Where they do not, another one would be lost when the model is saved.
+  // Tells whether its folders hold the epsilon. Where they do not, another one would be lost when the model is saved.
   bool saves_epsilon = true;
-  // Its own options at their defaults; null: it has none.
+  // Makes its own options at their defaults. Null means that it has none.
   std::unique_ptr<ArchitectureOptions> (*own_options)() = nullptr;
 };
 
 std::span<const Architecture> architectures();
-// A UsageError where there is none of that name.
+// Throws a UsageError where no architecture has that name.
 const Architecture& architecture_of(const ModelConfig& config);
 std::string architecture_names(const std::vector<ModelKind>& kinds);  // "gpt2 or bart"
 
-// Whether every sequence comes with a source that an encoder reads (Tokens::source_ids).
+// Tells whether every sequence comes with a source that an encoder reads (Tokens::source_ids).
 bool reads_source(const Model& model);
-// Whether it can continue sequences.
+// Tells whether the model can continue sequences.
 bool generates(const Model& model);
 
-// A new model of config.completed(), with unset parameters. kinds (optional): a UsageError where it is of no such kind.
+// Makes a model of config.completed(), with unset parameters. Throws a UsageError where kinds (optional) lack its kind.
 std::unique_ptr<Model> make_model(const ModelConfig& config, const std::vector<ModelKind>& kinds = {});
 inline const std::vector<ModelKind> generating_kinds{ModelKind::decoder, ModelKind::encoder_decoder};
 inline const std::vector<ModelKind> encoder_kinds{ModelKind::encoder};

@@ -1,14 +1,14 @@
-// BART (Lewis et al. 2019): an encoder and a decoder that reads what the encoder made of the source, both
-// post-layernorm; one table embeds the tokens of both and scores the output.
+// BART (Lewis et al. 2019) is an encoder and a decoder, which reads the encoder's hidden states of a source. Both are
+// post-layernorm. One table embeds the tokens of both and scores the output.
 //   x = drop(norm(token + position embedding));  for each layer of the encoder:
 //   h = norm1(x + drop(attention(x)));  x = norm2(h + drop(feed_forward(h)))
-// of the decoder, with s the encoder's x:
+//   for each layer of the decoder, with s the encoder's x:
 //   h = norm1(x + drop(attention(x)));  g = cross_norm(h + drop(cross_attention(h, s)));
 //   x = norm2(g + drop(feed_forward(g)));  logits = x E^T
 // Positions are learned (their table begins with two rows that nothing reads, as in published models), sinusoidal
 // (P[t, i] = sin(t / 10000^(2i/C)) and P[t, C/2 + i] the cosine of the same), or none. Beside them, or in their place,
-// self attention may have relative tables (kernels/attention/attention.h); cross attention, whose sides share no count,
-// has none.
+// self attention may have relative tables (kernels/attention/attention.h). Cross attention has none, because positions of
+// the two texts cannot be compared.
 #include "models/bart.h"
 
 #include <cmath>
@@ -33,14 +33,14 @@ void write_positions(float* table, int64_t positions, int64_t width) {
     }
 }
 
-// The rows of a position table that positions 0, 1, ... read; an absent table has none.
+// Returns the rows of a position table that positions 0, 1, ... read. An absent table has none.
 Tensor used_rows(const Tensor& table) {
   if (!table) return {};
   return {table.as<float>() + unused_positions * table.cols(), table.dtype,
           {table.rows() - unused_positions, table.cols()}};
 }
 
-// Encoder or decoder: positions and blocks.
+// The encoder or the decoder has positions and blocks.
 struct Side {
   Parameter* positions = nullptr;
   ParameterRange range;  // of the positions
@@ -95,7 +95,7 @@ class Bart final : public Model {
   }
 
   Embedded embed(Pass& pass, const Tokens& tokens) override {
-    // Where a decoding state holds what the encoder made of all sources, there is none to be read.
+    // A decoding state may already hold the keys and values of all sources. A pass then needs no source.
     require(tokens.source_ids || pass.state, "an encoder-decoder was given no source");
     return {embed_side(pass, decoder_, tokens.ids, pass.layout),
             tokens.source_ids ? embed_side(pass, encoder_, tokens.source_ids, pass.source) : Tensor{}};
@@ -137,7 +137,7 @@ class Bart final : public Model {
     return result;
   }
 
-  // Tokens and positions, f32 [N, C].
+  // Returns the sum of token and position embeddings, f32 [N, C].
   Tensor embed_side(Pass& pass, const Side& side, const Tensor& ids, const Layout& layout) const {
     const Tensor embedded = pass.arena.make(DType::f32, {ids.count(), config_.hidden_size});
     const Tensor table = side.positions ? used_rows(side.positions->value) : sinusoids_ ? *sinusoids_ : Tensor{};

@@ -6,14 +6,14 @@
 namespace engine {
 
 struct BartOptions final : OptionsOf<BartOptions> {
-  int64_t decoder_layers = 0;               // 0: as many as the encoder has
+  int64_t decoder_layers = 0;               // 0: as many as the encoder
   std::string positions = "learned";        // learned, sinusoidal or none
-  std::string relative_positions = "none";  // tables of self attention: none, shared (by keys and values), separate
-  int64_t relative_distances = 64;          // told apart each way; farther ones count as the farthest
-  bool scale_embedding = false;             // embeddings of tokens times the root of C
-  int32_t decoder_start_token = -1;         // what every target begins with
-  int32_t forced_bos_token = -1, forced_eos_token = -1;  // what generation puts first, and last at its limit
-  std::vector<float> output_bias;           // [V], added to the logits and not trained; empty: none
+  std::string relative_positions = "none";  // self attention's tables, none, shared by keys and values or separate
+  int64_t relative_distances = 64;          // distances told apart each way, the last one for all farther
+  bool scale_embedding = false;             // scales token embeddings by sqrt(C)
+  int32_t decoder_start_token = -1;         // first token of every target
+  int32_t forced_bos_token = -1, forced_eos_token = -1;  // generation's first token, and its last at the limit
+  std::vector<float> output_bias;           // [V], added to logits, not trained, may be empty
 
   int64_t decoder_size(const ModelConfig& config) const { return decoder_layers ? decoder_layers : config.num_layers; }
   bool has_relative_tables() const { return relative_positions != "none"; }

@@ -16,13 +16,13 @@ struct Candidate {
   size_t beam;
   int32_t token;
 
-  // The likelier is first, and among equals the earlier.
+  // Puts the likelier candidate first, and the earlier one of two equals.
   bool operator<(const Candidate& b) const {
     return score != b.score ? score > b.score : std::pair(beam, token) < std::pair(b.beam, b.token);
   }
 };
 
-// The `most` likeliest continuations of a beam by the logits of its next token, in order.
+// Finds the `most` likeliest continuations of a beam, in order, from the logits of its next token.
 void find_likeliest(std::span<const float> logits, float score, size_t beam, size_t most,
                     std::vector<Candidate>& found) {
   found.clear();
@@ -30,7 +30,7 @@ void find_likeliest(std::span<const float> logits, float score, size_t beam, siz
   double sum = 0;
   for (float logit : logits) sum += static_cast<double>(std::exp(logit - largest));
   const float log_sum = largest + static_cast<float>(std::log(sum));
-  for (size_t token = 0; token < logits.size(); ++token) {  // found: a heap, the least likely on top
+  for (size_t token = 0; token < logits.size(); ++token) {  // found is a heap with the least likely on top
     const Candidate candidate{score + (logits[token] - log_sum), beam, static_cast<int32_t>(token)};
     if (found.size() == most) {
       if (!(candidate < found.front())) continue;
@@ -43,34 +43,34 @@ void find_likeliest(std::span<const float> logits, float score, size_t beam, siz
   std::sort_heap(found.begin(), found.end());
 }
 
-// One prompt's search. All its beams are equally long.
+// This is the search for one prompt. All its beams are equally long.
 class Search {
  public:
   struct Beam {
-    std::vector<int32_t> tokens;  // the new ones
+    std::vector<int32_t> tokens;  // new tokens only
     float score = 0;
     int64_t slot = 0;
   };
-  size_t index = 0;         // of the prompt
-  int64_t place = 0;        // the slots place * beams ... and the source slot `place` are this search's
-  std::vector<Beam> beams;  // one at first; the likeliest first
-  std::vector<BeamResult> ended;  // the best first
+  size_t index = 0;         // index of the prompt
+  int64_t place = 0;        // owns slots place * beams ... and source slot `place`
+  std::vector<Beam> beams;  // one at first, the likeliest first
+  std::vector<BeamResult> ended;  // best first
 
   Search(size_t index_, int64_t place_, int64_t prompt_size, int64_t gain, const GenerationOptions& options)
       : index(index_), place(place_), prompt_size_(prompt_size), gain_(gain), options_(&options) {
     beams.push_back({.tokens = {}, .slot = place * options.beams});
   }
 
-  // Tokens in the cache once the pass that is under way has run.
+  // Returns how many tokens the cache holds once the present pass has run.
   int64_t cached() const { return prompt_size_ + static_cast<int64_t>(beams[0].tokens.size()); }
-  // The token that has to come next, or -1.
+  // Returns the token that generation must put next, or -1.
   int32_t forced_token() const {
     if (prompt_size_ == 1 && beams[0].tokens.empty() && options_->first_token >= 0) return options_->first_token;
     return static_cast<int64_t>(beams[0].tokens.size()) + 1 == gain_ ? options_->last_token : -1;
   }
 
-  // Goes on with the best of the candidates, which are in order; what has to move in the cache is added to `copies`.
-  // False: the search is over.
+  // Continues the best of the candidates, which are in order. Adds the moves that the cache needs to `copies`. Returns
+  // false when the search is over.
   bool advance(std::span<const Candidate> candidates, std::vector<CachedDecoder::Copy>& copies) {
     const size_t most = static_cast<size_t>(options_->beams), length = beams[0].tokens.size() + 1;
     const float divisor = std::pow(static_cast<float>(length), options_->length_penalty);
@@ -101,7 +101,7 @@ class Search {
   }
 
  private:
-  // A beam's first child keeps its slot, the others get copies in slots that are free.
+  // Lets a beam's first child keep its slot. The others get copies in free slots.
   void give_slots(std::vector<Beam>& next, const std::vector<size_t>& parents,
                   std::vector<CachedDecoder::Copy>& copies) const {
     std::vector<int64_t> free;
@@ -128,7 +128,7 @@ class Search {
   const GenerationOptions* options_;
 };
 
-// The logits of a pass, on the host.
+// Runs a pass and returns its logits on the host.
 std::vector<float> logits_of(CachedDecoder& decoder, std::span<const Sequence> sequences) {
   const ArenaScope scope(decoder.arena());
   const Tensor logits = decoder.logits(sequences);
@@ -137,7 +137,7 @@ std::vector<float> logits_of(CachedDecoder& decoder, std::span<const Sequence> s
   return host;
 }
 
-// Each search's continuations, in order.
+// Returns each search's continuations, in order.
 std::vector<std::vector<Candidate>> candidates_of(const std::vector<Search>& searches, std::span<const float> logits,
                                                   size_t vocab_size, size_t most) {
   struct Row {

@@ -1,10 +1,10 @@
-// Beam search: of each prompt the `beams` likeliest beginnings are kept and continued, and of the texts that ended the
-// ones with the best score, the sum of their tokens' log probabilities over (number of new tokens)^length_penalty.
-// As the transformers library does it, so that the results are the same:
-//   - of all continuations of all beams the 2 beams likeliest are looked at; those among the first `beams` that end
-//     (with the end token, or at the limit) are candidates for the result, those that do not end go on, `beams` of them
-//   - a search is over when `beams` texts have ended and early_stopping is set, or the likeliest beam, had it ended
-//     now, would not be better than the worst of them; or at the limit
+// Beam search keeps and continues the `beams` likeliest beginnings of each prompt. Of the texts that ended it returns
+// the one with the best score, which is the sum of their tokens' log probabilities over (number of new
+// tokens)^length_penalty. It follows the transformers library, so that the results are the same:
+//   - A step looks at the 2 beams likeliest continuations of all beams. Those among the first `beams` that end (with
+//     the end token, or at the limit) are candidates for the result. The first `beams` that do not end go on.
+//   - A search is over when `beams` texts have ended and either early_stopping is set or the likeliest beam, had it
+//     ended now, would not be better than the worst of them. It is also over at the limit.
 #pragma once
 
 #include "models/generation.h"
@@ -12,11 +12,11 @@
 namespace engine {
 
 struct BeamResult {
-  std::vector<int32_t> tokens;  // the new ones
+  std::vector<int32_t> tokens;  // new tokens only
   float score = 0;
 };
 
-// options.beams >= 2. Searches for as many prompts at once as have room in max_sequences sequences (at least one).
+// Requires options.beams >= 2. Searches for as many prompts at once as fit into max_sequences sequences (at least one).
 std::vector<BeamResult> beam_search(CachedDecoder& decoder, std::span<const std::vector<int32_t>> prompts,
                                     std::span<const std::vector<int32_t>> sources, const GenerationOptions& options,
                                     size_t max_sequences);

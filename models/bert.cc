@@ -1,8 +1,8 @@
-// BERT (Devlin et al. 2018) and DistilBERT (Sanh et al. 2019): a post-layernorm encoder with learned positions.
+// BERT (Devlin et al. 2018) and DistilBERT (Sanh et al. 2019) are post-layernorm encoders with learned positions.
 //   x = drop(norm(token + position + type embedding));  for each layer:
 //   h = norm1(x + drop(attention(x)));  x = norm2(h + drop(feed_forward(h)))
-// Masked tokens: logits = norm(act(W x + b)) E^T + c, E the token embedding. Classes: logits = W' drop(tanh(W x0 + b))
-// + b', x0 the first row of a sequence.
+//   masked tokens: logits = norm(act(W x + b)) E^T + c, E the token embedding
+//   classes:       logits = W' drop(tanh(W x0 + b)) + b', x0 the first row of a sequence
 #include "models/bert.h"
 
 #include "models/architectures.h"
@@ -18,7 +18,7 @@ class Bert final : public Model {
     PostNormStack::Saved stack;
   };
 
-  // type_vocab_size 0: the model has no token types. pooled: the activation of the pooler.
+  // type_vocab_size 0 makes a model without token types. `pooled` is the activation of the pooler.
   Bert(const ModelConfig& config, int64_t type_vocab_size, Activation pooled) : Model(config) {
     const int64_t width = config.hidden_size;
     const Initial initial = Initial::normal(config.initializer_range);
@@ -68,7 +68,7 @@ class Bert final : public Model {
   }
 
  private:
-  // i32 [N], where the model has types.
+  // Returns the token types, i32 [N], which are absent for a model without types.
   Tensor types_of(const Pass& pass, const Tokens& tokens) const {
     if (!type_table_ || tokens.types) return type_table_ ? tokens.types : Tensor{};
     return pass.arena.make_zeros(DType::i32, {tokens.ids.count()});

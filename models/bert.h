@@ -5,7 +5,7 @@
 namespace engine {
 
 struct BertOptions final : OptionsOf<BertOptions> {
-  int64_t type_vocab_size = 2;  // token types: first and second text
+  int64_t type_vocab_size = 2;  // token types, of first and second text
 
   void declare(Options&) override {}
 };

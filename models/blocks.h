@@ -1,5 +1,5 @@
-// Blocks of transformers: attention and feed-forward, each added to the residual stream, with a layernorm before each
-// (GPT-2) or behind each addition (BERT).
+// Blocks of transformers add attention and feed-forward to the residual stream, with a layernorm before each (GPT-2) or
+// after each addition (BERT).
 #pragma once
 
 #include <optional>
@@ -14,7 +14,7 @@ namespace engine {
 // reads the stream next. So the residual stream r and the branch of the block before come in, and this block's go out.
 struct PreNormBlock {
   struct Saved {
-    ResidualNorm::Saved norm1, norm2;  // their results are recomputed in the backward pass: cheaper than keeping them
+    ResidualNorm::Saved norm1, norm2;  // their results are recomputed backward, which costs less than memory
     SelfAttention::Saved attention;
     FeedForward::Saved feed_forward;
   };
@@ -42,36 +42,36 @@ struct PreNormBlock {
 };
 
 struct PreNormStack {
-  using Saved = std::vector<PreNormBlock::Saved>;  // one a block
+  using Saved = std::vector<PreNormBlock::Saved>;  // one for each block
   struct Stream {
     Tensor residual;  // f32 [N, C]
-    Tensor branch;    // [N, C], still to be added, dropped by branch_dropout; absent behind a tap
+    Tensor branch;    // [N, C], not yet added, dropped by branch_dropout; absent behind a tap
   };
   std::vector<PreNormBlock> blocks;
-  DropoutSite branch_dropout;  // of the last block's branch
+  DropoutSite branch_dropout;  // drops from the last block's branch
 
   PreNormStack() = default;
   PreNormStack(Parameters& table, const ModelConfig& config, bool causal, Initial initial, Initial output_initial);
 
   // x f32 [N, C] stays in use until the backward pass.
   Stream forward(Pass& pass, const Tensor& x, Saved& saved) const;
-  // d holds the gradients of what forward returned; d.residual becomes that of x.
+  // d holds the gradients of what forward returned. d.residual becomes the gradient of x.
   void backward(Pass& pass, const StreamGradient& d, Saved& saved) const;
 
-  // The stream that forward returned with its branch added, f32 [N, C].
+  // Returns the stream that forward returned with its branch added, f32 [N, C].
   Tensor join(Pass& pass, const Stream& stream) const { return join(pass, blocks.size(), stream); }
-  // Tensors for the gradients of a stream of this shape.
+  // Makes tensors for the gradients of a stream of this shape.
   StreamGradient make_gradient(Pass& pass, const Shape& shape) const;
-  // Writes the branch's gradient, where it is apart, from that of a joined stream.
+  // Writes the branch's gradient, where it has its own tensor, from that of a joined stream.
   void split(Pass& pass, const StreamGradient& d) const { split(pass, blocks.size(), d); }
-  // Whether forward returns a stream without a branch.
+  // Tells whether forward returns a stream without a branch.
   bool ends_joined(const Pass& pass) const { return is_tapped(pass, blocks.size()); }
 
  private:
   static bool is_tapped(const Pass& pass, size_t boundary) {
     return pass.tap && pass.tap->is_at(static_cast<int64_t>(boundary));
   }
-  // The dropout of the branch that comes to a boundary from the block before it.
+  // Returns the dropout of the branch that comes to a boundary from the block before it.
   const DropoutSite& dropout_before(size_t boundary) const {
     return boundary < blocks.size() ? blocks[boundary].norm1.dropout : branch_dropout;
   }
@@ -80,25 +80,26 @@ struct PreNormStack {
   Stream at_boundary(Pass& pass, size_t boundary, const Stream& stream) const;
 };
 
-// Memory that the blocks of a post-layernorm stack use in turn: f32 [N, C], but `branch` in the precision of the pass.
+// The blocks of a post-layernorm stack use this memory in turn. It is f32 [N, C], but `branch` has the pass's
+// precision.
 struct PostNormBuffers {
   Tensor attended;  // the stream behind attention
-  Tensor crossed;   // the stream behind cross attention; of decoders
-  Tensor branch;    // what is added next
+  Tensor crossed;   // the stream behind cross attention, in decoders only
+  Tensor branch;    // the next addition
 };
 
-// Gradients of the sums that a block's norms read, f32 [N, C], used by the blocks in turn.
+// The blocks use these gradients of the sums that their norms read in turn, f32 [N, C].
 struct PostNormGradients {
   Tensor norm2, cross_norm;
 };
 
-// h = norm1(x + drop(attention(x))); y = norm2(h + drop(feed_forward(h))). In a decoder that reads a source there is a
-// third part between them: h = cross_norm(h + drop(cross_attention(h, source))). x, h and y are f32: the residual
-// stream. With output rows everything but the keys and values of attention is theirs alone, [R, C].
+// h = norm1(x + drop(attention(x))); y = norm2(h + drop(feed_forward(h))). A decoder that reads a source has a third
+// part between them, h = cross_norm(h + drop(cross_attention(h, source))). The residual stream x, h and y is f32. With
+// output rows a block computes only their rows [R, C] of everything but the keys and values of attention.
 struct PostNormBlock {
   struct Saved {
     OutputRows outputs;
-    SelfAttention::Saved attention;             // or
+    SelfAttention::Saved attention;             // without output rows
     CrossAttention::Saved attention_of_outputs;  // with output rows
     CrossAttention::Saved cross_attention;
     ResidualNorm::Saved norm1, cross_norm, norm2;
@@ -112,62 +113,62 @@ struct PostNormBlock {
   ResidualNorm norm2;
   ParameterRange range;
 
-  // decoder: a token sees those before it, and a source.
+  // With `decoder` set, a token sees those before it and a source.
   PostNormBlock(Parameters& table, const ModelConfig& config, const std::string& prefix, int layer, bool decoder,
                 Initial initial, const RelativeTable& relative);
 
-  // Returns y: x itself, which is overwritten, or with output rows a new tensor.
+  // Returns y, which is x overwritten or, with output rows, a new tensor.
   Tensor forward(Pass& pass, const Tensor& x, const PostNormBuffers& buffers, const SourceStates& source,
                  const OutputRows& outputs, Saved& saved) const;
-  // Writes y once more from what was saved.
+  // Writes y a second time from what was saved.
   void recompute_output(Pass& pass, const Saved& saved, const Tensor& y) const { norm2.recompute(pass, saved.norm2, y); }
-  // input is x once more, f32 where the pass recomputes. dy, f32 or in the pass's precision, is shaped as y and may be
-  // dx. dx f32 [N, C] receives the gradient of x. dsource f32 [M, C] =, or += where accumulated.
+  // input is the x of the forward pass, f32 where the pass recomputes. dy, f32 or in the pass's precision, is shaped as
+  // y and may be dx. dx f32 [N, C] receives the gradient of x. dsource f32 [M, C] =, or += where accumulated.
   void backward(Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& dx, const PostNormGradients& gradients,
                 const SourceStates& source, const Tensor& dsource, bool accumulate, Saved& saved) const;
 
  private:
-  // Runs everything before norm2, and returns the stream that norm2 adds buffers.branch to. x [N, C] comes in; `entry`
-  // are its rows that go on.
+  // Runs everything before norm2, and returns the stream that norm2 adds buffers.branch to. x [N, C] comes in, and
+  // `entry` holds its rows that go on.
   Tensor forward_inner(Pass& pass, const Tensor& x, const Tensor& entry, const PostNormBuffers& buffers,
                        const SourceStates& source, Saved& saved) const;
-  // The backward pass of attention with output rows, from the gradients of its branch and, in drows, of the stream
-  // around it [R, C] to dx. scratch is f32 [R, C].
+  // Runs the backward pass of attention with output rows to dx. It starts from the gradients of attention's branch and,
+  // in drows [R, C], of the stream around it. scratch is f32 [R, C].
   void backward_of_outputs(Pass& pass, const Tensor& dbranch, const Tensor& input, const Tensor& drows,
                            const Tensor& scratch, const Tensor& dx, const Saved& saved) const;
-  // A block of output rows keeps what it has: it is the last, whose turn in the backward pass comes first.
+  // A block of output rows keeps its activations. It is the last block, and the first of the backward pass.
   static bool recomputes(const Pass& pass, const Saved& saved) { return pass.recompute && !saved.outputs; }
 };
 
-// x = drop(norm(embedded)), then the blocks.
+// x = drop(norm(embedded)), followed by the blocks.
 struct PostNormStack {
   struct Saved {
     ResidualNorm::Saved norm;
     std::vector<PostNormBlock::Saved> blocks;
-    std::vector<Tensor> tapped;  // f32 [N, C], what each block read where a tap may have changed it
+    std::vector<Tensor> tapped;  // f32 [N, C], each block's input where a tap may have changed it
   };
   ResidualNorm norm;
   DropoutSite dropout;
   std::vector<PostNormBlock> blocks;
-  ParameterRange range;  // of norm
+  ParameterRange range;  // the parameters of norm
 
   PostNormStack() = default;
   PostNormStack(Parameters& table, const ModelConfig& config, const std::string& prefix, int64_t layers, bool decoder,
                 Initial initial, const RelativeTable& relative = {});
 
-  // f32 [N, C], or [R, C] with output rows, on pass.arena. embedded f32 [N, C] stays in use until the backward pass; in
-  // a pass that keeps nothing it is scratch. Decoders are given a source.
+  // Returns f32 [N, C], or [R, C] with output rows, on pass.arena. embedded f32 [N, C] stays in use until the backward
+  // pass. A pass that keeps nothing uses it as scratch. Decoders need a source.
   Tensor forward(Pass& pass, const Tensor& embedded, Saved& saved, const SourceStates& source = {},
                  const OutputRows& outputs = {}) const;
-  // The gradient of the embedding, f32 [N, C], on pass.arena. dhidden is shaped as what forward returned. dsource f32
-  // [M, C], =.
+  // Returns the gradient of the embedding, f32 [N, C], on pass.arena. dhidden is shaped as what forward returned.
+  // dsource f32 [M, C] is written (=).
   Tensor backward(Pass& pass, const Tensor& dhidden, Saved& saved, const SourceStates& source = {},
                   const Tensor& dsource = {}) const;
 
  private:
-  // Drops in place: from the embeddings in forward, from their gradient in backward.
+  // Drops in place from the embeddings in forward, and from their gradient in backward.
   void drop(Pass& pass, const Tensor& x) const;
-  // Writes what block i read, for the backward pass.
+  // Writes the input of block i for the backward pass.
   void recompute_input(Pass& pass, size_t i, const Saved& saved, const Tensor& input) const;
 };
 

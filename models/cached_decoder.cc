@@ -6,7 +6,7 @@ namespace engine {
 
 namespace {
 
-// Some segments of rows in a decoding state: where each begins and ends.
+// These are some segments of rows in a decoding state, with the beginning and the end of each.
 struct CachedSegments {
   Upload& upload;
   Upload::List begin, end;
@@ -21,7 +21,7 @@ struct CachedSegments {
   Segments segments() const { return upload.segments(begin, end, longest); }
 };
 
-// Tokens of sequences back to back, and the row of the state that each is written to.
+// These are tokens of sequences back to back, with the row of the decoding state that each is written to.
 struct Row {
   Upload& upload;
   Upload::List ids, positions, rows, offsets;
@@ -33,7 +33,7 @@ struct Row {
         offsets(upload.list(sequences + 1)) {
     upload[offsets][0] = 0;
   }
-  // first_row: the state's row of the sequence's position 0.
+  // first_row is the row of the decoding state that belongs to the sequence's position 0.
   void add(std::span<const int32_t> tokens, int64_t first_position, int64_t first_row) {
     const auto count = static_cast<int64_t>(tokens.size());
     for (int64_t t = 0; t < count; ++t, ++token) {
@@ -91,7 +91,7 @@ Tensor CachedDecoder::logits(std::span<const Sequence> sequences) {
 
   state.rows = upload_.tensor(row.rows);
   state.keys = keys.segments();
-  // A long prompt's activations are held one layer at a time.
+  // Recomputation holds a long prompt's activations one layer at a time.
   Pass pass({.ops = ops_, .arena = arena_, .compute = compute_, .recompute = tokens > count, .keep = false},
             row.layout());
   pass.state = state_.get();

@@ -7,7 +7,7 @@ namespace engine {
 
 namespace {
 
-// Options of an architecture as text, by name.
+// Returns the options of an architecture as text, by name.
 std::vector<std::pair<std::string, std::string>> texts_of(const ArchitectureOptions& own) {
   const std::unique_ptr<ArchitectureOptions> copy = own.clone();
   Options options;
@@ -17,7 +17,7 @@ std::vector<std::pair<std::string, std::string>> texts_of(const ArchitectureOpti
   return texts;
 }
 
-// A UsageError where an option of another architecture was set.
+// Throws a UsageError where an option of another architecture was set.
 void refuse_options_of_others(const ModelConfig& config) {
   for (const OwnOptions::Entry& entry : config.own.all()) {
     if (config.architecture == entry.architecture) continue;
@@ -28,7 +28,7 @@ void refuse_options_of_others(const ModelConfig& config) {
   }
 }
 
-// Whether an option's text leaves the value to the architecture or the folder.
+// Tells whether an option's text leaves the value to the architecture or the folder.
 bool is_open(const std::string& text) { return text == "0" || text == "0.0" || text == "\"auto\"" || text == "-1.0"; }
 
 }  // namespace
@@ -108,7 +108,7 @@ void ModelConfig::declare(Options& options) {
 
 void check_against_init(const ModelConfig& wanted, const ModelConfig& model, const Options& options,
                         const std::string& init) {
-  // Both are written out, so that what one says by leaving it open compares equal to what the other spells out.
+  // Both are written out, so that an open value compares equal to the same value spelled out.
   const auto write_out = [](const ModelConfig& config) {
     ModelConfig result = config;
     result.ffn_size = config.inner_size();

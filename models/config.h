@@ -1,5 +1,5 @@
-// What a model is made of, whatever its architecture, and the options that one architecture alone has. A model folder's
-// config.json holds the same under its architecture's Hugging Face names (see huggingface.h).
+// A model's configuration has sizes and rates that all architectures share, and the options of single architectures. A
+// model folder's config.json holds the same under its architecture's Hugging Face names (see huggingface.h).
 #pragma once
 
 #include <cstdint>
@@ -11,30 +11,30 @@
 
 namespace engine {
 
-// Bounds of a model's sizes: their products stay within an int64, and no configuration makes endless tables.
+// These bounds of a model's sizes keep their products within an int64 and its tables within reason.
 inline constexpr int64_t most_width = 1 << 20, most_inner = 1 << 23, most_layers = 1024, most_rows = INT32_MAX;
 
-enum class HeadKind { none, masked, classification };  // what an encoder predicts: nothing, masked tokens, a class
+enum class HeadKind { none, masked, classification };  // an encoder predicts nothing, masked tokens or a class
 
 struct ModelConfig;
 
-// The options of one architecture (architectures.h). They are declared whatever the architecture is, and may be set for
-// theirs alone.
+// The options of one architecture (architectures.h) are declared for every architecture, but a user may set them for
+// their own architecture only.
 class ArchitectureOptions {
  public:
   virtual ~ArchitectureOptions() = default;
   virtual std::unique_ptr<ArchitectureOptions> clone() const = 0;
-  // Takes the values of options of the same type, in place: declared options point to them.
+  // Takes the values of options of the same type in place, because declared options point to them.
   virtual void assign(const ArchitectureOptions& other) = 0;
   // Declares those that a user may set in [model].
   virtual void declare(Options& options) = 0;
-  // A UsageError where a value cannot be.
+  // Throws a UsageError where a value is impossible.
   virtual void check() const {}
-  // Writes out what a model with this config means where a value says "as usual".
+  // Replaces values that say "as usual" by what they mean in a model with this config.
   virtual void write_out(const ModelConfig&) {}
 };
 
-// Gives a struct of options what ArchitectureOptions asks for.
+// Implements what ArchitectureOptions needs for a struct of options.
 template <class Self>
 class OptionsOf : public ArchitectureOptions {
  public:
@@ -47,7 +47,7 @@ class OptionsOf : public ArchitectureOptions {
   const Self& self() const { return static_cast<const Self&>(*this); }
 };
 
-// The options of every architecture that has some, one of each type. Copies are deep, and assignment is in place.
+// Holds the options of every architecture that has some, one of each type. Copies are deep, and assignment is in place.
 class OwnOptions {
  public:
   OwnOptions();
@@ -70,7 +70,7 @@ class OwnOptions {
     std::unique_ptr<ArchitectureOptions> options;
   };
   const std::vector<Entry>& all() const { return entries_; }
-  // A new instance of an architecture's options.
+  // Makes an architecture's options at their defaults.
   static std::unique_ptr<ArchitectureOptions> defaults(const std::string& architecture);
 
  private:
@@ -79,18 +79,18 @@ class OwnOptions {
 };
 
 struct ModelConfig {
-  // An activation that is left to the architecture; so are an epsilon of 0 and a classifier_dropout below 0.
+  // This activation, an epsilon of 0 and a classifier_dropout below 0 leave the choice to the architecture.
   static constexpr const char* open_activation = "auto";
 
   std::string architecture = "gpt2";
   int64_t hidden_size = 256;    // C
-  int64_t num_layers = 4;       // L, of an encoder-decoder the encoder's
+  int64_t num_layers = 4;       // L, of the encoder in an encoder-decoder
   int64_t num_heads = 8;        // H
   int64_t ffn_size = 0;         // F; 0: 4 C
   int64_t vocab_size = 0;       // V; 0: the tokenizer's
   int64_t max_positions = 1024;
   std::string activation = "gelu_tanh";
-  float dropout = 0;            // of embeddings and of what is added to the residual stream
+  float dropout = 0;            // of embeddings and of additions to the residual stream
   float attention_dropout = 0;  // of attention probabilities
   float layer_norm_epsilon = 1e-5f;
   float initializer_range = 0.02f;
@@ -98,27 +98,27 @@ struct ModelConfig {
 
   // The head of an encoder.
   HeadKind head = HeadKind::none;
-  bool pooler = false;              // a dense layer on the first row, in a model without outputs
-  float classifier_dropout = 0;     // of what the classifier reads
+  bool pooler = false;              // dense layer on the first row, in a model without outputs
+  float classifier_dropout = 0;     // of the classifier's input
   std::vector<std::string> labels;  // names of the classes
 
-  OwnOptions own;  // of single architectures
+  OwnOptions own;  // options of single architectures
 
   int64_t inner_size() const { return ffn_size ? ffn_size : 4 * hidden_size; }
 
-  // Adds the options of [model], common ones and those of every architecture.
+  // Adds the options of [model], which are the common ones and those of every architecture.
   void declare(Options& options);
-  // The same with nothing left open: the activation and the epsilon that the architecture is known for, and the
-  // classifier's dropout that of the model. A UsageError where the architecture is unknown, a size cannot be, or an
-  // option of another architecture was set. Makers of models do this.
+  // Returns the configuration with nothing left open. The activation and the epsilon become the architecture's usual
+  // ones, and the classifier's dropout becomes that of the model. Throws a UsageError where the architecture is
+  // unknown, a size is impossible, or an option of another architecture was set. Makers of models call this.
   ModelConfig completed() const;
 };
 
-// A configuration that leaves open what the architecture decides.
+// Returns a configuration that leaves open what the architecture decides.
 ModelConfig open_model();
 
-// Where weights come from `init`, so does the model's shape: a UsageError where an option of [model] that was set says
-// something else. The rates of dropout are no part of it.
+// Where weights come from `init`, so does the model's shape. Throws a UsageError where a set option of [model]
+// contradicts it. The rates of dropout are no part of the shape.
 void check_against_init(const ModelConfig& wanted, const ModelConfig& model, const Options& options,
                         const std::string& init);
 

@@ -1,45 +1,46 @@
-// Attention of one text's rows (queries) to another's (keys and values): a decoder's rows to what the encoder made of the
-// source. With the weights of a self attention it is attention of some rows of a text to all of it.
+// Cross attention lets one text's rows (queries) attend to another's (keys and values), such as a decoder's rows to the
+// encoder's hidden states of the source. With the weights of a self attention it is attention of some rows of a text to
+// all of it.
 //
-// In a self attention that is causal or has relative tables a query has a place among the keys, by which the operation
-// knows it. Such queries are put among rows of zeros at their places, and the operation's results are taken from there.
-// Their projections are of the R rows all the same.
+// In a self attention that is causal or has relative tables, a query has a position among the keys, which the operation
+// takes from its row. Such queries are put among rows of zeros at their positions, and the operation's results are
+// taken from there. Their projections still compute only the R rows.
 #pragma once
 
 #include "models/layers.h"
 
 namespace engine {
 
-// The other text of a pass: sequence s of the pass attends to segment s.
+// The other text of a pass. Sequence s of the pass attends to segment s.
 struct SourceStates {
-  Tensor states;       // [M, C]; absent where a cache holds the keys and values of all
+  Tensor states;       // [M, C]; absent where a cache holds all keys and values
   Segments segments;   // of the M rows
-  OutputRows queries;  // the queries are these of the M rows; absent where they are another text
+  OutputRows queries;  // queries as rows of the M rows, absent for another text
 };
 
 struct CrossAttention {
   struct Saved {
-    Tensor q;              // [N, C], or [M, C] where queries have places
+    Tensor q;              // [N, C], or [M, C] where queries have positions
     Tensor kv;             // [M, 2C], k | v
-    Tensor mixed;          // as q: the heads' outputs side by side
-    Tensor mixed_queries;  // [N, C], its rows of the queries
+    Tensor mixed;          // as q, heads' outputs side by side
+    Tensor mixed_queries;  // [N, C], the queries' rows of mixed
     Tensor lse;            // f32 [N, H], or [M, H]
   };
   Linear q, kv, output;
   int heads = 1;
-  int layer = 0;  // its place in the key/value cache
+  int layer = 0;  // its layer in the KV cache
   DropoutSite dropout;
-  bool causal = false;         // this and the next are those of a self attention
+  bool causal = false;         // this and the next come from a self attention
   RelativePositions relative;
 
   CrossAttention() = default;
   CrossAttention(Parameters& table, const std::string& name, int64_t width, int heads_, int layer_,
                  float attention_dropout, Initial initial);
-  // The same weights, for some of a text's rows as queries (SourceStates::queries) and all of them as the source.
+  // Takes the same weights, for some of a text's rows as queries (SourceStates::queries) and all of them as the source.
   explicit CrossAttention(const SelfAttention& self);
 
-  // x, y [N, C] are of the pass's N tokens or of the queries that the source names. With a decoding state new sources'
-  // keys and values go there, and the queries read it.
+  // x, y [N, C] belong to the pass's N tokens or to the queries that the source names. With a decoding state new
+  // sources' keys and values go there, and the queries read it.
   void forward(Pass& pass, const Tensor& x, const SourceStates& source, const Tensor& y, Saved& saved) const;
   // dx f32 [N, C] +=; dsource f32 [M, C] =, or += where accumulated.
   void backward(Pass& pass, const Tensor& dy, const Tensor& x, const SourceStates& source, const Saved& saved,
@@ -47,10 +48,10 @@ struct CrossAttention {
 
  private:
   bool has_places() const { return causal || relative.distances > 0; }
-  // The pass over the rows that are the operation's queries.
+  // Returns the pass over the rows that are the operation's queries.
   Pass pass_of_queries(const Pass& pass, const SourceStates& source) const;
-  // Puts the queries' rows [N, C] among rows of zeros, [M, C], and takes them out. Where queries have no places both are
-  // the same rows.
+  // put() places the queries' rows [N, C] among rows of zeros, [M, C], and take() takes them out. Where queries have no
+  // positions among the keys both return the rows as they are.
   Tensor put(Pass& pass, const Tensor& rows, const SourceStates& source) const;
   Tensor take(Pass& pass, const Tensor& all, const SourceStates& source) const;
 };

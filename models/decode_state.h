@@ -1,5 +1,5 @@
-// What a decoder keeps of the sequences that it continues, so that a pass runs over their new tokens alone. Each sequence
-// has a slot. A model makes the kind of state that it reads (Model::make_decode_state).
+// A decoding state holds what a decoder keeps of the sequences that it continues, so that a pass runs over their new
+// tokens alone. Each sequence has a slot. A model makes the kind of state that it reads (Model::make_decode_state).
 #pragma once
 
 #include <memory>
@@ -12,7 +12,7 @@
 namespace engine {
 
 struct DecodeSizes {
-  int64_t slots = 0, rows = 0;                // sequences at once, and the most tokens of one
+  int64_t slots = 0, rows = 0;                // sequences at once, and the most tokens of each
   int64_t source_slots = 0, source_rows = 0;  // the same for the sources of an encoder-decoder
 };
 
@@ -21,27 +21,27 @@ class DecodeState {
   explicit DecodeState(const DecodeSizes& sizes_) : sizes(sizes_) {}
   virtual ~DecodeState() = default;
 
-  // The first `rows` tokens of slot `to` become those of slot `from`; no slot is both.
+  // Copies the first `rows` tokens of slot `from` to slot `to`. No slot is both.
   struct Copy {
     int64_t from, to, rows;
   };
   virtual void copy_slots(Ops& ops, Arena& arena, std::span<const Copy> copies) const = 0;
 
   const DecodeSizes sizes;
-  // The caller says before a pass where its tokens lie. Token t of slot s is row s * sizes.rows + t.
+  // The caller sets before a pass where its tokens lie. Token t of slot s is row s * sizes.rows + t.
   Tensor rows;           // i32 [N], row of each token of the pass
-  Segments keys;         // the tokens of every sequence of the pass, new ones included
+  Segments keys;         // all tokens of the pass's sequences, new ones included
   Tensor source_rows;    // i32 [M], row of each source token of the pass
-  Segments source_keys;  // the source of every sequence of the pass
+  Segments source_keys;  // sources of the pass's sequences
 };
 
-// Keys and values of tokens already seen; of an encoder-decoder also those of the sources, which are read once.
+// The KV cache holds keys and values of tokens already seen. An encoder-decoder's also holds those of the sources.
 class KeyValueCache final : public DecodeState {
  public:
-  std::vector<Tensor> k, v;       // of each layer [slots * rows, C]
-  std::vector<Tensor> source_kv;  // of each layer k | v [source_slots * source_rows, 2C]
+  std::vector<Tensor> k, v;       // for each layer [slots * rows, C]
+  std::vector<Tensor> source_kv;  // for each layer k | v [source_slots * source_rows, 2C]
 
-  // Memory for `layers` layers of width C on the arena.
+  // Makes memory for `layers` layers of width C on the arena.
   KeyValueCache(Arena& arena, DType compute, const DecodeSizes& sizes, int64_t layers, int64_t width, bool with_sources);
 
   void copy_slots(Ops& ops, Arena& arena, std::span<const Copy> copies) const override;

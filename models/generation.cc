@@ -12,10 +12,12 @@ namespace {
 using Texts = std::span<const std::vector<int32_t>>;
 using Sequence = CachedDecoder::Sequence;
 
-// Prompts enter a pass until it has this many tokens: enough for the matrix units, little enough to stay small.
+// Prompts enter a pass until it has this many tokens, which is enough for the matrix units and little enough to stay
+// small.
 constexpr int64_t tokens_per_pass = 4096;
 
-// Uniform in [0, 1): of a seed, a prompt and a position alone, so neighbours and their order do not matter.
+// Returns a uniform number in [0, 1) from a seed, a prompt and a position alone, so neighbours and their order do not
+// matter.
 float draw_of(uint64_t seed, size_t index, int64_t position) {
   const auto bits = philox({static_cast<uint32_t>(position), 0, static_cast<uint32_t>(index),
                             static_cast<uint32_t>(static_cast<uint64_t>(index) >> 32)}, seed);
@@ -43,7 +45,7 @@ struct Generator::State {
     return tokens_to_gain(decoder.config(), prompt, options);
   }
 
-  // One pass over every active sequence's pending tokens; `sampled` receives the next token of each.
+  // Runs one pass over every active sequence's pending tokens. `sampled` receives the next token of each.
   void step(const GenerationOptions& options) {
     Arena& arena = decoder.arena();
     const ArenaScope scope(arena);
@@ -68,7 +70,7 @@ struct Generator::State {
     arena.memory().copy_out(sampled.data(), next.data, next.bytes());
   }
 
-  // Waiting prompts take free slots, in their order; `next` is the first that has not begun.
+  // Gives waiting prompts free slots, in their order. `next` is the first that has not begun.
   void admit(Texts prompts, Texts sources, const GenerationOptions& options, size_t& next) {
     int64_t tokens = static_cast<int64_t>(active.size());
     for (; next < prompts.size() && !free_slots.empty(); ++next) {
@@ -84,7 +86,7 @@ struct Generator::State {
     }
   }
 
-  // Caches for the longest that there can be, and nothing active. Within the caller's scope.
+  // Makes caches for the longest possible sequences, within the caller's scope. Nothing is active yet.
   void begin(Texts prompts, Texts sources, const GenerationOptions& options) {
     const size_t slots = std::min(prompts.size(), max_sequences);
     DecodeSizes sizes{.slots = static_cast<int64_t>(slots)};
@@ -155,7 +157,7 @@ std::vector<std::vector<int32_t>> Generator::generate(Texts prompts, Texts sourc
         continue;
       }
       sequence.cached += static_cast<int64_t>(sequence.pending.size());
-      sequence.pending = std::span(result).last(1);  // the results were reserved: they do not move
+      sequence.pending = std::span(result).last(1);  // stays in place, since the results were reserved
       sequence.source = {};
       state.active[kept++] = sequence;
     }

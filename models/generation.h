@@ -1,4 +1,4 @@
-// Generation: tokens drawn one after another with a key/value cache, many sequences of different lengths at once.
+// Generation draws tokens one after another with a KV cache, for many sequences of different lengths at once.
 #pragma once
 
 #include <functional>
@@ -13,10 +13,10 @@ struct GenerationOptions {
   float top_p = 1;
   int max_new_tokens = 128;
   uint64_t seed = 1;
-  int32_t end_token = -1;  // a sequence ends with it (it is part of the result); -1: none
-  int32_t first_token = -1, last_token = -1;  // forced: the first behind a prompt of one token; the last that the
-                                              // limit of tokens allows. -1: none
-  // Beam search, where beams > 1 (see beam_search.h); temperature is 0 then.
+  int32_t end_token = -1;  // ends a sequence and is part of the result; -1: none
+  int32_t first_token = -1, last_token = -1;  // forced tokens: the first behind a prompt of one token, the last at
+                                              // the limit of tokens; -1: none
+  // Beam search runs where beams > 1 (see beam_search.h). temperature is 0 then.
   int beams = 1;
   float length_penalty = 1;
   bool early_stopping = false;
@@ -24,19 +24,19 @@ struct GenerationOptions {
 
 class Generator {
  public:
-  // Generates for up to max_sequences sequences at once, each as long as the model's positions at most. The model may be
-  // trained between two calls.
+  // Generates for up to max_sequences sequences at once, each as long as the model's positions at most. The model may
+  // be trained between two calls.
   Generator(Ops& ops, Model& model, DType compute, int max_sequences = 64);
   ~Generator();
 
-  // For each prompt (at least one token) its new tokens. Sequences leave as they end and waiting prompts take their
-  // places; what a sequence draws depends on the seed, its index and its position alone, not on its neighbours.
-  // on_token (optional): called for each new token with the prompt's index.
+  // Returns the new tokens of each prompt, which has at least one token. Sequences leave as they end, and waiting
+  // prompts take their slots. A sequence's draws depend on the seed, its index and its position alone, not on its
+  // neighbours. Calls on_token (optional) for each new token with the prompt's index.
   std::vector<std::vector<int32_t>> generate(std::span<const std::vector<int32_t>> prompts,
                                              const GenerationOptions& options,
                                              const std::function<void(size_t, int32_t)>& on_token = {});
-  // Of an encoder-decoder: what the encoder reads of each, once, when its turn comes; a prompt is how the target
-  // begins, with the start token.
+  // Generates with an encoder-decoder. The encoder reads each source once, when its turn comes. A prompt is the
+  // beginning of the target, with the start token.
   std::vector<std::vector<int32_t>> generate(std::span<const std::vector<int32_t>> prompts,
                                              std::span<const std::vector<int32_t>> sources,
                                              const GenerationOptions& options,
@@ -47,7 +47,7 @@ class Generator {
   std::unique_ptr<State> state_;
 };
 
-// How many tokens a prompt may gain.
+// Returns how many tokens a prompt may gain.
 int64_t tokens_to_gain(const ModelConfig& config, std::span<const int32_t> prompt, const GenerationOptions& options);
 
 }  // namespace engine

@@ -1,4 +1,4 @@
-// GPT-2 (Radford et al. 2019): a pre-layernorm decoder with learned positions and tied embeddings.
+// GPT-2 (Radford et al. 2019) is a pre-layernorm decoder with learned positions and tied embeddings.
 //   r = token + position embedding;  for each layer:  r += attention(ln1(r));  r += feed_forward(ln2(r));  h = ln(r)
 #include <cmath>
 

@@ -1,7 +1,8 @@
-// Gradients: the gradients of a table of parameters, how operations write them, and when they are complete.
+// Gradients holds the gradients of a table of parameters, says how operations write them, and knows when they are
+// complete.
 //
-// After an update a gradient may be stale: what it holds was used and counts as 0. The first operation that gives a
-// whole gradient then writes it instead of adding to zeros, so updates need not write zeros that products read again.
+// After an update a gradient may be stale, which means that its numbers were used and count as 0. The first operation
+// that gives a whole gradient then writes it instead of adding to zeros, so updates need not write zeros.
 #pragma once
 
 #include <cstddef>
@@ -17,36 +18,37 @@ namespace engine {
 
 struct Parameter;
 
-// Parameters that lie together in their table, such as those of a block: first ... last-1.
+// These parameters lie together in their table, such as those of a block, from first to last-1.
 struct ParameterRange {
   size_t first = 0, last = 0;
 };
 
 class Gradients {
  public:
-  // f32 zeros in the shape of every parameter.
+  // Makes f32 zeros in the shape of every parameter.
   Gradients(Memory& memory, const std::deque<Parameter>& parameters);
 
-  // Says how an operation gives a gradient: it adds to the tensor, or writes all of it.
+  // A slot says how an operation gives a gradient. It adds to the tensor, or writes all of it.
   struct Slot {
     Tensor tensor;
     bool accumulate;
   };
-  // For an operation that gives the whole of a gradient.
+  // Serves an operation that gives the whole of a gradient.
   Slot slot(const Parameter& parameter);
-  // For an operation that adds to some or all of a gradient. A stale one is zeroed first.
+  // Serves an operation that adds to some or all of a gradient. A stale one is zeroed first.
   const Tensor& sum(const Parameter& parameter);
-  // The gradient as a reader sees it: zeros where it is stale.
+  // Returns the gradient as a reader sees it, zeros where it is stale.
   const Tensor& read(const Parameter& parameter) { return sum(parameter); }
-  // u8: which blocks of a looked-up table's gradient were touched (TouchedBlocks); absent for other parameters.
+  // Returns the touched blocks of a looked-up table's gradient, u8 (TouchedBlocks); absent for other parameters.
   const Tensor& touched_blocks(const Parameter& parameter) const;
-  // From now on the gradient counts as 0.
+  // Makes the gradient count as 0 from now on.
   void set_stale(const Parameter& parameter);
   void zero();
 
-  // Tells when gradients are complete. A step calls expect() before its last backward pass and finish() after it. In
-  // between, done() marks parameters to which nothing more is added. `complete` is called once for every parameter, from
-  // the end of the table to its beginning, as soon as it and all behind it are done: in the same order on every rank.
+  // These three tell when gradients are complete. A step calls expect() before its last backward pass and finish()
+  // after it. In between, done() marks parameters to which nothing more is added. `complete` is called once for every
+  // parameter, from the end of the table to its beginning, as soon as it and all behind it are done. The order is the
+  // same on every rank.
   void expect(std::function<void(const Parameter&)> complete);
   void done(ParameterRange range);
   void finish();

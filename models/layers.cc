@@ -29,7 +29,7 @@ Tensor Linear::own(const Tensor& all) const {
 
 void Linear::forward(const Run& run, const Tensor& x, const Tensor& y, Activation activation,
                      const Tensor& before_activation) const {
-  // Long sums have another order with a packed matrix. The bits of a training must not depend on whether its weights were
+  // A packed matrix has another order of long sums. The bits of a training must not depend on whether its weights were
   // packed for an evaluation.
   const bool reads_packed = count == 0 && !run.keep;
   run.ops.matmul({.a = x,

@@ -1,5 +1,6 @@
-// Layers: parameters only, forward and backward side by side. What backward needs of forward is in a Saved struct, so a
-// layer may run several times in one step. "dx" is the gradient of x; gradients of parameters go to pass.gradients.
+// Layers hold parameters only, with forward and backward side by side. A Saved struct keeps what backward needs of
+// forward, so a layer may run several times in one step. "dx" is the gradient of x. Gradients of parameters go to
+// pass.gradients.
 #pragma once
 
 #include "models/pass.h"
@@ -10,18 +11,18 @@ namespace engine {
 struct Linear {
   Parameter* weight = nullptr;
   Parameter* bias = nullptr;     // optional
-  int64_t first = 0, count = 0;  // the rows of W that it has; count 0: all
+  int64_t first = 0, count = 0;  // rows of W that it has; count 0: all
 
   Linear() = default;
   Linear(Parameters& table, const std::string& name, int64_t inputs, int64_t outputs, Initial initial);
-  // The same layer with some of the outputs alone.
+  // Returns the same layer with only some of the outputs.
   Linear part(int64_t first_output, int64_t outputs) const;
 
   // before_activation (optional) receives x W^T + b.
   void forward(const Run& run, const Tensor& x, const Tensor& y, Activation activation = Activation::none,
                const Tensor& before_activation = {}) const;
   // dx = dy W (optional), times act'(gradient_at) where x was act(gradient_at); dW += dy^T x; db += column sums of dy.
-  // accumulate: dx += instead; dx is f32 then.
+  // With accumulate, dx += instead, and dx is f32.
   void backward(const Run& run, const Tensor& dy, const Tensor& x, const Tensor& dx,
                 Activation activation = Activation::none, const Tensor& gradient_at = {},
                 bool accumulate = false) const;
@@ -34,15 +35,16 @@ struct Linear {
 // tensor, unless dropout or rounding to bf16 keeps them apart.
 struct StreamGradient {
   Tensor residual;    // f32 [N, C]
-  Tensor own_branch;  // [N, C] in the precision of the pass; absent where it is `residual`
+  Tensor own_branch;  // [N, C] in the pass's precision; absent where it is `residual`
 
   const Tensor& branch() const { return own_branch ? own_branch : residual; }
 };
 
-// Whether the two are apart for a branch with this dropout.
+// Tells whether the two are apart for a branch with this dropout.
 bool is_branch_apart(const Pass& pass, const DropoutSite& dropout);
 
-// sum = residual + drop(x); y = layernorm(sum): the residual stream's addition and the layernorm after it in one pass.
+// sum = residual + drop(x); y = layernorm(sum). One pass does the residual stream's addition and the layernorm after
+// it.
 struct ResidualNorm {
   struct Saved {
     Tensor sum;         // f32 [N, C]
@@ -50,7 +52,7 @@ struct ResidualNorm {
   };
   Parameter* gain = nullptr;
   Parameter* bias = nullptr;
-  DropoutSite dropout;  // of x
+  DropoutSite dropout;  // drops from x
   float epsilon = 1e-5f;
 
   ResidualNorm() = default;
@@ -58,23 +60,24 @@ struct ResidualNorm {
 
   // One of x and residual may be absent. Without x, sum is the residual itself.
   void forward(Pass& pass, const Tensor& x, const Tensor& residual, const Tensor& y, Saved& saved) const;
-  // Memory for what forward saves, and forward into such memory (sum optional where no backward pass follows).
+  // make_saved makes the memory that forward saves to, and forward_into runs forward into it. `sum` is optional where
+  // no backward pass follows.
   Saved make_saved(Pass& pass, const Shape& shape) const;
   void forward_into(Pass& pass, const Tensor& x, const Tensor& residual, const Tensor& y, const Saved& saved) const;
-  // Writes y once more from what was saved.
+  // Writes y a second time from what was saved.
   void recompute(const Run& run, const Saved& saved, const Tensor& y) const;
-  // d.residual = d layernorm(dy), or += where accumulated; d.own_branch (optional) = the part that went through x.
+  // d.residual = d layernorm(dy), or += where accumulated; d.own_branch (optional) = the gradient of x.
   void backward(Pass& pass, const Tensor& dy, const Saved& saved, const StreamGradient& d, bool accumulate) const;
 };
 
-// Which relative tables a self attention has: kind none, shared (by keys and values) or separate.
+// Names the relative tables of a self attention by their kind, which is none, shared (by keys and values) or separate.
 struct RelativeTable {
   std::string kind = "none";
   int64_t distances = 0;  // told apart each way
 };
 
-// Tables of what is added to keys and values by how far they are from the query (kernels/attention), common to all heads,
-// [R, D]. Shared tables are one.
+// These tables are added to keys and values by how far they are from the query (kernels/attention). They are common to
+// all heads, [R, D]. Shared tables are one.
 struct RelativePositions {
   Parameter *keys = nullptr, *values = nullptr;
   int64_t distances = 0;  // 0: none
@@ -91,12 +94,12 @@ struct RelativePositions {
 struct SelfAttention {
   struct Saved {
     Tensor qkv;    // [N, 3C]
-    Tensor mixed;  // [N, C], the heads' outputs side by side
+    Tensor mixed;  // [N, C], heads' outputs side by side
     Tensor lse;    // f32 [N, H]
   };
   Linear qkv, output;
   int heads = 1;
-  int layer = 0;  // its place in the key/value cache
+  int layer = 0;  // its layer in the KV cache
   bool causal = false;
   DropoutSite dropout;
   RelativePositions relative;
@@ -111,7 +114,8 @@ struct SelfAttention {
                 bool accumulate = false) const;
 };
 
-// y = act(x W1^T + b1) W2^T + b2. The activation is run once more in the backward pass: cheaper than keeping its result.
+// y = act(x W1^T + b1) W2^T + b2. The backward pass recomputes the activation, which is cheaper than keeping its
+// result.
 struct FeedForward {
   struct Saved {
     Tensor before, activated;  // [N, F], before and after the activation
@@ -129,7 +133,7 @@ struct FeedForward {
                 bool accumulate = false) const;
 };
 
-// Gradients of relative tables as attention_backward takes them.
+// These are the gradients of relative tables as attention_backward takes them.
 struct RelativeGradients {
   Tensor keys, values;
   RelativeGradients(const Run& run, const RelativePositions& relative);

@@ -1,5 +1,5 @@
-// Model: a trunk that turns tokens into hidden states, and a head that scores some of their rows. Architectures implement
-// it (architectures.h lists them); objectives and generation use it.
+// A model is a trunk, which turns tokens into hidden states, and a head, which scores some of their rows. Architectures
+// implement it (architectures.h lists them). Objectives and generation use it.
 #pragma once
 
 #include <memory>
@@ -12,7 +12,7 @@ namespace engine {
 
 class Model {
  public:
-  // What backward needs of one forward pass; a caller keeps one for each pass that is alive at a time.
+  // Saved keeps what backward needs of one forward pass. A caller has one for each pass that is alive at a time.
   struct Saved {
     virtual ~Saved() = default;
   };
@@ -22,27 +22,29 @@ class Model {
 
   const ModelConfig& config() const { return config_; }
   Parameters& parameters() { return parameters_; }
-  // The head; an error where the model has no outputs.
+  // Returns the head. Throws an Error where the model has no outputs.
   const Head& head() const;
 
   virtual std::unique_ptr<Saved> make_saved() const = 0;
 
-  // The four parts of a pass. Each makes its result on pass.arena.
-  // The embeddings of the tokens. They stay in use until the backward pass; a pass that keeps nothing overwrites them.
+  // A pass has four parts. Each makes its result on pass.arena. Returns the embeddings of the tokens. They stay in use
+  // until the backward pass; a pass that keeps nothing overwrites them.
   virtual Embedded embed(Pass& pass, const Tokens& tokens) = 0;
-  // The hidden states [N, C] (f32 or in the precision of the pass); with output rows perhaps theirs alone, [R, C].
+  // Returns the hidden states [N, C] (f32 or in the precision of the pass). With output rows it may return theirs
+  // alone, [R, C].
   virtual Tensor trunk(Pass& pass, const Embedded& x, Saved& saved) = 0;
-  // From dhidden, shaped as what trunk returned, to the gradients of the trunk's parameters and of the embeddings.
+  // Takes dhidden, shaped as what trunk returned, to the gradients of the trunk's parameters and returns the
+  // embeddings'.
   virtual Embedded trunk_backward(Pass& pass, const Tensor& dhidden, Saved& saved) = 0;
-  // From the gradients of the embeddings to those of their tables.
+  // Takes the gradients of the embeddings to those of their tables.
   virtual void embed_backward(Pass& pass, const Tokens& tokens, const Embedded& dx) = 0;
 
-  // Embedding and trunk.
+  // Runs embedding and trunk.
   Tensor hidden_states(Pass& pass, const Tokens& tokens, Saved& saved) {
     return trunk(pass, embed(pass, tokens), saved);
   }
 
-  // Memory for continuing sequences, on the arena; an error in a model that does not generate.
+  // Makes memory for continuing sequences, on the arena. Throws an Error in a model that does not generate.
   virtual std::unique_ptr<DecodeState> make_decode_state(Arena& arena, DType compute, const DecodeSizes& sizes) const;
 
  protected:
@@ -51,14 +53,14 @@ class Model {
   Head head_;
 };
 
-// Sizes that no architecture can have are a UsageError that names the option.
+// Throws a UsageError that names the option where no architecture can have these sizes.
 void check_sizes(const ModelConfig& config);
 
-// The given rows (i32 [R]) of hidden states, in the precision of the pass; hidden itself where that is all of it. Hidden
-// states of as many rows as are given are those rows.
+// Returns the given rows (i32 [R]) of hidden states, in the precision of the pass. Returns hidden itself where that is
+// all of it. Hidden states of as many rows as are given are those rows.
 Tensor output_rows(const Run& run, const Tensor& hidden, const Tensor& index);
 
-// logits f32 [R, V] of the given rows (i32 [R]; Tensor{}: of all), on pass.arena. No gradients.
+// Returns logits f32 [R, V] of the given rows (i32 [R], Tensor{} for all), on pass.arena. It computes no gradients.
 Tensor model_logits(Pass& pass, Model& model, const Tokens& tokens, const Tensor& rows, Model::Saved& saved);
 
 }  // namespace engine

@@ -4,7 +4,7 @@ namespace engine {
 
 namespace {
 
-// The first rows of a buffer, as many as there are output rows; all of it without output rows.
+// Returns the first rows of a buffer, as many as there are output rows, or all of it without output rows.
 Tensor rows_for(const OutputRows& outputs, const Tensor& buffer) {
   return outputs && buffer ? buffer.row_range(0, outputs.index.count()) : buffer;
 }
@@ -82,7 +82,7 @@ Tensor PostNormBlock::forward(Pass& pass, const Tensor& x, const PostNormBuffers
   if (recomputes(pass, saved) || !pass.keep) released.emplace(pass.arena);
   const PostNormBuffers buffers = rows_for(outputs, all);
   const Tensor stream = forward_inner(pass, x, entry, buffers, source, saved);
-  // Nothing reads the rows that came in any more: y takes their place.
+  // Nothing reads the rows that came in any more, so y takes their memory.
   Pass own = pass_over(pass, outputs);
   norm2.forward_into(own, buffers.branch, stream, entry, saved.norm2);
   return entry;
@@ -96,12 +96,12 @@ void PostNormBlock::backward(Pass& pass, const Tensor& dy, const Tensor& input, 
   Pass own = pass_over(pass, outputs);
   const Shape shape = dy.shape;
   const auto make = [&](DType dtype) { return pass.arena.make(dtype, shape); };
-  // The stream behind attention and behind cross attention, as forward had them.
+  // These hold the stream behind attention and behind cross attention, as forward had them.
   const Tensor attended = make(pass.compute);
   const Tensor crossed = cross_attention ? make(pass.compute) : attended;
   const Tensor own_branch = is_branch_apart(own, norm2.dropout) ? make(pass.compute) : Tensor{};
   if (recomputes(pass, saved)) {
-    // The stream is f32 as in the forward pass: the same bits.
+    // The stream is f32 as in the forward pass, so that the bits are the same.
     const PostNormBuffers buffers{make(DType::f32), cross_attention ? make(DType::f32) : Tensor{}, make(pass.compute)};
     forward_inner(pass, input, input, buffers, source, saved);
   }
@@ -135,7 +135,7 @@ void PostNormBlock::backward_of_outputs(Pass& pass, const Tensor& dbranch, const
   pass.ops.gather_rows({.x = input, .index = index, .y = rows});
   CrossAttention(attention).backward(pass, dbranch, rows, {input, pass.layout.segments, saved.outputs},
                                      saved.attention_of_outputs, drows, dx, /*accumulate=*/false);
-  // The output rows have a gradient of their own beside that which came through keys and values.
+  // The output rows have a gradient of their own beside the one that came through keys and values.
   pass.ops.gather_rows({.x = dx, .index = index, .y = scratch});
   pass.ops.dropout({.x = drows, .residual = scratch, .y = scratch});
   pass.ops.scatter_rows({.x = scratch, .index = index, .y = dx});
@@ -203,7 +203,7 @@ Tensor PostNormStack::backward(Pass& pass, const Tensor& dhidden, Saved& saved, 
   }
   Tensor input = make(pass.recompute ? DType::f32 : pass.compute, shape);
   for (size_t i = blocks.size(); i-- > 0;) {
-    // Dropping is a product: of numbers in bf16 it would round twice what was rounded once in the forward pass.
+    // Dropout multiplies, and in bf16 the backward pass would round twice what the forward pass rounded once.
     const bool drops = i == 0 && pass.dropout(dropout).rate > 0;
     if (drops && input.dtype != DType::f32) input = make(DType::f32, shape);
     recompute_input(pass, i, saved, input);

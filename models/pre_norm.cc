@@ -56,7 +56,7 @@ void PreNormBlock::backward(Pass& pass, const StreamGradient& d, bool has_branch
 
 PreNormStack::PreNormStack(Parameters& table, const ModelConfig& config, bool causal, Initial initial,
                            Initial output_initial) {
-  // A block's norm adds the branch of the block before it: the first block's has none to drop from.
+  // A block's norm adds the branch of the block before it. The first block has no such branch to drop from.
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
     blocks.emplace_back(table, config, static_cast<int>(layer), causal, initial, output_initial, branch_dropout);
     branch_dropout = table.add_dropout("layers." + std::to_string(layer) + ".feed_forward", config.dropout);

@@ -1,8 +1,8 @@
-// A pre-layernorm encoder with sinusoidal positions and no layernorm at the trunk's end.
+// This is a pre-layernorm encoder with sinusoidal positions and no layernorm at the trunk's end.
 //   r = drop(token embedding + P);  for each layer:  r += drop(attention(norm1(r)));  r += drop(feed_forward(norm2(r)))
 //   P[t, 2i] = sin(t / 10000^(2i/C)),  P[t, 2i+1] = cos of the same (Vaswani et al. 2017)
-// Masked tokens: logits = W norm(r) + b. Classes: logits = W r0 + b, r0 the first row of a sequence. The trunk begins
-// with Glorot's uniform weights, a head with normal ones.
+//   masked tokens: logits = W norm(r) + b;  classes: logits = W r0 + b, r0 the first row of a sequence
+// The trunk begins with Glorot's uniform weights, a head with normal ones.
 #include "models/sinusoidal_encoder.h"
 
 #include <cmath>

@@ -5,7 +5,7 @@
 namespace engine {
 
 struct SinusoidalOptions final : OptionsOf<SinusoidalOptions> {
-  bool doubled_position_angles = false;  // positions with 10000^(4i/C) for 10000^(2i/C)
+  bool doubled_position_angles = false;  // angles with 10000^(4i/C) in place of 10000^(2i/C)
 
   void declare(Options& options) override;
 };

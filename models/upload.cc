@@ -8,9 +8,9 @@ namespace engine {
 
 Upload::List Upload::add(size_t count) {
   const List made{numbers_.size(), count};
-  // Every list begins as an arena's tensor does.
+  // Every list begins at an address that an arena would give a tensor.
   const size_t end = made.begin + arena_room(count * sizeof(int32_t)) / sizeof(int32_t);
-  // Room for twice as much as is needed, so that later steps, longer or shorter each time, do not allocate again.
+  // Reserves twice as much as is needed, so that later steps, longer or shorter each time, do not allocate.
   if (numbers_.capacity() < end) numbers_.reserve(2 * end);
   numbers_.resize(end);
   count_in(count);
