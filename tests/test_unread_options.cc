@@ -56,7 +56,17 @@ TEST_CASE("unread options: each is an error that says where it is set and what i
        "it needs a training.scheduler that falls", encoder("mlm", "training.min_learning_rate = 1e-5\n")},
       {decoder + "data.block_size = 9\n", "it needs a task that reads files", encoder("mlm", "data.block_size = 9\n")},
       {encoder("mlm", "generation.top_k = 3\n"), "it needs a task whose model writes text", decoder +
-       "generation.top_k = 3\n" + small},
+       "generation.top_k = 3\ngeneration.temperature = 1\n" + small},
+      {decoder + "generation.top_k = 3\n", "generation.top_k is 3: nothing reads it here, it needs "
+       "generation.temperature above 0", ""},
+      {decoder + "generation.top_p = 0.5\n", "it needs generation.temperature above 0", ""},
+      {bart + "generation.num_beams = 3\ngeneration.temperature = 1\n", "it needs generation.temperature = 0",
+       bart + "generation.num_beams = 3\n" + small},
+      {bart + "generation.length_penalty = 2\n", "it needs generation.num_beams above 1",
+       bart + "generation.num_beams = 3\ngeneration.length_penalty = 2\ngeneration.early_stopping = true\n" + small},
+      {bart + "generation.early_stopping = true\n", "it needs generation.num_beams above 1", ""},
+      {decoder + "generation.num_beams = 3\n" + small, "generation.num_beams is 3: beam search is for encoder-decoders",
+       ""},
       {encoder("sst2", "generation.temperature = 0.5\n"), "it needs a task whose model writes text", ""},
       {encoder("sst2", "distillation.temperature = 3\n"), "it needs a model in distillation.teacher", ""},
       {decoder + "distillation.temperature = 3\n", "it needs one of the tasks mlm, cola and sst2", ""},

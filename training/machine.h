@@ -1,4 +1,4 @@
-// What a configuration runs on: the backend, memory for activations and the precision that it asks for.
+// The machine that a configuration runs on: its backend, memory for activations and precision.
 #pragma once
 
 #include <unistd.h>
@@ -32,7 +32,7 @@ class ConfiguredMachine {
   Ops& ops() { return *ops_; }
 
  private:
-  // What auto has become: the CPU, too, where a GPU has too little memory.
+  // The device that auto stands for, which is the CPU also where a GPU has too little memory.
   static std::string device_of(const Config& config, Ops& ops) {
     if (config.device != "auto") return config.device;
     return &ops.memory() == &host_memory() ? "cpu" : auto_device();

@@ -42,7 +42,7 @@ TrainingProgress read_progress(const std::filesystem::path& folder);
 // Into the parameters and moments of the optimizer. An error names the tensor that is missing, misshapen or besides.
 TrainingProgress load_state(const std::filesystem::path& folder, Optimizer& optimizer);
 
-// What another model took of a state.
+// The part of a state that another model took.
 struct FittingState {
   TrainingProgress progress;
   size_t loaded = 0;                         // parameters
@@ -54,7 +54,7 @@ FittingState load_fitting_state(const std::filesystem::path& folder, Optimizer& 
 std::string option_of_state(const std::filesystem::path& folder, const std::string& name);
 
 // A UsageError where an option that shapes the training differs from the state's: it names the option and both values.
-// Options of the machine, the log and the length of the training may differ.
+// Options that are declared as ones that may change on resuming may differ.
 void check_same_training(const std::filesystem::path& folder, const Options& options);
 // A UsageError, with both, where the state was made with another fingerprint. A state of an older version has none.
 void check_same_data(const std::filesystem::path& folder, const std::string& fingerprint);

@@ -15,7 +15,7 @@ namespace {
 
 // Evaluation goes through its data in pieces of this many tokens, so that it may be long.
 constexpr size_t tokens_at_a_time = size_t{1} << 16;
-// Which masks of a sequence evaluation takes; those of training count from 0.
+// Evaluation takes this masking of a sequence, training those from 0 on.
 constexpr uint32_t masks_of_evaluation = ~uint32_t{0};
 constexpr uint64_t masking_key = 0x6d61736b696e6773u;  // keeps the draws apart from others of the same seed
 
@@ -24,7 +24,8 @@ constexpr uint64_t masking_key = 0x6d61736b696e6773u;  // keeps the draws apart 
 void MlmConfig::declare(Options& options) {
   options.add("mlm.masking", masking, one_of({"dynamic", "static"}),
               "dynamic: new masks every epoch; static: those of mlm.copies, in turn");
-  options.add("mlm.copies", copies, between(1, 1e9), "how many differently masked copies static masking goes round");
+  options.add("mlm.copies", copies, between(1, 1e9), "how many differently masked copies static masking goes round")
+      .needs([this] { return masking == "static"; }, "mlm.masking = \"static\"");
   options.add("mlm.mask_share", mask_share, between(0.001, 1),
               "this part of a sequence's tokens is masked, at least one");
   options.add("mlm.lines", lines,

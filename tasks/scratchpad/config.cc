@@ -3,16 +3,21 @@
 namespace engine {
 
 void ScratchpadConfig::declare(Options& options) {
+  const auto writes_itself = [this] { return explanation == "self_learned"; };
+  const std::string self_learned = "scratchpad.explanation = \"self_learned\"";
   options.add("scratchpad.explanation", explanation, one_of({"oracle", "none", "self_learned"}),
               "what the model answers with: oracle: every step written out; none: the value alone; self_learned: every "
               "step, the inner results as the model itself gives them");
   options.add("scratchpad.form", form, one_of({"equations", "results", "parentheses"}),
-              "what is written out of ((1+2)*3): ((1+2=3)*3=9), ((+=3)*=9) or ((=3)=9)");
+              "what is written out of ((1+2)*3): ((1+2=3)*3=9), ((+=3)*=9) or ((=3)=9)")
+      .needs([this] { return explanation != "none"; }, "scratchpad.explanation = \"oracle\" or \"self_learned\"");
   options.add("scratchpad.batching", batching, one_of({"rounds", "topological"}),
               "self_learned: all results that can be asked for at once, or the deepest of them, a batch at a time; "
-              "both give the same");
+              "both give the same")
+      .needs(writes_itself, self_learned);
   options.add("scratchpad.clean_results", clean_results,
-              "self_learned: of what the model writes as a result only the first whole number is kept");
+              "self_learned: of what the model writes as a result only the first whole number is kept")
+      .needs(writes_itself, self_learned);
   options.add("scratchpad.mixture", mixture,
               "\"level:parts\" for each level trained on: what part of the examples has it");
   options.add("scratchpad.stages", stages,

@@ -20,7 +20,7 @@ constexpr uint64_t evaluation_seed = 453345;
 // Keeps the draws of training examples apart from every other use of the seed.
 constexpr uint64_t training_stream = uint64_t{0x7363} << 48;
 constexpr int sequences_at_once = 256;
-const char* const kind_file = "scratchpad.json";  // of a model's folder: what it was trained to write
+const char* const kind_file = "scratchpad.json";  // what a model was trained to write
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -137,7 +137,7 @@ void ScratchpadTask::draw(int64_t step) {
   drawn_pool_.release(0);
   const int64_t batch_tokens = config_.training.batch_tokens;
   int64_t tokens = 0;
-  // Where results are self-written, tokens are counted as if they were right.
+  // Tokens of self-written results are counted as if the results were right.
   do {
     const Expression* const e = draw_one(random, curriculum_.draw(random));
     drawn_.push_back(e);
@@ -270,7 +270,7 @@ std::vector<std::string> ScratchpadTask::metric_names() const {
   for (int level = 1; level <= own_.max_depth; ++level) names.push_back("exact_match_level_" + std::to_string(level));
   for (const Mode mode : modes_)
     for (const std::string& name : match_names(mode, own_.max_depth)) names.push_back(name);
-  // The loss is of the levels that are trained on.
+  // The loss counts the levels that are trained on.
   for (int level = 1; level <= own_.max_depth; ++level)
     if (is_trained(level)) return names.push_back("loss"), names;
   return names;
@@ -305,7 +305,11 @@ Metrics ScratchpadTask::evaluate(Machine& machine, std::string& samples) {
                           .with_steps = own_.explanation != "none",
                           .form = form_,
                           .max_answer_length = own_.max_answer_length,
-                          .max_total_length = own_.max_total_length};
+                          .max_total_length = own_.max_total_length,
+                          .generation = {.end_token = format_.end_token(),
+                                         .beams = config_.generation.num_beams,
+                                         .length_penalty = config_.generation.length_penalty,
+                                         .early_stopping = config_.generation.early_stopping}};
   const auto batch_size = static_cast<size_t>(4 * std::max<int64_t>(config_.training.batch_size, 1));
   Metrics matches;
   samples.clear();
@@ -314,7 +318,7 @@ Metrics ScratchpadTask::evaluate(Machine& machine, std::string& samples) {
     InnerResults inner;
     const std::vector<Answer> answers = answerer.answer(mode, evaluated_, inner);
     if (mode == modes_.front()) {
-      // Where no level was trained on that is evaluated, there is nothing to match.
+      // There is nothing to match where no evaluated level was trained on.
       double right = 0, whole = 0, all = 0;
       std::map<int, double> of_level;
       for (const Answer& a : answers) {
