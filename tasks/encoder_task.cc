@@ -15,22 +15,20 @@ std::string lower(std::string text) {
   return text;
 }
 
-// "(neg, pos)"
-std::string listed(const std::vector<std::string>& labels) {
+}  // namespace
+
+std::string text_of_classes(const std::vector<std::string>& labels) {
   std::string text;
   for (const std::string& label : labels) text += (text.empty() ? "" : ", ") + label;
   return "(" + text + ")";
 }
 
-// Whether two heads have as many classes, and the same ones as far as they have names.
 bool are_same_classes(const std::vector<std::string>& ours, const std::vector<std::string>& theirs) {
   if (ours.size() != theirs.size()) return false;
   for (size_t i = 0; i < ours.size(); ++i)
     if (theirs[i] != "LABEL_" + std::to_string(i) && lower(theirs[i]) != lower(ours[i])) return false;
   return true;
 }
-
-}  // namespace
 
 void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const Config& config, Ops& ops) {
   if (distillation.teacher.empty()) return;
@@ -45,8 +43,9 @@ void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const
   auto teacher = load_encoder_model(folder, ops.memory(), /*with_gradients=*/false);
   if (student.head == Head::classification && !are_same_classes(student.labels, teacher->config().labels))
     fail_usage("distillation.teacher \"", name, "\" has ", teacher->config().labels.size(),
-               " classes, other ones than task ", config.task, ": ", listed(teacher->config().labels), ", not ",
-               listed(student.labels));
+               " classes, other ones than task ", config.task, ": ",
+               text_of_classes(teacher->config().labels), ", not ",
+               text_of_classes(student.labels));
   if (!distillation.layers.empty()) {
     if (!config.init.empty())
       fail_usage("distillation.layers begins a new model, init is there already: leave one of them out");
@@ -98,12 +97,8 @@ Encoder make_encoder(Config& config, const Options& options, const EncoderHead& 
   const std::filesystem::path folder = open_run(config.init).model;
   const ModelConfig there = read_model_config(folder);
   const bool is_same = there.head == head.head && (head.labels.empty() || are_same_classes(head.labels, there.labels));
-  if (!training && !is_same) {
-    if (there.head == Head::classification && head.head == Head::classification)
-      fail_usage(config.init, " has the classes ", listed(there.labels), ", task ", config.task, " has ",
-                 listed(head.labels), ": name them so in id2label of its config.json, or train it for this task first");
+  if (!training && !is_same)
     fail_usage(config.init, " is a model for another task than ", config.task, ": train it for this one first");
-  }
   EncoderRequest request{.head = head.head,
                          .labels = head.labels,
                          .new_head = training && (!is_same || config.training.new_head),

@@ -18,7 +18,7 @@ const auto process_start = std::filesystem::file_time_type::clock::now();
 
 std::vector<std::string> ControlFiles::remove_old() const {
   std::vector<std::string> removed;
-  for (const std::filesystem::path& file : {run_.stop(), run_.stop_now(), run_.save_checkpoint()}) {
+  for (const std::filesystem::path& file : {stop_, stop_now_, save_}) {
     std::error_code absent;
     const auto written = std::filesystem::last_write_time(file, absent);
     if (!absent && written < process_start && take(file)) removed.push_back(file.string());

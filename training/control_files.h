@@ -12,19 +12,21 @@ namespace engine {
 
 class ControlFiles {
  public:
-  explicit ControlFiles(const std::filesystem::path& run) : run_(run) {}
+  explicit ControlFiles(const RunFolder& run)
+      : stop_(run.stop()), stop_now_(run.stop_now()), save_(run.save_checkpoint()) {}
 
   // Removes those that are older than this process, which were meant for an earlier one, and returns their names.
   std::vector<std::string> remove_old() const;
   // Each removes its file and returns whether it was there.
-  bool take_stop() const { return take(run_.stop()); }
-  bool take_stop_now() const { return take(run_.stop_now()); }
-  bool take_save() const { return take(run_.save_checkpoint()); }
+  bool take_stop() const { return take(stop_); }
+  bool take_stop_now() const { return take(stop_now_); }
+  bool take_save() const { return take(save_); }
 
  private:
   static bool take(const std::filesystem::path& file);
 
-  RunFolder run_;
+  // Their names are kept, since a step makes none.
+  std::filesystem::path stop_, stop_now_, save_;
 };
 
 }  // namespace engine

@@ -52,7 +52,7 @@ Trainer::Trainer(const Config& config, const Options& options, Task& task, Machi
       schedule_(config.training, training_steps(config.training, task.steps(config.training.epochs))),
       optimizer_(machine.ops, task.parameters(), config.training, machine.compute),
       folder_(RunFolder::of(config).path()),
-      control_(folder_.path()),
+      control_(folder_),
       most_tokens_(tokens_at_once(task.parameters())) {}
 
 int Trainer::run() {

@@ -10,6 +10,7 @@
 #include "core/files.h"
 #include "core/hash.h"
 #include "tasks/cache_folder.h"
+#include "tasks/language_model.h"
 #include "training/subset.h"
 
 namespace engine {
@@ -221,11 +222,29 @@ void ClassificationTask::predict(Machine& machine, const std::filesystem::path& 
   });
 }
 
+namespace {
+
+// A UsageError where a model's classes have other names, unless they are those of another task, which make_encoder
+// tells.
+void check_names_of_classes(const Config& config, const ClassificationKind& kind) {
+  const ModelConfig there = read_model_config(open_run(config.init).model);
+  if (there.head != Head::classification) return;
+  for (const ClassificationKind* known : {&cola_kind(), &sst2_kind()})
+    if (are_same_classes(known->labels, there.labels)) return;
+  const bool are_as_many = there.labels.size() == kind.labels.size();
+  fail_usage(config.init, " has the classes ", text_of_classes(there.labels), ", task ", kind.task, " has ",
+             text_of_classes(kind.labels), are_as_many ? ": name them so in id2label of its config.json, or " : ": ",
+             "train it for this task first");
+}
+
+}  // namespace
+
 std::unique_ptr<Task> make_classification_task(const ClassificationKind& kind, Config& config,
                                                const DistillationConfig& distillation, const Options& options,
                                                Ops& ops, bool training) {
   if (training && config.data.train.empty())
     fail_usage("data.train is missing: a file of task ", kind.task, ", see docs/tasks.md");
+  if (!training && !config.init.empty()) check_names_of_classes(config, kind);
   Encoder encoder = make_encoder(config, options, {Head::classification, kind.labels}, tokenizer_of(config),
                                  ops.memory(), training);
   if (training) add_teacher(encoder, distillation, config, ops);

@@ -35,9 +35,10 @@ std::unique_ptr<Tokenizer> choose_tokenizer(const Config& config, bool training)
 
 void GptConfig::declare(Options& options) {
   options.add("gpt.eval_share", eval_share, from_up_to_below(0, 1),
-              "where data.eval names no file: this part of the training tokens, their end, is kept for evaluation");
+              "the part of the training tokens, their end, that is kept for evaluation where data.eval names no file");
   options.add("gpt.samples", samples, at_least(0), "texts generated at each evaluation, as [generation] says");
-  options.add("gpt.sample_prompt", sample_prompt, any_value(), "what they begin with; empty: the start of a document");
+  options.add("gpt.sample_prompt", sample_prompt, any_value(),
+              "the beginning of these texts; empty: the start of a document");
 }
 
 GptTask::GptTask(const Config& config, const GptConfig& own, LanguageModel language, bool training)
