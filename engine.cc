@@ -55,7 +55,10 @@ int dispatch(const std::vector<std::string>& arguments) {
   std::vector<std::string> names;
   for (const Row& row : verbs) names.push_back(row.name);
   const auto found = std::find(names.begin(), names.end(), name);
-  if (found == names.end()) fail_usage("there is no command ", name, "; the nearest is ", nearest_name(name, names));
+  if (found == names.end()) {
+    if (name.starts_with('-')) names = {"--help", "--version"};
+    fail_usage("there is no command ", name, "; the nearest is ", nearest_name(name, names));
+  }
   const Row& row = verbs[found - names.begin()];
   const std::unique_ptr<Verb> verb = row.make();
   Flags flags(row.name, row.help, row.example);

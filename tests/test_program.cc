@@ -41,6 +41,7 @@ TEST_CASE("program: what cannot be right ends with 2 and says what would be") {
   CHECK(program.run({}).code == 2);
   program.fails({"trian"}, 2, "there is no command trian; the nearest is train");
   program.fails({"generat", "folder"}, 2, "the nearest is generate");
+  program.fails({"--versoin"}, 2, "there is no command --versoin; the nearest is --version");
   CHECK(program.run({"train"}).code == 2);
   const std::string config = program.write("task.cfg", task_config);
   program.fails({"train", "--sed", "5", config}, 2, "there is no flag --sed; the nearest is --seed");

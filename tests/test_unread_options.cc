@@ -71,6 +71,9 @@ TEST_CASE("unread options: each is an error that says where it is set and what i
       {encoder("sst2", "distillation.temperature = 3\n"), "it needs a model in distillation.teacher", ""},
       {decoder + "distillation.temperature = 3\n", "it needs one of the tasks mlm, cola and sst2", ""},
       {decoder + "scratchpad.batching = \"topological\"\n", "it needs scratchpad.explanation = \"self_learned\"", ""},
+      {decoder + "scratchpad.curriculum_rate = 0.2\nscratchpad.curriculum = \"argmax\"\n",
+       "it needs scratchpad.curriculum = \"exp3\"", decoder + "scratchpad.curriculum_rate = 0.2\nscratchpad.curriculum = \"exp3\"\n" + small},
+      {decoder + "scratchpad.curriculum_decay = 0.5\n", "it needs a scratchpad.curriculum", ""},
       {decoder + "scratchpad.explanation = \"none\"\nscratchpad.form = \"results\"\n", "it needs scratchpad.expl",
        ""},
   };

@@ -26,10 +26,14 @@ void ScratchpadConfig::declare(Options& options) {
   options.add("scratchpad.curriculum", curriculum, one_of({"none", "argmax", "epsilon_greedy", "exp3"}),
               "after the stages each step has examples of one level of the mixture, chosen by how fast its loss falls");
   options.add("scratchpad.curriculum_epsilon", curriculum_epsilon, between(0, 1),
-              "epsilon_greedy and exp3: the share of steps whose level is drawn evenly");
+              "epsilon_greedy and exp3: the share of steps whose level is drawn evenly")
+      .needs([this] { return curriculum == "epsilon_greedy" || curriculum == "exp3"; },
+             "scratchpad.curriculum = \"epsilon_greedy\" or \"exp3\"");
   options.add("scratchpad.curriculum_decay", curriculum_decay, from_up_to_below(0, 1),
-              "decay of the running means of a level's loss and of its decrease");
-  options.add("scratchpad.curriculum_rate", curriculum_rate, above(0), "exp3: how fast its weights change");
+              "decay of the running means of a level's loss and of its decrease")
+      .needs([this] { return curriculum != "none"; }, "a scratchpad.curriculum");
+  options.add("scratchpad.curriculum_rate", curriculum_rate, above(0), "exp3: how fast its weights change")
+      .needs([this] { return curriculum == "exp3"; }, "scratchpad.curriculum = \"exp3\"");
   options.add("scratchpad.max_depth", max_depth, between(1, 6), "the deepest level that is evaluated");
   options.add("scratchpad.max_answer_length", max_answer_length, between(1, 9),
               "digits of every value in an expression, its sign not counted");
