@@ -50,7 +50,7 @@ void print_help() {
 int dispatch(const std::vector<std::string>& arguments) {
   const std::string name = arguments.empty() ? "" : arguments[0];
   if (name == "--version") return std::printf("engine %s\n", version), 0;
-  if (name == "--help" || name == "-h" || name == "help") return print_help(), 0;
+  if (name == "--help" || name == "--help-all" || name == "-h" || name == "help") return print_help(), 0;
   if (name.empty()) fail_usage("a command is missing, such as train or generate; engine --help lists them");
   std::vector<std::string> names;
   for (const Row& row : verbs) names.push_back(row.name);

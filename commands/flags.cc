@@ -85,14 +85,17 @@ void Flags::add_options(Settings& settings, const std::vector<std::string>& read
   };
   for (const Option& option : settings.options.all()) {
     if (!read.empty() && !is_among(option.name, read)) continue;
+    const bool has_short = std::any_of(flags_.begin(), flags_.end(),
+                                       [&](const Flag& flag) { return flag.option == option.name; });
     add_short(settings, "--" + option.name, option.name, option.help);
     Flag& flag = flags_.back();
     flag.type = option.type + " [" + option.default_text + "]";
     flag.section = option.section();
-    flag.hidden = read.empty() && !flag.section.empty() && !is_among(option.name, shown);
+    flag.hidden = has_short || (read.empty() && !flag.section.empty() && !is_among(option.name, shown));
     for (const std::string& former : option.former_names) add_short(settings, "--" + former, option.name, "");
   }
   options_ = &settings.options;
+  reads_all_ = read.empty();
 }
 
 void Flags::add_short(Settings& settings, const std::string& name, const std::string& option,
@@ -102,6 +105,7 @@ void Flags::add_short(Settings& settings, const std::string& name, const std::st
   const bool is_list = meant->type == "list";
   Flag& flag = declare(name, meant->type, help, {});
   flag.values = is_list ? Values::several : Values::one;
+  flag.option = option;
   // The values of a list are one text on the command line, "a,b".
   flag.assign = [&settings, option, name](const std::vector<std::string>& values) {
     std::string text;
@@ -222,7 +226,7 @@ void Flags::print_help(bool all) const {
   std::vector<std::string> sections;
   bool hides = false;
   for (const Flag& flag : flags_) {
-    hides = hides || !is_shown(flag);
+    hides = hides || (flag.hidden && !all);
     if (is_shown(flag) && std::find(sections.begin(), sections.end(), flag.section) == sections.end())
       sections.push_back(flag.section);
   }
@@ -237,7 +241,7 @@ void Flags::print_help(bool all) const {
                   flag.help.c_str());
     }
   }
-  if (options_ && hides)
+  if (reads_all_ && hides)
     std::printf("\nEvery option of a task.cfg is a flag: engine %s --help-all lists them, engine options SECTION "
                 "explains them.\n", verb_.c_str());
 }

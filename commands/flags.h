@@ -35,7 +35,7 @@ class Flags {
   void add(const std::string& name, bool& target, const std::string& help, const FlagRule& rule = {});
   // Options of a task.cfg as flags, "--training.learning_rate 1e-4". Each of `read` is a name or a section
   // ("generation."). All options are flags where it is empty, and help shows those without a section and those in
-  // `shown` alone, until --help-all asks for the others.
+  // `shown` alone, until --help-all asks for the others. It also leaves out those that have a shorter name.
   void add_options(Settings& settings, const std::vector<std::string>& read = {},
                    const std::vector<std::string>& shown = {});
   // An option of a task.cfg under a shorter name: "--temperature" for "generation.temperature". Empty help hides it.
@@ -49,7 +49,8 @@ class Flags {
  private:
   enum class Values { none, one, several };
   struct Flag {
-    std::string name, type, help, section;
+    std::string name, type, help;
+    std::string option, section;  // of a task.cfg
     Values values = Values::one;
     bool hidden = false;  // in a help that is not --help-all
     FlagRule rule;
@@ -72,6 +73,7 @@ class Flags {
   std::string verb_, help_, example_;
   std::vector<Flag> flags_;
   const Options* options_ = nullptr;  // a task.cfg's, of which the verb may read only some
+  bool reads_all_ = false;
 };
 
 }  // namespace engine

@@ -101,14 +101,14 @@ class GenerateVerb final : public Verb {
  public:
   void add_flags(Flags& flags) override {
     flags.add("DIR", folder_, "a run folder or a model folder", {.required = true});
-    flags.add("--prompt", prompt_, "what to go on from");
-    flags.add("--input", input_, "a text file");
+    flags.add("--prompt", prompt_, "the text to continue, or that an encoder reads");
+    flags.add("--input", input_, "a text file with a prompt a line");
     for (const char* name : {"temperature", "top_k", "top_p", "max_new_tokens", "num_beams", "length_penalty"}) {
       const std::string option = std::string("generation.") + name;
       flags.add_short(settings_, std::string("--") + name, option, settings_.options.find(option)->help);
     }
     flags.add_short(settings_, "--seed", "seed",
-                    "of what is drawn at a temperature above 0: another seed gives another text");
+                    "seed of the tokens that are drawn at a temperature above 0: another one gives another text");
     flags.add_options(settings_, machine_options);
     flags.add_options(settings_, {"generation."});
     flags_ = &flags;

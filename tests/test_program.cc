@@ -100,7 +100,12 @@ TEST_CASE("program: each verb has its help, and info says what there is") {
   const Ended all = program.run({"--help"});
   CHECK(all.code == 0);
   CHECK(all.out.find("  generate ") != std::string::npos);
-  CHECK(program.run({"generate", "--help"}).out.find("--seed") != std::string::npos);
+  const std::string generate = program.run({"generate", "--help"}).out;
+  CHECK(generate.find("--seed") != std::string::npos);
+  CHECK(generate.find("--num_beams") != std::string::npos);
+  CHECK(generate.find("--generation.num_beams") == std::string::npos);
+  CHECK(generate.find("Every option of a task.cfg") == std::string::npos);
+  CHECK(program.run({"generate", "--help-all"}).out.find("--generation.num_beams") != std::string::npos);
   const Ended section = program.run({"options", "generation"}), one = program.run({"options", "mlm.copies"});
   CHECK(section.out.starts_with("generation.temperature  (number, default 0.0, at least 0)\n    below 1 sharpens"));
   CHECK(section.out.find("    It needs generation.temperature above 0.\n") != std::string::npos);
