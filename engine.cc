@@ -6,7 +6,6 @@
 
 #include "commands/verb.h"
 #include "core/error.h"
-#include "core/ranks.h"
 #include "core/standard_streams.h"
 #include "core/version.h"
 
@@ -47,7 +46,7 @@ void print_help() {
   std::printf("\nengine VERB --help says more of each, engine --version which version this is.\n");
 }
 
-int dispatch(const std::vector<std::string>& arguments) {
+int dispatch(const std::vector<std::string>& arguments, Communicator& ranks) {
   const std::string name = arguments.empty() ? "" : arguments[0];
   if (name == "--version") return std::printf("engine %s\n", version), 0;
   if (name == "--help" || name == "--help-all" || name == "-h" || name == "help") return print_help(), 0;
@@ -63,26 +62,26 @@ int dispatch(const std::vector<std::string>& arguments) {
   const std::unique_ptr<Verb> verb = row.make();
   Flags flags(row.name, row.help, row.example);
   verb->add_flags(flags);
-  return flags.read({arguments.begin() + 1, arguments.end()}) ? verb->run() : 0;
+  return flags.read({arguments.begin() + 1, arguments.end()}) ? verb->run(ranks) : 0;
 }
 
 }  // namespace
 }  // namespace engine
 
 int main(int argc, char** argv) {
-  const auto failed = [](int code, const std::exception& error) {
-    const std::string rank = engine::is_first_rank() ? "" : " (rank " + std::to_string(engine::rank()) + ")";
+  std::unique_ptr<engine::Communicator> ranks;
+  const auto failed = [&](int code, const std::exception& error) {
+    const std::string rank = !ranks || ranks->is_first() ? "" : " (rank " + std::to_string(ranks->rank()) + ")";
     std::cerr << "engine" + rank + ": " + error.what() + "\n";
-    engine::abort_ranks(code);
+    if (ranks) ranks->abort(code);
     return code;
   };
   try {
     engine::fill_standard_streams();
-    engine::begin_ranks();
-    if (!engine::is_first_rank() && !std::freopen("/dev/null", "w", stdout)) engine::fail("cannot open /dev/null");
-    const int code = engine::dispatch({argv + 1, argv + argc});
+    ranks = engine::make_communicator();
+    if (!ranks->is_first() && !std::freopen("/dev/null", "w", stdout)) engine::fail("cannot open /dev/null");
+    const int code = engine::dispatch({argv + 1, argv + argc}, *ranks);
     if (!std::cout.flush()) engine::fail("the standard output cannot be written: is the disk full, or it closed?");
-    engine::end_ranks();
     return code;
   } catch (const engine::UsageError& error) {
     return failed(2, error);

@@ -1,6 +1,6 @@
-// Attention over the shapes that the models here run. Arguments: sequences, heads, keys a sequence, D, causal (0 full,
-// 1 causal, 2 full with lengths from half of that to all of it, 3 one query a sequence), bf16. Rates count the products
-// of visible scores.
+// Times attention at the shapes that the models here run. The arguments are sequences, heads, keys a sequence, D,
+// causal (0 full, 1 causal, 2 full with lengths from half of that to all of it, 3 one query a sequence), bf16. Rates
+// count the products of visible scores.
 #include "bench/work.h"
 
 namespace engine::bench {
@@ -11,7 +11,7 @@ enum Kind { full, causal, ragged, decode };
 struct Problem : Work {
   AttentionForwardArgs forward;
   AttentionBackwardArgs backward;
-  double scores = 0;  // visible ones, of all heads
+  double scores = 0;  // visible scores of all heads
 
   explicit Problem(const benchmark::State& state) {
     const int64_t sequences = state.range(0), heads = state.range(1), length = state.range(2),

@@ -169,7 +169,7 @@ def operations_table(build):
         intensity = operation["flops"] / operation["bytes"]
         rows.append([operation["operation"], operation["shapes"], f"{operation['flops'] / 1e9:.1f}",
                      f"{operation['bytes'] / 1e6:.1f}", f"{intensity:.0f}" if intensity else "-", *cells])
-    declared = set(re.findall(r"virtual void (\w+)\(const \w+Args&\) = 0;", (root / "kernels/ops.h").read_text()))
+    declared = set(re.findall(r"^  row\((\w+), \w+Args\)", (root / "kernels/ops.h").read_text(), re.M))
     if declared != listed:
         sys.exit(f"of kernels/ops.h bench/steps/operations.cc does not list {', '.join(sorted(declared ^ listed))}")
     return table(["operation", "shapes", "GFLOP", "MB", "FLOP a byte", *(f"{name}: µs, bound by" for name in devices)],

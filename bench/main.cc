@@ -1,5 +1,5 @@
-// Microbenchmarks of the operations: Google Benchmark's flags, and --device=cpu|cuda, --attention=own|cudnn and
-// --matmul=auto|own|cublaslt.
+// Runs the microbenchmarks of the operations. It takes Google Benchmark's flags, and --device=cpu|cuda,
+// --attention=own|cudnn and --matmul=auto|own|cublaslt.
 #include "bench/work.h"
 
 namespace {

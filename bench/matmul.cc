@@ -1,6 +1,6 @@
-// Matrix products, ours and oneDNN's, on the shapes of training and generation. Each answer is checked before it is
-// timed. Processors here change speed from moment to moment: run with --benchmark_enable_random_interleaving=true
-// --benchmark_repetitions=5 and compare medians.
+// Times matrix products, ours and oneDNN's, on the shapes of training and generation. Each answer is checked before it
+// is timed. Where a processor changes its speed from moment to moment, run with
+// --benchmark_enable_random_interleaving=true --benchmark_repetitions=5 and compare medians.
 #include <dnnl.hpp>
 #include <unordered_map>
 
@@ -10,8 +10,8 @@ namespace engine::bench {
 
 namespace {
 
-// The products of a linear layer y [M, O] = x [M, I] w^T: its forward pass, with w packed before, dx = dy w, dw += dy^T
-// x.
+// The products of a linear layer y [M, O] = x [M, I] w^T are its forward pass, the same with w packed before,
+// dx = dy w, and dw += dy^T x.
 enum class Form { forward, packed, dx, dw };
 
 struct Shape3 {
@@ -42,8 +42,7 @@ struct Fixture : Work {
   Tensor uniform(DType dtype, Shape shape) {
     return filled(dtype, shape, [&] { return numbers.uniform() - 0.5f; });
   }
-  // Activations are of the compute precision, weights f32, as in training; results as activations, gradients of weights
-  // f32.
+  // As in training, activations and results have the compute precision, and weights and their gradients are f32.
   Operands make(const Product& p, Form form, DType compute, bool library) {
     const DType b = library || form == Form::dw ? compute : DType::f32;
     return {uniform(compute, p.transpose_a ? Shape{p.K, p.M} : Shape{p.M, p.K}),
@@ -57,8 +56,8 @@ Fixture& fixture() {
   return fixture;
 }
 
-// A few elements of c against sums in double. Operands and results of bf16 are good to 2^-8 of their size, which for K
-// products of numbers below 1/2 is at most sqrt(K) / 4.
+// Compares a few elements of c with sums in double. Operands and results of bf16 are good to 2^-8 of their size, which
+// for K products of numbers below 1/2 is at most sqrt(K) / 4.
 bool is_right(const Product& p, const Operands& t, DType compute) {
   const double tolerance = std::sqrt(static_cast<double>(p.K)) / 4 * (compute == DType::bf16 ? 0x1p-7 : 0x1p-18);
   const std::vector<double> a = values(t.a), b = values(t.b), c = values(t.c);
@@ -100,7 +99,7 @@ void ours(benchmark::State& state, Form form, const Shape3& shape, DType compute
   report(state, p);
 }
 
-// oneDNN is given bf16 weights, converted before; packed: in the layout that it asks for.
+// oneDNN gets bf16 weights that are converted before. `packed` gives it the layout that it asks for.
 void library(benchmark::State& state, Form form, const Shape3& shape, DType compute) {
   using Memory = dnnl::memory;
   if (device() != "cpu") return state.SkipWithError("oneDNN is compared with on the CPU");

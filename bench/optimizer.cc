@@ -1,5 +1,5 @@
-// Operations over all parameters: AdamW with clipping, sum of squares, lerp, cast. Arguments: tensors, elements of
-// each.
+// Times operations over all parameters: AdamW with clipping, sum of squares, lerp, cast. The arguments are tensors and
+// elements of each.
 #include "kernels/optimizer/optimizer.h"
 
 #include "bench/work.h"

@@ -1,5 +1,6 @@
-// Operations over rows of activations: layernorm, embedding, activation, gather. Arguments: rows, columns, bf16,
-// dropout. GB/s counts what must be read and written once. GPT-2 is 1024 x 768, the small decoder 8192 x 256.
+// Times operations over rows of activations: layernorm, embedding, activation, gather. The arguments are rows, columns,
+// bf16, dropout. GB/s counts each byte that must be read or written once. GPT-2 is 1024 x 768, the small decoder
+// 8192 x 256.
 #include "bench/work.h"
 #include "kernels/elementwise/activation_ref.h"
 #include "kernels/norm/layernorm_ref.h"
@@ -12,7 +13,7 @@ struct Shapes {
   int64_t rows, cols;
   DType dtype;
   Dropout dropout;
-  double count, width;  // elements, and bytes of one activation
+  double count, width;  // elements, bytes of one element
 
   explicit Shapes(const benchmark::State& state)
       : rows(state.range(0)), cols(state.range(1)), dtype(dtype_of_flag(state.range(2))),

@@ -1,6 +1,6 @@
-// Byte-level BPE with GPT-2's vocabulary and WordPiece with BERT's, on one core. Real text lies between the two:
-// paragraphs of Wikipedia whose words are all known from the round before, and the list of merges, hardly a word of
-// which comes twice.
+// Times byte-level BPE with GPT-2's vocabulary and WordPiece with BERT's, on one core. Real text lies between the two
+// inputs: paragraphs of Wikipedia whose words are all known from the round before, and the list of merges, in which
+// hardly a word comes twice.
 #include <benchmark/benchmark.h>
 
 #include "core/files.h"

@@ -1,4 +1,4 @@
-// Operations over the vocabulary: the fused projection and cross entropy, sampling, and ranks.
+// Times operations over the vocabulary: the fused projection and cross entropy, sampling, and ranks.
 #include "bench/work.h"
 #include "kernels/losses/cross_entropy_ref.h"
 #include "kernels/sampling/rank_ref.h"
@@ -7,8 +7,8 @@
 namespace engine::bench {
 namespace {
 
-// Arguments: rows, columns, tokens, bf16, gradient. GFLOP/s counts the matrix products: one without gradient, else
-// three.
+// The arguments are rows, columns, tokens, bf16, gradient. GFLOP/s counts the matrix products, one without gradient and
+// three with it.
 void cross_entropy(benchmark::State& state) {
   const int64_t rows = state.range(0), cols = state.range(1), vocabulary = state.range(2);
   const DType dtype = dtype_of_flag(state.range(3));
@@ -27,7 +27,7 @@ void cross_entropy(benchmark::State& state) {
     args.dweight = work.arena.make_zeros(DType::f32, {vocabulary, cols});
   }
   work.ops->cross_entropy(args);
-  // Two rows in double: all of them would take minutes.
+  // Checks two rows in double, for all of them would take minutes.
   reference::CrossEntropy<double> expected;
   expected.rows = 2;
   expected.cols = static_cast<size_t>(cols);
@@ -43,7 +43,7 @@ void cross_entropy(benchmark::State& state) {
   rate(state, "GFLOP/s", static_cast<double>(rows * cols * vocabulary) * (gradient ? 6 : 2));
 }
 
-// Arguments: rows, tokens, top_k, top_p in hundredths, temperature in hundredths.
+// The arguments are rows, tokens, top_k, top_p in hundredths, temperature in hundredths.
 void sample(benchmark::State& state) {
   const int64_t rows = state.range(0), vocabulary = state.range(1);
   Work work;
@@ -65,7 +65,7 @@ void sample(benchmark::State& state) {
   rate(state, "GB/s", static_cast<double>(rows * vocabulary) * 4);
 }
 
-// Arguments: rows, tokens, bf16.
+// The arguments are rows, tokens, bf16.
 void rank(benchmark::State& state) {
   const int64_t rows = state.range(0), vocabulary = state.range(1);
   const DType dtype = dtype_of_flag(state.range(2));

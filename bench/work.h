@@ -1,4 +1,4 @@
-// What benchmarks of operations share: tensors of random numbers, a proof of the answer, and rates.
+// Benchmarks of operations share this: tensors of random numbers, a proof of the answer, and rates.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -16,7 +16,7 @@
 
 namespace engine::bench {
 
-// What --device names (bench/main.cc): the backend that is timed.
+// The backend that is timed, which --device names (bench/main.cc).
 inline std::string& device() {
   static std::string name = "cpu";
   return name;
@@ -35,7 +35,7 @@ struct Work {
   Arena arena{ops->memory()};
   Random numbers{1, 0};
 
-  // next() gives one element after the other.
+  // Makes a tensor whose elements next() gives one after the other.
   template <class Next>
   Tensor filled(DType dtype, Shape shape, const Next& next) {
     const Tensor tensor = arena.make(dtype, shape);
@@ -49,7 +49,7 @@ struct Work {
     ops->memory().copy_in(tensor.data, host.data(), host.size());
     return tensor;
   }
-  // Uniform numbers of unit variance.
+  // Makes a tensor of uniform numbers of unit variance.
   Tensor random(DType dtype, Shape shape, float scale = 1) {
     return filled(dtype, shape, [&] { return scale * 3.46f * (numbers.uniform() - 0.5f); });
   }
@@ -74,7 +74,7 @@ inline std::vector<double> values(const Tensor& tensor) {
   return result;
 }
 
-// Times `operation`. A device only queues it, and is waited for after every 16 of them.
+// Times `operation`. A device only queues it, so the benchmark waits for the device after every 16 of them.
 template <class Operation>
 void repeat(benchmark::State& state, const Operation& operation) {
   if (device() == "cpu") {
@@ -91,7 +91,8 @@ void repeat(benchmark::State& state, const Operation& operation) {
   }
 }
 
-// The answer before its time: the benchmark ends with an error where it is wrong. Returns whether it is right.
+// Checks the answer before its time is taken. The benchmark ends with an error where it is wrong. Returns whether it is
+// right.
 inline bool proven(benchmark::State& state, const Tensor& actual, const std::vector<double>& expected,
                    double tolerance) {
   double difference = 0, size = 1e-30;

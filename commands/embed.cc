@@ -35,9 +35,9 @@ class EmbedVerb final : public Verb {
     flags.add_options(settings_, machine_options);
   }
 
-  int run() override {
+  int run(Communicator& ranks) override {
     settings_.resolve({});
-    ConfiguredMachine backend(settings_.config);
+    ConfiguredMachine backend(settings_.config, ranks);
     SentenceEncoder encoder(folder_, backend.machine());
     const size_t cut = embed_lines(encoder, input_, std::cout,
                                    format_ == "npy" ? VectorsFormat::npy : VectorsFormat::jsonl);

@@ -5,7 +5,6 @@
 #include "commands/verb.h"
 #include "commands/with_model.h"
 #include "core/files.h"
-#include "core/ranks.h"
 
 namespace engine {
 
@@ -20,14 +19,14 @@ class EvalVerb final : public Verb {
     flags.add_options(settings_, {}, {"data.eval"});
   }
 
-  int run() override {
+  int run(Communicator& ranks) override {
     const auto choose = [&](Config& config) { choose_split(config, split_); };
-    return with_task(settings_, folder_, choose, [&](Machine& machine, Task& task) {
+    return with_task(settings_, folder_, ranks, choose, [&](Machine& machine, Task& task) {
       std::string samples;
       for (const auto& [name, value] : task.evaluate(machine, samples)) std::cout << name << ' ' << value << '\n';
-      if (!samples_file_.empty() && is_first_rank()) write_file(samples_file_, samples);
+      if (!samples_file_.empty() && machine.communicator.is_first()) write_file(samples_file_, samples);
       const std::string report = task.start_report();
-      if (!report.empty() && is_first_rank()) std::cerr << report << '\n';
+      if (!report.empty() && machine.communicator.is_first()) std::cerr << report << '\n';
     });
   }
 

@@ -15,7 +15,7 @@ class ExpressionsVerb final : public Verb {
     flags.add_options(settings_, {"seed", "scratchpad."});
   }
 
-  int run() override {
+  int run(Communicator&) override {
     settings_.resolve("");
     ExpressionFile::write(file_, settings_.sections.scratchpad, quantity_, settings_.config.seed);
     return 0;

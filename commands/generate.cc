@@ -6,7 +6,6 @@
 #include "commands/lines.h"
 #include "commands/verb.h"
 #include "commands/with_model.h"
-#include "core/ranks.h"
 #include "models/generation.h"
 
 namespace engine {
@@ -20,9 +19,9 @@ struct Inputs {
 
 // Adds a text, which an encoder-decoder reads with its encoder and any other model continues.
 void add_input(const LanguageModel& language, std::string_view text, Inputs& inputs) {
-  const CausalModel& model = *language.model;
+  const Model& model = *language.model;
   const int64_t positions = model.config().max_positions;
-  if (!model.reads_source()) {
+  if (!reads_source(model)) {
     inputs.prompts.push_back(within(encode_prompt(*language.tokenizer, text), positions, "go on from"));
     return;
   }
@@ -61,8 +60,8 @@ class RoomReport {
   size_t ended_ = 0, without_room_ = 0;
 };
 
-void tell(const RoomReport& report) {
-  if (const std::string text = report.text(); !text.empty() && is_first_rank()) std::cerr << text << '\n';
+void tell(const RoomReport& report, const Machine& machine) {
+  if (const std::string text = report.text(); !text.empty() && machine.communicator.is_first()) std::cerr << text << '\n';
 }
 
 // How much of `text` can be shown now: all but an unfinished code point at its end.
@@ -80,7 +79,7 @@ void stream_one(Machine& machine, LanguageModel& language, const GenerateRequest
   Inputs inputs;
   add_input(language, request.prompt, inputs);
   Generator generator(machine.ops, *language.model, machine.compute, options.beams);
-  if (!language.model->reads_source()) out << request.prompt << std::flush;
+  if (!reads_source(*language.model)) out << request.prompt << std::flush;
   std::vector<int32_t> tokens;
   size_t shown = 0;
   generator.generate(inputs.prompts, inputs.sources, options, [&](size_t, int32_t token) {
@@ -94,7 +93,7 @@ void stream_one(Machine& machine, LanguageModel& language, const GenerateRequest
   flush(out);
   RoomReport report(language, options);
   report.add(inputs.prompts[0], tokens);
-  tell(report);
+  tell(report, machine);
 }
 
 class GenerateVerb final : public Verb {
@@ -114,10 +113,10 @@ class GenerateVerb final : public Verb {
     flags_ = &flags;
   }
 
-  int run() override {
+  int run(Communicator& ranks) override {
     if (flags_->given("--prompt") == flags_->given("--input"))
       fail_usage("generate goes on from --prompt TEXT or from the lines of --input FILE: give one of them");
-    return with_language_model(settings_, folder_, [&](Machine& machine, LanguageModel& language) {
+    return with_language_model(settings_, folder_, ranks, [&](Machine& machine, LanguageModel& language) {
       const Config& config = settings_.config;
       settings_.refuse_unread_flags();
       generate_text(machine, language, {prompt_, input_, config.generation, config.seed}, std::cout);
@@ -152,7 +151,7 @@ void generate_text(Machine& machine, LanguageModel& language, const GenerateRequ
     }
     flush(out);
   });
-  tell(report);
+  tell(report, machine);
 }
 
 std::unique_ptr<Verb> make_generate_verb() { return std::make_unique<GenerateVerb>(); }

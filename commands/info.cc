@@ -15,7 +15,7 @@ class InfoVerb final : public Verb {
     flags.add("--options", lists_options_, "every option of a task.cfg, as Markdown");
   }
 
-  int run() override {
+  int run(Communicator&) override {
     if (lists_options_) std::cout << Settings().options.markdown();
     else print_info(std::cout);
     return 0;

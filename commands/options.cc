@@ -23,7 +23,7 @@ class OptionsVerb final : public Verb {
     flags.add("SECTION", name_, "a section such as training, or an option such as training.learning_rate");
   }
 
-  int run() override {
+  int run(Communicator&) override {
     const Settings settings;
     const Options& options = settings.options;
     std::vector<std::string> sections = options.sections();

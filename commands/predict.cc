@@ -15,7 +15,7 @@ class PredictVerb final : public Verb {
     flags.add_options(settings_);
   }
 
-  int run() override {
+  int run(Communicator& ranks) override {
     const auto leave_out_data = [](Config& config) {
       if (!task_row(config.task).predicts)
         fail_usage("predict is for tasks that label their inputs, ",
@@ -23,7 +23,7 @@ class PredictVerb final : public Verb {
                    "; a model that writes text is used with generate");
       config.data.eval.clear();  // only the input is read
     };
-    return with_task(settings_, folder_, leave_out_data,
+    return with_task(settings_, folder_, ranks, leave_out_data,
                      [&](Machine& machine, Task& task) { task.predict(machine, input_, output_); });
   }
 

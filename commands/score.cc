@@ -20,8 +20,8 @@ class ScoreVerb final : public Verb {
     flags.add_options(settings_, machine_options);
   }
 
-  int run() override {
-    return with_language_model(settings_, folder_, [&](Machine& machine, LanguageModel& language) {
+  int run(Communicator& ranks) override {
+    return with_language_model(settings_, folder_, ranks, [&](Machine& machine, LanguageModel& language) {
       score_lines(machine, language, input_, std::cout);
     });
   }
@@ -34,7 +34,7 @@ class ScoreVerb final : public Verb {
 }  // namespace
 
 void score_lines(Machine& machine, LanguageModel& language, const std::string& input_file, std::ostream& out) {
-  if (language.model->reads_source())
+  if (reads_source(*language.model))
     fail_usage("score is for models that are a decoder alone: an encoder-decoder needs a source for each text");
   in_batches(input_file, [&](size_t first, const std::vector<std::string>& lines) {
     std::vector<std::vector<int32_t>> sequences;

@@ -57,7 +57,7 @@ class TokenizeVerb final : public Verb {
     flags.add("--cased", cased_, "wordpiece: capitals and accents count", of_training({}));
   }
 
-  int run() override {
+  int run(Communicator&) override {
     if (request_.kind.empty() == folder_.empty())
       fail_usage(
           "tokenize takes a folder with a tokenizer before --input, or makes one with --train KIND --output FOLDER");

@@ -17,13 +17,13 @@ class TrainVerb final : public Verb {
                                       "training.max_steps", "training.epochs"});
   }
 
-  int run() override {
+  int run(Communicator& ranks) override {
     settings_.resolve(file_);
     static_cast<void>(RunFolder::of(settings_.config));  // a wrong name is told before any data is read
-    ConfiguredMachine backend(settings_.config);
+    ConfiguredMachine backend(settings_.config, ranks);
     const auto task =
         make_task(settings_.config, settings_.sections, settings_.options, backend.ops(), Use::training);
-    return train_task(settings_.config, settings_.options, *task, backend.machine());
+    return train_task(settings_.config, settings_.options, *task, backend.machine()).exit_code();
   }
 
  private:

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "commands/flags.h"
+#include "core/communicator.h"
 
 namespace engine {
 
@@ -14,7 +15,7 @@ class Verb {
   // Declares the verb's arguments and flags.
   virtual void add_flags(Flags& flags) = 0;
   // Does the verb's work once the command line is read. Returns the program's exit code.
-  virtual int run() = 0;
+  virtual int run(Communicator& ranks) = 0;
 };
 
 std::unique_ptr<Verb> make_train_verb();

@@ -6,23 +6,23 @@ namespace engine {
 
 const std::vector<std::string> machine_options{"device", "precision", "threads", "cuda."};
 
-int with_language_model(Settings& settings, const std::string& folder,
+int with_language_model(Settings& settings, const std::string& folder, Communicator& ranks,
                         const std::function<void(Machine&, LanguageModel&)>& work) {
   const OpenedRun run = open_run(folder);
   settings.resolve(run.config);
-  ConfiguredMachine backend(settings.config);
+  ConfiguredMachine backend(settings.config, ranks);
   LanguageModel language = load_language_model(run.model, backend.ops().memory());
   work(backend.machine(), language);
   return 0;
 }
 
-int with_task(Settings& settings, const std::string& folder, const std::function<void(Config&)>& adjust,
-              const std::function<void(Machine&, Task&)>& work) {
+int with_task(Settings& settings, const std::string& folder, Communicator& ranks,
+              const std::function<void(Config&)>& adjust, const std::function<void(Machine&, Task&)>& work) {
   const OpenedRun run = open_run(folder);
   settings.resolve(run.config);
   settings.config.init = run.model.string();
   adjust(settings.config);
-  ConfiguredMachine backend(settings.config);
+  ConfiguredMachine backend(settings.config, ranks);
   const auto task = make_task(settings.config, settings.sections, settings.options, backend.ops(), Use::evaluation);
   work(backend.machine(), *task);
   return 0;

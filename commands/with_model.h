@@ -9,12 +9,12 @@
 namespace engine {
 
 // work(machine, decoder with its tokenizer) for a run or a model folder. Returns the exit code 0.
-int with_language_model(Settings& settings, const std::string& folder,
+int with_language_model(Settings& settings, const std::string& folder, Communicator& ranks,
                         const std::function<void(Machine&, LanguageModel&)>& work);
 
 // work(machine, task) for a run folder whose task is to be evaluated. `adjust` has the last word on the configuration.
-int with_task(Settings& settings, const std::string& folder, const std::function<void(Config&)>& adjust,
-              const std::function<void(Machine&, Task&)>& work);
+int with_task(Settings& settings, const std::string& folder, Communicator& ranks,
+              const std::function<void(Config&)>& adjust, const std::function<void(Machine&, Task&)>& work);
 
 // The options of a task.cfg that a verb reads which computes without a task.
 extern const std::vector<std::string> machine_options;

@@ -1,4 +1,4 @@
-// bfloat16: the upper half of an f32. Conversion rounds to nearest, ties to even; a NaN stays a NaN.
+// bfloat16 is the upper half of an f32. Conversion rounds to nearest, ties to even. A NaN stays a NaN.
 #pragma once
 
 #include <bit>

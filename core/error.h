@@ -7,13 +7,13 @@
 
 namespace engine {
 
-// A failure while running: a file, a device, a number that is not finite. The program exits with 1.
+// The work failed: a file cannot be read, a device has no memory, a number is not finite. The program exits with 1.
 struct Error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// What the user asked for cannot be right: an unknown option, a wrong type, a value out of range. The program exits
-// with 2.
+// The user's command cannot be right: an option is unknown, or has a wrong type or a value out of range. The program
+// exits with 2.
 struct UsageError : Error {
   using Error::Error;
 };
@@ -38,7 +38,7 @@ template <class... Parts>
   throw UsageError(detail::joined(parts...));
 }
 
-// For what the caller promised: require(x.cols() == C, "layernorm: x has ", x.cols(), " columns, gain ", C).
+// Throws an Error where a caller broke its promise: require(x.cols() == C, "layernorm: x has ", x.cols(), " columns").
 template <class... Parts>
 void require(bool condition, const Parts&... parts) {
   if (!condition) [[unlikely]] fail(parts...);

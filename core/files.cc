@@ -28,7 +28,7 @@ namespace {
   fail("cannot ", act, " ", path.string(), ": ", std::generic_category().message(error));
 }
 
-// An open file, closed at the end of its scope.
+// Holds an open file, and closes it at the end of its scope.
 class Descriptor {
  public:
   Descriptor(const fs::path& path, int flags) : number_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {}
@@ -52,7 +52,7 @@ struct stat status_of(const Descriptor& file, const fs::path& path) {
 }
 
 void sync(const Descriptor& file, const fs::path& path) {
-  // EINVAL, ENOTSUP: a pipe, a device, or a file system whose folders cannot be synced.
+  // EINVAL and ENOTSUP come from a pipe, a device, or a file system whose folders cannot be synced.
   if (fsync(file.number()) != 0 && errno != EINVAL && errno != ENOTSUP && errno != EROFS) fail_to("sync", path, errno);
 }
 
@@ -70,8 +70,8 @@ fs::path sibling(const fs::path& path, const char* ending) {
   return parent_of(path) / name;
 }
 
-// Waits until no other process or thread holds the lock. False where the path names another file by then: the one that
-// held the lock has renamed or removed this one. A file system without locks has writers that do not wait.
+// Waits until no other process or thread holds the lock. False where the path names another file by then, because the
+// holder of the lock has renamed or removed this one. On a file system without locks writers do not wait.
 bool lock(const Descriptor& file, const fs::path& path) {
   while (flock(file.number(), LOCK_EX) != 0 && errno == EINTR) {
   }
@@ -80,7 +80,7 @@ bool lock(const Descriptor& file, const fs::path& path) {
          opened.st_dev == named.st_dev;
 }
 
-// The stream that write_file hands out: every failed or short write is an Error with the path.
+// The buffer of the stream that write_file hands out. Every failed or short write throws an Error with the path.
 class FileBuffer final : public std::streambuf {
  public:
   FileBuffer(const Descriptor& file, const fs::path& path) : file_(file), path_(path), buffer_(size_t{1} << 16) {
@@ -128,11 +128,11 @@ class FileBuffer final : public std::streambuf {
 };
 
 void write_through(const Descriptor& file, const fs::path& path, const std::function<void(std::ostream&)>& write) {
-  // A write beyond the size limit of the process is then an error that is reported, not the end of the process.
+  // A write beyond the size limit of the process then fails with an error, and does not end the process.
   std::signal(SIGXFSZ, SIG_IGN);
   FileBuffer buffer(file, path);
   std::ostream stream(&buffer);
-  stream.exceptions(std::ios::badbit);  // the buffer's Error goes on to the caller
+  stream.exceptions(std::ios::badbit);  // the caller gets the buffer's Error
   write(stream);
   buffer.flush();
   sync(file, path);
@@ -212,7 +212,7 @@ void swap_folder(const fs::path& folder, const fs::path& filled, bool can_exchan
     if (::rename(filled.c_str(), folder.c_str()) != 0) fail_to("write", folder, errno);
     return sync_path(parent);
   }
-  // The old folder gets the name that writers wait for, so it stays locked until it is gone.
+  // The old folder gets the name that writers wait for, so that it stays locked until it is gone.
   const Descriptor former(folder, O_RDONLY | O_DIRECTORY);
   if (!former) fail_to("write", folder, errno);
   lock(former, folder);
@@ -231,7 +231,7 @@ void swap_folder(const fs::path& folder, const fs::path& filled, bool can_exchan
     }
   }
   sync_path(parent);
-  std::error_code ignored;  // the new folder stands; the next writer tries again to remove what is left
+  std::error_code ignored;  // the next writer removes what is left
   fs::remove_all(exchanged ? filled : old, ignored);
 }
 

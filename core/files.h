@@ -1,4 +1,4 @@
-// Files that are never half written, and files mapped into memory. Errors name the path and the system's reason.
+// Writes files that are never half written, and maps files into memory. Errors name the path and the system's reason.
 #pragma once
 
 #include <cstddef>
@@ -10,22 +10,22 @@
 
 namespace engine {
 
-// A whole file, or all that a pipe gives.
+// Reads a whole file, or all that a pipe gives.
 std::string read_text(const std::filesystem::path& file);
 
-// Written aside (".NAME.writing" beside it), synced, and renamed into place: a reader sees the old content or the new,
-// after a crash as well. What a killed writer left aside the next one overwrites; writers of one file wait for each
-// other. A link is followed; a pipe or device is written as it is.
+// Writes ".NAME.writing" beside the file, syncs it and renames it into place, so that a reader sees the old content or
+// the new one, after a crash as well. The next writer overwrites what a killed one left. Writers of one file wait for
+// each other. A link is followed. A pipe or device is written as it is.
 void write_file(const std::filesystem::path& file, std::string_view content);
 void write_file(const std::filesystem::path& file, const std::function<void(std::ostream&)>& write);
 
-// The same for a folder: `fill` writes into a new folder beside it (".NAME.writing"), which then takes its place by an
-// exchange of the two names in one step; the old one is removed. On a file system that cannot exchange names the old
-// folder is first renamed to ".NAME.old": a writer killed right then leaves the folder absent and its content there,
-// and the next writer puts it back. Parent folders are made.
+// Writes a folder in the same way: `fill` writes into a new folder beside it (".NAME.writing"), which then takes its
+// place by an exchange of the two names in one step, and the old one is removed. On a file system that cannot exchange
+// names the old folder is first renamed to ".NAME.old". A writer that is killed right then leaves the folder absent and
+// its content there, and the next writer puts it back. Parent folders are made.
 void write_folder(const std::filesystem::path& folder, const std::function<void(const std::filesystem::path&)>& fill);
 
-// Where to read a folder that write_folder writes: `folder`, or the ".NAME.old" that a killed writer left in its stead.
+// Returns where to read a folder that write_folder writes: `folder`, or the ".NAME.old" that a killed writer left.
 std::filesystem::path written_folder(const std::filesystem::path& folder);
 
 // NAME for ".NAME.old" and ".NAME.writing", which killed writers of NAME leave behind. Any other name is returned as it
@@ -33,7 +33,7 @@ std::filesystem::path written_folder(const std::filesystem::path& folder);
 std::string name_behind_aside(const std::string& name);
 
 namespace detail {
-// The last step of write_folder: `filled` becomes `folder`. Apart so that tests reach both ways.
+// Does the last step of write_folder: `filled` becomes `folder`. It is a function so that tests reach both ways.
 void swap_folder(const std::filesystem::path& folder, const std::filesystem::path& filled, bool can_exchange);
 }  // namespace detail
 
@@ -41,7 +41,7 @@ void swap_folder(const std::filesystem::path& folder, const std::filesystem::pat
 // in a clone without `git lfs`. read_text and MappedFile check this.
 void refuse_lfs_pointer(std::string_view beginning, const std::filesystem::path& file);
 
-// A file's bytes, read-only, in memory as long as the object lives.
+// Maps a file's bytes into memory, read-only, as long as the object lives.
 class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& file);

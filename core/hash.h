@@ -1,4 +1,4 @@
-// FNV-1a (Fowler, Noll, Vo): the same number for the same bytes on every machine.
+// FNV-1a (Fowler, Noll, Vo) gives the same number for the same bytes on every machine.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +9,13 @@ namespace engine {
 
 inline constexpr uint64_t empty_hash = 0xcbf29ce484222325u;
 
-// Of `bytes` behind those that gave `before`: the hash of a text may be had piece by piece.
+// Hashes `bytes` that follow those with the hash `before`, so that a text can be hashed piece by piece.
 inline uint64_t hash_of(std::string_view bytes, uint64_t before = empty_hash) {
   for (const char byte : bytes) before = (before ^ static_cast<unsigned char>(byte)) * 0x100000001b3u;
   return before;
 }
 
-// 16 hexadecimal digits.
+// Writes a hash as 16 hexadecimal digits.
 inline std::string hexadecimal(uint64_t number) {
   std::string text(16, '0');
   for (size_t i = text.size(); i-- > 0; number >>= 4) text[i] = "0123456789abcdef"[number & 15];

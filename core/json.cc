@@ -13,17 +13,17 @@ using nlohmann::json;
 
 namespace {
 
-// A key as it is written, quotes and all, stands in its object once.
+// Refuses a key that stands in its object twice. The key is as it is written, with its quotes.
 void require_unrepeated(std::vector<std::string_view>& keys, const std::string& where) {
   std::sort(keys.begin(), keys.end());
   const auto twice = std::adjacent_find(keys.begin(), keys.end());
   if (twice != keys.end()) fail(where, ": the key ", twice->substr(0, 60), " stands twice in one object");
 }
 
-// What the library lets pass. It parses without recursion, but compares, copies and writes with it: so the depth is
-// limited first. Of a repeated key it keeps one silently. Anything else that is wrong is left for it to find.
+// Checks what the library lets pass. It parses without recursion, but compares, copies and writes with it, so the depth
+// is limited first. It silently keeps one of two equal keys. The library finds all other errors.
 void check_structure(std::string_view text, const std::string& where) {
-  std::vector<std::vector<std::string_view>> open;  // keys of each object or list that is open
+  std::vector<std::vector<std::string_view>> open;  // keys of each open object or list
   std::string_view last_string;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
@@ -43,7 +43,7 @@ void check_structure(std::string_view text, const std::string& where) {
   }
 }
 
-// "[json.exception.parse_error.101] parse error at line 1, column 5: ..." without what only the library's users know.
+// Shortens "[json.exception.parse_error.101] parse error at line 1, column 5: ..." to what a user understands.
 std::string plain(const std::string& message) {
   const size_t end = message.find("] ");
   std::string text = message.starts_with("[json") && end != std::string::npos ? message.substr(end + 2) : message;

@@ -1,5 +1,5 @@
-// JSON as files of others hold it: parsed with limits on size and depth, read by getters whose errors name the file,
-// the key, and what would be right. The library's own header is slow to compile: include it in .cc files only.
+// Reads JSON files of others. Parsing has limits on size and depth, and getters' errors name the file, the key, and
+// what would be right. The library's own header is slow to compile: include it in .cc files only.
 #pragma once
 
 #include <cstddef>
@@ -14,15 +14,15 @@ namespace engine {
 inline constexpr size_t json_most_bytes = size_t{256} << 20;
 inline constexpr size_t json_most_depth = 64;
 
-// An Error names `where` (a path, mostly) and line and column, or the limit that is passed. Keys named twice in one
-// object are an error: which of the two was meant?
+// Parses a text. An Error names `where` (mostly a path) and line and column, or the limit that is passed. A key that
+// stands twice in one object is an error, because nobody knows which of the two was meant.
 nlohmann::json parse_json(std::string_view text, const std::string& where);
 nlohmann::json parse_json_file(const std::filesystem::path& file, size_t most_bytes = json_most_bytes);
 
-// The members of an object. Without a default an absent key (or null) is an Error; of the wrong type it always is.
+// These read the members of an object. Without a default an absent key (or null) is an Error. A wrong type always is.
 const nlohmann::json& json_member(const nlohmann::json& object, const char* key, const std::string& where);
 const nlohmann::json* json_find(const nlohmann::json& object, const char* key, const std::string& where);  // or nullptr
-bool json_has(const nlohmann::json& object, const char* key, const std::string& where);  // there, and not null
+bool json_has(const nlohmann::json& object, const char* key, const std::string& where);  // there, not null
 
 std::string json_string(const nlohmann::json& object, const char* key, const std::string& where);
 std::string json_string(const nlohmann::json& object, const char* key, const std::string& where,
@@ -31,7 +31,7 @@ bool json_bool(const nlohmann::json& object, const char* key, const std::string&
 bool json_bool(const nlohmann::json& object, const char* key, const std::string& where, bool otherwise);
 double json_number(const nlohmann::json& object, const char* key, const std::string& where);
 double json_number(const nlohmann::json& object, const char* key, const std::string& where, double otherwise);
-// An integer least ... most.
+// Reads an integer in least ... most.
 int64_t json_integer(const nlohmann::json& object, const char* key, const std::string& where, int64_t least,
                      int64_t most);
 int64_t json_integer(const nlohmann::json& object, const char* key, const std::string& where, int64_t least,

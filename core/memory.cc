@@ -1,6 +1,7 @@
 #include "core/memory.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,10 +9,11 @@
 #include <cstring>
 #include <fstream>
 #include <limits>
+#include <utility>
 
-#include "core/arena.h"
-#include "core/arena_room.h"
+#include "core/control_groups.h"
 #include "core/shortage.h"
+#include "core/tensor.h"
 
 namespace engine {
 
@@ -39,24 +41,49 @@ std::string size_text(size_t bytes) {
   return bytes >> 20 ? std::to_string(bytes >> 20) + " MiB" : std::to_string((bytes + 1023) >> 10) + " KiB";
 }
 
-// What a container may use: of control groups version 2, and of version 1.
-constexpr const char* limit_files[] = {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+// The address space that this process may have. Without a limit, total is the largest number.
+struct AddressSpace {
+  size_t free = std::numeric_limits<size_t>::max(), total = free;
+};
+
+// Returns the tighter one of ulimit -v, which counts all address space, and ulimit -d, which counts writable pages.
+AddressSpace address_space() {
+  size_t in_use[6] = {};  // pages: size, resident, shared, text, 0, data
+  std::ifstream file("/proc/self/statm");
+  for (size_t& pages : in_use) file >> pages;
+  AddressSpace space;
+  for (const auto& [resource, pages] : {std::pair{RLIMIT_AS, in_use[0]}, {RLIMIT_DATA, in_use[5]}}) {
+    rlimit limit{};
+    if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) continue;
+    const size_t used = pages * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const size_t free = limit.rlim_cur - std::min<size_t>(limit.rlim_cur, used);
+    if (free < space.free) space = {free, limit.rlim_cur};
+  }
+  return space;
+}
+
+bool is_limited(const AddressSpace& space) { return space.total != AddressSpace{}.total; }
+
+// Returns whether the kernel counts reservations as memory in use (vm.overcommit_memory = 2).
+bool reservations_are_counted() {
+  int mode = 0;
+  return std::ifstream("/proc/sys/vm/overcommit_memory") >> mode && mode == 2;
+}
 
 class HostMemory final : public Memory {
  public:
   void* reserve(size_t bytes) override {
-    // mmap aligns to 4 KiB: reserve a huge page more, and give back what lies outside the aligned range.
+    // mmap aligns to 4 KiB. So this reserves a huge page more, and gives back what lies outside the aligned range.
     const size_t size = rounded(bytes);
     void* raw =
         mmap(nullptr, size + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (raw == MAP_FAILED)
-      fail("no address space for ", size_text(bytes), ": is it limited (ulimit -v)? A smaller model needs less");
+    if (raw == MAP_FAILED) fail_to_reserve();
     const uintptr_t begin = reinterpret_cast<uintptr_t>(raw);
     const uintptr_t aligned = (begin + huge_page - 1) / huge_page * huge_page;
     if (aligned > begin) munmap(raw, aligned - begin);
     if (const size_t tail = begin + huge_page - aligned) munmap(reinterpret_cast<void*>(aligned + size), tail);
     void* data = reinterpret_cast<void*>(aligned);
-    madvise(data, size, MADV_HUGEPAGE);  // fewer faults and TLB misses; a kernel without it still works
+    madvise(data, size, MADV_HUGEPAGE);  // fewer faults and TLB misses, where the kernel has it
     return data;
   }
   void release(void* data, size_t bytes) override { munmap(data, rounded(bytes)); }
@@ -70,22 +97,24 @@ class HostMemory final : public Memory {
     if (bytes) std::memset(device, 0, bytes);
   }
   size_t capacity() const override {
-    size_t bytes = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    for (const char* file : limit_files) bytes = std::min(bytes, detail::memory_limit(file));
-    return bytes;
+    const size_t bytes = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    return std::min({bytes, ControlGroups().memory(), address_space().total});
+  }
+  size_t first_reservation(size_t capacity) const override {
+    const bool is_free = !is_limited(address_space()) && !reservations_are_counted();
+    return is_free ? capacity : std::min(capacity, small_reservation);
   }
 
  private:
+  [[noreturn]] void fail_to_reserve() const {
+    const AddressSpace space = address_space();
+    if (is_limited(space)) throw Shortage("in the address space that ulimit -v or -d limits", space.free, space.total);
+    throw Shortage("in address space", 0, capacity());
+  }
   static size_t rounded(size_t bytes) { return (bytes + huge_page - 1) / huge_page * huge_page; }
 };
 
 }  // namespace
-
-size_t detail::memory_limit(const char* file) {
-  size_t bytes = 0;
-  // "max", where there is no limit, is no number.
-  return std::ifstream(file) >> bytes && bytes > 0 ? bytes : std::numeric_limits<size_t>::max();
-}
 
 void fail_out_of_memory(const std::string& what, size_t bytes, size_t free, size_t capacity) {
   fail("out of memory: ", what, " needs ", size_text(bytes), ", ", size_text(free), " of ", size_text(capacity),
@@ -97,34 +126,6 @@ void fail_out_of_memory(const std::string& what, size_t bytes, size_t free, size
 Memory& host_memory() {
   static HostMemory memory;
   return memory;
-}
-
-Arena::Arena(Memory& memory, size_t capacity)
-    : memory_(memory), base_(nullptr), capacity_(capacity ? capacity : memory.capacity()) {
-  base_ = static_cast<char*>(memory_.reserve(capacity_));
-}
-
-Arena::~Arena() { memory_.release(base_, capacity_); }
-
-Tensor Arena::make(DType dtype, Shape shape) {
-  const Tensor tensor{base_ + used_, dtype, shape};
-  const size_t bytes = arena_room(tensor.bytes());
-  const auto what = [&] { return "a tensor " + shape.text() + " of " + name_of(dtype); };
-  if (bytes > capacity_ - used_) fail_out_of_memory(what(), bytes, capacity_ - used_, capacity_);
-  try {
-    memory_.commit(base_, used_, used_ + tensor.bytes());
-  } catch (const Shortage& shortage) {
-    fail_out_of_memory(what() + " " + shortage.place, bytes, shortage.free, shortage.total);
-  }
-  used_ += bytes;
-  if (used_ > peak_) peak_ = used_;
-  return tensor;
-}
-
-Tensor Arena::make_zeros(DType dtype, Shape shape) {
-  const Tensor tensor = make(dtype, shape);
-  memory_.zero(tensor.data, tensor.bytes());
-  return tensor;
 }
 
 }  // namespace engine

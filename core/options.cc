@@ -246,6 +246,12 @@ const Option* Options::find(const std::string& name) const {
   return found == options_.end() ? nullptr : &*found;
 }
 
+Option& Options::at(const std::string& name) {
+  Option* const option = find_to_set(name);
+  require(option, "there is no option ", name);
+  return *option;
+}
+
 Option* Options::find_to_set(const std::string& name) { return const_cast<Option*>(find(name)); }
 
 bool Options::has(const std::string& name) const { return find(name) != nullptr; }

@@ -105,6 +105,8 @@ class Options {
   std::string nearest(const std::string& name) const;
   // The option of this name, present or former. Null where there is none.
   const Option* find(const std::string& name) const;
+  // An option that is declared already, to add to its declaration.
+  Option& at(const std::string& name);
   const std::vector<Option>& all() const { return options_; }
 
  private:

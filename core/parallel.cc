@@ -1,8 +1,11 @@
 #include "core/parallel.h"
 
 #include <sched.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <system_error>
 #include <thread>
 
 namespace engine {
@@ -18,15 +21,28 @@ void pause_briefly() {
 #endif
 }
 
-constexpr int spins = 4000;  // 50 to 150 microseconds: longer than what lies between two operations of a step
+// Counts the processors that this thread may run on, by its cpuset or a mask such as taskset's.
+int processors_in_mask() {
+  for (size_t most = CPU_SETSIZE; most <= size_t{1} << 20; most *= 2) {  // the kernel refuses too small a set
+    cpu_set_t* const set = CPU_ALLOC(most);
+    if (!set) break;
+    const size_t bytes = CPU_ALLOC_SIZE(most);
+    const int count = sched_getaffinity(0, bytes, set) == 0 ? CPU_COUNT_S(bytes, set) : 0;
+    CPU_FREE(set);
+    if (count > 0) return count;
+  }
+  return static_cast<int>(std::thread::hardware_concurrency());
+}
 
-// One loop at a time. `state_` says all that must change together: the loop's number (upper 16 bits), whether it can
-// still be joined, and how many workers have joined. The loop's description is read by those who have joined alone, and
-// written only when no one has.
+constexpr int spins = 4000;  // 50 to 150 microseconds, longer than the time between two operations of a step
+
+// Runs one loop at a time. `state_` holds all that must change together: the loop's number (upper 16 bits), whether it
+// can still be joined, and how many workers have joined. Only those that have joined read the loop's description, and
+// it is written only when none has.
 class Pool {
  public:
   void set_threads(int threads) {
-    if (threads <= 0) threads = processors();
+    if (threads <= 0) threads = processors_of_each(1);
     threads_.store(threads);
   }
   int threads() const { return threads_.load(std::memory_order_relaxed); }
@@ -34,7 +50,7 @@ class Pool {
   void run(int64_t count, void (*piece)(const void*, int64_t), const void* body) {
     in_loop = true;
     if (threads() == 1 || owned_.test_and_set(std::memory_order_acquire)) {
-      for (int64_t i = 0; i < count; ++i) piece(body, i);  // one thread, or another thread's loop has the workers
+      for (int64_t i = 0; i < count; ++i) piece(body, i);  // no workers, or another thread's loop has them
     } else {
       start_workers();
       count_ = count, piece_ = piece, body_ = body;
@@ -55,14 +71,12 @@ class Pool {
  private:
   static constexpr uint32_t open = 1u << 15, joined = open - 1;
 
-  static int processors() {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-    return static_cast<int>(std::thread::hardware_concurrency());
-  }
-
   void start_workers() {
-    for (; started_ < threads(); ++started_) std::thread(&Pool::work, this, started_).detach();
+    try {
+      for (; started_ < threads(); ++started_) std::thread(&Pool::work, this, started_).detach();
+    } catch (const std::system_error&) {
+      threads_.store(started_);  // the system grants no more (ulimit -u or -v, pids.max)
+    }
   }
 
   void take_pieces() {
@@ -90,7 +104,7 @@ class Pool {
     }
   }
 
-  std::atomic<int> threads_{processors()};
+  std::atomic<int> threads_{processors_of_each(1)};
   int started_ = 1;  // the caller is the first
   std::atomic_flag owned_;
   std::atomic<uint32_t> state_{0};
@@ -101,11 +115,19 @@ class Pool {
 };
 
 Pool& pool() {
-  static Pool& all = *new Pool;  // lives as long as its threads: until the program ends
+  static Pool& all = *new Pool;  // lives as long as its threads, until the program ends
   return all;
 }
 
 }  // namespace
+
+int processors_of_each(int processes, const ControlGroups& groups) {
+  const int in_mask = processors_in_mask();
+  // A mask that leaves some processors out was set for this process alone, by mpirun for instance.
+  const bool is_own_mask = in_mask < sysconf(_SC_NPROCESSORS_ONLN);
+  const double allowed = std::min<double>(is_own_mask ? in_mask : in_mask / processes, groups.processors() / processes);
+  return std::max(1, static_cast<int>(allowed));
+}
 
 void set_threads(int threads) { pool().set_threads(threads); }
 int thread_count() { return pool().threads(); }

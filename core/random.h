@@ -1,5 +1,6 @@
-// Random numbers by counter (Philox 4x32-10; Salmon, Moraes, Dror, Shaw 2011): a number is a function of key and
-// counter, so the same numbers come on every backend, at any number of threads or ranks, and when a step is run again.
+// Random numbers by counter (Philox 4x32-10, Salmon, Moraes, Dror and Shaw 2011). A number is a function of key and
+// counter, so that every backend gets the same numbers, at any number of threads or ranks, and when a step is
+// recomputed.
 #pragma once
 
 #include <array>
@@ -22,7 +23,7 @@ constexpr std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, uint64
 }
 
 // A sequence of numbers for everything on the host that draws: initialisation, shuffling, data. `stream` keeps the
-// uses apart. Its whole state are seed, stream and position, so it can be saved and resumed.
+// uses apart. Seed, stream and position are its whole state, so that it can be saved and resumed.
 class Random {
  public:
   Random(uint64_t seed, uint64_t stream) : seed_(seed), stream_(stream) {}
@@ -35,9 +36,9 @@ class Random {
     }
     return block_[position_++ % 4];
   }
-  // Uniform in [0, 1), 24 bits.
+  // Draws from [0, 1), uniformly, with 24 bits.
   float uniform() { return static_cast<float>(bits() >> 8) * 0x1p-24f; }
-  // Uniform in 0 ... n-1, without bias (Lemire's multiplication with rejection).
+  // Draws from 0 ... n-1, uniformly, without bias (Lemire's multiplication with rejection).
   uint32_t below(uint32_t n) {
     uint64_t product = uint64_t{bits()} * n;
     if (static_cast<uint32_t>(product) < n) {
@@ -46,7 +47,7 @@ class Random {
     }
     return static_cast<uint32_t>(product >> 32);
   }
-  // Standard normal (Box-Muller).
+  // Draws from the standard normal distribution (Box-Muller).
   float normal() {
     const float u = (static_cast<float>(bits() >> 8) + 0.5f) * 0x1p-24f, v = static_cast<float>(bits() >> 8) * 0x1p-24f;
     return std::sqrt(-2.0f * std::log(u)) * std::cos(6.2831853f * v);
@@ -64,14 +65,14 @@ class Random {
   bool filled_ = false;
 };
 
-// Which elements of a tensor a dropout drops: element e (row-major, counted from the first row of the optimizer step's
-// whole batch, over all micro-batches and ranks) is dropped where
+// Dropout says which elements of a tensor are dropped. Element e (row-major, counted from the first row of the
+// optimizer step's whole batch, over all micro-batches and ranks) is dropped where
 //   philox({e/4 low, e/4 high, site, step}, seed)[e % 4] < rate * 2^32,
-// and what is kept is scaled by 1 / (1 - rate). rate 0: nothing is dropped.
+// and others are scaled by 1 / (1 - rate). With rate 0 nothing is dropped.
 struct Dropout {
   float rate = 0;
   uint64_t seed = 0;
-  uint32_t site = 0;   // which dropout of the model, and which of its runs in the step
+  uint32_t site = 0;   // a dropout of the model, and its run in the step
   uint32_t step = 0;   // optimizer step
   int64_t first_row = 0;
 

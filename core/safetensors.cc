@@ -22,7 +22,7 @@ static_assert(std::endian::native == std::endian::little, "safetensors are littl
 
 constexpr uint64_t most_header_bytes = 100'000'000;
 
-// A count of elements or bytes in a header: a JSON integer that an int64 holds.
+// Reads a count of elements or bytes in a header: a JSON integer that an int64 holds.
 int64_t size_in(const json& value, const char* what, const std::string& where) {
   if (!value.is_number_unsigned() || value.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX))
     fail(where, ": a ", what, " is ", value.dump(-1, ' ', true).substr(0, 60), ", it should be an integer from 0");

@@ -15,7 +15,7 @@ namespace engine {
 
 namespace {
 
-constexpr size_t piece_bytes = size_t{8} << 20;  // what fill_rows is asked for at a time, a row at least
+constexpr size_t piece_bytes = size_t{8} << 20;  // bytes that fill_rows writes at a time, a row at least
 
 size_t bytes_of(const SafetensorsItem& item) {
   size_t bytes = safetensors_size_of(item.dtype);

@@ -1,4 +1,4 @@
-// What a device says that has no memory for what an arena hands out; the arena tells what that was.
+// The error of a device that has no memory for a tensor of an arena. The arena adds which tensor it is.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 namespace engine {
 
 struct Shortage : Error {
-  std::string place;  // "on DEVICE", and what for
+  std::string place;  // "on DEVICE, for OPERATION"
   size_t free, total;
   Shortage(const std::string& place_, size_t free_, size_t total_)
       : Error("out of memory " + place_), place(place_), free(free_), total(total_) {}

@@ -1,4 +1,4 @@
-// Tensor: a view of contiguous, row-major memory on one device; never an owner (see arena.h for owners).
+// Tensor: a view of contiguous, row-major memory on one device. It never owns it (see arena.h for owners).
 #pragma once
 
 #include <array>
@@ -33,7 +33,7 @@ inline constexpr DType dtype_of<int32_t> = DType::i32;
 template <>
 inline constexpr DType dtype_of<uint8_t> = DType::u8;
 
-// Up to four dimensions; rank 0 is the shape of a tensor that is absent.
+// A shape has up to four dimensions. Rank 0 is the shape of a tensor that is absent.
 struct Shape {
   std::array<int64_t, 4> sizes{};
   int rank = 0;
@@ -50,7 +50,7 @@ struct Shape {
     return product;
   }
   bool operator==(const Shape&) const = default;
-  std::string text() const;  // "[3, 5]"
+  std::string text() const;  // as "[3, 5]"
 };
 
 struct Tensor {
@@ -58,23 +58,23 @@ struct Tensor {
   DType dtype = DType::f32;
   Shape shape;
 
-  // An optional argument that is left out is a Tensor{}: it converts to false.
+  // An optional argument that is left out is a Tensor{}, which converts to false.
   explicit operator bool() const { return data != nullptr; }
   int64_t count() const { return shape.count(); }
   size_t bytes() const { return static_cast<size_t>(count()) * size_of(dtype); }
-  // As a matrix: the last dimension are the columns, all others together the rows.
+  // A tensor is a matrix, too: the last dimension are the columns, all others together the rows.
   int64_t cols() const { return shape.rank ? shape[-1] : 0; }
   int64_t rows() const { return cols() ? count() / cols() : 0; }
 
-  // The elements as T*; an error if the tensor holds another dtype.
+  // Returns the elements as T*. An Error if the tensor holds another dtype.
   template <class T>
   T* as() const {
     require(!data || dtype == dtype_of<T>, "a tensor of ", name_of(dtype), " was read as ", name_of(dtype_of<T>));
     return static_cast<T*>(data);
   }
-  // Rows begin ... end as a matrix of its own.
+  // Returns rows begin ... end-1 as a matrix of its own.
   Tensor row_range(int64_t begin, int64_t end) const {
-    // Not by require, which would have the shape's text made, and memory allocated, at every call.
+    // require would make the shape's text, and allocate memory, at every call.
     if (begin < 0 || begin > end || end > rows()) [[unlikely]]
       fail("rows ", begin, " to ", end, " of ", shape.text());
     return {

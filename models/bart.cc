@@ -14,6 +14,7 @@
 #include <cmath>
 
 #include "kernels/attention/attention.h"
+#include "models/architectures.h"
 #include "models/blocks.h"
 
 namespace engine {
@@ -32,7 +33,7 @@ void write_positions(float* table, int64_t positions, int64_t width) {
     }
 }
 
-// The rows that positions 0, 1, ... read; none of a table that is absent.
+// The rows of a position table that positions 0, 1, ... read; an absent table has none.
 Tensor used_rows(const Tensor& table) {
   if (!table) return {};
   return {table.as<float>() + unused_positions * table.cols(), table.dtype,
@@ -42,141 +43,154 @@ Tensor used_rows(const Tensor& table) {
 // Encoder or decoder: positions and blocks.
 struct Side {
   Parameter* positions = nullptr;
+  ParameterRange range;  // of the positions
   PostNormStack stack;
 
   Side() = default;
   Side(Parameters& table, const ModelConfig& config, const std::string& prefix, int64_t layers, bool decoder,
        Initial initial) {
-    if (config.positions == "learned")
+    const auto& own = config.own.get<BartOptions>();
+    range.first = table.size();
+    if (own.positions == "learned")
       positions = &table.add(prefix + "embedding.positions",
                              {config.max_positions + unused_positions, config.hidden_size}, initial);
-    stack = PostNormStack(table, config, prefix, layers, decoder, initial);
+    range.last = table.size();
+    stack = PostNormStack(table, config, prefix, layers, decoder, initial, own.relative());
   }
 };
 
-class Bart final : public CausalModel {
+class Bart final : public Model {
  public:
   struct SavedStates final : Saved {
     PostNormStack::Saved encoder, decoder;
     SourceStates source;
   };
 
-  explicit Bart(const ModelConfig& config) : CausalModel(config) {
+  explicit Bart(const ModelConfig& config) : Model(config) {
+    const auto& own = config.own.get<BartOptions>();
     const int64_t width = config.hidden_size, positions = config.max_positions;
     const Initial initial = Initial::normal(config.initializer_range);
-    const std::string& kind = config.positions;
-    if (kind != "learned" && kind != "sinusoidal" && kind != "none")
-      fail_usage("model.positions \"", config.positions.substr(0, 60), "\" are unknown: learned, sinusoidal or none");
-    const std::string& relative = config.relative_positions;
-    if (relative != "none" && relative != "shared" && relative != "separate")
-      fail_usage("model.relative_positions \"", relative.substr(0, 60), "\" are unknown: none, shared or separate");
-    if (config.relative_distances < 1 || config.relative_distances > most_distances)
-      fail_usage("model.relative_distances is ", config.relative_distances, ": it must be from 1 to ", most_distances);
     token_table_ = &parameters_.add("embedding.tokens", {config.vocab_size, width}, initial);
     token_table_->is_factor = true;
-    if (config.positions == "sinusoidal") {
+    if (own.positions == "sinusoidal") {
       require(width % 2 == 0, "sinusoidal positions need an even model.hidden_size, it is ", width);
       sinusoids_ =
           &parameters_.add_constant({positions, width}, [=](float* to) { write_positions(to, positions, width); });
     }
+    token_scale_ = own.scale_embedding ? std::sqrt(static_cast<float>(width)) : 1;
     encoder_ = Side(parameters_, config, "encoder.", config.num_layers, /*decoder=*/false, initial);
-    decoder_ = Side(parameters_, config, "decoder.", config.decoder_size(), /*decoder=*/true, initial);
-    if (config.output_bias.empty()) return;
-    output_bias_ = &parameters_.add_constant({config.vocab_size}, [bias = config.output_bias](float* to) {
+    decoder_ = Side(parameters_, config, "decoder.", own.decoder_size(config), /*decoder=*/true, initial);
+    head_.projection = token_table_;
+    if (own.output_bias.empty()) return;
+    head_.fixed_bias = &parameters_.add_constant({config.vocab_size}, [bias = own.output_bias](float* to) {
       std::copy(bias.begin(), bias.end(), to);
     });
   }
 
   std::unique_ptr<Saved> make_saved() const override { return std::make_unique<SavedStates>(); }
 
-  Tensor forward(Pass& pass, const Tokens& tokens, Saved& saved_states) override {
-    auto& saved = static_cast<SavedStates&>(saved_states);
-    saved.source = encode(pass, tokens.source, saved);
-    return decoder_.stack.forward(pass, embed(pass, decoder_, tokens.ids, tokens.positions), saved.decoder,
-                                  saved.source, tokens.asked);
+  std::unique_ptr<DecodeState> make_decode_state(Arena& arena, DType compute, const DecodeSizes& sizes) const override {
+    const int64_t layers = config_.own.get<BartOptions>().decoder_size(config_);
+    return std::make_unique<KeyValueCache>(arena, compute, sizes, layers, config_.hidden_size, /*with_sources=*/true);
   }
 
-  void backward(Pass& pass, const Tokens& tokens, const Tensor& dhidden, Saved& saved_states) override {
+  Embedded embed(Pass& pass, const Tokens& tokens) override {
+    // Where a decoding state holds what the encoder made of all sources, there is none to be read.
+    require(tokens.source_ids || pass.state, "an encoder-decoder was given no source");
+    return {embed_side(pass, decoder_, tokens.ids, pass.layout),
+            tokens.source_ids ? embed_side(pass, encoder_, tokens.source_ids, pass.source) : Tensor{}};
+  }
+
+  Tensor trunk(Pass& pass, const Embedded& embedded, Saved& saved_states) override {
     auto& saved = static_cast<SavedStates&>(saved_states);
-    const ArenaScope scope(pass.arena);
-    const Tensor dsource = pass.arena.make(DType::f32, saved.source.states.shape);
-    {
-      const ArenaScope of_decoder(pass.arena);
-      const Tensor dembedded = decoder_.stack.backward(pass, dhidden, saved.decoder, saved.source, dsource);
-      embed_backward(pass, decoder_, tokens.ids, tokens.positions, dembedded);
+    saved.source = {};
+    if (embedded.source) {
+      const Tensor states = pass.arena.make(pass.compute, embedded.source.shape);
+      std::optional<ArenaScope> released;
+      if (!pass.keep) released.emplace(pass.arena);
+      Pass encoder_pass = pass_of_encoder(pass);
+      pass.ops.copy({.x = encoder_.stack.forward(encoder_pass, embedded.source, saved.encoder), .y = states});
+      saved.source = {states, pass.source.segments, {}};
     }
-    Pass encoder_pass = pass_of_encoder(pass, tokens.source);
-    const Tensor dembedded = encoder_.stack.backward(encoder_pass, dsource, saved.encoder);
-    embed_backward(pass, encoder_, tokens.source.ids, tokens.source.positions, dembedded);
+    return decoder_.stack.forward(pass, embedded.x, saved.decoder, saved.source, pass.outputs);
   }
 
-  Parameter& output_projection() override { return *token_table_; }
-  Parameter* output_bias() override {
-    if (!output_bias_) return nullptr;
-    fixed_bias_.value = *output_bias_;
-    return &fixed_bias_;
+  Embedded trunk_backward(Pass& pass, const Tensor& dhidden, Saved& saved_states) override {
+    auto& saved = static_cast<SavedStates&>(saved_states);
+    const Tensor dsource = pass.arena.make(DType::f32, saved.source.states.shape);
+    const Tensor dx = decoder_.stack.backward(pass, dhidden, saved.decoder, saved.source, dsource);
+    Pass encoder_pass = pass_of_encoder(pass);
+    return {dx, encoder_.stack.backward(encoder_pass, dsource, saved.encoder)};
+  }
+
+  void embed_backward(Pass& pass, const Tokens& tokens, const Embedded& dx) override {
+    embed_side_backward(pass, decoder_, tokens.ids, pass.layout, dx.x);
+    embed_side_backward(pass, encoder_, tokens.source_ids, pass.source, dx.source);
+    pass.done({0, 1});
   }
 
  private:
-  static Pass pass_of_encoder(const Pass& pass, const Tokens::Source& source) {
-    Pass result = pass;
-    result.segments = source.segments;
-    result.first_row = pass.first_source_row;
-    result.cache = nullptr;
+  static Pass pass_of_encoder(const Pass& pass) {
+    Pass result = pass.over(pass.source);
+    result.state = nullptr;
+    result.tap = nullptr;
     return result;
   }
 
-  // What the decoder reads of the sources; nothing where a cache holds all of them.
-  SourceStates encode(Pass& pass, const Tokens::Source& source, SavedStates& saved) const {
-    if (!source.ids) {
-      require(pass.cache, "an encoder-decoder was given no source");
-      return {};
-    }
-    const Shape shape{source.ids.count(), config_.hidden_size};
-    Pass encoder_pass = pass_of_encoder(pass, source);
-    const Tensor states = pass.arena.make(pass.compute, shape);
-    std::optional<ArenaScope> released;
-    if (!pass.keep) released.emplace(pass.arena);
-    const Tensor embedded = embed(pass, encoder_, source.ids, source.positions);
-    pass.ops.copy({.x = encoder_.stack.forward(encoder_pass, embedded, saved.encoder), .y = states});
-    return {states, source.segments};
-  }
-
   // Tokens and positions, f32 [N, C].
-  Tensor embed(Pass& pass, const Side& side, const Tensor& ids, const Tensor& positions) const {
+  Tensor embed_side(Pass& pass, const Side& side, const Tensor& ids, const Layout& layout) const {
     const Tensor embedded = pass.arena.make(DType::f32, {ids.count(), config_.hidden_size});
     const Tensor table = side.positions ? used_rows(side.positions->value) : sinusoids_ ? *sinusoids_ : Tensor{};
     pass.ops.embedding_forward({.tokens = ids,
-                                .positions = table ? positions : Tensor{},
+                                .positions = table ? layout.positions : Tensor{},
                                 .token_table = token_table_->value,
                                 .position_table = table,
                                 .y = embedded,
-                                .token_scale = token_scale()});
+                                .token_scale = token_scale_});
     return embedded;
   }
-  void embed_backward(Pass& pass, const Side& side, const Tensor& ids, const Tensor& positions,
-                      const Tensor& dembedded) const {
+  void embed_side_backward(Pass& pass, const Side& side, const Tensor& ids, const Layout& layout,
+                           const Tensor& dembedded) const {
+    const Tensor dpositions = side.positions ? used_rows(pass.gradients->sum(*side.positions)) : Tensor{};
     pass.ops.embedding_backward({.tokens = ids,
-                                 .positions = side.positions ? positions : Tensor{},
+                                 .positions = dpositions ? layout.positions : Tensor{},
                                  .dy = dembedded,
-                                 .dtoken_table = token_table_->gradient,
-                                 .dposition_table = side.positions ? used_rows(side.positions->gradient) : Tensor{},
-                                 .token_scale = token_scale()});
-  }
-
-  float token_scale() const {
-    return config_.scale_embedding ? std::sqrt(static_cast<float>(config_.hidden_size)) : 1;
+                                 .dtoken_table = pass.gradients->sum(*token_table_),
+                                 .dposition_table = dpositions,
+                                 .token_scale = token_scale_});
+    pass.done(side.range);
   }
 
   Parameter* token_table_;
   const Tensor* sinusoids_ = nullptr;
-  const Tensor* output_bias_ = nullptr;
-  Parameter fixed_bias_;  // of the output, never trained
+  float token_scale_ = 1;
   Side encoder_, decoder_;
 };
 
 }  // namespace
 
-std::unique_ptr<CausalModel> make_bart(const ModelConfig& config) { return std::make_unique<Bart>(config); }
+void BartOptions::declare(Options& options) {
+  options.add("model.positions", positions, one_of({"learned", "sinusoidal", "none"}),
+              "bart: what tells the places of tokens apart; only learned ones make a model that transformers can load");
+  options.add("model.relative_positions", relative_positions, one_of({"none", "shared", "separate"}),
+              "bart: what self attention adds to keys and values by their distance from the query: nothing, rows of "
+              "one table, or of one for each; with tables transformers cannot load the model");
+  options.add("model.relative_distances", relative_distances, between(1, most_distances),
+              "bart: distances that relative_positions tell apart each way; farther ones count as the farthest");
+  options.add("model.decoder_layers", decoder_layers, between(0, most_layers),
+              "bart: transformer blocks of the decoder, num_layers being the encoder's; 0: as many");
+}
+
+void BartOptions::check() const {
+  if (positions != "learned" && positions != "sinusoidal" && positions != "none")
+    fail_usage("model.positions \"", positions.substr(0, 60), "\" are unknown: learned, sinusoidal or none");
+  if (relative_positions != "none" && relative_positions != "shared" && relative_positions != "separate")
+    fail_usage("model.relative_positions \"", relative_positions.substr(0, 60),
+               "\" are unknown: none, shared or separate");
+  if (relative_distances < 1 || relative_distances > most_distances)
+    fail_usage("model.relative_distances is ", relative_distances, ": it must be from 1 to ", most_distances);
+}
+
+std::unique_ptr<Model> make_bart(const ModelConfig& config) { return std::make_unique<Bart>(config); }
 
 }  // namespace engine

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "models/bart.h"
 #include "models/huggingface_format.h"
 
 namespace engine {
@@ -26,9 +27,10 @@ int64_t of_both_sides(const json& config, const char* part, const std::string& w
 ModelConfig read_config(const json& config, const std::string& where) {
   ModelConfig result;
   result.architecture = "bart";
+  auto& own = result.own.get<BartOptions>();
   result.hidden_size = json_integer(config, "d_model", where, 1, most_width, 1024);
   result.num_layers = json_integer(config, "encoder_layers", where, 1, most_layers, 12);
-  result.decoder_layers = json_integer(config, "decoder_layers", where, 1, most_layers, 12);
+  own.decoder_layers = json_integer(config, "decoder_layers", where, 1, most_layers, 12);
   result.num_heads = of_both_sides(config, "attention_heads", where, most_width, 16);
   result.ffn_size = of_both_sides(config, "ffn_dim", where, most_inner, 4096);
   result.vocab_size = json_integer(config, "vocab_size", where, 1, most_rows, 50265);
@@ -37,16 +39,16 @@ ModelConfig read_config(const json& config, const std::string& where) {
   result.dropout = dropout_from_huggingface(config, "dropout", where, 0.1);
   result.attention_dropout = dropout_from_huggingface(config, "attention_dropout", where, 0);
   result.initializer_range = static_cast<float>(json_number(config, "init_std", where, 0.02));
-  result.scale_embedding = json_bool(config, "scale_embedding", where, false);
+  own.scale_embedding = json_bool(config, "scale_embedding", where, false);
   const auto token = [&](const char* key, int32_t absent) {
     return token_from_huggingface(config, key, where, result.vocab_size, absent);
   };
   result.bos_token = token("bos_token_id", 0);
   result.eos_token = token("eos_token_id", 2);
   result.pad_token = token("pad_token_id", 1);
-  result.decoder_start_token = token("decoder_start_token_id", 2);
-  result.forced_bos_token = token("forced_bos_token_id", -1);
-  result.forced_eos_token = token("forced_eos_token_id", 2);
+  own.decoder_start_token = token("decoder_start_token_id", 2);
+  own.forced_bos_token = token("forced_bos_token_id", -1);
+  own.forced_eos_token = token("forced_eos_token_id", 2);
   require_option(config, "tie_word_embeddings", true, where);
   require_option(config, "normalize_before", false, where);
   require_option(config, "add_final_layer_norm", false, where);
@@ -57,7 +59,7 @@ void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["is_encoder_decoder"] = true;
   result["d_model"] = config.hidden_size;
   result["encoder_layers"] = config.num_layers;
-  result["decoder_layers"] = config.decoder_size();
+  result["decoder_layers"] = config.own.get<BartOptions>().decoder_size(config);
   result["encoder_attention_heads"] = config.num_heads;
   result["decoder_attention_heads"] = config.num_heads;
   result["encoder_ffn_dim"] = config.inner_size();
@@ -69,31 +71,53 @@ void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["attention_dropout"] = decimal(config.attention_dropout);
   result["activation_dropout"] = 0.0;
   result["init_std"] = decimal(config.initializer_range);
-  result["scale_embedding"] = config.scale_embedding;
+  result["scale_embedding"] = config.own.get<BartOptions>().scale_embedding;
   result["tie_word_embeddings"] = true;
   result["use_cache"] = true;
 }
 
 bool has_its_positions(const ModelConfig& config) {
-  return config.positions == "learned" && config.relative_positions == "none";
+  const auto& own = config.own.get<BartOptions>();
+  return own.positions == "learned" && !own.has_relative_tables();
 }
 
 ModelConfig read_own_config(const json& config, const std::string& where) {
   ModelConfig result = read_config(config, where);
-  result.positions = json_string(config, "positions", where);
-  result.relative_positions = json_string(config, "relative_positions", where, "none");
-  result.relative_distances =
-      json_integer(config, "relative_distances", where, 1, most_rows, result.relative_distances);
+  auto& own = result.own.get<BartOptions>();
+  own.positions = json_string(config, "positions", where);
+  own.relative_positions = json_string(config, "relative_positions", where, "none");
+  own.relative_distances = json_integer(config, "relative_distances", where, 1, most_rows, own.relative_distances);
   return result;
 }
 
 void write_own_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   write_config(config, result);
-  result["positions"] = config.positions;
-  if (config.relative_positions == "none") return;
-  result["relative_positions"] = config.relative_positions;
-  result["relative_distances"] = config.relative_distances;
+  const auto& own = config.own.get<BartOptions>();
+  result["positions"] = own.positions;
+  if (!own.has_relative_tables()) return;
+  result["relative_positions"] = own.relative_positions;
+  result["relative_distances"] = own.relative_distances;
 }
+
+// Tokens that generation puts at fixed places may stand in a file of their own, which then alone counts for forced ones.
+void read_generation(const json& tokens, const std::string& where, ModelConfig& config) {
+  auto& own = config.own.get<BartOptions>();
+  const auto token = [&](const char* key, int32_t absent) {
+    return token_from_huggingface(tokens, key, where, config.vocab_size, absent);
+  };
+  own.decoder_start_token = token("decoder_start_token_id", own.decoder_start_token);
+  own.forced_bos_token = token("forced_bos_token_id", -1);
+  own.forced_eos_token = token("forced_eos_token_id", -1);
+}
+
+void write_tokens(const ModelConfig& config, nlohmann::ordered_json& result) {
+  const auto& own = config.own.get<BartOptions>();
+  token_to_huggingface(result, "decoder_start_token_id", own.decoder_start_token);
+  token_to_huggingface(result, "forced_bos_token_id", own.forced_bos_token);
+  token_to_huggingface(result, "forced_eos_token_id", own.forced_eos_token);
+}
+
+std::vector<float>& logits_bias_of(ModelConfig& config) { return config.own.get<BartOptions>().output_bias; }
 
 using Names = std::vector<TensorNames>;
 
@@ -150,16 +174,19 @@ const HuggingFaceFormat& bart_format() {
   static const HuggingFaceFormat format = {
       .architecture = "bart",
       .model_type = "bart",
-      .classes = {{"BartForConditionalGeneration"}, {"BartModel", Head::none, /*has_prefix=*/false}},
+      .classes = {{"BartForConditionalGeneration"}, {"BartModel", HeadKind::none, /*has_prefix=*/false}},
       .prefix = "model.",
       .names = all_names(),
       .tied = {{"model.encoder.embed_tokens.weight", "model.shared.weight", "embedding.tokens"},
                {"model.decoder.embed_tokens.weight", "model.shared.weight", "embedding.tokens"},
                {"lm_head.weight", "model.shared.weight", "embedding.tokens"}},
       .logits_bias = "final_logits_bias",
+      .logits_bias_of = logits_bias_of,
       .suits = has_its_positions,
       .read_config = read_config,
-      .write_config = write_config};
+      .write_config = write_config,
+      .read_generation = read_generation,
+      .write_tokens = write_tokens};
   return format;
 }
 
@@ -171,8 +198,11 @@ const HuggingFaceFormat& own_bart_format() {
       .prefix = "model.",
       .names = own_names(),
       .logits_bias = "final_logits_bias",
+      .logits_bias_of = logits_bias_of,
       .read_config = read_own_config,
-      .write_config = write_own_config};
+      .write_config = write_own_config,
+      .read_generation = read_generation,
+      .write_tokens = write_tokens};
   return format;
 }
 

@@ -178,14 +178,14 @@ std::vector<BeamResult> beam_search(CachedDecoder& decoder, std::span<const std:
   const auto beams = static_cast<size_t>(options.beams), vocab_size = static_cast<size_t>(decoder.config().vocab_size);
   const auto gain = [&](size_t i) { return tokens_to_gain(decoder.config(), prompts[i], options); };
   const size_t most_searches = std::clamp(max_sequences / beams, size_t{1}, std::max(prompts.size(), size_t{1}));
-  CachedDecoder::Sizes sizes{.slots = static_cast<int64_t>(most_searches * beams)};
+  DecodeSizes sizes{.slots = static_cast<int64_t>(most_searches * beams)};
   for (size_t i = 0; i < prompts.size(); ++i)
     sizes.rows = std::max(sizes.rows, static_cast<int64_t>(prompts[i].size()) + gain(i));
   for (const auto& source : sources)
     sizes.source_rows = std::max(sizes.source_rows, static_cast<int64_t>(source.size()));
   sizes.source_slots = sources.empty() ? 0 : static_cast<int64_t>(most_searches);
   const ArenaScope scope(decoder.arena());
-  decoder.make_cache(sizes);
+  decoder.begin(sizes);
 
   std::vector<BeamResult> results(prompts.size());
   std::vector<Search> searches;

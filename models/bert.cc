@@ -5,90 +5,109 @@
 // + b', x0 the first row of a sequence.
 #include "models/bert.h"
 
+#include "models/architectures.h"
 #include "models/blocks.h"
 
 namespace engine {
 
 namespace {
 
-class Bert final : public EncoderModel {
+class Bert final : public Model {
  public:
-  struct SavedStates final : EncoderSaved {
-    Tensor types;  // i32 [N], where the model has them
+  struct SavedStates final : Saved {
     PostNormStack::Saved stack;
   };
 
-  explicit Bert(const ModelConfig& config) : EncoderModel(config) {
+  // type_vocab_size 0: the model has no token types. pooled: the activation of the pooler.
+  Bert(const ModelConfig& config, int64_t type_vocab_size, Activation pooled) : Model(config) {
     const int64_t width = config.hidden_size;
     const Initial initial = Initial::normal(config.initializer_range);
     token_table_ = &parameters_.add("embedding.tokens", {config.vocab_size, width}, initial);
     position_table_ = &parameters_.add("embedding.positions", {config.max_positions, width}, initial);
-    if (config.type_vocab_size)
-      type_table_ = &parameters_.add("embedding.types", {config.type_vocab_size, width}, initial);
+    if (type_vocab_size) type_table_ = &parameters_.add("embedding.types", {type_vocab_size, width}, initial);
+    embedding_range_ = {0, parameters_.size()};
     stack_ = PostNormStack(parameters_, config, "", config.num_layers, /*decoder=*/false, initial);
-    add_head(initial);
-    token_table_->is_lookup = projection_ != token_table_;
+    head_.range.first = parameters_.size();
+    add_head(initial, pooled);
+    head_.range.last = parameters_.size();
+    token_table_->is_lookup = head_.projection != token_table_;
   }
 
   std::unique_ptr<Saved> make_saved() const override { return std::make_unique<SavedStates>(); }
 
-  Tensor forward(Pass& pass, const Tokens& tokens, Saved& saved_states) override {
-    auto& saved = static_cast<SavedStates&>(saved_states);
-    const Tensor embedded = pass.arena.make(DType::f32, {tokens.ids.count(), config_.hidden_size});
-    saved.types = !type_table_   ? Tensor{}
-                  : tokens.types ? tokens.types
-                                 : pass.arena.make_zeros(DType::i32, {tokens.ids.count()});
+  Embedded embed(Pass& pass, const Tokens& tokens) override {
+    const Tensor x = pass.arena.make(DType::f32, {tokens.ids.count(), config_.hidden_size});
     pass.ops.embedding_forward({.tokens = tokens.ids,
-                                .positions = tokens.positions,
-                                .types = saved.types,
+                                .positions = pass.layout.positions,
+                                .types = types_of(pass, tokens),
                                 .token_table = token_table_->value,
                                 .position_table = position_table_->value,
                                 .type_table = type_table_ ? type_table_->value : Tensor{},
-                                .y = embedded});
-    return stack_.forward(pass, embedded, saved.stack, {}, tokens.asked);
+                                .y = x});
+    return {x, {}};
   }
 
-  void backward(Pass& pass, const Tokens& tokens, const Tensor& dhidden, Saved& saved_states) override {
-    auto& saved = static_cast<SavedStates&>(saved_states);
-    const ArenaScope scope(pass.arena);
-    const Tensor dembedded = stack_.backward(pass, dhidden, saved.stack);
+  Tensor trunk(Pass& pass, const Embedded& embedded, Saved& saved) override {
+    return stack_.forward(pass, embedded.x, static_cast<SavedStates&>(saved).stack, {}, pass.outputs);
+  }
+
+  Embedded trunk_backward(Pass& pass, const Tensor& dhidden, Saved& saved) override {
+    return {stack_.backward(pass, dhidden, static_cast<SavedStates&>(saved).stack), {}};
+  }
+
+  void embed_backward(Pass& pass, const Tokens& tokens, const Embedded& dx) override {
     pass.ops.embedding_backward({.tokens = tokens.ids,
-                                 .positions = tokens.positions,
-                                 .types = saved.types,
-                                 .dy = dembedded,
-                                 .dtoken_table = token_table_->gradient,
-                                 .dposition_table = position_table_->gradient,
-                                 .dtype_table = type_table_ ? type_table_->gradient : Tensor{},
-                                 .token_notes = token_table_->notes});
+                                 .positions = pass.layout.positions,
+                                 .types = types_of(pass, tokens),
+                                 .dy = dx.x,
+                                 .dtoken_table = pass.gradients->sum(*token_table_),
+                                 .dposition_table = pass.gradients->sum(*position_table_),
+                                 .dtype_table = type_table_ ? pass.gradients->sum(*type_table_) : Tensor{},
+                                 .touched_blocks = pass.gradients->touched_blocks(*token_table_)});
+    pass.done(embedding_range_);
   }
 
  private:
-  void add_head(Initial initial) {
+  // i32 [N], where the model has types.
+  Tensor types_of(const Pass& pass, const Tokens& tokens) const {
+    if (!type_table_ || tokens.types) return type_table_ ? tokens.types : Tensor{};
+    return pass.arena.make_zeros(DType::i32, {tokens.ids.count()});
+  }
+
+  void add_head(Initial initial, Activation pooled) {
     const int64_t width = config_.hidden_size;
-    if (config_.head == Head::masked) {
-      features_.dense = Linear(parameters_, "masked_head.dense", width, width, initial);
-      features_.activation = activation_named(config_.activation);
-      features_.norm = ResidualNorm(parameters_, "masked_head.norm", width, config_.layer_norm_epsilon, {});
-      projection_ = token_table_;
+    if (config_.head == HeadKind::masked) {
+      head_.dense = Linear(parameters_, "masked_head.dense", width, width, initial);
+      head_.activation = activation_named(config_.activation);
+      head_.norm = ResidualNorm(parameters_, "masked_head.norm", width, config_.layer_norm_epsilon, {});
+      head_.projection = token_table_;
       token_table_->is_factor = true;
-      projection_bias_ = &parameters_.add("masked_head.bias", {config_.vocab_size}, Initial::zeros());
+      head_.bias = &parameters_.add("masked_head.bias", {config_.vocab_size}, Initial::zeros());
       return;
     }
-    if (config_.head == Head::classification || config_.pooler) {
-      features_.dense = Linear(parameters_, "pooler", width, width, initial);
-      features_.activation = config_.architecture == "distilbert" ? Activation::relu : Activation::tanh;
+    if (config_.head == HeadKind::classification || config_.pooler) {
+      head_.dense = Linear(parameters_, "pooler", width, width, initial);
+      head_.activation = pooled;
     }
-    if (config_.head == Head::classification) add_classifier(width, config_.initializer_range);
+    if (config_.head == HeadKind::classification)
+      add_classifier(parameters_, head_, config_, width, config_.initializer_range);
   }
 
   Parameter* token_table_;
   Parameter* position_table_;
   Parameter* type_table_ = nullptr;
+  ParameterRange embedding_range_;
   PostNormStack stack_;
 };
 
 }  // namespace
 
-std::unique_ptr<EncoderModel> make_bert(const ModelConfig& config) { return std::make_unique<Bert>(config); }
+std::unique_ptr<Model> make_bert(const ModelConfig& config) {
+  return std::make_unique<Bert>(config, config.own.get<BertOptions>().type_vocab_size, Activation::tanh);
+}
+
+std::unique_ptr<Model> make_distilbert(const ModelConfig& config) {
+  return std::make_unique<Bert>(config, /*type_vocab_size=*/0, Activation::relu);
+}
 
 }  // namespace engine

@@ -1,10 +1,13 @@
 #pragma once
 
-#include "models/encoder_model.h"
+#include "models/config.h"
 
 namespace engine {
 
-// config.architecture "bert" or "distilbert" (no token types; a classifier reads relu where BERT's reads tanh).
-std::unique_ptr<EncoderModel> make_bert(const ModelConfig& config);
+struct BertOptions final : OptionsOf<BertOptions> {
+  int64_t type_vocab_size = 2;  // token types: first and second text
+
+  void declare(Options&) override {}
+};
 
 }  // namespace engine

@@ -3,6 +3,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "models/bert.h"
 #include "models/huggingface_format.h"
 
 namespace engine {
@@ -21,7 +22,7 @@ ModelConfig read_config(const json& config, const std::string& where) {
   result.ffn_size = json_integer(config, "intermediate_size", where, 1, most_inner, 3072);
   result.vocab_size = json_integer(config, "vocab_size", where, 1, most_rows, 30522);
   result.max_positions = json_integer(config, "max_position_embeddings", where, 1, most_rows, 512);
-  result.type_vocab_size = json_integer(config, "type_vocab_size", where, 1, most_rows, 2);
+  result.own.get<BertOptions>().type_vocab_size = json_integer(config, "type_vocab_size", where, 1, most_rows, 2);
   result.activation = activation_from_huggingface(json_string(config, "hidden_act", where, "gelu"), where);
   result.dropout = dropout_from_huggingface(config, "hidden_dropout_prob", where, 0.1);
   result.attention_dropout = dropout_from_huggingface(config, "attention_probs_dropout_prob", where, 0.1);
@@ -47,7 +48,7 @@ void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["intermediate_size"] = config.inner_size();
   result["vocab_size"] = config.vocab_size;
   result["max_position_embeddings"] = config.max_positions;
-  result["type_vocab_size"] = config.type_vocab_size;
+  result["type_vocab_size"] = config.own.get<BertOptions>().type_vocab_size;
   result["hidden_act"] = activation_to_huggingface(config.activation);
   result["hidden_dropout_prob"] = decimal(config.dropout);
   result["attention_probs_dropout_prob"] = decimal(config.attention_dropout);
@@ -64,10 +65,10 @@ const HuggingFaceFormat& bert_format() {
   static const HuggingFaceFormat format = {
       .architecture = "bert",
       .model_type = "bert",
-      .classes = {{"BertModel", Head::none, /*has_prefix=*/false},
-                  {"BertForMaskedLM", Head::masked},
-                  {"BertForPreTraining", Head::masked},
-                  {"BertForSequenceClassification", Head::classification}},
+      .classes = {{"BertModel", HeadKind::none, /*has_prefix=*/false},
+                  {"BertForMaskedLM", HeadKind::masked},
+                  {"BertForPreTraining", HeadKind::masked},
+                  {"BertForSequenceClassification", HeadKind::classification}},
       .prefix = "bert.",
       .names = {{"embedding.tokens", "bert.embeddings.word_embeddings.weight"},
                 {"embedding.positions", "bert.embeddings.position_embeddings.weight"},

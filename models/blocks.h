@@ -10,32 +10,34 @@
 
 namespace engine {
 
-// r += attention(norm1(r)); r += feed_forward(norm2(r)). What a block adds last is its branch: the norm that reads the
-// stream next adds it. The residual stream r and the branch of the block before come in, and so they leave.
+// r += attention(norm1(r)); r += feed_forward(norm2(r)). A block leaves its last addition, its branch, to the norm that
+// reads the stream next. So the residual stream r and the branch of the block before come in, and this block's go out.
 struct PreNormBlock {
   struct Saved {
-    ResidualNorm::Saved norm1, norm2;  // their results are made again in the backward pass: cheaper than keeping them
+    ResidualNorm::Saved norm1, norm2;  // their results are recomputed in the backward pass: cheaper than keeping them
     SelfAttention::Saved attention;
     FeedForward::Saved feed_forward;
   };
   ResidualNorm norm1, norm2;
   SelfAttention attention;
   FeedForward feed_forward;
+  ParameterRange range;
 
-  // branch_dropout: of the branch that comes in.
+  // branch_dropout drops from the branch that comes in.
   PreNormBlock(Parameters& table, const ModelConfig& config, int layer, bool causal, Initial initial,
-               Initial output_initial, DropoutLayer branch_dropout);
+               Initial output_initial, DropoutSite branch_dropout);
 
-  // residual and branch_in (optional on entry to the first block) are those of the block before; branch receives this
-  // block's, and the new residual is returned. normed [N, C] is scratch.
+  // branch_in (optional) is the branch that is still to be added to residual. `branch` [N, C] receives this block's, and
+  // the new residual is returned. normed [N, C] is scratch.
   Tensor forward(Pass& pass, const Tensor& residual, const Tensor& branch_in, const Tensor& branch,
                  const Tensor& normed, Saved& saved) const;
-  // dresidual and dbranch: the gradients of what forward returned and wrote; they become those of what it was given.
-  void backward(Pass& pass, const Tensor& dresidual, const Tensor& dbranch, Saved& saved) const;
+  // d holds the gradients of what forward returned and wrote. They become those of what forward was given; without a
+  // branch_in, d.own_branch is scratch.
+  void backward(Pass& pass, const StreamGradient& d, bool has_branch_in, Saved& saved) const;
 
  private:
-  // All after norm1, whose result is in `normed`: what recomputation runs a second time. branch is written, and normed
-  // used again.
+  // Runs everything after norm1, whose result is in `normed`. A recomputation runs it a second time. Writes branch, and
+  // overwrites normed.
   void forward_inner(Pass& pass, const Tensor& branch, const Tensor& normed, Saved& saved) const;
 };
 
@@ -43,28 +45,61 @@ struct PreNormStack {
   using Saved = std::vector<PreNormBlock::Saved>;  // one a block
   struct Stream {
     Tensor residual;  // f32 [N, C]
-    Tensor branch;    // [N, C], yet to be added, dropped by branch_dropout
+    Tensor branch;    // [N, C], still to be added, dropped by branch_dropout; absent behind a tap
   };
   std::vector<PreNormBlock> blocks;
-  DropoutLayer branch_dropout;
+  DropoutSite branch_dropout;  // of the last block's branch
 
   PreNormStack() = default;
   PreNormStack(Parameters& table, const ModelConfig& config, bool causal, Initial initial, Initial output_initial);
 
-  Stream forward(Pass& pass, const Tensor& residual, Saved& saved) const;
-  // Gradients of what forward returned; dresidual becomes that of what it was given. dbranch may be dresidual where
-  // these are the same numbers (ResidualNorm::gradient_of_branch).
-  void backward(Pass& pass, const Tensor& dresidual, const Tensor& dbranch, Saved& saved) const;
+  // x f32 [N, C] stays in use until the backward pass.
+  Stream forward(Pass& pass, const Tensor& x, Saved& saved) const;
+  // d holds the gradients of what forward returned; d.residual becomes that of x.
+  void backward(Pass& pass, const StreamGradient& d, Saved& saved) const;
+
+  // The stream that forward returned with its branch added, f32 [N, C].
+  Tensor join(Pass& pass, const Stream& stream) const { return join(pass, blocks.size(), stream); }
+  // Tensors for the gradients of a stream of this shape.
+  StreamGradient make_gradient(Pass& pass, const Shape& shape) const;
+  // Writes the branch's gradient, where it is apart, from that of a joined stream.
+  void split(Pass& pass, const StreamGradient& d) const { split(pass, blocks.size(), d); }
+  // Whether forward returns a stream without a branch.
+  bool ends_joined(const Pass& pass) const { return is_tapped(pass, blocks.size()); }
+
+ private:
+  static bool is_tapped(const Pass& pass, size_t boundary) {
+    return pass.tap && pass.tap->is_at(static_cast<int64_t>(boundary));
+  }
+  // The dropout of the branch that comes to a boundary from the block before it.
+  const DropoutSite& dropout_before(size_t boundary) const {
+    return boundary < blocks.size() ? blocks[boundary].norm1.dropout : branch_dropout;
+  }
+  Tensor join(Pass& pass, size_t boundary, const Stream& stream) const;
+  void split(Pass& pass, size_t boundary, const StreamGradient& d) const;
+  Stream at_boundary(Pass& pass, size_t boundary, const Stream& stream) const;
+};
+
+// Memory that the blocks of a post-layernorm stack use in turn: f32 [N, C], but `branch` in the precision of the pass.
+struct PostNormBuffers {
+  Tensor attended;  // the stream behind attention
+  Tensor crossed;   // the stream behind cross attention; of decoders
+  Tensor branch;    // what is added next
+};
+
+// Gradients of the sums that a block's norms read, f32 [N, C], used by the blocks in turn.
+struct PostNormGradients {
+  Tensor norm2, cross_norm;
 };
 
 // h = norm1(x + drop(attention(x))); y = norm2(h + drop(feed_forward(h))). In a decoder that reads a source there is a
 // third part between them: h = cross_norm(h + drop(cross_attention(h, source))). x, h and y are f32: the residual
-// stream. Where rows are asked for all but the keys and values of attention is theirs alone, [R, C].
+// stream. With output rows everything but the keys and values of attention is theirs alone, [R, C].
 struct PostNormBlock {
   struct Saved {
-    AskedRows asked;
-    SelfAttention::Saved attention;           // or
-    CrossAttention::Saved attention_of_rows;  // where some are asked for
+    OutputRows outputs;
+    SelfAttention::Saved attention;             // or
+    CrossAttention::Saved attention_of_outputs;  // with output rows
     CrossAttention::Saved cross_attention;
     ResidualNorm::Saved norm1, cross_norm, norm2;
     FeedForward::Saved feed_forward;
@@ -75,34 +110,33 @@ struct PostNormBlock {
   ResidualNorm cross_norm;
   FeedForward feed_forward;
   ResidualNorm norm2;
+  ParameterRange range;
 
-  // decoder: sees what is before it, and a source.
+  // decoder: a token sees those before it, and a source.
   PostNormBlock(Parameters& table, const ModelConfig& config, const std::string& prefix, int layer, bool decoder,
-                Initial initial);
+                Initial initial, const RelativeTable& relative);
 
-  // x, f32 [N, C], becomes y, and so does middle: the one that is returned (its first rows where some are asked for)
-  // holds y, the other and branch [N, C] are scratch.
-  Tensor forward(Pass& pass, const Tensor& x, const Tensor& middle, const Tensor& branch, const SourceStates& source,
-                 const AskedRows& asked, Saved& saved) const;
-  // y again from what was saved: the next block's x.
-  void output_again(Pass& pass, const Saved& saved, const Tensor& y) const { norm2.again(pass, saved.norm2, y); }
-  // input: x again, f32 where the pass recomputes. dy, f32 or pass.compute, has the shape of what forward returned and
-  // may be dx; dx and dmiddle are f32 [N, C]: the one that is returned holds the gradient of x. dsource f32 [M, C] is
-  // written, or added to where accumulated.
-  Tensor backward(Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& dx, const Tensor& dmiddle,
-                  const SourceStates& source, const Tensor& dsource, bool accumulate, Saved& saved) const;
+  // Returns y: x itself, which is overwritten, or with output rows a new tensor.
+  Tensor forward(Pass& pass, const Tensor& x, const PostNormBuffers& buffers, const SourceStates& source,
+                 const OutputRows& outputs, Saved& saved) const;
+  // Writes y once more from what was saved.
+  void recompute_output(Pass& pass, const Saved& saved, const Tensor& y) const { norm2.recompute(pass, saved.norm2, y); }
+  // input is x once more, f32 where the pass recomputes. dy, f32 or in the pass's precision, is shaped as y and may be
+  // dx. dx f32 [N, C] receives the gradient of x. dsource f32 [M, C] =, or += where accumulated.
+  void backward(Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& dx, const PostNormGradients& gradients,
+                const SourceStates& source, const Tensor& dsource, bool accumulate, Saved& saved) const;
 
  private:
-  // All before norm2: branch is the feed-forward's, which norm2 adds to what is returned, x or middle. Of saved.asked
-  // rows: branch and middle have as many.
-  Tensor forward_inner(Pass& pass, const Tensor& x, const Tensor& middle, const Tensor& branch,
+  // Runs everything before norm2, and returns the stream that norm2 adds buffers.branch to. x [N, C] comes in; `entry`
+  // are its rows that go on.
+  Tensor forward_inner(Pass& pass, const Tensor& x, const Tensor& entry, const PostNormBuffers& buffers,
                        const SourceStates& source, Saved& saved) const;
-  // The attention's part of backward, of rows: from the gradients of its branch and, in drows, of what is around it
-  // [R, C] to dx.
-  void backward_of_rows(Pass& pass, const Tensor& dbranch, const Tensor& input, const Tensor& drows,
-                        const Tensor& scratch, const Tensor& dx, const Saved& saved) const;
-  // A block of asked rows keeps what it has: it is the last, whose turn in the backward pass comes first.
-  static bool recomputes(const Pass& pass, const Saved& saved) { return pass.recompute && !saved.asked; }
+  // The backward pass of attention with output rows, from the gradients of its branch and, in drows, of the stream
+  // around it [R, C] to dx. scratch is f32 [R, C].
+  void backward_of_outputs(Pass& pass, const Tensor& dbranch, const Tensor& input, const Tensor& drows,
+                           const Tensor& scratch, const Tensor& dx, const Saved& saved) const;
+  // A block of output rows keeps what it has: it is the last, whose turn in the backward pass comes first.
+  static bool recomputes(const Pass& pass, const Saved& saved) { return pass.recompute && !saved.outputs; }
 };
 
 // x = drop(norm(embedded)), then the blocks.
@@ -110,26 +144,31 @@ struct PostNormStack {
   struct Saved {
     ResidualNorm::Saved norm;
     std::vector<PostNormBlock::Saved> blocks;
+    std::vector<Tensor> tapped;  // f32 [N, C], what each block read where a tap may have changed it
   };
   ResidualNorm norm;
-  DropoutLayer dropout;
+  DropoutSite dropout;
   std::vector<PostNormBlock> blocks;
+  ParameterRange range;  // of norm
 
   PostNormStack() = default;
   PostNormStack(Parameters& table, const ModelConfig& config, const std::string& prefix, int64_t layers, bool decoder,
-                Initial initial);
+                Initial initial, const RelativeTable& relative = {});
 
-  // f32 [N, C], or [R, C] of the rows that are asked for, on pass.arena. embedded f32 [N, C] is kept, or
-  // scratch in a pass that keeps nothing. source: of decoders.
+  // f32 [N, C], or [R, C] with output rows, on pass.arena. embedded f32 [N, C] stays in use until the backward pass; in
+  // a pass that keeps nothing it is scratch. Decoders are given a source.
   Tensor forward(Pass& pass, const Tensor& embedded, Saved& saved, const SourceStates& source = {},
-                 const AskedRows& asked = {}) const;
-  // The gradient of the embedding, f32 [N, C], on pass.arena. dhidden: as what forward returned. dsource f32 [M, C], =.
+                 const OutputRows& outputs = {}) const;
+  // The gradient of the embedding, f32 [N, C], on pass.arena. dhidden is shaped as what forward returned. dsource f32
+  // [M, C], =.
   Tensor backward(Pass& pass, const Tensor& dhidden, Saved& saved, const SourceStates& source = {},
                   const Tensor& dsource = {}) const;
 
  private:
-  // In place: forward of the embeddings and, on their gradient, backward.
+  // Drops in place: from the embeddings in forward, from their gradient in backward.
   void drop(Pass& pass, const Tensor& x) const;
+  // Writes what block i read, for the backward pass.
+  void recompute_input(Pass& pass, size_t i, const Saved& saved, const Tensor& input) const;
 };
 
 }  // namespace engine

@@ -1,25 +1,73 @@
 #include "models/config.h"
 
 #include "core/error.h"
+#include "models/architectures.h"
 
 namespace engine {
 
-ModelConfig closed(ModelConfig config) {
-  const bool is_gpt2 = config.architecture == "gpt2";
-  const bool is_bert = config.architecture == "bert" || config.architecture == "distilbert";
-  const bool as_bart = config.positions != "learned" || config.relative_positions != "none" || config.decoder_layers;
-  if (as_bart && config.architecture != "bart")
-    fail_usage("model.positions, model.relative_positions and model.decoder_layers are bart's, the model is a ",
-               config.architecture);
-  if (config.activation == ModelConfig::open_activation) config.activation = is_gpt2 ? "gelu_tanh" : "gelu";
-  if (config.layer_norm_epsilon == 0) config.layer_norm_epsilon = is_bert ? 1e-12f : 1e-5f;
-  // Folders of these do not say it, so that another one would be lost when the model is saved.
-  const bool has_fixed_epsilon = config.architecture == "distilbert" || config.architecture == "bart";
-  if (const float epsilon = is_bert ? 1e-12f : 1e-5f; has_fixed_epsilon && config.layer_norm_epsilon != epsilon)
+namespace {
+
+// Options of an architecture as text, by name.
+std::vector<std::pair<std::string, std::string>> texts_of(const ArchitectureOptions& own) {
+  const std::unique_ptr<ArchitectureOptions> copy = own.clone();
+  Options options;
+  copy->declare(options);
+  std::vector<std::pair<std::string, std::string>> texts;
+  for (const Options::Option& option : options.all()) texts.emplace_back(option.name, option.text());
+  return texts;
+}
+
+// A UsageError where an option of another architecture was set.
+void refuse_options_of_others(const ModelConfig& config) {
+  for (const OwnOptions::Entry& entry : config.own.all()) {
+    if (config.architecture == entry.architecture) continue;
+    const auto defaults = texts_of(*OwnOptions::defaults(entry.architecture)), texts = texts_of(*entry.options);
+    for (size_t i = 0; i < texts.size(); ++i)
+      if (texts[i] != defaults[i])
+        fail_usage(texts[i].first, " is an option of ", entry.architecture, "'s, the model is a ", config.architecture);
+  }
+}
+
+// Whether an option's text leaves the value to the architecture or the folder.
+bool is_open(const std::string& text) { return text == "0" || text == "0.0" || text == "\"auto\"" || text == "-1.0"; }
+
+}  // namespace
+
+std::unique_ptr<ArchitectureOptions> OwnOptions::defaults(const std::string& architecture) {
+  for (const Architecture& row : architectures())
+    if (row.own_options && row.name == architecture) return row.own_options();
+  fail("the architecture ", architecture, " has no options of its own");
+}
+
+OwnOptions::OwnOptions() {
+  for (const Architecture& row : architectures())
+    if (row.own_options) entries_.push_back({row.name, row.own_options()});
+}
+
+OwnOptions::OwnOptions(const OwnOptions& other) {
+  for (const Entry& entry : other.entries_) entries_.push_back({entry.architecture, entry.options->clone()});
+}
+
+OwnOptions& OwnOptions::operator=(const OwnOptions& other) {
+  for (size_t i = 0; i < entries_.size(); ++i) entries_[i].options->assign(*other.entries_[i].options);
+  return *this;
+}
+
+void OwnOptions::fail_missing() { fail("no architecture has options of this type"); }
+
+ModelConfig ModelConfig::completed() const {
+  ModelConfig config = *this;
+  const Architecture& row = architecture_of(config);
+  refuse_options_of_others(config);
+  if (config.activation == open_activation) config.activation = row.activation;
+  if (config.layer_norm_epsilon == 0) config.layer_norm_epsilon = row.layer_norm_epsilon;
+  if (!row.saves_epsilon && config.layer_norm_epsilon != row.layer_norm_epsilon)
     fail_usage("model.layer_norm_epsilon is ", config.layer_norm_epsilon, ", that of a ", config.architecture, " is ",
-               epsilon, ": leave it out");
+               row.layer_norm_epsilon, ": leave it out");
   if (config.classifier_dropout < 0) config.classifier_dropout = config.dropout;
-  if (config.architecture == "bert" && config.type_vocab_size == 0) config.type_vocab_size = 2;
+  check_sizes(config);
+  for (const OwnOptions::Entry& entry : config.own.all())
+    if (config.architecture == entry.architecture) entry.options->check();
   return config;
 }
 
@@ -29,6 +77,55 @@ ModelConfig open_model() {
   config.layer_norm_epsilon = 0;
   config.classifier_dropout = -1;
   return config;
+}
+
+void ModelConfig::declare(Options& options) {
+  std::vector<std::string> names;
+  for (const Architecture& row : architectures()) names.push_back(row.name);
+  options.add("model.architecture", architecture, one_of(names), "of a new model; with init the folder's counts");
+  options.add("model.hidden_size", hidden_size, between(1, most_width), "width of the model; a multiple of num_heads");
+  options.add("model.num_layers", num_layers, between(1, most_layers), "transformer blocks, one upon another");
+  options.add("model.num_heads", num_heads, between(1, most_width), "attention heads of a block; at most 128 wide");
+  options.add("model.ffn_size", ffn_size, between(0, most_inner),
+              "inner width of the feed-forward part; 0: 4 hidden_size");
+  options.add("model.vocab_size", vocab_size, between(0, most_rows),
+              "tokens the model knows; 0: as many as the tokenizer");
+  options.add("model.max_positions", max_positions, between(1, most_rows), "the longest sequence in tokens");
+  options.add("model.activation", activation, one_of({"auto", "gelu_tanh", "gelu", "relu", "tanh"}),
+              "of the feed-forward part; auto: the architecture's, GPT-2's gelu_tanh or BERT's gelu");
+  options.add("model.dropout", dropout, from_up_to_below(0, 1),
+              "share of the embeddings and of each block's additions that is dropped in training");
+  options.add("model.attention_dropout", attention_dropout, from_up_to_below(0, 1),
+              "share of the attention probabilities that is dropped in training");
+  options.add("model.classifier_dropout", classifier_dropout, from_up_to_below(-1, 1),
+              "share of what a classifier reads that is dropped in training; -1: as dropout");
+  options.add("model.layer_norm_epsilon", layer_norm_epsilon, at_least(0),
+              "added to the variance in a layernorm; 0: the architecture's, GPT-2's 1e-5 or BERT's 1e-12");
+  for (const OwnOptions::Entry& entry : own.all()) entry.options->declare(options);
+  options.add("model.initializer_range", initializer_range, at_least(0),
+              "standard deviation of a new model's weights");
+}
+
+void check_against_init(const ModelConfig& wanted, const ModelConfig& model, const Options& options,
+                        const std::string& init) {
+  // Both are written out, so that what one says by leaving it open compares equal to what the other spells out.
+  const auto write_out = [](const ModelConfig& config) {
+    ModelConfig result = config;
+    result.ffn_size = config.inner_size();
+    for (const OwnOptions::Entry& entry : result.own.all()) entry.options->write_out(result);
+    return result;
+  };
+  ModelConfig ours = write_out(wanted), theirs = write_out(model);
+  Options our_options, their_options;
+  ours.declare(our_options);
+  theirs.declare(their_options);
+  for (size_t i = 0; i < our_options.all().size(); ++i) {
+    const Options::Option &our = our_options.all()[i], &their = their_options.all()[i];
+    const bool is_dropout = our.name.ends_with("dropout");
+    if (is_dropout || !options.was_set(our.name) || our.text() == their.text() || is_open(our.text())) continue;
+    fail_usage(our.name, " is ", our.text(), ", but the model in init = \"", init, "\" has ", their.text(),
+               ": leave it out, or leave out init");
+  }
 }
 
 }  // namespace engine

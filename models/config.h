@@ -1,17 +1,82 @@
-// What a model is made of, whatever its architecture; a model folder's config.json holds the same under its
-// architecture's Hugging Face names (see huggingface.h).
+// What a model is made of, whatever its architecture, and the options that one architecture alone has. A model folder's
+// config.json holds the same under its architecture's Hugging Face names (see huggingface.h).
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
+
+#include "core/options.h"
 
 namespace engine {
 
 // Bounds of a model's sizes: their products stay within an int64, and no configuration makes endless tables.
 inline constexpr int64_t most_width = 1 << 20, most_inner = 1 << 23, most_layers = 1024, most_rows = INT32_MAX;
 
-enum class Head { none, masked, classification };  // what an encoder predicts: nothing, masked tokens, a class
+enum class HeadKind { none, masked, classification };  // what an encoder predicts: nothing, masked tokens, a class
+
+struct ModelConfig;
+
+// The options of one architecture (architectures.h). They are declared whatever the architecture is, and may be set for
+// theirs alone.
+class ArchitectureOptions {
+ public:
+  virtual ~ArchitectureOptions() = default;
+  virtual std::unique_ptr<ArchitectureOptions> clone() const = 0;
+  // Takes the values of options of the same type, in place: declared options point to them.
+  virtual void assign(const ArchitectureOptions& other) = 0;
+  // Declares those that a user may set in [model].
+  virtual void declare(Options& options) = 0;
+  // A UsageError where a value cannot be.
+  virtual void check() const {}
+  // Writes out what a model with this config means where a value says "as usual".
+  virtual void write_out(const ModelConfig&) {}
+};
+
+// Gives a struct of options what ArchitectureOptions asks for.
+template <class Self>
+class OptionsOf : public ArchitectureOptions {
+ public:
+  std::unique_ptr<ArchitectureOptions> clone() const override { return std::make_unique<Self>(self()); }
+  void assign(const ArchitectureOptions& other) override {
+    static_cast<Self&>(*this) = dynamic_cast<const Self&>(other);
+  }
+
+ private:
+  const Self& self() const { return static_cast<const Self&>(*this); }
+};
+
+// The options of every architecture that has some, one of each type. Copies are deep, and assignment is in place.
+class OwnOptions {
+ public:
+  OwnOptions();
+  OwnOptions(const OwnOptions& other);
+  OwnOptions& operator=(const OwnOptions& other);
+
+  template <class T>
+  T& get() {
+    for (const Entry& entry : entries_)
+      if (T* const found = dynamic_cast<T*>(entry.options.get())) return *found;
+    fail_missing();
+  }
+  template <class T>
+  const T& get() const {
+    return const_cast<OwnOptions*>(this)->get<T>();
+  }
+
+  struct Entry {
+    const char* architecture;
+    std::unique_ptr<ArchitectureOptions> options;
+  };
+  const std::vector<Entry>& all() const { return entries_; }
+  // A new instance of an architecture's options.
+  static std::unique_ptr<ArchitectureOptions> defaults(const std::string& architecture);
+
+ private:
+  [[noreturn]] static void fail_missing();
+  std::vector<Entry> entries_;
+};
 
 struct ModelConfig {
   // An activation that is left to the architecture; so are an epsilon of 0 and a classifier_dropout below 0.
@@ -19,7 +84,7 @@ struct ModelConfig {
 
   std::string architecture = "gpt2";
   int64_t hidden_size = 256;    // C
-  int64_t num_layers = 4;       // L
+  int64_t num_layers = 4;       // L, of an encoder-decoder the encoder's
   int64_t num_heads = 8;        // H
   int64_t ffn_size = 0;         // F; 0: 4 C
   int64_t vocab_size = 0;       // V; 0: the tokenizer's
@@ -31,33 +96,30 @@ struct ModelConfig {
   float initializer_range = 0.02f;
   int32_t bos_token = -1, eos_token = -1, pad_token = -1;  // -1: none
 
-  // Of encoders:
-  Head head = Head::none;
-  int64_t type_vocab_size = 0;           // token types (first and second text); 0: none
-  bool pooler = false;                   // a dense layer with tanh on the first row, without a head of its own
-  float classifier_dropout = 0;          // of what the classifier reads
-  std::vector<std::string> labels;       // names of the classes
-  bool doubled_position_angles = false;  // sinusoidal positions with 10000^(4i/C) for 10000^(2i/C)
+  // The head of an encoder.
+  HeadKind head = HeadKind::none;
+  bool pooler = false;              // a dense layer on the first row, in a model without outputs
+  float classifier_dropout = 0;     // of what the classifier reads
+  std::vector<std::string> labels;  // names of the classes
 
-  // Of encoder-decoders:
-  int64_t decoder_layers = 0;        // 0: num_layers, which are the encoder's
-  std::string positions = "learned";  // what is added to the tokens' embeddings: learned, sinusoidal or none
-  std::string relative_positions = "none";  // tables in self attention: none, shared (by keys and values), separate
-  int64_t relative_distances = 64;   // that they tell apart each way; farther ones count as the farthest
-  bool scale_embedding = false;      // tokens' embeddings times the root of C
-  int32_t decoder_start_token = -1;  // what every target begins with
-  int32_t forced_bos_token = -1, forced_eos_token = -1;  // what generation puts first, and last at its limit
-  std::vector<float> output_bias;    // [V], added to the logits and not trained; empty: none
+  OwnOptions own;  // of single architectures
 
-  int64_t most_layers_of_a_side() const { return decoder_layers > num_layers ? decoder_layers : num_layers; }
-  int64_t decoder_size() const { return decoder_layers ? decoder_layers : num_layers; }
   int64_t inner_size() const { return ffn_size ? ffn_size : 4 * hidden_size; }
+
+  // Adds the options of [model], common ones and those of every architecture.
+  void declare(Options& options);
+  // The same with nothing left open: the activation and the epsilon that the architecture is known for, and the
+  // classifier's dropout that of the model. A UsageError where the architecture is unknown, a size cannot be, or an
+  // option of another architecture was set. Makers of models do this.
+  ModelConfig completed() const;
 };
 
-// The same with nothing left open: the activation and the epsilon that the architecture is known for, the classifier's
-// dropout that of the model, and BERT's two token types. Makers of models do this.
-ModelConfig closed(ModelConfig config);
-// A configuration that leaves all of these open.
+// A configuration that leaves open what the architecture decides.
 ModelConfig open_model();
+
+// Where weights come from `init`, so does the model's shape: a UsageError where an option of [model] that was set says
+// something else. The rates of dropout are no part of it.
+void check_against_init(const ModelConfig& wanted, const ModelConfig& model, const Options& options,
+                        const std::string& init);
 
 }  // namespace engine

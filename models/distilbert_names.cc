@@ -56,9 +56,9 @@ const HuggingFaceFormat& distilbert_format() {
   static const HuggingFaceFormat format = {
       .architecture = "distilbert",
       .model_type = "distilbert",
-      .classes = {{"DistilBertModel", Head::none, /*has_prefix=*/false},
-                  {"DistilBertForMaskedLM", Head::masked},
-                  {"DistilBertForSequenceClassification", Head::classification}},
+      .classes = {{"DistilBertModel", HeadKind::none, /*has_prefix=*/false},
+                  {"DistilBertForMaskedLM", HeadKind::masked},
+                  {"DistilBertForSequenceClassification", HeadKind::classification}},
       .prefix = "distilbert.",
       .names = {{"embedding.tokens", "distilbert.embeddings.word_embeddings.weight"},
                 {"embedding.positions", "distilbert.embeddings.position_embeddings.weight"},

@@ -36,7 +36,7 @@ struct Generator::State {
   std::vector<int32_t> sampled;
   std::vector<float> draws;
 
-  State(Ops& ops, CausalModel& model, DType compute, int max_sequences_)
+  State(Ops& ops, Model& model, DType compute, int max_sequences_)
       : decoder(ops, model, compute), max_sequences(static_cast<size_t>(max_sequences_)) {}
 
   int64_t gain(std::span<const int32_t> prompt, const GenerationOptions& options) const {
@@ -87,13 +87,13 @@ struct Generator::State {
   // Caches for the longest that there can be, and nothing active. Within the caller's scope.
   void begin(Texts prompts, Texts sources, const GenerationOptions& options) {
     const size_t slots = std::min(prompts.size(), max_sequences);
-    CachedDecoder::Sizes sizes{.slots = static_cast<int64_t>(slots)};
+    DecodeSizes sizes{.slots = static_cast<int64_t>(slots)};
     for (const auto& prompt : prompts)
       sizes.rows = std::max(sizes.rows, static_cast<int64_t>(prompt.size()) + gain(prompt, options));
     for (const auto& source : sources)
       sizes.source_rows = std::max(sizes.source_rows, static_cast<int64_t>(source.size()));
     sizes.source_slots = sources.empty() ? 0 : sizes.slots;
-    decoder.make_cache(sizes);
+    decoder.begin(sizes);
     free_slots.clear();
     for (size_t slot = slots; slot-- > 0;) free_slots.push_back(static_cast<int64_t>(slot));
     active.clear();
@@ -103,14 +103,12 @@ struct Generator::State {
   }
 };
 
-Generator::Generator(Ops& ops, CausalModel& model, DType compute, int max_sequences)
+Generator::Generator(Ops& ops, Model& model, DType compute, int max_sequences)
     : state_(std::make_unique<State>(ops, model, compute, max_sequences)) {
   require(max_sequences >= 1, "generation of at most ", max_sequences, " sequences at once: at least 1");
 }
 
 Generator::~Generator() = default;
-
-void Generator::refresh() { state_->decoder.refresh(); }
 
 std::vector<std::vector<int32_t>> Generator::generate(Texts prompts, const GenerationOptions& options,
                                                       const std::function<void(size_t, int32_t)>& on_token) {

@@ -24,9 +24,9 @@ struct GenerationOptions {
 
 class Generator {
  public:
-  // Keeps weights packed and caches for up to max_sequences at once while it lives; the model must not be trained
-  // meanwhile (call refresh after an update). Sequences are as long as the model's positions at most.
-  Generator(Ops& ops, CausalModel& model, DType compute, int max_sequences = 64);
+  // Generates for up to max_sequences sequences at once, each as long as the model's positions at most. The model may be
+  // trained between two calls.
+  Generator(Ops& ops, Model& model, DType compute, int max_sequences = 64);
   ~Generator();
 
   // For each prompt (at least one token) its new tokens. Sequences leave as they end and waiting prompts take their
@@ -41,7 +41,6 @@ class Generator {
                                              std::span<const std::vector<int32_t>> sources,
                                              const GenerationOptions& options,
                                              const std::function<void(size_t, int32_t)>& on_token = {});
-  void refresh();
 
  private:
   struct State;

@@ -1,83 +1,98 @@
 // GPT-2 (Radford et al. 2019): a pre-layernorm decoder with learned positions and tied embeddings.
 //   r = token + position embedding;  for each layer:  r += attention(ln1(r));  r += feed_forward(ln2(r));  h = ln(r)
-#include "models/gpt2.h"
-
 #include <cmath>
 
+#include "models/architectures.h"
 #include "models/blocks.h"
 
 namespace engine {
 
 namespace {
 
-class Gpt2 final : public CausalModel {
+class Gpt2 final : public Model {
  public:
   struct SavedStates final : Saved {
     PreNormStack::Saved stack;
     ResidualNorm::Saved final_norm;
   };
 
-  explicit Gpt2(const ModelConfig& config) : CausalModel(config) {
+  explicit Gpt2(const ModelConfig& config) : Model(config) {
     const float deviation = config.initializer_range;
     token_table_ =
         &parameters_.add("embedding.tokens", {config.vocab_size, config.hidden_size}, Initial::normal(deviation));
     token_table_->is_factor = true;
     position_table_ =
         &parameters_.add("embedding.positions", {config.max_positions, config.hidden_size}, Initial::normal(deviation));
-    embedding_dropout_ = parameters_.add_dropout(config.dropout);
-    // What is added to the residual stream begins smaller, by the root of the number of additions.
+    embedding_range_ = {0, parameters_.size()};
+    embedding_dropout_ = parameters_.add_dropout("embedding", config.dropout);
+    // Weights whose results are added to the residual stream begin smaller, by the root of the number of additions.
     const float output_deviation = deviation / std::sqrt(2.0f * static_cast<float>(config.num_layers));
     stack_ = PreNormStack(parameters_, config, /*causal=*/true, Initial::normal(deviation),
                           Initial::normal(output_deviation));
+    final_range_.first = parameters_.size();
     final_norm_ = ResidualNorm(parameters_, "final_norm", config.hidden_size, config.layer_norm_epsilon,
                                stack_.branch_dropout);
+    final_range_.last = parameters_.size();
+    head_.projection = token_table_;
   }
 
   std::unique_ptr<Saved> make_saved() const override { return std::make_unique<SavedStates>(); }
 
-  Tensor forward(Pass& pass, const Tokens& tokens, Saved& saved_states) override {
-    auto& saved = static_cast<SavedStates&>(saved_states);
-    const Shape shape{tokens.ids.count(), config_.hidden_size};
-    const Tensor embedded = pass.arena.make(DType::f32, shape), hidden = pass.arena.make(pass.compute, shape);
+  std::unique_ptr<DecodeState> make_decode_state(Arena& arena, DType compute, const DecodeSizes& sizes) const override {
+    return std::make_unique<KeyValueCache>(arena, compute, sizes, config_.num_layers, config_.hidden_size,
+                                           /*with_sources=*/false);
+  }
+
+  Embedded embed(Pass& pass, const Tokens& tokens) override {
+    const Tensor x = pass.arena.make(DType::f32, {tokens.ids.count(), config_.hidden_size});
     pass.ops.embedding_forward({.tokens = tokens.ids,
-                                .positions = tokens.positions,
+                                .positions = pass.layout.positions,
                                 .token_table = token_table_->value,
                                 .position_table = position_table_->value,
-                                .y = embedded,
+                                .y = x,
                                 .dropout = pass.dropout(embedding_dropout_)});
-    const auto [residual, branch] = stack_.forward(pass, embedded, saved.stack);
+    return {x, {}};
+  }
+
+  Tensor trunk(Pass& pass, const Embedded& embedded, Saved& saved_states) override {
+    auto& saved = static_cast<SavedStates&>(saved_states);
+    const Tensor hidden = pass.arena.make(pass.compute, embedded.x.shape);
+    const auto [residual, branch] = stack_.forward(pass, embedded.x, saved.stack);
     final_norm_.forward(pass, branch, residual, hidden, saved.final_norm);
     return hidden;
   }
 
-  void backward(Pass& pass, const Tokens& tokens, const Tensor& dhidden, Saved& saved_states) override {
+  Embedded trunk_backward(Pass& pass, const Tensor& dhidden, Saved& saved_states) override {
     auto& saved = static_cast<SavedStates&>(saved_states);
-    const ArenaScope scope(pass.arena);
-    const Tensor dresidual = pass.arena.make(DType::f32, dhidden.shape);
-    // One tensor serves as every layer's branch gradient: it is apart from dresidual where any layer needs it to be.
-    const Tensor dbranch = final_norm_.gradient_of_branch(pass, dresidual);
-    final_norm_.backward(pass, dhidden, saved.final_norm, dresidual, dbranch, /*accumulate=*/false);
-    stack_.backward(pass, dresidual, dbranch, saved.stack);
-    pass.ops.embedding_backward({.tokens = tokens.ids,
-                                 .positions = tokens.positions,
-                                 .dy = dresidual,
-                                 .dtoken_table = token_table_->gradient,
-                                 .dposition_table = position_table_->gradient,
-                                 .dropout = pass.dropout(embedding_dropout_)});
+    const StreamGradient d = stack_.make_gradient(pass, dhidden.shape);
+    final_norm_.backward(pass, dhidden, saved.final_norm, stack_.ends_joined(pass) ? StreamGradient{d.residual, {}} : d,
+                         /*accumulate=*/false);
+    pass.done(final_range_);
+    stack_.backward(pass, d, saved.stack);
+    return {d.residual, {}};
   }
 
-  Parameter& output_projection() override { return *token_table_; }
+  void embed_backward(Pass& pass, const Tokens& tokens, const Embedded& dx) override {
+    pass.ops.embedding_backward({.tokens = tokens.ids,
+                                 .positions = pass.layout.positions,
+                                 .dy = dx.x,
+                                 .dtoken_table = pass.gradients->sum(*token_table_),
+                                 .dposition_table = pass.gradients->sum(*position_table_),
+                                 .dropout = pass.dropout(embedding_dropout_)});
+    pass.done(embedding_range_);
+  }
 
  private:
   Parameter* token_table_;
   Parameter* position_table_;
-  DropoutLayer embedding_dropout_;
+  DropoutSite embedding_dropout_;
   PreNormStack stack_;
   ResidualNorm final_norm_;
+  ParameterRange embedding_range_, final_range_;
 };
 
 }  // namespace
 
-std::unique_ptr<CausalModel> make_gpt2(const ModelConfig& config) { return std::make_unique<Gpt2>(config); }
+std::unique_ptr<Model> make_gpt2(const ModelConfig& config) { return std::make_unique<Gpt2>(config); }
 
 }  // namespace engine

@@ -17,13 +17,15 @@ namespace fs = std::filesystem;
 namespace {
 
 std::vector<const HuggingFaceFormat*> formats() {
-  return {&gpt2_format(),       &bart_format(),      &own_bart_format(),
-          &bert_format(),       &distilbert_format(), &sinusoidal_encoder_format()};
+  std::vector<const HuggingFaceFormat*> all;
+  for (const Architecture& row : architectures())
+    for (const auto format : row.formats) all.push_back(&format());
+  return all;
 }
 
 const HuggingFaceFormat& format_of(const ModelConfig& config) {
-  for (const HuggingFaceFormat* format : formats())
-    if (config.architecture == format->architecture && (!format->suits || format->suits(config))) return *format;
+  for (const auto format : architecture_of(config).formats)
+    if (!format().suits || format().suits(config)) return format();
   fail("models of architecture \"", config.architecture, "\" have no Hugging Face format");
 }
 
@@ -49,22 +51,15 @@ const HuggingFaceFormat& format_of(const json& config, const std::string& where)
   fail(where, ": \"model_type\" is \"", model_type.substr(0, 60), "\", it should be one of: ", known);
 }
 
-// What generation puts at fixed places may stand in a file of its own, which then alone counts for what is forced.
-void read_generation_config(const fs::path& folder, ModelConfig& config) {
+void read_generation_config(const fs::path& folder, const HuggingFaceFormat& format, ModelConfig& config) {
   const fs::path file = folder / "generation_config.json";
-  if (!fs::exists(file)) return;
+  if (!format.read_generation || !fs::exists(file)) return;
   const json tokens = parse_json_file(file);
-  const std::string where = file.string();
-  if (!tokens.is_object()) fail(where, ": should be a JSON object");
-  const auto token = [&](const char* key, int32_t absent) {
-    return token_from_huggingface(tokens, key, where, config.vocab_size, absent);
-  };
-  config.decoder_start_token = token("decoder_start_token_id", config.decoder_start_token);
-  config.forced_bos_token = token("forced_bos_token_id", -1);
-  config.forced_eos_token = token("forced_eos_token_id", -1);
+  if (!tokens.is_object()) fail(file.string(), ": should be a JSON object");
+  format.read_generation(tokens, file.string(), config);
 }
 
-// A class that is not known is an error, unless the caller says which head the model shall have.
+// An encoder's class that is not known is an error, unless the caller says which head the model shall have.
 std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& folder, bool any_class = true) {
   if (!fs::is_directory(folder)) fail(folder.string(), ": there is no such model folder");
   const fs::path file = folder / "config.json";
@@ -76,8 +71,9 @@ std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& fol
   ModelConfig result = format.read_config(config, where);
   const HuggingFaceFormat::Class* const named = class_named(format, config, where);
   if (named) result.head = named->head;
-  if (result.architecture == "bart") read_generation_config(folder, result);
-  if (!named && !any_class && json_has(config, "architectures", where)) {
+  read_generation_config(folder, format, result);
+  const bool is_encoder = architecture_of(result).kind == ModelKind::encoder;
+  if (!named && is_encoder && !any_class && json_has(config, "architectures", where)) {
     std::string known;
     for (const auto& one : format.classes) known += (known.empty() ? "" : ", ") + std::string(one.name);
     fail(where, ": \"architectures\" is ", config["architectures"].dump().substr(0, 80), ", it should be one of: ",
@@ -86,28 +82,11 @@ std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& fol
   return {std::move(result), &format};
 }
 
-void set_token(nlohmann::ordered_json& config, const char* key, int32_t token) {
-  config[key] = token >= 0 ? json(token) : json(nullptr);
-}
-
-void set_tokens(nlohmann::ordered_json& result, const ModelConfig& config) {
-  set_token(result, "bos_token_id", config.bos_token);
-  set_token(result, "eos_token_id", config.eos_token);
-  set_token(result, "pad_token_id", config.pad_token);
-  if (config.architecture != "bart") return;
-  set_token(result, "decoder_start_token_id", config.decoder_start_token);
-  set_token(result, "forced_bos_token_id", config.forced_bos_token);
-  set_token(result, "forced_eos_token_id", config.forced_eos_token);
-}
-
-// A model of what config.json says; its errors name the file.
-template <class Make>
-auto made(const fs::path& folder, const ModelConfig& config, const Make& make) {
-  try {
-    return make(config);
-  } catch (const Error& error) {
-    fail((folder / "config.json").string(), ": ", error.what());
-  }
+void write_tokens(const HuggingFaceFormat& format, const ModelConfig& config, nlohmann::ordered_json& result) {
+  token_to_huggingface(result, "bos_token_id", config.bos_token);
+  token_to_huggingface(result, "eos_token_id", config.eos_token);
+  token_to_huggingface(result, "pad_token_id", config.pad_token);
+  if (format.write_tokens) format.write_tokens(config, result);
 }
 
 }  // namespace
@@ -126,6 +105,10 @@ int32_t token_from_huggingface(const json& config, const char* key, const std::s
                                int32_t absent) {
   const int64_t id = config.contains(key) ? json_integer(config, key, where, -1, INT32_MAX, -1) : absent;
   return id < vocab_size ? static_cast<int32_t>(id) : -1;
+}
+
+void token_to_huggingface(nlohmann::ordered_json& config, const char* key, int32_t token) {
+  config[key] = token >= 0 ? json(token) : json(nullptr);
 }
 
 void require_option(const json& config, const char* key, bool value, const std::string& where) {
@@ -168,7 +151,7 @@ std::vector<std::string> labels_from_huggingface(const json& config, const std::
 }
 
 void labels_to_huggingface(const ModelConfig& config, nlohmann::ordered_json& result) {
-  if (config.head != Head::classification) return;
+  if (config.head != HeadKind::classification) return;
   for (size_t i = 0; i < config.labels.size(); ++i) {
     result["id2label"][std::to_string(i)] = config.labels[i];
     result["label2id"][config.labels[i]] = i;
@@ -185,19 +168,8 @@ double decimal(float value) {
 
 ModelConfig read_model_config(const fs::path& folder) { return read_config(written_folder(folder)).first; }
 
-std::unique_ptr<CausalModel> load_causal_model(const fs::path& path, Memory& memory, bool with_gradients,
-                                               const std::function<void(ModelConfig&)>& adjust) {
-  const fs::path folder = written_folder(path);
-  auto [config, format] = read_config(folder);
-  config.output_bias = read_logits_bias(folder, *format, config.vocab_size);
-  if (adjust) adjust(config);
-  std::unique_ptr<CausalModel> model = made(folder, config, make_causal_model);
-  load_weights(folder, *format, config.most_layers_of_a_side(), model->parameters(), memory, with_gradients);
-  return model;
-}
-
-std::unique_ptr<EncoderModel> load_encoder_model(const fs::path& path, Memory& memory, bool with_gradients,
-                                                 const EncoderRequest& request) {
+std::unique_ptr<Model> load_model(const fs::path& path, Memory& memory, bool with_gradients,
+                                  const LoadRequest& request) {
   const fs::path folder = written_folder(path);
   auto [config, format] = read_config(folder, /*any_class=*/request.head.has_value());
   NewParts new_parts{.allowed = {}, .seed = request.seed};
@@ -210,11 +182,16 @@ std::unique_ptr<EncoderModel> load_encoder_model(const fs::path& path, Memory& m
   }
   // A trunk alone may come with its pooler or without.
   const std::string pooler = std::string(format->prefix) + "pooler.dense.weight";
-  config.pooler = config.pooler && config.head == Head::none && has_tensor(folder, *format, pooler);
+  config.pooler = config.pooler && config.head == HeadKind::none && has_tensor(folder, *format, pooler);
+  if (format->logits_bias) format->logits_bias_of(config) = read_logits_bias(folder, *format, config.vocab_size);
   if (request.adjust) request.adjust(config);
-  std::unique_ptr<EncoderModel> model = made(folder, config, make_encoder_model);
-  const LoadReport report =
-      load_weights(folder, *format, config.num_layers, model->parameters(), memory, with_gradients, new_parts);
+  std::unique_ptr<Model> model;
+  try {
+    model = make_model(config, request.kinds);
+  } catch (const Error& error) {
+    fail((folder / "config.json").string(), ": ", error.what());
+  }
+  const LoadReport report = load_weights(folder, *format, model->parameters(), memory, with_gradients, new_parts);
   if (request.report) *request.report = report;
   return model;
 }
@@ -242,13 +219,13 @@ void save_model(const fs::path& folder, Model& model, const std::string& dtype) 
   config["model_type"] = format.model_type;
   config["dtype"] = dtype == "F32" ? "float32" : dtype == "F16" ? "float16" : "bfloat16";
   format.write_config(model.config(), config);
-  set_tokens(config, model.config());
+  write_tokens(format, model.config(), config);
   save_weights(folder, format, model.config(), model.parameters(), dtype);
   write_file(folder / "config.json", config.dump(2) + "\n");
-  if (!dynamic_cast<CausalModel*>(&model)) return;
+  if (!generates(model)) return;
   nlohmann::ordered_json generation;
   generation["_from_model_config"] = true;
-  set_tokens(generation, model.config());
+  write_tokens(format, model.config(), generation);
   write_file(folder / "generation_config.json", generation.dump(2) + "\n");
 }
 

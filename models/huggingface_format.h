@@ -1,5 +1,5 @@
 // What an architecture is called in the Hugging Face format: its config's keys and its tensors' names. A new
-// architecture brings one HuggingFaceFormat, in a file of its own, and is listed in huggingface.cc.
+// architecture brings one HuggingFaceFormat, which its row in architectures.cc names.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -24,7 +24,7 @@ struct HuggingFaceFormat {
   // What config.json calls a model by its head, "architectures"; of several for a head the first is written.
   struct Class {
     const char* name;
-    Head head = Head::none;
+    HeadKind head = HeadKind::none;
     bool has_prefix = true;           // whether its tensors are saved with the prefix
   };
   std::vector<Class> classes;
@@ -39,12 +39,17 @@ struct HuggingFaceFormat {
   std::vector<Tied> tied;
   std::vector<const char*> buffers;
   std::vector<const char*> other_heads;  // tensors of heads that are not done here: left out
-  const char* logits_bias = nullptr;     // [1, V]: ModelConfig::output_bias; absent in files: none
-  // Of several formats of an architecture the first that suits a model is written.
-  bool (*suits)(const ModelConfig& config) = nullptr;  // nullptr: any
+  // A bias of the logits that is not trained, [1, V] in files (absent: none), and where a config holds it.
+  const char* logits_bias = nullptr;
+  std::vector<float>& (*logits_bias_of)(ModelConfig& config) = nullptr;
+  // An architecture with several formats is written in the first that suits the model; nullptr: every model.
+  bool (*suits)(const ModelConfig& config) = nullptr;
   // `where` is the config's path, for errors.
   ModelConfig (*read_config)(const nlohmann::json& config, const std::string& where);
   void (*write_config)(const ModelConfig& config, nlohmann::ordered_json& result);
+  // Tokens of its own that config.json and generation_config.json hold beside the common ones; nullptr: none.
+  void (*read_generation)(const nlohmann::json& tokens, const std::string& where, ModelConfig& config) = nullptr;
+  void (*write_tokens)(const ModelConfig& config, nlohmann::ordered_json& result) = nullptr;
 };
 
 const HuggingFaceFormat& gpt2_format();
@@ -54,7 +59,7 @@ const HuggingFaceFormat& bert_format();
 const HuggingFaceFormat& distilbert_format();
 const HuggingFaceFormat& sinusoidal_encoder_format();
 
-// What more than one architecture's config needs.
+// These serve more than one architecture's config.
 std::string activation_from_huggingface(const std::string& name, const std::string& where);
 std::string activation_to_huggingface(const std::string& name);
 // A token's id; -1 where it is null or outside the vocabulary (and so never occurs).
@@ -65,6 +70,7 @@ void require_option(const nlohmann::json& config, const char* key, bool value, c
 float dropout_from_huggingface(const nlohmann::json& config, const char* key, const std::string& where, double absent);
 float epsilon_from_huggingface(const nlohmann::json& config, const char* key, const std::string& where, double absent);
 float initializer_range_from_huggingface(const nlohmann::json& config, const std::string& where);
+void token_to_huggingface(nlohmann::ordered_json& config, const char* key, int32_t token);  // null where it is -1
 // The classes' names, "id2label"; else "num_labels" of them, else two: LABEL_0, LABEL_1.
 std::vector<std::string> labels_from_huggingface(const nlohmann::json& config, const std::string& where);
 void labels_to_huggingface(const ModelConfig& config, nlohmann::ordered_json& result);

@@ -35,7 +35,8 @@ std::string part_of(const Parameter& parameter) {
 }
 
 // Of the parameters that the model has; a table names those of every head.
-std::vector<Place> places_of(const HuggingFaceFormat& format, int64_t layers, Parameters& parameters) {
+std::vector<Place> places_of(const HuggingFaceFormat& format, Parameters& parameters) {
+  const int64_t layers = parameters.layers();
   std::vector<Place> places;
   int64_t named = 0;
   for (const TensorNames& names : format.names) {
@@ -178,10 +179,10 @@ struct Sources {
 
 // Every tensor is there as it should be, or new, and nothing else is; what the file holds for other heads is left out.
 Sources check_tensors(const Safetensors& file, const std::string& path, const HuggingFaceFormat& format,
-                      int64_t layers, Parameters& parameters, const NewParts& new_parts, LoadReport& report) {
+                      Parameters& parameters, const NewParts& new_parts, LoadReport& report) {
   const auto& entries = file.entries();
   const NamesInFile in_file(file, format);
-  Sources sources{places_of(format, layers, parameters), {}};
+  Sources sources{places_of(format, parameters), {}};
   struct Part {
     bool is_there = false, is_misshapen = false;
   };
@@ -217,7 +218,7 @@ Sources check_tensors(const Safetensors& file, const std::string& path, const Hu
     }
   }
   const auto know = [&](const char* pattern) {
-    for (int64_t layer = 0; layer < layers; ++layer) known.insert(in_file.of(with_layer(pattern, layer)));
+    for (int64_t layer = 0; layer < parameters.layers(); ++layer) known.insert(in_file.of(with_layer(pattern, layer)));
   };
   std::for_each(format.buffers.begin(), format.buffers.end(), know);
   if (format.logits_bias) known.insert(format.logits_bias);
@@ -271,19 +272,19 @@ std::vector<float> read_logits_bias(const fs::path& folder, const HuggingFaceFor
   return bias;
 }
 
-const HuggingFaceFormat::Class& class_of(const HuggingFaceFormat& format, Head head) {
+const HuggingFaceFormat::Class& class_of(const HuggingFaceFormat& format, HeadKind head) {
   for (const auto& known : format.classes)
     if (known.head == head) return known;
   fail("models of architecture \"", format.architecture, "\" have no such head");
 }
 
-LoadReport load_weights(const fs::path& folder, const HuggingFaceFormat& format, int64_t layers,
-                        Parameters& parameters, Memory& memory, bool with_gradients, const NewParts& new_parts) {
+LoadReport load_weights(const fs::path& folder, const HuggingFaceFormat& format, Parameters& parameters, Memory& memory,
+                        bool with_gradients, const NewParts& new_parts) {
   const fs::path path = weights_file(folder);
   const Safetensors file = Safetensors::open(path);
   LoadReport report;
   const auto [places, entries] =
-      check_tensors(file, path.string(), format, layers, parameters, new_parts, report);
+      check_tensors(file, path.string(), format, parameters, new_parts, report);
   parameters.allocate(memory, with_gradients);
   for (Parameter& parameter : parameters.all())
     if (std::find(report.fresh.begin(), report.fresh.end(), part_of(parameter)) != report.fresh.end())
@@ -327,6 +328,7 @@ LoadReport load_weights(const fs::path& folder, const HuggingFaceFormat& format,
     parameters.write(*place.parameter, place.first, elements, staged.data());
   }
   load_pieces();
+  parameters.values_changed(/*copies_too=*/true);
   return report;
 }
 
@@ -346,7 +348,7 @@ void save_weights(const fs::path& folder, const HuggingFaceFormat& format, const
   };
   const std::string left_away = class_of(format, config.head).has_prefix ? "" : format.prefix;
   std::vector<SafetensorsItem> items;
-  for (const Place& place : places_of(format, config.most_layers_of_a_side(), parameters)) {
+  for (const Place& place : places_of(format, parameters)) {
     const auto fill_rows = [&, place](int64_t begin, int64_t end, char* to) {
       const float* values = on_host(*place.parameter) + place.first;
       if (place.transposed) {
@@ -360,8 +362,10 @@ void save_weights(const fs::path& folder, const HuggingFaceFormat& format, const
     const std::string name = place.name.starts_with(left_away) ? place.name.substr(left_away.size()) : place.name;
     items.push_back({name, dtype, shape_in_file(place), nullptr, fill_rows});
   }
-  std::vector<float> bias = config.output_bias;
+  std::vector<float> bias;
   if (format.logits_bias) {
+    ModelConfig copy = config;
+    bias = format.logits_bias_of(copy);
     bias.resize(static_cast<size_t>(config.vocab_size));
     const auto fill = [&](char* to) { store_floats(bias.data(), bias.size(), dtype, to); };
     items.push_back({format.logits_bias, dtype, {1, config.vocab_size}, fill});

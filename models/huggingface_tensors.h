@@ -22,8 +22,8 @@ struct NewParts {
 // Allocates the parameters and fills them from model.safetensors, or the shards of model.safetensors.index.json.
 // Nothing is allocated before every tensor is known to be there in its shape, or to be new; the error lists what is
 // missing, misshapen or unknown.
-LoadReport load_weights(const std::filesystem::path& folder, const HuggingFaceFormat& format, int64_t layers,
-                        Parameters& parameters, Memory& memory, bool with_gradients, const NewParts& new_parts = {});
+LoadReport load_weights(const std::filesystem::path& folder, const HuggingFaceFormat& format, Parameters& parameters,
+                        Memory& memory, bool with_gradients, const NewParts& new_parts = {});
 
 // Whether the folder's weights hold the tensor of this name, with or without the format's prefix.
 bool has_tensor(const std::filesystem::path& folder, const HuggingFaceFormat& format, const std::string& name);
@@ -36,6 +36,6 @@ std::vector<float> read_logits_bias(const std::filesystem::path& folder, const H
 void save_weights(const std::filesystem::path& folder, const HuggingFaceFormat& format, const ModelConfig& config,
                   Parameters& parameters, const std::string& dtype);
 
-const HuggingFaceFormat::Class& class_of(const HuggingFaceFormat& format, Head head);
+const HuggingFaceFormat::Class& class_of(const HuggingFaceFormat& format, HeadKind head);
 
 }  // namespace engine

@@ -27,55 +27,63 @@ Tensor Linear::own(const Tensor& all) const {
   return rows;
 }
 
-void Linear::forward(Pass& pass, const Tensor& x, const Tensor& y, Activation activation,
+void Linear::forward(const Run& run, const Tensor& x, const Tensor& y, Activation activation,
                      const Tensor& before_activation) const {
-  const bool is_packed = count == 0 && weight->packed_compute == pass.compute;
-  pass.ops.matmul({.a = x,
-                   .b = own(weight->factor(pass.compute)),
-                   .c = y,
-                   .transpose_b = true,
-                   .compute = pass.compute,
-                   .packed_b = is_packed ? weight->packed : Tensor{},
-                   .bias = bias ? own(bias->value) : Tensor{},
-                   .activation = activation,
-                   .before_activation = before_activation});
+  // Long sums have another order with a packed matrix. The bits of a training must not depend on whether its weights were
+  // packed for an evaluation.
+  const bool reads_packed = count == 0 && !run.keep;
+  run.ops.matmul({.a = x,
+                  .b = own(weight->factor(run.compute)),
+                  .c = y,
+                  .transpose_b = true,
+                  .compute = run.compute,
+                  .packed_b = reads_packed ? weight->packed(run.compute) : Tensor{},
+                  .bias = bias ? own(bias->value) : Tensor{},
+                  .activation = activation,
+                  .before_activation = before_activation});
 }
 
-void Linear::backward(Pass& pass, const Tensor& dy, const Tensor& x, const Tensor& dx, Activation activation,
+void Linear::backward(const Run& run, const Tensor& dy, const Tensor& x, const Tensor& dx, Activation activation,
                       const Tensor& gradient_at, bool accumulate) const {
   if (dx)
-    pass.ops.matmul({.a = dy,
-                     .b = own(weight->factor(pass.compute)),
-                     .c = dx,
-                     .accumulate = accumulate,
-                     .compute = pass.compute,
-                     .activation = activation,
-                     .gradient_at = gradient_at});
-  const bool writes = count == 0 && weight->begins_gradient();
-  pass.ops.matmul({.a = dy,
-                   .b = x,
-                   .c = own(weight->gradient_to_add_to()),
-                   .transpose_a = true,
-                   .accumulate = !writes,
-                   .compute = pass.compute,
-                   .a_row_sums = bias ? own(bias->gradient) : Tensor{}});
+    run.ops.matmul({.a = dy,
+                    .b = own(weight->factor(run.compute)),
+                    .c = dx,
+                    .accumulate = accumulate,
+                    .compute = run.compute,
+                    .activation = activation,
+                    .gradient_at = gradient_at});
+  // A part gives some rows of the gradient, so it can only add.
+  const Gradients::Slot slot =
+      count == 0 ? run.gradients->slot(*weight) : Gradients::Slot{run.gradients->sum(*weight), /*accumulate=*/true};
+  run.ops.matmul({.a = dy,
+                  .b = x,
+                  .c = own(slot.tensor),
+                  .transpose_a = true,
+                  .accumulate = slot.accumulate,
+                  .compute = run.compute,
+                  .a_row_sums = bias ? own(run.gradients->sum(*bias)) : Tensor{}});
+}
+
+bool is_branch_apart(const Pass& pass, const DropoutSite& dropout) {
+  return pass.compute != DType::f32 || pass.dropout(dropout).rate > 0;
 }
 
 ResidualNorm::ResidualNorm(Parameters& table, const std::string& name, int64_t width, float epsilon_,
-                           DropoutLayer dropout_)
+                           DropoutSite dropout_)
     : gain(&table.add(name + ".gain", {width}, Initial::ones())),
       bias(&table.add(name + ".bias", {width}, Initial::zeros())),
       dropout(dropout_),
       epsilon(epsilon_) {}
 
-ResidualNorm::Saved ResidualNorm::room(Pass& pass, const Shape& shape) const {
+ResidualNorm::Saved ResidualNorm::make_saved(Pass& pass, const Shape& shape) const {
   const Tensor sum = pass.arena.make(DType::f32, shape);
   return {sum, pass.arena.make(DType::f32, {sum.rows()}), pass.arena.make(DType::f32, {sum.rows()})};
 }
 
 void ResidualNorm::forward(Pass& pass, const Tensor& x, const Tensor& residual, const Tensor& y, Saved& saved) const {
   if (x) {
-    saved = room(pass, x.shape);
+    saved = make_saved(pass, x.shape);
   } else {
     saved.sum = residual;
     saved.mean = pass.arena.make(DType::f32, {residual.rows()});
@@ -98,42 +106,43 @@ void ResidualNorm::forward_into(Pass& pass, const Tensor& x, const Tensor& resid
                               .dropout = x ? pass.dropout(dropout) : Dropout{}});
 }
 
-void ResidualNorm::again(Pass& pass, const Saved& saved, const Tensor& y) const {
-  pass.ops.layernorm_forward(
+void ResidualNorm::recompute(const Run& run, const Saved& saved, const Tensor& y) const {
+  run.ops.layernorm_forward(
       {.residual = saved.sum, .gain = gain->value, .bias = bias->value, .y = y, .epsilon = epsilon});
 }
 
-void ResidualNorm::backward(Pass& pass, const Tensor& dy, const Saved& saved, const Tensor& dresidual,
-                            const Tensor& dbranch, bool accumulate) const {
+void ResidualNorm::backward(Pass& pass, const Tensor& dy, const Saved& saved, const StreamGradient& d,
+                            bool accumulate) const {
   pass.ops.layernorm_backward({.dy = dy,
                                .sum = saved.sum,
                                .mean = saved.mean,
                                .rstd = saved.rstd,
                                .gain = gain->value,
-                               .dsum = dresidual,
+                               .dsum = d.residual,
                                .accumulate = accumulate,
-                               .dx = dbranch.data == dresidual.data ? Tensor{} : dbranch,
-                               .dgain = gain->gradient,
-                               .dbias = bias->gradient,
+                               .dx = d.own_branch,
+                               .dgain = pass.gradients->sum(*gain),
+                               .dbias = pass.gradients->sum(*bias),
                                .dropout = pass.dropout(dropout)});
 }
 
-Tensor gradient_of_branch(Pass& pass, const DropoutLayer& dropout, const Tensor& dresidual) {
-  const bool same = pass.compute == DType::f32 && pass.dropout(dropout).rate == 0;
-  return same ? dresidual : pass.arena.make(pass.compute, dresidual.shape);
-}
-
-RelativePositions::RelativePositions(Parameters& table, const std::string& name, const std::string& kind,
-                                     int64_t distances_, int64_t head_width, bool causal, Initial initial) {
-  if (kind == "none") return;
-  distances = distances_;
+RelativePositions::RelativePositions(Parameters& table, const std::string& name, const RelativeTable& wanted,
+                                     int64_t head_width, bool causal, Initial initial) {
+  if (wanted.kind == "none") return;
+  distances = wanted.distances;
   const Shape shape{relative_rows(distances, causal), head_width};
-  if (kind == "shared") {
+  if (wanted.kind == "shared") {
     keys = values = &table.add(name, shape, initial);
   } else {
     keys = &table.add(name + ".keys", shape, initial);
     values = &table.add(name + ".values", shape, initial);
   }
+}
+
+RelativeGradients::RelativeGradients(const Run& run, const RelativePositions& relative) {
+  if (!relative.distances) return;
+  keys = run.gradients->sum(*relative.keys);
+  values = run.gradients->sum(*relative.values);
 }
 
 SelfAttention::SelfAttention(Parameters& table, const std::string& name, int64_t width, int heads_, int layer_,
@@ -143,20 +152,20 @@ SelfAttention::SelfAttention(Parameters& table, const std::string& name, int64_t
       heads(heads_),
       layer(layer_),
       causal(causal_),
-      dropout(table.add_dropout(attention_dropout)) {}
+      dropout(table.add_dropout(name + ".probabilities", attention_dropout)) {}
 
 void SelfAttention::forward(Pass& pass, const Tensor& x, const Tensor& y, Saved& saved) const {
   const int64_t tokens = x.rows(), width = x.cols();
   saved.qkv = pass.arena.make(pass.compute, {tokens, 3 * width});
   saved.mixed = pass.arena.make(pass.compute, {tokens, width});
-  saved.lse = pass.cache || !pass.keep ? Tensor{} : pass.arena.make(DType::f32, {tokens, heads});
+  saved.lse = pass.state || !pass.keep ? Tensor{} : pass.arena.make(DType::f32, {tokens, heads});
   qkv.forward(pass, x, saved.qkv);
   Columns k{saved.qkv, width, width}, v{saved.qkv, 2 * width, width};
-  if (pass.cache) {
-    const Tensor cached_k = pass.cache->k[static_cast<size_t>(layer)],
-                 cached_v = pass.cache->v[static_cast<size_t>(layer)];
-    pass.ops.scatter_rows({.x = k, .index = pass.cache->rows, .y = cached_k});
-    pass.ops.scatter_rows({.x = v, .index = pass.cache->rows, .y = cached_v});
+  if (pass.state) {
+    const auto& cache = static_cast<const KeyValueCache&>(*pass.state);
+    const Tensor cached_k = cache.k[static_cast<size_t>(layer)], cached_v = cache.v[static_cast<size_t>(layer)];
+    pass.ops.scatter_rows({.x = k, .index = cache.rows, .y = cached_k});
+    pass.ops.scatter_rows({.x = v, .index = cache.rows, .y = cached_v});
     k = cached_k;
     v = cached_v;
   }
@@ -164,8 +173,8 @@ void SelfAttention::forward(Pass& pass, const Tensor& x, const Tensor& y, Saved&
                               .k = k,
                               .v = v,
                               .heads = heads,
-                              .queries = pass.segments,
-                              .keys = pass.cache ? pass.cache->keys : pass.segments,
+                              .queries = pass.layout.segments,
+                              .keys = pass.state ? pass.state->keys : pass.layout.segments,
                               .causal = causal,
                               .scale = 1 / std::sqrt(static_cast<float>(width / heads)),
                               .y = saved.mixed,
@@ -182,12 +191,13 @@ void SelfAttention::backward(Pass& pass, const Tensor& dy, const Tensor& x, cons
   const Tensor dmixed = pass.arena.make(pass.compute, {tokens, width});
   const Tensor dqkv = pass.arena.make(pass.compute, {tokens, 3 * width});
   output.backward(pass, dy, saved.mixed, dmixed);
+  const RelativeGradients drelative(pass, relative);
   pass.ops.attention_backward({.q = {saved.qkv, 0, width},
                                .k = {saved.qkv, width, width},
                                .v = {saved.qkv, 2 * width, width},
                                .heads = heads,
-                               .queries = pass.segments,
-                               .keys = pass.segments,
+                               .queries = pass.layout.segments,
+                               .keys = pass.layout.segments,
                                .causal = causal,
                                .scale = 1 / std::sqrt(static_cast<float>(width / heads)),
                                .y = saved.mixed,
@@ -198,8 +208,8 @@ void SelfAttention::backward(Pass& pass, const Tensor& dy, const Tensor& x, cons
                                .dv = {dqkv, 2 * width, width},
                                .dropout = pass.dropout(dropout),
                                .relative = relative.tables(),
-                               .drelative_keys = relative.distances ? relative.keys->gradient : Tensor{},
-                               .drelative_values = relative.distances ? relative.values->gradient : Tensor{}});
+                               .drelative_keys = drelative.keys,
+                               .drelative_values = drelative.values});
   qkv.backward(pass, dqkv, x, dx, Activation::none, {}, accumulate);
 }
 
@@ -209,23 +219,23 @@ FeedForward::FeedForward(Parameters& table, const std::string& name, int64_t wid
       down(table, name + ".down", inner, width, output_initial),
       activation(activation_) {}
 
-void FeedForward::forward(Pass& pass, const Tensor& x, const Tensor& y, Saved& saved) const {
+void FeedForward::forward(const Run& run, const Tensor& x, const Tensor& y, Saved& saved) const {
   const Shape inner{x.rows(), up.weight->shape[0]};
-  const auto fresh = [&] { return pass.arena.make(pass.compute, inner); };
-  saved.before = pass.keep ? fresh() : Tensor{};
-  saved.activated = pass.keep ? fresh() : Tensor{};
-  const ArenaScope scope(pass.arena);
-  const Tensor activated = pass.keep ? saved.activated : fresh();
-  up.forward(pass, x, activated, activation, saved.before);
-  down.forward(pass, activated, y);
+  const auto fresh = [&] { return run.arena.make(run.compute, inner); };
+  saved.before = run.keep ? fresh() : Tensor{};
+  saved.activated = run.keep ? fresh() : Tensor{};
+  const ArenaScope scope(run.arena);
+  const Tensor activated = run.keep ? saved.activated : fresh();
+  up.forward(run, x, activated, activation, saved.before);
+  down.forward(run, activated, y);
 }
 
-void FeedForward::backward(Pass& pass, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx,
+void FeedForward::backward(const Run& run, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx,
                            bool accumulate) const {
-  const ArenaScope scope(pass.arena);
-  const Tensor dbefore = pass.arena.make(pass.compute, saved.before.shape);
-  down.backward(pass, dy, saved.activated, dbefore, activation, saved.before);
-  up.backward(pass, dbefore, x, dx, Activation::none, {}, accumulate);
+  const ArenaScope scope(run.arena);
+  const Tensor dbefore = run.arena.make(run.compute, saved.before.shape);
+  down.backward(run, dy, saved.activated, dbefore, activation, saved.before);
+  up.backward(run, dbefore, x, dx, Activation::none, {}, accumulate);
 }
 
 Activation activation_named(const std::string& name) {

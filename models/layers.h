@@ -1,5 +1,5 @@
 // Layers: parameters only, forward and backward side by side. What backward needs of forward is in a Saved struct, so a
-// layer may run several times in one step. "dx" is the gradient of x; parameter gradients are added to.
+// layer may run several times in one step. "dx" is the gradient of x; gradients of parameters go to pass.gradients.
 #pragma once
 
 #include "models/pass.h"
@@ -9,20 +9,20 @@ namespace engine {
 // y = act(x W^T + b), W [outputs, inputs].
 struct Linear {
   Parameter* weight = nullptr;
-  Parameter* bias = nullptr;  // optional
+  Parameter* bias = nullptr;     // optional
   int64_t first = 0, count = 0;  // the rows of W that it has; count 0: all
 
   Linear() = default;
   Linear(Parameters& table, const std::string& name, int64_t inputs, int64_t outputs, Initial initial);
-  // Some of the outputs alone.
+  // The same layer with some of the outputs alone.
   Linear part(int64_t first_output, int64_t outputs) const;
 
   // before_activation (optional) receives x W^T + b.
-  void forward(Pass& pass, const Tensor& x, const Tensor& y, Activation activation = Activation::none,
+  void forward(const Run& run, const Tensor& x, const Tensor& y, Activation activation = Activation::none,
                const Tensor& before_activation = {}) const;
   // dx = dy W (optional), times act'(gradient_at) where x was act(gradient_at); dW += dy^T x; db += column sums of dy.
   // accumulate: dx += instead; dx is f32 then.
-  void backward(Pass& pass, const Tensor& dy, const Tensor& x, const Tensor& dx,
+  void backward(const Run& run, const Tensor& dy, const Tensor& x, const Tensor& dx,
                 Activation activation = Activation::none, const Tensor& gradient_at = {},
                 bool accumulate = false) const;
 
@@ -30,9 +30,17 @@ struct Linear {
   Tensor own(const Tensor& all) const;
 };
 
-// Where the gradient of what was dropped and added to a residual stream goes: dresidual itself where that is the same
-// numbers, else a tensor of its own.
-Tensor gradient_of_branch(Pass& pass, const DropoutLayer& dropout, const Tensor& dresidual);
+// Gradients of a residual stream and of the branch that was dropped and added to it. They are the same numbers, and one
+// tensor, unless dropout or rounding to bf16 keeps them apart.
+struct StreamGradient {
+  Tensor residual;    // f32 [N, C]
+  Tensor own_branch;  // [N, C] in the precision of the pass; absent where it is `residual`
+
+  const Tensor& branch() const { return own_branch ? own_branch : residual; }
+};
+
+// Whether the two are apart for a branch with this dropout.
+bool is_branch_apart(const Pass& pass, const DropoutSite& dropout);
 
 // sum = residual + drop(x); y = layernorm(sum): the residual stream's addition and the layernorm after it in one pass.
 struct ResidualNorm {
@@ -42,38 +50,38 @@ struct ResidualNorm {
   };
   Parameter* gain = nullptr;
   Parameter* bias = nullptr;
-  DropoutLayer dropout;
+  DropoutSite dropout;  // of x
   float epsilon = 1e-5f;
 
   ResidualNorm() = default;
-  ResidualNorm(Parameters& table, const std::string& name, int64_t width, float epsilon_, DropoutLayer dropout_);
+  ResidualNorm(Parameters& table, const std::string& name, int64_t width, float epsilon_, DropoutSite dropout_);
 
-  // One of x and residual may be absent. Without x sum is the residual itself; in a pass that keeps nothing there is no
-  // other sum.
+  // One of x and residual may be absent. Without x, sum is the residual itself.
   void forward(Pass& pass, const Tensor& x, const Tensor& residual, const Tensor& y, Saved& saved) const;
-  // y again from what was saved.
-  void again(Pass& pass, const Saved& saved, const Tensor& y) const;
-  // dresidual += d layernorm(dy); dbranch = its part that went through x (see gradient_of_branch).
-  void backward(Pass& pass, const Tensor& dy, const Saved& saved, const Tensor& dresidual, const Tensor& dbranch,
-                bool accumulate = true) const;
-  // Room for what forward saves, and forward into such room (sum optional where no backward pass follows).
-  Saved room(Pass& pass, const Shape& shape) const;
+  // Memory for what forward saves, and forward into such memory (sum optional where no backward pass follows).
+  Saved make_saved(Pass& pass, const Shape& shape) const;
   void forward_into(Pass& pass, const Tensor& x, const Tensor& residual, const Tensor& y, const Saved& saved) const;
-  Tensor gradient_of_branch(Pass& pass, const Tensor& dresidual) const {
-    return engine::gradient_of_branch(pass, dropout, dresidual);
-  }
+  // Writes y once more from what was saved.
+  void recompute(const Run& run, const Saved& saved, const Tensor& y) const;
+  // d.residual = d layernorm(dy), or += where accumulated; d.own_branch (optional) = the part that went through x.
+  void backward(Pass& pass, const Tensor& dy, const Saved& saved, const StreamGradient& d, bool accumulate) const;
 };
 
-// Tables of what is added to keys and values by how far they are from the query (kernels/attention/attention.h), common
-// to all heads. [R, D]; where they are shared both are one.
+// Which relative tables a self attention has: kind none, shared (by keys and values) or separate.
+struct RelativeTable {
+  std::string kind = "none";
+  int64_t distances = 0;  // told apart each way
+};
+
+// Tables of what is added to keys and values by how far they are from the query (kernels/attention), common to all heads,
+// [R, D]. Shared tables are one.
 struct RelativePositions {
   Parameter *keys = nullptr, *values = nullptr;
   int64_t distances = 0;  // 0: none
 
   RelativePositions() = default;
-  // kind: none, shared or separate.
-  RelativePositions(Parameters& table, const std::string& name, const std::string& kind, int64_t distances_,
-                    int64_t head_width, bool causal, Initial initial);
+  RelativePositions(Parameters& table, const std::string& name, const RelativeTable& wanted, int64_t head_width,
+                    bool causal, Initial initial);
   RelativeTables tables() const {
     return distances ? RelativeTables{distances, keys->value, values->value} : RelativeTables{};
   }
@@ -88,9 +96,9 @@ struct SelfAttention {
   };
   Linear qkv, output;
   int heads = 1;
-  int layer = 0;  // of the key/value cache
+  int layer = 0;  // its place in the key/value cache
   bool causal = false;
-  DropoutLayer dropout;
+  DropoutSite dropout;
   RelativePositions relative;
 
   SelfAttention() = default;
@@ -103,7 +111,7 @@ struct SelfAttention {
                 bool accumulate = false) const;
 };
 
-// y = act(x W1^T + b1) W2^T + b2. act is run again in the backward pass: cheaper than keeping its result.
+// y = act(x W1^T + b1) W2^T + b2. The activation is run once more in the backward pass: cheaper than keeping its result.
 struct FeedForward {
   struct Saved {
     Tensor before, activated;  // [N, F], before and after the activation
@@ -115,10 +123,16 @@ struct FeedForward {
   FeedForward(Parameters& table, const std::string& name, int64_t width, int64_t inner, Activation activation_,
               Initial initial, Initial output_initial);
 
-  void forward(Pass& pass, const Tensor& x, const Tensor& y, Saved& saved) const;
+  void forward(const Run& run, const Tensor& x, const Tensor& y, Saved& saved) const;
   // dx =, or += where accumulated (f32 then).
-  void backward(Pass& pass, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx,
+  void backward(const Run& run, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx,
                 bool accumulate = false) const;
+};
+
+// Gradients of relative tables as attention_backward takes them.
+struct RelativeGradients {
+  Tensor keys, values;
+  RelativeGradients(const Run& run, const RelativePositions& relative);
 };
 
 Activation activation_named(const std::string& name);  // relu gelu gelu_tanh tanh

@@ -1,40 +1,15 @@
 #include "models/model.h"
 
-#include <algorithm>
-
-#include "kernels/losses/cross_entropy.h"
-
 namespace engine {
 
-Tensor rows_of(Pass& pass, const Tensor& hidden, const Tensor& rows) {
-  const bool all = !rows || rows.count() == hidden.rows();
-  if (all && hidden.dtype == pass.compute) return hidden;
-  const Tensor result = pass.arena.make(pass.compute, {all ? hidden.rows() : rows.count(), hidden.cols()});
-  if (all) pass.ops.copy({.x = hidden, .y = result});
-  else pass.ops.gather_rows({.x = hidden, .index = rows, .y = result});
-  return result;
+const Head& Model::head() const {
+  if (!head_.projection) fail("the model has no head: neither for masked tokens nor for classes");
+  return head_;
 }
 
-namespace {
-
-// Ranks and the likeliest, as far as they are asked for, of features [R, E]; some rows' logits at a time.
-void look_at_logits(Pass& pass, Model& model, const Tensor& features, const LossArgs& args) {
-  const int64_t rows = features.rows(), outputs = model.output_projection().shape[0];
-  const int64_t chunk = rows_within(int64_t{24} << 20, rows, outputs * 4, 2048);
-  for (int64_t begin = 0; begin < rows; begin += chunk) {
-    const ArenaScope scope(pass.arena);
-    const int64_t end = std::min(rows, begin + chunk);
-    const auto part = [&](const Tensor& all) {
-      return all.reshaped({rows, 1}).row_range(begin, end).reshaped({end - begin});
-    };
-    const Tensor logits = pass.arena.make(DType::f32, {end - begin, outputs});
-    project(pass, model, features.row_range(begin, end), logits);
-    if (args.ranks) pass.ops.rank({.logits = logits, .tokens = part(args.labels), .ranks = part(args.ranks)});
-    if (args.likeliest) pass.ops.sample({.logits = logits, .tokens = part(args.likeliest)});
-  }
+std::unique_ptr<DecodeState> Model::make_decode_state(Arena&, DType, const DecodeSizes&) const {
+  fail("a model of architecture ", config_.architecture, " generates no text");
 }
-
-}  // namespace
 
 void check_sizes(const ModelConfig& config) {
   const auto check = [](int64_t value, int64_t most, const char* name) {
@@ -53,66 +28,23 @@ void check_sizes(const ModelConfig& config) {
                ": a head is at most 128 wide");
 }
 
-void model_loss(Pass& pass, Model& model, const LossArgs& args, Model::Saved& saved) {
-  const ArenaScope scope(pass.arena);
-  ExtraLoss* const extra = args.gradients ? args.extra : nullptr;
-  Tokens tokens = args.tokens;
-  if (extra) {
-    tokens.asked = {};  // it learns from all hidden states
-    extra->begin(pass, tokens, args.scored_rows);
-  }
-  const Tensor hidden = model.forward(pass, tokens, saved);
-  const Tensor rows = rows_of(pass, hidden, args.scored_rows);
-  const Tensor features = model.head_forward(pass, rows, saved);
-  const Tensor dfeatures = args.gradients ? pass.arena.make(pass.compute, features.shape) : Tensor{};
-  Parameter& projection = model.output_projection();
-  Parameter* const bias = model.output_bias();
-  pass.ops.cross_entropy({.x = features,
-                          .weight = projection.factor(pass.compute),
-                          .bias = bias ? bias->value : Tensor{},
-                          .labels = args.labels,
-                          .label_smoothing = args.label_smoothing,
-                          .compute = pass.compute,
-                          .totals = args.totals,
-                          .row_losses = args.row_losses,
-                          .gradient_scale = args.gradient_scale,
-                          .dx = dfeatures,
-                          .dweight = args.gradients ? projection.gradient_to_add_to() : Tensor{},
-                          .dbias = args.gradients && bias ? bias->gradient : Tensor{}});
-  if (args.ranks || args.likeliest) look_at_logits(pass, model, features, args);
-  if (!args.gradients) return;
-  if (extra) extra->add_at_features(pass, features, dfeatures);
-  Tensor dhidden = model.head_backward(pass, dfeatures, rows, saved);
-  if (rows.rows() != hidden.rows()) {
-    const Tensor drows = dhidden;
-    dhidden = pass.arena.make_zeros(drows.dtype, hidden.shape);
-    pass.ops.scatter_rows({.x = drows, .index = args.scored_rows, .y = dhidden});
-  }
-  if (extra) extra->add_at_hidden(pass, hidden, dhidden);
-  model.backward(pass, tokens, dhidden, saved);
-}
-
-Tensor model_features(Pass& pass, Model& model, const Tokens& tokens, const Tensor& rows, Model::Saved& saved) {
-  return model.head_forward(pass, rows_of(pass, model.forward(pass, tokens, saved), rows), saved);
-}
-
-void project(Pass& pass, Model& model, const Tensor& features, const Tensor& logits) {
-  const Parameter& projection = model.output_projection();
-  const Parameter* const bias = model.output_bias();
-  pass.ops.matmul({.a = features,
-                   .b = projection.factor(pass.compute),
-                   .c = logits,
-                   .transpose_b = true,
-                   .compute = pass.compute,
-                   .packed_b = projection.packed_compute == pass.compute ? projection.packed : Tensor{},
-                   .bias = bias ? bias->value : Tensor{}});
+Tensor output_rows(const Run& run, const Tensor& hidden, const Tensor& index) {
+  const bool all = !index || index.count() == hidden.rows();
+  if (all && hidden.dtype == run.compute) return hidden;
+  const Tensor result = run.arena.make(run.compute, {all ? hidden.rows() : index.count(), hidden.cols()});
+  if (all) run.ops.copy({.x = hidden, .y = result});
+  else run.ops.gather_rows({.x = hidden, .index = index, .y = result});
+  return result;
 }
 
 Tensor model_logits(Pass& pass, Model& model, const Tokens& tokens, const Tensor& rows, Model::Saved& saved) {
+  const Head& head = model.head();
   const int64_t count = rows ? rows.count() : tokens.ids.count();
-  const Tensor logits = pass.arena.make(DType::f32, {count, model.output_projection().shape[0]});
+  const Tensor logits = pass.arena.make(DType::f32, {count, head.outputs()});
   const ArenaScope scope(pass.arena);
-  project(pass, model, model_features(pass, model, tokens, rows, saved), logits);
+  const Tensor chosen = output_rows(pass, model.hidden_states(pass, tokens, saved), rows);
+  Head::Saved saved_head;
+  head.project(pass, head.forward(pass, chosen, saved_head), logits);
   return logits;
 }
 

@@ -1,5 +1,7 @@
 #include "models/parameters.h"
 
+#include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -16,6 +18,8 @@ Parameter& Parameters::add(std::string name, Shape shape, Initial initial) {
   parameter.name = std::move(name);
   parameter.shape = shape;
   parameter.initial = initial;
+  parameter.index = all_.size() - 1;
+  parameter.version_ = version_.get();
   return parameter;
 }
 
@@ -23,21 +27,20 @@ const Tensor& Parameters::add_constant(Shape shape, std::function<void(float*)> 
   return constants_.emplace_back(Constant{{nullptr, DType::f32, shape}, std::move(fill)}).value;
 }
 
+DropoutSite Parameters::add_dropout(const std::string& name, float rate) {
+  const uint64_t hash = hash_of(name);
+  const auto site = static_cast<uint32_t>(hash ^ hash >> 32);
+  require(sites_.insert(site).second, "two dropouts are named ", name, ", or their names have the same hash");
+  return {rate, site};
+}
+
 void Parameters::allocate(Memory& memory, bool with_gradients) {
-  size_t bytes = 0, constants = 0;
+  size_t bytes = 0;
   for (const Parameter& p : all_) bytes += arena_room(static_cast<size_t>(p.shape.count()) * sizeof(float));
-  for (const Constant& c : constants_) constants += arena_room(c.value.bytes());
-  values_ = std::make_unique<Arena>(memory, bytes + constants);
-  size_t notes = 0;
-  for (const Parameter& p : all_)
-    if (p.is_lookup) notes += arena_room(static_cast<size_t>(note_blocks(p.shape.count())));
-  if (with_gradients) gradients_ = std::make_unique<Arena>(memory, bytes + notes);
-  for (Parameter& p : all_) {
-    p.value = values_->make(DType::f32, p.shape);
-    if (!with_gradients) continue;
-    p.gradient = gradients_->make_zeros(DType::f32, p.shape);
-    if (p.is_lookup) p.notes = gradients_->make_zeros(DType::u8, {note_blocks(p.shape.count())});
-  }
+  for (const Constant& c : constants_) bytes += arena_room(c.value.bytes());
+  values_ = std::make_unique<Arena>(memory, bytes);
+  for (Parameter& p : all_) p.value = values_->make(DType::f32, p.shape);
+  if (with_gradients) gradients_ = std::make_unique<Gradients>(memory, all_);
   std::vector<float> host;
   for (Constant& constant : constants_) {
     constant.value = values_->make(DType::f32, constant.value.shape);
@@ -45,6 +48,11 @@ void Parameters::allocate(Memory& memory, bool with_gradients) {
     constant.fill(host.data());
     memory.copy_in(constant.value.data, host.data(), constant.value.bytes());
   }
+}
+
+Gradients& Parameters::gradients() {
+  require(has_gradients(), "the model has no gradients: it was not made to be trained");
+  return *gradients_;
 }
 
 void Parameters::initialise(uint64_t seed) {
@@ -74,31 +82,44 @@ void Parameters::initialise(Parameter& p, uint64_t seed) {
 void Parameters::write(Parameter& p, int64_t first, int64_t count, const void* numbers) {
   const auto size = static_cast<size_t>(count);
   memory().copy_in(p.value.as<float>() + first, numbers, size * sizeof(float));
-  if (!p.rounded) return;
-  std::vector<bf16> rounded(size);
-  for (size_t i = 0; i < size; ++i) {
-    float number;
-    std::memcpy(&number, static_cast<const char*>(numbers) + i * sizeof number, sizeof number);
-    rounded[i] = bf16(number);
+  if (p.rounded()) {
+    std::vector<bf16> rounded(size);
+    for (size_t i = 0; i < size; ++i) {
+      float number;
+      std::memcpy(&number, static_cast<const char*>(numbers) + i * sizeof number, sizeof number);
+      rounded[i] = bf16(number);
+    }
+    memory().copy_in(p.rounded().as<bf16>() + first, rounded.data(), size * sizeof(bf16));
   }
-  memory().copy_in(p.rounded.as<bf16>() + first, rounded.data(), size * sizeof(bf16));
+  values_changed(/*copies_too=*/true);
 }
 
 void Parameters::write(Ops& ops, Parameter& p, const Tensor& numbers) {
   ops.copy({.x = numbers, .y = p.value});
-  if (p.rounded) ops.copy({.x = p.value, .y = p.rounded});
+  if (p.rounded()) ops.copy({.x = p.value, .y = p.rounded()});
+  values_changed(/*copies_too=*/true);
+}
+
+void Parameters::values_changed(bool copies_too) {
+  const uint64_t before = (*version_)++;
+  if (!copies_too) return;
+  for (Parameter& p : all_)
+    if (p.rounded_.version == before) p.rounded_.version = version();
 }
 
 void Parameters::keep_rounded(Ops& ops) {
-  if (rounded_ || &memory() == &host_memory()) return;
-  size_t bytes = 0;
-  for (const Parameter& p : all_)
-    if (p.is_factor) bytes += arena_room(static_cast<size_t>(p.shape.count()) * sizeof(bf16));
-  rounded_ = std::make_unique<Arena>(memory(), bytes);
+  if (&memory() == &host_memory()) return;
+  if (!rounded_) {
+    size_t bytes = 0;
+    for (const Parameter& p : all_)
+      if (p.is_factor) bytes += arena_room(static_cast<size_t>(p.shape.count()) * sizeof(bf16));
+    rounded_ = std::make_unique<Arena>(memory(), bytes);
+  }
   for (Parameter& p : all_) {
-    if (!p.is_factor) continue;
-    p.rounded = rounded_->make(DType::bf16, p.shape);
-    ops.copy({.x = p.value, .y = p.rounded});
+    if (!p.is_factor || (p.rounded() && p.rounded_.version == version())) continue;
+    if (!p.rounded()) p.rounded_.tensor = rounded_->make(DType::bf16, p.shape);
+    ops.copy({.x = p.value, .y = p.rounded()});
+    p.rounded_.version = version();
   }
 }
 
@@ -112,19 +133,13 @@ void Parameters::pack(Ops& ops, DType compute) {
   const ArenaScope from_the_start(*packed_);
   for (Parameter& p : all_) {
     if (!p.is_factor) continue;
-    p.packed = packed_->make(DType::u8, {static_cast<int64_t>(ops.packed_bytes(p.shape[1], p.shape[0], compute))});
-    p.packed_compute = compute;
-    ops.pack_matrix({.b = p.value, .transpose_b = true, .compute = compute, .packed = p.packed});
+    const Tensor packed =
+        packed_->make(DType::u8, {static_cast<int64_t>(ops.packed_bytes(p.shape[1], p.shape[0], compute))});
+    if (p.packed(compute)) continue;
+    ops.pack_matrix({.b = p.value, .transpose_b = true, .compute = compute, .packed = packed});
+    p.packed_ = {packed, version()};
+    p.packed_compute_ = compute;
   }
-}
-
-void Parameters::drop_packed() {
-  for (Parameter& p : all_) p.packed = {};
-}
-
-const Tensor& Parameter::gradient_to_add_to() {
-  if (begins_gradient()) host_memory().zero(gradient.data, gradient.bytes());
-  return gradient;
 }
 
 Parameter* Parameters::find(const std::string& name) {
@@ -137,6 +152,21 @@ Parameter& Parameters::at(const std::string& name) {
   Parameter* const found = find(name);
   if (!found) fail("the model has no parameter ", name);
   return *found;
+}
+
+int64_t Parameters::layers() const {
+  int64_t layers = 0;
+  for (const Parameter& p : all_) layers = std::max(layers, layer_of(p.name) + 1);
+  return layers;
+}
+
+int64_t layer_of(const std::string& name) {
+  const std::string_view part = "layers.";
+  const size_t at = name.find(part);
+  if (at == std::string::npos || (at > 0 && name[at - 1] != '.')) return -1;
+  int64_t layer = -1;
+  std::from_chars(name.data() + at + part.size(), name.data() + name.size(), layer);
+  return layer;
 }
 
 int64_t Parameters::count() const {

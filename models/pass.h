@@ -1,82 +1,102 @@
 // Pass: what one run of a model over a flat row of N tokens is given beside its inputs.
 #pragma once
 
-#include <vector>
-
 #include "core/arena.h"
 #include "kernels/ops.h"
+#include "models/decode_state.h"
 #include "models/parameters.h"
 
 namespace engine {
 
-// Keys and values of tokens already seen, for generation. Each sequence has a slot: `capacity` rows of every layer's
-// k and v. Before a pass the caller says where its new tokens go and what each sequence may attend to.
-struct KeyValueCache {
-  std::vector<Tensor> k, v;  // a layer: [slots * capacity, C]
-  Tensor rows;               // i32 [N]: the row that each token of the pass is written to
-  Segments keys;             // of every sequence of the pass, its new tokens included
-
-  // Of encoder-decoders, the same of the sources, which are read once: a layer's k | v [rows, 2C], the row that each
-  // source token of the pass is written to, and the source of every sequence of the pass.
-  std::vector<Tensor> source_kv;
-  Tensor source_rows;
-  Segments source_keys;
+// What a pass runs on, and what it keeps.
+struct Run {
+  Ops& ops;
+  Arena& arena;            // activations are made here; the caller opens and closes the scope
+  DType compute;           // f32 or bf16, of products and of activations between operations; sums and the residual
+                           // stream are f32 always
+  bool recompute = false;  // save only what each block was given, and run it again in the backward pass
+  bool keep = true;        // false: no backward pass follows, and nothing is kept for one
+  Gradients* gradients = nullptr;  // those of the model that is run; absent where there is no backward pass
 };
 
-// The rows whose hidden states are asked for: the last layer of encoders and of BART's decoder then computes no others,
+// Which rows of a flat row belong together, and the place of each.
+struct Layout {
+  Segments segments;        // the rows of each sequence
+  Tensor positions;         // i32 [rows], place of each row in its sequence
+  int64_t rows_before = 0;  // rows of this kind in the step before this pass's, over micro-batches and ranks
+};
+
+// The rows whose hidden states are wanted. The last layer of BERT, DistilBERT and BART's decoder then computes no others,
 // but for their keys and values. Models may still give all.
-struct AskedRows {
-  Tensor index;           // i32 [R], ascending; absent: nothing was said, all are given
-  Segments segments;      // of the R rows: which are those of each sequence
-  int64_t first_row = 0;  // as Pass::first_row, of such rows
+struct OutputRows {
+  Tensor index;   // i32 [R], ascending; absent: the hidden states of all rows
+  Layout layout;  // of the R rows
 
   explicit operator bool() const { return static_cast<bool>(index); }
 };
 
-struct Pass {
-  Ops& ops;
-  Arena& arena;             // activations are made here; the caller opens and closes the scope
-  DType compute;            // f32 or bf16, of products and of activations between operations; sums and the residual
-                            // stream are f32 always
-  Segments segments;        // of the N tokens
-  bool recompute = false;   // save only what each block was given, and run it again in the backward pass
-  bool keep = true;         // false: no backward pass follows, and nothing is kept for one
-  // Dropout: on in training. first_row counts the step's tokens before this pass, over micro-batches and ranks.
-  bool training = false;
+// The random numbers that dropout draws: a function of a training's seed, its step, the dropout's site and the row.
+struct DropoutStream {
+  bool is_active = false;  // in training
   uint64_t seed = 0;
   uint32_t step = 0;
-  uint32_t run = 0;         // which of a model's runs in one step
-  int64_t first_row = 0;
-  int64_t first_sequence = 0;  // as first_row, of sequences: for what has a row a sequence
-  int64_t first_source_row = 0;  // as first_row, of the sources' tokens
-  KeyValueCache* cache = nullptr;
 
-  Dropout dropout(const DropoutLayer& layer) const {
-    if (!training || layer.rate == 0) return {};
-    return {layer.rate, seed, layer.site + run * 65536u, step, first_row};
-  }
-  // The pass as it is for rows that are asked for; itself where none are.
-  Pass of(const AskedRows& asked) const {
-    Pass result = *this;
-    if (!asked) return result;
-    result.segments = asked.segments;
-    result.first_row = asked.first_row;
-    return result;
+  Dropout at(const DropoutSite& site, int64_t rows_before) const {
+    if (!is_active || site.rate == 0) return {};
+    return {site.rate, seed, site.site, step, rows_before};
   }
 };
 
-// The tokens that a pass runs over: i32 [N] each.
+struct Pass;
+
+// Reads the residual stream at boundaries of blocks, and may add to it. Boundary l lies before block l (0: what the first
+// block reads), the last one behind the last block. Of an encoder-decoder these are the decoder's.
+class StreamTap {
+ public:
+  virtual ~StreamTap() = default;
+  virtual bool is_at(int64_t boundary) const = 0;
+  // x f32 [N, C] ([R, C] behind a last block of output rows) is the stream; what is added to it goes on.
+  virtual void forward(Pass& pass, int64_t boundary, const Tensor& x) = 0;
+  // dx f32, shaped as x, is the gradient of the stream behind the tap. It becomes that of the stream before it.
+  virtual void backward(Pass& pass, int64_t boundary, const Tensor& dx) = 0;
+};
+
+struct Pass : Run {
+  Layout layout;        // of the N tokens
+  Layout source;        // of the M tokens that an encoder reads, a sequence for each of the pass
+  OutputRows outputs;
+  DropoutStream stream;
+  DecodeState* state = nullptr;  // of a decoder that continues sequences
+  StreamTap* tap = nullptr;
+
+  explicit Pass(const Run& run, const Layout& layout_ = {}, const DropoutStream& stream_ = {})
+      : Run(run), layout(layout_), stream(stream_) {}
+
+  Dropout dropout(const DropoutSite& site) const { return stream.at(site, layout.rows_before); }
+  // The same pass over other rows.
+  Pass over(const Layout& rows) const {
+    Pass result = *this;
+    result.layout = rows;
+    return result;
+  }
+  Pass over_outputs() const { return outputs ? over(outputs.layout) : *this; }
+  // Nothing more is added to the gradients of these parameters in this pass.
+  void done(ParameterRange range) const {
+    if (gradients) gradients->done(range);
+  }
+};
+
+// The tokens that a pass runs over: i32 [N] each. pass.layout has their positions.
 struct Tokens {
   Tensor ids;
-  Tensor positions;
-  Tensor types;  // optional: which of two texts; all 0 where a model wants them and they are left out
-  AskedRows asked;
+  Tensor types;       // optional: which of two texts; all 0 where a model wants them and they are left out
+  Tensor source_ids;  // i32 [M], what the encoder of an encoder-decoder reads; absent for other models
+};
 
-  // What the encoder of an encoder-decoder reads, a sequence for each of the pass: i32 [M] each. Absent for others.
-  struct Source {
-    Tensor ids, positions;
-    Segments segments;
-  } source;
+// The embeddings of a pass's tokens, f32, or their gradients.
+struct Embedded {
+  Tensor x;       // [N, C]
+  Tensor source;  // [M, C], an encoder's; absent for other models and where a cache holds what it gave
 };
 
 }  // namespace engine

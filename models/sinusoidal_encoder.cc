@@ -7,6 +7,7 @@
 
 #include <cmath>
 
+#include "models/architectures.h"
 #include "models/blocks.h"
 
 namespace engine {
@@ -22,75 +23,87 @@ void write_positions(float* table, int64_t positions, int64_t width, bool double
     }
 }
 
-class SinusoidalEncoder final : public EncoderModel {
+class SinusoidalEncoder final : public Model {
  public:
-  struct SavedStates final : EncoderSaved {
+  struct SavedStates final : Saved {
     PreNormStack::Saved stack;
   };
 
-  explicit SinusoidalEncoder(const ModelConfig& config) : EncoderModel(config) {
+  explicit SinusoidalEncoder(const ModelConfig& config) : Model(config) {
     const int64_t width = config.hidden_size, positions = config.max_positions;
     token_table_ = &parameters_.add("embedding.tokens", {config.vocab_size, width}, Initial::xavier());
     token_table_->is_lookup = true;
-    const bool doubled = config.doubled_position_angles;
+    const bool doubled = config.own.get<SinusoidalOptions>().doubled_position_angles;
     positions_ = &parameters_.add_constant(
         {positions, width}, [=](float* to) { write_positions(to, positions, width, doubled); });
-    embedding_dropout_ = parameters_.add_dropout(config.dropout);
+    embedding_range_ = {0, parameters_.size()};
+    embedding_dropout_ = parameters_.add_dropout("embedding", config.dropout);
     stack_ = PreNormStack(parameters_, config, /*causal=*/false, Initial::xavier(), Initial::xavier());
-    if (config.head == Head::masked) {
-      features_.norm = ResidualNorm(parameters_, "masked_head.norm", width, config.layer_norm_epsilon, {});
+    head_.range.first = parameters_.size();
+    if (config.head == HeadKind::masked) {
+      head_.norm = ResidualNorm(parameters_, "masked_head.norm", width, config.layer_norm_epsilon, {});
       const Linear projection(parameters_, "masked_head.projection", width, config.vocab_size,
                               Initial::normal(config.initializer_range));
-      projection_ = projection.weight;
-      projection_bias_ = projection.bias;
+      head_.projection = projection.weight;
+      head_.bias = projection.bias;
     }
-    if (config.head == Head::classification) add_classifier(width, config.initializer_range);
+    if (config.head == HeadKind::classification)
+      add_classifier(parameters_, head_, config, width, config.initializer_range);
+    head_.range.last = parameters_.size();
   }
 
   std::unique_ptr<Saved> make_saved() const override { return std::make_unique<SavedStates>(); }
 
-  Tensor forward(Pass& pass, const Tokens& tokens, Saved& saved_states) override {
-    auto& saved = static_cast<SavedStates&>(saved_states);
-    const Shape shape{tokens.ids.count(), config_.hidden_size};
-    const Tensor embedded = pass.arena.make(DType::f32, shape), hidden = pass.arena.make(DType::f32, shape);
+  Embedded embed(Pass& pass, const Tokens& tokens) override {
+    const Tensor x = pass.arena.make(DType::f32, {tokens.ids.count(), config_.hidden_size});
     pass.ops.embedding_forward({.tokens = tokens.ids,
-                                .positions = tokens.positions,
+                                .positions = pass.layout.positions,
                                 .token_table = token_table_->value,
                                 .position_table = *positions_,
-                                .y = embedded,
+                                .y = x,
                                 .dropout = pass.dropout(embedding_dropout_)});
-    const auto [residual, branch] = stack_.forward(pass, embedded, saved.stack);
-    pass.ops.dropout(
-        {.x = branch, .residual = residual, .y = hidden, .dropout = pass.dropout(stack_.branch_dropout)});
-    return hidden;
+    return {x, {}};
   }
 
-  void backward(Pass& pass, const Tokens& tokens, const Tensor& dhidden, Saved& saved_states) override {
+  Tensor trunk(Pass& pass, const Embedded& embedded, Saved& saved_states) override {
     auto& saved = static_cast<SavedStates&>(saved_states);
-    const ArenaScope scope(pass.arena);
-    const Tensor dresidual = pass.arena.make(DType::f32, dhidden.shape);
-    const Tensor dbranch = gradient_of_branch(pass, stack_.branch_dropout, dresidual);
-    pass.ops.copy({.x = dhidden, .y = dresidual});
-    if (dbranch.data != dresidual.data)
-      pass.ops.dropout({.x = dhidden, .y = dbranch, .dropout = pass.dropout(stack_.branch_dropout)});
-    stack_.backward(pass, dresidual, dbranch, saved.stack);
+    return stack_.join(pass, stack_.forward(pass, embedded.x, saved.stack));
+  }
+
+  Embedded trunk_backward(Pass& pass, const Tensor& dhidden, Saved& saved_states) override {
+    auto& saved = static_cast<SavedStates&>(saved_states);
+    const StreamGradient d = stack_.make_gradient(pass, dhidden.shape);
+    pass.ops.copy({.x = dhidden, .y = d.residual});
+    if (!stack_.ends_joined(pass)) stack_.split(pass, d);
+    stack_.backward(pass, d, saved.stack);
+    return {d.residual, {}};
+  }
+
+  void embed_backward(Pass& pass, const Tokens& tokens, const Embedded& dx) override {
     pass.ops.embedding_backward({.tokens = tokens.ids,
-                                 .dy = dresidual,
-                                 .dtoken_table = token_table_->gradient,
+                                 .dy = dx.x,
+                                 .dtoken_table = pass.gradients->sum(*token_table_),
                                  .dropout = pass.dropout(embedding_dropout_),
-                                 .token_notes = token_table_->notes});
+                                 .touched_blocks = pass.gradients->touched_blocks(*token_table_)});
+    pass.done(embedding_range_);
   }
 
  private:
   Parameter* token_table_;
   const Tensor* positions_;
-  DropoutLayer embedding_dropout_;
+  DropoutSite embedding_dropout_;
+  ParameterRange embedding_range_;
   PreNormStack stack_;
 };
 
 }  // namespace
 
-std::unique_ptr<EncoderModel> make_sinusoidal_encoder(const ModelConfig& config) {
+void SinusoidalOptions::declare(Options& options) {
+  options.add("model.doubled_position_angles", doubled_position_angles,
+              "sinusoidal_encoder: positions' angles with the exponent doubled, as some older models have it");
+}
+
+std::unique_ptr<Model> make_sinusoidal_encoder(const ModelConfig& config) {
   return std::make_unique<SinusoidalEncoder>(config);
 }
 

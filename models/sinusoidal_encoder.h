@@ -1,9 +1,13 @@
 #pragma once
 
-#include "models/encoder_model.h"
+#include "models/config.h"
 
 namespace engine {
 
-std::unique_ptr<EncoderModel> make_sinusoidal_encoder(const ModelConfig& config);
+struct SinusoidalOptions final : OptionsOf<SinusoidalOptions> {
+  bool doubled_position_angles = false;  // positions with 10000^(4i/C) for 10000^(2i/C)
+
+  void declare(Options& options) override;
+};
 
 }  // namespace engine

@@ -4,6 +4,7 @@
 
 #include "core/json.h"
 #include "models/huggingface_format.h"
+#include "models/sinusoidal_encoder.h"
 
 namespace engine {
 
@@ -27,7 +28,8 @@ ModelConfig read_config(const json& config, const std::string& where) {
   result.layer_norm_epsilon = epsilon_from_huggingface(config, "layer_norm_epsilon", where, 1e-5);
   result.initializer_range = initializer_range_from_huggingface(config, where);
   result.pad_token = token_from_huggingface(config, "pad_token_id", where, result.vocab_size, -1);
-  result.doubled_position_angles = json_bool(config, "doubled_position_angles", where, false);
+  result.own.get<SinusoidalOptions>().doubled_position_angles =
+      json_bool(config, "doubled_position_angles", where, false);
   result.labels = labels_from_huggingface(config, where);
   return result;
 }
@@ -45,7 +47,7 @@ void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["classifier_dropout"] = decimal(config.classifier_dropout);
   result["layer_norm_epsilon"] = decimal(config.layer_norm_epsilon);
   result["initializer_range"] = decimal(config.initializer_range);
-  result["doubled_position_angles"] = config.doubled_position_angles;
+  result["doubled_position_angles"] = config.own.get<SinusoidalOptions>().doubled_position_angles;
   labels_to_huggingface(config, result);
 }
 
@@ -55,9 +57,9 @@ const HuggingFaceFormat& sinusoidal_encoder_format() {
   static const HuggingFaceFormat format = {
       .architecture = "sinusoidal_encoder",
       .model_type = "sinusoidal_encoder",
-      .classes = {{"SinusoidalEncoderModel", Head::none},
-                  {"SinusoidalEncoderForMaskedLM", Head::masked},
-                  {"SinusoidalEncoderForSequenceClassification", Head::classification}},
+      .classes = {{"SinusoidalEncoderModel", HeadKind::none},
+                  {"SinusoidalEncoderForMaskedLM", HeadKind::masked},
+                  {"SinusoidalEncoderForSequenceClassification", HeadKind::classification}},
       .prefix = "",
       .names = {{"embedding.tokens", "embedding.tokens.weight"},
                 {"layers.*.norm1.gain", "layers.*.norm1.weight"},

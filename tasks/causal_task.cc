@@ -13,8 +13,10 @@ LanguageModel make_language_model(Config& config, const Options& options, std::u
                " is the token embedding");
   if (!config.init.empty()) {
     const std::filesystem::path folder = open_run(config.init).model;
-    language.model = load_causal_model(
-        folder, memory, training, [&](ModelConfig& model) { set_dropout(model, config.model, options); });
+    language.model = load_model(
+        folder, memory, training,
+        {.kinds = generating_kinds,
+         .adjust = [&](ModelConfig& model) { set_dropout(model, config.model, options); }});
     language.tokenizer = tokenizer ? std::move(tokenizer) : load_tokenizer(folder);
     if (training) check_against_init(config.model, language.model->config(), options, config.init);
     config.model = language.model->config();
@@ -26,7 +28,7 @@ LanguageModel make_language_model(Config& config, const Options& options, std::u
   require(tokenizer != nullptr, "a new model needs a tokenizer");
   language.tokenizer = std::move(tokenizer);
   set_vocabulary(config.model, *language.tokenizer);
-  language.model = make_causal_model(config.model);
+  language.model = make_model(config.model, generating_kinds);
   config.model = language.model->config();
   check_generation(config.generation, *language.model);
   language.model->parameters().allocate(memory, /*with_gradients=*/true);

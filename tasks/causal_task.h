@@ -15,9 +15,6 @@ LanguageModel make_language_model(Config& config, const Options& options, std::u
                                   Memory& memory, bool training);
 
 class CausalTask : public ModelTask {
- public:
-  CausalModel& model() const { return static_cast<CausalModel&>(*model_); }
-
  protected:
   CausalTask(const Config& config, LanguageModel language)
       : ModelTask(config, std::move(language.model), std::move(language.tokenizer)) {}

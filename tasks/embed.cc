@@ -9,6 +9,7 @@
 #include "core/json.h"
 #include "core/parallel.h"
 #include "models/huggingface.h"
+#include "models/upload.h"
 #include "tasks/language_model.h"
 #include "text/normalizer.h"
 #include "text/unicode.h"
@@ -75,6 +76,7 @@ struct SentenceEncoder::Worker {
   Ops& ops;
   Arena& arena;
   std::unique_ptr<Model::Saved> saved;
+  Upload upload;
 };
 
 SentenceEncoder::~SentenceEncoder() = default;
@@ -108,7 +110,7 @@ SentenceConfig read_sentence_config(const fs::path& folder) {
 SentenceEncoder::SentenceEncoder(const fs::path& folder, Machine& machine)
     : machine_(machine), config_(read_sentence_config(folder)) {
   tokenizer_ = load_tokenizer(config_.encoder);
-  model_ = load_encoder_model(config_.encoder, machine.ops.memory(), false, {.head = Head::none});
+  model_ = load_model(config_.encoder, machine.ops.memory(), false, {.kinds = encoder_kinds, .head = HeadKind::none});
   require_vocabulary(folder, *tokenizer_, *model_);
   const int64_t positions = model_->config().max_positions;
   if (!config_.max_length) config_.max_length = tokenizer_->max_length();
@@ -161,33 +163,36 @@ void SentenceEncoder::embed_pass(Worker& worker, std::span<const std::vector<int
                                  std::span<const size_t> chosen, float* vectors) const {
   Arena& arena = worker.arena;
   const ArenaScope scope(arena);
-  std::vector<int32_t> ids, positions, offsets{0};
-  size_t longest = 0;
-  for (size_t i : chosen) {
-    const std::vector<int32_t>& sentence = sentences[i];
-    require(!sentence.empty(), "sentence ", i, " has no tokens");
-    ids.insert(ids.end(), sentence.begin(), sentence.end());
-    for (size_t t = 0; t < sentence.size(); ++t) positions.push_back(static_cast<int32_t>(t));
-    offsets.push_back(static_cast<int32_t>(ids.size()));
-    longest = std::max(longest, sentence.size());
+  int64_t tokens = 0, longest = 0;
+  for (const size_t i : chosen) {
+    require(!sentences[i].empty(), "sentence ", i, " has no tokens");
+    tokens += static_cast<int64_t>(sentences[i].size());
+    longest = std::max(longest, static_cast<int64_t>(sentences[i].size()));
   }
-  const auto uploaded = [&](const std::vector<int32_t>& values, size_t count) {
-    const Tensor tensor = arena.make(DType::i32, {static_cast<int64_t>(count)});
-    arena.memory().copy_in(tensor.data, values.data(), tensor.bytes());
-    return tensor;
-  };
-  Pass pass{.ops = worker.ops,
-            .arena = arena,
-            .compute = machine_.compute,
-            .segments = Segments::packed(uploaded(offsets, offsets.size()), static_cast<int64_t>(longest)),
-            .keep = false};
-  const Tensor pooled = arena.make(DType::f32, {static_cast<int64_t>(chosen.size()), width()});
-  const Tensor hidden =
-      model_->forward(pass, {uploaded(ids, ids.size()), uploaded(positions, positions.size()), {}}, *worker.saved);
+  Upload& upload = worker.upload;
+  upload.clear();
+  const auto count = static_cast<int64_t>(chosen.size());
+  const Upload::List ids = upload.list(tokens), positions = upload.list(tokens), offsets = upload.list(count + 1),
+                     firsts = upload.list(count);
+  size_t token = 0;
+  for (size_t s = 0; s < chosen.size(); ++s) {
+    const std::vector<int32_t>& sentence = sentences[chosen[s]];
+    upload[offsets][s] = upload[firsts][s] = static_cast<int32_t>(token);
+    for (size_t t = 0; t < sentence.size(); ++t, ++token) {
+      upload[ids][token] = sentence[t];
+      upload[positions][token] = static_cast<int32_t>(t);
+    }
+  }
+  upload[offsets][chosen.size()] = static_cast<int32_t>(token);
+  upload.send(arena);
+  Pass pass(Run{.ops = worker.ops, .arena = arena, .compute = machine_.compute, .keep = false},
+            {upload.segments(offsets, longest), upload.tensor(positions)});
+  const Tensor pooled = arena.make(DType::f32, {count, width()});
+  const Tensor hidden = model_->hidden_states(pass, {.ids = upload.tensor(ids)}, *worker.saved);
   if (config_.pooling == SentenceConfig::Pooling::mean)
-    worker.ops.segment_mean_forward({.x = hidden, .segments = pass.segments, .y = pooled});
+    worker.ops.segment_mean_forward({.x = hidden, .segments = pass.layout.segments, .y = pooled});
   else
-    worker.ops.gather_rows({.x = hidden, .index = uploaded(offsets, chosen.size()), .y = pooled});
+    worker.ops.gather_rows({.x = hidden, .index = upload.tensor(firsts), .y = pooled});
   std::vector<float> rows(static_cast<size_t>(pooled.count()));
   arena.memory().copy_out(rows.data(), pooled.data, pooled.bytes());
   const auto size = static_cast<size_t>(width());

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "models/encoder_model.h"
+#include "models/architectures.h"
 #include "text/tokenizer.h"
 #include "training/task.h"
 
@@ -46,7 +46,7 @@ class SentenceEncoder {
 
   Machine& machine_;
   SentenceConfig config_;
-  std::unique_ptr<EncoderModel> model_;
+  std::unique_ptr<Model> model_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::vector<std::unique_ptr<Worker>> workers_;  // the first has the machine's backend and memory
 };

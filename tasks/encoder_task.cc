@@ -4,11 +4,15 @@
 #include <cctype>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "tasks/language_model.h"
+#include "training/state.h"
 
 namespace engine {
 
 namespace {
+
+const char* const distillation_file = "distillation.txt";  // in the task's part of a state
 
 std::string lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
@@ -40,8 +44,8 @@ void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const
   if (first_difference(*load_tokenizer(folder), *encoder.tokenizer) >= 0)
     fail_usage("distillation.teacher \"", name, "\" has another vocabulary than the model: set data.tokenizer = \"",
                folder.string(), "\"");
-  auto teacher = load_encoder_model(folder, ops.memory(), /*with_gradients=*/false);
-  if (student.head == Head::classification && !are_same_classes(student.labels, teacher->config().labels))
+  auto teacher = load_model(folder, ops.memory(), /*with_gradients=*/false, {.kinds = encoder_kinds});
+  if (student.head == HeadKind::classification && !are_same_classes(student.labels, teacher->config().labels))
     fail_usage("distillation.teacher \"", name, "\" has ", teacher->config().labels.size(),
                " classes, other ones than task ", config.task, ": ",
                text_of_classes(teacher->config().labels), ", not ",
@@ -51,11 +55,13 @@ void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const
       fail_usage("distillation.layers begins a new model, init is there already: leave one of them out");
     begin_with_layers(distillation.layers, ops, *encoder.model, *teacher);
   }
-  encoder.distillation = std::make_unique<Distillation>(distillation, *encoder.model, std::move(teacher),
-                                                        longest_sequence(config, *encoder.model, *encoder.tokenizer));
+  encoder.distillation = std::make_unique<Distillation>(
+      distillation, *encoder.model, std::move(teacher),
+      std::make_unique<CrossEntropyObjective>(*encoder.model, config.training.label_smoothing),
+      longest_sequence(config, *encoder.model, *encoder.tokenizer));
 }
 
-int64_t longest_sequence(const Config& config, const EncoderModel& model, const Tokenizer& tokenizer) {
+int64_t longest_sequence(const Config& config, const Model& model, const Tokenizer& tokenizer) {
   const int64_t asked = config.data.block_size, positions = model.config().max_positions;
   const int64_t allowed = tokenizer.max_length();
   const auto special = static_cast<int64_t>(tokenizer.framing().special_tokens(/*is_pair=*/false));
@@ -88,7 +94,7 @@ Encoder make_encoder(Config& config, const Options& options, const EncoderHead& 
     set_vocabulary(model, *encoder.tokenizer);
     model.head = head.head;
     model.labels = head.labels;
-    encoder.model = make_encoder_model(model);
+    encoder.model = make_model(model, encoder_kinds);
     encoder.model->parameters().allocate(memory, /*with_gradients=*/true);
     encoder.model->parameters().initialise(config.seed);
     model = encoder.model->config();
@@ -99,18 +105,34 @@ Encoder make_encoder(Config& config, const Options& options, const EncoderHead& 
   const bool is_same = there.head == head.head && (head.labels.empty() || are_same_classes(head.labels, there.labels));
   if (!training && !is_same)
     fail_usage(config.init, " is a model for another task than ", config.task, ": train it for this one first");
-  EncoderRequest request{.head = head.head,
-                         .labels = head.labels,
+  LoadRequest request{.kinds = encoder_kinds,
+                      .head = head.head,
+                      .labels = head.labels,
                          .new_head = training && (!is_same || config.training.new_head),
                          .seed = config.seed,
                          .adjust = [&](ModelConfig& loaded) { set_dropout(loaded, model, options); },
                          .report = training ? &encoder.report : nullptr};
-  encoder.model = load_encoder_model(folder, memory, training, request);
+  encoder.model = load_model(folder, memory, training, request);
   if (!encoder.tokenizer) encoder.tokenizer = load_tokenizer(folder);
   if (training) check_against_init(model, encoder.model->config(), options, config.init);
   model = encoder.model->config();
   check_vocabulary(config, *encoder.tokenizer, folder);
   return encoder;
+}
+
+EncoderTask::EncoderTask(const Config& config, Encoder encoder)
+    : ModelTask(config, std::move(encoder.model), std::move(encoder.tokenizer), std::move(encoder.distillation)),
+      distillation_(dynamic_cast<Distillation*>(&step_.objective())),
+      report_(encoder.report.text().empty() ? "" : "from " + config.init + ": " + encoder.report.text()) {}
+
+void EncoderTask::save_state(Machine& machine, const std::filesystem::path& folder) const {
+  if (!distillation_) return;
+  const std::string text = distillation_->state(machine.communicator);
+  if (machine.communicator.is_first()) write_file(folder / distillation_file, text);
+}
+
+void EncoderTask::load_state(Machine& machine, const std::filesystem::path& folder) {
+  if (distillation_) distillation_->set_state(read_task_state(folder, distillation_file), machine.communicator);
 }
 
 }  // namespace engine

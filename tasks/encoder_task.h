@@ -1,4 +1,5 @@
-// EncoderTask: what the tasks of one encoder share. A task of this kind brings its batches and its evaluation.
+// EncoderTask: the common part of tasks that train one encoder. A task of this kind brings its batches and its
+// evaluation.
 #pragma once
 
 #include "models/huggingface.h"
@@ -8,15 +9,15 @@
 namespace engine {
 
 struct Encoder {
-  std::unique_ptr<EncoderModel> model;
+  std::unique_ptr<Model> model;
   std::unique_ptr<Tokenizer> tokenizer;
   LoadReport report;  // of init, in training
-  std::unique_ptr<Distillation> distillation;  // absent without a teacher
+  std::unique_ptr<Distillation> distillation;  // the objective; absent without a teacher
 };
 
-// What a task predicts with: masked tokens, or one of some classes.
+// The head that a task needs: masked tokens, or one of some classes.
 struct EncoderHead {
-  Head head;
+  HeadKind head;
   std::vector<std::string> labels;  // the classes' names
 };
 
@@ -42,32 +43,21 @@ std::unique_ptr<Tokenizer> tokenizer_of(const Config& config);
 
 // How many tokens a sequence has at most, special ones included: data.block_size, else as many as the model has
 // positions and the tokenizer allows. A UsageError where data.block_size is more than that, or leaves a text no room.
-int64_t longest_sequence(const Config& config, const EncoderModel& model, const Tokenizer& tokenizer);
+int64_t longest_sequence(const Config& config, const Model& model, const Tokenizer& tokenizer);
 
 class EncoderTask : public ModelTask {
  public:
-  EncoderModel& model() const { return static_cast<EncoderModel&>(*model_); }
   std::string start_report() const override { return report_; }
-  void run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
-           const Tensor& totals) override {
-    if (distillation_) distillation_->run(step_, pass, batch, first, last, gradient_scale, totals);
-    else ModelTask::run(pass, batch, first, last, gradient_scale, totals);
-  }
-  // Of distillation: its losses, and the sums that they come from.
-  Metrics log() override { return distillation_ ? distillation_->log() : Metrics{}; }
-  std::string state() const override { return distillation_ ? distillation_->state() : ""; }
-  void set_state(const std::string& text) override {
-    if (distillation_) distillation_->set_state(text);
-  }
+  // The losses of distillation, and the sums that they come from.
+  Metrics log(Machine& machine) override { return distillation_ ? distillation_->log(machine.communicator) : Metrics{}; }
+  void save_state(Machine& machine, const std::filesystem::path& folder) const override;
+  void load_state(Machine& machine, const std::filesystem::path& folder) override;
 
  protected:
-  EncoderTask(const Config& config, Encoder encoder)
-      : ModelTask(config, std::move(encoder.model), std::move(encoder.tokenizer)),
-        distillation_(std::move(encoder.distillation)),
-        report_(encoder.report.text().empty() ? "" : "from " + config.init + ": " + encoder.report.text()) {}
+  EncoderTask(const Config& config, Encoder encoder);
 
  private:
-  std::unique_ptr<Distillation> distillation_;
+  Distillation* distillation_;  // the objective, where there is a teacher
   std::string report_;
 };
 

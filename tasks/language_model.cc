@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "models/bart.h"
 #include "models/huggingface.h"
 #include "training/loss_step.h"
 #include "training/run_folder.h"
@@ -33,7 +34,7 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder) {
 LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients) {
   LanguageModel loaded;
   loaded.tokenizer = load_tokenizer(folder);
-  loaded.model = load_causal_model(folder, memory, with_gradients);
+  loaded.model = load_model(folder, memory, with_gradients, {.kinds = generating_kinds});
   require_vocabulary(folder, *loaded.tokenizer, *loaded.model);
   return loaded;
 }
@@ -70,14 +71,14 @@ std::vector<int32_t> encode_source(const Tokenizer& tokenizer, std::string_view 
   return ids;
 }
 
-std::vector<int32_t> decoder_start(const CausalModel& model) {
-  const int32_t start = model.config().decoder_start_token;
+std::vector<int32_t> decoder_start(const Model& model) {
+  const int32_t start = model.config().own.get<BartOptions>().decoder_start_token;
   require(start >= 0, "the model's config.json names no decoder_start_token_id, with which its decoder begins");
   return {start};
 }
 
-void check_generation(const GenerationConfig& generation, const CausalModel& model) {
-  if (generation.num_beams > 1 && !model.reads_source())
+void check_generation(const GenerationConfig& generation, const Model& model) {
+  if (generation.num_beams > 1 && !reads_source(model))
     fail_usage("generation.num_beams is ", generation.num_beams,
                ": beam search is for encoder-decoders, and this model is a decoder alone: leave it out");
   if (generation.num_beams > 1 && generation.temperature > 0)
@@ -85,18 +86,19 @@ void check_generation(const GenerationConfig& generation, const CausalModel& mod
                generation.temperature, ": beam search draws no tokens, so set one of them back");
 }
 
-GenerationOptions generation_options(const GenerationConfig& generation, const CausalModel& model, uint64_t seed,
+GenerationOptions generation_options(const GenerationConfig& generation, const Model& model, uint64_t seed,
                                      int32_t end_token) {
   check_generation(generation, model);
-  const bool forces = model.reads_source();
+  const BartOptions& own = model.config().own.get<BartOptions>();
+  const bool forces = reads_source(model);
   return {.temperature = generation.temperature,
           .top_k = generation.top_k,
           .top_p = generation.top_p,
           .max_new_tokens = generation.max_new_tokens,
           .seed = seed,
           .end_token = end_token,
-          .first_token = forces ? model.config().forced_bos_token : -1,
-          .last_token = forces ? model.config().forced_eos_token : -1,
+          .first_token = forces ? own.forced_bos_token : -1,
+          .last_token = forces ? own.forced_eos_token : -1,
           .beams = generation.num_beams,
           .length_penalty = generation.length_penalty,
           .early_stopping = generation.early_stopping};
@@ -106,9 +108,9 @@ double Score::perplexity() const {
   return tokens > 1 ? std::exp(-log_likelihood / static_cast<double>(tokens - 1)) : 1;
 }
 
-int64_t most_scored_tokens(const CausalModel& model) { return model.config().max_positions + 1; }
+int64_t most_scored_tokens(const Model& model) { return model.config().max_positions + 1; }
 
-std::vector<Score> score(Machine& machine, CausalModel& model, std::span<const std::vector<int32_t>> sequences) {
+std::vector<Score> score(Machine& machine, Model& model, std::span<const std::vector<int32_t>> sequences) {
   const int64_t most = most_scored_tokens(model);
   SequenceBatch batch;
   std::vector<Score> scores(sequences.size());
@@ -118,10 +120,10 @@ std::vector<Score> score(Machine& machine, CausalModel& model, std::span<const s
     if (ids.size() < 2) continue;
     require(scores[i].tokens <= most, "sequence ", i, " has ", ids.size(), " tokens: the model can score ", most);
     batch.tokens.insert(batch.tokens.end(), ids.begin(), ids.end() - 1);
-    batch.labels.insert(batch.labels.end(), ids.begin() + 1, ids.end());
+    batch.targets.labels.insert(batch.targets.labels.end(), ids.begin() + 1, ids.end());
     batch.end_sequence();
   }
-  ScoredTokens scored;
+  ScoredTokens scored{.wants_losses = true, .wants_ranks = true};
   LossStep(model).evaluate(machine, batch, &scored);
   size_t at = 0;
   for (Score& s : scores)

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/architectures.h"
 #include "models/generation.h"
 #include "text/tokenizer.h"
 #include "training/task.h"
@@ -24,7 +25,7 @@ bool has_tokenizer(const std::filesystem::path& folder);
 std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder);
 
 struct LanguageModel {
-  std::unique_ptr<CausalModel> model;
+  std::unique_ptr<Model> model;
   std::unique_ptr<Tokenizer> tokenizer;
 };
 // From a model folder.
@@ -40,12 +41,12 @@ std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view 
 // The tokens that the encoder of an encoder-decoder reads of a text: those of the text with the tokenizer's special
 // tokens around it, and an end token where it has none at its end. The decoder begins with decoder_start.
 std::vector<int32_t> encode_source(const Tokenizer& tokenizer, std::string_view text);
-std::vector<int32_t> decoder_start(const CausalModel& model);
+std::vector<int32_t> decoder_start(const Model& model);
 
 // A UsageError where [generation] is for another kind of model.
-void check_generation(const GenerationConfig& generation, const CausalModel& model);
+void check_generation(const GenerationConfig& generation, const Model& model);
 // The options of [generation], checked, and the tokens that a model's config.json forces.
-GenerationOptions generation_options(const GenerationConfig& generation, const CausalModel& model, uint64_t seed,
+GenerationOptions generation_options(const GenerationConfig& generation, const Model& model, uint64_t seed,
                                      int32_t end_token);
 
 // The likelihood of a sequence's tokens, without the first, which nothing precedes.
@@ -59,8 +60,8 @@ struct Score {
 };
 // The longest sequence that score takes has one token more than the model has positions, since the last is only
 // predicted.
-int64_t most_scored_tokens(const CausalModel& model);
+int64_t most_scored_tokens(const Model& model);
 // Sequences may be empty; one that is too long is an Error that gives its index.
-std::vector<Score> score(Machine& machine, CausalModel& model, std::span<const std::vector<int32_t>> sequences);
+std::vector<Score> score(Machine& machine, Model& model, std::span<const std::vector<int32_t>> sequences);
 
 }  // namespace engine

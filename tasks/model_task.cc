@@ -28,31 +28,6 @@ void set_dropout(ModelConfig& model, const ModelConfig& asked, const Options& op
     model.classifier_dropout = asked.classifier_dropout;
 }
 
-void check_against_init(const ModelConfig& asked, const ModelConfig& model, const Options& options,
-                        const std::string& init) {
-  const auto check = [&](const char* name, const auto& wanted, const auto& there, bool is_open = false) {
-    if (options.was_set(std::string("model.") + name) && wanted != there && !is_open)
-      fail_usage("model.", name, " is ", wanted, ", but the model in init = \"", init, "\" has ", there,
-                 ": leave it out, or leave out init");
-  };
-  check("architecture", asked.architecture, model.architecture);
-  check("hidden_size", asked.hidden_size, model.hidden_size);
-  check("num_layers", asked.num_layers, model.num_layers);
-  check("num_heads", asked.num_heads, model.num_heads);
-  check("ffn_size", asked.inner_size(), model.inner_size());
-  check("max_positions", asked.max_positions, model.max_positions);
-  check("activation", asked.activation, model.activation, asked.activation == ModelConfig::open_activation);
-  check("initializer_range", asked.initializer_range, model.initializer_range);
-  check("layer_norm_epsilon", asked.layer_norm_epsilon, model.layer_norm_epsilon, asked.layer_norm_epsilon == 0);
-  check("positions", asked.positions, model.positions);
-  check("relative_positions", asked.relative_positions, model.relative_positions);
-  check("relative_distances", asked.relative_distances, model.relative_distances,
-        /*is_open=*/model.relative_positions == "none" && asked.relative_distances == ModelConfig{}.relative_distances);
-  check("decoder_layers", asked.decoder_size(), model.decoder_size());
-  check("doubled_position_angles", asked.doubled_position_angles, model.doubled_position_angles);
-  check("vocab_size", asked.vocab_size, model.vocab_size, asked.vocab_size == 0);
-}
-
 int32_t first_difference(const Tokenizer& a, const Tokenizer& b) {
   const int32_t shared = std::min(a.vocab_size(), b.vocab_size());
   for (int32_t id = 0; id < shared; ++id)

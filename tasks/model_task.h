@@ -1,5 +1,5 @@
-// ModelTask: what the tasks share that train one model on batches of sequences. A task of this kind brings its batches
-// and its evaluation.
+// ModelTask: the common part of tasks that train one model on batches of sequences. A task of this kind brings its
+// batches and its evaluation.
 #pragma once
 
 #include <string_view>
@@ -14,21 +14,21 @@ namespace engine {
 class ModelTask : public Task {
  public:
   Parameters& parameters() override { return model_->parameters(); }
-  void run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
-           const Tensor& totals) override {
-    step_.run(pass, batch, first, last, gradient_scale, totals);
-  }
+  BatchLoss& loss() override { return step_; }
   void save_model(const std::filesystem::path& folder) override;
 
   Model& model() const { return *model_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
 
  protected:
-  ModelTask(const Config& config, std::unique_ptr<Model> model, std::unique_ptr<Tokenizer> tokenizer)
+  // objective: null for the cross entropy of tokens or classes.
+  ModelTask(const Config& config, std::unique_ptr<Model> model, std::unique_ptr<Tokenizer> tokenizer,
+            std::unique_ptr<Objective> objective = nullptr)
       : config_(config),
         model_(std::move(model)),
         tokenizer_(std::move(tokenizer)),
-        step_(*model_, config.training.label_smoothing) {}
+        step_(*model_, objective ? std::move(objective)
+                                 : std::make_unique<CrossEntropyObjective>(*model_, config.training.label_smoothing)) {}
 
   // How many sequences of about `length` tokens make an optimizer step.
   int64_t sequences_a_step(int64_t length) const;
@@ -41,11 +41,6 @@ class ModelTask : public Task {
 
 // The rates of dropout are no part of a model's weights: those that were set count, else those that it came with.
 void set_dropout(ModelConfig& model, const ModelConfig& asked, const Options& options);
-
-// Where weights come from init, so does the model's shape: what [model] says besides must be the same, or it is a
-// UsageError.
-void check_against_init(const ModelConfig& asked, const ModelConfig& model, const Options& options,
-                        const std::string& init);
 
 // The first id that is another token in one than in the other, or is in one of them alone; -1: they have the same.
 int32_t first_difference(const Tokenizer& a, const Tokenizer& b);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "models/bart.h"
 #include "tasks/causal_task.h"
 #include "tasks/classification/classification.h"
 #include "tasks/gpt/gpt.h"

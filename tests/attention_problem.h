@@ -1,4 +1,4 @@
-// An attention of given shapes with all its tensors, held against the reference.
+// Compares an attention of given shapes, with all its tensors, with the reference.
 #pragma once
 
 #include <algorithm>
@@ -18,14 +18,14 @@ struct AttentionCase {
   std::vector<AttentionLengths> sequences;
   bool causal = false;
   float rate = 0;
-  double size = 1;      // of the elements of q: large ones make large logits
-  int distances = 0;    // of relative tables
-  bool shared = false;  // one table
+  double size = 1;      // scale of q and of the logits
+  int distances = 0;    // distances of relative tables
+  bool shared = false;  // whether both are one table
 };
 
 // One attention with all its tensors. Sequences of as many queries as keys use one fused matrix q|k|v, one dq|dk|dv and
-// the same segments, others a matrix for q and one for k|v. Keys lie in slots with room behind them, whose rows must
-// not be looked at: NaN.
+// the same segments. Others have a matrix for q and one for k|v. Keys lie in slots with room behind them, whose rows
+// hold NaN, because no kernel may look at them.
 struct AttentionProblem {
   Bench& bench;
   AttentionCase of;
@@ -99,7 +99,7 @@ struct AttentionProblem {
     backward.dq = dq, backward.dk = dk, backward.dv = dv;
   }
 
-  // Rows outside of the segments are NaN.
+  // Fills rows outside of the segments with NaN.
   Tensor random_matrix(int64_t rows, int64_t cols, int64_t q_columns, const Segments& inside) {
     const double size = of.size;
     std::vector<double> all(static_cast<size_t>(rows * cols), inside.begin ? NAN : 0);
@@ -120,14 +120,13 @@ struct AttentionProblem {
     return result;
   }
 
-  // A score is a sum of products, whose rounding is relative to the sum of their magnitudes, and what is lost there is
-  // an equal relative error of a probability. In bf16, y, the gradients and, in between, probabilities are rounded.
-  double tolerance(const std::vector<double>& q, const std::vector<double>& k) const {
+  // Returns the error of a score, which is the relative error of its probability. A score is a sum of products, whose
+  // rounding is relative to the sum of their magnitudes. The worst score has the `largest` one.
+  double score_error(const Values& q, const Values& k) const {
     const AttentionReference r = reference();
-    std::vector<double> size_q = q, size_k = k, size_table(static_cast<size_t>(of.width));
-    for (std::vector<double>* sizes : {&size_q, &size_k})
-      for (double& x : *sizes) x = std::abs(x);
-    if (of.distances) {  // the largest of each column serves for all rows
+    const Values size_q = magnitudes(q), size_k = magnitudes(k);
+    Values size_table(static_cast<size_t>(of.width));
+    if (of.distances) {  // each column's largest element stands for all rows
       const std::vector<double> table = bench.values(forward.relative.keys);
       for (size_t i = 0; i < table.size(); ++i)
         size_table[i % size_table.size()] = std::max(size_table[i % size_table.size()], std::abs(table[i]));
@@ -140,11 +139,72 @@ struct AttentionProblem {
             largest =
                 std::max(largest, r.scale * r.dot(size_q.data() + r.element(span.query_begin + i, h),
                                                   size_k.data() + r.element(span.key_begin + j, h), size_table.data()));
-    return 16 * epsilon_of(DType::f32) * (1 + largest) +
-           (bench.compute == DType::bf16 ? 4 * epsilon_of(DType::bf16) : 0);
+    return sum_error(of.width) * (1 + largest);
   }
 
-  // Rows of no segment are nobody's: 0, after a look that they are as they were.
+  // The sizes of the sums that results are. An error of a score makes an error of dS relative to the magnitudes of its
+  // two terms, dP and delta. In bf16, P and dS are rounded relative to themselves. There delta is made of rounded y,
+  // and errs as the norm of dy y does, because the roundings of y are independent.
+  struct Sizes {
+    Values y, dq, dk, dv, dkeys, dvalues;
+  };
+  // No probability counts for less than `least`: the smallest ones may be 0.
+  Sizes sizes(const AttentionReference& r, const Values& q, const Values& k, const Values& v, const Values& dy,
+              double least, bool of_bf16) const {
+    Sizes s{Values(q.size()), Values(q.size()), Values(k.size()), Values(k.size()), {}, {}};
+    const size_t table = r.distances ? static_cast<size_t>(relative_rows(r.distances, r.causal) * r.width) : 0;
+    s.dkeys.resize(table), s.dvalues.resize(table);
+    const auto table_at = [&](const double* values, int64_t at) { return r.distances ? std::abs(values[at]) : 0.0; };
+    const auto at = [](auto& values, int64_t i) -> auto& { return values[static_cast<size_t>(i)]; };
+    for (const AttentionSpan& span : r.spans)
+      for (int64_t i = 0; i < span.queries; ++i)
+        for (int64_t h = 0; h < r.heads; ++h) {
+          const int64_t row = span.query_begin + i, query = r.element(row, h);
+          double lse, mean = 0, delta = 0, norm = 0;
+          Values p = r.probabilities(q.data(), k.data(), span, i, h, lse), dp(p.size()), signed_dp = dp;
+          Values y(static_cast<size_t>(r.width));
+          const auto element = [&](size_t j) { return r.element(span.key_begin + static_cast<int64_t>(j), h); };
+          const auto relative = [&](size_t j) {
+            return r.distances ? r.relative(span, i, static_cast<int64_t>(j)) : 0;
+          };
+          for (size_t j = 0; j < p.size(); ++j) {
+            const double factor = r.factor(row, h, static_cast<int64_t>(j));
+            p[j] += least;
+            for (int64_t d = 0; d < r.width; ++d) {
+              const double value = std::abs(at(v, element(j) + d)) + table_at(r.relative_values, relative(j) + d);
+              const double with_sign =
+                  at(v, element(j) + d) + (r.distances ? r.relative_values[relative(j) + d] : 0);
+              at(s.y, query + d) += p[j] * factor * value;
+              at(y, d) += p[j] * factor * with_sign;
+              dp[j] += factor * std::abs(at(dy, query + d)) * value;
+              signed_dp[j] += factor * at(dy, query + d) * with_sign;
+            }
+            mean += p[j] * dp[j];
+          }
+          for (int64_t d = 0; d < r.width; ++d) {
+            const double product = at(dy, query + d) * at(y, d);
+            delta += product;
+            norm += product * product;
+          }
+          for (size_t j = 0; j < p.size(); ++j) {
+            const double terms = of_bf16 ? std::abs(signed_dp[j] - delta) + std::sqrt(norm) : dp[j] + mean;
+            const double ds = r.scale * p[j] * terms;
+            const double dropped = p[j] * r.factor(row, h, static_cast<int64_t>(j));
+            for (int64_t d = 0; d < r.width; ++d) {
+              const int64_t key = element(j) + d, in_table = relative(j) + d;
+              at(s.dv, key) += dropped * std::abs(at(dy, query + d));
+              at(s.dq, query + d) += ds * (std::abs(at(k, key)) + table_at(r.relative_keys, in_table));
+              at(s.dk, key) += ds * std::abs(at(q, query + d));
+              if (!r.distances) continue;
+              at(s.dkeys, in_table) += ds * std::abs(at(q, query + d));
+              at(s.dvalues, in_table) += dropped * std::abs(at(dy, query + d));
+            }
+          }
+        }
+    return s;
+  }
+
+  // Checks that rows outside of all segments are still NaN, and returns all with 0 there.
   std::vector<double> inside_keys(std::vector<double> values) const {
     std::vector<bool> inside(static_cast<size_t>(key_rows));
     for (size_t s = 0; s < key_begin.size(); ++s)
@@ -176,29 +236,41 @@ struct AttentionProblem {
     specified.forward(q.data(), k.data(), v.data(), y.data(), lse.data());
     specified.backward(q.data(), k.data(), v.data(), dy.data(), dq.data(), dk.data(), dv.data(), dkeys.data(),
                        dvalues_or_shared.data());
-    const double allowed = tolerance(q, k);
+    // Probabilities err as scores do, and sums over keys and queries as sums.
+    const double of_scores = score_error(q, k);
+    const double relative = of_scores + sum_error(std::max(longest_query, longest_key));
+    const Sizes size = sizes(specified, q, k, v, dy, 1e-37 / relative, false);
+    const bool rounds = bench.compute == DType::bf16;
+    const Sizes rounded = rounds ? sizes(specified, q, k, v, dy, 0, true) : Sizes();
+    const auto errors = [&](const Values& expected, Values Sizes::* part, DType stored) {
+      Values all;
+      for (size_t i = 0; i < expected.size(); ++i)
+        all.push_back(relative * (size.*part)[i] + (rounds ? 2 * epsilon_of(DType::bf16) * (rounded.*part)[i] : 0) +
+                      stored_error(expected[i], stored));
+      return all;
+    };
 
     bench.ops.attention_forward(forward);
-    CHECK_CLOSE(bench.values(forward.y), y, allowed);
-    std::vector<double> actual_lse = bench.values(forward.lse);
-    for (size_t i = 0; i < lse.size(); ++i)
+    CHECK_ELEMENTS(bench.values(forward.y), y, errors(y, &Sizes::y, bench.compute));
+    std::vector<double> actual_lse = bench.values(forward.lse), lse_errors(lse.size(), of_scores);
+    for (size_t i = 0; i < lse.size(); ++i) {
       if (lse[i] == -INFINITY) {
         CHECK(actual_lse[i] == -INFINITY);
         lse[i] = actual_lse[i] = 0;
       }
-    CHECK_CLOSE(actual_lse, lse, allowed);
-    bench.ops.attention_backward(backward);
-    if (of.size > 100) {  // the softmax picks one key: gradients are nothing but rounding
-      for (const Columns* part : {&backward.dq, &backward.dk, &backward.dv})
-        for (double x : values(*part)) REQUIRE(std::abs(x) <= of.size);
-      return;
+      lse_errors[i] += sum_error(longest_key) + stored_error(lse[i], DType::f32);
     }
-    CHECK_CLOSE(values(backward.dq), dq, allowed);
-    CHECK_CLOSE(inside_keys(values(backward.dk)), dk, allowed);
-    CHECK_CLOSE(inside_keys(values(backward.dv)), dv, allowed);
+    CHECK_ELEMENTS(actual_lse, lse, lse_errors);
+    bench.ops.attention_backward(backward);
+    CHECK_ELEMENTS(values(backward.dq), dq, errors(dq, &Sizes::dq, bench.compute));
+    CHECK_ELEMENTS(inside_keys(values(backward.dk)), dk, errors(dk, &Sizes::dk, bench.compute));
+    CHECK_ELEMENTS(inside_keys(values(backward.dv)), dv, errors(dv, &Sizes::dv, bench.compute));
     if (!of.distances) return;
-    CHECK_CLOSE(bench.values(backward.drelative_keys), dkeys, allowed);
-    CHECK_CLOSE(bench.values(backward.drelative_values), dvalues_or_shared, allowed);
+    Values key_errors = errors(dkeys, &Sizes::dkeys, DType::f32);
+    Values value_errors = errors(dvalues_or_shared, &Sizes::dvalues, DType::f32);
+    if (of.shared) key_errors = value_errors = sum_of(key_errors, value_errors);
+    CHECK_ELEMENTS(bench.values(backward.drelative_keys), dkeys, key_errors);
+    CHECK_ELEMENTS(bench.values(backward.drelative_values), dvalues_or_shared, value_errors);
   }
 
   std::vector<double> results() {

@@ -20,7 +20,7 @@ inline Texts texts_of(const std::vector<int>& tokens, const std::vector<int>& of
 // The golden batch of four sequences, each begun in another pass and read in pieces, with a cache: the logits of an
 // uncached pass.
 inline void check_cached(const ModelRun& run, const Golden& golden) {
-  auto& model = dynamic_cast<CausalModel&>(run.model);
+  auto& model = dynamic_cast<Model&>(run.model);
   const Batch batch = golden.batch();
   const Texts tokens = texts_of(batch.tokens, batch.offsets), sources = texts_of(batch.sources, batch.source_offsets);
   Batch unlabelled = batch;
@@ -28,7 +28,7 @@ inline void check_cached(const ModelRun& run, const Golden& golden) {
   const std::vector<double> expected = run.logits(unlabelled);
   CachedDecoder decoder(run.bench.ops, model, run.bench.compute);
   const ArenaScope scope(decoder.arena());
-  decoder.make_cache({.slots = 4, .rows = 13, .source_slots = 4, .source_rows = 19});
+  decoder.begin({.slots = 4, .rows = 13, .source_slots = 4, .source_rows = 19});
   std::vector<CachedDecoder::Sequence> sequences;
   std::vector<size_t> done(4, 0);
   for (int pass = 0; pass < 13; ++pass) {

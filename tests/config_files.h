@@ -50,7 +50,7 @@ inline void adapt(const std::string& name, TaskSettings& settings) {
   if (name == "sst2.cfg" || name == "cola.cfg") {
     config.init = settings.file("encoder");
     write_letters(config.init);
-    const auto model = make_encoder_model(
+    const auto model = make_model(
         {.architecture = "bert", .hidden_size = 16, .num_layers = 1, .num_heads = 2, .vocab_size = 31});
     model->parameters().allocate(host_memory(), false);
     model->parameters().initialise(1);

@@ -1,4 +1,4 @@
-// A matrix product on a device, by who is asked to multiply.
+// Matrix products on a device, by each of the libraries that may multiply.
 #pragma once
 
 #include <memory>
@@ -17,14 +17,17 @@ struct ProductForm {
   Activation activation = Activation::none;
 };
 
-// c on a backend of its own, which is told who multiplies. Inputs are the same every time.
-inline std::vector<double> product_by(const char* who, const std::string& device, const ProductForm& f) {
+// Returns c of a backend of its own, which is told who multiplies. Inputs are the same every time, or their magnitudes.
+inline std::vector<double> product_by(const char* who, const std::string& device, const ProductForm& f,
+                                      bool of_magnitudes = false) {
   const std::unique_ptr<Ops> ops = make_ops(device, {.matmul = who});
   Arena arena(ops->memory(), size_t{1} << 30);
   Bench bench{*ops, arena, f.compute};
   const Tensor a = bench.normal(f.compute, f.transpose_a ? Shape{f.K, f.M} : Shape{f.M, f.K});
   const Tensor b = bench.normal(f.compute, f.transpose_b ? Shape{f.N, f.K} : Shape{f.K, f.N});
   const Tensor c = bench.unset(f.c, {f.M, f.N}), bias = bench.normal(DType::f32, {f.N});
+  if (of_magnitudes)
+    for (const Tensor& tensor : {a, b, bias}) bench.fill(tensor, magnitudes(bench.values(tensor)));
   ops->matmul({.a = a,
                .b = b,
                .c = c,

@@ -1,5 +1,5 @@
-// What every operation owes: the same bits at any number of threads, and a backward pass that is the derivative of the
-// forward pass.
+// Every operation gives the same bits at any number of threads, and its backward pass is the derivative of its forward
+// pass.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 
 namespace engine::test {
 
-// run() gives all results of an operation on the same inputs; they have the same bits at 1, 2 and 3 threads.
+// Checks that run(), which returns all results of an operation, gives the same bits at 1, 2 and 3 threads.
 inline void check_same_at_any_thread_count(const std::function<std::vector<double>()>& run) {
   const int before = thread_count();
   set_threads(1);
@@ -27,7 +27,7 @@ inline void check_same_at_any_thread_count(const std::function<std::vector<doubl
   set_threads(before);
 }
 
-// A copy that begins so many elements behind an address that vectors are aligned to.
+// Copies a tensor to a place that lies so many elements behind an address that vectors are aligned to.
 inline Tensor copy_behind(Bench& bench, const Tensor& tensor, int64_t elements) {
   Tensor copy = bench.arena.make(tensor.dtype, {tensor.count() + elements});
   copy.data = static_cast<char*>(copy.data) + static_cast<size_t>(elements) * size_of(tensor.dtype);
@@ -40,21 +40,42 @@ inline void append(std::vector<double>& all, const std::vector<double>& more) {
   all.insert(all.end(), more.begin(), more.end());
 }
 
-// The derivative of value() by each element of `input`, by central differences in double: good to about 1e-8.
-inline std::vector<double> finite_differences(std::vector<double>& input, const std::function<double()>& value) {
-  std::vector<double> gradient;
+struct Derivatives {
+  Values values, errors;
+};
+
+// Differentiates value() by each element of `input`, with central differences. value() errs by value_error at most. The
+// error of a difference is of order step^2, so that two steps show it: it is a third of what lies between them.
+inline Derivatives finite_differences(Values& input, const std::function<double()>& value, double step,
+                                      double value_error) {
+  Derivatives result;
   for (double& element : input) {
-    const double before = element, step = 1e-5 * std::max(1.0, std::abs(before));
-    element = before + step;
-    const double above = value();
-    element = before - step;
-    const double below = value();
-    element = before;
-    gradient.push_back((above - below) / (2 * step));
+    const double before = element;
+    const auto difference = [&](double by) {
+      element = before + by;
+      const double above = value();
+      element = before - by;
+      const double below = value();
+      element = before;
+      return (above - below) / (2 * by);
+    };
+    const double fine = difference(step), coarse = difference(2 * step);
+    result.values.push_back(fine);
+    result.errors.push_back(std::abs(fine - coarse) + value_error / step);
   }
-  return gradient;
+  value();
+  return result;
 }
-inline constexpr double finite_difference_tolerance = 1e-7;
+
+// Checks a gradient of a reference in double. The differences must be good enough to show any wrong element.
+inline void check_derivative(const Values& gradient, Values& input, const std::function<double()>& value) {
+  const double value_error = 0x1p-46 * (1 + std::abs(value()));  // some hundred roundings in double
+  const Derivatives differences = finite_differences(input, value, 1e-5, value_error);
+  CHECK_ELEMENTS(gradient, differences.values, differences.errors);
+  double largest = 0;
+  for (double element : gradient) largest = std::max(largest, std::abs(element));
+  for (double error : differences.errors) CHECK(error <= 1e-6 * largest);
+}
 
 inline double dot(const std::vector<double>& a, const std::vector<double>& b) {
   double total = 0;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What the compiler does not see: a folder includes only folders below it, lines and files have a bounded length, and
-# nothing is left undone. Prints each offence as file:line: what; exits with 1 if there is any.
+# Checks what the compiler does not see: a folder includes only folders below it, lines, functions and files have a
+# bounded length, comments are sentences, and nothing is left undone. Prints each offence as file:line: what, and exits
+# with 1 if there is any.
 set -u
 cd "$(dirname "$0")/.."
 status=0
@@ -25,6 +26,23 @@ for file in "${sources[@]}"; do
 done
 ((${#sources[@]})) && while IFS= read -r found; do offence "$found: longer than 120 columns"; done \
   < <(awk 'length($0) > 120 {print FILENAME ":" FNR}' "${sources[@]}")
+# A function's body, in the style of .clang-format, begins with a line that is indented by nothing or (in a class) by two
+# spaces and ends in "{", and it ends with the next "}" that stands as far in.
+while IFS= read -r found; do offence "$found"; done < <(awk '
+  FNR == 1 { start[0] = start[2] = 0 }
+  /^(  )?[A-Za-z_~].*\{$/ && !/^ *(namespace|struct|class|enum|union|extern|if|for|while|switch|else|do|public|private)[ :]/ &&
+  !/^ *template <.*> (struct|class) / { start[/^ / ? 2 : 0] = FNR }
+  /^(  )?\}/ {
+    indent = /^ / ? 2 : 0
+    if (start[indent] && FNR - start[indent] >= 80)
+      print FILENAME ":" start[indent] ": a function of " FNR - start[indent] + 1 " lines; it may have 80"
+    start[indent] = 0
+  }' "${sources[@]}")
+# In these folders every comment is a sentence. The others follow.
+sentences=('kernels/*.h' 'kernels/*.cc' 'bench/*.h' 'bench/*.cc' ':!*/cuda/*')
+mapfile -t clean < <(git ls-files "${sentences[@]}")
+while IFS=: read -r file line _; do offence "$file:$line: a comment is a sentence: it begins with its subject"; done \
+  < <(grep -nE '^ *// (Of|What|Where|Which|Who|Whose|Whoever)\b' "${clean[@]}" /dev/null)
 while IFS= read -r found; do offence "$found"; done \
   < <(grep -nEi '\b(TODO|FIXME|XXX|HACK)\b' "${sources[@]}" /dev/null)
 while IFS=: read -r file line _; do

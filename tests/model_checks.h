@@ -70,11 +70,15 @@ inline void adamw_step(Bench& bench, const Golden& golden, const std::vector<Ada
                    .max_norm = static_cast<float>(settings.at(5))});
 }
 
-inline std::map<std::string, std::vector<double>> values_by_name(Bench& bench, Model& model,
-                                                                 Tensor Parameter::* of = &Parameter::value) {
+inline std::map<std::string, std::vector<double>> values_by_name(Bench& bench, Model& model) {
   std::map<std::string, std::vector<double>> values;
-  for (const Parameter& p : model.parameters().all()) values[p.name] = bench.values(p.*of);
+  for (const Parameter& p : model.parameters().all()) values[p.name] = bench.values(p.value);
   return values;
+}
+inline std::map<std::string, std::vector<double>> gradients_by_name(const ModelRun& run) {
+  std::map<std::string, std::vector<double>> gradients;
+  for (const Parameter& p : run.model.parameters().all()) gradients[p.name] = run.gradient(p);
+  return gradients;
 }
 
 // The parameters' values, by name, of the folder "model", "gradients" or "after".
@@ -100,12 +104,12 @@ inline void check_golden(const ModelRun& run, const Golden& golden, const Folder
   for (const Parameter& p : run.model.parameters().all()) {
     CAPTURE(p.name);
     const double tolerance = golden.tolerance(run.bench.compute, "gradients");
-    CHECK_CLOSE(run.bench.values(p.gradient), expected_gradients.at(p.name), tolerance);
+    CHECK_CLOSE(run.gradient(p), expected_gradients.at(p.name), tolerance);
   }
 
   std::vector<AdamWTensor> tensors;
   for (const Parameter& p : run.model.parameters().all())
-    tensors.push_back({p.value, p.gradient, run.bench.zeros(p.shape), run.bench.zeros(p.shape), 1, p.decays()});
+    tensors.push_back({p.value, run.model.parameters().gradients().read(p), run.bench.zeros(p.shape), run.bench.zeros(p.shape), 1, p.decays()});
   adamw_step(run.bench, golden, tensors, 1);
   for (int64_t step = 2; step <= 3; ++step) {
     run.losses(batch, options);
@@ -131,22 +135,25 @@ inline void check_packing(const ModelRun& run, const Golden& golden) {
     CAPTURE(training);
     run.zero_gradients();
     const std::vector<double> losses = run.losses(batch, {.training = training});
-    const std::vector<double> gradients = run.all(&Parameter::gradient);
+    const auto gradients = gradients_by_name(run);
     run.zero_gradients();
     std::vector<double> losses_apart, logits_apart;
-    int64_t asked = 0;
+    int64_t outputs = 0;
     for (size_t s = 0; s < batch.sequences(); ++s) {
       append(losses_apart,
-             run.losses(batch.sequence(s), {.training = training, .first_row = batch.offsets[s],
-                                            .first_sequence = static_cast<int64_t>(s),
-                                            .first_source_row = batch.sources.empty() ? 0 : batch.source_offsets[s],
-                                            .first_asked_row = asked}));
-      asked += batch.sequence(s).scored();
+             run.losses(batch.sequence(s), {.training = training, .rows_before = batch.offsets[s],
+                                            .source_rows_before = batch.sources.empty() ? 0 : batch.source_offsets[s],
+                                            .output_rows_before = outputs}));
+      outputs += batch.sequence(s).scored();
       append(logits_apart, run.logits(batch.sequence(s)));
     }
     CHECK_CLOSE(losses_apart, losses, golden.tolerance(run.bench.compute, "logits"));
     CHECK_CLOSE(logits_apart, run.logits(batch), golden.tolerance(run.bench.compute, "logits"));
-    CHECK_CLOSE(run.all(&Parameter::gradient), gradients, golden.tolerance(run.bench.compute, "gradients"));
+    // Each by itself: the largest gradient of all would hide those of small parameters.
+    for (const auto& [name, gradient] : gradients_by_name(run)) {
+      CAPTURE(name);
+      CHECK_CLOSE(gradient, gradients.at(name), golden.tolerance(run.bench.compute, "gradients"));
+    }
   }
 }
 
@@ -170,21 +177,21 @@ inline std::vector<Batch> scored_otherwise(const Batch& batch) {
 // What a model computes of the scored rows alone is what it computes of them among all rows, but for the order of sums
 // over rows: each parameter's gradient is within what the precision loses. (With dropout it draws other numbers there:
 // check_packing and check_derivatives look at those.)
-inline void check_asked_rows(const ModelRun& run, const Golden& golden) {
+inline void check_output_rows(const ModelRun& run, const Golden& golden) {
   REQUIRE(golden.batch().scored() < static_cast<int>(golden.batch().tokens.size()));
   const double of_logits = golden.tolerance(run.bench.compute, "logits");
   for (const Batch& batch : scored_otherwise(golden.batch())) {
     CAPTURE(batch.scored());
     run.zero_gradients();
-    const std::vector<double> losses = run.losses(batch, {.asks = false});
-    const auto gradients = values_by_name(run.bench, run.model, &Parameter::gradient);
+    const std::vector<double> losses = run.losses(batch, {.outputs_alone = false});
+    const auto gradients = gradients_by_name(run);
     run.zero_gradients();
     CHECK_CLOSE(run.losses(batch), losses, of_logits);
-    for (const auto& [name, gradient] : values_by_name(run.bench, run.model, &Parameter::gradient)) {
+    for (const auto& [name, gradient] : gradients_by_name(run)) {
       CAPTURE(name);
       CHECK_CLOSE(gradient, gradients.at(name), golden.tolerance(run.bench.compute, "gradients"));
     }
-    CHECK_CLOSE(run.logits(batch), run.logits(batch, true, /*asks=*/false), of_logits);
+    CHECK_CLOSE(run.logits(batch), run.logits(batch, true, /*outputs_alone=*/false), of_logits);
   }
 }
 
@@ -194,10 +201,10 @@ inline void check_recomputation(const ModelRun& run, const Batch& batch) {
     CAPTURE(training);
     run.zero_gradients();
     const std::vector<double> losses = run.losses(batch, {.training = training});
-    const std::vector<double> gradients = run.all(&Parameter::gradient);
+    const std::vector<double> gradients = run.gradients();
     run.zero_gradients();
     CHECK(same_bits(run.losses(batch, {.recompute = true, .training = training}), losses));
-    CHECK(same_bits(run.all(&Parameter::gradient), gradients));
+    CHECK(same_bits(run.gradients(), gradients));
   }
   CHECK(!same_bits(run.losses(batch, {.training = true}), run.losses(batch)));
 }
@@ -206,7 +213,7 @@ inline void check_threads(const ModelRun& run, const Batch& batch) {
   check_same_at_any_thread_count([&] {
     run.zero_gradients();
     std::vector<double> results = run.losses(batch, {.training = true});
-    append(results, run.all(&Parameter::gradient));
+    append(results, run.gradients());
     append(results, run.logits(batch));
     return results;
   });
@@ -223,7 +230,7 @@ inline void check_derivatives(const ModelRun& run, const Batch& batch) {
     const double loss = mean(losses) * batch.scored();
     for (const Parameter& p : run.model.parameters().all()) {
       CAPTURE(p.name);
-      const std::vector<double> values = run.bench.values(p.value), gradient = run.bench.values(p.gradient);
+      const std::vector<double> values = run.bench.values(p.value), gradient = run.gradient(p);
       // A direction over some elements: of a parameter's thousands a direction over all would drown each.
       std::vector<std::pair<size_t, double>> direction;
       double slope = 0, size = 0;

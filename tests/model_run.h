@@ -3,10 +3,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 #include <utility>
 #include <vector>
 
-#include "models/model.h"
+#include "models/objective.h"
 #include "tests/operation.h"
 
 namespace engine::test {
@@ -47,13 +48,23 @@ struct Batch {
 struct RunOptions {
   bool recompute = false;
   bool training = false;  // dropout
-  int64_t first_row = 0;
-  int64_t first_sequence = 0;
-  int64_t first_source_row = 0;
-  int64_t first_asked_row = 0;
+  // Rows of the step before the batch's, of each kind.
+  int64_t rows_before = 0, source_rows_before = 0, output_rows_before = 0;
   float gradient_scale = 1;
   bool gradients = true;
-  bool asks = true;  // for the scored rows alone, as a training does
+  bool outputs_alone = true;  // the hidden states of the scored rows alone, as in a training
+  StreamTap* tap = nullptr;
+};
+
+// The cross entropy of a model's outputs; with all_rows it has the model give the hidden states of every row.
+struct TestObjective final : Objective {
+  CrossEntropyObjective own;
+  bool all_rows;
+  TestObjective(const Model& model, bool all_rows_) : own(model), all_rows(all_rows_) {}
+  bool reads_all_rows() const override { return all_rows; }
+  Tensor run(Pass& pass, const Tensor& hidden, const DeviceBatch& batch, const LossRequest& request) override {
+    return own.run(pass, hidden, batch, request);
+  }
 };
 
 struct ModelRun {
@@ -63,67 +74,105 @@ struct ModelRun {
   // The loss of each scored token; parameter gradients are added to.
   std::vector<double> losses(const Batch& batch, const RunOptions& options = {}) const {
     const ArenaScope scope(bench.arena);
-    Inputs inputs = upload(batch);
-    Pass pass = make_pass(inputs, options);
-    const auto [rows, labels] = batch.targets();
-    if (rows.empty()) return {};
-    const Shape scored{static_cast<int64_t>(rows.size())};
-    if (options.asks) inputs.tokens.asked = ask(batch, options.first_asked_row);
-    const Tensor row_losses = bench.unset(DType::f32, scored);
+    const DeviceBatch on_device = upload(batch, options);
+    if (!on_device.labels) return {};
+    Pass pass = make_pass(options);
+    const Tensor row_losses = bench.unset(DType::f32, on_device.labels.shape);
     const auto saved = model.make_saved();
-    model_loss(pass, model,
-                {.tokens = inputs.tokens,
-                 .scored_rows = bench.integers(scored, rows),
-                 .labels = bench.integers(scored, labels),
-                 .totals = bench.zeros({3}),
-                 .gradient_scale = options.gradient_scale,
-                 .gradients = options.gradients,
-                 .row_losses = row_losses},
-                *saved);
+    TestObjective objective(model, !options.outputs_alone);
+    run_objective(pass, model, objective, on_device,
+                  {.totals = bench.zeros({3}),
+                   .gradient_scale = options.gradient_scale,
+                   .gradients = options.gradients,
+                   .row_losses = row_losses},
+                  *saved);
     return bench.values(row_losses);
   }
 
   // Of every row, or of the scored ones of a batch with labels; `keeps`: as in a pass that a backward one may follow.
-  std::vector<double> logits(const Batch& batch, bool keeps = true, bool asks = true) const {
+  std::vector<double> logits(const Batch& batch, bool keeps = true, bool outputs_alone = true) const {
     const ArenaScope scope(bench.arena);
-    Inputs inputs = upload(batch);
-    Pass pass = make_pass(inputs, {});
+    const DeviceBatch on_device = upload(batch, {});
+    const bool is_labelled = !batch.labels.empty();
+    if (is_labelled && !on_device.labels) return {};
+    Pass pass = make_pass({});
     pass.keep = keeps;
+    pass.layout = on_device.layout;
+    pass.source = on_device.source;
+    if (is_labelled && outputs_alone) pass.outputs = on_device.outputs;
     const auto saved = model.make_saved();
-    const std::vector<int> rows = batch.labels.empty() ? std::vector<int>{} : batch.targets().first;
-    if (!batch.labels.empty() && rows.empty()) return {};
-    if (asks && !rows.empty()) inputs.tokens.asked = ask(batch, 0);
-    const Tensor chosen = rows.empty() ? Tensor{} : bench.integers({static_cast<int64_t>(rows.size())}, rows);
-    return bench.values(model_logits(pass, model, inputs.tokens, chosen, *saved));
+    const Tensor chosen = is_labelled ? on_device.outputs.index : Tensor{};
+    return bench.values(model_logits(pass, model, on_device.tokens, chosen, *saved));
   }
   // The hidden states of every row.
   std::vector<double> hidden(const Batch& batch) const {
     const ArenaScope scope(bench.arena);
-    Inputs inputs = upload(batch);
-    Pass pass = make_pass(inputs, {});
+    const DeviceBatch on_device = upload(batch, {});
+    Pass pass = make_pass({});
+    pass.layout = on_device.layout;
+    pass.source = on_device.source;
     const auto saved = model.make_saved();
-    return bench.values(model.forward(pass, inputs.tokens, *saved));
+    return bench.values(model.hidden_states(pass, on_device.tokens, *saved));
   }
 
-  // The values or gradients of all parameters, one after another.
-  std::vector<double> all(Tensor Parameter::* of) const {
+  // The values of all parameters, one after another, and their gradients.
+  std::vector<double> values() const {
     std::vector<double> result;
-    for (const Parameter& parameter : model.parameters().all())
-      for (double value : bench.values(parameter.*of)) result.push_back(value);
+    for (const Parameter& p : model.parameters().all())
+      for (const double value : bench.values(p.value)) result.push_back(value);
     return result;
   }
-  void zero_gradients() const {
-    for (const Parameter& parameter : model.parameters().all())
-      bench.arena.memory().zero(parameter.gradient.data, parameter.gradient.bytes());
+  std::vector<double> gradient(const Parameter& p) const { return bench.values(model.parameters().gradients().read(p)); }
+  std::vector<double> gradients() const {
+    std::vector<double> result;
+    for (const Parameter& p : model.parameters().all())
+      for (const double value : gradient(p)) result.push_back(value);
+    return result;
+  }
+  void zero_gradients() const { model.parameters().gradients().zero(); }
+
+  // The batch on the device. Without a scored row it has no labels.
+  DeviceBatch upload(const Batch& batch, const RunOptions& options) const {
+    DeviceBatch result;
+    std::tie(result.tokens.ids, result.layout) = upload_row(batch.tokens, batch.offsets, options.rows_before);
+    if (!batch.types.empty()) result.tokens.types = bench.integers(result.tokens.ids.shape, batch.types);
+    if (!batch.sources.empty())
+      std::tie(result.tokens.source_ids, result.source) =
+          upload_row(batch.sources, batch.source_offsets, options.source_rows_before);
+    const auto [rows, labels] = batch.targets();
+    if (rows.empty()) return result;
+    const Shape scored{static_cast<int64_t>(rows.size())};
+    std::vector<int> offsets, positions;
+    int longest = 0;
+    for (const int end : batch.offsets) {
+      offsets.push_back(static_cast<int>(std::lower_bound(rows.begin(), rows.end(), end) - rows.begin()));
+      if (offsets.size() > 1) longest = std::max(longest, offsets.back() - offsets[offsets.size() - 2]);
+    }
+    for (const int row : rows)
+      positions.push_back(row - *(std::upper_bound(batch.offsets.begin(), batch.offsets.end(), row) - 1));
+    const Tensor on_device = bench.integers({static_cast<int64_t>(offsets.size())}, offsets);
+    result.outputs = {bench.integers(scored, rows),
+                      {Segments::packed(on_device, longest), bench.integers(scored, positions),
+                       options.output_rows_before}};
+    result.labels = bench.integers(scored, labels);
+    return result;
+  }
+  Pass make_pass(const RunOptions& options) const {
+    Gradients* const gradients = model.parameters().has_gradients() ? &model.parameters().gradients() : nullptr;
+    Pass pass(Run{.ops = bench.ops,
+                  .arena = bench.arena,
+                  .compute = bench.compute,
+                  .recompute = options.recompute,
+                  .gradients = gradients},
+              {}, {.is_active = options.training, .seed = 5, .step = 3});
+    pass.tap = options.tap;
+    return pass;
   }
 
  private:
-  struct Inputs {
-    Tokens tokens;
-    Segments segments;
-  };
-  // Tokens back to back, their positions and where they lie.
-  Tokens::Source upload_row(const std::vector<int>& tokens, const std::vector<int>& offsets) const {
+  // Tokens back to back, and where they lie.
+  std::pair<Tensor, Layout> upload_row(const std::vector<int>& tokens, const std::vector<int>& offsets,
+                                       int64_t rows_before) const {
     std::vector<int> positions;
     int longest = 0;
     for (size_t s = 0; s + 1 < offsets.size(); ++s) {
@@ -133,39 +182,8 @@ struct ModelRun {
     }
     const Shape shape{static_cast<int64_t>(tokens.size())};
     const Tensor on_device = bench.integers({static_cast<int64_t>(offsets.size())}, offsets);
-    return {bench.integers(shape, tokens), bench.integers(shape, positions), Segments::packed(on_device, longest)};
-  }
-  Inputs upload(const Batch& batch) const {
-    const Tokens::Source row = upload_row(batch.tokens, batch.offsets);
-    Tokens tokens{.ids = row.ids, .positions = row.positions};
-    if (!batch.types.empty()) tokens.types = bench.integers(row.ids.shape, batch.types);
-    if (!batch.sources.empty()) tokens.source = upload_row(batch.sources, batch.source_offsets);
-    return {tokens, row.segments};
-  }
-  // The scored rows.
-  AskedRows ask(const Batch& batch, int64_t first_row) const {
-    const std::vector<int> rows = batch.targets().first;
-    std::vector<int> offsets;
-    int longest = 0;
-    for (const int end : batch.offsets) {
-      offsets.push_back(static_cast<int>(std::lower_bound(rows.begin(), rows.end(), end) - rows.begin()));
-      if (offsets.size() > 1) longest = std::max(longest, offsets.back() - offsets[offsets.size() - 2]);
-    }
-    const Tensor on_device = bench.integers({static_cast<int64_t>(offsets.size())}, offsets);
-    return {bench.integers({static_cast<int64_t>(rows.size())}, rows), Segments::packed(on_device, longest), first_row};
-  }
-  Pass make_pass(const Inputs& inputs, const RunOptions& options) const {
-    return {.ops = bench.ops,
-            .arena = bench.arena,
-            .compute = bench.compute,
-            .segments = inputs.segments,
-            .recompute = options.recompute,
-            .training = options.training,
-            .seed = 5,
-            .step = 3,
-            .first_row = options.first_row,
-            .first_sequence = options.first_sequence,
-            .first_source_row = options.first_source_row};
+    return {bench.integers(shape, tokens),
+            {Segments::packed(on_device, longest), bench.integers(shape, positions), rows_before}};
   }
 };
 

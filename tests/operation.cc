@@ -14,7 +14,7 @@ struct Backend {
   bool is_device = false;
 };
 
-// The CPU with every instruction set it has; its best one stands for all where there are other devices, and where
+// Makes a CPU backend for every instruction set. The best one stands for all where there are other devices, and where
 // ENGINE_TEST_BEST_SET is set. ENGINE_TEST_ATTENTION and ENGINE_TEST_MATMUL are options of these devices.
 std::vector<Backend> make_backends() {
   std::vector<Backend> made;
@@ -38,6 +38,7 @@ std::vector<std::string> other_devices() {
 
 void on_every_backend(const std::function<void(Bench&)>& test) {
   static const std::vector<Backend> backends = make_backends();
+  REQUIRE_FALSE(backends.empty());
   for (const Backend& backend : backends)
     for (DType compute : {DType::f32, DType::bf16}) {
       CAPTURE(backend.name);

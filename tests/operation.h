@@ -1,5 +1,5 @@
-// What operation tests share: tensors of random numbers, the backends and precisions to run on, and a comparison that a
-// NaN, a wrong sign, a wrong scale or a dropped term cannot pass (test_comparison.cc holds it to that).
+// Operation tests share this: tensors of random numbers, and the backends and precisions to run on. Comparisons are in
+// rounding.h, and test_comparison.cc shows what they refuse.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -12,13 +12,12 @@
 #include "core/arena.h"
 #include "core/random.h"
 #include "kernels/ops.h"
+#include "tests/rounding.h"
+#include "tests/skip.h"
 
 namespace engine::test {
 
-// Unit roundoff of what a tensor of this dtype holds.
-inline double epsilon_of(DType dtype) { return dtype == DType::bf16 ? 0x1p-8 : 0x1p-24; }
-
-// The largest |actual - expected| relative to the largest |expected|; infinite where anything is not finite.
+// The largest |actual - expected| relative to the largest |expected|. Infinite where anything is not finite.
 inline double relative_difference(const std::vector<double>& actual, const std::vector<double>& expected) {
   if (actual.size() != expected.size()) return INFINITY;
   double difference = 0, size = 0;
@@ -30,16 +29,16 @@ inline double relative_difference(const std::vector<double>& actual, const std::
   return size > 0 ? difference / size : difference;
 }
 
-// A backend, an arena on it, and the precision of this run of a test.
+// A test runs on a backend, with an arena on it and in a precision.
 struct Bench {
   Ops& ops;
   Arena& arena;
-  DType compute;     // f32 or bf16: of activations and products
+  DType compute;  // precision of activations and products
   Random random{1234, 0};
-  // Not the CPU: it tells of bad indices when results are next read, and where it is simulated it is slow.
+  // A device beside the CPU reports bad indices when results are next read, and is slow where it is simulated.
   bool is_device = false;
 
-  // Waits for all that was started, and raises what it found wrong.
+  // Waits for all operations, and throws the error that a device found.
   void finish() {
     if (is_device) values(arena.make_zeros(DType::f32, {1}));
   }
@@ -69,13 +68,13 @@ struct Bench {
       arena.memory().copy_in(tensor.data, host.data(), tensor.bytes());
     }
   }
-  // A result to be: filled with NaN, so that what an operation leaves out shows.
+  // Makes a tensor for a result. It holds NaN, so that an element that an operation leaves out shows.
   Tensor unset(DType dtype, Shape shape) {
     return from(dtype, shape, std::vector<double>(static_cast<size_t>(shape.count()), NAN));
   }
   Tensor zeros(Shape shape) { return arena.make_zeros(DType::f32, shape); }
 
-  // The values as the reference takes them.
+  // Copies the values to the host, in double as references take them.
   std::vector<double> values(const Tensor& tensor) const {
     const size_t count = static_cast<size_t>(tensor.count());
     std::vector<double> result(count);
@@ -96,18 +95,24 @@ struct Bench {
   }
 };
 
-// The devices beside the CPU that this build has on this machine.
+// Names the devices beside the CPU that this build has on this machine.
 std::vector<std::string> other_devices();
+
+// Leaves a test case that loops over them where there are none.
+#define SKIP_WITHOUT_DEVICE() \
+  if (::engine::test::other_devices().empty()) SKIP_TEST("there is no device beside the CPU")
 
 // Runs a test once for every backend of this build and each of f32 and bf16.
 void on_every_backend(const std::function<void(Bench&)>& test);
 
-// CHECK_CLOSE(bench.values(y), expected, tolerance): tolerance relative to the largest expected value.
+// CHECK_CLOSE(run.logits(batch), expected, tolerance) has a tolerance relative to the largest expected value. It is for
+// results of whole models alone, whose error a golden run measured in that way. It cannot see small elements. Tests of
+// operations use CHECK_ELEMENTS.
 #define CHECK_CLOSE(actual, expected, tolerance)                                                        \
   do {                                                                                                  \
     const double difference_ = ::engine::test::relative_difference((actual), (expected));               \
     INFO(#actual, " differs by ", difference_, " of the largest value, allowed ", static_cast<double>(tolerance)); \
-    CHECK(difference_ <= (tolerance));                                                                  \
+    CHECK_FALSE(!(difference_ <= (tolerance)));                                                         \
   } while (false)
 
 }  // namespace engine::test

@@ -1,4 +1,4 @@
-// The program that was built with these tests, and runs of it.
+// Runs the program that was built with these tests.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -16,7 +16,8 @@
 
 namespace engine::test {
 
-// Its path: tests are $(BUILD)/tests/run or the like, it is $(BUILD)/engine, or that of the simulated device.
+// The path of the program. Tests are $(BUILD)/tests/run or the like, it is $(BUILD)/engine, or that of the simulated
+// device.
 inline std::string program_path(const std::string& name = "engine") {
   return (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / name).string();
 }
@@ -29,26 +30,13 @@ struct Ended {
 class Program {
  public:
   explicit Program(std::string name = "engine") : path_(program_path(name)) {}
-  // Where it writes is a file each for what it says and its errors, or another place for the first.
-  Ended run(std::vector<std::string> arguments, const std::string& to = "") const {
-    const std::string out = to.empty() ? file("out") : to, error = file("error");
-    std::vector<char*> argv{const_cast<char*>(path_.c_str())};
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    posix_spawn_file_actions_addopen(&actions, 2, error.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    pid_t child = 0;
-    const int failed = posix_spawn(&child, path_.c_str(), &actions, nullptr, argv.data(), environ);
-    posix_spawn_file_actions_destroy(&actions);
-    require(failed == 0, "cannot run ", path_, ": make builds it");
-    int status = 0;
-    require(waitpid(child, &status, 0) == child, "cannot wait for ", path_);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), to.empty() ? read_text(out) : "",
-            read_text(error)};
+  // Runs the program. Its output goes to a file, and its errors to another. `to` names another place for the output.
+  Ended run(const std::vector<std::string>& arguments, const std::string& to = "") const {
+    return start(path_, arguments, to);
   }
-  // A run that must fail with this code and one line of error that holds `text`.
+  // Runs a command of the shell, which may set limits for the program that it starts.
+  Ended shell(const std::string& command) const { return start("/bin/bash", {"-c", command}, ""); }
+  // Checks that a run fails with this code and one line of error, which holds `text`.
   void fails(const std::vector<std::string>& arguments, int code, const std::string& text,
              const std::string& to = "") const {
     const Ended ended = run(arguments, to);
@@ -66,6 +54,25 @@ class Program {
   }
 
  private:
+  Ended start(const std::string& path, std::vector<std::string> arguments, const std::string& to) const {
+    const std::string out = to.empty() ? file("out") : to, error = file("error");
+    std::vector<char*> argv{const_cast<char*>(path.c_str())};
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    posix_spawn_file_actions_addopen(&actions, 2, error.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    pid_t child = 0;
+    const int failed = posix_spawn(&child, path.c_str(), &actions, nullptr, argv.data(), environ);
+    posix_spawn_file_actions_destroy(&actions);
+    require(failed == 0, "cannot run ", path, ": make builds it");
+    int status = 0;
+    require(waitpid(child, &status, 0) == child, "cannot wait for ", path);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), to.empty() ? read_text(out) : "",
+            read_text(error)};
+  }
+
   std::string path_;
   TemporaryFolder folder_;
 };

@@ -19,7 +19,8 @@ struct TaskSettings {
   Options options;
   std::unique_ptr<Ops> ops;
   Arena arena{ops->memory()};
-  Machine machine{*ops, arena, DType::f32};
+  Communicator ranks;
+  Machine machine{*ops, arena, DType::f32, ranks};
 
   // On one thread: models this small gain nothing from more, and lose much where other programs run beside the tests.
   explicit TaskSettings(const std::string& text, const std::string& device = "cpu") : ops(make_ops(device)) {

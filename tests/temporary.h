@@ -1,4 +1,4 @@
-// A folder for a test's files, removed at the end of its scope.
+// TemporaryFolder holds a test's files, and is removed at the end of its scope.
 #pragma once
 
 #include <cstdlib>

@@ -1,5 +1,5 @@
-// Shared memory without bank conflicts: every access of the tensor-core kernels of attention to their tiles, phase by
-// phase of 8 lanes, over the function that places pieces.
+// The tensor-core kernels of attention read and write their tiles in shared memory without bank conflicts. This checks
+// every access, phase by phase of 8 lanes, with the function that places pieces.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -15,8 +15,8 @@ using cuda::tile_piece;
 
 constexpr int rows = 128;
 
-// A phase is served at once where its pieces of 16 bytes lie in different groups of 4 banks. Returns how often the
-// fullest group is needed.
+// Returns how many turns a phase takes: one where its pieces of 16 bytes lie in different groups of 4 banks, else as
+// many as lie in the fullest group.
 int turns(const std::vector<int>& places) {
   std::array<int, 8> uses{};
   for (int place : places) ++uses[static_cast<size_t>(place % 8)];
@@ -52,11 +52,11 @@ TEST_CASE("attention's tiles in shared memory: every piece has one place, no acc
       }
     CHECK(std::all_of(used.begin(), used.end(), [](int uses) { return uses == 1; }));
 
-    // ldmatrix, both ways of addressing; a fragment's rows from one that is a multiple of 8.
+    // ldmatrix addresses rows in two ways. A fragment begins at a row that is a multiple of 8.
     check_matrices(pieces, cuda::down_then_right);
     check_matrices(pieces, cuda::right_then_down);
 
-    // Copies: `across` neighbouring threads take a row's pieces; steps of whole rows keep the permutation.
+    // In copies `across` neighbouring threads take a row's pieces. Steps of whole rows keep the permutation.
     const int across = pieces % 8 == 0 ? 8 : 4, rows_at_once = 128 / across;
     for (int row = 0; row < rows; row += rows_at_once)
       for (int piece = 0; piece < pieces; piece += across)
@@ -70,7 +70,7 @@ TEST_CASE("attention's tiles in shared memory: every piece has one place, no acc
           REQUIRE(turns(places) == 1);
         }
 
-    // Results: the lanes of a fragment write 4 bytes each, 8 rows of one piece; neighbours read them back in order.
+    // The lanes of a fragment write results, 4 bytes each, to 8 rows of one piece. Neighbours read them back in order.
     for (int row = 0; row < rows; row += 8)
       for (int piece = 0; piece < pieces; ++piece) {
         std::vector<int> places;

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "kernels/observe/count_ops.h"
+#include "models/bart.h"
 #include "models/beam_search.h"
 #include "models/huggingface.h"
 #include "tests/cached_checks.h"
@@ -23,19 +24,19 @@ void on_every_model(const std::function<void(const ModelRun&, const Golden&)>& c
       if (one_on_device && bench.is_device && name == "scaled") continue;
       CAPTURE(name);
       const Golden golden{golden_folder / name};
-      const auto model = load_causal_model(golden.folder / "model", bench.arena.memory(), true);
+      const auto model = load_model(golden.folder / "model", bench.arena.memory(), true, {.kinds = generating_kinds});
       check({bench, *model}, golden);
     }
   });
 }
 
 // The golden model with other positions: as it is, but for tables that it then lacks.
-std::unique_ptr<CausalModel> model_with(Bench& bench, const std::string& positions) {
-  const auto golden = load_causal_model(golden_folder / "plain" / "model", bench.arena.memory(), false);
+std::unique_ptr<Model> model_with(Bench& bench, const std::string& positions) {
+  const auto golden = load_model(golden_folder / "plain" / "model", bench.arena.memory(), false);
   ModelConfig config = golden->config();
-  config.positions = positions;
+  config.own.get<BartOptions>().positions = positions;
   config.attention_dropout = 0.1f;
-  auto model = make_causal_model(config);
+  auto model = make_model(config);
   model->parameters().allocate(bench.arena.memory(), true);
   for (Parameter& p : model->parameters().all())
     bench.ops.copy({.x = golden->parameters().at(p.name).value, .y = p.value});
@@ -68,7 +69,7 @@ TEST_CASE("bart: logits, loss, every gradient and three AdamW steps are those of
   on_every_model([](const ModelRun& run, const Golden& golden) {
     CHECK_CLOSE(run.hidden(golden.batch()), golden.numbers("hidden"), golden.tolerance(run.bench.compute, "hidden"));
     check_golden(run, golden, [&](const std::string& folder) {
-      return values_by_name(run.bench, *load_causal_model(golden.folder / folder, run.bench.arena.memory(), false));
+      return values_by_name(run.bench, *load_model(golden.folder / folder, run.bench.arena.memory(), false));
     });
   });
 }
@@ -77,20 +78,20 @@ TEST_CASE("bart: sequences packed into one row give the same as one at a time") 
   on_every_model(check_packing, /*one_on_device=*/true);
 }
 
-TEST_CASE("bart: the rows that are asked for alone are the same as among all") {
-  on_every_model(check_asked_rows, /*one_on_device=*/true);
+TEST_CASE("bart: output rows alone are the same as among all rows") {
+  on_every_model(check_output_rows, /*one_on_device=*/true);
 }
 
-TEST_CASE("bart: of rows that nobody asks for the decoder's last layer takes keys and values alone") {
+TEST_CASE("bart: the decoder's last layer computes keys and values alone of rows that are no output rows") {
   std::vector<OperationCount> counts;
   const std::unique_ptr<Ops> ops = make_count_ops(counts);
   Arena arena{host_memory()};
   Bench bench{*ops, arena, DType::f32};
   const auto model = model_with(bench, "learned");
   const Batch batch = Golden{golden_folder / "plain"}.batch();
-  const auto flops_of_products = [&](bool asks) {
+  const auto flops_of_products = [&](bool alone) {
     counts.clear();
-    ModelRun(bench, *model).losses(batch, {.asks = asks});
+    ModelRun(bench, *model).losses(batch, {.outputs_alone = alone});
     double sum = 0;
     for (const OperationCount& count : counts)
       if (count.name == "matmul") sum += static_cast<double>(count.calls) * count.flops;
@@ -127,9 +128,9 @@ TEST_CASE("bart: saved and loaded again it has the same bits") {
   on_every_model([](const ModelRun& run, const Golden& golden) {
     const TemporaryFolder folder;
     save_model(folder.path(), run.model);
-    const auto loaded = load_causal_model(folder.path(), run.bench.arena.memory(), false);
+    const auto loaded = load_model(folder.path(), run.bench.arena.memory(), false, {.kinds = generating_kinds});
     const ModelRun again{run.bench, *loaded};
-    CHECK(same_bits(again.all(&Parameter::value), run.all(&Parameter::value)));
+    CHECK(same_bits(again.values(), run.values()));
     CHECK(same_bits(again.logits(golden.batch()), run.logits(golden.batch())));
   });
 }
@@ -143,15 +144,15 @@ TEST_CASE("bart: sinusoidal positions and none: packing, recomputation, threads,
       const ModelRun run{bench, *model};
       if (!bench.is_device) {  // for which a table more or less is no other code
         check_packing(run, golden);
-        check_asked_rows(run, golden);
+        check_output_rows(run, golden);
         check_recomputation(run, golden.batch());
         check_threads(run, golden.batch());
       }
       if (bench.compute == DType::f32) check_derivatives(run, golden.batch());
       const TemporaryFolder folder;
       save_model(folder.path(), *model);
-      const auto loaded = load_causal_model(folder.path(), bench.arena.memory(), false);
-      CHECK(loaded->config().positions == positions);
+      const auto loaded = load_model(folder.path(), bench.arena.memory(), false, {.kinds = generating_kinds});
+      CHECK(loaded->config().own.get<BartOptions>().positions == positions);
       CHECK(same_bits(ModelRun(bench, *loaded).logits(golden.batch()), run.logits(golden.batch())));
     }
   });
@@ -193,7 +194,7 @@ TEST_CASE("bart: sinusoidal positions are sines, then cosines; without any the o
 TEST_CASE("bart: greedy and beam texts are those of transformers, whatever runs beside them") {
   on_every_model([](const ModelRun& run, const Golden& golden) {
     if (run.bench.compute != DType::f32) return;  // in bf16 two logits may round to one
-    auto& model = dynamic_cast<CausalModel&>(run.model);
+    auto& model = dynamic_cast<Model&>(run.model);
     const Prompts one(golden), three(golden, 3);
     for (auto [name, options] : generated) {
       CAPTURE(name);

@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "models/bart.h"
 #include "models/huggingface.h"
 #include "tests/changed_folder.h"
 
@@ -15,9 +16,9 @@ namespace {
 
 const fs::path golden_folder = "tests/golden/bart";
 
-std::unique_ptr<CausalModel> load(const fs::path& folder) { return load_causal_model(folder, host_memory(), false); }
+std::unique_ptr<Model> load(const fs::path& folder) { return load_model(folder, host_memory(), false, {.kinds = generating_kinds}); }
 
-bool same_values(CausalModel& a, CausalModel& b) {
+bool same_values(Model& a, Model& b) {
   if (a.parameters().all().size() != b.parameters().all().size()) return false;
   for (const Parameter& p : a.parameters().all()) {
     const Parameter& other = b.parameters().at(p.name);
@@ -49,9 +50,9 @@ TEST_CASE("bart folders: names without prefix, tied tensors, older configs") {
   const ModelConfig config = load(folder.write())->config();
   CHECK(config.activation == "gelu");
   CHECK(config.dropout == 0.1f);
-  CHECK(config.decoder_start_token == 2);
-  CHECK(config.forced_eos_token == 2);
-  CHECK(config.forced_bos_token == -1);
+  CHECK(config.own.get<BartOptions>().decoder_start_token == 2);
+  CHECK(config.own.get<BartOptions>().forced_eos_token == 2);
+  CHECK(config.own.get<BartOptions>().forced_bos_token == -1);
 }
 
 TEST_CASE("bart folders: tokens, sizes and the logits' bias are kept; other positions are this engine's own") {
@@ -63,15 +64,15 @@ TEST_CASE("bart folders: tokens, sizes and the logits' bias are kept; other posi
   const TemporaryFolder saved;
   save_model(saved.path(), *model);
   const auto again = load(saved.path());
-  for (const CausalModel* one : {model.get(), again.get()}) {
-    CHECK(one->config().forced_bos_token == 7);
-    CHECK(one->config().forced_eos_token == -1);  // generation_config.json alone counts for what is forced
-    CHECK(one->config().decoder_start_token == 4);
-    CHECK(one->config().scale_embedding);
-    CHECK(one->config().decoder_layers == 3);
-    CHECK(one->config().output_bias.size() == 53);
+  for (const Model* one : {model.get(), again.get()}) {
+    CHECK(one->config().own.get<BartOptions>().forced_bos_token == 7);
+    CHECK(one->config().own.get<BartOptions>().forced_eos_token == -1);  // generation_config.json alone counts for what is forced
+    CHECK(one->config().own.get<BartOptions>().decoder_start_token == 4);
+    CHECK(one->config().own.get<BartOptions>().scale_embedding);
+    CHECK(one->config().own.get<BartOptions>().decoder_layers == 3);
+    CHECK(one->config().own.get<BartOptions>().output_bias.size() == 53);
   }
-  CHECK(again->config().output_bias == model->config().output_bias);
+  CHECK(again->config().own.get<BartOptions>().output_bias == model->config().own.get<BartOptions>().output_bias);
   const json config = json::parse(read_text(saved.path() / "config.json"));
   CHECK(config.at("model_type") == "bart");
   CHECK(config.at("is_encoder_decoder") == true);
@@ -85,8 +86,8 @@ TEST_CASE("bart folders: tokens, sizes and the logits' bias are kept; other posi
   CHECK(names(saved.path()) == names(golden_folder / "scaled" / "model"));
 
   ModelConfig other = model->config();
-  other.positions = "none";
-  const auto own = make_causal_model(other);
+  other.own.get<BartOptions>().positions = "none";
+  const auto own = make_model(other);
   own->parameters().allocate(host_memory(), false);
   own->parameters().initialise(3);
   const TemporaryFolder of_own;
@@ -133,8 +134,9 @@ TEST_CASE("bart folders: what is missing, misshapen or not done here is named") 
     f.config["positions"] = "rotary";
   });
   CHECK(unknown.starts_with("/config.json: model.positions \"rotary\" are unknown"));
-  CHECK_THROWS_WITH_AS(make_causal_model({.vocab_size = 5, .positions = "none"}), doctest::Contains("are bart's"),
-                       UsageError);
+  ModelConfig gpt2{.vocab_size = 5};
+  gpt2.own.get<BartOptions>().positions = "none";
+  CHECK_THROWS_WITH_AS(make_model(gpt2), doctest::Contains("model.positions is an option of bart's"), UsageError);
 }
 
 }  // namespace engine::test

@@ -2,6 +2,7 @@
 // (golden/make_bert.py), and the encoder with sinusoidal positions.
 #include <cmath>
 
+#include "models/sinusoidal_encoder.h"
 #include "models/huggingface.h"
 #include "tests/model_checks.h"
 #include "tests/temporary.h"
@@ -21,13 +22,13 @@ void on_every_model(const std::function<void(const ModelRun&, const Golden&)>& c
     for (const std::string& name : golden_names) {
       CAPTURE(name);
       const Golden golden{golden_folder / name};
-      const auto model = load_encoder_model(golden.folder / "model", bench.arena.memory(), true);
+      const auto model = load_model(golden.folder / "model", bench.arena.memory(), true);
       check({bench, *model}, golden);
     }
   });
 }
 
-ModelConfig sinusoidal_config(Head head) {
+ModelConfig sinusoidal_config(HeadKind head) {
   return {.architecture = "sinusoidal_encoder",
           .hidden_size = 20,
           .num_layers = 2,
@@ -44,8 +45,8 @@ ModelConfig sinusoidal_config(Head head) {
           .labels = {"no", "maybe", "yes"}};
 }
 
-std::unique_ptr<EncoderModel> new_model(Bench& bench, const ModelConfig& config) {
-  auto model = make_encoder_model(config);
+std::unique_ptr<Model> new_model(Bench& bench, const ModelConfig& config) {
+  auto model = make_model(config);
   model->parameters().allocate(bench.arena.memory(), true);
   model->parameters().initialise(7);
   return model;
@@ -57,14 +58,14 @@ TEST_CASE("bert: logits, loss, every gradient and three AdamW steps are those of
   on_every_model([](const ModelRun& run, const Golden& golden) {
     CHECK_CLOSE(run.hidden(golden.batch()), golden.numbers("hidden"), golden.tolerance(run.bench.compute, "hidden"));
     check_golden(run, golden, [&](const std::string& folder) {
-      return values_by_name(run.bench, *load_encoder_model(golden.folder / folder, run.bench.arena.memory(), false));
+      return values_by_name(run.bench, *load_model(golden.folder / folder, run.bench.arena.memory(), false));
     });
   });
 }
 
 TEST_CASE("bert: sequences packed into one row give the same as one at a time") { on_every_model(check_packing); }
 
-TEST_CASE("bert: the rows that are asked for alone are the same as among all") { on_every_model(check_asked_rows); }
+TEST_CASE("bert: the rows that are asked for alone are the same as among all") { on_every_model(check_output_rows); }
 
 TEST_CASE("bert: recomputation gives the same bits, with dropout too") {
   on_every_model([](const ModelRun& run, const Golden& golden) { check_recomputation(run, golden.batch()); });
@@ -83,7 +84,7 @@ TEST_CASE("bert: the same bits at any number of threads, and where nothing is ke
 TEST_CASE("bert: gradients are derivatives of the loss, by finite differences, without and with dropout") {
   on_every_model([](const ModelRun& run, const Golden& golden) {
     // relu, of DistilBERT's classifier alone, has a kink that a step may cross; its gradients are checked above.
-    const bool is_smooth = run.model.config().architecture != "distilbert" || run.model.config().head == Head::masked;
+    const bool is_smooth = run.model.config().architecture != "distilbert" || run.model.config().head == HeadKind::masked;
     if (run.bench.compute == DType::f32 && is_smooth) check_derivatives(run, golden.batch());
   });
 }
@@ -92,23 +93,23 @@ TEST_CASE("bert: saved and loaded again it has the same bits") {
   on_every_model([](const ModelRun& run, const Golden& golden) {
     const TemporaryFolder folder;
     save_model(folder.path(), run.model);
-    const auto loaded = load_encoder_model(folder.path(), run.bench.arena.memory(), false);
+    const auto loaded = load_model(folder.path(), run.bench.arena.memory(), false);
     const ModelRun again{run.bench, *loaded};
-    CHECK(same_bits(again.all(&Parameter::value), run.all(&Parameter::value)));
+    CHECK(same_bits(again.values(), run.values()));
     CHECK(same_bits(again.logits(golden.batch()), run.logits(golden.batch())));
-    if (loaded->config().head != Head::classification) return;
+    if (loaded->config().head != HeadKind::classification) return;
     CHECK(loaded->config().labels == std::vector<std::string>{"no", "maybe", "yes"});
   });
 }
 
 TEST_CASE("sinusoidal encoder: packing, recomputation, threads, derivatives, saving") {
   on_every_backend([](Bench& bench) {
-    for (const Head head : {Head::masked, Head::classification}) {
+    for (const HeadKind head : {HeadKind::masked, HeadKind::classification}) {
       CAPTURE(static_cast<int>(head));
       const auto model = new_model(bench, sinusoidal_config(head));
       const ModelRun run{bench, *model};
       // Of the same sizes and kind of head: its batch and, as widths and depths are alike, its tolerances.
-      const Golden golden{golden_folder / (head == Head::masked ? "bert_masked" : "bert_classes")};
+      const Golden golden{golden_folder / (head == HeadKind::masked ? "bert_masked" : "bert_classes")};
       const Batch batch{golden.batch().tokens, golden.batch().offsets, golden.batch().labels};
       check_packing(run, golden);
       check_recomputation(run, batch);
@@ -116,7 +117,7 @@ TEST_CASE("sinusoidal encoder: packing, recomputation, threads, derivatives, sav
       if (bench.compute == DType::f32) check_derivatives(run, batch);
       const TemporaryFolder folder;
       save_model(folder.path(), *model);
-      const auto loaded = load_encoder_model(folder.path(), bench.arena.memory(), false);
+      const auto loaded = load_model(folder.path(), bench.arena.memory(), false);
       CHECK(same_bits(ModelRun(bench, *loaded).logits(batch), run.logits(batch)));
     }
   });
@@ -125,8 +126,8 @@ TEST_CASE("sinusoidal encoder: packing, recomputation, threads, derivatives, sav
 TEST_CASE("sinusoidal encoder: positions are sinusoids, of 10000^(2i/C) or, doubled, of 10000^(4i/C)") {
   on_every_backend([](Bench& bench) {
     for (const bool doubled : {false, true}) {
-      ModelConfig config = sinusoidal_config(Head::none);
-      config.doubled_position_angles = doubled;
+      ModelConfig config = sinusoidal_config(HeadKind::none);
+      config.own.get<SinusoidalOptions>().doubled_position_angles = doubled;
       const auto model = new_model(bench, config);
       // Without any weights the hidden states are the positions.
       for (const Parameter& p : model->parameters().all()) bench.arena.memory().zero(p.value.data, p.value.bytes());
@@ -143,9 +144,9 @@ TEST_CASE("sinusoidal encoder: positions are sinusoids, of 10000^(2i/C) or, doub
 }
 
 TEST_CASE("sinusoidal encoder: the trunk begins uniform within Glorot's bound, q, k and v as matrices of their own") {
-  ModelConfig config = sinusoidal_config(Head::none);
+  ModelConfig config = sinusoidal_config(HeadKind::none);
   config.hidden_size = 64, config.ffn_size = 0, config.vocab_size = 300;
-  const auto model = make_encoder_model(config);
+  const auto model = make_model(config);
   model->parameters().allocate(host_memory(), false);
   model->parameters().initialise(3);
   for (const auto& [name, fans] : std::vector<std::pair<std::string, double>>{{"layers.0.attention.qkv.weight", 128},

@@ -40,14 +40,14 @@ TEST_CASE("device check: two backends that agree go through, and the results are
     make_cpu_ops()->matmul({.a = a, .b = b, .c = expected, .transpose_b = true, .compute = compute});
     for (int64_t i = 0; i < c.count(); ++i) CHECK(c.as<float>()[i] == expected.as<float>()[i]);
   }
-  // In place, and into a part of a matrix.
+  // Results may be in place, or a part of a matrix.
   check.ops->activation_forward({.x = c, .y = c, .activation = Activation::gelu});
   const Tensor wide = numbers(check.arena, DType::bf16, {6, 24}, 3), rows = check.arena.make(DType::i32, {2});
   rows.as<int32_t>()[0] = 4;
   rows.as<int32_t>()[1] = 1;
   check.ops->scatter_rows({.x = Columns(wide.row_range(0, 2), 8, 8), .index = rows, .y = Columns(wide, 0, 8)});
   CHECK(static_cast<float>(wide.as<bf16>()[4 * 24]) == static_cast<float>(wide.as<bf16>()[8]));
-  // Over many tensors.
+  // AdamW takes many tensors.
   const Tensor value = numbers(check.arena, DType::f32, {33}, 4), gradient = numbers(check.arena, DType::f32, {33}, 5);
   const Tensor m = check.arena.make_zeros(DType::f32, {33}), v = check.arena.make_zeros(DType::f32, {33});
   const Tensor norm = check.arena.make_zeros(DType::f32, {1});
@@ -78,7 +78,7 @@ TEST_CASE("device check: a difference names the operation, the argument and the 
   const Tensor index = arena.make_zeros(DType::i32, {1});
   std::fill_n(x.as<float>(), 3, 2.0f);
   ops->gather_rows({.x = x, .index = index, .y = y});
-  wrong.wrong_by = 1e-6f;  // within the roundings that another order of sums may cost
+  wrong.wrong_by = 1e-6f;  // another order of sums may cost as much
   ops->gather_rows({.x = x, .index = index, .y = y});
   wrong.wrong_by = 0.5f;
   CHECK_THROWS_WITH_AS(ops->gather_rows({.x = x, .index = index, .y = y}),

@@ -94,9 +94,9 @@ TEST_CASE("classification: an epoch holds every sentence once, framed, its class
       CHECK(ids.front() == 2);
       CHECK(ids.back() == 3);
       const bool has_x = std::find(ids.begin(), ids.end(), 5 + 'x' - 'a') != ids.end();
-      CHECK(batch.labels[begin] == (has_x ? 1 : 0));
+      CHECK(batch.targets.labels[begin] == (has_x ? 1 : 0));
       positive += has_x;
-      for (size_t i = begin + 1; i < end; ++i) CHECK(batch.labels[i] == -100);
+      for (size_t i = begin + 1; i < end; ++i) CHECK(batch.targets.labels[i] == -100);
       ++seen[ids];
     }
   }
@@ -133,7 +133,7 @@ TEST_CASE("classification: parts of the sentences are spread over the files") {
 TEST_CASE("classification: a tiny model learns, is evaluated again as it was, and predicts in GLUE's form") {
   Language language;
   ClassificationTask& task = language.made();
-  REQUIRE(train_task(language.config, language.options, task, language.machine) == 0);
+  REQUIRE(train_task(language.config, language.options, task, language.machine).exit_code() == 0);
   std::string samples;
   const Metrics metrics = task.evaluate(language.machine, samples);
   CHECK(metric(metrics, "accuracy") >= 0.95);
@@ -170,7 +170,7 @@ TEST_CASE("classification: packing changes no logit, whatever sentences come tog
     SequenceBatch one;
     const auto begin = all.offsets[static_cast<size_t>(s)], end = all.offsets[static_cast<size_t>(s) + 1];
     one.tokens.assign(all.tokens.begin() + begin, all.tokens.begin() + end);
-    one.labels.assign(all.labels.begin() + begin, all.labels.begin() + end);
+    one.targets.labels.assign(all.targets.labels.begin() + begin, all.targets.labels.begin() + end);
     one.end_sequence();
     step.evaluate(language.machine, one, &scored);
     alone.insert(alone.end(), scored.losses.begin(), scored.losses.end());
@@ -186,7 +186,7 @@ TEST_CASE("classification: switching keeps the trunk and takes a new head, the s
   Language first;
   first.config.training.max_steps = 2;
   ClassificationTask& trained = first.made();
-  REQUIRE(train_task(first.config, first.options, trained, first.machine) == 0);
+  REQUIRE(train_task(first.config, first.options, trained, first.machine).exit_code() == 0);
   const std::string folder = (fs::path(first.config.output_dir) / "run").string();
 
   const auto start = [&](const std::string& name, bool new_head) {
@@ -258,7 +258,7 @@ TEST_CASE("classification: what is left out or cut is counted, what cannot be is
   // A vocabulary that does not fit the weights.
   Language model;
   model.config.training.max_steps = 1;
-  REQUIRE(train_task(model.config, model.options, model.made(), model.machine) == 0);
+  REQUIRE(train_task(model.config, model.options, model.made(), model.machine).exit_code() == 0);
   TaskSettings wrong("task = \"sst2\"\n");
   wrong.config.init = (fs::path(model.config.output_dir) / "run").string();
   wrong.config.data.tokenizer = "tests/data/bert";
@@ -302,10 +302,15 @@ TEST_CASE("classification: a sentence without a token is left out with its label
   task.batch_of(0, batch);
   CHECK(batch.sequences() == 2);
   CHECK(batch.scored() == 2);
-  CHECK(batch.labels.size() == batch.tokens.size());
+  CHECK(batch.targets.labels.size() == batch.tokens.size());
   std::string samples;
-  CHECK(metric(task.evaluate(language.machine, samples), "accuracy") >= 0);
+  const double accuracy = metric(task.evaluate(language.machine, samples), "accuracy");
+  CAPTURE(samples);
   CHECK(std::count(samples.begin(), samples.end(), '\n') == 2);
+  int right = 0;
+  for (size_t at = 0; (at = samples.find("right  ", at)) != std::string::npos; ++at) ++right;
+  CHECK(right > 0);
+  CHECK(accuracy == right / 2.0);
   const fs::path input = language.write("test.tsv", "sentence\nx\n\na\n"), output = language.file("out.tsv");
   CHECK_THROWS_WITH_AS(task.predict(language.machine, input, output),
                        (input.string() + ":3: the sentence has no token").c_str(), Error);
@@ -319,7 +324,7 @@ TEST_CASE("classification: an evaluation needs data.eval, training and predictio
   ClassificationTask& task = language.made();
   std::string samples;
   CHECK(task.evaluate(language.machine, samples).empty());
-  REQUIRE(train_task(language.config, language.options, task, language.machine) == 0);
+  REQUIRE(train_task(language.config, language.options, task, language.machine).exit_code() == 0);
   TaskSettings alone(configuration("sst2"));
   alone.config.init = language.file("run");
   const auto loaded = alone.task(Use::evaluation);

@@ -11,6 +11,7 @@
 #include "commands/tokenize.h"
 #include "core/json.h"
 #include "kernels/sampling/rank_ref.h"
+#include "models/bart.h"
 #include "tests/task_settings.h"
 #include "training/loss_step.h"
 
@@ -27,13 +28,14 @@ struct Untrained {
   TemporaryFolder folder;
   std::unique_ptr<Ops> ops = make_cpu_ops();
   Arena arena{ops->memory()};
-  Machine machine{*ops, arena, DType::f32};
+  Communicator ranks;
+  Machine machine{*ops, arena, DType::f32, ranks};
   LanguageModel language;
 
   Untrained() {
     set_threads(1);
     language.tokenizer = make_arithmetic_tokenizer();
-    language.model = make_causal_model({.hidden_size = 16,
+    language.model = make_model({.hidden_size = 16,
                                         .num_layers = 1,
                                         .num_heads = 2,
                                         .vocab_size = language.tokenizer->vocab_size(),
@@ -228,13 +230,15 @@ TEST_CASE("commands: score gives each token's log probability and its rank among
     for (size_t end = 1; end < ids.size(); ++end) {
       const ArenaScope scope(untrained.arena);
       SequenceBatch batch{.tokens = {ids.begin(), ids.begin() + static_cast<int64_t>(end)},
-                          .labels = std::vector<int32_t>(end, -100)};
-      batch.labels.back() = ids[end];
+                          .targets = {.labels = std::vector<int32_t>(end, -100)}};
+      batch.targets.labels.back() = ids[end];
       batch.end_sequence();
-      Pass pass{.ops = *untrained.ops, .arena = untrained.arena, .compute = DType::f32, .keep = false};
-      const LossArgs args = LossStep(*untrained.language.model).upload(pass, batch, 0, 1);
-      const auto saved = untrained.language.model->make_saved();
-      const Tensor logits = model_logits(pass, *untrained.language.model, args.tokens, args.scored_rows, *saved);
+      Model& model = *untrained.language.model;
+      BatchUpload upload;
+      const DeviceBatch all = upload.send(untrained.arena, model, batch, 0, 1);
+      Pass pass(Run{.ops = *untrained.ops, .arena = untrained.arena, .compute = DType::f32, .keep = false}, all.layout);
+      const auto saved = model.make_saved();
+      const Tensor logits = model_logits(pass, model, all.tokens, all.outputs.index, *saved);
       const std::vector<float> row(logits.as<float>(), logits.as<float>() + logits.count());
       const int rank = reference::rank(row, static_cast<size_t>(ids[end]));
       CHECK(result["rank"][end - 1] == rank);
@@ -302,14 +306,15 @@ TEST_CASE("commands: an encoder-decoder reads the prompt with its encoder, with 
   Untrained untrained;
   LanguageModel& language = untrained.language;
   const Tokenizer& tokenizer = *language.tokenizer;
-  language.model = make_causal_model({.architecture = "bart",
-                                      .hidden_size = 16,
-                                      .num_layers = 1,
-                                      .num_heads = 2,
-                                      .vocab_size = tokenizer.vocab_size(),
-                                      .max_positions = positions,
-                                      .initializer_range = 0.3f,
-                                      .decoder_start_token = tokenizer.id_of("<start>").value()});
+  ModelConfig config{.architecture = "bart",
+                     .hidden_size = 16,
+                     .num_layers = 1,
+                     .num_heads = 2,
+                     .vocab_size = tokenizer.vocab_size(),
+                     .max_positions = positions,
+                     .initializer_range = 0.3f};
+  config.own.get<BartOptions>().decoder_start_token = tokenizer.id_of("<start>").value();
+  language.model = make_model(config);
   language.model->parameters().allocate(untrained.ops->memory(), /*with_gradients=*/false);
   language.model->parameters().initialise(5);
   CHECK(encode_source(tokenizer, "1+2").back() == tokenizer.end_token());

@@ -16,7 +16,7 @@ TEST_CASE("configs: each runs a few steps, saves a model and is evaluated") {
     CHECK(settings.config.name != "run");  // every configuration names its run
     adapt(name, settings);
     const auto task = settings.task();
-    CHECK(train_task(settings.config, settings.options, *task, settings.machine) == 0);
+    CHECK(train_task(settings.config, settings.options, *task, settings.machine).exit_code() == 0);
     const OpenedRun run = open_run(std::filesystem::path(settings.config.output_dir) / settings.config.name);
     CHECK(std::filesystem::exists(run.config));
     // What was saved is a whole model: it is evaluated alone.
@@ -24,6 +24,7 @@ TEST_CASE("configs: each runs a few steps, saves a model and is evaluated") {
     saved.config.init = run.model.string();
     std::string samples;
     const Metrics metrics = saved.task(Use::evaluation)->evaluate(saved.machine, samples);
+    CHECK_FALSE(metrics.empty());
     for (const auto& [metric, value] : metrics) CHECK(std::isfinite(value));
     CHECK_FALSE(samples.empty());
     // The saved configuration is complete and can be read again.
@@ -31,7 +32,7 @@ TEST_CASE("configs: each runs a few steps, saves a model and is evaluated") {
     CHECK(resolved.config.model.vocab_size == settings.config.model.vocab_size);
     CHECK(resolved.config.training.max_steps == 2);
   });
-  CHECK(count >= 4);
+  CHECK(count >= 9);
 }
 
 }  // namespace engine::test

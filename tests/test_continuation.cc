@@ -86,8 +86,8 @@ TEST_CASE("continuation: the moments are the state's, and a better model of an e
   TinyTask task(config, *ops);
   Optimizer optimizer(*ops, task.parameters(), config.training, DType::f32);
   Optimizer same(*ops, task.parameters(), config.training, DType::f32);
-  load_fitting_state(folder.path() / "first/state", optimizer);
-  load_state(folder.path() / "first/state", same);
+  load_fitting_state(folder.path() / "first/state", {task.parameters(), optimizer.state()});
+  load_state(folder.path() / "first/state", {task.parameters(), same.state()});
   double sum = 0;
   for (size_t i = 0; i < optimizer.tensors().size(); ++i)
     for (const auto part : {&AdamWTensor::m, &AdamWTensor::v}) {
@@ -252,7 +252,7 @@ TEST_CASE("continuation: init of a language model may be a run's folder, whose b
   for (int i = 0; i < 6; ++i) text += "abcdefg ";
   first.config.data.train = first.config.data.eval = {first.write("a.txt", text)};
   std::FILE* out = std::fopen("/dev/null", "w");
-  CHECK(train_task(first.config, first.options, *first.task(), first.machine, out) == 0);
+  CHECK(train_task(first.config, first.options, *first.task(), first.machine, out).exit_code() == 0);
   std::fclose(out);
   TaskSettings second(tiny);
   second.config.init = first.file("run");

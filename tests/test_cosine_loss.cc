@@ -20,8 +20,23 @@ Reference reference_of(const Bench& bench, const CosineLossArgs& args) {
   return expected;
 }
 
-// The products of C terms err by sqrt(C) roundings or so of their size; cosines are at most 1.
-double error_of(int64_t cols) { return 4 * epsilon_of(DType::f32) * (4 + std::sqrt(static_cast<double>(cols))); }
+// Returns the error of a cosine. Three products of rows make it, each of which errs relative to the rows' norms.
+double error_of(int64_t cols) { return 3 * sum_error(cols); }
+
+// Returns the sizes of the two terms of dx. Where rows are nearly parallel the gradient is far smaller than they are.
+Values sizes_of_dx(const Reference& r) {
+  Values sizes;
+  for (size_t i = 0; i < r.dx.size(); ++i) {
+    const size_t row = i / r.cols;
+    double xx = static_cast<double>(cosine_epsilon), yy = xx;
+    for (size_t k = row * r.cols; k < (row + 1) * r.cols; ++k) {
+      xx += r.x[k] * r.x[k];
+      yy += r.y[k] * r.y[k];
+    }
+    sizes.push_back(std::abs(r.gradient_scale) * (std::abs(r.x[i]) / xx + std::abs(r.y[i]) / std::sqrt(xx * yy)));
+  }
+  return sizes;
+}
 
 void check(Bench& bench, DType other, DType of_dx, int64_t rows, int64_t cols, double scale) {
   CAPTURE(rows); CAPTURE(cols); CAPTURE(scale); CAPTURE(name_of(other)); CAPTURE(name_of(of_dx));
@@ -37,21 +52,22 @@ void check(Bench& bench, DType other, DType of_dx, int64_t rows, int64_t cols, d
   for (size_t r = 0; r < expected.rows; ++r) CHECK(std::abs(losses[r] - expected.row_losses[r]) <= error);
   CHECK(std::abs(totals[0] - 10 - expected.loss) <= error * (10 + static_cast<double>(rows)));
   CHECK(totals[1] == 20 + static_cast<double>(rows));
-  // Where rows are nearly parallel the gradient is what is left of two much larger terms.
-  double largest = 0, terms = 0;
-  for (double d : expected.dx) largest = std::max(largest, std::abs(d));
-  for (double x : expected.x) terms = std::max(terms, std::abs(x));
-  const double cancelled = std::max(1.0, 0.25 * terms / (scale * scale * static_cast<double>(cols)) / largest);
-  CHECK_CLOSE(bench.values(args.dx), expected.dx, error * 4 * cancelled + epsilon_of(of_dx));
-  // Added to what is there; and without a gradient the same losses.
-  const std::vector<double> before(expected.dx.size(), 0.5 * largest);
-  bench.fill(args.dx, before);
+  const Values sizes = sizes_of_dx(expected);
+  const auto errors = [&](const Values& of, double added_to) {
+    Values all;
+    for (size_t i = 0; i < of.size(); ++i)
+      all.push_back(error * sizes[i] + sum_error(1) * std::abs(added_to) + stored_error(of[i], of_dx));
+    return all;
+  };
+  CHECK_ELEMENTS(bench.values(args.dx), expected.dx, errors(expected.dx, 0));
+  // The gradient is added to what is there. Without a gradient the losses are the same.
+  bench.fill(args.dx, Values(expected.dx.size(), 0.5 * std::abs(expected.dx[0]) + 1e-3));
   const double stored = bench.values(args.dx).at(0);
   args.accumulate = true;
   bench.ops.cosine_loss(args);
-  std::vector<double> sums = expected.dx;
+  Values sums = expected.dx;
   for (double& sum : sums) sum += stored;
-  CHECK_CLOSE(bench.values(args.dx), sums, error * 4 * cancelled + epsilon_of(of_dx));
+  CHECK_ELEMENTS(bench.values(args.dx), sums, errors(sums, stored));
   args.dx = {};
   bench.ops.cosine_loss(args);
   CHECK(bench.values(args.row_losses) == losses);
@@ -73,7 +89,7 @@ TEST_CASE("cosine loss: the reference's gradient is the derivative of its loss")
     r.run();
     return r.gradient_scale * r.loss;
   };
-  CHECK_CLOSE(dx, finite_differences(r.x, loss), finite_difference_tolerance);
+  check_derivative(dx, r.x, loss);
 }
 
 TEST_CASE("cosine loss: odd shapes, every combination of dtypes, long and short rows") {
@@ -104,7 +120,7 @@ TEST_CASE("cosine loss: equal, opposite and missing directions; NaN; no rows") {
     CHECK(std::isnan(loss[3]));
     CHECK(std::isnan(d[6]));
     for (size_t i = 0; i < 2; ++i) CHECK(std::abs(d[i]) <= epsilon_of(DType::f32));
-    for (size_t i = 2; i < 6; ++i) CHECK(std::isfinite(d[i]));  // e bounds them: 1e6 y for a row of zeros
+    for (size_t i = 2; i < 6; ++i) CHECK(std::isfinite(d[i]));  // epsilon bounds them by 1e6 y
     const Tensor empty = bench.arena.make(bench.compute, {0, 3}), untouched = bench.from(DType::f32, {2}, {1, 2});
     bench.ops.cosine_loss({.x = empty, .y = empty, .totals = untouched});
     CHECK(bench.values(untouched) == std::vector<double>{1, 2});

@@ -18,11 +18,11 @@ TEST_CASE("count: operations of a piece of work with their FLOPs and bytes, by h
   CHECK(counts[0].calls == 2);
   CHECK(counts[0].flops == 2 * 5 * 7 * 3);
   CHECK(counts[0].bytes == 4 * 35 + 2 * 21 + 4 * 15);
-  CHECK(counts[1].bytes == counts[0].bytes + 4 * 15);  // c is read, too
+  CHECK(counts[1].bytes == counts[0].bytes + 4 * 15);  // c is read as well
   ops->pack_matrix({.b = a, .compute = DType::bf16, .packed = arena.make(DType::u8, {2 * 35})});
   CHECK(counts[2].bytes == 4 * 35 + 2 * 35);
 
-  // Two sequences: 2 queries that see 2 and 3 of 3 keys; 2 queries that see 0 and 1 of 1 key. q, k and v are columns.
+  // The queries of one sequence see 2 and 3 of 3 keys, those of the other 0 and 1 of 1 key. q, k and v are columns.
   counts.clear();
   const Tensor qkv = arena.make_zeros(DType::f32, {4, 24}), y = arena.make_zeros(DType::f32, {4, 8});
   const Tensor queries = arena.make_zeros(DType::i32, {3}), keys = arena.make_zeros(DType::i32, {3});
@@ -35,9 +35,9 @@ TEST_CASE("count: operations of a piece of work with their FLOPs and bytes, by h
                           .y = y});
   REQUIRE(counts.size() == 1);
   CHECK(counts[0].flops == 4 * 8 * (2 + 3 + 0 + 1));
-  CHECK(counts[0].bytes == 4 * 4 * 24 + 4 * 2 * 4 + 2 * 4 * 4 * 8);  // y may keep rows: it counts as read, too
+  CHECK(counts[0].bytes == 4 * 4 * 24 + 4 * 2 * 4 + 2 * 4 * 4 * 8);  // y may keep rows, so it counts as read
 
-  // Of an embedding's table only the rows that are looked up move.
+  // An embedding moves only the rows that are looked up.
   counts.clear();
   const Tensor tokens = arena.make_zeros(DType::i32, {2}), table = arena.make_zeros(DType::f32, {100, 8});
   ops->embedding_forward({.tokens = tokens, .token_table = table, .y = y.row_range(0, 2)});

@@ -13,16 +13,16 @@ struct Case {
   int64_t rows, cols, vocabulary;
   bool bias = false, weighted = false, ignored = false, row_losses = true;
   float smoothing = 0;
-  double scale = 1;  // of the logits
+  double scale = 1;  // scale of the logits
 };
 
-// A case's arguments, and the reference with the same values and its results.
+// The arguments of a case, and the reference with the same values.
 struct Problem {
   CrossEntropyArgs args;
   Reference expected;
 };
 
-// The projection's values are exact in bf16, so that under bf16 compute only dlogits are rounded.
+// Makes values that bf16 holds exactly, so that under bf16 compute only dlogits are rounded.
 Tensor exact(Bench& bench, Shape shape, double scale) {
   return bench.from(DType::f32, shape, bench.values(bench.normal(DType::bf16, shape, scale)));
 }
@@ -48,7 +48,7 @@ Problem problem_of(Bench& bench, const Case& c) {
             .dx = bench.unset(bench.compute, {c.rows, c.cols}),
             .dweight = bench.normal(DType::f32, {c.vocabulary, c.cols}, 0.1),
             .dbias = c.bias ? bench.normal(DType::f32, {c.vocabulary}, 0.1) : Tensor{}};
-  if (c.ignored)  // what an ignored row holds has no influence
+  if (c.ignored)  // an ignored row has no influence
     bench.fill(p.args.x.row_range(1, 2), std::vector<double>(static_cast<size_t>(c.cols), NAN));
   Reference& e = p.expected;
   e.rows = static_cast<size_t>(c.rows);
@@ -67,29 +67,77 @@ Problem problem_of(Bench& bench, const Case& c) {
   return p;
 }
 
+// The errors of each result. A logit is a sum of C products and a bias. Its error is the relative error of its
+// probability, and adds to that of the row's log-sum-exp. Under bf16 compute dlogits are rounded once more.
+struct CrossEntropyErrors {
+  Values row_losses, dx, dweight, dbias;
+
+  // dweight_before and dbias_before are accumulated onto.
+  CrossEntropyErrors(const Reference& e, const Values& dweight_before, const Values& dbias_before, DType compute)
+      : row_losses(e.rows), dx(e.rows * e.cols), dweight(dweight_before.size()), dbias(dbias_before.size()) {
+    const int64_t cols = static_cast<int64_t>(e.cols), rows = static_cast<int64_t>(e.rows);
+    const double of_logits = sum_error(cols), of_vocabulary = sum_error(static_cast<int64_t>(e.vocabulary));
+    for (size_t i = 0; i < dweight.size(); ++i) dweight[i] = sum_error(rows) * std::abs(dweight_before[i]);
+    for (size_t i = 0; i < dbias.size(); ++i) dbias[i] = sum_error(rows) * std::abs(dbias_before[i]);
+    for (size_t r = 0; r < e.rows; ++r) {
+      if (e.labels[r] == ignored_label) continue;
+      const size_t label = static_cast<size_t>(e.labels[r]);
+      const double w = e.row_weights.empty() ? 1 : std::abs(e.row_weights[r]);
+      const double tokens = static_cast<double>(e.vocabulary);
+      const Values l = e.logits(r);
+      double highest = *std::max_element(l.begin(), l.end()), sum = 0, lse_error = 0, mean_error = 0, mean_size = 0;
+      for (double logit : l) sum += std::exp(logit - highest);
+      const double lse = highest + std::log(sum);
+      Values p, logit_errors;
+      for (size_t v = 0; v < e.vocabulary; ++v) {
+        double size = 1 + std::abs(lse) + (e.bias.empty() ? 0 : std::abs(e.bias[v]));
+        for (size_t c = 0; c < e.cols; ++c) size += std::abs(e.x[r * e.cols + c] * e.weight[v * e.cols + c]);
+        logit_errors.push_back(of_logits * size);
+        p.push_back(std::exp(l[v] - lse));
+        lse_error += p[v] * logit_errors[v];
+        mean_error += logit_errors[v] / tokens;
+        mean_size += std::abs(l[v]) / tokens;
+      }
+      lse_error += of_vocabulary;
+      row_losses[r] = w * (lse_error + (1 - e.smoothing) * logit_errors[label] +
+                           e.smoothing * (mean_error + of_vocabulary * mean_size)) +
+                      stored_error(e.row_losses[r], DType::f32);
+      for (size_t v = 0; v < e.vocabulary; ++v) {
+        const double target = (v == label ? 1 - e.smoothing : 0.0) + e.smoothing / tokens;
+        // Probabilities below the smallest number of f32 may be 0.
+        const double scale = std::abs(e.gradient_scale) * w, dl = scale * (p[v] - target);
+        const double error = scale * ((p[v] + 1e-37) * (logit_errors[v] + lse_error) + 1e-37 + sum_error(1) * target) +
+                             stored_error(dl, compute);
+        if (!dbias.empty()) dbias[v] += error + sum_error(rows) * std::abs(dl);
+        for (size_t c = 0; c < e.cols; ++c) {
+          const double x = std::abs(e.x[r * e.cols + c]), weight = std::abs(e.weight[v * e.cols + c]);
+          dx[r * e.cols + c] += (error + of_vocabulary * std::abs(dl)) * weight;
+          dweight[v * e.cols + c] += (error + sum_error(rows) * std::abs(dl)) * x;
+        }
+      }
+    }
+    for (size_t i = 0; i < dx.size(); ++i) dx[i] += stored_error(e.dx[i], compute);
+  }
+};
+
 void check(Bench& bench, const Case& c) {
   CAPTURE(c.rows); CAPTURE(c.cols); CAPTURE(c.vocabulary); CAPTURE(c.bias); CAPTURE(c.weighted); CAPTURE(c.ignored);
   CAPTURE(c.smoothing);
   const Problem p = problem_of(bench, c);
   const Reference& e = p.expected;
+  const CrossEntropyErrors errors(e, bench.values(p.args.dweight), c.bias ? bench.values(p.args.dbias) : Values(),
+                                  bench.compute);
   bench.ops.cross_entropy(p.args);
-  // A logit is a sum of C products, of about c.scale in size, and errs by as much absolutely; so does its loss.
-  const double logit_error = 8 * epsilon_of(DType::f32) * (1 + c.scale) * std::sqrt(static_cast<double>(c.cols) + 16);
-  double largest_loss = 1e-30;
-  for (double loss : e.row_losses) largest_loss = std::max(largest_loss, std::abs(loss));
-  const double loss_error = logit_error / std::min(1.0, largest_loss);
-  if (c.row_losses) CHECK_CLOSE(bench.values(p.args.row_losses), e.row_losses, loss_error);
+  if (c.row_losses) CHECK_ELEMENTS(bench.values(p.args.row_losses), e.row_losses, errors.row_losses);
   const std::vector<double> totals = bench.values(p.args.totals);
-  CHECK(std::abs(totals[0] - (10 + e.loss)) <= loss_error * (10 + e.loss));
+  double loss_error = sum_error(1) * 10;
+  for (size_t r = 0; r < e.rows; ++r) loss_error += errors.row_losses[r] + sum_error(1) * std::abs(e.row_losses[r]);
+  CHECK(std::abs(totals[0] - (10 + e.loss)) <= loss_error);
   CHECK(std::abs(totals[1] - (20 + e.weights)) <= 2 * epsilon_of(DType::f32) * (20 + e.weights));
   CHECK(totals[2] == 30 + e.correct);
-  // dlogits are rounded once to the precision of products; then sums of V and of R terms.
-  const double gradient_error = 4 * (logit_error + epsilon_of(bench.compute));
-  // dx is a running sum of V terms, most of which may be far smaller than what they are added to.
-  CHECK_CLOSE(bench.values(p.args.dx), e.dx,
-              gradient_error + epsilon_of(DType::f32) * static_cast<double>(c.vocabulary) / 16);
-  CHECK_CLOSE(bench.values(p.args.dweight), e.dweight, gradient_error);
-  if (c.bias) CHECK_CLOSE(bench.values(p.args.dbias), e.dbias, gradient_error);
+  CHECK_ELEMENTS(bench.values(p.args.dx), e.dx, errors.dx);
+  CHECK_ELEMENTS(bench.values(p.args.dweight), e.dweight, errors.dweight);
+  if (c.bias) CHECK_ELEMENTS(bench.values(p.args.dbias), e.dbias, errors.dbias);
 }
 
 }  // namespace
@@ -107,9 +155,9 @@ TEST_CASE("cross_entropy: the reference's gradients are the derivatives of its l
     c.run();
     return c.gradient_scale * c.loss;
   };
-  CHECK_CLOSE(dx, finite_differences(c.x, loss), finite_difference_tolerance);
-  CHECK_CLOSE(dweight, finite_differences(c.weight, loss), finite_difference_tolerance);
-  CHECK_CLOSE(dbias, finite_differences(c.bias, loss), finite_difference_tolerance);
+  check_derivative(dx, c.x, loss);
+  check_derivative(dweight, c.weight, loss);
+  check_derivative(dbias, c.bias, loss);
 }
 
 TEST_CASE("cross_entropy: every choice of optional arguments") {
@@ -134,7 +182,7 @@ TEST_CASE("cross_entropy: odd shapes, several chunks, large logits") {
               {.rows = 21, .cols = cols, .vocabulary = vocabulary, .bias = true, .ignored = true, .smoothing = 0.2f});
     check(bench, {.rows = 1, .cols = 8, .vocabulary = 19});
     check(bench, {.rows = 9, .cols = 32, .vocabulary = 100, .scale = 60});
-    // Two chunks; several with ignored rows, whose weights are packed under bf16; one of three parts.
+    // These have two chunks, several with ignored rows (whose weights are packed under bf16), and one of three parts.
     check(bench, {.rows = 2100, .cols = 5, .vocabulary = 33, .bias = true, .weighted = true, .smoothing = 0.1f});
     check(bench, {.rows = 12500, .cols = 5, .vocabulary = 19, .bias = true, .weighted = true, .ignored = true});
     const int64_t long_rows = bench.is_device ? 20 : 300;
@@ -180,9 +228,10 @@ TEST_CASE("cross_entropy: without dx the same losses and no gradient") {
     bench.ops.cross_entropy(training);
     CHECK(bench.values(p.args.row_losses) == losses);
     CHECK(bench.values(training.totals) == totals);
-    training.dweight = training.dbias = {};  // a projection that does not learn
+    training.dweight = training.dbias = {};  // the projection does not learn
     bench.ops.cross_entropy(training);
-    CHECK_CLOSE(bench.values(p.args.dx), p.expected.dx, 1e-2);
+    CHECK_ELEMENTS(bench.values(p.args.dx), p.expected.dx,
+                   CrossEntropyErrors(p.expected, dweight, dbias, bench.compute).dx);
   });
 }
 

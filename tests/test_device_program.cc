@@ -99,6 +99,7 @@ void check_course(const std::vector<double>& actual, const std::vector<double>& 
 }  // namespace
 
 TEST_CASE("program on a device: every configuration, made small, has the losses and norms of the CPU for 20 steps") {
+  SKIP_WITHOUT_DEVICE();
   for (const std::string& device : other_devices())
     CHECK(each_config([&](const std::filesystem::path& path) {
             CAPTURE(path.string());
@@ -108,6 +109,7 @@ TEST_CASE("program on a device: every configuration, made small, has the losses 
 }
 
 TEST_CASE("program on a device: in bf16 a decoder and one with an encoder have the losses of the CPU for 20 steps") {
+  SKIP_WITHOUT_DEVICE();
   for (const std::string& device : other_devices())
     for (const std::string config : {"configs/gpt_shakespeare.cfg", "configs/scratchpad_bart.cfg"}) {
       CAPTURE(config);
@@ -117,6 +119,7 @@ TEST_CASE("program on a device: in bf16 a decoder and one with an encoder have t
 }
 
 TEST_CASE("program on a device: a run is evaluated, goes on from a prompt and scores as on the CPU") {
+  SKIP_WITHOUT_DEVICE();
   for (const std::string& device : other_devices()) {
     const Trainings trainings("configs/gpt_shakespeare.cfg", device, "f32");
     trainings.train(device);
@@ -145,6 +148,7 @@ TEST_CASE("program on a device: a run is evaluated, goes on from a prompt and sc
 }
 
 TEST_CASE("program on a device: with --device check every operation agrees, and the losses are the first one's") {
+  SKIP_WITHOUT_DEVICE();
   for (const std::string& device : other_devices()) {
     const Trainings trainings("configs/arithmetic.cfg", device, "bf16");
     CHECK(trainings.train("check") == trainings.train("cpu"));

@@ -52,7 +52,7 @@ struct Taught : TaskSettings {
   std::unique_ptr<Task> trained() {
     auto result = task();
     std::FILE* const nowhere = std::fopen("/dev/null", "w");
-    const int code = train_task(config, options, *result, machine, nowhere);
+    const int code = train_task(config, options, *result, machine, nowhere).exit_code();
     std::fclose(nowhere);
     REQUIRE(code == 0);
     return result;
@@ -92,7 +92,7 @@ TEST_CASE("distillation: a student of half the layers begins with its teacher's,
   run.config.model = small;
   run.config.model.num_layers = 2;
   run.sections.distillation.layers = {"3", "1"};
-  const auto teacher = load_encoder_model(open_run(run.file("teacher")).model, run.ops->memory(), false);
+  const auto teacher = load_model(open_run(run.file("teacher")).model, run.ops->memory(), false);
   const auto task = run.task();
   Parameters& student = task->parameters();
   const auto first = [](Parameters& of, const char* name) { return of.at(name).value.as<float>()[5]; };
@@ -110,7 +110,7 @@ TEST_CASE("distillation: a student may have fewer positions than its teacher, or
   run.config.training.max_steps = 1;
   run.trained();
   const ModelConfig small = TaskSettings(settings_text).config.model;
-  const auto teacher = load_encoder_model(open_run(run.file("teacher")).model, run.ops->memory(), false);
+  const auto teacher = load_model(open_run(run.file("teacher")).model, run.ops->memory(), false);
   const float* const theirs = teacher->parameters().at("embedding.positions").value.as<float>();
   run.sections.distillation = {.teacher = run.file("teacher"), .layers = {"0", "1", "2", "3"}};
   for (const int64_t positions : {20, 32, 40}) {
@@ -122,7 +122,7 @@ TEST_CASE("distillation: a student may have fewer positions than its teacher, or
     const Tensor& ours = task->parameters().at("embedding.positions").value;
     CHECK(ours.shape[0] == positions);
     CHECK(std::equal(theirs, theirs + std::min<int64_t>(positions, 32) * 32, ours.as<float>()));
-    CHECK(train_task(run.config, run.options, *task, run.machine) == 0);
+    CHECK(train_task(run.config, run.options, *task, run.machine).exit_code() == 0);
   }
   run.config.model = small;
   run.config.model.max_positions = 40;
@@ -208,7 +208,7 @@ TEST_CASE("distillation: a classifier learns from one of as many classes") {
   CHECK(losses.back() < 0.5 * losses.front());
   CHECK(run.logged("cosine_loss").size() == 6);
   // A teacher with other classes, as one of another task.
-  auto other = make_encoder_model([&] {
+  auto other = make_model([&] {
     ModelConfig config = run.config.model;
     config.labels = {"a", "b", "c"};
     return config;

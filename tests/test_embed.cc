@@ -28,7 +28,7 @@ struct SentenceFolder {
 
   SentenceFolder() {
     write_letters(path);
-    const auto model = make_encoder_model({.architecture = "bert",
+    const auto model = make_model({.architecture = "bert",
                                            .hidden_size = 24,
                                            .num_layers = 2,
                                            .num_heads = 2,
@@ -36,7 +36,6 @@ struct SentenceFolder {
                                            .max_positions = 40,
                                            .activation = "gelu",
                                            .initializer_range = 0.3f,
-                                           .type_vocab_size = 2,
                                            .pooler = true});
     model->parameters().allocate(host_memory(), false);
     model->parameters().initialise(3);
@@ -59,7 +58,7 @@ struct SentenceFolder {
 
 // By the model's hidden states, one sentence at a time.
 std::vector<double> expected(Bench& bench, const fs::path& path, const std::vector<int32_t>& ids, bool first) {
-  const auto model = load_encoder_model(path, bench.arena.memory(), false);
+  const auto model = load_model(path, bench.arena.memory(), false);
   const int count = static_cast<int>(ids.size());
   const std::vector<double> hidden = ModelRun(bench, *model).hidden({{ids.begin(), ids.end()}, {0, count}});
   std::vector<double> vector(24);
@@ -77,7 +76,8 @@ std::vector<double> expected(Bench& bench, const fs::path& path, const std::vect
 TEST_CASE("embed: mean and first rows, normalised, in the order of the input, whatever else is in the pass") {
   on_every_backend([](Bench& bench) {
     const SentenceFolder sentences;
-    Machine machine{bench.ops, bench.arena, bench.compute};
+    Communicator ranks;
+  Machine machine{bench.ops, bench.arena, bench.compute, ranks};
     for (const bool first : {false, true}) {
       CAPTURE(first);
       sentences.pool(first ? "cls_token" : "mean_tokens");
@@ -107,7 +107,8 @@ TEST_CASE("embed: the same bits at any number of threads, of which each has pass
   const SentenceFolder sentences;
   const int before = thread_count();
   for (const DType compute : {DType::f32, DType::bf16}) {
-    Machine machine{*ops, arena, compute};
+    Communicator ranks;
+  Machine machine{*ops, arena, compute, ranks};
     SentenceEncoder encoder(sentences.path, machine);
     std::vector<std::vector<int32_t>> ids;
     for (int i = 0; i < 3000; ++i) ids.push_back(encoder.encode(std::string("a c e g i q").substr(0, i % 12)));
@@ -128,7 +129,8 @@ TEST_CASE("embed: the same bits at any number of threads, of which each has pass
 TEST_CASE("embed: long lines are cut, folders without modules take the mean, and lines come out as JSON") {
   const std::unique_ptr<Ops> ops = make_cpu_ops();
   Arena arena(host_memory());
-  Machine machine{*ops, arena, DType::f32};
+  Communicator ranks;
+  Machine machine{*ops, arena, DType::f32, ranks};
   const SentenceFolder sentences;
   SentenceEncoder encoder(sentences.path, machine);
   CHECK(encoder.encode("a b c d e f g h i j k") == std::vector<int32_t>{2, 5, 6, 7, 8, 9, 10, 11, 3});
@@ -175,7 +177,8 @@ TEST_CASE("embed: long lines are cut, folders without modules take the mean, and
 TEST_CASE("embed: lower-cases where the folder says so, and is cut to the least limit") {
   const std::unique_ptr<Ops> ops = make_cpu_ops();
   Arena arena(host_memory());
-  Machine machine{*ops, arena, DType::f32};
+  Communicator ranks;
+  Machine machine{*ops, arena, DType::f32, ranks};
   const SentenceFolder sentences;
   const auto tokens = [&](const char* text) { return SentenceEncoder(sentences.path, machine).encode(text); };
   const auto limit = [&] { return SentenceEncoder(sentences.path, machine).max_length(); };
@@ -196,7 +199,8 @@ TEST_CASE("embed: lower-cases where the folder says so, and is cut to the least 
 TEST_CASE("embed: a line without a token is an error that names it") {
   const std::unique_ptr<Ops> ops = make_cpu_ops();
   Arena arena(host_memory());
-  Machine machine{*ops, arena, DType::f32};
+  Communicator ranks;
+  Machine machine{*ops, arena, DType::f32, ranks};
   const SentenceFolder sentences;
   fs::remove(sentences.path / "vocab.txt");
   make_character_tokenizer({"ab"})->save(sentences.path);  // puts nothing around a sentence

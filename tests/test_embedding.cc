@@ -11,8 +11,18 @@ using Reference = reference::Embedding<double>;
 
 const Dropout dropout_of_a_third{.rate = 0.3f, .seed = 7, .site = 3, .step = 11, .first_row = 5};
 
-// Two additions and two products, and the rounding of what is stored.
-double tolerance(DType stored) { return 4 * epsilon_of(DType::f32) + epsilon_of(stored); }
+// Returns the reference of all magnitudes, whose results are the sizes of sums.
+Reference sizes_of(Reference reference) {
+  for (Reference::Table& table : reference.tables) {
+    table.values = magnitudes(table.values);
+    table.gradient = magnitudes(table.gradient);
+    table.scale = std::abs(table.scale);
+  }
+  reference.dy = magnitudes(reference.dy);
+  reference.forward();
+  if (!reference.dy.empty()) reference.backward();
+  return reference;
+}
 
 std::vector<int> indices(Random& random, int64_t count, uint32_t rows) {
   std::vector<int> values(static_cast<size_t>(count));
@@ -40,16 +50,21 @@ void check_forward_and_backward(Bench& bench, int64_t tokens, int64_t cols, bool
                                .position_table = table[1], .type_table = table[2], .y = y, .dropout = dropout,
                                .token_scale = scale});
   expected.forward();
-  CHECK_CLOSE(bench.values(y), expected.y, tolerance(bench.compute));
+  CHECK_ELEMENTS(bench.values(y), expected.y, sum_errors(expected.y, sizes_of(expected).y, 3, bench.compute));
   expected.dy = bench.values(dy);
+  const Reference sizes = sizes_of(expected);
   expected.backward();
   bench.ops.embedding_backward({.tokens = index[0], .positions = index[1], .types = index[2], .dy = dy,
                                 .dtoken_table = gradient[0], .dposition_table = gradient[1],
                                 .dtype_table = gradient[2], .dropout = dropout, .token_scale = scale});
-  // A table's row is a running sum over as many as all tokens.
-  const double running = static_cast<double>(tokens + 2) * epsilon_of(DType::f32);
-  for (size_t i = 0, taken = 0; i < 3; ++i)
-    if (table[i]) CHECK_CLOSE(bench.values(gradient[i]), expected.tables[taken++].gradient, running);
+  // A table's row is a running sum of up to all tokens.
+  for (size_t i = 0, taken = 0; i < 3; ++i) {
+    if (!table[i]) continue;
+    const Values& sums = expected.tables[taken].gradient;
+    CHECK_ELEMENTS(bench.values(gradient[i]), sums,
+                   sum_errors(sums, sizes.tables[taken].gradient, tokens + 1, DType::f32));
+    ++taken;
+  }
 }
 
 }  // namespace
@@ -65,8 +80,7 @@ TEST_CASE("embedding: the reference's backward is the derivative of its forward"
   }
   c.backward();
   for (Reference::Table& table : c.tables)
-    CHECK_CLOSE(table.gradient, finite_differences(table.values, [&] { c.forward(); return dot(c.y, c.dy); }),
-                finite_difference_tolerance);
+    check_derivative(table.gradient, table.values, [&] { c.forward(); return dot(c.y, c.dy); });
 }
 
 TEST_CASE("embedding: forward and backward with every choice of optional arguments and odd shapes") {
@@ -80,28 +94,28 @@ TEST_CASE("embedding: forward and backward with every choice of optional argumen
   });
 }
 
-TEST_CASE("embedding: the blocks of the gradient that are written are noted, and no others") {
+TEST_CASE("embedding: the touched blocks are those of the gradient that are written") {
   on_every_backend([](Bench& bench) {
     for (const int64_t cols : {5, 100, 384}) {
       CAPTURE(cols);
       const std::vector<int> rows{9, 2, 9, 77};
       const Tensor tokens = bench.integers({4}, rows), dy = bench.normal(bench.compute, {4, cols});
       const Tensor gradient = bench.zeros({100, cols}), types = bench.integers({4}, {0, 1, 1, 0});
-      const Tensor notes = bench.arena.make_zeros(DType::u8, {note_blocks(100 * cols)});
+      const Tensor touched = bench.arena.make_zeros(DType::u8, {TouchedBlocks::count(100 * cols)});
       bench.ops.embedding_backward({.tokens = tokens, .types = types, .dy = dy, .dtoken_table = gradient,
-                                    .dtype_table = bench.zeros({2, cols}), .token_notes = notes});
-      std::vector<uint8_t> noted(notes.bytes()), expected(notes.bytes());
-      bench.ops.memory().copy_out(noted.data(), notes.data, noted.size());
+                                    .dtype_table = bench.zeros({2, cols}), .touched_blocks = touched});
+      std::vector<uint8_t> marked_blocks(touched.bytes()), expected(touched.bytes());
+      bench.ops.memory().copy_out(marked_blocks.data(), touched.data, marked_blocks.size());
       const std::vector<double> values = bench.values(gradient);
       for (const int row : rows)
         for (int64_t i = row * cols; i < (row + 1) * cols; ++i)
-          expected[static_cast<size_t>(i / BlockNotes::block)] = BlockNotes::written;
-      CHECK(noted == expected);
+          expected[static_cast<size_t>(i / TouchedBlocks::block)] = TouchedBlocks::written;
+      CHECK(marked_blocks == expected);
       for (size_t i = 0; i < values.size(); ++i)
-        if (values[i] != 0) CHECK(noted[i / BlockNotes::block] == BlockNotes::written);
-      const Tensor wrong = bench.arena.make_zeros(DType::u8, {note_blocks(100 * cols) + 1});
+        if (values[i] != 0) CHECK(marked_blocks[i / TouchedBlocks::block] == TouchedBlocks::written);
+      const Tensor wrong = bench.arena.make_zeros(DType::u8, {TouchedBlocks::count(100 * cols) + 1});
       CHECK_THROWS_AS(bench.ops.embedding_backward(
-                          {.tokens = tokens, .dy = dy, .dtoken_table = gradient, .token_notes = wrong}), Error);
+                          {.tokens = tokens, .dy = dy, .dtoken_table = gradient, .touched_blocks = wrong}), Error);
     }
   });
 }

@@ -17,10 +17,10 @@ const fs::path golden_folder = "tests/golden/bert";
 
 struct Folder : ChangedFolder {
   explicit Folder(const std::string& name) : ChangedFolder(golden_folder / name / "model") {}
-  std::unique_ptr<EncoderModel> load(const EncoderRequest& request = {}) const {
-    return load_encoder_model(write(), host_memory(), false, request);
+  std::unique_ptr<Model> load(const LoadRequest& request = {}) const {
+    return load_model(write(), host_memory(), false, request);
   }
-  std::string error(const EncoderRequest& request = {}) const {
+  std::string error(const LoadRequest& request = {}) const {
     try {
       load(request);
       return "";
@@ -35,7 +35,7 @@ bool same_values(Parameter& a, Parameter& b) {
 }
 
 // How many of a model's parameters another has with the same values.
-size_t equal_parameters(EncoderModel& model, EncoderModel& other) {
+size_t equal_parameters(Model& model, Model& other) {
   size_t equal = 0;
   for (Parameter& p : model.parameters().all())
     if (Parameter* const same = other.parameters().find(p.name)) equal += same_values(p, *same);
@@ -84,7 +84,7 @@ TEST_CASE("encoder folders: a trunk alone, with a pooler or without, is saved by
   const auto with_pooler = folder.load();
   CHECK(equal_parameters(*with_pooler, *golden) == with_pooler->parameters().all().size());
   CHECK(with_pooler->parameters().find("pooler.weight"));
-  CHECK_THROWS_AS(with_pooler->output_projection(), Error);
+  CHECK_THROWS_AS(with_pooler->head(), Error);
   const TemporaryFolder saved;
   save_model(saved.path(), *with_pooler);
   const Safetensors file = Safetensors::open(saved.path() / "model.safetensors");
@@ -99,7 +99,7 @@ TEST_CASE("encoder folders: a trunk alone, with a pooler or without, is saved by
 TEST_CASE("encoder folders: another task keeps the trunk and begins a head, the same task loads everything") {
   LoadReport report;
   const auto masked = Folder("bert_masked").load();
-  const EncoderRequest to_classes{.head = Head::classification, .labels = {"a", "b"}, .report = &report};
+  const LoadRequest to_classes{.head = HeadKind::classification, .labels = {"a", "b"}, .report = &report};
   const auto classes = Folder("bert_masked").load(to_classes);
   CHECK(report.text() == "loaded trunk; new classifier, pooler; left out cls.predictions.bias, "
                          "cls.predictions.transform.LayerNorm.bias, cls.predictions.transform.LayerNorm.weight, "
@@ -107,7 +107,7 @@ TEST_CASE("encoder folders: another task keeps the trunk and begins a head, the 
   CHECK(classes->parameters().at("classifier.weight").shape == Shape{2, 20});
   CHECK(classes->parameters().at("classifier.weight").value.as<float>()[0] != 0);
   CHECK(equal_parameters(*masked, *classes) == masked->parameters().all().size() - 5);
-  EncoderRequest other_seed = to_classes;
+  LoadRequest other_seed = to_classes;
   other_seed.seed = 2;
   CHECK_FALSE(same_values(Folder("bert_masked").load(other_seed)->parameters().at("pooler.weight"),
                           classes->parameters().at("pooler.weight")));
@@ -119,17 +119,17 @@ TEST_CASE("encoder folders: another task keeps the trunk and begins a head, the 
   CHECK(report.text() == "loaded pooler, trunk; new classifier");
   Folder("bert_classes").load({.labels = {"a", "b"}, .report = &report});
   CHECK(report.text() == "loaded pooler, trunk; new classifier; left out classifier.bias, classifier.weight");
-  Folder("bert_classes").load({.head = Head::classification, .labels = {"a", "b", "c"}, .report = &report});
+  Folder("bert_classes").load({.head = HeadKind::classification, .labels = {"a", "b", "c"}, .report = &report});
   CHECK(report.text() == "loaded classifier, pooler, trunk");
-  Folder("distilbert_classes").load({.head = Head::masked, .report = &report});
+  Folder("distilbert_classes").load({.head = HeadKind::masked, .report = &report});
   CHECK(report.text() == "loaded trunk; new masked_head; left out classifier.bias, classifier.weight, "
                          "pre_classifier.bias, pre_classifier.weight");
-  Folder("distilbert_classes").load({.head = Head::none, .report = &report});
+  Folder("distilbert_classes").load({.head = HeadKind::none, .report = &report});
   CHECK(report.loaded == std::vector<std::string>{"trunk"});
 }
 
 TEST_CASE("encoder folders: what is missing, misshapen, unknown or not done here is named") {
-  const auto error_after = [](const std::function<void(Folder&)>& change, const EncoderRequest& request = {}) {
+  const auto error_after = [](const std::function<void(Folder&)>& change, const LoadRequest& request = {}) {
     Folder folder("bert_classes");
     change(folder);
     return folder.error(request);
@@ -138,7 +138,7 @@ TEST_CASE("encoder folders: what is missing, misshapen, unknown or not done here
         "/model.safetensors: missing tensors: bert.encoder.layer.1.attention.self.value.bias [20]");
   CHECK(error_after([](Folder& f) { f.remove("classifier"); }) ==
         "/model.safetensors: missing tensors: classifier.weight [3, 20], classifier.bias [3]");
-  CHECK(error_after([](Folder& f) { f.remove("pooler.dense.bias"); }, {.head = Head::classification}) ==
+  CHECK(error_after([](Folder& f) { f.remove("pooler.dense.bias"); }, {.head = HeadKind::classification}) ==
         "/model.safetensors: missing tensors: bert.pooler.dense.bias [20]");
   CHECK(error_after([](Folder& f) { f.config["id2label"] = {{"0", "a"}, {"1", "b"}}; }) ==
         "/model.safetensors: classifier.weight is [3, 20], it should be [2, 20] by config.json, "
@@ -163,7 +163,7 @@ TEST_CASE("encoder folders: what is missing, misshapen, unknown or not done here
             .starts_with("/config.json: \"architectures\" is [\"BertForTokenClassification\"], it should be one of: "
                          "BertModel, BertForMaskedLM"));
   Folder folder("bert_masked");
-  CHECK_THROWS_WITH_AS(load_causal_model(folder.write(), host_memory(), false),
+  CHECK_THROWS_WITH_AS(load_model(folder.write(), host_memory(), false, {.kinds = generating_kinds}),
                        doctest::Contains("\"bert\" is not a decoder"), Error);
 }
 

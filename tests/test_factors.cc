@@ -1,6 +1,7 @@
-// Which of a model's parameters are read by products: these alone have copies for products.
+// Only parameters that products read have copies for products. These tests find which ones products read.
 #include "kernels/observe/wrapped_ops.h"
-#include "models/encoder_model.h"
+#include "models/bart.h"
+#include "models/architectures.h"
 #include "tests/model_run.h"
 
 namespace engine::test {
@@ -19,7 +20,7 @@ class Watched final : public WrappedOps<Watched> {
     if constexpr (std::is_same_v<Args, CrossEntropyArgs>) read_.push_back(args.weight.data);
     ((*ops_).*method)(args);
   }
-  // The matrix, or some rows of it.
+  // The operand is the matrix, or some rows of it.
   bool has_read(const Tensor& matrix) const {
     const auto* const begin = static_cast<const char*>(matrix.data);
     return std::any_of(read_.begin(), read_.end(), [&](const void* data) {
@@ -38,17 +39,17 @@ TEST_CASE("parameters: those are factors that products read, of every architectu
   ModelConfig sizes = open_model();
   sizes.hidden_size = 16, sizes.num_layers = 2, sizes.num_heads = 2, sizes.vocab_size = 11, sizes.max_positions = 8;
   std::vector<ModelConfig> configs;
-  const auto add = [&](const char* architecture, Head head, const char* relative = "none") {
+  const auto add = [&](const char* architecture, HeadKind head, const char* relative = "none") {
     ModelConfig& config = configs.emplace_back(sizes);
     config.architecture = architecture;
     config.head = head;
-    config.relative_positions = relative;
-    config.relative_distances = 3;
-    if (head == Head::classification) config.labels = {"no", "yes"};
+    config.own.get<BartOptions>().relative_positions = relative;
+    config.own.get<BartOptions>().relative_distances = 3;
+    if (head == HeadKind::classification) config.labels = {"no", "yes"};
   };
-  add("gpt2", Head::none), add("bart", Head::none, "separate");
+  add("gpt2", HeadKind::none), add("bart", HeadKind::none, "separate");
   for (const char* const encoder : {"bert", "distilbert", "sinusoidal_encoder"})
-    add(encoder, Head::masked), add(encoder, Head::classification);
+    add(encoder, HeadKind::masked), add(encoder, HeadKind::classification);
   for (const ModelConfig& config : configs) {
     CAPTURE(config.architecture);
     Watched ops;
@@ -58,7 +59,7 @@ TEST_CASE("parameters: those are factors that products read, of every architectu
     model->parameters().allocate(ops.memory(), true);
     model->parameters().initialise(1);
     Batch batch{.tokens = {1, 2, 3, 4, 5}, .offsets = {0, 2, 5}, .labels = {1, -100, 0, -100, -100}};
-    if (config.architecture == "bart") batch.sources = {6, 7, 8}, batch.source_offsets = {0, 1, 3};
+    if (reads_source(*model)) batch.sources = {6, 7, 8}, batch.source_offsets = {0, 1, 3};
     ModelRun{bench, *model}.losses(batch);
     int factors = 0;
     for (const Parameter& p : model->parameters().all()) {
@@ -68,7 +69,7 @@ TEST_CASE("parameters: those are factors that products read, of every architectu
     }
     CHECK(factors > 8);
     model->parameters().pack(ops, DType::f32);
-    for (const Parameter& p : model->parameters().all()) CHECK(static_cast<bool>(p.packed) == p.is_factor);
+    for (const Parameter& p : model->parameters().all()) CHECK(static_cast<bool>(p.packed(DType::f32)) == p.is_factor);
   }
 }
 

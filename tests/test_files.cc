@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// What `act` reports; empty where it reports nothing.
+// Returns the error that `act` gives. Empty where it gives none.
 std::string error_of(const std::function<void()>& act) {
   try {
     act();
@@ -40,7 +40,7 @@ size_t entries_in(const fs::path& folder) {
   return static_cast<size_t>(std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
 }
 
-// Runs `act` in a process of its own; true where it returned true.
+// Runs `act` in a process of its own. True where it returned true.
 bool in_child(const std::function<bool()>& act) {
   const pid_t child = fork();
   if (child == 0) {
@@ -56,19 +56,19 @@ bool in_child(const std::function<bool()>& act) {
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-// Two files that must say the same.
+// Writes two files that say the same.
 void fill_version(const fs::path& folder, int version) {
   write_file(folder / "a", std::to_string(version));
   std::ofstream(folder / "b") << version;
 }
-// At this moment the folder is absent, or is there without its file.
+// Returns whether the folder is absent at this moment, or is there without its file.
 bool is_torn(const fs::path& folder) {
   struct stat before {}, after {};
   if (stat(folder.c_str(), &before) != 0) return true;
   if (access((folder / "a").c_str(), R_OK) == 0) return false;
-  return stat(folder.c_str(), &after) != 0 || after.st_ino == before.st_ino;  // else it was exchanged meanwhile
+  return stat(folder.c_str(), &after) != 0 || after.st_ino == before.st_ino;  // otherwise it was exchanged meanwhile
 }
-// The version that both files of the folder hold; -1 where one is missing or they differ.
+// Returns the version that both files of the folder hold, or -1 where one is missing or they differ.
 int version_of(const fs::path& folder) {
   try {
     const std::string a = read_text(folder / "a");
@@ -158,7 +158,7 @@ TEST_CASE("files: a full disk is an error and loses nothing") {
   write_file(file, "old");
   write_folder(model, [](const fs::path& aside) { fill_version(aside, 1); });
   CHECK(in_child([&] {
-    const rlimit limit{100'000, 100'000};  // a write across it is cut short, the next one fails
+    const rlimit limit{100'000, 100'000};  // a write across it ends early, the next one fails
     setrlimit(RLIMIT_FSIZE, &limit);
     const std::string much(150'000, 'x');
     const std::string first = error_of([&] { write_file(file, much); });
@@ -227,7 +227,7 @@ TEST_CASE("files: without an exchange of names the old folder is set aside, foun
   CHECK(entries_in(folder.path()) == 1);
   CHECK(written_folder(model) == model);
 
-  // As a writer leaves it that is killed between the two renames.
+  // A writer that is killed between the two renames leaves it so.
   fs::rename(model, folder.path() / ".model.old");
   fs::create_directory(aside);
   fill_version(aside, 3);
@@ -254,7 +254,7 @@ TEST_CASE("files: a writer killed at any moment leaves the old folder or the new
         write_file(file, std::string(static_cast<size_t>(version % 5000), 'x') + std::to_string(version));
       }
     }
-    // What a kill at some moment leaves is what others see at that moment: the folder is there, with its file.
+    // A kill at some moment leaves what others see at that moment: the folder is there, with its file.
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     while (version_of(model) <= last && std::chrono::steady_clock::now() < deadline)
       for (int i = 0; i < 200; ++i) torn += is_torn(model);

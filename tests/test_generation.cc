@@ -19,8 +19,8 @@ ModelConfig tiny_config() {
           .initializer_range = 0.3f};
 }
 
-std::unique_ptr<CausalModel> random_model(Bench& bench, const ModelConfig& config = tiny_config()) {
-  auto model = make_causal_model(config);
+std::unique_ptr<Model> random_model(Bench& bench, const ModelConfig& config = tiny_config()) {
+  auto model = make_model(config);
   model->parameters().allocate(bench.arena.memory(), false);
   model->parameters().initialise(11);
   return model;
@@ -39,20 +39,20 @@ std::vector<std::vector<int32_t>> random_prompts(size_t count) {
   return prompts;
 }
 
-std::vector<double> full_logits(Bench& bench, CausalModel& model, const std::vector<int32_t>& tokens) {
+std::vector<double> full_logits(Bench& bench, Model& model, const std::vector<int32_t>& tokens) {
   const auto count = static_cast<int64_t>(tokens.size());
   const ArenaScope scope(bench.arena);
   std::vector<int> positions(tokens.size());
   for (size_t i = 0; i < tokens.size(); ++i) positions[i] = static_cast<int>(i);
   const auto saved = model.make_saved();
-  Pass pass{.ops = bench.ops, .arena = bench.arena, .compute = bench.compute,
-            .segments = Segments::packed(bench.integers({2}, {0, static_cast<int>(count)}), count)};
-  return bench.values(
-      model_logits(pass, model, {bench.integers({count}, tokens), bench.integers({count}, positions)}, {}, *saved));
+  Pass pass(Run{.ops = bench.ops, .arena = bench.arena, .compute = bench.compute},
+            {Segments::packed(bench.integers({2}, {0, static_cast<int>(count)}), count),
+             bench.integers({count}, positions)});
+  return bench.values(model_logits(pass, model, {.ids = bench.integers({count}, tokens)}, {}, *saved));
 }
 
 // Each prompt's continuation by the largest logit of a full forward pass over all before it, on its own.
-std::vector<int32_t> greedy_without_cache(Bench& bench, CausalModel& model, std::vector<int32_t> tokens, size_t most) {
+std::vector<int32_t> greedy_without_cache(Bench& bench, Model& model, std::vector<int32_t> tokens, size_t most) {
   const size_t begin = tokens.size();
   while (tokens.size() < begin + most && static_cast<int64_t>(tokens.size()) < model.config().max_positions) {
     const auto logits = full_logits(bench, model, tokens);
@@ -71,10 +71,7 @@ TEST_CASE("generation: incremental logits are those of a full forward pass") {
     Random random(5, 0);
     const std::vector<std::vector<int32_t>> texts{random_tokens(random, 17), random_tokens(random, 9)};
     const int capacity = 20;
-    KeyValueCache cache;
-    for (int64_t layer = 0; layer < config.num_layers; ++layer)
-      for (auto* side : {&cache.k, &cache.v})
-        side->push_back(bench.unset(bench.compute, {2 * capacity, config.hidden_size}));
+    const auto cache = model->make_decode_state(bench.arena, bench.compute, {.slots = 2, .rows = capacity});
     // Pieces of different lengths: a prompt, then a few, then one at a time.
     std::vector<std::vector<double>> incremental(2);
     std::vector<int> cached{0, 0};
@@ -95,17 +92,15 @@ TEST_CASE("generation: incremental logits are those of a full forward pass") {
         end.push_back(s * capacity + cached[static_cast<size_t>(s)]);
       }
       const auto count = static_cast<int64_t>(ids.size());
-      cache.rows = bench.integers({count}, rows);
-      cache.keys = {bench.integers({2}, begin), bench.integers({2}, end),
+      cache->rows = bench.integers({count}, rows);
+      cache->keys = {bench.integers({2}, begin), bench.integers({2}, end),
                     *std::max_element(cached.begin(), cached.end())};
-      Pass pass{
-          .ops = bench.ops,
-          .arena = bench.arena,
-          .compute = bench.compute,
-          .segments = Segments::packed(bench.integers({3}, offsets), *std::max_element(piece.begin(), piece.end())),
-          .cache = &cache};
-      const auto logits = bench.values(
-          model_logits(pass, *model, {bench.integers({count}, ids), bench.integers({count}, positions)}, {}, *saved));
+      Pass pass(Run{.ops = bench.ops, .arena = bench.arena, .compute = bench.compute},
+                {Segments::packed(bench.integers({3}, offsets), *std::max_element(piece.begin(), piece.end())),
+                 bench.integers({count}, positions)});
+      pass.state = cache.get();
+      const auto logits =
+          bench.values(model_logits(pass, *model, {.ids = bench.integers({count}, ids)}, {}, *saved));
       for (size_t s = 0; s < 2; ++s)
         incremental[s].insert(incremental[s].end(), logits.begin() + offsets[s] * config.vocab_size,
                               logits.begin() + offsets[s + 1] * config.vocab_size);
@@ -196,21 +191,22 @@ TEST_CASE("generation: every token is reported as it comes, with its prompt") {
   });
 }
 
-TEST_CASE("generation: refresh takes up changed weights, and a generator's end leaves none packed") {
+TEST_CASE("generation: takes up changed weights, and packs them once for each version") {
   on_every_backend([](Bench& bench) {
     const auto model = random_model(bench);
     const auto prompts = random_prompts(4);
-    {
-      Generator generator(bench.ops, *model, bench.compute, 2);
-      const auto before = generator.generate(prompts, {.max_new_tokens = 8});
-      model->parameters().initialise(12);
-      generator.refresh();
-      const auto after = generator.generate(prompts, {.max_new_tokens = 8});
-      CHECK(after != before);
-      Generator other(bench.ops, *model, bench.compute, 2);
-      CHECK(other.generate(prompts, {.max_new_tokens = 8}) == after);
-    }
-    for (const Parameter& p : model->parameters().all()) CHECK_FALSE(static_cast<bool>(p.packed));
+    Generator generator(bench.ops, *model, bench.compute, 2);
+    const auto before = generator.generate(prompts, {.max_new_tokens = 8});
+    for (const Parameter& p : model->parameters().all())
+      CHECK(static_cast<bool>(p.packed(bench.compute)) == p.is_factor);
+    const uint64_t version = model->parameters().version();
+    model->parameters().initialise(12);
+    CHECK(model->parameters().version() > version);
+    for (const Parameter& p : model->parameters().all()) CHECK_FALSE(static_cast<bool>(p.packed(bench.compute)));
+    const auto after = generator.generate(prompts, {.max_new_tokens = 8});
+    CHECK(after != before);
+    Generator other(bench.ops, *model, bench.compute, 2);
+    CHECK(other.generate(prompts, {.max_new_tokens = 8}) == after);
   });
 }
 

@@ -16,7 +16,7 @@ const fs::path golden_folder = "tests/golden/gpt2";
 
 // Values of a golden model folder, by our parameters' names.
 std::map<std::string, std::vector<double>> parameters_in(Bench& bench, const std::string& folder) {
-  return values_by_name(bench, *load_causal_model(golden_folder / folder, bench.arena.memory(), false));
+  return values_by_name(bench, *load_model(golden_folder / folder, bench.arena.memory(), false, {.kinds = generating_kinds}));
 }
 
 }  // namespace
@@ -24,7 +24,7 @@ std::map<std::string, std::vector<double>> parameters_in(Bench& bench, const std
 TEST_CASE("gpt2: logits, loss, every gradient and three AdamW steps are those of transformers") {
   on_every_backend([](Bench& bench) {
     const Golden golden{golden_folder};
-    const auto model = load_causal_model(golden_folder / "model", bench.arena.memory(), true);
+    const auto model = load_model(golden_folder / "model", bench.arena.memory(), true, {.kinds = generating_kinds});
     const auto parameters = [&](const std::string& folder) { return parameters_in(bench, folder); };
     check_golden({bench, *model}, golden, parameters);
   });
@@ -41,7 +41,7 @@ TEST_CASE("gpt2: other activations") {
       const size_t place = config.find("gelu_new");
       REQUIRE(place != std::string::npos);
       write_file(folder.path() / "config.json", config.replace(place, 8, activation));
-      const auto model = load_causal_model(folder.path(), bench.arena.memory(), false);
+      const auto model = load_model(folder.path(), bench.arena.memory(), false, {.kinds = generating_kinds});
       CHECK_CLOSE(ModelRun(bench, *model).logits(golden.batch()), golden.numbers("logits_" + activation),
                   golden.tolerance(bench.compute, "logits"));
     }
@@ -51,7 +51,7 @@ TEST_CASE("gpt2: other activations") {
 TEST_CASE("gpt2: sequences packed into one row give the same as one at a time") {
   on_every_backend([](Bench& bench) {
     const Golden golden{golden_folder};
-    const auto model = load_causal_model(golden_folder / "model", bench.arena.memory(), true);
+    const auto model = load_model(golden_folder / "model", bench.arena.memory(), true, {.kinds = generating_kinds});
     check_packing({bench, *model}, golden);
   });
 }
@@ -59,7 +59,7 @@ TEST_CASE("gpt2: sequences packed into one row give the same as one at a time") 
 TEST_CASE("gpt2: recomputation gives the same bits, with dropout too") {
   on_every_backend([](Bench& bench) {
     const Golden golden{golden_folder};
-    const auto model = load_causal_model(golden_folder / "model", bench.arena.memory(), true);
+    const auto model = load_model(golden_folder / "model", bench.arena.memory(), true, {.kinds = generating_kinds});
     check_recomputation({bench, *model}, golden.batch());
   });
 }
@@ -67,7 +67,7 @@ TEST_CASE("gpt2: recomputation gives the same bits, with dropout too") {
 TEST_CASE("gpt2: the same bits at any number of threads") {
   on_every_backend([](Bench& bench) {
     const Golden golden{golden_folder};
-    const auto model = load_causal_model(golden_folder / "model", bench.arena.memory(), true);
+    const auto model = load_model(golden_folder / "model", bench.arena.memory(), true, {.kinds = generating_kinds});
     check_threads({bench, *model}, golden.batch());
   });
 }
@@ -76,7 +76,7 @@ TEST_CASE("gpt2: gradients are derivatives of the loss, by finite differences, w
   on_every_backend([](Bench& bench) {
     if (bench.compute != DType::f32) return;  // rounding to bf16 has no derivative
     const Golden golden{golden_folder};
-    const auto model = load_causal_model(golden_folder / "model", bench.arena.memory(), true);
+    const auto model = load_model(golden_folder / "model", bench.arena.memory(), true, {.kinds = generating_kinds});
     check_derivatives({bench, *model}, golden.batch());
   });
 }
@@ -84,15 +84,15 @@ TEST_CASE("gpt2: gradients are derivatives of the loss, by finite differences, w
 TEST_CASE("gpt2: saved and loaded again it has the same bits; in half precision the rounded ones") {
   on_every_backend([](Bench& bench) {
     const Golden golden{golden_folder};
-    const auto model = load_causal_model(golden_folder / "model", bench.arena.memory(), false);
+    const auto model = load_model(golden_folder / "model", bench.arena.memory(), false, {.kinds = generating_kinds});
     const ModelRun run{bench, *model};
     for (const std::string dtype : {"F32", "F16", "BF16"}) {
       CAPTURE(dtype);
       const TemporaryFolder folder;
       save_model(folder.path(), *model, dtype);
-      const auto loaded = load_causal_model(folder.path(), bench.arena.memory(), false);
+      const auto loaded = load_model(folder.path(), bench.arena.memory(), false, {.kinds = generating_kinds});
       const ModelRun again{bench, *loaded};
-      std::vector<double> expected = run.all(&Parameter::value);
+      std::vector<double> expected = run.values();
       for (double& value : expected) {
         char stored[4];
         float rounded = static_cast<float>(value);
@@ -100,7 +100,7 @@ TEST_CASE("gpt2: saved and loaded again it has the same bits; in half precision 
         load_floats(stored, 1, dtype, &rounded);
         value = static_cast<double>(rounded);
       }
-      CHECK(same_bits(again.all(&Parameter::value), expected));
+      CHECK(same_bits(again.values(), expected));
       if (dtype == "F32") CHECK(same_bits(again.logits(golden.batch()), run.logits(golden.batch())));
     }
   });
@@ -108,7 +108,7 @@ TEST_CASE("gpt2: saved and loaded again it has the same bits; in half precision 
 
 TEST_CASE("gpt2: sizes whose products could overflow are refused, each by its name") {
   const ModelConfig small{.hidden_size = 8, .num_layers = 1, .num_heads = 2, .vocab_size = 5, .max_positions = 4};
-  CHECK(make_causal_model(small) != nullptr);
+  CHECK(make_model(small) != nullptr);
   for (const auto& [member, name] : std::vector<std::pair<int64_t ModelConfig::*, const char*>>{
            {&ModelConfig::hidden_size, "hidden_size"},
            {&ModelConfig::num_layers, "num_layers"},
@@ -119,7 +119,7 @@ TEST_CASE("gpt2: sizes whose products could overflow are refused, each by its na
     for (const int64_t size : {int64_t{-1}, int64_t{1} << 31, INT64_MAX}) {
       ModelConfig config = small;
       config.*member = size;
-      CHECK_THROWS_WITH_AS(make_causal_model(config), doctest::Contains(name), UsageError);
+      CHECK_THROWS_WITH_AS(make_model(config), doctest::Contains(name), UsageError);
     }
 }
 

@@ -77,7 +77,7 @@ TEST_CASE("gpt data: block k covers the tokens kB ... kB+B, files in order, each
     const int64_t first = step % 4 * 3, count = std::min<int64_t>(3, 10 - first);
     REQUIRE(batch.sequences() == count);
     CHECK(batch.tokens == slice(row, first * 8, count * 8));
-    CHECK(batch.labels == slice(row, first * 8 + 1, count * 8));
+    CHECK(batch.targets.labels == slice(row, first * 8 + 1, count * 8));
     for (int64_t s = 0; s <= count; ++s) CHECK(batch.offsets[static_cast<size_t>(s)] == s * 8);
   }
 }
@@ -158,7 +158,7 @@ TEST_CASE("gpt data: a share of the training tokens is kept for evaluation") {
   CHECK(task->steps_per_epoch() == 2);  // 5 blocks
   SequenceBatch batch;
   task->batch_of(1, batch);
-  CHECK(batch.labels == slice(row, 25, 16));
+  CHECK(batch.targets.labels == slice(row, 25, 16));
   std::string samples;
   const double loss = metric(task->evaluate(settings.machine, samples), "loss");
   double sum = 0;

@@ -58,8 +58,8 @@ struct Folder {
   // What loading reports, from the folder's name on and without it; empty where the model is the golden one.
   std::string load() const {
     try {
-      const auto model = load_causal_model(path(), host_memory(), false);
-      const auto golden = load_causal_model(golden_model, host_memory(), false);
+      const auto model = load_model(path(), host_memory(), false, {.kinds = generating_kinds});
+      const auto golden = load_model(golden_model, host_memory(), false, {.kinds = generating_kinds});
       for (const Parameter& p : golden->parameters().all())
         if (std::memcmp(p.value.data, model->parameters().at(p.name).value.data, p.value.bytes()) != 0)
           return p.name + " has other values";
@@ -101,7 +101,7 @@ TEST_CASE("huggingface: a folder as transformers writes it, and what we save of 
   CHECK(Folder().written_and_loaded() == "");
 
   const TemporaryFolder saved;
-  const auto model = load_causal_model(golden_model, host_memory(), false);
+  const auto model = load_model(golden_model, host_memory(), false, {.kinds = generating_kinds});
   save_model(saved.path(), *model, "BF16");
   const json ours = json::parse(read_text(saved.path() / "config.json"));
   const json theirs = json::parse(read_text(golden_model / "config.json"));
@@ -158,9 +158,9 @@ TEST_CASE("huggingface: forms that published folders have") {
   SUBCASE("other dtypes") {
     for (const std::string dtype : {"F16", "BF16"}) {
       Folder folder;
-      const auto model = load_causal_model(golden_model, host_memory(), false);
+      const auto model = load_model(golden_model, host_memory(), false, {.kinds = generating_kinds});
       save_model(folder.path(), *model, dtype);
-      const auto loaded = load_causal_model(folder.path(), host_memory(), false);
+      const auto loaded = load_model(folder.path(), host_memory(), false, {.kinds = generating_kinds});
       // transformer.h.1.mlp.c_fc.weight is [40, 99] in the file, the parameter its transpose
       const std::vector<float> stored =
           Safetensors::open(folder.path() / "model.safetensors").floats("transformer.h.1.mlp.c_fc.weight");
@@ -189,7 +189,7 @@ TEST_CASE("huggingface: forms that published folders have") {
     fs::create_directory(folder.path() / ".model.old");
     for (const char* name : {"config.json", "model.safetensors"})
       fs::rename(folder.path() / name, folder.path() / ".model.old" / name);
-    CHECK(load_causal_model(folder.path() / "model", host_memory(), false)->config().hidden_size == 40);
+    CHECK(load_model(folder.path() / "model", host_memory(), false, {.kinds = generating_kinds})->config().hidden_size == 40);
   }
 }
 
@@ -290,12 +290,12 @@ TEST_CASE("huggingface: matrices that are written in several pieces") {
   config.num_layers = 1;
   config.vocab_size = 7;
   config.max_positions = 5;
-  const auto model = make_causal_model(config);
+  const auto model = make_model(config);
   model->parameters().allocate(host_memory(), false);
   model->parameters().initialise(3);
   const TemporaryFolder folder;
   save_model(folder.path(), *model);
-  const auto loaded = load_causal_model(folder.path(), host_memory(), false);
+  const auto loaded = load_model(folder.path(), host_memory(), false, {.kinds = generating_kinds});
   for (const Parameter& p : model->parameters().all()) {
     CAPTURE(p.name);
     CHECK(std::memcmp(p.value.data, loaded->parameters().at(p.name).value.data, p.value.bytes()) == 0);
@@ -304,7 +304,7 @@ TEST_CASE("huggingface: matrices that are written in several pieces") {
 
 TEST_CASE("huggingface: what cannot be written is an error and the old files stay") {
   const TemporaryFolder folder;
-  const auto model = load_causal_model(golden_model, host_memory(), false);
+  const auto model = load_model(golden_model, host_memory(), false, {.kinds = generating_kinds});
   CHECK_THROWS_AS(save_model(folder.path() / "missing", *model), Error);
   CHECK_THROWS_AS(save_model(folder.path(), *model, "F8"), Error);
   CHECK(fs::is_empty(folder.path()));

@@ -9,24 +9,82 @@ namespace {
 
 using Reference = reference::LayerNorm<double>;
 
-// A sum of n terms in four running sums errs by far less than sqrt(n) roundings; a stored result by one of its own.
-double tolerance(int64_t terms, DType stored) {
-  return 4 * epsilon_of(DType::f32) * std::sqrt(static_cast<double>(terms) + 16) + epsilon_of(stored);
-}
-// The rounding of s itself is magnified by rstd: by |s| rstd relative to a normalised value of size 1.
-double magnified_rounding(const Reference& c) {
-  double largest = 0;
-  for (size_t i = 0; i < c.sum.size(); ++i) largest = std::max(largest, std::abs(c.sum[i]) * c.rstd[i / c.cols]);
-  return 2 * epsilon_of(DType::f32) * largest;
-}
+// The errors of each result. A sum of a row errs by its length's sum_error relative to the magnitudes in it. A
+// normalised value (s - mean) rstd errs relative to (|s| + |mean|) rstd, which is large where the mean is far above the
+// spread.
+class LayerNormErrors {
+ public:
+  LayerNormErrors(const Reference& reference, DType stored) : r_(reference), stored_(stored) {
+    for (size_t n = 0; n < r_.rows; ++n) {
+      double size = 0;
+      for (size_t i = n * r_.cols; i < (n + 1) * r_.cols; ++i) size += std::abs(r_.sum[i]);
+      mean_size_.push_back(size / static_cast<double>(r_.cols));
+    }
+  }
+  Values of_mean() const { return sum_errors(r_.mean, mean_size_, columns(), DType::f32); }
+  // The variance errs as a sum does, and rounding s adds twice |s| rstd roundings.
+  Values of_rstd() const {
+    Values sizes;
+    for (size_t n = 0; n < r_.rows; ++n) sizes.push_back(r_.rstd[n] * (1 + 2 * mean_size_[n] * r_.rstd[n]));
+    return sum_errors(r_.rstd, sizes, columns(), DType::f32);
+  }
+  // The residual is added to a product with dropout's scale.
+  Values of_sum() const {
+    Values sizes;
+    for (size_t i = 0; i < r_.sum.size(); ++i)
+      sizes.push_back((r_.residual.empty() ? 0 : std::abs(r_.residual[i])) +
+                      (r_.x.empty() ? 0 : std::abs(r_.dropped(r_.x[i], i))));
+    return sum_errors(r_.sum, sizes, 1, DType::f32);
+  }
+  Values of_y() const {
+    Values sizes;
+    for (size_t i = 0; i < r_.y.size(); ++i)
+      sizes.push_back(normed_size(i) * std::abs(r_.gain[i % r_.cols]) +
+                      (r_.bias.empty() ? 0 : std::abs(r_.bias[i % r_.cols])));
+    return sum_errors(r_.y, sizes, columns(), stored_);
+  }
+  // dsum = rstd (g - mean g - n mean(g n)), with g = dy gain and n the normalised value. It may be added to `added_to`.
+  Values of_dsum(const Values& added_to) const {
+    Values sizes;
+    for (size_t n = 0; n < r_.rows; ++n) {
+      double g_size = 0, gn_size = 0;
+      for (size_t i = n * r_.cols; i < (n + 1) * r_.cols; ++i) {
+        g_size += gradient_size(i) / static_cast<double>(r_.cols);
+        gn_size += gradient_size(i) * normed_size(i) / static_cast<double>(r_.cols);
+      }
+      for (size_t i = n * r_.cols; i < (n + 1) * r_.cols; ++i)
+        sizes.push_back(r_.rstd[n] * (gradient_size(i) + g_size + normed_size(i) * gn_size) +
+                        (added_to.empty() ? 0 : std::abs(added_to[i])));
+    }
+    return sum_errors(r_.dsum, sizes, columns(), DType::f32);
+  }
+  Values of_dx(const Values& of_dsum) const {
+    Values errors;
+    for (size_t i = 0; i < r_.dx.size(); ++i)
+      errors.push_back(r_.dropped(of_dsum[i], i) + sum_error(1) * std::abs(r_.dx[i]) + stored_error(r_.dx[i], stored_));
+    return errors;
+  }
+  Values of_dgain(Values added_to) const { return of_rows_sum(r_.dgain, std::move(added_to), true); }
+  Values of_dbias(Values added_to) const { return of_rows_sum(r_.dbias, std::move(added_to), false); }
 
-// How much larger what is summed is than the mean that is left of it.
-double cancellation(const Reference& c) {
-  double largest = 0, mean = 1e-30;
-  for (double value : c.sum) largest = std::max(largest, std::abs(value));
-  for (double value : c.mean) mean = std::max(mean, std::abs(value));
-  return std::max(1.0, largest / mean);
-}
+ private:
+  int64_t columns() const { return static_cast<int64_t>(r_.cols); }
+  double normed_size(size_t i) const {
+    const size_t n = i / r_.cols;
+    return (std::abs(r_.sum[i]) + mean_size_[n]) * r_.rstd[n] * (1 + mean_size_[n] * r_.rstd[n]);
+  }
+  double gradient_size(size_t i) const { return std::abs(r_.dy[i] * r_.gain[i % r_.cols]); }
+  Values of_rows_sum(const Values& expected, Values sizes, bool with_normed) const {
+    for (double& size : sizes) size = std::abs(size);
+    for (size_t i = 0; i < r_.dy.size(); ++i)
+      sizes[i % r_.cols] += std::abs(r_.dy[i]) * (with_normed ? normed_size(i) : 1);
+    return sum_errors(expected, sizes, static_cast<int64_t>(std::max(r_.rows, with_normed ? r_.cols : 0)), DType::f32);
+  }
+
+  const Reference& r_;
+  DType stored_;
+  Values mean_size_;  // mean magnitude of each row
+};
 
 const Dropout dropout_of_a_third{.rate = 0.3f, .seed = 7, .site = 3, .step = 11, .first_row = 5};
 
@@ -72,12 +130,12 @@ void check_forward_and_backward(Bench& bench, const Case& c) {
   expected.gain = bench.values(gain);
   if (c.bias) expected.bias = bench.values(bias);
   expected.forward();
-  const double magnified = magnified_rounding(expected);
-  CHECK_CLOSE(bench.values(y), expected.y, tolerance(c.cols, bench.compute) + magnified);
-  CHECK_CLOSE(bench.values(mean), expected.mean, tolerance(c.cols, DType::f32) * cancellation(expected));
-  CHECK_CLOSE(bench.values(rstd), expected.rstd, tolerance(c.cols, DType::f32) + magnified);
+  const LayerNormErrors errors(expected, bench.compute);
+  CHECK_ELEMENTS(bench.values(y), expected.y, errors.of_y());
+  CHECK_ELEMENTS(bench.values(mean), expected.mean, errors.of_mean());
+  CHECK_ELEMENTS(bench.values(rstd), expected.rstd, errors.of_rstd());
   if (!c.sum) return;
-  CHECK_CLOSE(bench.values(sum), expected.sum, tolerance(1, DType::f32));
+  CHECK_ELEMENTS(bench.values(sum), expected.sum, errors.of_sum());
 
   const Tensor dy = bench.normal(bench.compute, shape), dx = bench.unset(bench.compute, shape);
   const Tensor dsum = c.accumulate ? bench.normal(DType::f32, shape) : bench.unset(DType::f32, shape);
@@ -86,14 +144,16 @@ void check_forward_and_backward(Bench& bench, const Case& c) {
   if (c.accumulate) expected.dsum = bench.values(dsum);
   expected.dgain = bench.values(dgain);
   expected.dbias = bench.values(dbias);
+  const Values dsum_before = expected.dsum, dgain_before = expected.dgain, dbias_before = expected.dbias;
   expected.backward();
   bench.ops.layernorm_backward({.dy = dy, .sum = sum, .mean = mean, .rstd = rstd, .gain = gain, .dsum = dsum,
                                 .accumulate = c.accumulate, .dx = c.x ? dx : Tensor{}, .dgain = dgain,
                                 .dbias = c.bias ? dbias : Tensor{}, .dropout = dropout});
-  CHECK_CLOSE(bench.values(dsum), expected.dsum, 4 * (tolerance(c.cols, DType::f32) + magnified));
-  if (c.x) CHECK_CLOSE(bench.values(dx), expected.dx, 4 * (tolerance(c.cols, bench.compute) + magnified));
-  CHECK_CLOSE(bench.values(dgain), expected.dgain, tolerance(c.rows, DType::f32) + magnified);
-  if (c.bias) CHECK_CLOSE(bench.values(dbias), expected.dbias, tolerance(c.rows, DType::f32));
+  const Values of_dsum = errors.of_dsum(dsum_before);
+  CHECK_ELEMENTS(bench.values(dsum), expected.dsum, of_dsum);
+  if (c.x) CHECK_ELEMENTS(bench.values(dx), expected.dx, errors.of_dx(of_dsum));
+  CHECK_ELEMENTS(bench.values(dgain), expected.dgain, errors.of_dgain(dgain_before));
+  if (c.bias) CHECK_ELEMENTS(bench.values(dbias), expected.dbias, errors.of_dbias(dbias_before));
 }
 
 }  // namespace
@@ -115,10 +175,10 @@ TEST_CASE("layernorm: the reference's backward is the derivative of its forward"
   c.dy = dy;
   c.dsum = along;
   c.backward();
-  CHECK_CLOSE(c.dx, finite_differences(c.x, loss), finite_difference_tolerance);
-  CHECK_CLOSE(c.dsum, finite_differences(c.residual, loss), finite_difference_tolerance);
-  CHECK_CLOSE(c.dgain, finite_differences(c.gain, loss), finite_difference_tolerance);
-  CHECK_CLOSE(c.dbias, finite_differences(c.bias, loss), finite_difference_tolerance);
+  check_derivative(c.dx, c.x, loss);
+  check_derivative(c.dsum, c.residual, loss);
+  check_derivative(c.dgain, c.gain, loss);
+  check_derivative(c.dbias, c.bias, loss);
 }
 
 TEST_CASE("layernorm: forward and backward with every choice of optional arguments") {
@@ -194,12 +254,13 @@ TEST_CASE(
     Reference expected{.rows = 5, .cols = 64, .residual = bench.values(residual), .gain = bench.values(gain)};
     expected.forward();
     const std::vector<double> actual = bench.values(y);
-    for (size_t row : {0u, 1u, 2u, 4u})
-      CHECK_CLOSE(std::vector<double>(actual.begin() + static_cast<long>(row * 64),
-                                      actual.begin() + static_cast<long>(row * 64 + 64)),
-                  std::vector<double>(expected.y.begin() + static_cast<long>(row * 64),
-                                      expected.y.begin() + static_cast<long>(row * 64 + 64)),
-                  tolerance(64, DType::f32));
+    const Values errors = LayerNormErrors(expected, DType::f32).of_y();
+    for (size_t row : {0u, 1u, 2u, 4u}) {
+      const auto of_row = [&](const Values& all) {
+        return Values(all.begin() + static_cast<long>(row * 64), all.begin() + static_cast<long>(row * 64 + 64));
+      };
+      CHECK_ELEMENTS(of_row(actual), of_row(expected.y), of_row(errors));
+    }
     for (size_t i = 192; i < 256; ++i) CHECK(std::isnan(actual[i]));
   });
 }

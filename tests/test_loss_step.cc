@@ -1,7 +1,8 @@
 // Options of the training that reach the loss through LossStep.
 #include <doctest/doctest.h>
 
-#include "models/encoder_model.h"
+#include "models/bart.h"
+#include "models/architectures.h"
 #include "tests/invariance.h"
 #include "tests/model_run.h"
 #include "tests/training_task.h"
@@ -23,18 +24,20 @@ StepResult step_with(float label_smoothing) {
   const ThreadScope threads(1);
   const std::unique_ptr<Ops> ops = make_cpu_ops();
   Arena arena(ops->memory(), size_t{1} << 28);
-  Machine machine{*ops, arena, DType::f32};
+  Communicator ranks;
+  Machine machine{*ops, arena, DType::f32, ranks};
   TinyTask task(config, *ops);
   SequenceBatch batch;
   task.batch_of(0, batch);
   const Tensor totals = arena.make_zeros(DType::f32, {3});
-  Pass pass{.ops = *ops, .arena = arena, .compute = DType::f32, .training = true};
-  task.run(pass, batch, 0, batch.sequences(), 1, totals);
+  Pass pass(Run{.ops = *ops, .arena = arena, .compute = DType::f32}, {}, {.is_active = true});
+  task.loss().run(pass, batch, 0, batch.sequences(), 1, totals);
   StepResult result;
   result.trained_loss = static_cast<double>(totals.as<float>()[0]);
-  for (const Parameter& p : task.parameters().all())
-    result.gradients.insert(result.gradients.end(), p.gradient.as<float>(),
-                            p.gradient.as<float>() + p.gradient.count());
+  for (const Parameter& p : task.parameters().all()) {
+    const Tensor& gradient = task.parameters().gradients().read(p);
+    result.gradients.insert(result.gradients.end(), gradient.as<float>(), gradient.as<float>() + gradient.count());
+  }
   LossStep step(task.model(), label_smoothing);
   result.evaluated_loss = step.evaluate(machine, batch).loss;
   return result;
@@ -48,8 +51,8 @@ std::unique_ptr<Model> model_of_scored_rows(Bench& bench, const std::string& arc
   config.vocab_size = 31, config.max_positions = 20;
   config.dropout = config.attention_dropout = 0.3f;
   config.initializer_range = 0.3f;
-  if (architecture == "bert") config.head = Head::masked;
-  else config.relative_positions = "separate";
+  if (architecture == "bert") config.head = HeadKind::masked;
+  else config.own.get<BartOptions>().relative_positions = "separate";
   auto model = make_model(config);
   model->parameters().allocate(bench.arena.memory(), true);
   model->parameters().initialise(5);
@@ -61,7 +64,7 @@ SequenceBatch partly_scored_batch(bool with_sources) {
   for (const auto& [length, scored] : {std::pair{7, 2}, {20, 20}, {3, 0}, {11, 1}, {1, 1}, {16, 5}}) {
     for (int i = 0; i < length; ++i) {
       batch.tokens.push_back(static_cast<int32_t>(random.below(31)));
-      batch.labels.push_back(i < scored ? static_cast<int32_t>(random.below(31)) : -100);
+      batch.targets.labels.push_back(i < scored ? static_cast<int32_t>(random.below(31)) : -100);
     }
     for (int i = 0; with_sources && i < 21 - length; ++i)
       batch.sources.push_back(static_cast<int32_t>(random.below(31)));
@@ -76,27 +79,32 @@ TEST_CASE("loss step: slices of a batch add up to the whole of it, with dropout"
   const auto check = [](Bench& bench, const std::string& architecture) {
     CAPTURE(architecture);
     const auto model = model_of_scored_rows(bench, architecture);
-    const SequenceBatch batch = partly_scored_batch(model->reads_source());
+    const SequenceBatch batch = partly_scored_batch(reads_source(*model));
     LossStep step(*model);
     const auto gradients = [&](const std::vector<int64_t>& cuts) {
-      std::vector<double> result;
+      std::vector<Values> result;  // totals, then each gradient
       const Tensor totals = bench.zeros({3});
       for (size_t i = 0; i + 1 < cuts.size(); ++i) {
-        Pass pass{.ops = bench.ops, .arena = bench.arena, .compute = bench.compute, .training = true, .seed = 3,
-                  .step = 2, .first_row = batch.offsets[static_cast<size_t>(cuts[i])], .first_sequence = cuts[i]};
+        Pass pass(Run{.ops = bench.ops, .arena = bench.arena, .compute = bench.compute}, {},
+                  {.is_active = true, .seed = 3, .step = 2});
         step.run(pass, batch, cuts[i], cuts[i + 1], 1, totals);
       }
-      append(result, bench.values(totals));
-      for (const Parameter& p : model->parameters().all()) {
-        append(result, bench.values(p.gradient));
-        bench.arena.memory().zero(p.gradient.data, p.gradient.bytes());
-      }
+      result.push_back(bench.values(totals));
+      Gradients& all = model->parameters().gradients();
+      for (const Parameter& p : model->parameters().all()) result.push_back(bench.values(all.read(p)));
+      all.zero();
       return result;
     };
-    const std::vector<double> whole = gradients({0, 6});
-    CHECK(whole[1] == 29);
-    CHECK_CLOSE(gradients({0, 1, 3, 4, 6}), whole, 64 * epsilon_of(bench.compute));
-    CHECK_CLOSE(gradients({0, 2, 5, 6}), whole, 64 * epsilon_of(bench.compute));
+    const std::vector<Values> whole = gradients({0, 6});
+    CHECK(whole[0][1] == 29);
+    for (const std::vector<int64_t>& cuts : {std::vector<int64_t>{0, 1, 3, 4, 6}, {0, 2, 5, 6}}) {
+      const std::vector<Values> parts = gradients(cuts);
+      // Each by itself: the totals would hide every gradient.
+      for (size_t i = 0; i < whole.size(); ++i) {
+        CAPTURE(i);
+        CHECK_CLOSE(parts.at(i), whole[i], 64 * epsilon_of(bench.compute));
+      }
+    }
   };
   on_every_backend([&](Bench& bench) {
     check(bench, "bert");

@@ -1,4 +1,4 @@
-// Matrix products against the plain reference in double, over every transpose, dtype and epilogue.
+// Compares matrix products with the plain reference in double, over every transpose, dtype and epilogue.
 #include <algorithm>
 #include <array>
 
@@ -24,26 +24,41 @@ std::vector<double> rounded(std::vector<double> values, DType dtype) {
   return values;
 }
 
-// A sum of K products of standard normals is of size sqrt(K); added up in f32, in whatever order, its error grows as
-// epsilon sqrt(K) per unit of the terms' size, which is sqrt(K) too. Twice that, and 16 epsilon for bias and
-// activation, relative to the larger of sqrt(K) and the largest result (few results may all be small by chance). What
-// is stored as bf16 is rounded once more.
-// Where c is bf16 a backend may round two things more to bf16 (matmul.h): the bias, and t before an activation or act'
-// takes it. The first is an epsilon of the largest bias. The second is an epsilon of t, times act'(t): no more than 5/4
-// of the largest result, for every activation that there is.
-double largest_of(const std::vector<double>& values) {
-  double largest = 1e-30;
-  for (double value : values) largest = std::max(largest, std::abs(value));
-  return largest;
-}
-double tolerance(int64_t K, DType stored, const std::vector<double>& expected, const std::vector<double>& bias = {},
-                 Activation activation = Activation::none) {
-  const double largest = largest_of(expected), terms = std::sqrt(static_cast<double>(K));
-  const double sums = (2 * terms + 16) * epsilon_of(DType::f32) * std::max(1.0, terms / largest);
-  if (stored == DType::f32) return sums;
-  const double of_bias = bias.empty() ? 0 : largest_of(bias) / largest;
-  return sums + epsilon_of(DType::bf16) * (1 + of_bias + (activation == Activation::none ? 0 : 1.25));
-}
+// The errors of act(t) or t act'(g), where t errs as a sum of K products and a bias does. Activations err by 1e-6
+// themselves (kernels/elementwise/cpu/activation.h), and no slope is above 1.13. Where c is bf16 a backend may round
+// two things more to bf16 (matmul.h): the bias, and t before an activation or act' takes it.
+struct MatmulErrors {
+  const Case& k;
+  Values sizes;   // [M, N] |a| |b| + |bias|
+  Values before;  // [M, N] t
+  Values bias;    // [N], or empty
+  Values at;      // [M, N] gradient_at, or empty
+
+  double error_of_t(size_t i) const {
+    double error = sum_error(k.K) * sizes[i];
+    if (k.c == DType::bf16 && !bias.empty()) error += stored_error(bias[i % bias.size()], DType::bf16);
+    return error;
+  }
+  Values of_before() const {
+    Values errors;
+    for (size_t i = 0; i < before.size(); ++i) errors.push_back(error_of_t(i) + stored_error(before[i], k.c));
+    return errors;
+  }
+  // The product may be added to `added_to`.
+  Values of_c(const Values& c, const Values& added_to) const {
+    Values errors;
+    const bool has_activation = k.activation != Activation::none;
+    for (size_t i = 0; i < c.size(); ++i) {
+      double error = error_of_t(i) + (has_activation && k.c == DType::bf16 ? stored_error(before[i], k.c) : 0);
+      if (at.empty()) error *= has_activation ? 1.13 : 1;
+      else error *= std::abs(reference::activation_gradient(k.activation, at[i])) + 1e-6;
+      if (has_activation) error += 1e-6 * std::abs(before[i]);
+      const double added = added_to.empty() ? 0 : std::abs(added_to[i]);
+      errors.push_back(error + sum_error(1) * (std::abs(c[i]) + added) + stored_error(c[i], k.c));
+    }
+    return errors;
+  }
+};
 
 struct Operands {
   Tensor a, b, bias, gradient_at, c, before, row_sums, packed;
@@ -89,22 +104,31 @@ void check(Bench& bench, const Case& k) {
   Operands t = make(bench, k);
   const std::vector<double> exact_a = bench.values(t.a);
   const std::vector<double> a = rounded(exact_a, bench.compute), b = rounded(bench.values(t.b), bench.compute);
-  std::vector<double> c = bench.values(t.c), bias, gradient_at, before, row_sums;
+  const Values c_before = k.accumulate ? bench.values(t.c) : Values();
+  Values c = bench.values(t.c), before(c.size()), sizes(c.size()), bias, gradient_at;
   if (k.bias) bias = bench.values(t.bias);
   if (k.gradient) gradient_at = bench.values(t.gradient_at);
-  if (k.before) before.resize(c.size());
-  if (k.row_sums) row_sums = bench.values(t.row_sums);
+  const Values row_sums_before = k.row_sums ? bench.values(t.row_sums) : Values();
   const auto pointer = [](auto& values) { return values.empty() ? nullptr : values.data(); };
   reference::matmul<double>({k.M, k.N, k.K, a.data(), b.data(), c.data(), k.transpose_a, k.transpose_b, k.accumulate,
-                             pointer(bias), k.activation, pointer(before), pointer(gradient_at), nullptr});
-  for (int64_t i = 0; k.row_sums && i < k.M; ++i)  // these are of a itself, not of a rounded
-    for (int64_t j = 0; j < k.K; ++j)
-      row_sums[static_cast<size_t>(i)] += exact_a[static_cast<size_t>(k.transpose_a ? j * k.M + i : i * k.K + j)];
+                             pointer(bias), k.activation, before.data(), pointer(gradient_at), nullptr});
+  const Values size_a = magnitudes(a), size_b = magnitudes(b), size_bias = magnitudes(bias);
+  reference::matmul<double>({k.M, k.N, k.K, size_a.data(), size_b.data(), sizes.data(), k.transpose_a, k.transpose_b,
+                             false, pointer(size_bias)});
+  const MatmulErrors errors{k, sizes, before, bias, gradient_at};
 
   bench.ops.matmul(arguments(k, t, bench.compute));
-  CHECK_CLOSE(bench.values(t.c), c, tolerance(k.K, k.c, c, bias, k.activation));
-  if (k.before) CHECK_CLOSE(bench.values(t.before), before, tolerance(k.K, k.c, before, bias));
-  if (k.row_sums) CHECK_CLOSE(bench.values(t.row_sums), row_sums, tolerance(k.K, DType::f32, row_sums));
+  CHECK_ELEMENTS(bench.values(t.c), c, errors.of_c(c, c_before));
+  if (k.before) CHECK_ELEMENTS(bench.values(t.before), before, errors.of_before());
+  if (!k.row_sums) return;
+  Values row_sums = row_sums_before, sizes_of_sums = magnitudes(row_sums);
+  for (int64_t i = 0; i < k.M; ++i)  // a itself is added up, not a rounded
+    for (int64_t j = 0; j < k.K; ++j) {
+      const double element = exact_a[static_cast<size_t>(k.transpose_a ? j * k.M + i : i * k.K + j)];
+      row_sums[static_cast<size_t>(i)] += element;
+      sizes_of_sums[static_cast<size_t>(i)] += std::abs(element);
+    }
+  CHECK_ELEMENTS(bench.values(t.row_sums), row_sums, sum_errors(row_sums, sizes_of_sums, k.K, DType::f32));
 }
 
 constexpr int64_t sizes[] = {1, 2, 3, 15, 17, 31, 33, 65, 100};
@@ -156,9 +180,9 @@ TEST_CASE("matmul: blocks and their seams") {
       check(bench, {.M = 520, .N = 70, .K = 60, .transpose_a = ta, .transpose_b = tb, .accumulate = true});
       check(bench, {.M = 70, .N = 45, .K = 3000, .transpose_a = ta, .transpose_b = tb, .row_sums = true});
     }
-    for (DType a : kinds)  // rows that lie a multiple of 4 KiB apart
+    for (DType a : kinds)  // rows lie a multiple of 4 KiB apart
       check(bench, {.M = 40, .N = 70, .K = 2048, .transpose_b = true, .a = a});
-    for (int64_t M : {600, 2110})  // row sums by the tasks that pack, of which there are several each way
+    for (int64_t M : {600, 2110})  // several tasks each way pack and add up rows
       check(bench, {.M = M, .N = 300, .K = 140, .transpose_a = true, .row_sums = true});
   });
 }
@@ -170,7 +194,7 @@ TEST_CASE("matmul: long sums, in ranges") {
       Case k{.M = 70, .N = 45, .K = 4001, .transpose_a = true, .accumulate = true, .row_sums = true};
       k.a = k.b = b;
       check(bench, k);
-      k.M = 2, k.N = 4100, k.K = 3073;  // two parts of c
+      k.M = 2, k.N = 4100, k.K = 3073;  // c has two parts
       check(bench, k);
     }
   });
@@ -262,7 +286,7 @@ TEST_CASE("matmul: row sums have the same bits wherever a lies") {
                           .c = c,
                           .transpose_a = transposed,
                           .compute = bench.compute,
-                          .activation = Activation::relu,  // a library's own row sums are of plain products alone
+                          .activation = Activation::relu,  // a library adds up rows of plain products only
                           .a_row_sums = sums});
         return bench.values(sums);
       };
@@ -290,8 +314,8 @@ TEST_CASE("matmul: what does not fit is refused by name") {
   });
 }
 
-// y = gelu(x w^T + bias), loss = sum of y * dy for a random dy. Backward as layers write it: dt through gradient_at,
-// dx = dt w, dw = dt^T x with the bias gradient as its row sums.
+// A layer computes y = gelu(x w^T + bias), and the loss is the sum of y * dy for a random dy. Its backward pass gets dt
+// through gradient_at, then dx = dt w and dw = dt^T x, with the bias gradient as its row sums.
 TEST_CASE("matmul: the backward forms of a linear layer are its derivatives") {
   on_every_backend([](Bench& bench) {
     if (bench.compute == DType::bf16) return;  // finite differences of rounded operands show nothing
@@ -313,7 +337,7 @@ TEST_CASE("matmul: the backward forms of a linear layer are its derivatives") {
       return sum;
     };
     loss();
-    // dt = dy act'(t): the product with the identity shows the epilogue on its own.
+    // The product with the identity shows the epilogue alone: dt = dy act'(t).
     std::vector<double> eye(static_cast<size_t>(O * O));
     for (int64_t i = 0; i < O; ++i) eye[static_cast<size_t>(i * O + i)] = 1;
     const Tensor identity = bench.from(DType::f32, {O, O}, eye), dt = bench.unset(DType::f32, {N, O});
@@ -322,29 +346,22 @@ TEST_CASE("matmul: the backward forms of a linear layer are its derivatives") {
     bench.ops.matmul({.a = dt, .b = w, .c = dx});
     bench.ops.matmul({.a = dt, .b = x, .c = dw, .transpose_a = true, .accumulate = true, .a_row_sums = dbias});
 
-    // Central differences with step h: error h^2 / 6 of the third derivative, and rounding of 1e-7 * |loss| / h.
-    const double h = 1e-2;
+    // The loss is a sum of rounded results.
+    double size = 0;
+    const Values results = bench.values(y), factors = bench.values(weights);
+    for (size_t i = 0; i < results.size(); ++i) size += std::abs(results[i] * factors[i]);
+    const double loss_error = (sum_error(I) + 1e-6) * size / std::sqrt(static_cast<double>(results.size()));
     const auto differences = [&](const Tensor& of) {
-      std::vector<double> result;
-      const std::vector<double> values = bench.values(of);
-      const auto put = [&](size_t i, double value) {
-        const float element = static_cast<float>(value);
-        bench.arena.memory().copy_in(of.as<float>() + i, &element, sizeof element);
-      };
-      for (size_t i = 0; i < values.size(); ++i) {
-        put(i, values[i] + h);
-        const double above = loss();
-        put(i, values[i] - h);
-        const double below = loss();
-        put(i, values[i]);
-        result.push_back((above - below) / (2 * h));
-      }
-      return result;
+      Values values = bench.values(of);
+      return finite_differences(values, [&] { bench.fill(of, values); return loss(); }, 1e-2, loss_error);
     };
-    const double allowed = 1e-3;
-    CHECK_CLOSE(bench.values(dx), differences(x), allowed);
-    CHECK_CLOSE(bench.values(dw), differences(w), allowed);
-    CHECK_CLOSE(bench.values(dbias), differences(bias), allowed);
+    for (const auto& [gradient, of] : {std::pair{dx, x}, {dw, w}, {dbias, bias}}) {
+      const Derivatives expected = differences(of);
+      CHECK_ELEMENTS(bench.values(gradient), expected.values, expected.errors);
+      double largest = 0;
+      for (double value : expected.values) largest = std::max(largest, std::abs(value));
+      for (double error : expected.errors) CHECK(error <= 1e-2 * largest);
+    }
   });
 }
 

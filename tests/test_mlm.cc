@@ -62,7 +62,7 @@ Ids slice(const SequenceBatch& batch, const Ids& values, int64_t s) {
 Ids unmasked(const SequenceBatch& batch) {
   Ids tokens = batch.tokens;
   for (size_t i = 0; i < tokens.size(); ++i)
-    if (batch.labels[i] != -100) tokens[i] = batch.labels[i];
+    if (batch.targets.labels[i] != -100) tokens[i] = batch.targets.labels[i];
   return tokens;
 }
 
@@ -70,7 +70,7 @@ Ids unmasked(const SequenceBatch& batch) {
 std::unique_ptr<Task> trained(MlmSettings& settings) {
   auto task = settings.task();
   std::FILE* const nowhere = std::fopen("/dev/null", "w");
-  const int code = train_task(settings.config, settings.options, *task, settings.machine, nowhere);
+  const int code = train_task(settings.config, settings.options, *task, settings.machine, nowhere).exit_code();
   std::fclose(nowhere);
   return code == 0 ? std::move(task) : nullptr;
 }
@@ -221,7 +221,7 @@ TEST_CASE("mlm data: every epoch has each sequence once; dynamic masks are new e
         CHECK(batch.scored() > 0);
         const Ids text = unmasked(batch);
         for (int64_t s = 0; s < batch.sequences(); ++s) {
-          epochs.back().emplace(slice(batch, batch.tokens, s), slice(batch, batch.labels, s));
+          epochs.back().emplace(slice(batch, batch.tokens, s), slice(batch, batch.targets.labels, s));
           sequences.insert(slice(batch, text, s));
         }
       }
@@ -268,7 +268,7 @@ TEST_CASE("mlm data: a batch is a function of the step; another seed masks other
     second->batch_of(29 - step % 7, b);  // whatever came before
     second->batch_of(step, b);
     CHECK(a.tokens == b.tokens);
-    CHECK(a.labels == b.labels);
+    CHECK(a.targets.labels == b.targets.labels);
   }
   CHECK(first->fingerprint() == second->fingerprint());
   settings.config.data.shuffle = false;
@@ -278,7 +278,7 @@ TEST_CASE("mlm data: a batch is a function of the step; another seed masks other
   settings.config.seed = 2;
   settings.task()->batch_of(0, b);
   CHECK(unmasked(a) == unmasked(b));
-  CHECK(a.labels != b.labels);
+  CHECK(a.targets.labels != b.targets.labels);
 }
 
 TEST_CASE("mlm: evaluation has the same masks every time, shows samples, and changes nothing") {

@@ -35,7 +35,7 @@ struct Everything {
   }
 };
 
-// The message of the error that reading `text` gives; empty where it is read.
+// Returns the error that reading `text` gives. Empty where it is read.
 std::string error_of(const std::string& text) {
   Options options;
   Everything values;

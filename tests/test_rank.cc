@@ -33,10 +33,10 @@ TEST_CASE("rank: rows of every size, wherever they begin, against the reference"
       CAPTURE(cols);
       const int64_t rows = cols > 1000 ? 3 : 9;
       std::vector<int> tokens;
-      for (int64_t r = 0; r < rows; ++r)  // the first and the last one among them
+      for (int64_t r = 0; r < rows; ++r)  // the first and the last are among them
         tokens.push_back(static_cast<int>(r < 2 ? r * (cols - 1) : bench.random.below(static_cast<uint32_t>(cols))));
       check_ranks(bench, bench.normal(bench.compute, {rows, cols}, 3), tokens);
-      // A row that begins at no multiple of 16 bytes, whatever its size.
+      // This row begins at no multiple of 16 bytes, whatever its size.
       const Tensor flat = bench.normal(bench.compute, {cols + 1, 1});
       Tensor row = flat.row_range(1, cols + 1);
       row.shape = {1, cols};
@@ -70,7 +70,7 @@ TEST_CASE("rank: equal logits share the best rank, infinities are numbers, a NaN
     CHECK(rank_of(masked, 69) == 1);
     CHECK(rank_of(masked, 3) == 5);
     CHECK(rank_of(holes, 2) == 1);
-    CHECK(rank_of(holes, 0) == 1 + 46);  // 24 of 70 are NaNs, too
+    CHECK(rank_of(holes, 0) == 1 + 46);  // 24 of 70 are NaNs
   });
 }
 

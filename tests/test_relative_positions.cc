@@ -3,6 +3,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "models/bart.h"
 #include "models/generation.h"
 #include "models/huggingface.h"
 #include "tests/cached_checks.h"
@@ -18,15 +19,15 @@ namespace {
 const fs::path golden_folder = "tests/golden/bart/plain";
 
 // The golden model with relative tables of random rows beside other positions.
-std::unique_ptr<CausalModel> model_with(Bench& bench, const std::string& relative, int64_t distances,
-                                        const std::string& positions = "none", double size = 0.5) {
-  const auto golden = load_causal_model(golden_folder / "model", bench.arena.memory(), false);
+std::unique_ptr<Model> model_with(Bench& bench, const std::string& relative, int64_t distances,
+                                  const std::string& positions = "none", double size = 0.5) {
+  const auto golden = load_model(golden_folder / "model", bench.arena.memory(), false, {.kinds = generating_kinds});
   ModelConfig config = golden->config();
-  config.positions = positions;
-  config.relative_positions = relative;
-  config.relative_distances = distances;
+  config.own.get<BartOptions>().positions = positions;
+  config.own.get<BartOptions>().relative_positions = relative;
+  config.own.get<BartOptions>().relative_distances = distances;
   config.attention_dropout = 0.1f;
-  auto model = make_causal_model(config);
+  auto model = make_model(config);
   model->parameters().allocate(bench.arena.memory(), true);
   for (Parameter& p : model->parameters().all()) {
     const ArenaScope scope(bench.arena);
@@ -48,7 +49,7 @@ TEST_CASE("relative positions: packing, recomputation, threads, derivatives, cac
       const ModelRun run{bench, *model};
       if (!bench.is_device) {
         check_packing(run, golden);
-        check_asked_rows(run, golden);
+        check_output_rows(run, golden);
         check_recomputation(run, golden.batch());
         check_threads(run, golden.batch());
       }
@@ -56,9 +57,9 @@ TEST_CASE("relative positions: packing, recomputation, threads, derivatives, cac
       check_cached(run, golden);
       const TemporaryFolder folder;
       save_model(folder.path(), *model);
-      const auto loaded = load_causal_model(folder.path(), bench.arena.memory(), false);
-      CHECK(loaded->config().relative_positions == relative);
-      CHECK(loaded->config().relative_distances == 3);
+      const auto loaded = load_model(folder.path(), bench.arena.memory(), false, {.kinds = generating_kinds});
+      CHECK(loaded->config().own.get<BartOptions>().relative_positions == relative);
+      CHECK(loaded->config().own.get<BartOptions>().relative_distances == 3);
       CHECK(same_bits(ModelRun(bench, *loaded).logits(golden.batch()), run.logits(golden.batch())));
     }
   });
@@ -120,9 +121,9 @@ TEST_CASE("relative positions: texts are the same whatever runs beside them") {
 
 TEST_CASE("relative positions: folders are this engine's own; what is unknown or missing is named") {
   ModelConfig config = read_model_config(golden_folder / "model");
-  config.relative_positions = "shared";
-  config.relative_distances = 6;
-  const auto model = make_causal_model(config);
+  config.own.get<BartOptions>().relative_positions = "shared";
+  config.own.get<BartOptions>().relative_distances = 6;
+  const auto model = make_model(config);
   model->parameters().allocate(host_memory(), false);
   model->parameters().initialise(3);
   const TemporaryFolder folder;
@@ -131,7 +132,7 @@ TEST_CASE("relative positions: folders are this engine's own; what is unknown or
     ChangedFolder changed(folder.path());
     change(changed);
     try {
-      load_causal_model(changed.write(), host_memory(), false);
+      load_model(changed.write(), host_memory(), false, {.kinds = generating_kinds});
       return "";
     } catch (const Error& error) {
       return std::string(error.what()).substr(changed.folder.path().string().size());
@@ -147,10 +148,12 @@ TEST_CASE("relative positions: folders are this engine's own; what is unknown or
         std::string::npos);
   CHECK(error_after([](ChangedFolder& f) { f.config["relative_positions"] = "rotary"; })
             .starts_with("/config.json: model.relative_positions \"rotary\" are unknown: none, shared or separate"));
-  config.relative_distances = 1 << 20;
-  CHECK_THROWS_WITH_AS(make_causal_model(config), doctest::Contains("model.relative_distances is 1048576"), UsageError);
-  CHECK_THROWS_WITH_AS(make_causal_model({.vocab_size = 5, .relative_positions = "shared"}),
-                       doctest::Contains("model.relative_positions and model.decoder_layers are bart's"), UsageError);
+  config.own.get<BartOptions>().relative_distances = 1 << 20;
+  CHECK_THROWS_WITH_AS(make_model(config), doctest::Contains("model.relative_distances is 1048576"), UsageError);
+  ModelConfig gpt2{.vocab_size = 5};
+  gpt2.own.get<BartOptions>().relative_positions = "shared";
+  CHECK_THROWS_WITH_AS(make_model(gpt2), doctest::Contains("model.relative_positions is an option of bart's"),
+                       UsageError);
 }
 
 }  // namespace engine::test

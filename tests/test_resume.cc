@@ -172,12 +172,12 @@ TEST_CASE("resume: a state tells the data that it was made with, and refuses oth
   TinyTask task(config, *ops);
   const Optimizer optimizer(*ops, task.parameters(), config.training, DType::f32);
   const std::filesystem::path state = folder.path() / "state";
-  save_state(state, optimizer, {}, "", "tokenizer 1, train data of 7 tokens");
+  save_state(state, {task.parameters(), optimizer.state()}, {}, "", "tokenizer 1, train data of 7 tokens");
   check_same_data(state, "tokenizer 1, train data of 7 tokens");
   CHECK_THROWS_WITH_AS(check_same_data(state, "tokenizer 2, train data of 7 tokens"),
                        doctest::Contains("then tokenizer 1, train data of 7 tokens; now tokenizer 2, train"),
                        UsageError);
-  save_state(state, optimizer, {}, "");
+  save_state(state, {task.parameters(), optimizer.state()}, {}, "");
   check_same_data(state, "any");  // a state of an older version
 }
 

@@ -1,4 +1,4 @@
-// The bf16 copies of a model's matrices, which a device's products read: they follow every change of the values.
+// A device's products read bf16 copies of a model's matrices. These follow every change of the values.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -21,13 +21,13 @@ std::vector<T> on_host(Memory& memory, const Tensor& tensor) {
   return host;
 }
 
-// How many copies there are, all of which are those of their values.
+// Checks that every copy is that of its value, and returns how many there are.
 int true_copies(const Parameters& parameters) {
   int copies = 0;
   for (const Parameter& p : parameters.all()) {
-    if (!p.rounded) continue;
+    if (!p.rounded()) continue;
     const std::vector<float> values = on_host<float>(parameters.memory(), p.value);
-    const std::vector<bf16> rounded = on_host<bf16>(parameters.memory(), p.rounded);
+    const std::vector<bf16> rounded = on_host<bf16>(parameters.memory(), p.rounded());
     ++copies;
     size_t same = 0;
     while (same < values.size() && rounded[same].bits == bf16(values[same]).bits) ++same;
@@ -76,7 +76,7 @@ TEST_CASE("rounded copies: of the matrices that products read, on a device alone
     parameters.initialise(2);
     CHECK(true_copies(parameters) == expected);
     const std::vector<float> some{1.001f, -2.003f, NAN};
-    std::vector<char> bytes(1 + 3 * sizeof(float));  // numbers that are not aligned, as in a file
+    std::vector<char> bytes(1 + 3 * sizeof(float));  // numbers in a file are not aligned
     std::memcpy(bytes.data() + 1, some.data(), 3 * sizeof(float));
     parameters.write(matrix, 6, 3, bytes.data() + 1);
     CHECK(true_copies(parameters) == expected);
@@ -91,6 +91,7 @@ TEST_CASE("rounded copies: of the matrices that products read, on a device alone
 }
 
 TEST_CASE("rounded copies: a training with them has the bits of one whose products round the values") {
+  SKIP_WITHOUT_DEVICE();
   const auto trained = [](const std::string& device, DType copies_for) {
     TaskSettings settings(gpt, device);
     settings.machine.compute = DType::bf16;
@@ -102,9 +103,9 @@ TEST_CASE("rounded copies: a training with them has the bits of one whose produc
       task->batch_of(step, batch);
       const ArenaScope scope(settings.arena);
       const Tensor totals = settings.arena.make_zeros(DType::f32, {3});
-      Pass pass{.ops = *settings.ops, .arena = settings.arena, .compute = DType::bf16, .training = true,
-                .step = static_cast<uint32_t>(step)};
-      task->run(pass, batch, 0, batch.sequences(), 1.0f / static_cast<float>(batch.scored()), totals);
+      Pass pass(Run{.ops = *settings.ops, .arena = settings.arena, .compute = DType::bf16}, {},
+                {.is_active = true, .step = static_cast<uint32_t>(step)});
+      task->loss().run(pass, batch, 0, batch.sequences(), 1.0f / static_cast<float>(batch.scored()), totals);
       optimizer.measure_norm();
       optimizer.update(1e-2f, step + 1);
       results.push_back(on_host<float>(settings.ops->memory(), totals)[0]);
@@ -122,6 +123,7 @@ TEST_CASE("rounded copies: a training with them has the bits of one whose produc
 }
 
 TEST_CASE("rounded copies: a training that goes on from its state has the bits of one that was not interrupted") {
+  SKIP_WITHOUT_DEVICE();
   for (const std::string& device : other_devices()) {
     TaskSettings settings(gpt, device);
     settings.machine.compute = DType::bf16;
@@ -130,9 +132,9 @@ TEST_CASE("rounded copies: a training that goes on from its state has the bits o
       settings.config.name = name;
       settings.config.training.max_steps = steps;
       const auto task = settings.task();
-      CHECK(train_task(settings.config, settings.options, *task, settings.machine, quiet.get()) == 0);
+      CHECK(train_task(settings.config, settings.options, *task, settings.machine, quiet.get()).exit_code() == 0);
       CHECK(true_copies(task->parameters()) == 5);
-      CHECK(!task->parameters().at("embedding.positions").rounded);
+      CHECK(!task->parameters().at("embedding.positions").rounded());
       std::vector<float> all;
       for (const Parameter& p : task->parameters().all()) {
         const std::vector<float> values = on_host<float>(settings.ops->memory(), p.value);

@@ -26,7 +26,7 @@ std::string with_header(const std::string& header, size_t data_bytes) {
   return file + header + std::string(data_bytes, 'x');
 }
 
-// What opening a file of these bytes reports.
+// Returns the error that opening a file of these bytes gives.
 std::string error_of(const std::string& bytes) {
   const TemporaryFolder folder;
   write_file(folder.path() / "file", bytes);
@@ -72,7 +72,7 @@ TEST_CASE("safetensors: half precision and back, every value, ties to even") {
     wrong += static_cast<double>(value) != expected || std::signbit(value) != (sign < 0);
     wrong += float_to_half(value) != half;
     if ((half & 0x7fffu) == 0x7bffu) continue;
-    // Halfway to the next of larger magnitude: to the even one; a little off: to the nearer one.
+    // A number halfway between two goes to the even one, a little off it to the nearer one.
     const float next = half_to_float(static_cast<uint16_t>(half + 1)), middle = (value + next) / 2;
     wrong += float_to_half(middle) != (half % 2 ? half + 1 : half);
     wrong += float_to_half(std::nextafter(middle, value)) != half;

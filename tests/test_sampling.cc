@@ -7,16 +7,16 @@ namespace engine::test {
 
 namespace {
 
-// How far, of the sum of weights, a draw may lie from the border between two tokens and still give the other one:
-// weights are f32 exponentials, good to a few units in the last place and to the rounding of logit / temperature (up to
-// ~100).
+// A draw may lie so far from the border between two tokens, as a share of the sum of weights, and still give the other
+// one. Weights are f32 exponentials, good to a few units in the last place and to the rounding of logit / temperature
+// (up to about 100).
 constexpr double border = 128 * 0x1p-24;
 
 std::vector<double> row_of(const std::vector<double>& values, int64_t row, int64_t cols) {
   return {values.begin() + static_cast<long>(row * cols), values.begin() + static_cast<long>((row + 1) * cols)};
 }
 
-// The token is the reference's, unless the draw lies on the border between two.
+// Checks that the token is the reference's, unless the draw lies on the border between two.
 void check_token(const std::vector<double>& weights, double draw, double token) {
   const size_t expected = reference::draw_token(weights, draw);
   if (token == static_cast<double>(expected)) return;
@@ -115,7 +115,7 @@ TEST_CASE("sample: tokens come as often as they are likely") {
     std::vector<double> shares(4, 0.0);
     for (double token : bench.values(tokens)) shares[static_cast<size_t>(token)] += 1.0 / static_cast<double>(rows);
     CHECK(shares[2] == 0);
-    for (size_t v = 0; v < 4; ++v)  // four standard deviations
+    for (size_t v = 0; v < 4; ++v)  // within four standard deviations
       CHECK(std::abs(shares[v] - probability[v]) <=
             4 * std::sqrt(probability[v] * (1 - probability[v]) / static_cast<double>(rows)));
   });

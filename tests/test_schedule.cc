@@ -20,7 +20,7 @@ TrainingConfig config_of(const std::string& scheduler) {
 }  // namespace
 
 TEST_CASE("schedule: warm-up and fall by hand") {
-  // Warm-up: 0.8 times 1/4 ... 4/4; then 8 steps of progress 0, 1/8 ... 7/8.
+  // The warm-up has 0.8 times 1/4 ... 4/4. Then come 8 steps of progress 0, 1/8 ... 7/8.
   for (const char* name : {"linear", "cosine", "constant", "exponential"}) {
     const Schedule schedule(config_of(name), 12);
     CHECK(schedule.learning_rate_at(0) == doctest::Approx(0.2));
@@ -84,7 +84,7 @@ TEST_CASE("batch: sequences, scored tokens, and the cut into micro-batches") {
   for (const int length : {3, 5, 2, 9, 1}) {
     for (int i = 0; i < length; ++i) {
       batch.tokens.push_back(i);
-      batch.labels.push_back(i == 0 ? -100 : i);
+      batch.targets.labels.push_back(i == 0 ? -100 : i);
     }
     batch.end_sequence();
   }
@@ -94,8 +94,8 @@ TEST_CASE("batch: sequences, scored tokens, and the cut into micro-batches") {
   CHECK(micro_batch_end(batch, 0, 5, 2, 0) == 2);
   CHECK(micro_batch_end(batch, 4, 5, 2, 0) == 5);
   CHECK(micro_batch_end(batch, 0, 5, 0, 8) == 2);   // 3 + 5
-  CHECK(micro_batch_end(batch, 2, 5, 0, 8) == 3);   // 2; with 9 it would be 11
-  CHECK(micro_batch_end(batch, 3, 5, 0, 8) == 4);   // longer than the limit, but one at least
+  CHECK(micro_batch_end(batch, 2, 5, 0, 8) == 3);   // with 9 it would be 11
+  CHECK(micro_batch_end(batch, 3, 5, 0, 8) == 4);   // it has one at least, though longer than the limit
   CHECK(micro_batch_end(batch, 0, 5, 0, 100) == 5);
   CHECK(micro_batch_end(batch, 0, 3, 0, 100) == 3);
   CHECK(micro_batch_end(batch, 2, 3, 4, 0) == 3);

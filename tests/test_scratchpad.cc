@@ -27,7 +27,7 @@ std::pair<std::string, std::string> texts_of(const Tokenizer& tokenizer, const S
   std::string tokens, labels;
   for (auto i = static_cast<size_t>(batch.offsets[s]); i < static_cast<size_t>(batch.offsets[s + 1]); ++i) {
     tokens += tokenizer.token(batch.tokens[i]);
-    labels += batch.labels[i] == -100 ? "." : tokenizer.token(batch.labels[i]);
+    labels += batch.targets.labels[i] == -100 ? "." : tokenizer.token(batch.targets.labels[i]);
   }
   return {tokens, labels};
 }
@@ -76,7 +76,7 @@ TEST_CASE("scratchpad: batches are a function of seed and step, and hold the lev
   }
   task_again->batch_of(29, again);
   CHECK(again.tokens == batch.tokens);
-  CHECK(again.labels == batch.labels);
+  CHECK(again.targets.labels == batch.targets.labels);
   task->batch_of(28, again);
   CHECK(again.tokens != batch.tokens);
   task_of_other_seed->batch_of(29, again);
@@ -156,7 +156,7 @@ max_answer_length = 1
 )");
   {
     const auto task = settings.task();
-    CHECK(train_task(settings.config, settings.options, *task, settings.machine) == 0);
+    CHECK(train_task(settings.config, settings.options, *task, settings.machine).exit_code() == 0);
   }
   const OpenedRun run = open_run(settings.folder.path() / "run");
   CHECK(run.config.filename() == "task.cfg");

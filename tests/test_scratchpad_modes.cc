@@ -62,7 +62,7 @@ eval_quantity = 60
 evaluation = ["free", "help", "results"]
 )");
     const auto task = settings.task();
-    CHECK(train_task(settings.config, settings.options, *task, settings.machine) == 0);
+    CHECK(train_task(settings.config, settings.options, *task, settings.machine).exit_code() == 0);
     std::string samples;
     const Metrics metrics = task->evaluate(settings.machine, samples);
     const std::vector<std::string> names = task->metric_names();

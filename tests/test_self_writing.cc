@@ -45,9 +45,10 @@ struct Writing {
 
   TaskSettings settings;
   std::unique_ptr<Task> task = settings.task();
-  CausalModel& model = causal(*task).model();
-  ExampleFormat format{causal(*task).tokenizer(), model.config(), model.reads_source()};
-  Generator generator{*settings.ops, model, DType::f32, 32};
+  Model& model = causal(*task).model();
+  ExampleFormat format{causal(*task).tokenizer(), model.config(), reads_source(model)};
+  Generator own_generator{*settings.ops, model, DType::f32, 32};
+  SharedGenerator generator{own_generator, settings.ranks};
   ExpressionSource source{{}};
   ExpressionPool pool;
 
@@ -67,7 +68,7 @@ struct Writing {
   std::string result(const Expression& e) {
     Prompts prompts;
     format.append_prompt(e.input(), before_value(e), prompts);
-    const auto tokens = generator.generate(prompts.tokens, prompts.sources,
+    const auto tokens = own_generator.generate(prompts.tokens, prompts.sources,
                                            {.max_new_tokens = 4, .end_token = format.end_token()});
     std::string text = format.text_of(tokens[0]);
     return text.substr(0, text.find(')'));
@@ -197,7 +198,7 @@ TEST_CASE("self-writing: of a self-learned example the root's value, its parenth
     };
     for (size_t s = 0; s < 24; ++s) {
       const std::string tokens = text_of(batch.tokens, batch.offsets, s);
-      const std::string labels = text_of(batch.labels, batch.offsets, s);
+      const std::string labels = text_of(batch.targets.labels, batch.offsets, s);
       const size_t start = tokens.find("<start>");
       std::string input = tokens.substr(0, start);
       const std::string answer = tokens.substr(start + 7);
@@ -231,10 +232,10 @@ TEST_CASE("self-writing: a prompt is how an example begins, for either kind of m
     if (architecture == "bart") CHECK(prompts.sources[0] == batch.sources);
     else CHECK(prompts.sources.empty());
     // What is predicted at the prompt's last token is the first that is scored.
-    CHECK(batch.labels[tokens.size() - 1] == w.format.id_of('3'));
+    CHECK(batch.targets.labels[tokens.size() - 1] == w.format.id_of('3'));
     CHECK(batch.scored() == 3);
     const Tokenizer& tokenizer = causal(*w.task).tokenizer();
-    for (const int32_t label : batch.labels) {
+    for (const int32_t label : batch.targets.labels) {
       CHECK(label != tokenizer.id_of("<start>"));
       CHECK(label != tokenizer.id_of("<bos>"));
     }
@@ -248,9 +249,10 @@ TEST_CASE("self-writing: what gets too long is left out and counted") {
   task->prepare(settings.machine, 0);
   task->batch_of(0, batch);
   const auto other = settings.task();
-  other->set_state(task->state());
-  const double skipped = metric(task->log(), "skipped");
-  CHECK(metric(other->log(), "skipped") == skipped);
+  task->save_state(settings.machine, settings.folder.path());
+  other->load_state(settings.machine, settings.folder.path());
+  const double skipped = metric(task->log(settings.machine), "skipped");
+  CHECK(metric(other->log(settings.machine), "skipped") == skipped);
   CHECK(skipped > 0);
   CHECK(batch.sequences() + static_cast<int64_t>(skipped) == 24);
 }
@@ -260,7 +262,7 @@ TEST_CASE("self-writing: a training that is stopped goes on with the same bits a
     settings.config.training.max_steps = steps;
     settings.options.set("training.max_steps", std::to_string(steps), "test");
     const auto task = settings.task();
-    CHECK(train_task(settings.config, settings.options, *task, settings.machine) == 0);
+    CHECK(train_task(settings.config, settings.options, *task, settings.machine).exit_code() == 0);
   };
   for (const std::string& architecture : architectures) {
     const char* const own = architecture == "bart" ? "curriculum = \"exp3\"\nstages = [\"2 1:1\"]\n"

@@ -114,7 +114,7 @@ TEST_CASE("tensorboard: CRC-32C has its published values") {
 
 TEST_CASE("tensorboard: event files hold what was written") {
   const TemporaryFolder folder;
-  const EventWriter other(folder.path(), 0);  // made in the same second: another file
+  const EventWriter other(folder.path(), 0);  // another file, made in the same second
   EventWriter writer(folder.path(), 300);
   CHECK(other.path() != writer.path());
   writer.add(301, "train", {{"loss", 2.5}, {"learning_rate", 1e-3}});

@@ -10,6 +10,7 @@
 #include "core/files.h"
 #include "core/parallel.h"
 #include "kernels/backend/backend.h"
+#include "models/architectures.h"
 #include "training/loss_step.h"
 #include "training/trainer.h"
 
@@ -23,7 +24,7 @@ inline std::filesystem::path quick_place() {
 class TinyTask final : public Task {
  public:
   TinyTask(const Config& config, Ops& ops)
-      : config_(config), model_(make_causal_model(config.model)), step_(*model_, config.training.label_smoothing) {
+      : config_(config), model_(make_model(config.model)), step_(*model_, config.training.label_smoothing) {
     model_->parameters().allocate(ops.memory(), true);
     model_->parameters().initialise(config.seed);
   }
@@ -39,10 +40,7 @@ class TinyTask final : public Task {
     Random random(config_.seed, static_cast<uint64_t>(1000 + step));
     fill(batch, random, config_.training.batch_size);
   }
-  void run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
-           const Tensor& totals) override {
-    step_.run(pass, batch, first, last, gradient_scale, totals);
-  }
+  BatchLoss& loss() override { return step_; }
   Metrics evaluate(Machine& machine, std::string& samples) override {
     samples = "a sample\n";
     if (measure) return measure();
@@ -66,7 +64,7 @@ class TinyTask final : public Task {
       all.insert(all.end(), p.value.as<float>(), p.value.as<float>() + p.value.count());
     return all;
   }
-  CausalModel& model() { return *model_; }
+  Model& model() { return *model_; }
 
  private:
   // Characters are 0 ... 26: the space and the letters. What comes first in a sequence is not always scored.
@@ -80,14 +78,14 @@ class TinyTask final : public Task {
       const uint32_t length = 4 + random.below(13), begin = random.below(static_cast<uint32_t>(text.size()) - length);
       for (uint32_t i = begin; i < begin + length; ++i) {
         batch.tokens.push_back(token(text[i]));
-        batch.labels.push_back(s % 3 == 0 && i < begin + 2 ? -100 : token(text[i + 1]));
+        batch.targets.labels.push_back(s % 3 == 0 && i < begin + 2 ? -100 : token(text[i + 1]));
       }
       batch.end_sequence();
     }
   }
 
   const Config config_;
-  std::unique_ptr<CausalModel> model_;
+  std::unique_ptr<Model> model_;
   LossStep step_;
 };
 
@@ -121,6 +119,7 @@ struct ThreadScope {
 
 struct Outcome {
   int exit_code = -1;
+  TrainingResult result;
   std::vector<float> values;  // all parameters
   std::string printed;
 };
@@ -133,7 +132,8 @@ inline Outcome train_tiny(Config config, const std::function<void(TinyTask&)>& p
   const ThreadScope threads(config.threads);
   const std::unique_ptr<Ops> ops = make_cpu_ops();
   Arena arena(ops->memory(), size_t{1} << 30);
-  Machine machine{*ops, arena, compute};
+  Communicator ranks;
+  Machine machine{*ops, arena, compute, ranks};
   TinyTask task(config, *ops);
   if (prepare) prepare(task);
   char* text = nullptr;
@@ -141,7 +141,8 @@ inline Outcome train_tiny(Config config, const std::function<void(TinyTask&)>& p
   std::FILE* out = open_memstream(&text, &size);
   Outcome outcome;
   try {
-    outcome.exit_code = train_task(config, options, task, machine, out);
+    outcome.result = train_task(config, options, task, machine, out);
+    outcome.exit_code = outcome.result.exit_code();
   } catch (...) {
     std::fclose(out);
     std::free(text);

@@ -1,13 +1,14 @@
+// Sets variables of the environment for some tests.
 #pragma once
 
 #include <cstdlib>
 
 namespace engine::test {
 
-// A variable of the environment has this value while it lives.
+// Gives a variable of the environment this value while it lives.
 struct Variable {
   const char* name;
-  Variable(const char* of, const char* value) : name(of) { setenv(name, value, 1); }
+  Variable(const char* name_, const char* value) : name(name_) { setenv(name, value, 1); }
   ~Variable() { unsetenv(name); }
 };
 

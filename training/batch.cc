@@ -2,16 +2,22 @@
 
 #include <algorithm>
 
-#include "core/ranks.h"
-
 namespace engine {
 
 int64_t SequenceBatch::scored() const { return scored(0, sequences()); }
 
 int64_t SequenceBatch::scored(int64_t first, int64_t last) const {
-  const auto begin = labels.begin() + offsets[static_cast<size_t>(first)];
-  const auto end = labels.begin() + offsets[static_cast<size_t>(last)];
+  const auto begin = targets.labels.begin() + offsets[static_cast<size_t>(first)];
+  const auto end = targets.labels.begin() + offsets[static_cast<size_t>(last)];
   return std::count_if(begin, end, [](int32_t label) { return label != -100; });
+}
+
+double SequenceBatch::weight() const {
+  if (targets.weights.empty()) return static_cast<double>(scored());
+  double sum = 0;
+  for (size_t i = 0; i < targets.labels.size(); ++i)
+    if (targets.labels[i] != -100) sum += static_cast<double>(targets.weights[i]);
+  return sum;
 }
 
 int64_t SequenceBatch::tokens_of(int64_t first, int64_t last) const {
@@ -20,15 +26,21 @@ int64_t SequenceBatch::tokens_of(int64_t first, int64_t last) const {
 }
 
 void SequenceBatch::clear() {
-  for (std::vector<int32_t>* all : {&tokens, &labels, &types, &sources}) all->clear();
+  for (std::vector<int32_t>* all : {&tokens, &types, &positions, &targets.labels, &sources}) all->clear();
+  targets.weights.clear();
   offsets.assign(1, 0);
   source_offsets.assign(1, 0);
 }
 
 void SequenceBatch::end_sequence() {
-  require(labels.size() == tokens.size(), "a sequence has ", tokens.size(), " tokens and ", labels.size(), " labels");
-  require(types.empty() || types.size() == tokens.size(), "a sequence has ", tokens.size(), " tokens and ",
-          types.size(), " types");
+  const auto check = [&](const char* what, size_t count, bool may_be_empty) {
+    require(count == tokens.size() || (may_be_empty && count == 0), "a sequence has ", tokens.size(), " tokens and ",
+            count, " ", what);
+  };
+  check("labels", targets.labels.size(), false);
+  check("weights", targets.weights.size(), true);
+  check("types", types.size(), true);
+  check("positions", positions.size(), true);
   require(tokens.size() + sources.size() <= INT32_MAX, "a batch of ", tokens.size() + sources.size(),
           " tokens: lower training.batch_size or training.batch_tokens");
   offsets.push_back(static_cast<int32_t>(tokens.size()));
@@ -55,15 +67,15 @@ int64_t micro_batch_end(const SequenceBatch& batch, int64_t first, int64_t end, 
   return last;
 }
 
-std::pair<int64_t, int64_t> sequences_of_rank(const SequenceBatch& batch) {
+std::pair<int64_t, int64_t> sequences_of_rank(const SequenceBatch& batch, const Communicator& ranks) {
   const int64_t sequences = batch.sequences(), tokens = batch.tokens_of(0, sequences);
   int64_t sequence = 0;
-  const auto begin_of = [&](int64_t of_rank) {
-    while (sequence < sequences && batch.tokens_of(0, sequence) * rank_count() < tokens * of_rank) ++sequence;
+  const auto begin_of = [&](int64_t rank) {
+    while (sequence < sequences && batch.tokens_of(0, sequence) * ranks.size() < tokens * rank) ++sequence;
     return sequence;
   };
-  const int64_t first = begin_of(rank());
-  return {first, rank() + 1 == rank_count() ? sequences : begin_of(rank() + 1)};
+  const int64_t first = begin_of(ranks.rank());
+  return {first, ranks.rank() + 1 == ranks.size() ? sequences : begin_of(ranks.rank() + 1)};
 }
 
 }  // namespace engine

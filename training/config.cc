@@ -1,57 +1,13 @@
 #include "training/config.h"
 
-#include "kernels/attention/attention.h"
+#include "models/bart.h"
 
 namespace engine {
 
 namespace {
 
-const std::vector<std::string> architectures{"gpt2", "bert", "distilbert", "sinusoidal_encoder", "bart"};
 constexpr int64_t most_tokens = INT32_MAX;  // a batch counts its tokens in 32 bits
 constexpr int most_beams = 1024;
-
-void declare_model(Options& options, Config& config) {
-  ModelConfig& model = config.model;
-  options.add("model.architecture", model.architecture, one_of(architectures),
-              "of a new model; with init the folder's counts");
-  options.add("model.hidden_size", model.hidden_size, between(1, most_width),
-              "width of the model; a multiple of num_heads");
-  options.add("model.num_layers", model.num_layers, between(1, most_layers), "transformer blocks, one upon another");
-  options.add("model.num_heads", model.num_heads, between(1, most_width),
-              "attention heads of a block; at most 128 wide");
-  options.add("model.ffn_size", model.ffn_size, between(0, most_inner),
-              "inner width of the feed-forward part; 0: 4 hidden_size");
-  options.add("model.vocab_size", model.vocab_size, between(0, most_rows),
-              "tokens the model knows; 0: as many as the tokenizer");
-  options.add("model.max_positions", model.max_positions, between(1, most_rows), "the longest sequence in tokens");
-  options.add("model.activation", model.activation, one_of({"auto", "gelu_tanh", "gelu", "relu", "tanh"}),
-              "of the feed-forward part; auto: the architecture's, GPT-2's gelu_tanh or BERT's gelu");
-  options.add("model.dropout", model.dropout, from_up_to_below(0, 1),
-              "share of the embeddings and of each block's additions that is dropped in training");
-  options.add("model.attention_dropout", model.attention_dropout, from_up_to_below(0, 1),
-              "share of the attention probabilities that is dropped in training");
-  options.add("model.classifier_dropout", model.classifier_dropout, from_up_to_below(-1, 1),
-              "share of what a classifier reads that is dropped in training; -1: as dropout");
-  options.add("model.layer_norm_epsilon", model.layer_norm_epsilon, at_least(0),
-              "added to the variance in a layernorm; 0: the architecture's, GPT-2's 1e-5 or BERT's 1e-12");
-  options.add("model.doubled_position_angles", model.doubled_position_angles,
-              "sinusoidal_encoder: positions' angles with the exponent doubled, as some older models have it")
-      .needs([&config] { return !config.init.empty() || config.model.architecture == "sinusoidal_encoder"; },
-             "model.architecture = \"sinusoidal_encoder\"");
-  options.add("model.positions", model.positions, one_of({"learned", "sinusoidal", "none"}),
-              "bart: what tells the places of tokens apart; only learned ones make a model that transformers can load");
-  options.add("model.relative_positions", model.relative_positions, one_of({"none", "shared", "separate"}),
-              "bart: what self attention adds to keys and values by their distance from the query: nothing, rows of "
-              "one table, or of one for each; with tables transformers cannot load the model");
-  options.add("model.relative_distances", model.relative_distances, between(1, most_distances),
-              "bart: distances that relative_positions tell apart each way; farther ones count as the farthest")
-      .needs([&config] { return !config.init.empty() || config.model.relative_positions != "none"; },
-             "model.relative_positions = \"shared\" or \"separate\"");
-  options.add("model.decoder_layers", model.decoder_layers, between(0, most_layers),
-              "bart: transformer blocks of the decoder, num_layers being the encoder's; 0: as many");
-  options.add("model.initializer_range", model.initializer_range, at_least(0),
-              "standard deviation of a new model's weights");
-}
 
 void declare_data(Options& options, DataConfig& data) {
   options.add("data.train", data.train, "files to train on");
@@ -70,6 +26,8 @@ void declare_data(Options& options, DataConfig& data) {
 }
 
 void declare_training(Options& options, TrainingConfig& training) {
+  const auto falls_on_plateaus = [&training] { return training.scheduler == "plateau"; };
+  const std::string plateau = "training.scheduler = \"plateau\"";
   options.add("training.batch_size", training.batch_size, between(1, most_tokens),
               "sequences an optimizer step, over all ranks");
   options.add("training.micro_batch_size", training.micro_batch_size, between(0, most_tokens),
@@ -92,8 +50,15 @@ void declare_training(Options& options, TrainingConfig& training) {
   options.add("training.initial_learning_rate", training.initial_learning_rate, at_least(0),
               "the learning rate with which warm-up starts, such as the last one of the model in init")
       .needs([&training] { return training.warmup_steps > 0; }, "training.warmup_steps above 0");
-  options.add("training.scheduler", training.scheduler, one_of({"linear", "cosine", "constant", "exponential"}),
-              "the way the learning rate falls after warm-up, to min_learning_rate at the end");
+  options.add("training.scheduler", training.scheduler, one_of({"linear", "cosine", "constant", "exponential", "plateau"}),
+              "the way the learning rate falls after warm-up: to min_learning_rate at the end, or (plateau) when "
+              "evaluations become no better");
+  options.add("training.plateau_factor", training.plateau_factor, Range{.least = 0, .most = 1, .without_least = true},
+              "scheduler plateau: factor of the learning rate at each reduction, down to min_learning_rate")
+      .needs(falls_on_plateaus, plateau);
+  options.add("training.plateau_patience", training.plateau_patience, at_least(1),
+              "scheduler plateau: evaluations in a row without a better one after which the rate is reduced")
+      .needs(falls_on_plateaus, plateau);
   options.add("training.warmup_steps", training.warmup_steps, at_least(0),
               "steps in which the learning rate rises linearly to learning_rate");
   options.add("training.learning_rate_scales", training.learning_rate_scales,
@@ -138,6 +103,14 @@ void declare_training(Options& options, TrainingConfig& training) {
   options.add("training.recompute", training.recompute,
               "recompute each block in the backward pass in place of keeping its activations: less memory, more time")
       .may_change();
+  options.add("training.swa_start", training.swa_start, at_least(0),
+              "stochastic weight averaging: from this step on the weights are averaged, and the averages are evaluated "
+              "and saved in best and last; 0: off");
+  options.add("training.swa_every", training.swa_every, at_least(1), "steps between two that are averaged")
+      .needs([&training] { return training.swa_start > 0; }, "training.swa_start above 0");
+  options.add("training.max_rollbacks", training.max_rollbacks, at_least(0),
+              "a step whose loss or gradients are not finite goes back to the last saved state, and from there on with "
+              "the data behind it, so often at most; 0: such a step ends the training");
   options.add("training.save_dtype", training.save_dtype, one_of({"f32", "f16", "bf16"}),
               "type of the saved models' weights")
       .may_change();
@@ -216,7 +189,11 @@ void Config::declare(Options& options) {
   options.add("threads", threads, between(0, 1024),
               "threads of the CPU; 0: one a processor; results do not depend on it")
       .may_change();
-  declare_model(options, *this);
+  model.declare(options);
+  // check_against_init says more of a model from init.
+  options.at("model.relative_distances")
+      .needs([this] { return !init.empty() || model.own.get<BartOptions>().has_relative_tables(); },
+             "model.relative_positions = \"shared\" or \"separate\"");
   declare_data(options, data);
   declare_training(options, training);
   declare_generation(options, generation);

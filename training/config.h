@@ -25,7 +25,9 @@ struct TrainingConfig {
   int64_t max_steps = 0;
   double epochs = 0;
   float learning_rate = 1e-3f, min_learning_rate = 0, initial_learning_rate = 0;
-  std::string scheduler = "linear";  // linear cosine constant exponential
+  std::string scheduler = "linear";  // linear cosine constant exponential plateau
+  float plateau_factor = 0.2f;
+  int64_t plateau_patience = 2;
   int64_t warmup_steps = 0;
   std::vector<std::string> learning_rate_scales;  // "NAME:FACTOR" by the beginning of a parameter's name
   float layer_decay = 1;
@@ -38,6 +40,8 @@ struct TrainingConfig {
   int early_stopping_patience = 0;   // evaluations without a better one; 0: off
   std::string best_metric;           // empty: the task's
   bool recompute = false;
+  int64_t swa_start = 0, swa_every = 10;  // start 0: no averaging
+  int64_t max_rollbacks = 0;
   std::string save_dtype = "f32";
 };
 

@@ -48,7 +48,7 @@ std::string go_on_from_init(const Config& config, const Options& options, Optimi
     progress.learning_rate_before = before.learning_rate;
     return beginning + "weights of the best model, moments of zero";
   }
-  FittingState found = load_fitting_state(state, optimizer);
+  FittingState found = load_fitting_state(state, {optimizer.parameters(), optimizer.state()});
   const TrainingProgress& before = found.progress;
   if (found.loaded > 0) {
     progress.steps_before = before.step + before.steps_before;

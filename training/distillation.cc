@@ -5,7 +5,6 @@
 #include <charconv>
 #include <sstream>
 
-#include "core/ranks.h"
 #include "kernels/losses/cross_entropy.h"
 
 namespace engine {
@@ -32,11 +31,11 @@ void DistillationConfig::declare(Options& options) {
 
 namespace {
 
-void check(const DistillationConfig& config, EncoderModel& student, EncoderModel& teacher, int64_t longest) {
-  const int64_t outputs = student.output_projection().shape[0], theirs = teacher.output_projection().shape[0];
+void check(const DistillationConfig& config, Model& student, Model& teacher, int64_t longest) {
+  const int64_t outputs = student.head().outputs(), theirs = teacher.head().outputs();
   if (outputs != theirs)
     fail_usage("distillation.teacher predicts one of ", theirs,
-               student.config().head == Head::masked ? " tokens" : " classes", ", the model one of ", outputs);
+               student.config().head == HeadKind::masked ? " tokens" : " classes", ", the model one of ", outputs);
   const int64_t width = student.config().hidden_size, their_width = teacher.config().hidden_size;
   if (config.cosine_weight > 0 && width != their_width)
     fail_usage("distillation.teacher has hidden states ", their_width, " wide, the model ", width, " wide, which the ",
@@ -50,101 +49,104 @@ void check(const DistillationConfig& config, EncoderModel& student, EncoderModel
 
 }  // namespace
 
-Distillation::Distillation(const DistillationConfig& config, EncoderModel& student,
-                           std::unique_ptr<EncoderModel> teacher, int64_t longest)
+Distillation::Distillation(const DistillationConfig& config, Model& student, std::unique_ptr<Model> teacher,
+                           std::unique_ptr<ScoreObjective> own, int64_t longest)
     : config_(config),
-      student_(student),
       teacher_(std::move(teacher)),
+      own_(std::move(own)),
+      student_head_(student.head()),
       saved_(teacher_->make_saved()),
       arena_(student.parameters().memory(), 4096),
       totals_(arena_.make_zeros(DType::f32, {sums, 1})) {
   check(config, student, *teacher_, longest);
 }
 
-void Distillation::run(LossStep& step, Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last,
-                       float gradient_scale, const Tensor& totals) {
-  if (packed_for_ != pass.compute) teacher_->parameters().pack(pass.ops, pass.compute);
-  packed_for_ = pass.compute;
-  soft_scale_ = gradient_scale * config_.soft_weight;
-  // gradient_scale is that of a sum over scored rows.
-  const auto scored = static_cast<float>(batch.scored()), tokens = static_cast<float>(batch.tokens.size());
-  cosine_scale_ = gradient_scale * config_.cosine_weight * scored / tokens;
-  step.learn_from(*this);
-  step.run(pass, batch, first, last, gradient_scale * config_.hard_weight, totals);
+void Distillation::prepare(const Run& run) { teacher_->parameters().pack(run.ops, run.compute); }
+
+Tensor Distillation::run(Pass& pass, const Tensor& hidden, const DeviceBatch& batch, const LossRequest& request) {
+  if (!request.gradients) return own_->run(pass, hidden, batch, request);
+  const Taught taught = ask_teacher(pass, batch);
+  HeadPass rows(pass, student_head_, hidden, batch.outputs, /*gradients=*/true);
+  LossRequest hard = request;
+  hard.gradient_scale *= config_.hard_weight;
+  own_->score(rows, batch, hard);
+  if (taught.features) add_soft_loss(rows, taught.features, request.gradient_scale * config_.soft_weight);
+  const Tensor dhidden = rows.backward();
+  if (taught.hidden)
+    pass.ops.cosine_loss({.x = hidden,
+                          .y = taught.hidden,
+                          .totals = totals_.row_range(2, 4),
+                          .gradient_scale = request.token_scale * config_.cosine_weight,
+                          .accumulate = true,
+                          .dx = dhidden});
+  return dhidden;
 }
 
-void Distillation::begin(Pass& pass, const Tokens& tokens, const Tensor& scored_rows) {
-  Parameter& projection = teacher_->output_projection();
+Distillation::Taught Distillation::ask_teacher(Pass& pass, const DeviceBatch& batch) {
+  const Head& head = teacher_->head();
   const bool soft = config_.soft_weight > 0, cosine = config_.cosine_weight > 0;
-  teacher_features_ =
-      soft ? pass.arena.make(pass.compute, {scored_rows.count(), projection.shape[1]}) : Tensor{};
-  teacher_hidden_ =
-      cosine ? pass.arena.make(DType::f32, {tokens.ids.count(), teacher_->config().hidden_size}) : Tensor{};
-  if (!soft && !cosine) return;
+  Taught taught;
+  if (soft) taught.features = pass.arena.make(pass.compute, {batch.labels.count(), head.projection->shape[1]});
+  if (cosine)
+    taught.hidden = pass.arena.make(DType::f32, {batch.tokens.ids.count(), teacher_->config().hidden_size});
+  if (!soft && !cosine) return taught;
   const ArenaScope scope(pass.arena);
-  Pass own{.ops = pass.ops, .arena = pass.arena, .compute = pass.compute, .segments = pass.segments, .keep = false};
-  const Tensor hidden = teacher_->forward(own, tokens, *saved_);
-  if (cosine) pass.ops.copy({.x = hidden, .y = teacher_hidden_});
+  Pass own(Run{.ops = pass.ops, .arena = pass.arena, .compute = pass.compute, .keep = false}, batch.layout);
+  if (!cosine) own.outputs = batch.outputs;
+  const Tensor hidden = teacher_->hidden_states(own, batch.tokens, *saved_);
+  if (cosine) pass.ops.copy({.x = hidden, .y = taught.hidden});
   if (soft)
-    pass.ops.copy({.x = teacher_->head_forward(own, rows_of(own, hidden, scored_rows), *saved_),
-                   .y = teacher_features_});
+    pass.ops.copy({.x = HeadPass(own, head, hidden, batch.outputs, /*gradients=*/false).features,
+                   .y = taught.features});
+  return taught;
 }
 
-void Distillation::add_at_features(Pass& pass, const Tensor& features, const Tensor& dfeatures) {
-  if (!teacher_features_) return;
-  Parameter& projection = student_.output_projection();
-  Parameter* const bias = student_.output_bias();
-  const int64_t rows = features.rows(), outputs = projection.shape[0];
+void Distillation::add_soft_loss(HeadPass& student, const Tensor& teacher_features, float scale) {
+  const Run& run = student.pass;
+  Run of_teacher = run;
+  of_teacher.keep = false;
+  const int64_t rows = student.features.rows(), outputs = student.head.outputs();
+  const Parameter& projection = *student.head.projection;
   // Two matrices of logits, some rows at a time.
   const int64_t chunk = rows_within(int64_t{48} << 20, rows, 2 * outputs * 4, 2048);
   for (int64_t begin = 0; begin < rows; begin += chunk) {
-    const ArenaScope scope(pass.arena);
+    const ArenaScope scope(run.arena);
     const int64_t end = std::min(rows, begin + chunk);
-    const Tensor logits = pass.arena.make(DType::f32, {end - begin, outputs});
-    const Tensor targets = pass.arena.make(DType::f32, {end - begin, outputs});
-    const Tensor x = features.row_range(begin, end);
-    project(pass, student_, x, logits);
-    project(pass, *teacher_, teacher_features_.row_range(begin, end), targets);
-    pass.ops.soft_cross_entropy({.logits = logits,
-                                 .targets = targets,
-                                 .temperature = config_.temperature,
-                                 .totals = totals_.row_range(0, 2),
-                                 .gradient_scale = soft_scale_,
-                                 .dlogits = logits});
-    pass.ops.matmul({.a = logits,
-                     .b = projection.factor(pass.compute),
-                     .c = dfeatures.row_range(begin, end),
-                     .accumulate = true,
-                     .compute = pass.compute});
-    pass.ops.matmul({.a = logits,
-                     .b = x,
-                     .c = projection.gradient_to_add_to(),
-                     .transpose_a = true,
-                     .accumulate = true,
-                     .compute = pass.compute,
-                     .a_row_sums = bias ? bias->gradient : Tensor{}});
+    const Tensor logits = run.arena.make(DType::f32, {end - begin, outputs});
+    const Tensor targets = run.arena.make(DType::f32, {end - begin, outputs});
+    const Tensor x = student.features.row_range(begin, end);
+    student.head.project(run, x, logits);
+    teacher_->head().project(of_teacher, teacher_features.row_range(begin, end), targets);
+    run.ops.soft_cross_entropy({.logits = logits,
+                                .targets = targets,
+                                .temperature = config_.temperature,
+                                .totals = totals_.row_range(0, 2),
+                                .gradient_scale = scale,
+                                .dlogits = logits});
+    run.ops.matmul({.a = logits,
+                    .b = projection.factor(run.compute),
+                    .c = student.dfeatures.row_range(begin, end),
+                    .accumulate = true,
+                    .compute = run.compute});
+    run.ops.matmul({.a = logits,
+                    .b = x,
+                    .c = run.gradients->sum(projection),
+                    .transpose_a = true,
+                    .accumulate = true,
+                    .compute = run.compute,
+                    .a_row_sums = student.head.bias ? run.gradients->sum(*student.head.bias) : Tensor{}});
   }
 }
 
-void Distillation::add_at_hidden(Pass& pass, const Tensor& hidden, const Tensor& dhidden) {
-  if (!teacher_hidden_) return;
-  pass.ops.cosine_loss({.x = hidden,
-                        .y = teacher_hidden_,
-                        .totals = totals_.row_range(2, 4),
-                        .gradient_scale = cosine_scale_,
-                        .accumulate = true,
-                        .dx = dhidden});
-}
-
-std::array<float, Distillation::sums> Distillation::read() const {
+std::array<float, Distillation::sums> Distillation::read(Communicator& ranks) const {
   std::array<float, sums> values{};
   arena_.memory().copy_out(values.data(), totals_.data, sizeof values);
-  sum_over_ranks(values);
+  ranks.sum(values);
   return values;
 }
 
-Metrics Distillation::log() {
-  const std::array<float, sums> values = read();
+Metrics Distillation::log(Communicator& ranks) {
+  const std::array<float, sums> values = read(ranks);
   Metrics metrics;
   const auto mean = [&](size_t at) { return static_cast<double>(values[at]) / static_cast<double>(values[at + 1]); };
   if (values[1] > 0) metrics.emplace_back("soft_loss", mean(0));
@@ -153,22 +155,22 @@ Metrics Distillation::log() {
   return metrics;
 }
 
-std::string Distillation::state() const {
+std::string Distillation::state(Communicator& ranks) const {
   std::ostringstream text;
   text.precision(9);  // as many digits as tell two floats apart
-  for (const float value : read()) text << value << ' ';
+  for (const float value : read(ranks)) text << value << ' ';
   return text.str();
 }
 
-void Distillation::set_state(const std::string& text) {
+void Distillation::set_state(const std::string& text, const Communicator& ranks) {
   std::istringstream stream(text);
   std::array<float, sums> values{};
-  if (is_first_rank())  // they are sums over all ranks
+  if (ranks.is_first())  // they are sums over all ranks
     for (float& value : values) stream >> value;
   arena_.memory().copy_in(totals_.data, values.data(), sizeof values);
 }
 
-void begin_with_layers(const std::vector<std::string>& layers, Ops& ops, EncoderModel& student, EncoderModel& teacher) {
+void begin_with_layers(const std::vector<std::string>& layers, Ops& ops, Model& student, Model& teacher) {
   const int64_t count = student.config().num_layers, theirs = teacher.config().num_layers;
   if (static_cast<int64_t>(layers.size()) != count)
     fail_usage("distillation.layers names ", layers.size(), " layers of the teacher, the model has ", count);

@@ -9,13 +9,12 @@
 
 #include <array>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/options.h"
-#include "models/encoder_model.h"
-#include "training/loss_step.h"
+#include "models/objective.h"
+#include "training/task.h"
 
 namespace engine {
 
@@ -29,46 +28,49 @@ struct DistillationConfig {
   void declare(Options& options);
 };
 
-class Distillation final : public ExtraLoss {
+class Distillation final : public Objective {
  public:
-  // A UsageError where the two cannot be compared: other numbers of outputs (vocabulary, classes), other widths under a
-  // cosine loss, a teacher with fewer positions than `longest`, the most tokens of a sequence.
-  Distillation(const DistillationConfig& config, EncoderModel& student, std::unique_ptr<EncoderModel> teacher,
-               int64_t longest);
+  // own: the task's own objective, whose loss is the hard one. A UsageError where student and teacher cannot be compared:
+  // other numbers of outputs (vocabulary, classes), other widths under a cosine loss, a teacher with fewer positions than
+  // `longest`, the most tokens of a sequence.
+  Distillation(const DistillationConfig& config, Model& student, std::unique_ptr<Model> teacher,
+               std::unique_ptr<ScoreObjective> own, int64_t longest);
 
-  // As LossStep::run, with `step`, which must be the student's and learns from this from then on. totals: of the hard
-  // loss alone. A slice without a scored row adds nothing.
-  void run(LossStep& step, Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
-           const Tensor& totals);
+  void prepare(const Run& run) override;
+  bool reads_all_rows() const override { return config_.cosine_weight > 0; }
+  // Totals are those of the hard loss alone. Without gradients it is the task's own objective.
+  Tensor run(Pass& pass, const Tensor& hidden, const DeviceBatch& batch, const LossRequest& request) override;
 
-  // The means of soft and cosine loss since the last call; this and state() are of all ranks.
-  Metrics log();
-  // The sums since the last log, as text.
-  std::string state() const;
-  void set_state(const std::string& text);
-
-  void begin(Pass& pass, const Tokens& tokens, const Tensor& scored_rows) override;
-  void add_at_features(Pass& pass, const Tensor& features, const Tensor& dfeatures) override;
-  void add_at_hidden(Pass& pass, const Tensor& hidden, const Tensor& dhidden) override;
+  // The means of soft and cosine loss since the last call, over all ranks.
+  Metrics log(Communicator& ranks);
+  // The sums since the last log as text, over all ranks.
+  std::string state(Communicator& ranks) const;
+  void set_state(const std::string& text, const Communicator& ranks);
 
  private:
   static constexpr int sums = 4;  // soft loss, rows, cosine loss, tokens
-  std::array<float, sums> read() const;
+  std::array<float, sums> read(Communicator& ranks) const;
+  // What the teacher says of a batch, on the pass's arena: the features of its output rows [R, E] and its hidden states
+  // f32 [N, C]; absent where the weight is 0.
+  struct Taught {
+    Tensor features, hidden;
+  };
+  Taught ask_teacher(Pass& pass, const DeviceBatch& batch);
+  // Adds the soft loss and its gradients.
+  void add_soft_loss(HeadPass& rows, const Tensor& teacher_features, float scale);
 
   const DistillationConfig config_;
-  EncoderModel& student_;
-  std::unique_ptr<EncoderModel> teacher_;
+  std::unique_ptr<Model> teacher_;
+  std::unique_ptr<ScoreObjective> own_;
+  const Head& student_head_;
   std::unique_ptr<Model::Saved> saved_;
-  std::optional<DType> packed_for_;                 // the precision that the teacher's weights are laid out for
-  Arena arena_;                                     // of what lives longer than a step
-  Tensor totals_;                                   // f32 [sums], since the last log
-  float soft_scale_ = 0, cosine_scale_ = 0;         // of this slice's loss sums
-  Tensor teacher_features_, teacher_hidden_;        // of this slice; absent where the weight is 0
+  Arena arena_;    // of what lives longer than a step
+  Tensor totals_;  // f32 [sums], since the last log
 };
 
 // Copies into a new student the teacher's embeddings (of positions those that both have), the named layers (the
 // student's layer i is the teacher's layers[i]) and the head for masked tokens. A UsageError where there are not as
 // many as the student has layers, or a shape differs.
-void begin_with_layers(const std::vector<std::string>& layers, Ops& ops, EncoderModel& student, EncoderModel& teacher);
+void begin_with_layers(const std::vector<std::string>& layers, Ops& ops, Model& student, Model& teacher);
 
 }  // namespace engine

@@ -1,13 +1,8 @@
-// The machine that a configuration runs on: its backend, memory for activations and precision.
+// ConfiguredMachine: the backend, memory for activations and precision that a configuration asks for.
 #pragma once
-
-#include <unistd.h>
-
-#include <algorithm>
 
 #include "core/error.h"
 #include "core/parallel.h"
-#include "core/ranks.h"
 #include "kernels/backend/backend.h"
 #include "training/config.h"
 #include "training/task.h"
@@ -16,16 +11,13 @@ namespace engine {
 
 class ConfiguredMachine {
  public:
-  explicit ConfiguredMachine(const Config& config)
+  ConfiguredMachine(const Config& config, Communicator& ranks)
       : ops_(make_ops(config.device, config.device_options)),
         arena_(ops_->memory()),
-        machine_{*ops_, arena_, compute_precision(config.precision, device_of(config, *ops_))} {
-    set_threads(config.threads);
-    // Unless mpirun has bound each rank to processors of its own, the ranks of a machine share all of them.
-    const bool is_bound = thread_count() < sysconf(_SC_NPROCESSORS_ONLN);
-    if (config.threads == 0 && !is_bound) set_threads(std::max(thread_count() / ranks_here(), 1));
+        machine_{*ops_, arena_, compute_precision(config.precision, device_of(config, *ops_)), ranks} {
+    set_threads(config.threads ? config.threads : processors_of_each(ranks.local_size()));
     const std::string device = device_of(config, *ops_);
-    if (rank_count() > 1 && device != "cpu")
+    if (ranks.size() > 1 && device != "cpu")
       fail_usage("several ranks train on the CPU: set device = \"cpu\", it is ", device);
   }
   Machine& machine() { return machine_; }

@@ -6,7 +6,6 @@
 
 #include "core/arena_room.h"
 #include "core/hash.h"
-#include "core/ranks.h"
 #include "training/rate_scales.h"
 
 namespace engine {
@@ -23,69 +22,78 @@ Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& con
   const std::vector<float> scales = rate_scales(parameters, config);
   if (compute == DType::bf16) parameters.keep_rounded(ops);
   const bool on_host = &ops.memory() == &host_memory();
-  for (Parameter& p : parameters.all()) {
-    require(static_cast<bool>(p.gradient), "parameter ", p.name, " has no gradient: was the model made to be trained?");
-    const float scale = scales[tensors_.size()];
+  Gradients& gradients = parameters.gradients();
+  for (const Parameter& p : parameters.all()) {
+    const float scale = scales[p.index];
     tensors_.push_back({.value = p.value,
-                        .gradient = p.gradient,
+                        .gradient = gradients.read(p),
                         .m = arena_.make_zeros(DType::f32, p.shape),
                         .v = arena_.make_zeros(DType::f32, p.shape),
                         .learning_rate_scale = scale,
                         .decays = p.decays(),
                         .keeps_gradient = on_host && p.is_linear,
-                        .notes = p.notes,
-                        .rounded = p.rounded});
-    if (tensors_.back().keeps_gradient) kept_.push_back(&p);
-    if (scale > 0) gradients_.push_back(p.gradient);
-    else if (!tensors_.back().keeps_gradient) frozen_.push_back(p.gradient);
+                        .touched_blocks = gradients.touched_blocks(p),
+                        .rounded = p.rounded()});
+    const AdamWTensor& tensor = tensors_.back();
+    if (tensor.keeps_gradient) kept_.push_back(&p);
+    if (scale > 0) gradients_.push_back(tensor.gradient);
+    else if (!tensor.keeps_gradient) frozen_.push_back(tensor.gradient);
   }
   norm_squared_ = arena_.make_zeros(DType::f32, {1});
   group_tensors(0, {});
 }
 
-void Optimizer::note_moments(const AdamWTensor& tensor) {
-  if (!tensor.notes) return;
-  std::vector<uint8_t> notes(tensor.notes.bytes());
+std::vector<StateTensor> Optimizer::state() const {
+  std::vector<StateTensor> state;
+  for (const Parameter& p : parameters_.all()) {
+    state.push_back({"m", &p, tensors_[p.index].m});
+    state.push_back({"v", &p, tensors_[p.index].v});
+  }
+  return state;
+}
+
+void Optimizer::mark_moments(const AdamWTensor& tensor) {
+  if (!tensor.touched_blocks) return;
+  std::vector<uint8_t> touched(tensor.touched_blocks.bytes());
   std::vector<float> moments(static_cast<size_t>(tensor.m.count()));
   for (const Tensor& of : {tensor.m, tensor.v}) {
     arena_.memory().copy_out(moments.data(), of.data, of.bytes());
     for (size_t i = 0; i < moments.size(); ++i)
-      if (moments[i] != 0) notes[i / BlockNotes::block] = BlockNotes::moments;
+      if (moments[i] != 0) touched[i / TouchedBlocks::block] = TouchedBlocks::moments;
   }
-  arena_.memory().copy_in(tensor.notes.data, notes.data(), notes.size());
+  arena_.memory().copy_in(tensor.touched_blocks.data, touched.data(), touched.size());
 }
 
 void Optimizer::set_steps_before(int64_t steps, const std::vector<std::string>& fresh) {
   group_tensors(steps, fresh);
-  for (const AdamWTensor& tensor : tensors_) note_moments(tensor);
+  for (const AdamWTensor& tensor : tensors_) mark_moments(tensor);
 }
 
 void Optimizer::group_tensors(int64_t steps, const std::vector<std::string>& fresh) {
   for (Group& group : groups_) group.tensors.clear();
   groups_[1].steps_before = steps;
-  size_t i = 0;
   for (const Parameter& p : parameters_.all()) {
-    const AdamWTensor& tensor = tensors_[i++];
+    const AdamWTensor& tensor = tensors_[p.index];
     const bool is_old = steps > 0 && std::find(fresh.begin(), fresh.end(), p.name) == fresh.end();
     if (tensor.learning_rate_scale > 0) groups_[is_old ? 1 : 0].tensors.push_back(tensor);
   }
 }
 
-void Optimizer::clear_spent() {
-  for (Parameter* p : kept_) p->gradient_to_add_to();
+void Optimizer::zero_stale() {
+  for (const Parameter* p : kept_) parameters_.gradients().read(*p);
 }
 
-void Optimizer::sum_gradients_over_ranks() {
-  if (rank_count() == 1) return;
-  clear_spent();
-  for (const Tensor& gradient : gradients_)
-    sum_over_ranks(std::span(gradient.as<float>(), static_cast<size_t>(gradient.count())));
-  for (const AdamWTensor& tensor : tensors_)
-    if (tensor.notes) or_over_ranks(std::span(tensor.notes.as<uint8_t>(), tensor.notes.bytes()));
+void Optimizer::start_sum(const Parameter& parameter, Communicator& ranks) const {
+  const AdamWTensor& tensor = tensors_[parameter.index];
+  if (tensor.learning_rate_scale == 0) return;
+  const Tensor& gradient = parameters_.gradients().read(parameter);
+  ranks.start_sum(std::span(gradient.as<float>(), static_cast<size_t>(gradient.count())));
+  if (tensor.touched_blocks)
+    ranks.start_or(std::span(tensor.touched_blocks.as<uint8_t>(), tensor.touched_blocks.bytes()));
 }
 
 void Optimizer::measure_norm() {
-  clear_spent();
+  zero_stale();
   ops_.sum_of_squares({.tensors = gradients_, .result = norm_squared_});
 }
 
@@ -95,8 +103,8 @@ float Optimizer::gradient_norm() const {
   return std::sqrt(squared);
 }
 
-void Optimizer::update(float learning_rate, int64_t step, const Tensor& loss) {
-  clear_spent();
+void Optimizer::update(float learning_rate, int64_t step, const Tensor& loss, bool has_norm) {
+  zero_stale();
   for (const Group& group : groups_)
     if (!group.tensors.empty())
       ops_.adamw({.tensors = group.tensors,
@@ -106,15 +114,16 @@ void Optimizer::update(float learning_rate, int64_t step, const Tensor& loss) {
                   .epsilon = config_.adam_epsilon,
                   .weight_decay = config_.weight_decay,
                   .step = step + group.steps_before,
-                  .norm_squared = norm_squared_,
+                  .norm_squared = has_norm ? norm_squared_ : Tensor{},
                   .loss = loss,
-                  .max_norm = config_.max_grad_norm});
+                  .max_norm = has_norm ? config_.max_grad_norm : 0});
   for (const Tensor& gradient : frozen_) arena_.memory().zero(gradient.data, gradient.bytes());
-  for (Parameter* p : kept_) p->is_spent = true;
+  for (const Parameter* p : kept_) parameters_.gradients().set_stale(*p);
+  parameters_.values_changed(/*copies_too=*/true);
 }
 
 void Optimizer::measure_and_update(float learning_rate, int64_t step, const Tensor& loss) {
-  // What the kernels and their addresses follow from; the rates and the step may differ.
+  // The kernels and their addresses follow from these; the rates and the step may differ.
   const std::array<const void*, 2> addresses{norm_squared_.data, loss.data};
   const std::array<size_t, 2> sizes{groups_[0].tensors.size(), groups_[1].tensors.size()};
   const uint64_t of_addresses = hash_of({reinterpret_cast<const char*>(addresses.data()), sizeof addresses});

@@ -58,33 +58,21 @@ float factor_of(const std::string& name, const std::map<std::string, float>& fac
   return factor;
 }
 
-// The layer of "encoder.layers.3.norm1.gain" is 3; none: -1.
-int layer_of(const std::string& name) {
-  const std::string_view part = "layers.";
-  const size_t at = name.find(part);
-  if (at == std::string::npos || (at > 0 && name[at - 1] != '.')) return -1;
-  int layer = -1;
-  std::from_chars(name.data() + at + part.size(), name.data() + name.size(), layer);
-  return layer;
-}
-
-// Which stack of layers a name belongs to: "encoder.", "decoder." or "".
+// The stack of layers that a name belongs to: "encoder.", "decoder." or "".
 std::string stack_of(const std::string& name) { return name.substr(0, name.find("layers.")); }
 
 }  // namespace
 
 std::vector<float> rate_scales(const Parameters& parameters, const TrainingConfig& config) {
   const std::map<std::string, float> factors = factors_of(config.learning_rate_scales, parameters);
-  std::map<std::string, int> layers;  // of each stack
-  int most = 0;
+  std::map<std::string, int64_t> layers;  // the layers of each stack
   for (const Parameter& p : parameters.all()) {
-    const int count = layer_of(p.name) + 1;
+    const int64_t count = layer_of(p.name) + 1;
     if (count > 0) layers[stack_of(p.name)] = std::max(layers[stack_of(p.name)], count);
-    most = std::max(most, count);
   }
   const auto depth_of = [&](const std::string& name) {
-    if (const int layer = layer_of(name); layer >= 0) return layers.at(stack_of(name)) - layer;
-    return begins_with(name, "embedding") || name.find(".embedding.") != std::string::npos ? most + 1 : 0;
+    if (const int64_t layer = layer_of(name); layer >= 0) return layers.at(stack_of(name)) - layer;
+    return begins_with(name, "embedding") || name.find(".embedding.") != std::string::npos ? parameters.layers() + 1 : int64_t{0};
   };
   std::vector<float> scales;
   for (const Parameter& p : parameters.all())

@@ -22,6 +22,7 @@ class StateFolder {
   std::filesystem::path progress() const { return path_ / "progress.json"; }
   std::filesystem::path configuration() const { return path_ / "task.cfg"; }
   std::filesystem::path fingerprint() const { return path_ / "data.txt"; }
+  std::filesystem::path task() const { return path_ / "task"; }
 
  private:
   std::filesystem::path path_;

@@ -13,8 +13,10 @@ Schedule::Schedule(const TrainingConfig& config, int64_t steps)
       peak_(static_cast<double>(config.learning_rate)),
       end_(static_cast<double>(config.min_learning_rate)),
       start_(static_cast<double>(config.initial_learning_rate)),
+      factor_(static_cast<double>(config.plateau_factor)),
       warmup_(config.warmup_steps),
-      steps_(steps) {
+      steps_(steps),
+      patience_(config.plateau_patience) {
   if (scheduler_ != "constant" && end_ > peak_)
     fail_usage("training.min_learning_rate is ", end_, ", above training.learning_rate ", peak_);
   if (scheduler_ == "exponential" && !(end_ > 0))
@@ -28,7 +30,19 @@ double Schedule::scheduled(int64_t step) const {
   if (scheduler_ == "linear") return peak_ + (end_ - peak_) * progress;
   if (scheduler_ == "cosine") return end_ + (peak_ - end_) * 0.5 * (1 + std::cos(std::numbers::pi * progress));
   if (scheduler_ == "exponential") return peak_ * std::pow(end_ / peak_, progress);
+  if (scheduler_ == "plateau")
+    return std::max(end_, peak_ * std::pow(factor_, static_cast<double>(observed_.reductions)));
   return peak_;
+}
+
+bool Schedule::observe(bool is_better) {
+  if (scheduler_ != "plateau") return false;
+  if (is_better) observed_.evaluations = 0;
+  else ++observed_.evaluations;
+  if (observed_.evaluations < patience_) return false;
+  observed_.evaluations = 0;
+  ++observed_.reductions;
+  return true;
 }
 
 float Schedule::learning_rate_at(int64_t step) const {

@@ -6,6 +6,8 @@
 //   cosine        m + (p - m) (1 + cos(pi x)) / 2
 //   exponential   p (m / p)^x
 //   constant      p
+//   plateau       p f^k, at least m, after k reductions by the factor f (plateau_factor): one each time when the watched
+//                 metric has not become better in plateau_patience evaluations in a row
 // A training that goes on from the rate r with which another one ended, or it itself when it was shorter, has
 // r + (rate - r) k / B in the step k (from 0) of its first B (resume_warmup_steps) after that.
 #pragma once
@@ -29,6 +31,14 @@ class Schedule {
     blend_ = blend;
   }
   float learning_rate_at(int64_t step) const;
+  // Sees the result of an evaluation. Returns whether the rate is reduced from now on, which only "plateau" does.
+  bool observe(bool is_better);
+  // Reductions and evaluations in a row without a better one: with them a resumed training goes on as it was.
+  struct Observed {
+    int64_t reductions = 0, evaluations = 0;
+  };
+  const Observed& observed() const { return observed_; }
+  void set_observed(const Observed& observed) { observed_ = observed; }
   int64_t steps() const { return steps_; }
 
  private:
@@ -36,7 +46,9 @@ class Schedule {
 
   std::string scheduler_;
   double peak_, end_, start_, before_ = 0;
-  int64_t warmup_, steps_, blend_begin_ = 0, blend_ = 0;
+  double factor_;
+  int64_t warmup_, steps_, patience_, blend_begin_ = 0, blend_ = 0;
+  Observed observed_;
 };
 
 // Optimizer steps of a run: training.max_steps, else the steps that training.epochs have (Task::steps; 0: data without

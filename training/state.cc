@@ -1,7 +1,6 @@
 #include "training/state.h"
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -21,28 +20,22 @@ std::vector<int64_t> sizes_of(const Shape& shape) {
   return {shape.sizes.begin(), shape.sizes.begin() + shape.rank};
 }
 
-struct SavedTensor {
-  std::string name;
-  Tensor tensor;
-  Parameter* value_of;  // null: a moment
-};
-std::array<SavedTensor, 3> saved_tensors(Parameter& p, const AdamWTensor& tensors) {
-  return {{{"value/" + p.name, tensors.value, &p}, {"m/" + p.name, tensors.m}, {"v/" + p.name, tensors.v}}};
+// The tensors of a state in their order in the file: of each parameter its value, then the others.
+std::vector<StateTensor> listed(const StateTensors& state) {
+  std::vector<StateTensor> all;
+  for (const Parameter& p : state.parameters.all()) {
+    all.push_back({"value", &p, p.value});
+    for (const StateTensor& tensor : state.tensors)
+      if (tensor.parameter == &p) all.push_back(tensor);
+  }
+  return all;
 }
 
-// visit(saved tensor) for everything that is saved.
-template <class Visit>
-void for_each_tensor(const Optimizer& optimizer, const Visit& visit) {
-  size_t i = 0;
-  for (Parameter& p : optimizer.parameters().all())
-    for (const SavedTensor& saved : saved_tensors(p, optimizer.tensors()[i++])) visit(saved);
-}
-
-void load(Optimizer& optimizer, const SavedTensor& saved, const Safetensors::Entry& entry) {
-  if (saved.value_of)
-    optimizer.parameters().write(*saved.value_of, 0, saved.tensor.count(), entry.data);
+void load(const StateTensors& state, const StateTensor& tensor, const Safetensors::Entry& entry) {
+  if (tensor.kind == "value")
+    state.parameters.write(state.parameters.at(tensor.parameter->name), 0, tensor.tensor.count(), entry.data);
   else
-    optimizer.memory().copy_in(saved.tensor.data, entry.data, saved.tensor.bytes());
+    state.parameters.memory().copy_in(tensor.tensor.data, entry.data, tensor.tensor.bytes());
 }
 
 // "section.key" -> value as Options::toml writes it.
@@ -64,16 +57,19 @@ bool fits(const Safetensors::Entry& entry, const Tensor& tensor) {
 
 }  // namespace
 
-void save_state(const fs::path& folder, const Optimizer& optimizer, const TrainingProgress& progress,
-                const std::string& configuration, const std::string& fingerprint) {
+void save_state(const fs::path& folder, const StateTensors& tensors, const TrainingProgress& progress,
+                const std::string& configuration, const std::string& fingerprint,
+                const std::function<void(const fs::path&)>& save_task) {
   std::vector<SafetensorsItem> items;
-  for_each_tensor(optimizer, [&](const SavedTensor& saved) {
+  for (const StateTensor& saved : listed(tensors)) {
     const Tensor& tensor = saved.tensor;
-    items.push_back({saved.name, "F32", sizes_of(tensor.shape), [&optimizer, tensor](char* destination) {
-                       optimizer.memory().copy_out(destination, tensor.data, tensor.bytes());
+    const Memory* const memory = &tensors.parameters.memory();
+    items.push_back({saved.name(), "F32", sizes_of(tensor.shape), [memory, tensor](char* destination) {
+                       const_cast<Memory*>(memory)->copy_out(destination, tensor.data, tensor.bytes());
                      }});
-  });
-  const nlohmann::ordered_json json{{"step", progress.step},
+  }
+  const nlohmann::ordered_json json{{"version", progress.version},
+                                    {"step", progress.step},
                                     {"has_best", progress.has_best},
                                     {"best", progress.best},
                                     {"best_step", progress.best_step},
@@ -81,19 +77,27 @@ void save_state(const fs::path& folder, const Optimizer& optimizer, const Traini
                                     {"window_loss", progress.window_loss},
                                     {"window_scored", progress.window_scored},
                                     {"window_correct", progress.window_correct},
-                                    {"task", progress.task},
                                     {"learning_rate", progress.learning_rate},
                                     {"steps_before", progress.steps_before},
                                     {"fresh", progress.fresh},
                                     {"learning_rate_before", progress.learning_rate_before},
                                     {"goes_on_since", progress.goes_on_since},
-                                    {"steps", progress.steps}};
+                                    {"steps", progress.steps},
+                                    {"rollbacks", progress.rollbacks},
+                                    {"data_offset", progress.data_offset},
+                                    {"steps_without_labels", progress.steps_without_labels},
+                                    {"averaged", progress.averaged},
+                                    {"plateau_reductions", progress.observed.reductions},
+                                    {"plateau_evaluations", progress.observed.evaluations}};
   write_folder(folder, [&](const fs::path& aside) {
-    const StateFolder files(aside);
-    write_safetensors(files.tensors(), items);
-    write_file(files.progress(), json.dump(2) + "\n");
-    write_file(files.configuration(), configuration);
-    if (!fingerprint.empty()) write_file(files.fingerprint(), fingerprint + "\n");
+    const StateFolder to(aside);
+    write_safetensors(to.tensors(), items);
+    write_file(to.progress(), json.dump(2) + "\n");
+    write_file(to.configuration(), configuration);
+    if (!fingerprint.empty()) write_file(to.fingerprint(), fingerprint + "\n");
+    if (!save_task) return;
+    fs::create_directories(to.task());
+    save_task(to.task());
   });
 }
 
@@ -113,8 +117,16 @@ TrainingProgress read_progress(const fs::path& state) {
   progress.window_loss = json_number(json, "window_loss", where);
   progress.window_scored = json_number(json, "window_scored", where);
   progress.window_correct = json_number(json, "window_correct", where);
-  progress.task = json_string(json, "task", where, "");  // a state of an older version has none
-  // States of older versions do not tell of what follows.
+  // States of older versions lack some or all of the numbers that follow.
+  progress.version = json_integer(json, "version", where, 1, most, 1);
+  if (progress.version > TrainingProgress::present_version)
+    fail(where, ": is of a newer version of this program: take that one, or start anew with --resume false");
+  progress.rollbacks = json_integer(json, "rollbacks", where, 0, most, 0);
+  progress.data_offset = json_integer(json, "data_offset", where, 0, most, 0);
+  progress.steps_without_labels = json_integer(json, "steps_without_labels", where, 0, most, 0);
+  progress.averaged = json_integer(json, "averaged", where, 0, most, 0);
+  progress.observed.reductions = json_integer(json, "plateau_reductions", where, 0, most, 0);
+  progress.observed.evaluations = json_integer(json, "plateau_evaluations", where, 0, most, 0);
   progress.learning_rate = json_number(json, "learning_rate", where, 0);
   progress.steps_before = json_integer(json, "steps_before", where, 0, most, 0);
   progress.learning_rate_before = json_number(json, "learning_rate_before", where, 0);
@@ -129,38 +141,36 @@ TrainingProgress read_progress(const fs::path& state) {
   return progress;
 }
 
-TrainingProgress load_state(const fs::path& state, Optimizer& optimizer) {
+TrainingProgress load_state(const fs::path& state, const StateTensors& tensors) {
   const StateFolder files = StateFolder::written(state);
   const std::string folder = files.path().string();
   const TrainingProgress progress = read_progress(state);
   const Safetensors file = Safetensors::open(files.tensors());
   const std::string advice = ": start anew with --resume false or another --name";
-  size_t count = 0;
-  for_each_tensor(optimizer, [&](const SavedTensor& saved) {
-    const auto& [name, tensor, value_of] = saved;
-    const auto found = file.entries().find(name);
-    if (found == file.entries().end()) fail(folder, " has no tensor ", name, " of this model", advice);
-    if (!fits(found->second, tensor))
-      fail(folder, ": the tensor ", name, " is not f32 ", tensor.shape.text(), " as in this model", advice);
-    ++count;
-  });
-  if (count != file.entries().size()) fail(folder, " holds tensors that this model has not", advice);
-  for_each_tensor(optimizer,
-                  [&](const SavedTensor& saved) { load(optimizer, saved, file.entries().at(saved.name)); });
-  optimizer.set_steps_before(progress.steps_before, progress.fresh);
+  const std::vector<StateTensor> all = listed(tensors);
+  for (const StateTensor& saved : all) {
+    const auto found = file.entries().find(saved.name());
+    if (found == file.entries().end()) fail(folder, " has no tensor ", saved.name(), " of this model", advice);
+    if (!fits(found->second, saved.tensor))
+      fail(folder, ": the tensor ", saved.name(), " is not f32 ", saved.tensor.shape.text(), " as in this model",
+           advice);
+  }
+  if (all.size() != file.entries().size()) fail(folder, " holds tensors that this model has not", advice);
+  for (const StateTensor& saved : all) load(tensors, saved, file.entries().at(saved.name()));
   return progress;
 }
 
-FittingState load_fitting_state(const fs::path& state, Optimizer& optimizer) {
+FittingState load_fitting_state(const fs::path& state, const StateTensors& tensors) {
   FittingState result{.progress = read_progress(state)};
   const Safetensors file = Safetensors::open(StateFolder::written(state).tensors());
   std::map<std::string, bool> taken;  // tensors of the file
   for (const auto& [name, entry] : file.entries()) taken[name] = false;
-  size_t i = 0;
-  for (Parameter& p : optimizer.parameters().all()) {
-    const std::array<SavedTensor, 3> parts = saved_tensors(p, optimizer.tensors()[i++]);
-    const bool all_fit = std::all_of(parts.begin(), parts.end(), [&](const SavedTensor& part) {
-      const auto found = file.entries().find(part.name);
+  for (const Parameter& p : tensors.parameters.all()) {
+    std::vector<StateTensor> parts{{"value", &p, p.value}};
+    for (const StateTensor& tensor : tensors.tensors)
+      if (tensor.parameter == &p) parts.push_back(tensor);
+    const bool all_fit = std::all_of(parts.begin(), parts.end(), [&](const StateTensor& part) {
+      const auto found = file.entries().find(part.name());
       return found != file.entries().end() && fits(found->second, part.tensor);
     });
     if (!all_fit) {
@@ -168,15 +178,23 @@ FittingState load_fitting_state(const fs::path& state, Optimizer& optimizer) {
       continue;
     }
     ++result.loaded;
-    for (const SavedTensor& part : parts) {
-      load(optimizer, part, file.entries().at(part.name));
-      taken[part.name] = true;
+    for (const StateTensor& part : parts) {
+      load(tensors, part, file.entries().at(part.name()));
+      taken[part.name()] = true;
     }
   }
   const std::string value = "value/";
   for (const auto& [name, is_taken] : taken)
     if (!is_taken && name.starts_with(value)) result.left_out.push_back(name.substr(value.size()));
   return result;
+}
+
+std::string read_task_state(const fs::path& task_folder, const std::string& file) {
+  if (fs::exists(task_folder / file)) return read_text(task_folder / file);
+  const fs::path progress = StateFolder(task_folder.parent_path()).progress();
+  const nlohmann::json json = parse_json_file(progress);
+  if (!json_has(json, "task", progress.string())) fail((task_folder / file).string(), " is missing: the state is torn");
+  return json_string(json, "task", progress.string());
 }
 
 std::string option_of_state(const fs::path& state, const std::string& name) {

@@ -14,22 +14,26 @@ void note_save(int) { save_noted = 1; }
 StopSignal::StopSignal() {
   stop_noted = 0;
   save_noted = 0;
-  struct sigaction action {};
-  action.sa_handler = note_stop;
-  // The handler serves once; writes that it interrupts go on.
-  action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
-  sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, &old_interrupt_);
-  sigaction(SIGTERM, &action, &old_terminate_);
-  action.sa_handler = note_save;
-  action.sa_flags = SA_RESTART;
-  sigaction(SIGUSR1, &action, &old_user_);
+  for (const int signal : {SIGINT, SIGTERM}) handle(signal, note_stop, static_cast<int>(SA_RESETHAND));
+  for (const int signal : {SIGHUP, SIGPIPE}) {
+    struct sigaction current {};
+    sigaction(signal, nullptr, &current);
+    if (current.sa_handler != SIG_IGN) handle(signal, note_stop, 0);
+  }
+  handle(SIGUSR1, note_save, 0);
 }
 
 StopSignal::~StopSignal() {
-  sigaction(SIGINT, &old_interrupt_, nullptr);
-  sigaction(SIGTERM, &old_terminate_, nullptr);
-  sigaction(SIGUSR1, &old_user_, nullptr);
+  for (const auto& [signal, action] : old_) sigaction(signal, &action, nullptr);
+}
+
+void StopSignal::handle(int signal, void (*handler)(int), int flags) {
+  struct sigaction action {}, old {};
+  action.sa_handler = handler;
+  action.sa_flags = flags | SA_RESTART;  // interrupted writes go on
+  sigemptyset(&action.sa_mask);
+  sigaction(signal, &action, &old);
+  old_.emplace_back(signal, old);
 }
 
 bool StopSignal::received() const { return stop_noted != 0; }

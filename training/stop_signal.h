@@ -1,8 +1,18 @@
-// StopSignal: while one lives, the first SIGINT or SIGTERM is noted instead of ending the process; a second ends it.
-// SIGUSR1 is noted as a wish to save, every time.
+// StopSignal: while one lives, signals that would end the process are noted, so that a training saves before it ends.
+//
+// | signal | sent | effect |
+// |---|---|---|
+// | SIGINT, SIGTERM | by a user or a batch system | received(); a second one ends the process |
+// | SIGHUP | when the terminal is lost, often twice | received() |
+// | SIGPIPE | when the reader of the output is gone | received() |
+// | SIGUSR1 | by a user | take_save(), every time |
+//
+// SIGHUP and SIGPIPE stay ignored where they were (nohup).
 #pragma once
 
 #include <csignal>
+#include <utility>
+#include <vector>
 
 namespace engine {
 
@@ -17,7 +27,9 @@ class StopSignal {
   bool take_save();  // true once for what came since the last call
 
  private:
-  struct sigaction old_interrupt_ {}, old_terminate_ {}, old_user_ {};
+  void handle(int signal, void (*handler)(int), int flags);
+
+  std::vector<std::pair<int, struct sigaction>> old_;  // actions by signal
 };
 
 }  // namespace engine

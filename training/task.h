@@ -1,4 +1,4 @@
-// Task: what the trainer must know of a use: its model, its batches, its loss, its metrics. tasks/ implements it.
+// Task: a use of a model as the trainer sees it: parameters, batches, loss, metrics. tasks/ implements it.
 #pragma once
 
 #include <cmath>
@@ -8,7 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "models/causal_model.h"
+#include "core/communicator.h"
+#include "models/model.h"
 #include "training/batch.h"
 #include "training/config.h"
 
@@ -16,11 +17,22 @@ namespace engine {
 
 using Metrics = std::vector<std::pair<std::string, double>>;
 
-// What a step runs on.
+// What a training runs on.
 struct Machine {
   Ops& ops;
   Arena& arena;
   DType compute;
+  Communicator& communicator;
+};
+
+// The loss of a batch and its gradients.
+class BatchLoss {
+ public:
+  virtual ~BatchLoss() = default;
+  // Forward and backward of the sequences first ... last-1 of a batch. pass has no layout yet. gradient_scale is the
+  // factor of the loss sum in the gradients. totals f32 [3] += loss sum, weight sum, correct.
+  virtual void run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
+                   const Tensor& totals) = 0;
 };
 
 class Task {
@@ -34,26 +46,24 @@ class Task {
   virtual int64_t steps(double epochs) const {
     return static_cast<int64_t>(std::ceil(epochs * static_cast<double>(steps_per_epoch())));
   }
-  // Comes before batch_of(step): what the batch needs of the model itself, whose parameters are those of this step.
+  // Comes before batch_of(step), and lets the model itself make what the batch needs, with the parameters of this step.
   virtual void prepare(Machine&, int64_t) {}
-  // The whole batch of optimizer step `step` (from 0): a function of the configuration and the step alone (and of what
-  // prepare made of the parameters, and of state()), so that a resumed run sees the data that an unbroken one would.
+  // The whole batch of step `step` (from 0): a function of the configuration and the step alone (and of what prepare made
+  // and save_state saved), so that a resumed run sees the data that an unbroken one would.
   virtual void batch_of(int64_t step, SequenceBatch& batch) = 0;
-  // What the batches are made of besides the configuration: data and vocabulary, as a line of text. A training does not
-  // go on from a state with another one.
+  // A line of text that tells data and vocabulary apart: what the batches are made of beside the configuration. A training
+  // does not go on from a state with another one.
   virtual std::string fingerprint() const = 0;
-  // Forward and backward of the sequences first ... last-1 of a batch. totals: f32 [3] += loss sum, weight, correct.
-  virtual void run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
-                   const Tensor& totals) = 0;
-  // After the update of a step, with the mean loss that it had.
+  virtual BatchLoss& loss() = 0;
+  // Comes after the update of a step, with the mean loss that it had.
   virtual void step_done(int64_t, double) {}
-  // What a line of the log says besides, of the steps since the last one.
-  virtual Metrics log() { return {}; }
-  // A line of text without which the task could not go on from a saved training as if it had not stopped: this and the
-  // two around it are called by every rank.
-  virtual std::string state() const { return {}; }
-  virtual void set_state(const std::string&) {}
-  // On the evaluation data; "loss" among them where it is measured. Samples go to `samples` (a file's text).
+  // Metrics of the steps since the last line of the log. This and the next two are called by every rank.
+  virtual Metrics log(Machine&) { return {}; }
+  // Writes into a folder, which is there, what the task needs beside its parameters to go on as if it had not stopped.
+  // The first rank alone writes.
+  virtual void save_state(Machine&, const std::filesystem::path& /*folder*/) const {}
+  virtual void load_state(Machine&, const std::filesystem::path& /*folder*/) {}
+  // Metrics on the evaluation data; "loss" is among them where it is measured. Samples go to `samples` (a file's text).
   virtual Metrics evaluate(Machine& machine, std::string& samples) = 0;
   // Every answer of the last evaluation, a line of JSON each; empty: the task keeps none.
   virtual std::string predictions() const { return {}; }
@@ -61,7 +71,7 @@ class Task {
   virtual std::pair<std::string, bool> best_metric() const = 0;
   // The names of the metrics that evaluate gives, where there is data to evaluate on.
   virtual std::vector<std::string> metric_names() const = 0;
-  // What to say before the training begins: what became of init's weights, what was skipped in the data. May be empty.
+  // Says before the training begins what became of init's weights and what was skipped in the data. May be empty.
   virtual std::string start_report() const { return {}; }
   // Reads the task's own input format and writes its own form of predictions.
   virtual void predict(Machine&, const std::filesystem::path& /*input*/, const std::filesystem::path& /*output*/) {

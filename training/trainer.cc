@@ -9,7 +9,6 @@
 #include <sstream>
 
 #include "core/files.h"
-#include "core/ranks.h"
 #include "training/continuation.h"
 
 namespace engine {
@@ -38,7 +37,7 @@ std::string text_of(const Metrics& metrics) {
 
 }  // namespace
 
-int train_task(const Config& config, const Options& options, Task& task, Machine& machine, std::FILE* out) {
+TrainingResult train_task(const Config& config, const Options& options, Task& task, Machine& machine, std::FILE* out) {
   best_metric(config, task);  // a wrong name is an error before there is a run folder
   return Trainer(config, options, task, machine, out).run();
 }
@@ -50,49 +49,75 @@ Trainer::Trainer(const Config& config, const Options& options, Task& task, Machi
       machine_(machine),
       out_(out),
       schedule_(config.training, training_steps(config.training, task.steps(config.training.epochs))),
-      optimizer_(machine.ops, task.parameters(), config.training, machine.compute),
-      folder_(RunFolder::of(config).path()),
-      control_(folder_),
-      most_tokens_(tokens_at_once(task.parameters())) {}
+      step_(machine, task.parameters(), config.training, config.seed),
+      folder_(RunFolder::of(config).path(), machine.communicator),
+      control_(folder_) {
+  const TrainingConfig& training = config.training;
+  if (training.swa_start > 0)
+    averaging_ =
+        std::make_unique<Averaging>(machine.ops, task.parameters(), training.swa_start, training.swa_every);
+}
 
-int Trainer::run() {
+TrainingResult Trainer::run() {
   std::string init;
-  if (config_.resume && has_state(folder_.state())) {
-    if (!go_on_from_state()) return 0;
-  } else {
-    init = start_anew();
+  const bool resumes = config_.resume && has_state(folder_.state());
+  Reason reason = Reason::was_finished;
+  if (!resumes) init = start_anew();
+  if (!resumes || go_on_from_state()) {
+    schedule_.go_on_from(progress_.learning_rate_before, progress_.goes_on_since,
+                         config_.training.resume_warmup_steps);
+    progress_.steps = schedule_.steps();
+    folder_.write_config(options_.toml());
+    folder_.open_logs(progress_.step);
+    begin_display(init);
+    // A step that is not finite needs a state to go back to.
+    if (config_.training.max_rollbacks > 0 && !has_state(folder_.state())) save();
+    reason = train();
   }
-  schedule_.go_on_from(progress_.learning_rate_before, progress_.goes_on_since, config_.training.resume_warmup_steps);
-  progress_.steps = schedule_.steps();
-  folder_.write_config(options_.toml());
-  folder_.open_logs(progress_.step);
+  return {.reason = reason,
+          .folder = folder_.path(),
+          .step = progress_.step,
+          .metrics = last_metrics_,
+          .has_best = progress_.has_best,
+          .best = progress_.best,
+          .best_step = progress_.best_step};
+}
+
+void Trainer::begin_display(const std::string& init) {
   const bool terminal = isatty(fileno(out_)) == 1;
   display_ = std::make_unique<Progress>(out_, terminal, progress_.step, schedule_.steps());
   const std::string from = progress_.step ? " on from step " + std::to_string(progress_.step) : "";
   display_->line("training " + folder_.path().string() + from + ": " + std::to_string(task_.parameters().count()) +
                  " parameters, " + std::to_string(schedule_.steps()) + " steps");
-  if (is_first_rank())
+  if (is_first())
     for (const std::string& file : control_.remove_old())
       display_->line("removed " + file + ", which was there before this training began");
   if (const std::string report = task_.start_report(); !report.empty()) display_->line(report);
   if (!init.empty()) display_->line(init);
+  if (progress_.version == TrainingProgress::present_version) return;
+  if (config_.model.dropout > 0 || config_.model.attention_dropout > 0)
+    display_->line("the state is of an older version of this program: from here on dropout draws other masks");
+  progress_.version = TrainingProgress::present_version;
+}
+
+TrainingResult::Reason Trainer::train() {
   while (progress_.step < schedule_.steps() && !stopped_early()) {
     run_step();
-    const Asked asked = asked_of_any_rank();
-    if (asked.stop_now) {
+    const Wishes wishes = wishes_of_any_rank();
+    if (wishes.stop_now) {
       display_->line("stopped at step " + std::to_string(progress_.step) +
                      " without saving, as the file stop_now asks");
-      return 0;
+      return Reason::stopped_now;
     }
     const bool last = progress_.step == schedule_.steps();
     if (last || is_due(config_.training.log_every)) log_step();
     if (last || is_due(config_.training.eval_every)) evaluate();
-    const bool stop = asked.stop || asked.stop_signal;
-    if (last || stop || asked.save || stopped_early() || is_due(config_.training.save_every)) save();
-    if (asked.save) display_->line("saved at step " + std::to_string(progress_.step));
+    const bool stop = wishes.stop || wishes.stop_signal;
+    if (last || stop || wishes.save || stopped_early() || is_due(config_.training.save_every)) save();
+    if (wishes.save) display_->line("saved at step " + std::to_string(progress_.step));
     if (!stop || last) continue;
     display_->line("stopped at step " + std::to_string(progress_.step) + ": the same command goes on from there");
-    return asked.stop_signal ? 130 : 0;
+    return wishes.stop_signal ? Reason::interrupted : Reason::stopped;
   }
   display_->finish();
   if (stopped_early())
@@ -102,21 +127,21 @@ int Trainer::run() {
   display_->line(progress_.has_best ? "the best model, of step " + std::to_string(progress_.best_step) + ", is in " +
                                           folder_.best().string()
                                     : "the model is in " + folder_.last().string());
-  return 0;
+  return stopped_early() ? Reason::stopped_early : Reason::finished;
 }
 
 // A file is taken by one rank, and signals reach the ranks at different steps.
-Trainer::Asked Trainer::asked_of_any_rank() {
-  std::array<float, 4> asked{};
-  if (is_first_rank()) {
-    asked[0] = control_.take_stop_now();
-    asked[1] = control_.take_stop();
-    asked[2] = control_.take_save();
+Trainer::Wishes Trainer::wishes_of_any_rank() {
+  std::array<float, 4> wishes{};
+  if (is_first()) {
+    wishes[0] = control_.take_stop_now();
+    wishes[1] = control_.take_stop();
+    wishes[2] = control_.take_save();
   }
-  asked[2] += stop_.take_save();
-  asked[3] = stop_.received();
-  sum_over_ranks(asked);
-  return {.stop_now = asked[0] > 0, .stop = asked[1] > 0, .save = asked[2] > 0, .stop_signal = asked[3] > 0};
+  wishes[2] += stop_.take_save();
+  wishes[3] = stop_.received();
+  machine_.communicator.sum(wishes);
+  return {.stop_now = wishes[0] > 0, .stop = wishes[1] > 0, .save = wishes[2] > 0, .stop_signal = wishes[3] > 0};
 }
 
 std::string Trainer::start_anew() {
@@ -127,16 +152,32 @@ std::string Trainer::start_anew() {
       fail_usage("init = \"", config_.init,
                  "\" is in the folder of this run, which --resume false clears: give the run another name");
   }
-  std::string text = go_on_from_init(config_, options_, optimizer_, progress_);
+  std::string text = go_on_from_init(config_, options_, step_.optimizer(), progress_);
   if (!config_.resume) folder_.clear();
   return text;
+}
+
+StateTensors Trainer::state_tensors() {
+  StateTensors state{task_.parameters(), step_.optimizer().state()};
+  if (!averaging_) return state;
+  const std::vector<StateTensor> averages = averaging_->state();
+  state.tensors.insert(state.tensors.end(), averages.begin(), averages.end());
+  return state;
+}
+
+TrainingProgress Trainer::load() {
+  TrainingProgress progress = load_state(folder_.state(), state_tensors());
+  step_.optimizer().set_steps_before(progress.steps_before, progress.fresh);
+  if (averaging_) averaging_->set_count(progress.averaged);
+  schedule_.set_observed(progress.observed);
+  task_.load_state(machine_, StateFolder::written(folder_.state()).task());
+  return progress;
 }
 
 bool Trainer::go_on_from_state() {
   check_same_training(folder_.state(), options_);
   check_same_data(folder_.state(), task_.fingerprint());
-  progress_ = load_state(folder_.state(), optimizer_);
-  task_.set_state(progress_.task);
+  progress_ = load();
   // Of another length, the schedule has another rate here than the one that the run has come to.
   if (progress_.steps != 0 && progress_.steps != schedule_.steps()) {
     progress_.learning_rate_before = progress_.learning_rate;
@@ -159,64 +200,69 @@ bool Trainer::stopped_early() const {
 
 void Trainer::run_step() {
   const auto start = std::chrono::steady_clock::now();
-  const int64_t step = progress_.step;
-  task_.prepare(machine_, step);
-  task_.batch_of(step, batch_);
-  const int64_t scored = batch_.scored();
-  if (scored == 0) fail("step ", step + 1, ": none of the batch's ", batch_.tokens.size(), " tokens has a label");
-  const ArenaScope scope(machine_.arena);
-  const Tensor totals = machine_.arena.make_zeros(DType::f32, {3});
-  const auto [begin, end] = sequences_of_rank(batch_);
-  for (int64_t first = begin, last; first < end; first = last) {
-    last = micro_batch_end(batch_, first, end, config_.training.micro_batch_size, most_tokens_);
-    Pass pass{.ops = machine_.ops,
-              .arena = machine_.arena,
-              .compute = machine_.compute,
-              .recompute = config_.training.recompute,
-              .training = true,
-              .seed = config_.seed,
-              .step = static_cast<uint32_t>(step),
-              .first_row = batch_.offsets[static_cast<size_t>(first)],
-              .first_sequence = first};
-    task_.run(pass, batch_, first, last, 1.0f / static_cast<float>(scored), totals);
+  const int64_t batch_number = progress_.step + progress_.data_offset;
+  task_.prepare(machine_, batch_number);
+  task_.batch_of(batch_number, batch_);
+  const float learning_rate = schedule_.learning_rate_at(progress_.step);
+  const StepResult step = step_.run(task_.loss(), batch_, batch_number, progress_.step + 1, learning_rate);
+  if (step.weight == 0) {
+    ++progress_.steps_without_labels;
+  } else {
+    if (!step.is_finite()) return roll_back(step);
+    task_.step_done(batch_number, step.loss());
   }
-  // A device is told to update before the loss and the norm are known here: it does not where they are not finite.
-  const float learning_rate = schedule_.learning_rate_at(step);
-  optimizer_.sum_gradients_over_ranks();
-  optimizer_.measure_and_update(learning_rate, step + 1, {totals.data, DType::f32, {1}});
-  std::array<float, 3> sums{};
-  machine_.arena.memory().copy_out(sums.data(), totals.data, sizeof sums);
-  sum_over_ranks(sums);
-  const float norm = optimizer_.gradient_norm();
-  const double loss = static_cast<double>(sums[0]) / static_cast<double>(scored);
-  if (!std::isfinite(loss) || !std::isfinite(norm))
-    fail("step ", step + 1, ": the loss is ", loss, ", the gradient's norm ", norm, " (batch of ", batch_.sequences(),
-         " sequences, ", batch_.tokens.size(), " tokens). The parameters are those before this step; try a lower ",
-         "training.learning_rate, more training.warmup_steps, training.max_grad_norm = 1 or precision = \"f32\"");
-
   ++progress_.step;
+  if (averaging_) averaging_->update(progress_.step);
   progress_.learning_rate = static_cast<double>(learning_rate);
-  task_.step_done(step, loss);
-  progress_.window_loss += static_cast<double>(sums[0]);
-  progress_.window_correct += static_cast<double>(sums[2]);
-  progress_.window_scored += static_cast<double>(scored);
-  window_tokens_ += static_cast<double>(batch_.tokens_of(0, batch_.sequences()));
+  progress_.window_loss += step.loss_sum;
+  progress_.window_correct += step.correct;
+  progress_.window_scored += step.weight;
+  window_tokens_ += static_cast<double>(step.tokens);
   window_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   report_ = {.step = progress_.step,
              .loss = progress_.window_loss / progress_.window_scored,
              .learning_rate = static_cast<double>(learning_rate),
-             .gradient_norm = static_cast<double>(norm),
+             .gradient_norm = static_cast<double>(step.gradient_norm),
              .tokens_per_second = window_tokens_ / window_seconds_};
   display_->show(report_);
 }
 
+void Trainer::roll_back(const StepResult& step) {
+  const int64_t failed = progress_.step + 1;
+  std::ostringstream what;
+  what << "step " << failed << ": the loss is " << step.loss() << ", the gradient's norm " << step.gradient_norm
+       << " (batch of " << batch_.sequences() << " sequences, " << batch_.tokens.size() << " tokens)";
+  if (progress_.rollbacks >= config_.training.max_rollbacks)
+    fail(what.str(), ". The parameters are those before this step; try a lower training.learning_rate, more ",
+         "training.warmup_steps, training.max_grad_norm = 1 or precision = \"f32\"",
+         progress_.rollbacks ? ", or raise training.max_rollbacks" : "");
+  const TrainingProgress before = progress_;
+  progress_ = load();
+  task_.parameters().gradients().zero();
+  progress_.rollbacks = before.rollbacks + 1;
+  // The data goes on behind the failed batch. What was evaluated since stays the best model there is.
+  progress_.data_offset = before.data_offset + failed - progress_.step;
+  progress_.has_best = before.has_best;
+  progress_.best = before.best;
+  progress_.best_step = before.best_step;
+  progress_.evaluations_without_better = before.evaluations_without_better;
+  folder_.open_logs(progress_.step);
+  display_->line(what.str() + ": back to step " + std::to_string(progress_.step) + ", rollback " +
+                 std::to_string(progress_.rollbacks) + " of " + std::to_string(config_.training.max_rollbacks));
+  save();
+}
+
 void Trainer::log_step() {
-  Metrics metrics{{"loss", report_.loss},
-                  {"accuracy", progress_.window_correct / progress_.window_scored},
-                  {"learning_rate", report_.learning_rate},
+  Metrics metrics{{"learning_rate", report_.learning_rate},
                   {"grad_norm", report_.gradient_norm},
                   {"tokens_per_second", report_.tokens_per_second}};
-  const Metrics own = task_.log();
+  if (progress_.window_scored > 0)
+    metrics.insert(metrics.begin(),
+                   {{"loss", report_.loss}, {"accuracy", progress_.window_correct / progress_.window_scored}});
+  for (const auto& [name, count] : {std::pair{"rollbacks", progress_.rollbacks},
+                                    std::pair{"steps_without_labels", progress_.steps_without_labels}})
+    if (count) metrics.emplace_back(name, static_cast<double>(count));
+  const Metrics own = task_.log(machine_);
   metrics.insert(metrics.end(), own.begin(), own.end());
   folder_.record(progress_.step, "train", metrics);
   display_->log(report_);
@@ -226,22 +272,32 @@ void Trainer::log_step() {
 
 void Trainer::evaluate() {
   std::string samples;
-  const Metrics metrics = task_.evaluate(machine_, samples);
-  task_.parameters().drop_packed();  // what evaluation packed is old with the next update
+  if (averaging_) averaging_->swap();
+  last_metrics_ = task_.evaluate(machine_, samples);
   if (!samples.empty()) folder_.write_samples(progress_.step, samples);
   if (const std::string lines = task_.predictions(); !lines.empty()) folder_.write_predictions(lines);
   last_samples_ = std::move(samples);
-  if (metrics.empty()) return;  // no data to evaluate on
+  // Without data to evaluate on there are none.
+  if (!last_metrics_.empty()) save_best();
+  if (averaging_) averaging_->swap();
+}
+
+void Trainer::save_best() {
   const auto [name, more_is_better] = best_metric(config_, task_);
   const auto chooses = [&name = name](const auto& metric) { return metric.first == name; };
-  const auto found = std::find_if(metrics.begin(), metrics.end(), chooses);
-  require(found != metrics.end(), "the evaluation gives no metric ", name, ", which chooses the best model, but",
-          text_of(metrics));
+  const auto found = std::find_if(last_metrics_.begin(), last_metrics_.end(), chooses);
+  require(found != last_metrics_.end(), "the evaluation gives no metric ", name, ", which chooses the best model, but",
+          text_of(last_metrics_));
   const double value = found->second;
   const bool better = std::isfinite(value) &&
                       (!progress_.has_best || (more_is_better ? value > progress_.best : value < progress_.best));
-  folder_.record(progress_.step, "eval", metrics);
-  display_->line("eval at step " + std::to_string(progress_.step) + text_of(metrics) + (better ? "  (best)" : ""));
+  folder_.record(progress_.step, "eval", last_metrics_);
+  display_->line("eval at step " + std::to_string(progress_.step) + text_of(last_metrics_) +
+                 (better ? "  (best)" : ""));
+  if (schedule_.observe(better))
+    display_->line("no better " + name + " in a while: the learning rate is reduced to " +
+                   std::to_string(schedule_.learning_rate_at(progress_.step)));
+  progress_.observed = schedule_.observed();
   if (!better) {
     ++progress_.evaluations_without_better;
     return;
@@ -250,20 +306,24 @@ void Trainer::evaluate() {
   progress_.best = value;
   progress_.best_step = progress_.step;
   progress_.evaluations_without_better = 0;
-  if (is_first_rank())
+  if (is_first())
     write_folder(folder_.best(), [&](const std::filesystem::path& aside) { task_.save_model(aside); });
 }
 
 void Trainer::save() {
-  progress_.task = task_.state();  // of all ranks
-  if (!is_first_rank()) return;
+  if (averaging_) progress_.averaged = averaging_->count();
+  // Every rank takes part in saving the task's state, and the first one writes.
+  if (!is_first()) return task_.save_state(machine_, StateFolder(folder_.state()).task());
   const auto save_model = [&](const std::filesystem::path& aside) { task_.save_model(aside); };
+  if (averaging_) averaging_->swap();
   if (config_.training.keep_checkpoints > 0) {
     write_folder(folder_.checkpoint(progress_.step), save_model);
     folder_.keep_checkpoints(config_.training.keep_checkpoints);
   }
   write_folder(folder_.last(), save_model);
-  save_state(folder_.state(), optimizer_, progress_, options_.toml(), task_.fingerprint());
+  if (averaging_) averaging_->swap();
+  save_state(folder_.state(), state_tensors(), progress_, options_.toml(), task_.fingerprint(),
+             [&](const std::filesystem::path& aside) { task_.save_state(machine_, aside); });
 }
 
 }  // namespace engine

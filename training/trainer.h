@@ -1,47 +1,80 @@
 // Trainer: the loop that all tasks share. A step's batch is cut into micro-batches, whose gradients are added up; the
 // loss is the mean over all scored tokens of the step whatever way it is cut. Evaluation, saving and the log read the
 // training but never change it: the same bits come with any eval_every, save_every or log_every, and after any number
-// of kills and resumptions. With several ranks (core/ranks.h) each has the whole model and runs its share of a step's
+// of kills and resumptions. With several ranks (core/communicator.h) each has the whole model and runs its share of a step's
 // sequences; gradients and losses are summed over the ranks, so that all make the same update, and the first rank alone
 // writes files.
 #pragma once
 
+#include "training/averaging.h"
 #include "training/control_files.h"
-#include "training/optimizer.h"
 #include "training/progress.h"
 #include "training/schedule.h"
 #include "training/state.h"
 #include "training/stop_signal.h"
 #include "training/task.h"
 #include "training/training_folder.h"
+#include "training/training_step.h"
 
 namespace engine {
 
+// How a training ended, for whoever started it.
+struct TrainingResult {
+  enum class Reason {
+    finished,       // all steps are done
+    was_finished,   // they were done before
+    stopped_early,  // evaluations became no better
+    stopped,        // the control file stop ended it after saving
+    stopped_now,    // the control file stop_now ended it
+    interrupted     // a signal ended it after saving
+  } reason = Reason::finished;
+  std::filesystem::path folder;  // the run's
+  int64_t step = 0;              // optimizer steps done
+  Metrics metrics;               // of the last evaluation
+  bool has_best = false;
+  double best = 0;               // best value of the metric that chooses
+  int64_t best_step = 0;
+
+  // The program's: 130 where a signal ended it, else 0.
+  int exit_code() const { return reason == Reason::interrupted ? 130 : 0; }
+};
+
 // Trains `task` as the configuration says, into the run folder output_dir/name; goes on from its state where resume is
-// set, else from that of the run in init (continuation.h). Returns the program's exit code: 0 when it is done or a
-// control file ended it, 130 when a signal stopped it after saving. Errors: a step whose loss or gradients are not
-// finite (parameters and saved state are then those before it), files, options.
-int train_task(const Config& config, const Options& options, Task& task, Machine& machine, std::FILE* out = stdout);
+// set, else from that of the run in init (continuation.h). Errors: a step whose loss or gradients are not finite
+// (parameters and saved state are then those before it) where no rollback is left, files, options.
+TrainingResult train_task(const Config& config, const Options& options, Task& task, Machine& machine,
+                          std::FILE* out = stdout);
 
 class Trainer {
  public:
   Trainer(const Config& config, const Options& options, Task& task, Machine& machine, std::FILE* out);
-  int run();
+  TrainingResult run();
 
  private:
+  using Reason = TrainingResult::Reason;
+
   bool go_on_from_state();  // false: the run has finished
   std::string start_anew();  // returns what became of init
+  void begin_display(const std::string& init);
+  // Steps until the end, or until something ends the training before.
+  Reason train();
   void run_step();
+  // Goes back to the last saved state after a step that was not finite, or throws an Error that tells of the step.
+  void roll_back(const StepResult& step);
   void log_step();
   void evaluate();
+  void save_best();
   void save();
+  TrainingProgress load();
+  StateTensors state_tensors();
   bool stopped_early() const;
-  // What control files and signals ask for.
-  struct Asked {
+  // What control files and signals want.
+  struct Wishes {
     bool stop_now, stop, save, stop_signal;
   };
-  Asked asked_of_any_rank();
+  Wishes wishes_of_any_rank();
   bool is_due(int64_t every) const;
+  bool is_first() const { return machine_.communicator.is_first(); }
 
   const Config& config_;
   const Options& options_;
@@ -49,15 +82,16 @@ class Trainer {
   Machine& machine_;
   std::FILE* out_;
   Schedule schedule_;
-  Optimizer optimizer_;
+  TrainingStep step_;
+  std::unique_ptr<Averaging> averaging_;  // absent where it is off
   TrainingFolder folder_;
   TrainingProgress progress_;
   StopSignal stop_;
   ControlFiles control_;
   SequenceBatch batch_;
   StepReport report_;
-  int64_t most_tokens_;
   double window_tokens_ = 0, window_seconds_ = 0;
+  Metrics last_metrics_;
   std::string last_samples_;
   std::unique_ptr<Progress> display_;
 };

@@ -9,7 +9,6 @@
 #include <system_error>
 
 #include "core/files.h"
-#include "core/ranks.h"
 #include "training/append.h"
 
 namespace engine {
@@ -34,13 +33,14 @@ std::string lines_up_to(const std::string& log, int64_t step) {
 
 }  // namespace
 
-TrainingFolder::TrainingFolder(const fs::path& folder) : RunFolder(folder) {
+TrainingFolder::TrainingFolder(const fs::path& folder, const Communicator& ranks)
+    : RunFolder(folder), is_first_(ranks.is_first()) {
   std::error_code error;
   fs::create_directories(samples(), error);
   if (error) fail("cannot make the run folder ", path().string(), ": ", error.message());
   if (::access(path().c_str(), W_OK) != 0)
     fail("cannot write into the run folder ", path().string(), ": ", std::generic_category().message(errno));
-  if (!is_first_rank()) return;
+  if (!is_first_) return;
   lock_ = ::open(path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (lock_ >= 0 && flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
     ::close(lock_);
@@ -54,7 +54,7 @@ TrainingFolder::~TrainingFolder() {
 }
 
 void TrainingFolder::clear() {
-  if (!is_first_rank()) return;
+  if (!is_first_) return;
   try {
     for (const fs::path& path : written()) fs::remove_all(path);
     fs::create_directories(samples());
@@ -64,7 +64,7 @@ void TrainingFolder::clear() {
 }
 
 void TrainingFolder::open_logs(int64_t step) {
-  if (!is_first_rank()) return;
+  if (!is_first_) return;
   if (fs::exists(metrics())) {
     const std::string log = read_text(metrics());
     const std::string kept = lines_up_to(log, step);
@@ -75,11 +75,11 @@ void TrainingFolder::open_logs(int64_t step) {
 }
 
 void TrainingFolder::write_config(const std::string& toml) const {
-  if (is_first_rank()) write_file(config(), toml);
+  if (is_first_) write_file(config(), toml);
 }
 
 void TrainingFolder::record(int64_t step, const std::string& split, const Metrics& metrics) {
-  if (!is_first_rank()) return;
+  if (!is_first_) return;
   nlohmann::ordered_json line;
   line["step"] = step;
   line["split"] = split;
@@ -89,11 +89,11 @@ void TrainingFolder::record(int64_t step, const std::string& split, const Metric
 }
 
 void TrainingFolder::write_predictions(const std::string& lines) const {
-  if (is_first_rank()) write_file(predictions(), lines);
+  if (is_first_) write_file(predictions(), lines);
 }
 
 void TrainingFolder::write_samples(int64_t step, const std::string& text) const {
-  if (is_first_rank()) write_file(sample(step), text);
+  if (is_first_) write_file(sample(step), text);
 }
 
 void TrainingFolder::keep_checkpoints(int keep) const {

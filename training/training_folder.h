@@ -16,7 +16,7 @@ class TrainingFolder : public RunFolder {
  public:
   // Makes the folder where it is not there. An error where it cannot be written, or another process trains in it. The
   // first of several ranks alone writes. All that follows does nothing on the others.
-  explicit TrainingFolder(const std::filesystem::path& folder);
+  TrainingFolder(const std::filesystem::path& folder, const Communicator& ranks);
   ~TrainingFolder();
   TrainingFolder(const TrainingFolder&) = delete;
   TrainingFolder& operator=(const TrainingFolder&) = delete;
@@ -36,6 +36,7 @@ class TrainingFolder : public RunFolder {
   void keep_checkpoints(int keep) const;
 
  private:
+  const bool is_first_;  // whether this rank writes
   int lock_ = -1, log_ = -1;
   std::unique_ptr<EventWriter> events_;
 };

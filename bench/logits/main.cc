@@ -1,6 +1,7 @@
-// logits FOLDER OUT DTYPE PRECISION: loads a model folder, writes it again to OUT as DTYPE (F32, F16, BF16), and beside
-// it logits.safetensors: the logits of the sequences that standard input gives, one a line, token ids apart by spaces.
-// For bench/check_huggingface.py, which has transformers do the same. Prints the seconds of loading and of saving.
+// logits FOLDER OUT DTYPE PRECISION loads a model folder and writes it to OUT as DTYPE (F32, F16, BF16). Beside it, it
+// writes logits.safetensors with the logits of the sequences that standard input gives, one a line, as token ids with
+// spaces between them. It prints the seconds of loading and of saving. bench/check_huggingface.py runs it and has
+// transformers do the same.
 #include <chrono>
 #include <iostream>
 #include <sstream>
@@ -8,6 +9,7 @@
 #include "core/parallel.h"
 #include "core/safetensors.h"
 #include "models/huggingface.h"
+#include "models/upload.h"
 
 namespace engine {
 namespace {
@@ -18,18 +20,12 @@ double seconds_of(const std::function<void()>& act) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-Tensor upload(Arena& arena, const std::vector<int32_t>& values) {
-  const Tensor tensor = arena.make(DType::i32, {static_cast<int64_t>(values.size())});
-  arena.memory().copy_in(tensor.data, values.data(), tensor.bytes());
-  return tensor;
-}
-
 int run(const std::filesystem::path& folder, const std::filesystem::path& out, const std::string& dtype,
         DType compute) {
   const auto ops = make_cpu_ops();
   Arena arena(ops->memory());
-  std::unique_ptr<CausalModel> model;
-  const double loading = seconds_of([&] { model = load_causal_model(folder, ops->memory(), false); });
+  std::unique_ptr<Model> model;
+  const double loading = seconds_of([&] { model = load_model(folder, ops->memory(), false, {.kinds = generating_kinds}); });
   const double saving = seconds_of([&] {
     write_folder(out, [&](const std::filesystem::path& aside) { save_model(aside, *model, dtype); });
   });
@@ -44,12 +40,13 @@ int run(const std::filesystem::path& folder, const std::filesystem::path& out, c
     longest = std::max<int64_t>(longest, positions.empty() ? 0 : positions.back() + 1);
     offsets.push_back(static_cast<int32_t>(tokens.size()));
   }
-  Pass pass{.ops = *ops,
-            .arena = arena,
-            .compute = compute,
-            .segments = Segments::packed(upload(arena, offsets), longest)};
+  Upload upload;
+  const Upload::List ids = upload.list(tokens), places = upload.list(positions), begins = upload.list(offsets);
+  upload.send(arena);
+  Pass pass(Run{.ops = *ops, .arena = arena, .compute = compute},
+            {upload.segments(begins, longest), upload.tensor(places)});
   const auto saved = model->make_saved();
-  const Tensor logits = model_logits(pass, *model, {upload(arena, tokens), upload(arena, positions)}, {}, *saved);
+  const Tensor logits = model_logits(pass, *model, {.ids = upload.tensor(ids)}, {}, *saved);
   std::vector<float> values(static_cast<size_t>(logits.count()));
   arena.memory().copy_out(values.data(), logits.data, logits.bytes());
   const auto fill = [&](char* to) { store_floats(values.data(), values.size(), "F32", to); };

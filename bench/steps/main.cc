@@ -1,9 +1,10 @@
-// Whole training steps (forward, backward, AdamW; with --clip clipping) and greedy generation, for bench/compare.py:
-// prints one JSON line when ready; then, for each number n read from standard input, does n steps and prints
-// {"seconds": [...], "tokens": t, "sequences": s, "loss": l, "peak_mb": m}, tokens and sequences being those of a step.
-// Random tokens, no dropout. Decoders score every token, "bert" 15 % of them as masked, "minilm" a class a sequence;
-// "encdec" and "bart" (which differ in PyTorch) read a source as long as the target, whose tokens are counted. With
-// --lengths the batches are those of a file (sst2_lengths.py), ten in each step.
+// Runs whole training steps (forward, backward, AdamW; with --clip clipping) and greedy generation for
+// bench/compare.py. It prints one JSON line when it is ready. Then, for each number n that it reads from standard
+// input, it does n steps and prints {"seconds": [...], "tokens": t, "sequences": s, "loss": l, "peak_mb": m} with the
+// tokens and sequences of a step. Tokens are random and nothing is dropped. Decoders score every token, "bert" 15 % of
+// them as masked, "minilm" a class a sequence. "encdec" and "bart" (which differ in PyTorch) read a source as long as
+// the target, whose tokens are counted. With --lengths the batches are those of a file (sst2_lengths.py), ten in each
+// step.
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <fstream>
@@ -17,10 +18,10 @@
 #include "core/parallel.h"
 #include "kernels/backend/backend.h"
 #include "kernels/observe/count_ops.h"
-#include "models/encoder_model.h"
+#include "models/bart.h"
 #include "models/generation.h"
 #include "training/loss_step.h"
-#include "training/optimizer.h"
+#include "training/training_step.h"
 
 namespace engine {
 namespace {
@@ -33,10 +34,14 @@ struct Setting {
 };
 
 TrainingConfig training_config(const Setting& setting) {
-  return {.weight_decay = 0.1f, .adam_beta2 = 0.95f, .max_grad_norm = setting.clip ? 1.0f : 0.0f};
+  // A step is one pass, whatever its size.
+  return {.micro_batch_size = INT32_MAX,
+          .weight_decay = 0.1f,
+          .adam_beta2 = 0.95f,
+          .max_grad_norm = setting.clip ? 1.0f : 0.0f};
 }
 
-// Ours are one model; their peers are plain PyTorch and transformers' BART.
+// Both are one model here. Their peers are plain PyTorch and transformers' BART.
 bool is_encoder_decoder(const std::string& model) { return model == "encdec" || model == "bart"; }
 
 ModelConfig config_of(const std::string& model) {
@@ -50,7 +55,7 @@ ModelConfig config_of(const std::string& model) {
   } else if (is_encoder_decoder(model)) {
     config = open_model();
     config.architecture = "bart";
-    config.hidden_size = 256, config.num_layers = config.decoder_layers = 3, config.num_heads = 8;
+    config.hidden_size = 256, config.num_layers = 3, config.num_heads = 8;
     config.vocab_size = 64, config.max_positions = 512;
   } else {
     config = open_model();
@@ -59,7 +64,7 @@ ModelConfig config_of(const std::string& model) {
     config.num_layers = model == "bert" ? 12 : 6;
     config.num_heads = 12;
     config.vocab_size = 30522, config.max_positions = 512;
-    config.head = model == "bert" ? Head::masked : Head::classification;
+    config.head = model == "bert" ? HeadKind::masked : HeadKind::classification;
     if (model == "minilm") config.labels = {"0", "1"};
     config.classifier_dropout = 0;
   }
@@ -72,7 +77,7 @@ std::vector<int32_t> random_tokens(int64_t count, int64_t vocabulary, Random& ra
   return tokens;
 }
 
-// The lengths of each batch's sequences.
+// Reads the lengths of each batch's sequences.
 std::vector<std::vector<int>> lengths_of(const Setting& setting) {
   if (setting.lengths.empty())
     return {std::vector<int>(static_cast<size_t>(setting.batch), setting.length)};
@@ -90,34 +95,33 @@ SequenceBatch random_batch(const std::vector<int>& lengths, const ModelConfig& c
   for (const int length : lengths) {
     const size_t begin = batch.tokens.size();
     for (const int32_t token : random_tokens(length, config.vocab_size, random)) batch.tokens.push_back(token);
-    if (config.head == Head::classification) {
-      batch.labels.resize(batch.tokens.size(), -100);
-      batch.labels[begin] = static_cast<int32_t>(random.below(2));
+    if (config.head == HeadKind::classification) {
+      batch.targets.labels.resize(batch.tokens.size(), -100);
+      batch.targets.labels[begin] = static_cast<int32_t>(random.below(2));
     } else {
       for (const int32_t label : random_tokens(length, config.vocab_size, random))
-        batch.labels.push_back(config.head == Head::masked && random.uniform() >= 0.15f ? -100 : label);
+        batch.targets.labels.push_back(config.head == HeadKind::masked && random.uniform() >= 0.15f ? -100 : label);
     }
-    if (config.architecture == "bart")
+    if (is_encoder_decoder(config.architecture))
       for (const int32_t token : random_tokens(length, config.vocab_size, random)) batch.sources.push_back(token);
     batch.end_sequence();
   }
   return batch;
 }
 
-// Training steps over the same batches again and again.
+// Takes training steps over the same batches, repeatedly.
 class Training {
  public:
   Training(Ops& ops, Model& model, DType compute, const Setting& setting)
-      : ops_(ops), compute_(compute), config_(training_config(setting)),
-        optimizer_(ops, model.parameters(), config_, compute), step_(model) {
+      : config_(training_config(setting)), arena_(ops.memory()), machine_{ops, arena_, compute, ranks_},
+        step_(machine_, model.parameters(), config_, /*seed=*/1, /*measures_norm=*/setting.clip), loss_(model) {
     Random random(7, 0);
     for (const std::vector<int>& lengths : lengths_of(setting))
       batches_.push_back(random_batch(lengths, model.config(), random));
-    totals_ = arena_.make_zeros(DType::f32, {3});
     at_once_ = batches_.size() == 1 ? 1 : 10;
   }
 
-  // As many batches as a step has.
+  // Makes as many batches as a step has.
   float step() {
     float loss = 0;
     tokens_ = sequences_ = 0;
@@ -129,33 +133,26 @@ class Training {
 
  private:
   float train(const SequenceBatch& batch) {
-    ops_.memory().zero(totals_.data, totals_.bytes());
-    const auto scored = static_cast<float>(batch.scored());
-    Pass pass{.ops = ops_, .arena = arena_, .compute = compute_, .training = true};
-    step_.run(pass, batch, 0, batch.sequences(), 1 / scored, totals_);
-    if (config_.max_grad_norm > 0) optimizer_.measure_norm();
-    optimizer_.update(1e-4f, ++steps_);
+    const StepResult result = step_.run(loss_, batch, steps_, steps_ + 1, 1e-4f);
+    ++steps_;
     tokens_ += static_cast<int64_t>(batch.tokens.size());
     sequences_ += batch.sequences();
-    float loss = 0;  // read here: until then a device has only been told what to do
-    ops_.memory().copy_out(&loss, totals_.data, sizeof loss);
-    return loss / scored;
+    return static_cast<float>(result.loss());
   }
 
-  Ops& ops_;
-  DType compute_;
   TrainingConfig config_;
-  Optimizer optimizer_;
-  LossStep step_;
-  Arena arena_{ops_.memory()};
+  Communicator ranks_;
+  Arena arena_;
+  Machine machine_;
+  TrainingStep step_;
+  LossStep loss_;
   std::vector<SequenceBatch> batches_;
-  Tensor totals_;
   size_t next_ = 0;
   int at_once_ = 1;
   int64_t steps_ = 0, tokens_ = 0, sequences_ = 0;
 };
 
-// The most memory this program had, in MiB. (getrusage counts that of the program which started this one, too.)
+// The most memory that this program had, in MiB. (getrusage also counts the program that started this one.)
 int64_t peak_mib() {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
@@ -186,7 +183,7 @@ void serve(const Step& step) {
   }
 }
 
-// A JSON line each.
+// Prints a JSON line for each operation.
 void list(const std::vector<OperationCount>& counts) {
   for (const OperationCount& count : counts)
     std::cout << nlohmann::json{{"operation", count.name}, {"shapes", count.shapes},
@@ -216,7 +213,7 @@ void run(const Setting& setting) {
     }
     return serve([&] { return StepResult{training.step(), training.tokens(), training.sequences()}; });
   }
-  const std::unique_ptr<CausalModel> model = make_causal_model(config_of(setting.model));
+  const std::unique_ptr<Model> model = make_model(config_of(setting.model), generating_kinds);
   model->parameters().allocate(ops->memory(), false);
   model->parameters().initialise(1);
   Random random(7, 0);
@@ -227,7 +224,7 @@ void run(const Setting& setting) {
   Generator generator(*ops, *model, compute, setting.batch);
   serve([&] {
     const GenerationOptions options{.max_new_tokens = setting.fresh};
-    if (model->reads_source()) generator.generate(starts, texts, options);
+    if (reads_source(*model)) generator.generate(starts, texts, options);
     else generator.generate(texts, options);
     return StepResult{0, int64_t{setting.batch} * setting.fresh, setting.batch};
   });

@@ -5,7 +5,7 @@
 namespace engine {
 namespace {
 
-// A step of GPT-2 124M in bf16; of the rows that are gathered, distilled or drawn for as many as are usual.
+// The sizes of a step of GPT-2 124M in bf16, and usual numbers of rows that are gathered, distilled or drawn.
 constexpr int64_t sequences = 8, length = 1024, tokens = sequences * length, width = 768, wide = 3072, heads = 12;
 constexpr int64_t vocabulary = 50257, scored = 1024, drawn = 64, parameters = 124439808;
 
@@ -27,8 +27,8 @@ class EveryOperation {
 
  private:
   Tensor make(DType dtype, Shape shape) { return arena_.make(dtype, shape); }
-  Tensor stream() { return make(f32, {tokens, width}); }   // the residual stream or its gradient
-  Tensor hidden() { return make(bf16, {tokens, width}); }  // what passes between two operations of a block
+  Tensor stream() { return make(f32, {tokens, width}); }   // residual stream or its gradient
+  Tensor hidden() { return make(bf16, {tokens, width}); }  // activation inside a block
   Segments packed() {
     const Tensor offsets = make(i32, {sequences + 1});
     for (int64_t s = 0; s <= sequences; ++s) offsets.as<int32_t>()[s] = static_cast<int32_t>(s * length);
@@ -132,7 +132,6 @@ class EveryOperation {
     ops_.gather_rows({.x = hidden(), .index = index, .y = some});
     ops_.scatter_rows({.x = some, .index = index, .y = hidden()});
     ops_.segment_mean_forward({.x = hidden(), .segments = packed(), .y = means});
-    ops_.segment_mean_backward({.dy = means, .segments = packed(), .dx = hidden()});
     ops_.copy({.x = stream(), .y = hidden()});
   }
 
@@ -153,7 +152,7 @@ class EveryOperation {
   }
 
   Ops& ops_;
-  Arena arena_{ops_.memory(), size_t{16} << 30};  // address space: nothing is touched
+  Arena arena_{ops_.memory(), size_t{16} << 30};  // address space that nothing touches
 };
 
 }  // namespace

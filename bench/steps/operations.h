@@ -1,11 +1,11 @@
-// Every operation once, at the shape that it has in the work that it is most often part of.
+// Runs every operation once, at the shape that it has in its most frequent use.
 #pragma once
 
 #include "kernels/ops.h"
 
 namespace engine {
 
-// On a backend that counts: nothing is computed, and no argument holds anything but where sequences begin.
+// `ops` is a backend that counts. Nothing is computed, and no argument holds values but where sequences begin.
 void run_every_operation(Ops& ops);
 
 }  // namespace engine

@@ -17,7 +17,7 @@ void check_segments(const char* name, const char* part, const Segments& segments
   }
 }
 
-// What forward and backward share. Returns D.
+// Checks the arguments that forward and backward share. Returns D.
 template <class Args>
 int64_t check_common(const char* name, const Args& a, SegmentValues values) {
   require(a.heads > 0 && a.q.width % a.heads == 0, name, ": q has ", a.q.width, " columns for ", a.heads, " heads");
@@ -42,6 +42,26 @@ int64_t check_common(const char* name, const Args& a, SegmentValues values) {
   return width;
 }
 
+// Counts the pairs of a query and a key that it sees.
+template <class Args>
+double seen_pairs(const Args& a) {
+  double pairs = 0;
+  for (int64_t s = 0; s < a.queries.count(); ++s) {
+    const AttentionSpan span = span_of(a.queries, a.keys, s);
+    const double queries = static_cast<double>(span.queries), keys = static_cast<double>(span.keys);
+    // Query i sees i + 1 + keys - queries keys, or none. The first query that sees any sees `first` of them.
+    const double first = std::max(1.0, 1 + keys - queries), seeing = std::min(queries, keys);
+    pairs += a.causal ? seeing * (first + keys) / 2 : queries * keys;
+  }
+  return pairs;
+}
+
+// Counts the FLOPs of a product of the queries with all rows of a relative table.
+template <class Args>
+double relative_product(const Args& a) {
+  return a.relative.distances ? 2.0 * static_cast<double>(a.q.matrix.rows() * a.q.width * a.relative.keys.rows()) : 0;
+}
+
 }  // namespace
 
 int64_t longest_segment(const Segments& segments) {
@@ -49,6 +69,13 @@ int64_t longest_segment(const Segments& segments) {
   for (int64_t s = 0; s < segments.count(); ++s)
     longest = std::max<int64_t>(longest, segments.end.as<int32_t>()[s] - segments.begin.as<int32_t>()[s]);
   return longest;
+}
+
+double AttentionForwardArgs::flops() const {
+  return 4.0 * static_cast<double>(q.width) * seen_pairs(*this) + 2 * relative_product(*this);
+}
+double AttentionBackwardArgs::flops() const {
+  return 10.0 * static_cast<double>(q.width) * seen_pairs(*this) + 5 * relative_product(*this);
 }
 
 int64_t check_attention(const AttentionForwardArgs& a, SegmentValues segments) {

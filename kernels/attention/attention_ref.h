@@ -1,4 +1,4 @@
-// Attention as attention.h defines it, one score at a time: the specification. Sums are in double.
+// The specification of kernels/attention/attention.h, one score at a time. Sums are in double.
 #pragma once
 
 #include <cmath>
@@ -14,7 +14,7 @@ struct AttentionReference {
   bool causal;
   double scale;
   Dropout dropout;
-  int64_t distances = 0;  // of relative tables, [R, D]; 0: none
+  int64_t distances = 0;  // of relative tables [R, D]; 0: none
   const double *relative_keys = nullptr, *relative_values = nullptr;
 
   double factor(int64_t query_row, int64_t head, int64_t key) const {
@@ -23,13 +23,13 @@ struct AttentionReference {
     return dropout.drops(((row * heads + head) << 16) + key) ? 0.0 : 1.0 / (1.0 - static_cast<double>(dropout.rate));
   }
 
-  // Where the elements of a head's row lie, and of the table's row between a query and a key.
+  // Return the first element of a head's row, and that of the relative tables' row for a query and a key.
   int64_t element(int64_t row, int64_t head) const { return (row * heads + head) * width; }
   int64_t relative(const AttentionSpan& span, int64_t query, int64_t key) const {
     return relative_row(distances, span.place(query), key) * width;
   }
 
-  // a row of `of` . (a row of `with` + table row, where there is a table)
+  // Multiplies a row of `of` by a row of `with`, to which it adds a table's row where there is a table.
   template <class T>
   double dot(const T* of, const T* with, const double* table = nullptr) const {
     double sum = 0;
@@ -38,7 +38,7 @@ struct AttentionReference {
     return sum;
   }
 
-  // The probabilities of one query, and its log-sum-exp.
+  // Takes the probabilities of one query and its log-sum-exp.
   template <class T>
   std::vector<double> probabilities(const T* q, const T* k, const AttentionSpan& span, int64_t query, int64_t head,
                                     double& lse) const {
@@ -78,7 +78,7 @@ struct AttentionReference {
         }
   }
 
-  // Gradients are added up: they come in as zeros. Derived from P alone, without y and lse.
+  // Adds to the gradients, which come in as zeros. They come from P alone, without y and lse.
   void backward(const double* q, const double* k, const double* v, const double* dy, double* dq, double* dk,
                 double* dv, double* drelative_keys = nullptr, double* drelative_values = nullptr) const {
     for (const AttentionSpan& span : spans)

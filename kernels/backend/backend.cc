@@ -13,7 +13,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
-#include "core/ranks.h"
+#include "core/communicator.h"
 #include "kernels/observe/check_ops.h"
 #if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
 #include "kernels/backend/cuda_backend.h"
@@ -97,7 +97,7 @@ void check_choice(const char* name, const std::string& value, const std::vector<
   fail_usage(name, " = \"", value, "\" is not known: ", known);
 }
 
-// The CPU, where nothing was asked for that it does not have.
+// Makes the CPU backend. Options that only a GPU has are a UsageError.
 std::unique_ptr<Ops> cpu_ops_with(const DeviceOptions& options) {
   const auto refuse = [](const char* name, const std::string& value, const char* otherwise) {
     fail_usage(name, " = \"", value, "\" needs device = \"cuda\", and this runs on the CPU: set ", name, " = \"",
@@ -108,7 +108,7 @@ std::unique_ptr<Ops> cpu_ops_with(const DeviceOptions& options) {
   return make_cpu_ops();
 }
 
-// The GPU where it can be used; else, with a notice if there is one, the CPU.
+// Makes the GPU's backend where it can be used, else, with a notice if there is a GPU, the CPU's.
 std::unique_ptr<Ops> make_auto_ops(const DeviceOptions& options) {
 #if defined(ENGINE_CUDA)
   const cuda::Presence found = cuda::find_device();
@@ -117,7 +117,7 @@ std::unique_ptr<Ops> make_auto_ops(const DeviceOptions& options) {
     if (problem.empty()) return cuda::make_cuda_ops(options);
   } catch (const UsageError&) {
     throw;
-  } catch (const Error& error) {  // too little memory is known only now
+  } catch (const Error& error) {  // too little memory shows only here
     problem = error.what();
   }
   if (found.exists) std::cerr << "note: running on the CPU: " << problem << "\n";
@@ -140,7 +140,7 @@ std::unique_ptr<Ops> make_ops(const std::string& device, const DeviceOptions& op
 #if defined(ENGINE_SIM)
   if (device == "sim") return cuda::make_cuda_ops(options);
 #elif defined(ENGINE_CUDA)
-  if (device == "cuda") return cuda::make_cuda_ops(options);  // where it cannot be used, that says why
+  if (device == "cuda") return cuda::make_cuda_ops(options);  // throws an Error that says why there is none
 #endif
   std::string known = "auto";
   for (const std::string& name : devices()) known += ", " + name;

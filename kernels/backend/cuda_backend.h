@@ -1,4 +1,4 @@
-// The CUDA backend as the rest of the program sees it, without CUDA's headers.
+// The rest of the program sees the CUDA backend through this header, without CUDA's headers.
 #pragma once
 
 #include <memory>
@@ -10,11 +10,12 @@
 
 namespace engine::cuda {
 
-// An Error in one line where no device can be used, a UsageError where the options ask for a library that is not here.
+// Makes the CUDA backend. An Error of one line says that no device can be used, a UsageError that the options name a
+// library that is not installed.
 std::unique_ptr<Ops> make_cuda_ops(const DeviceOptions& options = {});
-// For `info`, a line: who multiplies matrices on the device.
+// Returns a line for `info` that says which library multiplies matrices on the device.
 std::string matrix_products_description();
-// The same of cuDNN's attention.
+// Returns a line for `info` about cuDNN's attention.
 std::string cudnn_description();
 
 }  // namespace engine::cuda

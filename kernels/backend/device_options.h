@@ -1,4 +1,4 @@
-// What the backend of a GPU is told about its work: the options of these names (training/config.cc).
+// The options of a GPU's backend. The options of the same names (training/config.cc) set them.
 #pragma once
 
 #include <string>
@@ -7,8 +7,8 @@ namespace engine {
 
 struct DeviceOptions {
   std::string attention = "own";  // own, or cudnn
-  std::string matmul = "auto";    // auto: cuBLASLt where it is there; own, or cublaslt
-  bool synchronous = false;       // the device is waited for after each start
+  std::string matmul = "auto";    // auto (cuBLASLt where it is installed), own, or cublaslt
+  bool synchronous = false;       // waits for the device after each start
 };
 
 }  // namespace engine

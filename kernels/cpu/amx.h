@@ -1,5 +1,6 @@
-// The tile registers of processors that have AMX, for the *_amx.cc: eight tiles of 16 rows of 64 bytes. Tiles 0 ... 3
-// hold sums, 32 x 32 f32 as [upper left, upper right, lower left, lower right]; operands pass through the other four.
+// The tile registers of processors that have AMX, for the *_amx.cc files. There are eight tiles of 16 rows of 64 bytes.
+// Tiles 0 ... 3 hold sums, 32 x 32 f32 as [upper left, upper right, lower left, lower right], and operands pass through
+// the other four.
 #pragma once
 
 #include <immintrin.h>
@@ -16,7 +17,7 @@ struct alignas(64) TileConfig {
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-// The calling thread has tile registers while this lives.
+// Gives the calling thread tile registers for as long as it lives.
 class TileRegisters {
  public:
   TileRegisters() {
@@ -28,7 +29,8 @@ class TileRegisters {
   TileRegisters& operator=(const TileRegisters&) = delete;
 };
 
-// The sums are those at c, or zeros. `lower`, `right`: whether the lower 16 rows and the right 16 columns are there.
+// Begins sums with those at c, or with zeros. `lower` and `right` tell whether the lower 16 rows and the right 16
+// columns are used.
 template <bool lower = true, bool right = true>
 inline __attribute__((always_inline)) void begin_sums(bool add, const float* c, int64_t row_bytes) {
   if (add) {
@@ -51,8 +53,8 @@ inline __attribute__((always_inline)) void store_sums(float* c, int64_t row_byte
   if constexpr (lower && right) _tile_stored(3, c + row_bytes * 4 + 16, row_bytes);
 }
 
-// Adds the products of 32 rows of 32 k, the lower 16 of them `a_lower` elements on, and of 16 pairs of k in 32 columns,
-// the right 16 of them at b_right.
+// Adds the products of 32 rows of 32 k with 16 pairs of k in 32 columns. The lower 16 rows lie `a_lower` elements on,
+// and the right 16 columns begin at b_right.
 template <bool lower = true, bool right = true>
 inline __attribute__((always_inline)) void add_products(const bf16* a, int64_t a_row_bytes, int64_t a_lower,
                                                         const void* b, const void* b_right, int64_t b_row_bytes) {
@@ -70,13 +72,13 @@ inline __attribute__((always_inline)) void add_products(const bf16* a, int64_t a
   }
 }
 
-// The same for one range of 32 k after another: load_operands for the first; then each operand of the next range is
-// loaded as soon as its register is free, while the other products go on; add_loaded for the last. A load that has to
-// wait for its register holds up what comes behind it: out of the L1 cache this order gave 700 GFLOP/s, the plain one
-// 610.
+// Adds products for one range of 32 k after another. load_operands loads the first range. add_loaded_and_load then
+// loads each operand of the next range as soon as its register is free, while the other products go on, and add_loaded
+// adds the last range. A load that waits for its register holds up the loads behind it: out of the L1 cache this order
+// gave 700 GFLOP/s, the plain one 610.
 struct TileOperands {
   const bf16 *a, *b;
-  int64_t a_row_bytes, a_lower, b_right, b_row_bytes;  // a_lower, b_right: how many elements on the second tile is
+  int64_t a_row_bytes, a_lower, b_right, b_row_bytes;  // a_lower, b_right: elements to the second tile
 };
 template <bool lower = true>
 inline __attribute__((always_inline)) void load_operands(const TileOperands& from) {

@@ -1,4 +1,5 @@
-// Dropout's random numbers by vectors: the same bits as Dropout::drops (core/random.h), a counter a lane.
+// Dropout's random numbers by vectors. They are the same bits as those of Dropout::drops (core/random.h), a counter a
+// lane.
 #pragma once
 
 #if defined(__AVX2__)
@@ -10,12 +11,12 @@
 
 namespace engine::ENGINE_ISA {
 
-
 struct WideProduct {
   vuint high, low;
 };
 
-// The 64-bit products of 32-bit lanes. Processors multiply every other lane to 64 bits: so evens, odds, and two blends.
+// Takes the 64-bit products of 32-bit lanes. Processors multiply every other lane to 64 bits, so this multiplies the
+// even lanes, then the odd ones, and blends twice.
 ENGINE_INLINE WideProduct wide_multiply(vuint a, uint32_t b) {
 #if defined(__AVX512F__)
   using wide = uint64_t __attribute__((vector_size(64)));
@@ -45,7 +46,8 @@ ENGINE_INLINE WideProduct wide_multiply(vuint a, uint32_t b) {
 #endif
 }
 
-// The random words of elements 4 b ... 4 b + 3, b = high:low the lane's block: word[w] holds element 4 b + w's.
+// Returns the random words of elements 4 b ... 4 b + 3, where b = high:low is the lane's block. word[w] holds element 4
+// b + w's.
 struct RandomWords {
   vuint word[4];
 };
@@ -64,13 +66,13 @@ ENGINE_INLINE RandomWords random_words(const Dropout& dropout, vuint block_low, 
   return {{c0, c1, c2, c3}};
 }
 
-// What an element with this random word is multiplied with: 0 where dropped, else 1 / (1 - rate).
+// Returns the factor of an element with this random word: 0 where it is dropped, else 1 / (1 - rate).
 ENGINE_INLINE vfloat dropout_factor(vuint word, uint32_t threshold, float scale) {
   return word < threshold ? vfloat{} : splat(scale);
 }
 
-// The factors of consecutive elements: at(e) gives those of e ... e + lanes - 1. One call of the generator serves
-// 4 lanes elements, so walk upwards; a jump costs a call.
+// Returns the factors of consecutive elements: at(e) gives those of e ... e + lanes - 1. One call of the generator
+// serves 4 lanes elements, so callers walk upwards, and a jump costs a call.
 class DropoutFactors {
  public:
   explicit DropoutFactors(const Dropout& dropout) : dropout_(dropout) {}
@@ -94,7 +96,8 @@ class DropoutFactors {
     const float scale = dropout_.scale();
     vfloat by_word[4];
     for (int w = 0; w < 4; ++w) by_word[w] = dropout_factor(words.word[w], threshold, scale);
-    // Element 4 i + w is lane i of word w: lanes of words 0 and 2, then of 1 and 3, and both results, in turn.
+    // Element 4 i + w is lane i of word w. This deals out the lanes of words 0 and 2, then of 1 and 3, and then both
+    // results in turn.
     vint lower, upper;
     for (int i = 0; i < lanes; ++i) {
       lower[i] = i / 2 + i % 2 * lanes;

@@ -1,4 +1,4 @@
-// Vectors of f32 for the CPU kernels: one width an instruction set, from the compiler's own vector types.
+// Vectors of f32 for the CPU kernels, of one width for each instruction set, from the compiler's own vector types.
 // Elementary functions are polynomials good to about 2 units in the last place of an f32 unless they say otherwise.
 #pragma once
 
@@ -41,7 +41,7 @@ ENGINE_INLINE void store(float* p, vfloat v) { std::memcpy(p, &v, sizeof v); }
 ENGINE_INLINE vfloat load(const bf16* p) {
   vshort half;
   std::memcpy(&half, p, sizeof half);
-#if defined(__AVX512F__)  // the compiler's own conversion goes by halves
+#if defined(__AVX512F__)  // the compiler converts by halves
   return as_float(reinterpret_cast<vint>(_mm512_maskz_cvtepu16_epi32(0xFFFF, reinterpret_cast<__m256i>(half))) << 16);
 #else
   return as_float(__builtin_convertvector(half, vint) << 16);
@@ -60,7 +60,7 @@ ENGINE_INLINE void store(bf16* p, vfloat v) {
   std::memcpy(p, &half, sizeof half);
 }
 
-// The first n < lanes elements; the others read as zero and are not written.
+// Load and store the first n < lanes elements. The others read as zero and are not written.
 template <class T>
 ENGINE_INLINE vfloat load_part(const T* p, int n) {
   T buffer[lanes] = {};
@@ -86,7 +86,7 @@ ENGINE_INLINE void store_part(float* p, vfloat v, int n) {
 
 ENGINE_INLINE vfloat maximum(vfloat a, vfloat b) { return a > b ? a : b; }
 
-// The sum and the largest of the elements, in a fixed order: halves are added to halves.
+// Return the sum and the largest of the elements, in a fixed order: halves are added to halves.
 ENGINE_INLINE float sum(vfloat v) {
   float part[lanes];
   std::memcpy(part, &v, sizeof v);
@@ -102,8 +102,8 @@ ENGINE_INLINE float largest(vfloat v) {
   return part[0];
 }
 
-// e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln 2 / 2, e^r by a polynomial of degree 6. Below -87.3 it is 0, above 88.7
-// it stays at e^88.7; a NaN stays a NaN.
+// Returns e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln 2 / 2, with e^r by a polynomial of degree 6. Below -87.3 it is
+// 0, above 88.7 it stays at e^88.7, and a NaN stays a NaN.
 ENGINE_INLINE vfloat exp(vfloat x) {
   const vfloat low = splat(-87.33654f), high = splat(88.72283f);
   const vfloat bounded = x > high ? high : x;  // a NaN fails the comparison and passes
@@ -117,16 +117,16 @@ ENGINE_INLINE vfloat exp(vfloat x) {
   p = p * r + 1.6666665e-1f;
   p = p * r + 5.0000000e-1f;
   p = p * r * r + r + 1.0f;
-  // 2^n in two factors, so that n = 128 does not overflow before the product does.
+  // This multiplies by 2^n in two factors, so that n = 128 does not overflow before the product does.
   const vint exponent = as_int(shifted) - as_int(magic);
   const vint half = exponent >> 1;
   const vfloat scaled = p * as_float((half + 127) << 23) * as_float((exponent - half + 127) << 23);
   return x < low ? vfloat{} : scaled;
 }
 
-// 2^x for x up to 126: 2^floor(x) times a polynomial of degree 5 in what is left, good to 2 units in the last place
-// (the coefficients are least-maximum fits of the relative error). Very low x give 0 or less than 1e-37; a NaN stays
-// one.
+// Returns 2^x for x up to 126: 2^floor(x) times a polynomial of degree 5 in the rest, good to 2 units in the last place
+// (the coefficients are least-maximum fits of the relative error). Very low x give 0 or less than 1e-37, and a NaN
+// stays a NaN.
 ENGINE_INLINE vfloat exp2(vfloat x) {
 #if defined(__AVX512F__)
   const vfloat r =
@@ -155,9 +155,9 @@ ENGINE_INLINE vfloat exp2(vfloat x) {
 #endif
 }
 
-// The binary logarithm of a normal number above 0, to about 1e-7 or 2 units in the last place: of x = 2^n m with m from
-// sqrt(1/2) to sqrt(2) it is n + log2 m, and log2 m = 2 / ln 2 (s + s^3/3 + s^5/5 + ...), s = (m - 1) / (m + 1). A NaN
-// stays a NaN.
+// Returns the binary logarithm of a normal number above 0, to about 1e-7 or 2 units in the last place. With x = 2^n m,
+// m from sqrt(1/2) to sqrt(2), and s = (m - 1) / (m + 1), it is n + log2 m,
+// log2 m = 2 / ln 2 (s + s^3/3 + s^5/5 + ...). A NaN stays a NaN.
 ENGINE_INLINE vfloat log2(vfloat x) {
   const vint root_half = vint{} + 0x3f3504f3;
   const vint n = (as_int(x) - root_half) >> 23;
@@ -171,9 +171,9 @@ ENGINE_INLINE vfloat log2(vfloat x) {
   return x == x ? p * s + __builtin_convertvector(n, vfloat) : x;
 }
 
-// 1 / x to about 1 unit in the last place, for |x| from 2^-126 to 2^126. A NaN stays a NaN.
+// Returns 1 / x to about 1 unit in the last place, for |x| from 2^-126 to 2^126. A NaN stays a NaN.
 ENGINE_INLINE vfloat reciprocal(vfloat x) {
-#if defined(__AVX512F__)  // an estimate and a Newton step: a division keeps one of the two units busy much longer
+#if defined(__AVX512F__)  // an estimate and a Newton step, faster than a division
   const vfloat r = reinterpret_cast<vfloat>(_mm512_maskz_rcp14_ps(0xFFFF, reinterpret_cast<__m512>(x)));
   return r + r * (1.0f - x * r);
 #else

@@ -1,11 +1,11 @@
-// Transposes of words, lanes x lanes of them in registers.
+// Transposes of lanes x lanes words in registers.
 #pragma once
 
 #include "kernels/cpu/simd.h"
 
 namespace engine::ENGINE_ISA {
 
-// v[i][j] becomes v[j][i]: in step d, elements of rows i and i + d are exchanged across the bit d of their place.
+// Exchanges v[i][j] and v[j][i]: in step d, elements of rows i and i + d change places across the bit d of their place.
 template <int d, class Vector>
 ENGINE_INLINE void exchange(Vector (&v)[lanes]) {
   vint low, high;
@@ -29,7 +29,7 @@ ENGINE_INLINE void transpose(Vector (&v)[lanes]) {
   if constexpr (lanes >= 16) exchange<8>(v);
 }
 
-// to[c][r] = from[r][c] for lanes x lanes words.
+// Writes to[c][r] = from[r][c] for lanes x lanes words.
 ENGINE_INLINE void transpose(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
   vfloat rows[lanes];
 #pragma GCC unroll 16
@@ -39,7 +39,7 @@ ENGINE_INLINE void transpose(const float* from, int64_t from_stride, float* to, 
   for (int i = 0; i < lanes; ++i) store(to + i * to_stride, rows[i]);
 }
 
-// to[c][r] = from[r][c] for matrices whose sides are multiples of lanes.
+// Writes to[c][r] = from[r][c] for matrices whose sides are multiples of lanes.
 inline void transpose_matrix(const float* from, int64_t rows, int64_t cols, float* to, int64_t from_stride,
                              int64_t to_stride) {
   for (int64_t r = 0; r < rows; r += lanes)

@@ -1,11 +1,11 @@
-// Loops over a row by vectors, with one body for whole vectors and for what is left at the row's end.
+// Loops over a row by vectors, with one body for whole vectors and for the rest at the row's end.
 #pragma once
 
 #include "kernels/cpu/simd.h"
 
 namespace engine::ENGINE_ISA {
 
-// How many lanes of a vector a row still has: all, or the first few.
+// Whole and Part tell how many lanes of a vector a row still has: all, or the first few.
 struct Whole {};
 struct Part {
   int count;
@@ -33,13 +33,14 @@ ENGINE_INLINE vint lane_numbers() {
   for (int i = 0; i < lanes; ++i) numbers[i] = i;
   return numbers;
 }
-// v in the lanes that the row has, zero (or `other`) in the rest.
+// Returns v in the lanes that the row has, and zero (or `other`) in the rest.
 ENGINE_INLINE vfloat only(vfloat v, Whole, vfloat = vfloat{}) { return v; }
 ENGINE_INLINE vfloat only(vfloat v, Part part, vfloat other = vfloat{}) {
   return lane_numbers() < part.count ? v : other;
 }
 
-// body(i, lanes) for i = 0, lanes, 2 lanes, ...: body([&](int64_t i, auto n) { store(y + i, load(x + i, n), n); })
+// Calls body(i, Whole or Part) for i = 0, lanes, 2 lanes, ... For example:
+//   each_vector(count, [&](int64_t i, auto part) { store(y + i, load(x + i, part), part); })
 template <class Body>
 ENGINE_INLINE void each_vector(int64_t count, const Body& body) {
   int64_t i = 0;
@@ -47,8 +48,8 @@ ENGINE_INLINE void each_vector(int64_t count, const Body& body) {
   if (i < count) body(i, Part{static_cast<int>(count - i)});
 }
 
-// The sum of all lanes of body(i, n), which must be zero in lanes that the row has not. Four running sums, so that one
-// addition need not wait for the other; always in the same order.
+// Returns the sum of all lanes of body(i, n), which must be zero in lanes that the row has not. There are four running
+// sums, so that one addition need not wait for the other, and the order is always the same.
 template <class Body>
 ENGINE_INLINE float sum_over(int64_t count, const Body& body) {
   vfloat s0{}, s1{}, s2{}, s3{};

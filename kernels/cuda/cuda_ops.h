@@ -26,31 +26,8 @@ class CudaOps final : public Ops {
     else graphs_.run(device_, shapes, work);
   }
 
-  void matmul(const MatmulArgs&) override;
   size_t packed_bytes(int64_t k, int64_t n, DType compute) override;
-  void pack_matrix(const PackArgs&) override;
-  void activation_forward(const ActivationForwardArgs&) override;
-  void activation_backward(const ActivationBackwardArgs&) override;
-  void embedding_forward(const EmbeddingForwardArgs&) override;
-  void embedding_backward(const EmbeddingBackwardArgs&) override;
-  void layernorm_forward(const LayerNormForwardArgs&) override;
-  void layernorm_backward(const LayerNormBackwardArgs&) override;
-  void attention_forward(const AttentionForwardArgs&) override;
-  void attention_backward(const AttentionBackwardArgs&) override;
-  void cross_entropy(const CrossEntropyArgs&) override;
-  void soft_cross_entropy(const SoftCrossEntropyArgs&) override;
-  void cosine_loss(const CosineLossArgs&) override;
-  void gather_rows(const RowsArgs&) override;
-  void scatter_rows(const RowsArgs&) override;
-  void segment_mean_forward(const SegmentMeanForwardArgs&) override;
-  void segment_mean_backward(const SegmentMeanBackwardArgs&) override;
-  void sample(const SampleArgs&) override;
-  void rank(const RankArgs&) override;
-  void copy(const CopyArgs&) override;
-  void lerp(const LerpArgs&) override;
-  void dropout(const DropoutArgs&) override;
-  void adamw(const AdamWArgs&) override;
-  void sum_of_squares(const SumOfSquaresArgs&) override;
+  ENGINE_OPERATIONS(ENGINE_OVERRIDE)
 
  private:
   cudaStream_t stream() const { return device_.compute_stream(); }

@@ -8,17 +8,39 @@
 //   tanh:       act' = 1 - tanh(x)^2
 // (0.5 (1 + tanh u) = s(2u), so gelu_tanh is Hendrycks and Gimpel's 0.5 x (1 + tanh u).)
 //
-// Saved for backward: x, what the activation was applied to. Written: y (which may be x), dx (which may be dy).
+// Saved for backward: x. Written: y (which may be x), dx (which may be dy).
 //
 // Numerics: kernels/elementwise/cpu/activation.h, about 1e-6 absolute. Large |x| neither overflow nor give NaN. A NaN
 // gives a NaN.
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine {
 
-// Errors where the arguments do not fit one another.
+struct ActivationForwardArgs {
+  Tensor x, y;  // y may be x
+  Activation activation;
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("x", x, Role::input);
+    each("y", y, Role::output);
+  }
+};
+struct ActivationBackwardArgs {
+  Tensor x, dy, dx;  // dx may be dy
+  Activation activation;
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("x", x, Role::input);
+    each("dy", dy, Role::input);
+    each("dx", dx, Role::output);
+  }
+};
+
+// Checks that the arguments fit one another.
 void check_activation_operation(const ActivationForwardArgs&);
 void check_activation_operation(const ActivationBackwardArgs&);
 

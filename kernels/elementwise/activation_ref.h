@@ -1,5 +1,4 @@
-// The specification of kernels/elementwise/activation.h in plain loops. The functions themselves are those that matrix
-// products have in their epilogue.
+// The specification of kernels/elementwise/activation.h in plain loops. matmul_ref.h has the functions themselves.
 #pragma once
 
 #include <vector>

@@ -13,7 +13,7 @@ void lerp(const std::vector<T>& x, double t, std::vector<T>& y) {
     y[i] = static_cast<T>(static_cast<double>(y[i]) + t * (static_cast<double>(x[i]) - static_cast<double>(y[i])));
 }
 
-// residual may be empty; element 0 of x is element first_row cols of the dropout.
+// residual may be empty. Element 0 of x is the dropout's element first_row cols.
 template <class T>
 std::vector<T> dropout(const std::vector<T>& x, const std::vector<T>& residual, const Dropout& how, int64_t cols) {
   std::vector<T> y = x;

@@ -27,8 +27,9 @@ void check_cross_entropy(const CrossEntropyArgs& args) {
 }
 
 int64_t rows_within(int64_t budget, int64_t rows, int64_t bytes_a_row, int64_t most_rows) {
-  const int64_t most = std::clamp<int64_t>(budget / bytes_a_row / 32 * 32, 32, most_rows), pieces = cut(rows, most);
-  return pieces <= 1 ? rows : rounded_up(cut(rows, pieces), 32);
+  const int64_t most = std::clamp<int64_t>(budget / bytes_a_row / 32 * 32, 32, most_rows);
+  const int64_t pieces = ceil_div(rows, most);
+  return pieces <= 1 ? rows : rounded_up(ceil_div(rows, pieces), 32);
 }
 
 }  // namespace engine

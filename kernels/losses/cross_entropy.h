@@ -12,26 +12,59 @@
 // logit is the label's: the lowest token among equals), dweight, dbias. Without dx no gradient is taken. dweight and
 // dbias may be left out where the projection does not learn.
 //
-// Rows labelled -100 are left out before the projection: whatever they hold has no influence. A label that is neither
-// -100 nor a token is an error that names its row; on a device the row counts as ignored, and the error comes when
-// results are next read.
-// Numerics: logits are f32 in every precision; differences to the row's largest logit are what is exponentiated, so
-// that nothing overflows. A NaN or an infinite logit makes its row's loss NaN. Under bf16 compute dl is rounded to
-// bf16, as the matrix products would. Determinism: chunks of rows by shape; the rows' losses are summed in their order,
-// in double.
+// Rows labelled -100 are left out before the projection: their elements have no influence. A label that is neither -100
+// nor a token is an error that names its row. On a device the row counts as ignored, and the error comes when results
+// are next read.
+// Numerics: logits are f32 in every precision, and exponents are taken of their differences to the row's largest logit,
+// so that nothing overflows. A NaN or an infinite logit makes its row's loss NaN. Under bf16 compute dl is rounded to
+// bf16, as the matrix products would. Determinism: chunks of rows follow from the shape, and the rows' losses are
+// summed in their order, in double.
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine {
 
+struct CrossEntropyArgs {
+  Tensor x;                  // [R, C]
+  Tensor weight;             // f32 or bf16 [V, C]
+  Tensor bias;               // optional f32 [V]
+  Tensor labels;             // i32 [R]; a row with the label -100 has loss 0 and gradient 0
+  Tensor row_weights;        // optional f32 [R]
+  float label_smoothing = 0;
+  DType compute = DType::f32;
+  Tensor totals;             // f32 [3], += loss sum, weight sum, rows whose largest logit is the label's
+  Tensor row_losses;         // optional f32 [R], = (with the row's weight)
+  float gradient_scale = 1;  // of the loss sum; a step divides by its weight sum, known from the labels
+  Tensor dx;                 // optional [R, C], =; without it no gradient is taken
+  Tensor dweight, dbias;     // f32, += (dbias as bias)
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("x", x, Role::input);
+    each("weight", weight, Role::input);
+    each("bias", bias, Role::input);
+    each("labels", labels, Role::input);
+    each("row_weights", row_weights, Role::input);
+    each("totals", totals, Role::both);
+    each("row_losses", row_losses, Role::output);
+    each("dx", dx, Role::output);
+    each("dweight", dweight, Role::both);
+    each("dbias", dbias, Role::both);
+  }
+  // The logits, and from them the gradients of x and weight.
+  double flops() const {
+    return (dx ? 6.0 : 2.0) * static_cast<double>(x.count()) * static_cast<double>(weight.rows());
+  }
+};
+
 inline constexpr int32_t ignored_label = -100;
 
-// Errors where the arguments do not fit one another; the labels themselves are not looked at.
+// Checks that the arguments fit one another, but not the labels' values.
 void check_cross_entropy(const CrossEntropyArgs&);
 
-// How many of `rows` are done at once if `budget` bytes may hold their vocabulary-wide rows: pieces about equally long,
-// multiples of 32 but for the last, and no longer than most_rows.
+// Returns how many of `rows` are done at once if `budget` bytes may hold their vocabulary-wide rows. Pieces are about
+// equally long, multiples of 32 but for the last, and no longer than most_rows.
 int64_t rows_within(int64_t budget, int64_t rows, int64_t bytes_a_row, int64_t most_rows);
 
 }  // namespace engine

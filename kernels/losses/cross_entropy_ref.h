@@ -13,7 +13,7 @@ struct CrossEntropy {
   size_t rows = 0, cols = 0, vocabulary = 0;
   std::vector<T> x, weight, bias;  // bias may be empty
   std::vector<int> labels;
-  std::vector<T> row_weights;      // may be empty: 1
+  std::vector<T> row_weights;      // may be empty, for 1
   double smoothing = 0, gradient_scale = 1;
   double loss = 0, weights = 0, correct = 0;
   std::vector<T> row_losses, dx, dweight, dbias;  // dweight, dbias: +=

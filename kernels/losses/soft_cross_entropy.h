@@ -1,7 +1,7 @@
 // A student's logits against a teacher's: soft targets at a temperature (Hinton et al. 2015), as DistilBERT learns from
 // them (Sanh et al. 2019).
 //
-// Of a row, with the student's logits s, the teacher's t and the temperature T:
+// For a row, with the student's logits s, the teacher's t and the temperature T:
 //   q_v = e^(s_v / T) / sum e^(s / T),   p_v = e^(t_v / T) / sum e^(t / T)
 //   loss = T^2 KL(p || q) = T^2 sum_v p_v (log p_v - log q_v)
 //        = T^2 (sum_v p_v (t_v - s_v) / T - lse(t / T) + lse(s / T))
@@ -20,6 +20,25 @@
 #include "kernels/losses/row_losses.h"
 
 namespace engine {
+
+struct SoftCrossEntropyArgs {
+  Tensor logits;             // f32 [R, V], the student's
+  Tensor targets;            // f32 [R, V], the teacher's logits
+  float temperature = 1;
+  Tensor totals;             // f32 [2], += loss sum, R
+  Tensor row_losses;         // optional f32 [R], =
+  float gradient_scale = 1;  // of the loss sum
+  Tensor dlogits;            // optional f32 [R, V], =; may be logits
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("logits", logits, Role::input);
+    each("targets", targets, Role::input);
+    each("totals", totals, Role::both);
+    each("row_losses", row_losses, Role::output);
+    each("dlogits", dlogits, Role::output);
+  }
+};
 
 inline void check_soft_cross_entropy(const SoftCrossEntropyArgs& args) {
   const char* name = "soft_cross_entropy";

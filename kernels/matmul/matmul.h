@@ -1,4 +1,4 @@
-// Matrix products: c = act(op(a) op(b) + bias), op(a) [M, K], op(b) [K, N], c [M, N]; see MatmulArgs in ops.h.
+// Matrix products: c = act(op(a) op(b) + bias), op(a) [M, K], op(b) [K, N], c [M, N].
 //
 // A linear layer y = act(t), t = x w^T + bias, x [N, I], w [O, I], and its backward pass are four of these products.
 // With L the loss and dy = dL/dy:
@@ -11,37 +11,83 @@
 //
 // Written (=): c, before_activation; added to (+=): c with accumulate, a_row_sums.
 //
-// How it is done on the CPU. Blocks of c, cut by shape alone, are handed out to the threads. op(b), and op(a) where it
-// cannot be read as it lies, are packed into panels: a few rows of op(a), or columns of op(b), side by side for every
-// k, so that the kernel reads straight ahead whatever the transposes and dtypes are (cpu/pack.h). A kernel
-// multiplies one panel of a by one of b:
+// The CPU hands out blocks of c, which follow from the shape alone, to the threads. It packs op(b), and op(a) where
+// that cannot be read in place, into panels: a few rows of op(a), or columns of op(b), side by side for every k, so
+// that the kernel reads straight ahead whatever the transposes and dtypes are (cpu/pack.h). A kernel multiplies one
+// panel of a by one of b:
 //   f32   a tile of registers, 14 x 32 with AVX-512, a vector of b times a number of a at a time (cpu/f32_kernel.h), in
-//         blocks that fit the caches, long sums in pieces (cpu/f32_product.h). A plain f32 a is read where it lies
-//         unless its rows are a multiple of 4 KiB apart, which the L1 cache cannot hold side by side.
-//   bf16  AMX tiles, 32 x 32 sums in four tile registers (matmul_amx.cc); op(b) in pairs of k, as tdpbf16ps takes it
-//         (cpu/blocks.h). A bf16 a whose K is a multiple of 32 is read where it lies.
+//         blocks that fit the caches, long sums in pieces (cpu/f32_product.h). A plain f32 a is read in place unless
+//         its rows are a multiple of 4 KiB apart, which the L1 cache cannot hold side by side.
+//   bf16  AMX tiles, 32 x 32 sums in four tile registers (cpu/amx_kernel.h); op(b) in pairs of k, as tdpbf16ps takes it
+//         (cpu/blocks.h). A bf16 a whose K is a multiple of 32 is read in place.
 // A finished tile goes through its epilogue (cpu/epilogue.h); with AMX while the next is summed.
 //
-// Numerics: products are summed in f32, in an order that the shape alone decides: the same bits at
-// any number of threads. With bf16 compute the operands are rounded to the nearest bf16, ties to even, and subnormal
-// ones may become 0 (the tile unit takes them so); without AMX the f32 kernel multiplies the rounded operands.
-// Where c is bf16, a backend may round the bias to bf16, and t before it takes the activation or multiplies by act'.
-// a_row_sums are of a itself, not rounded. NaN and infinity spread along their row and column as in the formula, and no
-// further: what is padded never meets what is stored.
+// Numerics: products are summed in f32, in an order that the shape alone decides: the same bits at any number of
+// threads. With bf16 compute the operands are rounded to the nearest bf16, ties to even, and subnormal ones may become
+// 0 (the tile unit takes them so). Without AMX the f32 kernel multiplies the rounded operands. If c is bf16, a backend
+// may round the bias to bf16, and t before it takes the activation or multiplies by act'. a_row_sums are of a itself,
+// not rounded. NaN and infinity spread along their row and column as in the formula, and no further, for padding never
+// meets stored elements.
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine {
+
+// With t = op(a) op(b) + bias, op(a) [M, K], op(b) [K, N], where op transposes if the argument says so:
+//   c = act(t), or c = t * act'(gradient_at) where gradient_at is given. With accumulate c += instead.
+struct MatmulArgs {
+  Tensor a, b;                                // f32 or bf16
+  Tensor c;                                   // [M, N], f32 or bf16
+  bool transpose_a = false, transpose_b = false;
+  bool accumulate = false;
+  DType compute = DType::f32;                 // of the products; bf16 rounds the operands, sums are f32
+  Tensor packed_b;                            // optional, op(b) from pack_matrix; b is then only its shape
+  Tensor bias;                                // optional, f32 [N]
+  Activation activation = Activation::none;
+  Tensor before_activation;                   // optional, = t, [M, N] f32 or bf16
+  Tensor gradient_at;                         // optional, [M, N] f32 or bf16
+  Tensor a_row_sums;                          // optional, f32 [M], += op(a)'s row sums: a bias's gradient where a = dy
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("a", a, Role::input);
+    each("b", b, Role::input);
+    each("c", c, accumulate ? Role::both : Role::output);
+    each("bias", bias, Role::input);
+    each("before_activation", before_activation, Role::output);
+    each("gradient_at", gradient_at, Role::input);
+    each("a_row_sums", a_row_sums, Role::both);
+  }
+  double flops() const {
+    const int64_t k = transpose_a ? a.rows() : a.cols();
+    return 2.0 * static_cast<double>(c.count()) * static_cast<double>(k);
+  }
+};
+
+// packed = op(b) in the layout that matmul reads fastest, for weights that are used many times between two updates.
+struct PackArgs {
+  Tensor b;
+  bool transpose_b = false;
+  DType compute = DType::f32;
+  Tensor packed;  // u8 [packed_bytes(K, N, compute)]
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("b", b, Role::input);
+    each("packed", packed, Role::output);
+  }
+};
 
 struct MatmulSizes {
   int64_t M, N, K;
 };
-// As a and b say; K is a's.
+// Returns the sizes that a and b have. K is a's.
 MatmulSizes sizes_of(const MatmulArgs& args);
-// An Error that names the first argument that does not fit. packed_bytes: what packed_b must have, where it is there.
+// Checks the arguments. An Error names the first that does not fit. packed_bytes are the bytes that packed_b must have,
+// where it is given.
 void check_matmul(const MatmulArgs& args, size_t packed_bytes);
-// The same for pack_matrix; packed_bytes: what packed must have.
+// Checks the arguments of pack_matrix. packed_bytes are the bytes that packed must have.
 void check_pack(const PackArgs& args, size_t packed_bytes);
 
 }  // namespace engine

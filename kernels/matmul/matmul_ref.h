@@ -1,11 +1,11 @@
-// Matrix products, plain: the specification that the fast ones are tested against. Sums and everything else in double;
-// the caller rounds what goes in and out.
+// Matrix products in plain loops, the specification that the fast ones are tested against. Everything is in double, and
+// the caller rounds operands and results.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine::reference {
 
@@ -35,11 +35,11 @@ inline double activation_gradient(Activation activation, double x) {
   return NAN;
 }
 
-// MatmulArgs with plain pointers; those that are optional may be null.
+// MatmulArgs with plain pointers. The optional ones may be null.
 template <class T>
 struct Matmul {
   int64_t M, N, K;
-  const T *a, *b;  // as they lie: a [M, K] or, transposed, [K, M]; b [K, N] or [N, K]
+  const T *a, *b;  // a [M, K] or, transposed, [K, M]; b [K, N] or [N, K]
   T* c;            // [M, N]
   bool transpose_a = false, transpose_b = false, accumulate = false;
   const T* bias = nullptr;

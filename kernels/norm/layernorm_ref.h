@@ -11,12 +11,12 @@ namespace engine::reference {
 template <class T>
 struct LayerNorm {
   size_t rows = 0, cols = 0;
-  std::vector<T> x, residual, gain, bias;  // x or residual, and bias, may be empty: absent
+  std::vector<T> x, residual, gain, bias;  // x or residual may be empty, and bias
   double epsilon = 1e-5;
   Dropout dropout;
   std::vector<T> sum, y, mean, rstd;
 
-  std::vector<T> dy, dsum;                 // dsum holds what is accumulated onto, or is empty
+  std::vector<T> dy, dsum;                 // dsum holds the gradient to add to, or is empty
   std::vector<T> dx, dgain, dbias;         // dgain, dbias: +=
 
   T dropped(T value, size_t element) const {

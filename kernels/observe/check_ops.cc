@@ -36,64 +36,34 @@ class CheckOps final : public WrappedOps<CheckOps> {
   CheckOps(std::unique_ptr<Ops> first, std::unique_ptr<Ops> second)
       : first_(std::move(first)), second_(std::move(second)), copies_(second_->memory()) {}
   Memory& memory() override { return first_->memory(); }
-  // Each backend packs in its own way: the second multiplies by the matrix itself.
   size_t packed_bytes(int64_t k, int64_t n, DType compute) override { return first_->packed_bytes(k, n, compute); }
-  void pack_matrix(const PackArgs& args) override { first_->pack_matrix(args); }
 
-  void run(const char* name, const AdamWArgs& args, void (Ops::*)(const AdamWArgs&)) {
-    const ArenaScope scope(copies_);
-    begin(name, DType::f32);
-    std::vector<AdamWTensor> tensors(args.tensors.begin(), args.tensors.end());
-    for (AdamWTensor& tensor : tensors) each_tensor(tensor, Mirror{*this});
-    AdamWArgs own = args;
-    own.tensors = tensors;
-    mirror("norm_squared", own.norm_squared, Role::input);
-    mirror("loss", own.loss, Role::input);
-    first_->adamw(args);
-    second_->adamw(own);
-    compare();
-  }
-  void run(const char* name, const SumOfSquaresArgs& args, void (Ops::*)(const SumOfSquaresArgs&)) {
-    const ArenaScope scope(copies_);
-    begin(name, DType::f32);
-    std::vector<Tensor> tensors(args.tensors.begin(), args.tensors.end());
-    for (Tensor& tensor : tensors) mirror("tensors", tensor, Role::input);
-    SumOfSquaresArgs own = args;
-    own.tensors = tensors;
-    mirror("result", own.result, Role::output);
-    first_->sum_of_squares(args);
-    second_->sum_of_squares(own);
-    compare();
-  }
+  // Each backend packs in its own way, so only the first packs, and the second multiplies by the matrix itself.
+  void run(const char*, const PackArgs& args, void (Ops::*)(const PackArgs&)) { first_->pack_matrix(args); }
 
   template <class Args>
   void run(const char* name, const Args& args, void (Ops::*method)(const Args&)) {
     const ArenaScope scope(copies_);
-    DType compute = DType::f32;
-    Args own = args;
-    if constexpr (requires { own.compute; }) compute = args.compute;
-    if constexpr (requires { own.packed_b; }) own.packed_b = {};
-    begin(name, compute);
-    each_tensor(own, Mirror{*this});
+    begin(name, product_dtype(args));
+    CopiedArgs copied(args);
+    if constexpr (requires { copied.args.packed_b; }) copied.args.packed_b = {};
+    copied.each_tensor([this](const char* argument, Tensor& tensor, Role role, double = 1) {
+      mirror(argument, tensor, role);
+    });
     (first_.get()->*method)(args);
-    (second_.get()->*method)(own);
+    (second_.get()->*method)(copied.args);
     compare();
   }
 
  private:
-  struct Mirror {
-    CheckOps& check;
-    void operator()(const char* name, Tensor& tensor, Role role) const { check.mirror(name, tensor, role); }
-  };
-
   void begin(const char* operation, DType compute) {
     operation_ = operation;
     rounds_to_bf16_ = compute == DType::bf16;
     pairs_.clear();
   }
 
-  // Replaces a tensor of the first backend by its copy on the second; one that is there already keeps its copy, so what
-  // works in place does so on both.
+  // Replaces a tensor of the first backend by its copy on the second. A tensor that has a copy already keeps it, so an
+  // operation that works in place does so on both.
   void mirror(const char* name, Tensor& tensor, Role role) {
     if (!tensor || tensor.count() == 0) return;
     rounds_to_bf16_ = rounds_to_bf16_ || tensor.dtype == DType::bf16;

@@ -17,7 +17,8 @@ void check_adamw(const AdamWArgs& args) {
     check_vector(name, "gradient", tensor.gradient, DType::f32, count);
     check_vector(name, "m", tensor.m, DType::f32, count);
     check_vector(name, "v", tensor.v, DType::f32, count);
-    if (tensor.notes) check_vector(name, "notes", tensor.notes, DType::u8, note_blocks(count));
+    if (tensor.touched_blocks)
+      check_vector(name, "touched_blocks", tensor.touched_blocks, DType::u8, TouchedBlocks::count(count));
     if (tensor.rounded) check_vector(name, "rounded", tensor.rounded, DType::bf16, count);
   }
 }

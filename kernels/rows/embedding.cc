@@ -29,10 +29,10 @@ EmbeddingTables embedding_tables(const EmbeddingBackwardArgs& args) {
            {"types", "dtype_table", args.types, args.dtype_table}}};
 }
 
-void check_token_notes(const EmbeddingBackwardArgs& args) {
-  if (args.token_notes)
-    check_vector("embedding_backward", "token_notes", args.token_notes, DType::u8,
-                 note_blocks(args.dtoken_table.count()));
+void check_touched_blocks(const EmbeddingBackwardArgs& args) {
+  if (args.touched_blocks)
+    check_vector("embedding_backward", "touched_blocks", args.touched_blocks, DType::u8,
+                 TouchedBlocks::count(args.dtoken_table.count()));
 }
 
 }  // namespace engine

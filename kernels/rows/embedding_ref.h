@@ -9,11 +9,11 @@ namespace engine::reference {
 
 template <class T>
 struct Embedding {
-  // One of the tables that are added up, and which of its rows each token takes.
+  // A table of the sum, and the row of it that each token takes.
   struct Table {
     std::vector<int> index;
     std::vector<T> values, gradient;  // gradient: +=
-    double scale = 1;                 // of tokens
+    double scale = 1;                 // 1 but for tokens
   };
   size_t cols = 0;
   std::vector<Table> tables;

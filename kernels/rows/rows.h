@@ -10,11 +10,24 @@
 // results are next read.
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine {
 
-// Errors where the arguments do not fit one another; the indices themselves are not looked at.
+struct RowsArgs {
+  Columns x;
+  Tensor index;  // i32
+  Columns y;
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("x", x.matrix, Role::input, x.share() * named_share(index, x.matrix));
+    each("index", index, Role::input);
+    each("y", y.matrix, Role::both, y.share() * named_share(index, y.matrix));
+  }
+};
+
+// Check that the arguments fit one another, but not the indices' values.
 void check_gather(const RowsArgs&);
 void check_scatter(const RowsArgs&);
 

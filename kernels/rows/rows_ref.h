@@ -12,7 +12,7 @@ struct Matrix {
   std::vector<T> values;
 };
 
-// Columns x_begin ... x_begin + width - 1 of x to those of y from y_begin.
+// Copies the columns x_begin ... x_begin + width - 1 of x to those of y from y_begin on.
 template <class T>
 void gather_rows(const Matrix<T>& x, size_t x_begin, const std::vector<int>& index, Matrix<T>& y, size_t y_begin,
                  size_t width) {

@@ -6,7 +6,7 @@
 
 namespace engine::reference {
 
-// Segment s has the rows begin[s] ... end[s]-1 of x [.., cols].
+// y[s] = the mean of the rows begin[s] ... end[s]-1 of x [.., cols].
 template <class T>
 std::vector<T> segment_mean_forward(const std::vector<T>& x, size_t cols, const std::vector<int>& begin,
                                     const std::vector<int>& end) {
@@ -18,16 +18,6 @@ std::vector<T> segment_mean_forward(const std::vector<T>& x, size_t cols, const 
       y.push_back(end[s] > begin[s] ? static_cast<T>(total / (end[s] - begin[s])) : T(0));
     }
   return y;
-}
-
-// dx holds what rows outside the segments keep.
-template <class T>
-void segment_mean_backward(const std::vector<T>& dy, size_t cols, const std::vector<int>& begin,
-                           const std::vector<int>& end, std::vector<T>& dx) {
-  for (size_t s = 0; s < begin.size(); ++s)
-    for (int n = begin[s]; n < end[s]; ++n)
-      for (size_t c = 0; c < cols; ++c)
-        dx[static_cast<size_t>(n) * cols + c] = dy[s * cols + c] / static_cast<T>(end[s] - begin[s]);
 }
 
 }  // namespace engine::reference

@@ -6,16 +6,29 @@
 // below every number, -infinity too, and beside other NaNs: it is never counted, and a token whose own logit is one
 // comes behind all that are numbers.
 //
-// Written: ranks. Counts are whole numbers, the same in any order. Logits are read once, 4 or 2 bytes a token, which is
-// what the operation costs. A token that is not in 0 ... V-1 is an error that names its row; on a device its rank is 0,
-// and the error comes when results are next read.
+// Written: ranks. Counts are whole numbers, the same in any order. The operation costs one read of the logits, 4 or 2
+// bytes a token. A token that is not in 0 ... V-1 is an error that names its row; on a device its rank is 0, and the
+// error comes when results are next read.
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine {
 
-// Errors where the arguments do not fit one another.
+struct RankArgs {
+  Tensor logits;  // f32 or bf16 [R, V]
+  Tensor tokens;  // i32 [R]
+  Tensor ranks;   // i32 [R], =
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("logits", logits, Role::input);
+    each("tokens", tokens, Role::input);
+    each("ranks", ranks, Role::output);
+  }
+};
+
+// Checks that the arguments fit one another.
 void check_rank(const RankArgs&);
 
 }  // namespace engine

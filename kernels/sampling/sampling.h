@@ -12,16 +12,32 @@
 // a NaN, or whose largest logit is not finite, is an error that names it; on a device its token is 0, and the error
 // comes when results are next read.
 //
-// On the CPU nothing is sorted but the few tokens around the cut: of top_k, the candidates are those above the k-th
-// largest of the maxima of groups of 64 tokens (no fewer than k tokens are); of top_p, those with w >= (1 - top_p)
-// sum(w) / V (all others together have less than 1 - top_p).
+// The CPU sorts only few tokens. The candidates of top_k are those above the k-th largest of the maxima of groups of 64
+// tokens (no fewer than k tokens are). Those of top_p are the tokens with w >= (1 - top_p) sum(w) / V (all others
+// together have less than 1 - top_p).
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine {
 
-// Errors where the arguments do not fit one another.
+struct SampleArgs {
+  Tensor logits;          // f32 [S, V]
+  Tensor draws;           // f32 [S] in [0, 1); optional where temperature is 0
+  float temperature = 0;  // 0: the largest logit
+  int top_k = 0;          // 0: all tokens
+  float top_p = 1;        // 1: all tokens
+  Tensor tokens;          // i32 [S], =
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("logits", logits, Role::input);
+    each("draws", draws, Role::input);
+    each("tokens", tokens, Role::output);
+  }
+};
+
+// Checks that the arguments fit one another.
 void check_sample(const SampleArgs&);
 
 }  // namespace engine

@@ -8,7 +8,7 @@
 
 namespace engine::reference {
 
-// What each token is drawn with, not normalised; 0 where it is cut off.
+// Returns each token's weight in the draw, not normalised: 0 for a token that top_k or top_p leaves out.
 template <class T>
 std::vector<double> sampling_weights(const std::vector<T>& logits, double temperature, int top_k, double top_p) {
   std::vector<size_t> order(logits.size());

@@ -145,8 +145,8 @@ void ClassificationTask::append(const Split& split, size_t i, SequenceBatch& bat
   const auto begin = split.ids.begin();
   batch.tokens.insert(batch.tokens.end(), begin + static_cast<ptrdiff_t>(split.begins[i]),
                       begin + static_cast<ptrdiff_t>(split.begins[i + 1]));
-  batch.labels.push_back(std::max(split.examples[i].label, 0));
-  batch.labels.resize(batch.tokens.size(), -100);
+  batch.targets.labels.push_back(std::max(split.examples[i].label, 0));
+  batch.targets.labels.resize(batch.tokens.size(), -100);
   batch.end_sequence();
 }
 
@@ -170,7 +170,7 @@ std::vector<int32_t> ClassificationTask::classify(Machine& machine, const Split&
       append(split, order[last], batch);
     std::vector<int32_t> predicted;
     if (totals) {
-      ScoredTokens each;
+      ScoredTokens each{.wants_likeliest = true};
       *totals += step_.evaluate(machine, batch, &each);
       predicted = std::move(each.likeliest);
     } else {
@@ -228,7 +228,7 @@ namespace {
 // tells.
 void check_names_of_classes(const Config& config, const ClassificationKind& kind) {
   const ModelConfig there = read_model_config(open_run(config.init).model);
-  if (there.head != Head::classification) return;
+  if (there.head != HeadKind::classification) return;
   for (const ClassificationKind* known : {&cola_kind(), &sst2_kind()})
     if (are_same_classes(known->labels, there.labels)) return;
   const bool are_as_many = there.labels.size() == kind.labels.size();
@@ -245,7 +245,7 @@ std::unique_ptr<Task> make_classification_task(const ClassificationKind& kind, C
   if (training && config.data.train.empty())
     fail_usage("data.train is missing: a file of task ", kind.task, ", see docs/tasks.md");
   if (!training && !config.init.empty()) check_names_of_classes(config, kind);
-  Encoder encoder = make_encoder(config, options, {Head::classification, kind.labels}, tokenizer_of(config),
+  Encoder encoder = make_encoder(config, options, {HeadKind::classification, kind.labels}, tokenizer_of(config),
                                  ops.memory(), training);
   if (training) add_teacher(encoder, distillation, config, ops);
   return std::make_unique<ClassificationTask>(config, kind, std::move(encoder), training);

@@ -85,7 +85,7 @@ int64_t GptTask::steps_per_epoch() const {
 void GptTask::append_block(const Part& part, int64_t block, SequenceBatch& batch) const {
   const int64_t begin = block * block_size_, count = std::min(block_size_, part.size - 1 - begin);
   part.file->append(part.begin + begin, count, batch.tokens);
-  part.file->append(part.begin + begin + 1, count, batch.labels);
+  part.file->append(part.begin + begin + 1, count, batch.targets.labels);
   batch.end_sequence();
 }
 

@@ -95,9 +95,9 @@ std::string MlmTask::start_report() const {
 void MlmTask::append(const Sequences& sequences, int64_t i, uint32_t masks, SequenceBatch& batch) {
   const size_t begin = batch.tokens.size();
   sequences.append(i, batch.tokens);
-  batch.labels.resize(batch.tokens.size());
+  batch.targets.labels.resize(batch.tokens.size());
   Random random(config_.seed ^ masking_key, uint64_t{masks} << 32 ^ static_cast<uint64_t>(i));
-  masking_.apply(std::span(batch.tokens).subspan(begin), std::span(batch.labels).subspan(begin), random);
+  masking_.apply(std::span(batch.tokens).subspan(begin), std::span(batch.targets.labels).subspan(begin), random);
   batch.end_sequence();
 }
 
@@ -136,11 +136,11 @@ std::string MlmTask::show(Machine& machine) {
     out << "--- sample " << s + 1 << " ---\n"
         << tokenizer().decode(std::span(batch.tokens).subspan(begin, end - begin)) << '\n';
     for (size_t i = begin; i < end; ++i) {
-      if (batch.labels[i] == -100) continue;
+      if (batch.targets.labels[i] == -100) continue;
       const int32_t guess = guesses[scored++];
-      out << (guess == batch.labels[i] ? "right" : "WRONG") << "  token " << i - begin << " reads "
+      out << (guess == batch.targets.labels[i] ? "right" : "WRONG") << "  token " << i - begin << " reads "
           << tokenizer().token(batch.tokens[i]) << ": guess " << tokenizer().token(guess) << ", truth "
-          << tokenizer().token(batch.labels[i]) << '\n';
+          << tokenizer().token(batch.targets.labels[i]) << '\n';
     }
   }
   return out.str();
@@ -153,7 +153,7 @@ std::unique_ptr<Task> make_mlm_task(Config& config, const MlmConfig& own, const 
   if (!training && config.data.eval.empty() && (own.eval_share == 0 || config.data.train.empty()))
     fail_usage("data.eval is missing: the text file, or a list of them, to evaluate on");
   Encoder encoder =
-      make_encoder(config, options, {Head::masked, {}}, tokenizer_of(config), ops.memory(), training);
+      make_encoder(config, options, {HeadKind::masked, {}}, tokenizer_of(config), ops.memory(), training);
   if (training) add_teacher(encoder, distillation, config, ops);
   return std::make_unique<MlmTask>(config, own, std::move(encoder), training);
 }

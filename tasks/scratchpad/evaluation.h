@@ -29,7 +29,7 @@ struct Answer {
 std::string final_value(const std::string& generated);
 
 struct Answerer {
-  Generator& generator;
+  const SharedGenerator& generator;
   const ExampleFormat& format;
   const SelfWriter& writer;
   bool with_steps;  // explanation is not "none"

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "core/ranks.h"
 
 namespace engine {
 
@@ -39,10 +38,10 @@ void ExampleFormat::append(std::string_view source, std::string_view answer, siz
   const size_t begin = batch.tokens.size() + scored_from;
   put(answer, batch.tokens);
   // A token predicts the one behind it. Nothing follows the end token, so it is no input.
-  batch.labels.resize(batch.tokens.size(), -100);
+  batch.targets.labels.resize(batch.tokens.size(), -100);
   std::copy(batch.tokens.begin() + static_cast<ptrdiff_t>(begin), batch.tokens.end(),
-            batch.labels.begin() + static_cast<ptrdiff_t>(begin) - 1);
-  batch.labels.back() = end_;
+            batch.targets.labels.begin() + static_cast<ptrdiff_t>(begin) - 1);
+  batch.targets.labels.back() = end_;
   batch.end_sequence();
 }
 
@@ -77,17 +76,18 @@ bool ExampleFormat::fits(size_t source_length, size_t answer_length) const {
                        : source_length + answer_length <= longest;
 }
 
-std::vector<std::string> generate_texts(Generator& generator, const ExampleFormat& format, const Prompts& prompts,
-                                        const GenerationOptions& options) {
-  const auto [first, end] = share_of_rank(static_cast<int64_t>(prompts.tokens.size()));
+std::vector<std::string> generate_texts(const SharedGenerator& shared, const ExampleFormat& format,
+                                        const Prompts& prompts, const GenerationOptions& options) {
+  const auto [first, end] = shared.ranks.share(static_cast<int64_t>(prompts.tokens.size()));
   const auto part = [first, count = end - first](std::span<const std::vector<int32_t>> all) {
     return all.empty() ? all : all.subspan(static_cast<size_t>(first), static_cast<size_t>(count));
   };
   std::vector<std::string> texts;
   if (first < end)
-    for (const std::vector<int32_t>& tokens : generator.generate(part(prompts.tokens), part(prompts.sources), options))
+    for (const std::vector<int32_t>& tokens :
+         shared.generator.generate(part(prompts.tokens), part(prompts.sources), options))
       texts.push_back(format.text_of(tokens));
-  return gather_over_ranks(texts);
+  return shared.ranks.gather(texts);
 }
 
 }  // namespace engine

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/communicator.h"
 #include "models/generation.h"
 #include "text/tokenizer.h"
 #include "training/batch.h"
@@ -53,8 +54,15 @@ class ExampleFormat {
   std::vector<char> characters_;  // each token's, 0 for special ones
 };
 
-// The texts that the model writes after each prompt, as text_of gives them. Each rank generates its share of them.
-std::vector<std::string> generate_texts(Generator& generator, const ExampleFormat& format, const Prompts& prompts,
-                                        const GenerationOptions& options);
+// A generator, and the ranks that share the texts that it generates.
+struct SharedGenerator {
+  Generator& generator;
+  Communicator& ranks;
+};
+
+// The texts that the model writes after each prompt, as text_of gives them. All ranks call it, and each generates its
+// share of them.
+std::vector<std::string> generate_texts(const SharedGenerator& shared, const ExampleFormat& format,
+                                        const Prompts& prompts, const GenerationOptions& options);
 
 }  // namespace engine

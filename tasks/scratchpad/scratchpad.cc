@@ -7,6 +7,8 @@
 #include "core/files.h"
 #include "core/hash.h"
 #include "core/json.h"
+#include "models/bart.h"
+#include "training/state.h"
 
 namespace engine {
 
@@ -20,7 +22,8 @@ constexpr uint64_t evaluation_seed = 453345;
 // Keeps the draws of training examples apart from every other use of the seed.
 constexpr uint64_t training_stream = uint64_t{0x7363} << 48;
 constexpr int sequences_at_once = 256;
-const char* const kind_file = "scratchpad.json";  // what a model was trained to write
+const char* const kind_file = "scratchpad.json";   // in a model's folder: the kind of texts that it writes
+const char* const state_file = "scratchpad.json";  // in the task's part of a state
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -49,7 +52,7 @@ ScratchpadTask::ScratchpadTask(const Config& config, const ScratchpadConfig& own
     : CausalTask(config, std::move(language)),
       own_(own),
       form_(form_of(own.form)),
-      format_(tokenizer(), model().config(), model().reads_source()),
+      format_(tokenizer(), model().config(), reads_source(model())),
       writer_(format_, writing()),
       curriculum_(own, config.seed),
       source_(limits()),
@@ -145,12 +148,9 @@ void ScratchpadTask::draw(int64_t step) {
   } while (batch_tokens ? tokens < batch_tokens : static_cast<int64_t>(drawn_.size()) < config_.training.batch_size);
 }
 
-Generator& ScratchpadTask::generator(Machine& machine) {
-  if (generator_)
-    generator_->refresh();
-  else
-    generator_ = std::make_unique<Generator>(machine.ops, model(), machine.compute, sequences_at_once);
-  return *generator_;
+SharedGenerator ScratchpadTask::generator(Machine& machine) {
+  if (!generator_) generator_ = std::make_unique<Generator>(machine.ops, model(), machine.compute, sequences_at_once);
+  return {*generator_, machine.communicator};
 }
 
 void ScratchpadTask::prepare(Machine& machine, int64_t step) {
@@ -158,10 +158,7 @@ void ScratchpadTask::prepare(Machine& machine, int64_t step) {
   if (!is_self_learned()) return;
   drawn_step_ = -1;
   draw(step);
-  const bool asks = std::any_of(drawn_.begin(), drawn_.end(), [](const Expression* e) { return e->level > 1; });
-  Generator& ready = asks || !generator_ ? generator(machine) : *generator_;
-  written_ = writer_.write(ready, drawn_, {.at_once = sequences_at_once}, window_.inner);
-  parameters().drop_packed();  // a training step packs as it multiplies
+  written_ = writer_.write(generator(machine), drawn_, {.at_once = sequences_at_once}, window_.inner);
   generating_seconds_ += seconds_since(step_began_);
 }
 
@@ -197,7 +194,7 @@ void ScratchpadTask::batch_of(int64_t step, SequenceBatch& batch) {
   const int64_t sequences = most_sequences();
   const auto tokens = static_cast<size_t>(batch_tokens ? batch_tokens + longest : sequences * longest);
   batch.tokens.reserve(tokens);
-  batch.labels.reserve(tokens);
+  batch.targets.labels.reserve(tokens);
   batch.offsets.reserve(static_cast<size_t>(sequences) + 1);
   if (format_.reads_source()) {
     batch.sources.reserve(tokens);
@@ -215,7 +212,7 @@ void ScratchpadTask::step_done(int64_t, double loss) {
   step_seconds_ += seconds_since(step_began_);
 }
 
-Metrics ScratchpadTask::log() {
+Metrics ScratchpadTask::log(Machine&) {
   Metrics metrics = curriculum_.log();
   if (!curriculum_.is_constant()) {
     int64_t all = 0;
@@ -237,21 +234,22 @@ Metrics ScratchpadTask::log() {
   return metrics;
 }
 
-std::string ScratchpadTask::state() const {
+void ScratchpadTask::save_state(Machine& machine, const std::filesystem::path& folder) const {
+  if (!machine.communicator.is_first()) return;
   nlohmann::json levels = nlohmann::json::array(), inner = nlohmann::json::array();
   for (const auto& [level, count] : window_.levels) levels.push_back({level, count});
   for (const auto& [level, counts] : window_.inner.by_level) inner.push_back({level, counts.first, counts.second});
-  return nlohmann::json{{"curriculum", curriculum_.state()},
-                        {"levels", levels},
-                        {"inner", inner},
-                        {"asked", window_.inner.asked},
-                        {"skipped", window_.skipped}}
-      .dump();
+  const nlohmann::json state{{"curriculum", curriculum_.state()},
+                             {"levels", levels},
+                             {"inner", inner},
+                             {"asked", window_.inner.asked},
+                             {"skipped", window_.skipped}};
+  write_file(folder / state_file, state.dump() + "\n");
 }
 
-void ScratchpadTask::set_state(const std::string& text) {
-  const std::string where = "the state's part of task scratchpad";
-  const nlohmann::json json = parse_json(text, where);
+void ScratchpadTask::load_state(Machine&, const std::filesystem::path& folder) {
+  const std::string where = (folder / state_file).string();
+  const nlohmann::json json = parse_json(read_task_state(folder, state_file), where);
   curriculum_.set_state(json_string(json, "curriculum", where));
   window_ = {};
   try {
@@ -276,7 +274,7 @@ std::vector<std::string> ScratchpadTask::metric_names() const {
   return names;
 }
 
-void ScratchpadTask::append_evaluation(Generator& ready, const std::vector<const Expression*>& expressions,
+void ScratchpadTask::append_evaluation(const SharedGenerator& ready, const std::vector<const Expression*>& expressions,
                                        SequenceBatch& batch) {
   if (!is_self_learned()) {
     for (const Expression* e : expressions) append(*e, nullptr, batch);
@@ -289,7 +287,7 @@ void ScratchpadTask::append_evaluation(Generator& ready, const std::vector<const
 
 Metrics ScratchpadTask::evaluate(Machine& machine, std::string& samples) {
   Metrics metrics;
-  Generator& ready = generator(machine);
+  const SharedGenerator ready = generator(machine);
   SequenceBatch batch;
   std::vector<const Expression*> trained;
   for (const Expression* e : evaluated_)
@@ -357,7 +355,7 @@ std::unique_ptr<Task> make_scratchpad_task(Config& config, const ScratchpadConfi
                                            Ops& ops, bool training) {
   if (!config.init.empty()) check_kind(open_run(config.init).model, own);
   auto tokenizer = config.init.empty() ? make_arithmetic_tokenizer() : nullptr;
-  if (tokenizer) config.model.decoder_start_token = tokenizer->id_of("<start>").value();
+  if (tokenizer) config.model.own.get<BartOptions>().decoder_start_token = tokenizer->id_of("<start>").value();
   return std::make_unique<ScratchpadTask>(
       config, own, make_language_model(config, options, std::move(tokenizer), ops.memory(), training));
 }

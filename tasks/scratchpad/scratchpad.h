@@ -25,9 +25,9 @@ class ScratchpadTask final : public CausalTask {
   // An Error without prepare(step) before it where results are self-learned.
   void batch_of(int64_t step, SequenceBatch& batch) override;
   void step_done(int64_t step, double loss) override;
-  Metrics log() override;
-  std::string state() const override;
-  void set_state(const std::string& text) override;
+  Metrics log(Machine& machine) override;
+  void save_state(Machine& machine, const std::filesystem::path& folder) const override;
+  void load_state(Machine& machine, const std::filesystem::path& folder) override;
   Metrics evaluate(Machine& machine, std::string& samples) override;
   std::string predictions() const override { return predictions_; }
   std::pair<std::string, bool> best_metric() const override { return {"exact_match", true}; }
@@ -57,9 +57,9 @@ class ScratchpadTask final : public CausalTask {
   int64_t most_sequences() const;  // in a batch
   // Appends an example with its self-written scratchpad, if it has one. Returns false where it is too long.
   bool append(const Expression& expression, const SelfWritten* written, SequenceBatch& batch);
-  void append_evaluation(Generator& generator, const std::vector<const Expression*>& expressions,
+  void append_evaluation(const SharedGenerator& generator, const std::vector<const Expression*>& expressions,
                          SequenceBatch& batch);
-  Generator& generator(Machine& machine);
+  SharedGenerator generator(Machine& machine);
 
   ScratchpadConfig own_;
   Form form_;
@@ -74,7 +74,7 @@ class ScratchpadTask final : public CausalTask {
   Levels levels_;                             // their beginnings
   std::string fingerprint_, predictions_;
 
-  std::unique_ptr<Generator> generator_;  // its weights are packed anew each step
+  std::unique_ptr<Generator> generator_;  // lives on from step to step
   std::vector<const Expression*> drawn_;
   std::vector<SelfWritten> written_;
   int64_t drawn_step_ = -1;

@@ -93,7 +93,7 @@ std::string SelfWriter::result_of(std::string text) const {
   return settings_.clean ? first_number(text) : text;
 }
 
-void SelfWriter::ask(Generator& generator, Forest& forest, const std::vector<size_t>& indices) const {
+void SelfWriter::ask(const SharedGenerator& generator, Forest& forest, const std::vector<size_t>& indices) const {
   const auto longest_result = static_cast<size_t>(settings_.max_answer_length) + 1;  // with its sign
   Prompts prompts;
   std::vector<size_t> asked;
@@ -114,7 +114,7 @@ void SelfWriter::ask(Generator& generator, Forest& forest, const std::vector<siz
   for (size_t i = 0; i < asked.size(); ++i) forest.nodes[asked[i]].result = result_of(texts[i]);
 }
 
-std::vector<SelfWritten> SelfWriter::write(Generator& generator, std::span<const Expression* const> trees,
+std::vector<SelfWritten> SelfWriter::write(const SharedGenerator& generator, std::span<const Expression* const> trees,
                                            const Request& request, InnerResults& inner) const {
   Forest forest{.share_subtrees = settings_.share_subtrees};
   std::vector<size_t> roots;

@@ -51,7 +51,7 @@ class SelfWriter {
     size_t at_once = 256;    // most nodes, in topological order
   };
   // Writes each tree's scratchpad. A leaf's is empty.
-  std::vector<SelfWritten> write(Generator& generator, std::span<const Expression* const> trees,
+  std::vector<SelfWritten> write(const SharedGenerator& generator, std::span<const Expression* const> trees,
                                  const Request& request, InnerResults& inner) const;
 
  private:
@@ -60,7 +60,7 @@ class SelfWriter {
 
   std::string before_value(const Forest& forest, const Node& node) const;
   static void draw(const Forest& forest, const Node& node, size_t indent, std::string& text);
-  void ask(Generator& generator, Forest& forest, const std::vector<size_t>& nodes) const;
+  void ask(const SharedGenerator& generator, Forest& forest, const std::vector<size_t>& nodes) const;
   std::string result_of(std::string text) const;
 
   const ExampleFormat& format_;

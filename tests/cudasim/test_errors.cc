@@ -159,11 +159,11 @@ max_grad_norm = 1
   const auto step = [&](int64_t number, int32_t label) {
     SequenceBatch batch;
     task->batch_of(number, batch);
-    if (label >= 0) batch.labels[3] = label;
+    if (label >= 0) batch.targets.labels[3] = label;
     const ArenaScope scope(settings.arena);
     const Tensor totals = settings.arena.make_zeros(DType::f32, {3});
-    Pass pass{.ops = *settings.ops, .arena = settings.arena, .compute = DType::f32, .training = true};
-    task->run(pass, batch, 0, batch.sequences(), 1.0f / static_cast<float>(batch.scored()), totals);
+    Pass pass(Run{.ops = *settings.ops, .arena = settings.arena, .compute = DType::f32}, {}, {.is_active = true});
+    task->loss().run(pass, batch, 0, batch.sequences(), 1.0f / static_cast<float>(batch.scored()), totals);
     optimizer.measure_and_update(1e-2f, number + 1, {totals.data, DType::f32, {1}});
     std::array<float, 3> sums{};
     settings.arena.memory().copy_out(sums.data(), totals.data, sizeof sums);

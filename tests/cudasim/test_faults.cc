@@ -9,6 +9,7 @@
 #include "kernels/cuda/block.h"
 #include "tests/cudasim/kernel_run.h"
 #include "tests/cudasim/sanitizer.h"
+#include "tests/skip.h"
 
 namespace engine::test {
 
@@ -98,7 +99,7 @@ TEST_CASE("simulated device: accesses outside of what was handed out name the ke
 }
 
 TEST_CASE("simulated device: what is read behind a tensor's end is a NaN, not the next tensor") {
-  if (cudasim::sanitized) return;
+  if (cudasim::sanitized) SKIP_TEST("the address sanitizer ends the program first");
   KernelRun run;
   {
     const ArenaScope scope(run.arena);
@@ -113,7 +114,7 @@ TEST_CASE("simulated device: what is read behind a tensor's end is a NaN, not th
 }
 
 TEST_CASE("simulated device: the address sanitizer finds what is one off in shared memory") {
-  if (!cudasim::sanitized) return;
+  if (!cudasim::sanitized) SKIP_TEST("only the address sanitizer finds it");
   KernelRun run;
   float* const y = run.fresh(32);
   const auto words = [&](int index) {
@@ -128,7 +129,7 @@ TEST_CASE("simulated device: the address sanitizer finds what is one off in shar
 }
 
 TEST_CASE("simulated device: a thread that needs more stack than there is says so") {
-  if (cudasim::sanitized) return;
+  if (cudasim::sanitized) SKIP_TEST("the address sanitizer ends the program first");
   KernelRun run;
   float* const y = run.fresh(1);
   CHECK(contains(last_words([&] {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "kernels/attention/cuda/cudnn_graph.h"
+#include "tests/skip.h"
 
 namespace engine::test {
 
@@ -29,10 +30,9 @@ std::string device(int capability, int multiprocessors, int shared_memory, const
 // driver.
 bool is_loaded() {
   static const bool driver = dlopen("libcuda.so.1", RTLD_NOW) || dlopen(ENGINE_CUDA_STUB, RTLD_NOW);
-  if (cuda::why_no_cudnn().empty() && driver) return true;
-  MESSAGE("not run: there is no cuDNN, or neither the driver's library nor the toolkit's stub of it");
-  return false;
+  return cuda::why_no_cudnn().empty() && driver;
 }
+constexpr const char* why_not = "there is no cuDNN, or neither the driver's library nor the toolkit's stub of it";
 
 cuda::CudnnAttentionShape shape(bool is_backward, bool causal, int64_t heads, int64_t width) {
   using namespace cuda;
@@ -54,7 +54,7 @@ cuda::CudnnAttentionShape shape(bool is_backward, bool causal, int64_t heads, in
 }  // namespace
 
 TEST_CASE("cuDNN: attention's graphs are built for every shape and mask") {
-  if (!is_loaded()) return;
+  if (!is_loaded()) SKIP_TEST(why_not);
   struct Described {
     int capability;
     std::string text;
@@ -85,7 +85,7 @@ TEST_CASE("cuDNN: attention's graphs are built for every shape and mask") {
 }
 
 TEST_CASE("cuDNN: a shape that it cannot have is an error that says why") {
-  if (!is_loaded()) return;
+  if (!is_loaded()) SKIP_TEST(why_not);
   const std::string text = device(90, 132, 232448, "NVIDIA H100 80GB HBM3");
   CHECK_THROWS_WITH(cuda::CudnnAttentionGraph(shape(false, true, 3, 36), nullptr, text, 90),
                     doctest::Contains("cuDNN"));

@@ -7,7 +7,7 @@
 
 namespace engine::ENGINE_ISA {
 
-// Whether these serve. The arguments are then as check_attention let them pass, and width is D.
+// Tells whether the functions below serve. They take arguments that check_attention has passed, and width is D.
 #if defined(__AVX512F__)
 template <class Args>
 bool runs_on_amx(const Args& a) {

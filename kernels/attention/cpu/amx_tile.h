@@ -1,6 +1,7 @@
-// What the AMX attention kernels share: small products of bf16 in tile registers, and operands in the layouts that they
-// take. Of a product a [m, k] b [k, n], a lies in rows; b in rows of pairs: word (k/2, n) holds b[k][n] and, above it,
-// b[k+1][n]. So a matrix whose rows are n and contiguous in k becomes a right operand when its words are transposed.
+// The AMX attention kernels share small products of bf16 in tile registers, and operands in the layouts that these
+// take. In a product a [m, k] b [k, n], a lies in rows and b in rows of pairs: word (k/2, n) holds b[k][n] and, above
+// it, b[k+1][n]. So a matrix whose rows are n and contiguous in k becomes a right operand when its words are
+// transposed.
 #pragma once
 
 #include "kernels/attention/cpu/tile.h"
@@ -10,8 +11,16 @@ namespace engine::ENGINE_ISA {
 
 static_assert(lanes == 16 && query_block == 32);
 
-// c [rows, cols] = or += a [rows, depth] b [depth, cols]; rows and cols multiples of 16, depth one of 32; strides in
-// elements, b's in words.
+// The members of a Kernel (driver.h) that forward and backward share.
+struct TileKernel {
+  static constexpr int64_t row_padding = 32, width_padding = 32;
+  using Registers = TileRegisters;
+  // Lines are fetched with each four keys' softmax.
+  static int64_t fetches(const QueryBlock& block) { return block.visible * block.vectors / 4; }
+};
+
+// Takes c [rows, cols] = or += a [rows, depth] b [depth, cols]. rows and cols are multiples of 16, depth is one of 32.
+// Strides are in elements, b's in words.
 template <bool accumulate>
 void tile_product(const bf16* a, int64_t a_stride, const uint32_t* b, int64_t b_stride, float* c, int64_t c_stride,
                   int64_t rows, int64_t cols, int64_t depth) {
@@ -31,17 +40,17 @@ void tile_product(const bf16* a, int64_t a_stride, const uint32_t* b, int64_t b_
                 [&](auto lower) { with_flag(n + 16 < cols, [&](auto right) { product(m, n, lower, right); }); });
 }
 
-// How many keys of a tile are computed where `seen` are: whole fours for a softmax, 16 for the rows and columns of a
-// product, 32 for its depth.
+// The numbers of keys of a tile that are computed where `seen` are seen: whole fours for a softmax, 16 for the rows and
+// columns of a product, 32 for its depth.
 struct TileSizes {
   int64_t fours, rows, depth;
   explicit TileSizes(int64_t seen)
       : fours(rounded_up(seen, 4)), rows(rounded_up(seen, 16)), depth(rounded_up(seen, 32)) {}
 };
 
-using vbf16_pair = uint16_t __attribute__((vector_size(64)));  // 32 halves: of two vectors, or of 16 words
+using vbf16_pair = uint16_t __attribute__((vector_size(64)));  // 32 halves, of two vectors or 16 words
 
-// Two vectors in bf16, one behind the other, and as words with `first` in the lower halves.
+// Return two vectors in bf16, one behind the other, and as words with `first` in the lower halves.
 ENGINE_INLINE vbf16_pair rounded(vfloat first, vfloat second) {
   return reinterpret_cast<vbf16_pair>(
       _mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(second), reinterpret_cast<__m512>(first)));
@@ -53,7 +62,8 @@ ENGINE_INLINE vbf16_pair interleaved(vbf16_pair both) {
 }
 ENGINE_INLINE void store_words(uint32_t* to, vbf16_pair words) { std::memcpy(to, &words, sizeof words); }
 
-// to [padded_rows][padded_width] = the head's columns of `rows` rows, zeros behind them; padded_width a multiple of 32.
+// In bf16 padded_width is a multiple of 32.
+template <>
 inline void read_rows(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t rows, bf16* to,
                       int64_t padded_rows, int64_t padded_width) {
   with_head(columns, row, head, width, [&](auto* from, int64_t stride) {
@@ -75,13 +85,13 @@ inline void read_rows(const Columns& columns, int64_t row, int64_t head, int64_t
               static_cast<size_t>((padded_rows - rows) * padded_width) * sizeof(bf16));
 }
 
-// to [width/2][rows] words, word (d/2, r) holding from[r][d] and from[r][d+1]: a right operand whose depth is d.
+// Writes to [width/2][rows] words, word (d/2, r) holding from[r][d] and from[r][d+1]: a right operand of depth d.
 inline void words_across(const bf16* from, int64_t rows, int64_t width, uint32_t* to, int64_t to_stride) {
   transpose_matrix(reinterpret_cast<const float*>(from), rows, width / 2, reinterpret_cast<float*>(to), width / 2,
                    to_stride);
 }
 
-// to [rows/2][width] words, word (r/2, d) holding from[r][d] and from[r+1][d]: a right operand whose depth is r.
+// Writes to [rows/2][width] words, word (r/2, d) holding from[r][d] and from[r+1][d]: a right operand of depth r.
 inline void pairs_of_rows(const bf16* from, int64_t rows, int64_t width, uint32_t* to) {
   for (int64_t r = 0; r < rows; r += 2)
     for (int64_t d = 0; d < width; d += lanes) {
@@ -92,9 +102,9 @@ inline void pairs_of_rows(const bf16* from, int64_t rows, int64_t width, uint32_
     }
 }
 
-// Rows of keys across, a tile of key_tile keys after the other: to [tile][width][key_tile] = the transposes of from's
-// rows, a left operand whose depth are the keys. rows is a multiple of 32. `pairs` is scratch, [key_tile/2][width]
-// words.
+// Writes rows of keys across, a tile of key_tile keys after the other: to [tile][width][key_tile] = the transposes of
+// from's rows, a left operand whose depth are the keys. rows is a multiple of 32. `pairs` is scratch,
+// [key_tile/2][width] words.
 inline void tiles_across(const bf16* from, int64_t rows, int64_t width, bf16* to, uint32_t* pairs) {
   for (int64_t first = 0; first < rows; first += key_tile) {
     const int64_t count = std::min(key_tile, rows - first);

@@ -1,5 +1,5 @@
-// Backward attention in f32: a task is a head of a sequence, which goes over blocks of queries and, for each, over
-// tiles of keys; so every sum has one fixed order.
+// Backward attention in f32. A task is a head of a sequence, which goes over blocks of queries and, for each, over
+// tiles of keys, so every sum has one fixed order.
 #include "kernels/attention/cpu/amx_attention.h"
 #include "kernels/attention/cpu/driver.h"
 #include "kernels/attention/cpu/product.h"
@@ -10,10 +10,7 @@ namespace engine::ENGINE_ISA {
 namespace {
 
 // A thread's memory.
-struct BackwardF32 {
-  static constexpr int64_t row_padding = 8;  // product() takes rows by eights
-  static constexpr int64_t width_padding = lanes;
-  struct Registers {};  // nothing that a thread must ask for
+struct BackwardF32 : ProductKernel {
   static int64_t fetches(const QueryBlock& block) { return block.visible; }
 
   float *keys, *values, *dkeys, *dvalues;   // [padded keys][padded width]
@@ -32,14 +29,12 @@ struct BackwardF32 {
 
 void read_keys(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
                const BackwardF32& at) {
-  const int64_t padded_width = rounded_up(width, at.width_padding), padded_keys = rounded_up(span.keys, at.row_padding);
-  read_rows(a.k, span.key_begin, head, width, span.keys, at.keys, padded_keys, padded_width);
-  read_rows(a.v, span.key_begin, head, width, span.keys, at.values, padded_keys, padded_width);
+  read_keys_and_values(a, span, head, width, span.keys, at);
 }
 
 template <bool drops>
 void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
-                    const QueryBlock& block, const BackwardF32& at, RowsAhead& ahead) {
+                    const QueryBlock& block, const BackwardF32& at, FetchAhead<>& ahead) {
   const int64_t padded_width = rounded_up(width, at.width_padding), row = span.query_begin + block.first;
   read_rows(a.q, row, head, width, block.count, at.q, query_block, padded_width);
   read_rows(a.dy, row, head, width, block.count, at.dy, query_block, padded_width);
@@ -59,7 +54,7 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
                    padded_width, fetch);
     product<false>({at.values + offset, padded_width, 1}, at.dy_across, query_block, at.ds, query_block, rows,
                    query_block, padded_width, fetch);
-    for (int v = 0; v < block.vectors; ++v)  // those of queries that are not there stay 0
+    for (int v = 0; v < block.vectors; ++v)  // vectors without queries stay 0
       softmax_gradient<drops>(at.p, at.ds, rows, first, a.scale, block, v, dropout, load(lse + v * lanes),
                               load(delta + v * lanes), [&](int64_t j, const vfloat(&p)[4], const vfloat(&ds)[4]) {
                                 ahead.some();

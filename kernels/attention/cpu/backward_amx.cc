@@ -1,5 +1,5 @@
-// Backward attention on bf16: as attention/cpu/backward.cc, with its products in tile registers; probabilities and the
-// gradients of scores are rounded to bf16 as operands, all sums are f32.
+// Backward attention on bf16. It is as attention/cpu/backward.cc, with its products in tile registers. Probabilities
+// and the gradients of scores are rounded to bf16 as operands, and all sums are f32.
 #include "kernels/attention/cpu/amx_attention.h"
 #include "kernels/attention/cpu/amx_tile.h"
 #include "kernels/attention/cpu/driver.h"
@@ -8,7 +8,7 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-// Two rows of a left operand, query_block apart.
+// Stores two rows of a left operand, query_block apart.
 ENGINE_INLINE void store_rows(bf16* to, vbf16_pair both) {
   const vshort first = __builtin_shufflevector(both, both, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const vshort second =
@@ -18,12 +18,7 @@ ENGINE_INLINE void store_rows(bf16* to, vbf16_pair both) {
 }
 
 // A thread's memory.
-struct BackwardTiles {
-  static constexpr int64_t row_padding = 32, width_padding = 32;
-  using Registers = TileRegisters;
-  // With each four keys' softmax.
-  static int64_t fetches(const QueryBlock& block) { return block.visible * block.vectors / 4; }
-
+struct BackwardTiles : TileKernel {
   bf16 *keys, *values;             // [padded keys][padded width]
   bf16* keys_across;               // [tile][padded width][key_tile]
   float *dkeys, *dvalues;          // [padded keys][padded width]
@@ -64,15 +59,14 @@ struct BackwardTiles {
 
 void read_keys(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
                const BackwardTiles& at) {
-  const int64_t padded_width = rounded_up(width, at.width_padding), padded_keys = rounded_up(span.keys, at.row_padding);
-  read_rows(a.k, span.key_begin, head, width, span.keys, at.keys, padded_keys, padded_width);
-  read_rows(a.v, span.key_begin, head, width, span.keys, at.values, padded_keys, padded_width);
-  tiles_across(at.keys, padded_keys, padded_width, at.keys_across, at.pairs);
+  read_keys_and_values(a, span, head, width, span.keys, at);
+  tiles_across(at.keys, rounded_up(span.keys, at.row_padding), rounded_up(width, at.width_padding), at.keys_across,
+               at.pairs);
 }
 
 template <bool drops>
 void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
-                    const QueryBlock& block, const BackwardTiles& at, RowsAhead& ahead) {
+                    const QueryBlock& block, const BackwardTiles& at, FetchAhead<>& ahead) {
   const int64_t padded_width = rounded_up(width, at.width_padding), row = span.query_begin + block.first;
   const int64_t queries = block.vectors * lanes;
   read_rows(a.q, row, head, width, block.count, at.q, queries, padded_width);
@@ -112,7 +106,7 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
       for (int64_t j = keys.fours / 2; j < keys.depth / 2; ++j)
         store_words(at.ds_pairs + j * query_block + v * lanes, vbf16_pair{});
     }
-    for (int v = 0; v < block_vectors; ++v)  // queries that are not there, keys that the block does not see
+    for (int v = 0; v < block_vectors; ++v)  // missing queries, unseen keys
       for (int64_t j = v < block.vectors ? keys.fours : 0; j < keys.rows; j += 2)
         for (bf16* part : {at.p, at.ds}) store_rows(part + j * query_block + v * lanes, vbf16_pair{});
     tile_product<true>(at.p, query_block, at.dy_pairs, padded_width, at.dvalues + offset, padded_width, keys.rows,

@@ -1,6 +1,6 @@
-// Forward attention where sequences have a query or a few: decoding. Nothing is used twice but the keys that a head's
-// few queries share, so what counts is that keys and values stream through once, whole rows of all heads at a time.
-// Long key segments are cut into ranges, whose results are merged in their order.
+// Forward attention where sequences have a query or a few, which is decoding. A head's few queries share its keys and
+// nothing else is used twice, so keys and values should stream through once, whole rows of all heads at a time. Long
+// key segments are divided into ranges, whose results are merged in their order.
 #include "kernels/attention/cpu/decode.h"
 
 #include "core/parallel.h"
@@ -11,9 +11,9 @@ namespace {
 
 constexpr int64_t range_keys = 64;
 
-// One query over one range of keys: of each head the highest score (in units of log 2), the sum of 2^(score -
-// highest), and the values so weighed. A row of `parts` is [heads][padded_width] values, then [heads] highest, then
-// [heads] sums.
+// The layout of one query's results over one range of keys: each head's highest score (in units of log 2), the sum of
+// 2^(score - highest), and the values weighed by these. A row of `parts` is [heads][padded_width] values, then [heads]
+// highest, then [heads] sums.
 struct Layout {
   int64_t heads, width, padded_width;
 
@@ -23,7 +23,7 @@ struct Layout {
   float& sum(float* part, int64_t head) const { return part[heads * (padded_width + 1) + head]; }
 };
 
-// The sums of each of the vectors' lanes, vector i's in lane i: halves of the rows are dealt out in turn and added.
+// Returns the sum of each vector's lanes, vector i's in lane i. Halves of the rows are dealt out in turn and added.
 ENGINE_INLINE vfloat sums_of_lanes(vfloat (&rows)[lanes]) {
   vint lower, upper;
   for (int i = 0; i < lanes; ++i) {
@@ -38,8 +38,8 @@ ENGINE_INLINE vfloat sums_of_lanes(vfloat (&rows)[lanes]) {
   return rows[0];
 }
 
-// The products of q with `count` <= lanes rows of keys; what is in the lanes behind them does not matter. A head of
-// whole vectors has their number as a constant, others 0.
+// Returns the products of q with `count` <= lanes rows of keys. The lanes behind them hold anything. A head of whole
+// vectors has their number as a constant, others 0.
 template <int vectors, class Count, class T>
 ENGINE_INLINE vfloat dots(const float* q, const T* keys, int64_t stride, Count count, int64_t width) {
   vfloat sums[lanes];
@@ -57,7 +57,7 @@ ENGINE_INLINE vfloat dots(const float* q, const T* keys, int64_t stride, Count c
   return sums_of_lanes(sums);
 }
 
-// y += p[j] values[j] for `count` rows of values.
+// Adds to y p[j] values[j] for `count` rows of values.
 template <int vectors, class T>
 ENGINE_INLINE void add_values(const float* p, const T* values, int64_t stride, int64_t count, int64_t width, float* y) {
   if constexpr (vectors > 0) {
@@ -74,7 +74,7 @@ ENGINE_INLINE void add_values(const float* p, const T* values, int64_t stride, i
   }
 }
 
-// Scores (in units of log 2) become 2^(score - highest), with dropout; the lanes behind `count` become 0.
+// Turns scores (in units of log 2) into 2^(score - highest), with dropout, and the lanes behind `count` into 0.
 void softmax_range(float* scores, int64_t count, const Dropout& dropout, int64_t first_element, float& highest,
                    float& sum) {
   const vfloat hidden = splat(-std::numeric_limits<float>::infinity());
@@ -91,8 +91,8 @@ void softmax_range(float* scores, int64_t count, const Dropout& dropout, int64_t
   sum = engine::ENGINE_ISA::sum(total);
 }
 
-// Query `query` of a sequence over the keys begin ... end - 1. q and scores are scratch, [heads][padded_width] and
-// [heads][range_keys].
+// Takes query `query` of a sequence over the keys begin ... end - 1. q and scores are scratch, [heads][padded_width]
+// and [heads][range_keys].
 template <int vectors>
 void attend_range(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t query, int64_t begin, int64_t end,
                   const Layout& layout, float* q, float* scores, float* part) {
@@ -127,7 +127,7 @@ void attend_range(const AttentionForwardArgs& a, const AttentionSpan& span, int6
   });
 }
 
-// The whole of a query's row from the parts of its ranges.
+// Merges the parts of a query's ranges into its row.
 void merge_ranges(const AttentionForwardArgs& a, int64_t row, int64_t ranges, const Layout& layout, float* parts) {
   for (int64_t h = 0; h < layout.heads; ++h) {
     float highest = -std::numeric_limits<float>::infinity(), sum = 0;
@@ -168,7 +168,7 @@ AttendRange attend_range_of(int64_t width) {
 void attention_decode(const AttentionForwardArgs& a, int64_t width, Arena& workspace) {
   const Layout layout{a.heads, width, rounded_up(width, lanes)};
   const int64_t queries = longest_segment(a.queries), longest = longest_segment(a.keys);
-  const int64_t ranges = cut(longest, range_keys), rows = a.queries.count() * queries;
+  const int64_t ranges = ceil_div(longest, range_keys), rows = a.queries.count() * queries;
   const ArenaScope scope(workspace);
   const int64_t scratch_size = rounded_up(a.heads * (layout.padded_width + range_keys), 16);
   float* scratch = workspace.make(DType::f32, {thread_count(), scratch_size}).as<float>();
@@ -186,10 +186,10 @@ void attention_decode(const AttentionForwardArgs& a, int64_t width, Arena& works
     const AttentionSpan span = span_of(a.queries, a.keys, task / queries);
     const int64_t query = task % queries;
     if (query >= span.queries) return;
-    merge_ranges(a, span.query_begin + query, cut(span.visible(query, a.causal), range_keys), layout,
+    merge_ranges(a, span.query_begin + query, ceil_div(span.visible(query, a.causal), range_keys), layout,
                  parts + task * ranges * layout.size());
   };
-  constexpr int64_t worth_threads = 1 << 16;  // elements of keys: less is done before other threads have woken up
+  constexpr int64_t worth_threads = 1 << 16;  // elements of keys; fewer are done before threads wake up
   if (rows * longest * a.q.width < worth_threads) {
     for (int64_t task = 0; task < rows * ranges; ++task) attend_task(task);
     for (int64_t task = 0; task < rows; ++task) merge_task(task);

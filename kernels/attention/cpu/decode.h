@@ -6,10 +6,10 @@
 
 namespace engine::ENGINE_ISA {
 
-// Up to this many queries in each sequence, going over the keys once a query beats filling blocks of queries.
+// Up to this many queries in each sequence, one pass over the keys for each query beats blocks of queries.
 inline constexpr int64_t decode_queries = 4;
 
-// Arguments as check_attention let them pass; width is D.
+// Takes arguments that check_attention has passed. width is D.
 void attention_decode(const AttentionForwardArgs& args, int64_t width, Arena& workspace);
 
 }  // namespace engine::ENGINE_ISA

@@ -1,8 +1,8 @@
-// How the attention kernels for long sequences are driven: what is a task, whose memory it works in, and what it asks
-// for ahead of time. A Kernel is one way to take the products (f32 vectors, bf16 tiles): its members are the parts of
-// a thread's memory, fetches(block) is how often a block of queries fetches rows ahead, and read_keys and forward_block
-// or backward_block are overloaded for it. It may have take_short(a, span, first head, last head, width), which takes
-// these heads by itself, or says false.
+// Drives the attention kernels for long sequences: it decides what a task is, in whose memory it works, and what is
+// fetched ahead of time. A Kernel is one way to take the products (f32 vectors, bf16 tiles). Its members are the parts
+// of a thread's memory, fetches(block) is how often a block of queries fetches lines ahead, and read_keys and
+// forward_block or backward_block are overloaded for it. It may have take_short(a, span, first head, last head, width),
+// which takes these heads by itself, or returns false.
 #pragma once
 
 #include <tuple>
@@ -12,7 +12,7 @@
 
 namespace engine::ENGINE_ISA {
 
-// Memory that is handed out in parts of whole cache lines; over no memory it only counts.
+// Hands memory out in parts of whole cache lines. Over no memory it only counts.
 class ThreadMemory {
  public:
   explicit ThreadMemory(char* memory) : memory_(memory) {}
@@ -29,7 +29,7 @@ class ThreadMemory {
   int64_t taken_ = 0;
 };
 
-// A Kernel's memory for every thread. `more` is what it is told beside the sizes.
+// A Kernel's memory for every thread. `more` are further arguments of the Kernel's constructor.
 template <class Kernel, class... More>
 class KernelMemory {
  public:
@@ -55,14 +55,14 @@ class KernelMemory {
   char* memory_;
 };
 
-// The part of the next head's keys that each block of queries fetches: as much as is its part of the visible keys.
+// The part of the next head's keys that each block of queries fetches. It is the block's part of the visible keys.
 class KeyShares {
  public:
   KeyShares(const AttentionSpan& span, int64_t begin, int64_t end, bool causal) {
     for (int64_t i = begin; i < end; i += query_block)
       total_ += span.visible(std::min(i + query_block, end) - 1, causal);
   }
-  // Rows first() ... last() - 1 of `rows`, after next(the block's visible keys).
+  // next(the block's visible keys) goes on to the next block, whose part are the rows first() ... last() - 1 of `rows`.
   void next(int64_t visible) {
     before_ = after_;
     after_ += visible;
@@ -74,41 +74,54 @@ class KeyShares {
   int64_t total_ = 0, before_ = 0, after_ = 0;
 };
 
-// Queries begin ... end - 1 of a sequence and head; the task's next heads go up to last_head.
+// Reads a head's keys and values into the kernel's memory, with zeros behind them.
+template <class Args, class Kernel>
+void read_keys_and_values(const Args& a, const AttentionSpan& span, int64_t head, int64_t width, int64_t keys,
+                          const Kernel& at) {
+  const int64_t padded_width = rounded_up(width, Kernel::width_padding);
+  const int64_t padded_keys = rounded_up(keys, Kernel::row_padding);
+  read_rows(a.k, span.key_begin, head, width, keys, at.keys, padded_keys, padded_width);
+  read_rows(a.v, span.key_begin, head, width, keys, at.values, padded_keys, padded_width);
+}
+
+// Takes the queries begin ... end - 1 of a sequence and head. The task's next heads go up to last_head.
 template <class Kernel>
 void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t last_head,
                      int64_t width, int64_t begin, int64_t end, const Kernel& kernel) {
-  const int64_t visible = span.visible(end - 1, a.causal), blocks = cut(end - begin, query_block);
+  const int64_t visible = span.visible(end - 1, a.causal), blocks = ceil_div(end - begin, query_block);
   read_keys(a, span, head, width, visible, kernel);
   KeyShares shares(span, begin, end, a.causal);
   with_flag(a.dropout.rate > 0, [&](auto drops) {
     for (int64_t i = 0; i < blocks; ++i) {
       const QueryBlock block(span, begin + i * query_block, a.causal, a.dropout, a.heads, head);
       const int64_t row = span.query_begin + block.first;
-      RowsAhead ahead;
-      ahead.add(a.y, row, head * width, width, 0, block.count);
-      ahead.add(a.q, row + query_block, head * width, width, 0, std::min(query_block, end - block.first - query_block));
+      FetchAhead<> ahead;
+      add_rows(ahead, a.y, row, head * width, width, 0, block.count);
+      const int64_t coming = std::min(query_block, end - block.first - query_block);
+      add_rows(ahead, a.q, row + query_block, head * width, width, 0, coming);
       shares.next(block.visible);
       if (head + 1 < last_head) {
         if (i + 1 == blocks)
-          ahead.add(a.q, span.query_begin + begin, (head + 1) * width, width, 0, std::min(query_block, end - begin));
+          add_rows(ahead, a.q, span.query_begin + begin, (head + 1) * width, width, 0,
+                   std::min(query_block, end - begin));
         for (const Columns* part : {&a.k, &a.v})
-          ahead.add(*part, span.key_begin, (head + 1) * width, width, shares.first(visible), shares.last(visible));
+          add_rows(ahead, *part, span.key_begin, (head + 1) * width, width, shares.first(visible),
+                   shares.last(visible));
       }
-      ahead.start(Kernel::fetches(block));
+      ahead.set_calls(Kernel::fetches(block));
       forward_block<drops.value>(a, span, head, width, block, kernel, ahead);
     }
   });
 }
 
-// A task: some heads of a sequence, and as many of its queries as share one reading of the keys.
+// A task has some heads of a sequence, and as many of its queries as share one reading of the keys.
 template <class Kernel, class... More>
 void drive_forward(const AttentionForwardArgs& a, int64_t width, Arena& workspace, const More&... more) {
   constexpr int64_t queries_a_task = 8 * query_block;
   const ArenaScope scope(workspace);
   const KernelMemory<Kernel, More...> memory(workspace, a.keys, width, more...);
-  const int64_t tasks_a_head = cut(longest_segment(a.queries), queries_a_task);
-  const int64_t grain = heads_a_task(a.queries, a.keys, a.heads), groups = cut(a.heads, grain);
+  const int64_t tasks_a_head = ceil_div(longest_segment(a.queries), queries_a_task);
+  const int64_t grain = heads_a_task(a.queries, a.keys, a.heads), groups = ceil_div(a.heads, grain);
   parallel_for(a.queries.count() * groups * tasks_a_head, [&](int64_t task) {
     const AttentionSpan span = span_of(a.queries, a.keys, task / (groups * tasks_a_head));
     const int64_t begin = task % tasks_a_head * queries_a_task, end = std::min(begin + queries_a_task, span.queries);
@@ -124,11 +137,11 @@ void drive_forward(const AttentionForwardArgs& a, int64_t width, Arena& workspac
   });
 }
 
-// A head of a sequence; the task's next heads go up to last_head.
+// Takes a head of a sequence. The task's next heads go up to last_head.
 template <class Kernel>
 void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t last_head,
                    int64_t width, const Kernel& kernel) {
-  const int64_t padded_width = rounded_up(width, Kernel::width_padding), blocks = cut(span.queries, query_block);
+  const int64_t padded_width = rounded_up(width, Kernel::width_padding), blocks = ceil_div(span.queries, query_block);
   const int64_t gradients = rounded_up(span.keys, Kernel::row_padding) * padded_width;
   read_keys(a, span, head, width, kernel);
   std::fill_n(kernel.dkeys, gradients, 0.0f);
@@ -138,22 +151,24 @@ void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, in
     for (int64_t i = 0; i < blocks; ++i) {
       const QueryBlock block(span, i * query_block, a.causal, a.dropout, a.heads, head);
       const int64_t row = span.query_begin + block.first;
-      RowsAhead ahead;
+      FetchAhead<> ahead;
       shares.next(block.visible);
-      ahead.add(a.dq, row, head * width, width, 0, block.count);
+      add_rows(ahead, a.dq, row, head * width, width, 0, block.count);
       const int64_t count = std::min(query_block, span.queries - block.first - query_block);
       for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)})
-        ahead.add(part, row + query_block, head * width, width, 0, count);
+        add_rows(ahead, part, row + query_block, head * width, width, 0, count);
       if (head + 1 < last_head) {
         if (i + 1 == blocks)
           for (const Columns& part : {a.q, Columns(a.dy), Columns(a.y)})
-            ahead.add(part, span.query_begin, (head + 1) * width, width, 0, std::min(query_block, span.queries));
+            add_rows(ahead, part, span.query_begin, (head + 1) * width, width, 0,
+                     std::min(query_block, span.queries));
         for (const Columns* part : {&a.k, &a.v})
-          ahead.add(*part, span.key_begin, (head + 1) * width, width, shares.first(span.keys), shares.last(span.keys));
+          add_rows(ahead, *part, span.key_begin, (head + 1) * width, width, shares.first(span.keys),
+                   shares.last(span.keys));
       }
       for (const Columns* part : {&a.dk, &a.dv})
-        ahead.add(*part, span.key_begin, head * width, width, shares.first(span.keys), shares.last(span.keys));
-      ahead.start(Kernel::fetches(block));
+        add_rows(ahead, *part, span.key_begin, head * width, width, shares.first(span.keys), shares.last(span.keys));
+      ahead.set_calls(Kernel::fetches(block));
       backward_block<drops.value>(a, span, head, width, block, kernel, ahead);
     }
   });
@@ -161,12 +176,12 @@ void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, in
   write_rows(a.dv, span.key_begin, head, width, span.keys, kernel.dvalues, padded_width);
 }
 
-// A task: some heads of a sequence, whole, so that the sums over its queries have one order.
+// A task has some whole heads of a sequence, so that the sums over its queries have one order.
 template <class Kernel>
 void drive_backward(const AttentionBackwardArgs& a, int64_t width, Arena& workspace) {
   const ArenaScope scope(workspace);
   const KernelMemory<Kernel> memory(workspace, a.keys, width);
-  const int64_t grain = heads_a_task(a.queries, a.keys, a.heads), groups = cut(a.heads, grain);
+  const int64_t grain = heads_a_task(a.queries, a.keys, a.heads), groups = ceil_div(a.heads, grain);
   parallel_for(a.queries.count() * groups, [&](int64_t task) {
     const Kernel kernel = memory.of_this_thread();
     [[maybe_unused]] const typename Kernel::Registers registers;

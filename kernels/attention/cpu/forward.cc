@@ -10,10 +10,7 @@ namespace engine::ENGINE_ISA {
 namespace {
 
 // A thread's memory.
-struct ForwardF32 {
-  static constexpr int64_t row_padding = 8;  // product() takes rows by eights
-  static constexpr int64_t width_padding = lanes;
-  struct Registers {};  // nothing that a thread must ask for
+struct ForwardF32 : ProductKernel {
   static int64_t fetches(const QueryBlock& block) { return block.visible * 5 / 8; }
 
   float *keys, *values;  // [padded keys][padded width]
@@ -30,14 +27,12 @@ struct ForwardF32 {
 
 void read_keys(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width, int64_t visible,
                const ForwardF32& at) {
-  const int64_t padded_width = rounded_up(width, at.width_padding), padded_keys = rounded_up(visible, at.row_padding);
-  read_rows(a.k, span.key_begin, head, width, visible, at.keys, padded_keys, padded_width);
-  read_rows(a.v, span.key_begin, head, width, visible, at.values, padded_keys, padded_width);
+  read_keys_and_values(a, span, head, width, visible, at);
 }
 
 template <bool drops>
 void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
-                   const QueryBlock& block, const ForwardF32& scratch, RowsAhead& ahead) {
+                   const QueryBlock& block, const ForwardF32& scratch, FetchAhead<>& ahead) {
   const int64_t padded_width = rounded_up(width, scratch.width_padding);
   read_rows(a.q, span.query_begin + block.first, head, width, block.count, scratch.rows, query_block, padded_width);
   transpose_matrix(scratch.rows, query_block, padded_width, scratch.q, padded_width, query_block);

@@ -1,5 +1,5 @@
-// Forward attention on bf16: as attention/cpu/forward.cc, with its products in tile registers and probabilities in
-// bf16.
+// Forward attention on bf16. It is as attention/cpu/forward.cc, with its products in tile registers and probabilities
+// in bf16.
 #include "kernels/attention/cpu/amx_attention.h"
 
 #include "kernels/attention/cpu/amx_tile.h"
@@ -14,12 +14,7 @@ void scale_columns(float* y, int64_t rows, vfloat factor) {
 }
 
 // A thread's memory.
-struct ForwardTiles {
-  static constexpr int64_t row_padding = 32, width_padding = 32;
-  using Registers = TileRegisters;
-  // With each four keys' softmax.
-  static int64_t fetches(const QueryBlock& block) { return block.visible * block.vectors / 4; }
-
+struct ForwardTiles : TileKernel {
   bf16 *keys, *values;  // [padded keys][padded width]
   bf16* values_across;  // [tile][padded width][key_tile]
   bf16* queries;        // [query_block][padded width]
@@ -53,15 +48,14 @@ struct ForwardTiles {
 
 void read_keys(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width, int64_t visible,
                const ForwardTiles& at) {
-  const int64_t padded_width = rounded_up(width, at.width_padding), padded_keys = rounded_up(visible, at.row_padding);
-  read_rows(a.k, span.key_begin, head, width, visible, at.keys, padded_keys, padded_width);
-  read_rows(a.v, span.key_begin, head, width, visible, at.values, padded_keys, padded_width);
-  tiles_across(at.values, padded_keys, padded_width, at.values_across, at.pairs);
+  read_keys_and_values(a, span, head, width, visible, at);
+  tiles_across(at.values, rounded_up(visible, at.row_padding), rounded_up(width, at.width_padding), at.values_across,
+               at.pairs);
 }
 
 template <bool drops>
 void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
-                   const QueryBlock& block, const ForwardTiles& at, RowsAhead& ahead) {
+                   const QueryBlock& block, const ForwardTiles& at, FetchAhead<>& ahead) {
   const int64_t padded_width = rounded_up(width, at.width_padding), row = span.query_begin + block.first;
   const int64_t queries = block.vectors * lanes;
   read_rows(a.q, row, head, width, block.count, at.queries, queries, padded_width);

@@ -1,4 +1,4 @@
-// Small matrix products in f32 registers, for operands that lie in cache and are padded: no edges to care for.
+// Small matrix products in f32 registers, for operands that lie in cache and are padded, so that there are no edges.
 #pragma once
 
 #include "kernels/cpu/simd.h"
@@ -11,7 +11,13 @@ inline constexpr int product_rows = 8;  // 8 x 2 vectors of sums; 32 registers
 inline constexpr int product_rows = 4;  // 4 x 2 of 16
 #endif
 
-// Element (m, k) of the left matrix: at[m * row + k * step]. One of the two is 1.
+// The members of a Kernel (driver.h) that takes its products here.
+struct ProductKernel {
+  static constexpr int64_t row_padding = 8, width_padding = lanes;  // product() takes rows by eights
+  struct Registers {};                                              // it needs no registers of a thread's own
+};
+
+// A left matrix whose element (m, k) is at[m * row + k * step]. One of row and step is 1.
 struct LeftMatrix {
   const float* at;
   int64_t row, step;
@@ -43,8 +49,8 @@ inline void product_block(LeftMatrix a, const float* b, int64_t b_stride, float*
     for (int v = 0; v < vectors; ++v) store(c + m * c_stride + v * lanes, sums[m][v]);
 }
 
-// c [rows, cols] = or += a [rows, depth] b [depth, cols]; rows a multiple of 8, cols of lanes. between() is called
-// after each block of c.
+// Takes c [rows, cols] = or += a [rows, depth] b [depth, cols]. rows is a multiple of 8, cols of lanes. It calls
+// between() after each block of c.
 template <bool accumulate, class Between>
 void product(LeftMatrix a, const float* b, int64_t b_stride, float* c, int64_t c_stride, int64_t rows, int64_t cols,
              int64_t depth, const Between& between) {

@@ -1,6 +1,6 @@
-// Attention with relative tables. Scores lie as they are read, [queries][keys]: the rows of a table that a query needs
-// for successive keys are successive too, so what is at a distance is added, and summed by distance, along vectors. A
-// block of queries holds its scores with all keys.
+// Attention with relative tables. Scores lie as they are read, [queries][keys]. The rows of a table that a query needs
+// for successive keys are successive too, so vectors add the tables' terms, and sum by distance. A block of queries
+// holds its scores with all keys.
 #include "kernels/attention/cpu/relative.h"
 
 #include "kernels/attention/cpu/driver.h"
@@ -9,9 +9,9 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-constexpr int64_t unit = 16;  // sizes are padded to whole vectors and to rows as product() takes them
+constexpr int64_t unit = 16;  // pads sizes to whole vectors and to product()'s rows
 
-// The two tables [padded rows][padded width] with zeros behind them, and across [padded width][padded rows].
+// The two tables [padded rows][padded width] with zeros behind them, and both across, [padded width][padded rows].
 struct Tables {
   int64_t distances, rows, padded_rows;
   float *keys, *values, *keys_across, *values_across;
@@ -30,8 +30,8 @@ struct Tables {
   }
 };
 
-// Which rows of a table one query's keys have: keys begin ... end - 1 the rows from first_row on, those before them the
-// first, those behind them the last.
+// The rows of a table for one query's keys: keys begin ... end - 1 have the rows from first_row on, those before them
+// the first row, those behind them the last.
 struct Distances {
   int64_t visible, begin, end, first_row, last_row;
 
@@ -42,7 +42,7 @@ struct Distances {
         first_row(relative_row(distances, span.place(query), begin)),
         last_row(2 * distances) {}
 
-  // scores[j] += by_row[the row of key j]
+  // Adds to scores[j] by_row[the row of key j].
   void add(const float* by_row, float* scores) const {
     each_vector(begin, [&](int64_t j, auto n) { store(scores + j, load(scores + j, n) + by_row[0], n); });
     const float* const near = by_row + first_row;
@@ -52,7 +52,7 @@ struct Distances {
     each_vector(visible - end,
                 [&](int64_t j, auto n) { store(scores + end + j, load(scores + end + j, n) + by_row[last_row], n); });
   }
-  // by_row[r] = the sum of weights[j] over the keys j of row r
+  // Writes by_row[r] = the sum of weights[j] over the keys j of row r.
   void sum(const float* weights, float* by_row, int64_t rows) const {
     std::fill_n(by_row, rows, 0.0f);
     std::copy_n(weights + begin, end - begin, by_row + first_row);
@@ -62,12 +62,13 @@ struct Distances {
   }
 };
 
-// The dropout's number of a query's first key.
+// Returns the dropout's element of a query's first key.
 int64_t first_element(const Dropout& dropout, int64_t row, int64_t heads, int64_t head) {
   return ((dropout.first_row + row) * heads + head) << 16;
 }
 
-// Scores of the visible keys become weights, with dropout; those behind them, up to `padded`, 0. Returns their lse.
+// Turns scores of the visible keys into weights, with dropout, and those behind them, up to `padded`, into 0. Returns
+// their log-sum-exp.
 template <bool drops>
 float softmax_row(float* scores, int64_t visible, int64_t padded, float scale, const Dropout& dropout,
                   int64_t first_dropped) {
@@ -93,7 +94,7 @@ float softmax_row(float* scores, int64_t visible, int64_t padded, float scale, c
   return highest * log2_to_scores + std::log(sum);
 }
 
-// A block of queries: how many rows and keys its products take.
+// The rows and keys that the products of a block of queries take.
 struct BlockSizes {
   int64_t row, rows, keys;
 
@@ -122,14 +123,15 @@ struct RelativeForward {
     scores = of.take<float>(query_block * padded_keys);
     by_row = of.take<float>(query_block * tables->padded_rows);
   }
-  // to [padded width][padded keys] = the head's columns of `rows` rows across, by way of [padded rows][padded width].
+  // Writes to [padded width][padded keys] = the head's columns of `rows` rows across, by way of [padded rows][padded
+  // width].
   void read_across(const Columns& from, int64_t row, int64_t head, int64_t width, int64_t rows, float* lying,
                    float* to) const {
     const int64_t padded_rows = rounded_up(rows, unit);
     read_rows(from, row, head, width, rows, lying, padded_rows, padded_width);
     transpose_matrix(lying, padded_rows, padded_width, to, padded_width, padded_keys);
   }
-  // to [rows][keys] = from [rows][width] keys^T, and by_row the same of a table.
+  // Writes to [rows][keys] = from [rows][width] keys^T, and by_row the same of a table.
   void score(const float* from, int64_t width, const BlockSizes& sizes, const float* keys, const float* table,
              float* to, float* to_by_row) const {
     product<false>({from, padded_width, 1}, keys, padded_keys, to, padded_keys, sizes.rows, sizes.keys, width,
@@ -137,7 +139,7 @@ struct RelativeForward {
     product<false>({from, padded_width, 1}, table, tables->padded_rows, to_by_row, tables->padded_rows, sizes.rows,
                    tables->padded_rows, width, nothing);
   }
-  // to [rows][width] = weights [rows][visible] right + weights by row of a table times its rows.
+  // Writes to [rows][width] = weights [rows][visible] right + weights by row of a table times its rows.
   void mix(const float* weights, const float* weights_by_row, const float* right, const float* table, int64_t rows,
            int64_t visible, float* to) const {
     product<false>({weights, padded_keys, 1}, right, padded_width, to, padded_width, rows, padded_width, visible,
@@ -151,7 +153,7 @@ struct RelativeBackward : RelativeForward {
   float *keys, *values_across, *dkeys, *dvalues;  // as in forward, [padded keys][padded width]
   float *dy, *dq;                                 // [query_block][padded width]
   float *dp, *dp_by_row;                          // as scores and by_row
-  float *dtable_keys = nullptr, *dtable_values = nullptr;  // the task's, [padded table rows][padded width]
+  float *dtable_keys = nullptr, *dtable_values = nullptr;  // a task's, [padded table rows][padded width]
 
   RelativeBackward(ThreadMemory& of, int64_t longest, int64_t padded_width_, const Tables* tables_)
       : RelativeForward(of, longest, padded_width_, tables_) {
@@ -161,7 +163,7 @@ struct RelativeBackward : RelativeForward {
     dp = of.take<float>(query_block * padded_keys);
     dp_by_row = of.take<float>(query_block * tables->padded_rows);
   }
-  // to [columns][width] += weights^T right, weights [count][columns].
+  // Adds to [columns][width] weights^T right, weights [count][columns].
   void add_across(const float* weights, int64_t columns, int64_t stride, const float* right, int64_t count,
                   float* to) const {
     product<true>({weights, 1, stride}, right, padded_width, to, padded_width, columns, padded_width, count, nothing);
@@ -176,7 +178,7 @@ void read_keys(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t
 
 template <bool drops>
 void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
-                   const QueryBlock& block, const RelativeForward& at, RowsAhead&) {
+                   const QueryBlock& block, const RelativeForward& at, FetchAhead<>&) {
   const BlockSizes sizes(span, block);
   const int64_t table_rows = at.tables->padded_rows;
   read_rows(a.q, sizes.row, head, width, block.count, at.q, sizes.rows, at.padded_width);
@@ -200,7 +202,8 @@ void read_keys(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_
   at.read_across(a.v, span.key_begin, head, width, span.keys, at.values, at.values_across);
 }
 
-// Scores become weights with dropout, dp the gradient of the scaled scores; both 0 behind the visible keys.
+// Turns scores into weights with dropout, and dp into the gradient of the scaled scores. Both become 0 behind the
+// visible keys.
 template <bool drops>
 void softmax_gradient_row(float* scores, float* dp, int64_t visible, int64_t padded, float scale, float lse,
                           float delta, const Dropout& dropout, int64_t first_dropped) {
@@ -219,7 +222,7 @@ void softmax_gradient_row(float* scores, float* dp, int64_t visible, int64_t pad
 
 template <bool drops>
 void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
-                    const QueryBlock& block, const RelativeBackward& at, RowsAhead&) {
+                    const QueryBlock& block, const RelativeBackward& at, FetchAhead<>&) {
   const BlockSizes sizes(span, block);
   const int64_t table_rows = at.tables->padded_rows;
   for (const auto& [from, to] : {std::pair{a.q, at.q}, {Columns(a.dy), at.dy}, {Columns(a.y), at.y}})
@@ -248,7 +251,7 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
   write_rows(a.dq, sizes.row, head, width, block.count, at.dq, at.padded_width, a.scale);
 }
 
-// gradient += factor times the sum of the tasks' parts, in their order.
+// Adds to the gradient factor times the sum of the tasks' parts, in their order.
 void add_parts(const float* parts, int64_t tasks, int64_t size, int64_t rows, int64_t padded_width, float factor,
                const Tensor& gradient) {
   const int64_t width = gradient.cols();
@@ -270,14 +273,14 @@ void attention_forward_relative(const AttentionForwardArgs& a, int64_t width, Ar
   drive_forward<RelativeForward>(a, width, workspace, &tables);
 }
 
-// A task: some heads of sequences, one after the other, with gradients of the tables of its own.
+// A task has some heads of sequences, one after the other, with gradients of the tables of its own.
 void attention_backward_relative(const AttentionBackwardArgs& a, int64_t width, Arena& workspace) {
   constexpr int64_t most_tasks = 64;
   const ArenaScope scope(workspace);
   const Tables tables(workspace, a.relative, width);
   const KernelMemory<RelativeBackward, const Tables*> memory(workspace, a.keys, width, &tables);
-  const int64_t heads = a.queries.count() * a.heads, heads_a_task = std::max<int64_t>(cut(heads, most_tasks), 1);
-  const int64_t tasks = cut(heads, heads_a_task), padded_width = rounded_up(width, unit),
+  const int64_t heads = a.queries.count() * a.heads, heads_a_task = std::max<int64_t>(ceil_div(heads, most_tasks), 1);
+  const int64_t tasks = ceil_div(heads, heads_a_task), padded_width = rounded_up(width, unit),
                 size = tables.padded_rows * padded_width;
   float* const parts = workspace.make(DType::f32, {tasks, 2 * size}).as<float>();
   parallel_for(tasks, [&](int64_t task) {

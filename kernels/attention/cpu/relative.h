@@ -1,4 +1,4 @@
-// Attention with relative tables on the CPU (attention/cpu/relative.cc), in f32 whatever the dtypes.
+// Attention with relative tables on the CPU (attention/cpu/relative.cc), in f32 for all dtypes.
 #pragma once
 
 #include "core/arena.h"
@@ -6,7 +6,7 @@
 
 namespace engine::ENGINE_ISA {
 
-// Arguments as check_attention let them pass, with tables; width is D.
+// Take arguments that check_attention has passed, with tables. width is D.
 void attention_forward_relative(const AttentionForwardArgs& args, int64_t width, Arena& workspace);
 void attention_backward_relative(const AttentionBackwardArgs& args, int64_t width, Arena& workspace);
 

@@ -16,7 +16,7 @@ struct HeadRows {
               head * width),
         stride(columns.matrix.cols()),
         count(count_) {}
-  // Words 16 i ... 16 i + 15 of a row, zeros behind the last row.
+  // Returns the words 16 i ... 16 i + 15 of a row, zeros behind the last row.
   ENGINE_INLINE vbf16_pair words(int64_t row, int64_t i) const {
     vbf16_pair result{};
     if (row < count) std::memcpy(&result, first + row * stride + i * 2 * lanes, sizeof result);
@@ -24,7 +24,7 @@ struct HeadRows {
   }
 };
 
-// The words of 16 rows' pairs, one row above the other: of two rows the first 16 pairs, and the other 16.
+// Return words of pairs of two rows, with the first row in the lower halves: the first 16 pairs, and the other 16.
 ENGINE_INLINE vbf16_pair first_pairs(vbf16_pair row, vbf16_pair next) {
   vbf16_pair order;
   for (uint16_t i = 0; i < 32; ++i) order[i] = static_cast<uint16_t>(i / 2 + i % 2 * 32);
@@ -36,8 +36,8 @@ ENGINE_INLINE vbf16_pair last_pairs(vbf16_pair row, vbf16_pair next) {
   return __builtin_shuffle(row, next, order);
 }
 
-// Right operands of the rows: `across` [width/2][32], whose depth is the width, and `pairs` [16][width], whose depth
-// are the rows. Either may be null.
+// Reads right operands of the rows: `across` [width/2][32], whose depth is the width, and `pairs` [16][width], whose
+// depth are the rows. Either may be null.
 void read_right_operands(const HeadRows& rows, int64_t width, uint32_t* across, uint32_t* pairs) {
   for (int64_t first = 0; first < short_rows; first += lanes) {
     if (first >= rows.count && !pairs) return;
@@ -64,7 +64,7 @@ void read_right_operands(const HeadRows& rows, int64_t width, uint32_t* across, 
   }
 }
 
-// A left operand [rounded_up(count, 16)][width]: from where the rows lie, unless the matrix ends before.
+// A left operand [rounded_up(count, 16)][width]. It is read in place, unless the matrix ends before.
 struct LeftOperand {
   const bf16* first;
   int64_t stride;
@@ -80,19 +80,19 @@ struct LeftOperand {
   }
 };
 
-// to [queries][32 keys] from words [16][32 queries]: pairs of keys.
+// Writes to [queries][32 keys] from words [16][32 queries] of pairs of keys.
 void queries_down(const uint32_t* words, int64_t queries, bf16* to) {
   transpose_matrix(reinterpret_cast<const float*>(words), short_rows / 2, rounded_up(queries, lanes),
                    reinterpret_cast<float*>(to), short_rows, short_rows / 2);
 }
 
-// Pairs of keys that no query sees.
+// Clears the pairs of keys that no query sees.
 void clear_words(uint32_t* words, int64_t first, int vectors) {
   for (int64_t j = first; j < short_rows / 2; ++j)
     for (int v = 0; v < vectors; ++v) store_words(words + j * short_rows + v * lanes, vbf16_pair{});
 }
 
-// The head's columns of `count` rows = factor(row) from [count][width].
+// Writes the head's columns of `count` rows = factor(row) from [count][width].
 template <class Factor>
 void write_products(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t count, const float* from,
                     const Factor& factor) {
@@ -113,17 +113,17 @@ void write_products(const Columns& columns, int64_t row, int64_t head, int64_t w
   });
 }
 
-// Some heads that are taken side by side, and what is asked for while they are: the rows of the next ones.
+// Some heads that are taken side by side, and the rows of the next ones, which are fetched meanwhile.
 template <class Memory>
 struct Group {
   const AttentionSpan& span;
   int64_t first, count, width;
   const Memory* at;
   TileSizes keys;
-  int64_t queries;  // whole vectors of them
-  RowsAhead ahead;
+  int64_t queries;  // whole vectors of queries
+  FetchAhead<> ahead;
 
-  // body(head, its memory)
+  // Calls body(head, its memory) for each head.
   template <class Body>
   void each(const Body& body) const {
     for (int64_t i = 0; i < count; ++i) body(first + i, at[i]);
@@ -146,9 +146,9 @@ void each_group(const AttentionSpan& span, int64_t first_head, int64_t last_head
     const int64_t next = first + together, next_count = std::min(together, last_head - next);
     for (const auto& [part, of_keys] : parts)
       if (next_count > 0)
-        group.ahead.add(part, of_keys ? span.key_begin : span.query_begin, next * width, next_count * width, 0,
+        add_rows(group.ahead, part, of_keys ? span.key_begin : span.query_begin, next * width, next_count * width, 0,
                         of_keys ? span.keys : span.queries);
-    group.ahead.start(group.count * cut(span.keys, 4) * (group.queries / lanes));
+    group.ahead.set_calls(group.count * ceil_div(span.keys, 4) * (group.queries / lanes));
     body(group);
   }
 }
@@ -192,13 +192,13 @@ void forward_group(const AttentionForwardArgs& a, Group<ShortForward>& group) {
   });
 }
 
-// As softmax_gradient, with delta from the probabilities: sum_l P_il dP_il.
+// Takes the gradient as softmax_gradient does, with delta from the probabilities: sum_l P_il dP_il.
 template <bool drops>
 void short_softmax_gradient(const AttentionBackwardArgs& a, const QueryBlock& block, const float* lse, int64_t fours,
-                            const ShortBackward& at, RowsAhead& ahead) {
+                            const ShortBackward& at, FetchAhead<>& ahead) {
   const DropoutTile dropout{a.dropout};
   const float scale = a.scale * scores_to_log2;
-  // A row of 32 queries, or 16 and zeros.
+  // A row has 32 queries, or 16 and zeros.
   const auto store_queries = [&](bf16 * to, int v, vfloat value) __attribute__((always_inline)) {
     const vbf16_pair both = rounded(value, vfloat{});
     if (block.vectors == 1) std::memcpy(static_cast<void*>(to), &both, sizeof both);

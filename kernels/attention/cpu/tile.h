@@ -1,4 +1,4 @@
-// What the CPU's attention kernels share. A block of queries lies across the lanes of vectors: scores are kept
+// The CPU's attention kernels share these parts. A block of queries lies across the lanes of vectors. Scores are kept
 // transposed, [keys][query_block], so that maximum, sum and mask of a softmax are vector operations between rows and
 // nothing is ever reduced across lanes.
 #pragma once
@@ -11,6 +11,7 @@
 #include "kernels/attention/attention.h"
 #include "kernels/checks.h"
 #include "kernels/cpu/dropout.h"
+#include "kernels/cpu/fetch_ahead.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/transpose.h"
 #include "kernels/cpu/vector_loop.h"
@@ -20,19 +21,12 @@ namespace engine::ENGINE_ISA {
 
 inline constexpr int64_t block_vectors = 2;
 inline constexpr int64_t query_block = block_vectors * lanes;
-inline constexpr int64_t key_tile = 128;  // scores of a tile: [key_tile][query_block], 16 KiB with 16 lanes
+inline constexpr int64_t key_tile = 128;  // a tile's scores are 16 KiB with 16 lanes
 
-// body(flag) with the flag as a constant.
-template <class Body>
-void with_flag(bool flag, const Body& body) {
-  if (flag) body(std::true_type{});
-  else body(std::false_type{});
-}
-
-// Scores are kept in units of log 2, so that e^score is one power of two: scale by this factor.
+// Scores are kept in units of log 2, so that e^score is one power of two. This factor scales them.
 inline constexpr float scores_to_log2 = 1.44269504f, log2_to_scores = 0.69314718f;
 
-// The head's columns of some rows: element (r, d) is first[r * stride + d]. body(first, stride).
+// Calls body(first, stride) for the head's columns of some rows: element (r, d) is first[r * stride + d].
 template <class Body>
 void with_head(const Columns& columns, int64_t row, int64_t head, int64_t width, const Body& body) {
   with_elements(columns.matrix, [&](auto* data) {
@@ -41,9 +35,11 @@ void with_head(const Columns& columns, int64_t row, int64_t head, int64_t width,
   });
 }
 
-// to [padded_rows][padded_width] = the head's columns of `rows` rows in f32, zeros behind them.
-inline void read_rows(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t rows, float* to,
-                      int64_t padded_rows, int64_t padded_width) {
+// Reads to [padded_rows][padded_width] = the head's columns of `rows` rows, with zeros behind them. T is float, or bf16
+// for tile registers (amx_tile.h).
+template <class T>
+void read_rows(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t rows, T* to,
+               int64_t padded_rows, int64_t padded_width) {
   with_head(columns, row, head, width, [&](auto* from, int64_t stride) {
     for (int64_t r = 0; r < rows; ++r) {
       float* at = to + r * padded_width;
@@ -54,7 +50,7 @@ inline void read_rows(const Columns& columns, int64_t row, int64_t head, int64_t
   std::fill(to + rows * padded_width, to + padded_rows * padded_width, 0.0f);
 }
 
-// The head's columns of `rows` rows = factor from [rows][padded_width].
+// Writes the head's columns of `rows` rows = factor from [rows][padded_width].
 inline void write_rows(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t rows,
                        const float* from, int64_t padded_width, float factor = 1) {
   with_head(columns, row, head, width, [&](auto* to, int64_t stride) {
@@ -64,44 +60,18 @@ inline void write_rows(const Columns& columns, int64_t row, int64_t head, int64_
   });
 }
 
-// Heads of a matrix lie in pieces of a row or two cache lines, a row apart, which no prefetcher of the processor sees:
-// so the rows that come next are asked for while products and softmaxes are taken, a few lines at each of so many
-// calls. Many at once would have to wait for each other, and what is being read for them.
-class RowsAhead {
- public:
-  // `width` columns from `column` on of rows first ... last-1 from `row`; at most eight of these.
-  void add(const Columns& columns, int64_t row, int64_t column, int64_t width, int64_t first, int64_t last) {
-    if (first >= last) return;
-    const int64_t element = static_cast<int64_t>(size_of(columns.matrix.dtype)),
-                  stride = columns.matrix.cols() * element;
-    const char* at =
-        static_cast<const char*>(columns.matrix.data) + (row + first) * stride + (columns.begin + column) * element;
-    part_[parts_++] = {at, stride, cut(width * element, 64), last - first};
-    lines_ += part_[parts_ - 1].row_lines * part_[parts_ - 1].rows;
-  }
-  void start(int64_t calls) { lines_a_call_ = cut(lines_, std::max<int64_t>(calls, 1)); }
-  // Always inline: gcc takes a function that only prefetches for one without effect, and drops calls of it.
-  ENGINE_INLINE void some() {
-    for (int64_t i = lines_a_call_; i > 0 && next_ < parts_; --i) {
-      Part& part = part_[next_];
-      __builtin_prefetch(part.at + line_ * 64);
-      if (++line_ < part.row_lines) continue;
-      line_ = 0;
-      part.at += part.stride;
-      if (--part.rows == 0) ++next_;
-    }
-  }
+// Fetches `width` columns from `column` on of the rows first ... last-1 from `row` on. A head's part of a row is one or
+// two cache lines, and its rows lie far apart.
+inline void add_rows(FetchAhead<>& ahead, const Columns& columns, int64_t row, int64_t column, int64_t width,
+                     int64_t first, int64_t last) {
+  const int64_t element = static_cast<int64_t>(size_of(columns.matrix.dtype));
+  const int64_t stride = columns.matrix.cols() * element;
+  ahead.add(static_cast<const char*>(columns.matrix.data) + (row + first) * stride + (columns.begin + column) * element,
+            stride, width * element, last - first);
+}
 
- private:
-  struct Part {
-    const char* at;
-    int64_t stride, row_lines, rows;
-  };
-  Part part_[8];
-  int64_t parts_ = 0, next_ = 0, line_ = 0, lines_ = 0, lines_a_call_ = 0;
-};
-
-// How many heads of a sequence make a task: several of short sequences, so that one can ask for the next one's rows.
+// Returns how many heads of a sequence make a task: several of short sequences, so that a head's rows can be fetched
+// while the head before is computed.
 inline int64_t heads_a_task(const Segments& queries, const Segments& keys, int64_t heads) {
   constexpr int64_t scores_a_task = 1 << 16, tasks_wanted = 64;
   const int64_t scores = std::max<int64_t>(longest_segment(queries) * longest_segment(keys), 1);
@@ -109,15 +79,15 @@ inline int64_t heads_a_task(const Segments& queries, const Segments& keys, int64
   return std::clamp<int64_t>(std::min(scores_a_task / scores, by_tasks), 1, heads);
 }
 
-// A vector of queries: how many keys each sees, and the dropout's block of its first key (its other keys only add to
-// the lower word, for a query's elements begin at a multiple of 65536).
+// A vector of queries. It has the number of keys that each sees, and the dropout's block of its first key (its other
+// keys only add to the lower word, for a query's elements begin at a multiple of 65536).
 struct QueryLanes {
   vint visible;
   vuint block_low, block_high;
 };
 
-// Queries first ... first + lanes - 1 of a segment. Those past its end see all keys: their rows are zeros, which no
-// mask has to be paid for.
+// Returns the queries first ... first + lanes - 1 of a segment. Those past its end see all keys, for their rows are
+// zeros and a mask would only cost time.
 inline QueryLanes query_lanes(const AttentionSpan& span, int64_t first, bool causal, const Dropout& dropout,
                               int64_t heads, int64_t head) {
   QueryLanes result{};
@@ -138,21 +108,21 @@ inline QueryLanes query_lanes(const AttentionSpan& span, int64_t first, bool cau
 struct QueryBlock {
   QueryLanes part[block_vectors];
   int64_t first, count;             // queries of the segment
-  int64_t visible_to_all, visible;  // keys that its first query sees, that its last one sees
-  int vectors;                      // of queries: the others of the block hold none
+  int64_t visible_to_all, visible;  // keys that its first query sees, its last one
+  int vectors;                      // vectors that hold queries
 
   QueryBlock(const AttentionSpan& span, int64_t begin, bool causal, const Dropout& dropout, int64_t heads, int64_t head)
       : first(begin),
         count(std::min(query_block, span.queries - begin)),
         visible_to_all(span.visible(begin, causal)),
         visible(span.visible(begin + count - 1, causal)),
-        vectors(static_cast<int>(cut(count, lanes))) {
+        vectors(static_cast<int>(ceil_div(count, lanes))) {
     for (int v = 0; v < vectors; ++v) part[v] = query_lanes(span, begin + v * lanes, causal, dropout, heads, head);
   }
 };
 
-// body(j, masked) for j = 0, 4, ... < rows, the keys of a tile that begins at first_key: masked (a constant) where not
-// every query of the block sees all of keys j ... j + 3.
+// Calls body(j, masked) for j = 0, 4, ... < rows, the keys of a tile that begins at first_key. masked (a constant) is
+// true where not every query of the block sees all of keys j ... j + 3.
 template <class Body>
 ENGINE_INLINE void each_four_keys(const QueryBlock& block, int64_t first_key, int64_t rows, const Body& body) {
   const int64_t plain = std::clamp(block.visible_to_all - first_key, int64_t{0}, rows) & ~int64_t{3};
@@ -160,14 +130,14 @@ ENGINE_INLINE void each_four_keys(const QueryBlock& block, int64_t first_key, in
   for (int64_t j = plain; j < rows; j += 4) body(j, std::true_type{});
 }
 
-// s where the query sees the key, else `hidden`.
+// Returns s where the query sees the key, else `hidden`.
 template <class Masked>
 ENGINE_INLINE vfloat seen(Masked, vfloat s, int64_t key, const QueryLanes& queries, vfloat hidden) {
   if constexpr (Masked::value) return vint{} + static_cast<int32_t>(key) < queries.visible ? s : hidden;
   else return s;
 }
 
-// Dropout of a block's probabilities of keys key ... key + 3: factor[w] is key + w's.
+// The dropout of a block's probabilities of keys key ... key + 3: factor[w] is key + w's.
 struct DropoutTile {
   const Dropout& dropout;
   uint32_t threshold = dropout.threshold();
@@ -185,9 +155,9 @@ struct RunningSoftmax {
   vfloat highest = splat(-std::numeric_limits<float>::infinity()), total{};
 };
 
-// One step of the online softmax, for vector v of the block over `rows` keys (a multiple of 4) from first_key, whose
-// scores are [rows][query_block]. write(j, p) gets the probabilities of keys j ... j + 3 relative to the maximum so
-// far, dropout applied. Returns what earlier sums are to be multiplied with.
+// Takes one step of the online softmax, for vector v of the block over `rows` keys (a multiple of 4) from first_key,
+// whose scores are [rows][query_block]. write(j, p) gets the probabilities of keys j ... j + 3 relative to the maximum
+// so far, with dropout applied. Returns the factor of earlier sums.
 template <bool drops, class Write>
 ENGINE_INLINE vfloat softmax_step(const float* scores, int64_t rows, int64_t first_key, float scale,
                                   const QueryBlock& block, int v, const DropoutTile& dropout, RunningSoftmax& running,
@@ -204,7 +174,7 @@ ENGINE_INLINE vfloat softmax_step(const float* scores, int64_t rows, int64_t fir
               seen(masked, load(column + (j + w) * query_block) * scale, first_key + j + w, queries, hidden), top[w]);
       });
   const vfloat highest = maximum(maximum(top[0], top[1]), maximum(top[2], top[3]));
-  const vfloat shift = highest > hidden ? highest : vfloat{};  // no key seen yet: any shift serves
+  const vfloat shift = highest > hidden ? highest : vfloat{};  // any shift serves before a key is seen
   const vfloat correction = running.highest > hidden ? exp2(running.highest - shift) : vfloat{};
   vfloat sums[4] = {};
   each_four_keys(
@@ -227,8 +197,8 @@ ENGINE_INLINE vfloat softmax_step(const float* scores, int64_t rows, int64_t fir
   return correction;
 }
 
-// The gradient of the scaled scores of vector v of the block over `rows` keys (a multiple of 4) from first_key:
-// p = exp(scale s - lse), ds = p (dp factor - delta). write(j, p, ds) gets keys j ... j + 3, p with dropout applied.
+// Takes the gradient of the scaled scores of vector v of the block over `rows` keys (a multiple of 4) from first_key: p
+// = exp(scale s - lse), ds = p (dp factor - delta). write(j, p, ds) gets keys j ... j + 3, p with dropout applied.
 template <bool drops, class Write>
 ENGINE_INLINE void softmax_gradient(const float* scores, const float* dp, int64_t rows, int64_t first_key, float scale,
                                     const QueryBlock& block, int v, const DropoutTile& dropout, vfloat lse,
@@ -254,7 +224,7 @@ ENGINE_INLINE void softmax_gradient(const float* scores, const float* dp, int64_
       });
 }
 
-// y's reciprocal sum of each query and, at lse (f32, one a query, `stride` apart), log-sum-exps.
+// Returns the reciprocal sum of each query, and writes their log-sum-exps to lse (f32, one a query, `stride` apart).
 inline vfloat finish_softmax(const RunningSoftmax& running, float* lse, int64_t stride, int64_t count) {
   const auto none = running.total == 0;
   if (lse) {
@@ -266,7 +236,7 @@ inline vfloat finish_softmax(const RunningSoftmax& running, float* lse, int64_t 
   return none ? vfloat{} : 1.0f / running.total;
 }
 
-// delta[i] = dot(dy_i, y_i), of `rows` rows, a multiple of the lanes, [rows][padded_width].
+// Writes delta[i] = dot(dy_i, y_i) of `rows` rows, a multiple of the lanes, [rows][padded_width].
 inline void row_dots(const float* dy, const float* y, int64_t rows, int64_t padded_width, float* delta) {
   float sums[lanes * lanes], across[lanes * lanes];
   for (int64_t first = 0; first < rows; first += lanes) {

@@ -215,7 +215,7 @@ void CudaOps::attention_backward(const AttentionBackwardArgs& a) {
   with_padded_width(width, [&](auto padded) {
     with_flag(arguments.drops, [&](auto drops) {
       const auto start = [&](auto shape, auto kernel, int64_t longest) {
-        const int64_t tiles = cut(longest, shape.rows);
+        const int64_t tiles = ceil_div(longest, shape.rows);
         launch(kernel, arguments.grid(tiles), tile_threads, shape.shared_bytes, stream(), arguments,
                static_cast<int>(tiles), vectors);
       };

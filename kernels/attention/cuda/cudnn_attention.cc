@@ -47,7 +47,7 @@ template <class Args>
 CudnnAttentionShape shape_of(const Args& a) {
   constexpr int64_t granule = 64;
   const auto longest = [](const Segments& segments) {
-    return granule * rounded_to_quarter(cut(segments.longest, granule));
+    return granule * rounded_to_quarter(ceil_div(segments.longest, granule));
   };
   CudnnAttentionShape shape;
   shape.causal = a.causal;

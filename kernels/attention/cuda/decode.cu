@@ -180,7 +180,7 @@ void with_lanes(int width, const Body& body) {
 void attention_decode(const AttentionForward& a, Arena& workspace, cudaStream_t stream) {
   const ArenaScope scope(workspace);
   const int queries = a.longest_query;
-  const int ranges = static_cast<int>(cut(std::max(a.longest_key, 1), range_keys));
+  const int ranges = static_cast<int>(ceil_div(std::max(a.longest_key, 1), range_keys));
   const bool vectors = a.k.aligned(a.width) && a.v.aligned(a.width) && a.width % 8 == 0;
   const int64_t outputs = int64_t{a.sequences} * a.heads * queries;
   float* const parts =

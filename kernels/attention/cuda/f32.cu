@@ -245,7 +245,7 @@ __global__ void __launch_bounds__(threads, Tables::least_blocks)
 template <int D, class Arguments, class Tables>
 void start(void (*kernel)(Arguments, Tables, int), const Arguments& arguments, const Tables& tables, int64_t longest,
            cudaStream_t stream) {
-  const int64_t tiles = cut(longest, tile);
+  const int64_t tiles = ceil_div(longest, tile);
   launch(kernel, arguments.grid(tiles), threads, Tiles<D>::shared_bytes, stream, arguments, tables,
          static_cast<int>(tiles));
 }

@@ -174,7 +174,7 @@ void CudaOps::attention_forward(const AttentionForwardArgs& a) {
     vectors = vectors && part->aligned(width);
   }
   if (!tensor_cores) return attention_forward_f32(arguments, stream());
-  const int64_t tiles = cut(a.queries.longest, block_rows);
+  const int64_t tiles = ceil_div(a.queries.longest, block_rows);
   with_padded_width(width, [&](auto padded) {
     with_flag(arguments.drops, [&](auto drops) {
       launch(forward_kernel<padded.value, drops.value>, arguments.grid(tiles), tile_threads,

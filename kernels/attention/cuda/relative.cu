@@ -101,7 +101,7 @@ void attention_backward_relative(const AttentionBackward& a, const AttentionBack
   const int groups = std::min(a.sequences * a.heads, most_groups);
   const int64_t size = args.relative.keys.count();
   float* const parts = workspace.make(DType::f32, {2, groups, size}).as<float>();
-  const int64_t tiles = cut(a.longest_query, tile), row_tiles = cut(tables.rows, tile);
+  const int64_t tiles = ceil_div(a.longest_query, tile), row_tiles = ceil_div(tables.rows, tile);
   with_padded_width(a.width, [&](auto padded) {
     constexpr int D = padded.value;
     launch(scores_kernel<D>, a.grid(tiles), threads, Tiles<D>::shared_bytes, stream, a, tables,
@@ -111,7 +111,7 @@ void attention_backward_relative(const AttentionBackward& a, const AttentionBack
            static_cast<int>(row_tiles), groups, parts);
   });
   const auto add = [&](const float* of, float factor, const Tensor& gradient) {
-    launch(add_parts_kernel, blocks(cut(size, threads)), threads, 0, stream, of, groups, size, factor,
+    launch(add_parts_kernel, blocks(ceil_div(size, threads)), threads, 0, stream, of, groups, size, factor,
            gradient.as<float>());
   };
   add(parts, a.scale, args.drelative_keys);

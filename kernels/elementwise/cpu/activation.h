@@ -1,15 +1,15 @@
-// act(x) and act'(x) of a vector of f32, for epilogues and for the activation operations: good to about 1e-6 absolute.
-// A NaN gives a NaN.
+// Functions act(x) and act'(x) of a vector of f32, for epilogues and for the activation operations. They are good to
+// about 1e-6 absolute. A NaN gives a NaN.
 #pragma once
 
 #include "kernels/elementwise/cpu/gelu_table.h"
-#include "kernels/ops.h"
+#include "kernels/arguments.h"
 
 namespace engine::ENGINE_ISA {
 
-// v, but no less than low or no more than high; a NaN stays a NaN.
+// Bounds v from below by low, or from above by high. A NaN stays a NaN.
 ENGINE_INLINE vfloat at_least(vfloat v, float low) {
-#if defined(__AVX512F__)  // where one is a NaN this gives the second; the compiler would take two instructions
+#if defined(__AVX512F__)  // gives the second where one is a NaN, in one instruction
   return reinterpret_cast<vfloat>(
       _mm512_maskz_max_ps(0xFFFF, reinterpret_cast<__m512>(splat(low)), reinterpret_cast<__m512>(v)));
 #else
@@ -28,7 +28,7 @@ ENGINE_INLINE vfloat at_most(vfloat v, float high) {
 ENGINE_INLINE vfloat magnitude(vfloat x) { return as_float(as_int(x) & 0x7fffffff); }
 ENGINE_INLINE vint sign_bit(vfloat x) { return as_int(x) & static_cast<int32_t>(0x80000000u); }
 
-// tanh: near 0 x + x^3 p(x^2) (relative precision is kept there), beyond 1 - 2 / (e^2|x| + 1).
+// Takes tanh. Near 0 it is x + x^3 p(x^2), which keeps the relative precision there, and beyond 1 - 2 / (e^2|x| + 1).
 ENGINE_INLINE vfloat tanh(vfloat x) {
   const vfloat size = magnitude(x);
   const vfloat z = x * x;
@@ -51,8 +51,9 @@ ENGINE_INLINE vfloat gelu_slope(vfloat x) {
   return as_float(as_int(value_of(gelu_slopes, magnitude(x))) | sign_bit(x)) + 0.5f;
 }
 #else
-// The standard normal's distribution function and e^(-x^2/2), from erfc(t) = e^(-t^2) p(1 / (1 + 0.3275911 t)), t >= 0
-// (Abramowitz and Stegun 7.1.26, error below 1.5e-7), which does not cancel on the negative side.
+// Takes the standard normal's distribution function and e^(-x^2/2). They come from
+// erfc(t) = e^(-t^2) p(1 / (1 + 0.3275911 t)), t >= 0 (Abramowitz and Stegun 7.1.26, error below 1.5e-7), which does
+// not cancel on the negative side.
 ENGINE_INLINE void normal_distribution(vfloat x, vfloat& probability, vfloat& bell) {
   const vfloat t = magnitude(x) * 0.70710678f;
   const vfloat r = reciprocal(t * 0.3275911f + 1.0f);
@@ -78,9 +79,9 @@ ENGINE_INLINE vfloat gelu_slope(vfloat x) {
 }
 #endif
 
-// gelu_tanh(x) = x/2 (1 + tanh u) = x s(2u), u = sqrt(2/pi) (x + 0.044715 x^3), s(v) = 1 / (1 + e^-v). This is e^-2u,
-// x from -gelu_bound.
-inline constexpr float gelu_bound = 9.5f;  // beyond it gelu_tanh is 0 or x, and its slope 0 or 1, to the last bit
+// gelu_tanh(x) = x/2 (1 + tanh u) = x s(2u), u = sqrt(2/pi) (x + 0.044715 x^3), s(v) = 1 / (1 + e^-v). This function
+// returns e^-2u for x from -gelu_bound on.
+inline constexpr float gelu_bound = 9.5f;  // gelu_tanh is exactly 0 or x beyond it, its slope 0 or 1
 ENGINE_INLINE vfloat gelu_tanh_exponential(vfloat x) { return exp2(x * (x * x * -0.102943240f - 2.30220818f)); }
 
 template <Activation activation>
@@ -109,7 +110,7 @@ ENGINE_INLINE vfloat activate_gradient(vfloat x) {
     const vfloat bounded = at_most(at_least(x, -gelu_bound), gelu_bound);
     const vfloat e = gelu_tanh_exponential(bounded), s = reciprocal(e + 1.0f);
     const vfloat slope = bounded * bounded * 0.214064449f + 1.59576912f;
-    return s + bounded * (s * (s * e)) * slope;  // s e is 1 - s without its cancellation
+    return s + bounded * (s * (s * e)) * slope;  // s e = 1 - s, which would cancel
   }
   if constexpr (activation == Activation::gelu) return gelu_slope(x);
   return splat(1.0f);

@@ -9,7 +9,7 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-constexpr int64_t grain = 65536;  // elements: large enough to pay for handing it out
+constexpr int64_t grain = 65536;  // elements, enough to pay for handing a piece out
 
 }  // namespace
 

@@ -1,9 +1,9 @@
-// GELU and its slope in pieces: with P the standard normal's distribution function,
+// GELU and its slope in pieces. With P the standard normal's distribution function,
 //   gelu(x)  = x/2 + |x| half(|x|),               half(t)  = P(t) - 1/2,
 //   gelu'(x) = 1/2 + sign(x) slope(|x|),          slope(t) = P(t) - 1/2 + t e^(-t^2/2) / sqrt(2 pi).
-// On every piece of [0, 5.6) half is a polynomial of degree 3, good to 3e-7, slope one of degree 4, good to 2e-7;
-// behind both are 1/2. Tables of 32 floats are what a vector of 16 takes from two registers in one permutation, so this
-// costs little more than half of what e^x and a quotient do.
+// On every piece of [0, 5.6) half is a polynomial of degree 3, good to 3e-7, and slope one of degree 4, good to 2e-7.
+// Beyond, both are 1/2. A vector of 16 reads a table of 32 floats from two registers in one permutation, so this costs
+// little more than half of e^x and a quotient.
 #pragma once
 
 #include <array>
@@ -12,7 +12,8 @@
 
 namespace engine::ENGINE_ISA {
 
-// Piece n holds the t with round(pieces_a_unit t) = n; r is the rest, from -1/2 to 1/2. In the last the value is 1/2.
+// Piece n holds the t with round(pieces_a_unit t) = n, and r is the rest, from -1/2 to 1/2. The value of the last piece
+// is 1/2.
 inline constexpr size_t gelu_piece_count = 32;
 inline constexpr float gelu_pieces_a_unit = 30.5f / 5.6f;
 template <size_t degree>
@@ -20,7 +21,7 @@ struct GeluPieces {
   alignas(64) std::array<std::array<float, gelu_piece_count>, degree + 1> coefficient{};  // of r^i, by piece
 };
 
-// half(t), t >= 0, by P(t) - 1/2 = e^(-t^2/2) / sqrt(2 pi) (t + t^3/3 + t^5/15 + ...), or slope(t).
+// Returns half(t), t >= 0, by P(t) - 1/2 = e^(-t^2/2) / sqrt(2 pi) (t + t^3/3 + t^5/15 + ...), or slope(t).
 constexpr double gelu_part(double t, bool slope) {
   double exponential = 1, power = 1;  // e^(t^2/2)
   for (int n = 1; n < 100; ++n) exponential += power *= t * t / 2 / n;
@@ -29,7 +30,8 @@ constexpr double gelu_part(double t, bool slope) {
   return (series + (slope ? t : 0)) * 0.3989422804014327 / exponential;
 }
 
-// Of each piece the polynomial through the values at its Chebyshev points. Both functions are odd.
+// Makes the table. A piece's polynomial goes through the values at the piece's Chebyshev points. Both functions are
+// odd.
 template <size_t degree>
 constexpr GeluPieces<degree> gelu_pieces(const std::array<double, degree + 1>& at, bool slope) {
   GeluPieces<degree> pieces;
@@ -60,7 +62,7 @@ inline constexpr GeluPieces<4> gelu_slopes =
     gelu_pieces<4>({-0.47552825814757677, -0.29389262614623657, 0, 0.29389262614623657, 0.47552825814757677}, true);
 
 #if defined(__AVX512F__)
-// The value at each t >= 0; a NaN stays one.
+// Returns the function's value at each t >= 0. A NaN stays a NaN.
 template <size_t degree>
 ENGINE_INLINE vfloat value_of(const GeluPieces<degree>& pieces, vfloat t) {
   const vfloat magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer

@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(threads)
 
 template <int width>
 dim3 blocks_for(int64_t count) {
-  return blocks(cut(count, width * threads));
+  return blocks(ceil_div(count, width * threads));
 }
 
 }  // namespace

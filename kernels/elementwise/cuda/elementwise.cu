@@ -73,8 +73,8 @@ void CudaOps::copy(const CopyArgs& a) {
   const int64_t width = Vector16<float>::size;  // the other one is bf16
   with_device_elements(a.x, [&]<class From>(From* x) {
     with_device_elements(a.y, [&]<class To>(To* y) {
-      launch(cast_kernel<From, To>, blocks(cut(a.x.count(), width * threads)), threads, 0, stream(), x, y, a.x.count(),
-             both_aligned(a.x, a.y));
+      launch(cast_kernel<From, To>, blocks(ceil_div(a.x.count(), width * threads)), threads, 0, stream(), x, y,
+             a.x.count(), both_aligned(a.x, a.y));
     });
   });
 }
@@ -87,7 +87,7 @@ void CudaOps::dropout(const DropoutArgs& a) {
   with_device_elements(a.x, [&]<class X>(X* x) {
     with_device_elements(a.y, [&]<class Y>(Y* y) {
       const auto start = [&]<int width>(std::integral_constant<int, width>) {
-        launch(dropout_kernel<width, X, Y>, blocks(cut(count, int64_t{width} * threads)), threads, 0, stream(), x,
+        launch(dropout_kernel<width, X, Y>, blocks(ceil_div(count, int64_t{width} * threads)), threads, 0, stream(), x,
                a.residual.as<float>(), y, count, static_cast<int>(cols), dropout);
       };
       constexpr int wide = vector_width<X, Y>;
@@ -102,7 +102,7 @@ void CudaOps::dropout(const DropoutArgs& a) {
 void CudaOps::lerp(const LerpArgs& a) {
   const Operation operation("lerp", {a.x, a.y});
   check_lerp(a);
-  launch(lerp_kernel, blocks(cut(a.x.count(), Vector16<float>::size * threads)), threads, 0, stream(),
+  launch(lerp_kernel, blocks(ceil_div(a.x.count(), Vector16<float>::size * threads)), threads, 0, stream(),
          a.x.as<float>(), a.y.as<float>(), a.t, a.x.count(), both_aligned(a.x, a.y));
 }
 

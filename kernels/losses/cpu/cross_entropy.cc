@@ -11,7 +11,7 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-// What the gradient of one row's logits is made of: dl_v = scale e^(l_v - largest) - everywhere, less `at_label` there.
+// The terms of one row's gradient: dl_v = scale e^(l_v - largest) - everywhere, less `at_label` at the label.
 struct RowGradient {
   float scale, everywhere, at_label;
 };
@@ -22,7 +22,7 @@ struct RowResult {
   RowGradient gradient;
 };
 
-// The loss of one row; its logits become e^(l - largest) where `gradient` asks for the second pass.
+// Takes the loss of one row. With `gradient` a second pass turns its logits into e^(l - largest).
 RowResult row_loss(float* logits, int64_t vocabulary, int64_t label, float weight, float smoothing, bool gradient) {
   vfloat top = splat(-INFINITY);
   each_vector(vocabulary,
@@ -30,7 +30,7 @@ RowResult row_loss(float* logits, int64_t vocabulary, int64_t label, float weigh
   const float high = largest(top), label_logit = logits[label];
   RowResult result{};
   result.correct = label_logit == high && std::find(logits, logits + label, high) == logits + label;
-  float distances = 0;  // of all logits to the largest
+  float distances = 0;  // from all logits to the largest
   if (smoothing > 0)
     distances = sum_over(vocabulary, [&](int64_t v, auto part) { return only(load(logits + v, part) - high, part); });
   const float total = sum_over(vocabulary, [&](int64_t v, auto part) {
@@ -45,7 +45,7 @@ RowResult row_loss(float* logits, int64_t vocabulary, int64_t label, float weigh
   return result;
 }
 
-// dlogits may be the exponentials themselves.
+// Takes the gradient of one row. dlogits may be the exponentials themselves.
 template <class T>
 void row_gradient(const float* exponentials, T* dlogits, int64_t vocabulary, int64_t label, float scale,
                   const RowGradient& gradient) {
@@ -82,7 +82,7 @@ class Projection {
         scored_(workspace.make(DType::i32, {rows_}).as<int32_t>()) {
     for (int64_t r = 0; r < rows_; ++r)
       if (labels_[r] != ignored_label) scored_[count_++] = static_cast<int32_t>(r);
-    const bool narrow = args.dx && args.compute == DType::bf16;  // dlogits are kept in bf16
+    const bool narrow = args.dx && args.compute == DType::bf16;  // dlogits are in bf16
     chunk_ = rows_within(chunk_budget, count_, vocabulary_ * (narrow ? 2 : 4), most_rows);
     part_ = args.dx && !narrow ? chunk_ : rows_within(part_budget, chunk_, vocabulary_ * 4, most_rows);
     logits_ = dlogits_ = workspace.make(DType::f32, {part_, vocabulary_});
@@ -93,7 +93,7 @@ class Projection {
       gathered_x_ = workspace.make(args.x.dtype, {chunk_, cols_});
       if (args.dx) gathered_dx_ = workspace.make(args.dx.dtype, {chunk_, cols_});
     }
-    // The weight is laid out once for several products with it, where the products are so fast that this counts.
+    // The weight is packed once for several products with it, where the products are so fast that this counts.
     const bool often = args.compute == DType::bf16 && count_ > 4 * chunk_;
     if (often) packed_forward_ = packed(true, cols_, vocabulary_);
     if (often && args.dx) packed_backward_ = packed(false, vocabulary_, cols_);
@@ -115,7 +115,7 @@ class Projection {
   }
 
  private:
-  // A chunk's losses, and its dlogits where there are gradients, part by part.
+  // Takes a chunk's losses, and its dlogits where there are gradients, part by part.
   void forward(int64_t begin, int64_t size, const Tensor& x) {
     const ArenaScope scope(workspace_);
     const Tensor weight = packed_forward_ || size <= part_ ? packed_forward_ : packed(true, cols_, vocabulary_);
@@ -132,7 +132,7 @@ class Projection {
     }
   }
 
-  // dx = dlogits W, part by part: matmul's copy of dlogits is then as small as a part.
+  // Takes dx = dlogits W, part by part: matmul's copy of dlogits is then as small as a part.
   void input_gradient(const Tensor& dlogits, const Tensor& dx) {
     const ArenaScope scope(workspace_);
     const int64_t size = dx.rows();
@@ -154,7 +154,7 @@ class Projection {
   }
   Tensor index(int64_t begin, int64_t size) const { return {scored_ + begin, DType::i32, {size}}; }
 
-  // Where some rows are ignored, the others are gathered.
+  // Returns a chunk's rows of x. It gathers them where some rows are ignored.
   Tensor rows_of_x(int64_t begin, int64_t size) {
     const Tensor all = args_.x.reshaped({rows_, cols_});
     if (!gathered_x_) return all.row_range(begin, begin + size);
@@ -163,7 +163,7 @@ class Projection {
     return x;
   }
 
-  // The logits' losses, summed in the order of the rows; dlogits where there are gradients.
+  // Takes the logits' losses, summed in the order of the rows, and dlogits where there are gradients.
   void losses(int64_t begin, int64_t size, const Tensor& to) {
     const bool gradient = static_cast<bool>(args_.dx);
     with_elements(to, [&](auto* dlogits) {
@@ -203,9 +203,9 @@ class Projection {
                    .a_row_sums = args_.dbias});
   }
 
-  // dweight is read and written once a chunk, so chunks are long; but the peak of a training step is here.
+  // A chunk reads and writes dweight once, so chunks are long. But a training step uses the most memory here.
   static constexpr int64_t chunk_budget = int64_t{48} << 20, part_budget = int64_t{24} << 20;
-  static constexpr int64_t most_rows = 2048;  // so that the logits of a small vocabulary stay in cache
+  static constexpr int64_t most_rows = 2048;  // a small vocabulary's logits stay in the cache
 
   Ops& ops_;
   Arena& workspace_;
@@ -213,10 +213,10 @@ class Projection {
   int64_t rows_, vocabulary_, cols_;
   const int32_t* labels_;
   const float* row_weights_;
-  int32_t* scored_;          // the rows that are not ignored
-  int64_t count_ = 0;        // of them,
-  int64_t chunk_, part_;     // of those whose gradients are taken at once, and whose logits are held at once
-  Tensor logits_, dlogits_;  // one and the same under f32 compute
+  int32_t* scored_;          // rows that are not ignored
+  int64_t count_ = 0;        // scored rows
+  int64_t chunk_, part_;     // rows whose gradients are taken at once, whose logits are held at once
+  Tensor logits_, dlogits_;  // one tensor under f32 compute
   Tensor gathered_x_, gathered_dx_;
   Tensor packed_forward_, packed_backward_;
   RowResult* results_;

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/parallel.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/vector_loop.h"
+#include "kernels/losses/cpu/row_losses.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -16,13 +16,13 @@ float largest_of(const float* row, int64_t count) {
   return largest(top);
 }
 
-// e^((row_v - high) / T)
+// Returns e^((row_v - high) / T).
 template <class Lanes>
 ENGINE_INLINE vfloat exponential(const float* row, int64_t v, float high, float inverse, Lanes part) {
   return exp((load(row + v, part) - high) * inverse);
 }
 
-// The loss of one row, and its gradient in dlogits, which may be the logits themselves.
+// Takes the loss of one row, and its gradient in dlogits, which may be the logits themselves.
 float row_loss(const float* logits, const float* targets, int64_t vocabulary, float temperature, float gradient_scale,
                float* dlogits) {
   const float high = largest_of(logits, vocabulary), target_high = largest_of(targets, vocabulary);
@@ -30,7 +30,7 @@ float row_loss(const float* logits, const float* targets, int64_t vocabulary, fl
   const float target_total = sum_over(vocabulary, [&](int64_t v, auto part) {
     return only(exponential(targets, v, target_high, inverse, part), part);
   });
-  // sum of p (t - s), relative to the largest of each, times T / target_total
+  // distance = the sum of p (t - s), relative to the largest of each, times T / target_total.
   const float distance = sum_over(vocabulary, [&](int64_t v, auto part) {
     const vfloat apart = (load(targets + v, part) - target_high) - (load(logits + v, part) - high);
     const vfloat p = exponential(targets, v, target_high, inverse, part);
@@ -56,17 +56,12 @@ float row_loss(const float* logits, const float* targets, int64_t vocabulary, fl
 void CpuOps::soft_cross_entropy(const SoftCrossEntropyArgs& args) {
   check_soft_cross_entropy(args);
   const int64_t rows = args.logits.rows(), vocabulary = args.logits.cols();
-  if (!rows) return;
-  const ArenaScope scope(workspace_);
-  float* losses = (args.row_losses ? args.row_losses : workspace_.make(DType::f32, {rows})).as<float>();
-  float* dlogits = args.dlogits.as<float>();
-  parallel_chunks(rows, std::max<int64_t>(1, 8192 / vocabulary), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r)
-      losses[r] = row_loss(args.logits.as<float>() + r * vocabulary, args.targets.as<float>() + r * vocabulary,
-                           vocabulary, args.temperature, args.gradient_scale,
-                           dlogits ? dlogits + r * vocabulary : nullptr);
+  float* const dlogits = args.dlogits.as<float>();
+  const int64_t grain = std::max<int64_t>(1, 8192 / std::max<int64_t>(vocabulary, 1));
+  add_losses_of_rows(rows, grain, args.row_losses, args.totals, workspace_, [&](int64_t r) {
+    return row_loss(args.logits.as<float>() + r * vocabulary, args.targets.as<float>() + r * vocabulary, vocabulary,
+                    args.temperature, args.gradient_scale, dlogits ? dlogits + r * vocabulary : nullptr);
   });
-  add_row_losses(losses, rows, args.totals.as<float>());
 }
 
 }  // namespace engine::ENGINE_ISA

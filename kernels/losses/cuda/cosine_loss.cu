@@ -70,8 +70,8 @@ void CudaOps::cosine_loss(const CosineLossArgs& args) {
         const CosineRows<X, Y, DX> a{x, y, dx, losses, rows, static_cast<int>(cols), args.gradient_scale,
                                      args.accumulate};
         const bool vectors = takes_vectors(width_of_all, cols, {x, y, dx});
-        launch(vectors ? cosine_of_rows<width_of_all, X, Y, DX> : cosine_of_rows<1, X, Y, DX>, blocks(cut(rows, warps)),
-               warps * warp_size, 0, stream(), a);
+        launch(vectors ? cosine_of_rows<width_of_all, X, Y, DX> : cosine_of_rows<1, X, Y, DX>,
+               blocks(ceil_div(rows, warps)), warps * warp_size, 0, stream(), a);
       });
     });
   });

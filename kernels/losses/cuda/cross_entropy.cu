@@ -193,7 +193,7 @@ class Projection {
       const X* const x = all + begin * cols_;
       T* const to = static_cast<T*>(x_.data);
       launch(takes_vectors(vector, cols_, {x, to}) ? copy_scored_rows<vector, X, T> : copy_scored_rows<1, X, T>,
-             blocks(cut(size, copy_warps)), copy_warps * warp_size, 0, device_.compute_stream(), x, to,
+             blocks(ceil_div(size, copy_warps)), copy_warps * warp_size, 0, device_.compute_stream(), x, to,
              args_.labels.as<int32_t>() + begin, size, cols_, x_stride_, vocabulary_, begin, device_.fault());
     });
   }
@@ -208,7 +208,7 @@ class Projection {
                     args_.labels.as<int32_t>() + begin,
                     args_.row_weights ? args_.row_weights.as<float>() + begin : nullptr, losses_ + begin,
                     correct_ + begin, args_.label_smoothing, args_.gradient_scale};
-    const int64_t threads = std::clamp<int64_t>(rounded_up(cut(vocabulary_, 32), warp_size), warp_size, 1024);
+    const int64_t threads = std::clamp<int64_t>(rounded_up(ceil_div(vocabulary_, 32), warp_size), warp_size, 1024);
     launch(loss_and_gradient<T>, blocks(size), static_cast<unsigned>(threads), 0, device_.compute_stream(), rows);
   }
 

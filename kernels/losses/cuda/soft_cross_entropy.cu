@@ -82,7 +82,7 @@ void CudaOps::soft_cross_entropy(const SoftCrossEntropyArgs& args) {
   const SoftRows a{args.logits.as<float>(), args.targets.as<float>(), args.dlogits.as<float>(), losses,
                    static_cast<int>(vocabulary), args.temperature, args.gradient_scale};
   const auto threads =
-      static_cast<unsigned>(std::clamp<int64_t>(rounded_up(cut(vocabulary, 32), warp_size), warp_size, 1024));
+      static_cast<unsigned>(std::clamp<int64_t>(rounded_up(ceil_div(vocabulary, 32), warp_size), warp_size, 1024));
   const bool vectors = takes_vectors(4, vocabulary, {a.logits, a.targets, a.dlogits});
   launch(vectors ? soft_loss_and_gradient<4> : soft_loss_and_gradient<1>, blocks(rows), threads, 0, stream(), a);
   add_row_losses(device_, losses, rows, args.totals.as<float>());

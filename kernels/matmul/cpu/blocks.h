@@ -1,31 +1,29 @@
-// A product in blocks: both operands are packed into panels, then blocks of c are handed out to the threads. What is a
-// block depends on the shape alone and one thread sums all of K, so the bits are the same at any number of threads.
+// A product in blocks of c. Both operands are packed into panels, and the blocks are handed out to the threads. The
+// shape alone decides what a block is, and one thread sums all of K, so the bits are the same at any number of threads.
 #pragma once
 
 #include "core/arena.h"
 #include "core/parallel.h"
-#include "kernels/matmul/cpu/epilogue.h"
-#include "kernels/matmul/cpu/fetch.h"
-#include "kernels/matmul/cpu/pack.h"
+#include "kernels/matmul/cpu/amx_kernel.h"
+#include "kernels/matmul/cpu/product.h"
 #include "kernels/matmul/cpu/row_sums.h"
 
 namespace engine::ENGINE_ISA {
 
-// How the panels of c's rows and columns are cut into blocks, and which operand the blocks pack for themselves. The
-// bounds are where one way was measured to overtake the other.
+// Divides the panels of c's rows and columns into blocks, and decides which operand the blocks pack for themselves.
+// Measurements gave the bounds at which one way overtakes the other.
 struct Blocks {
   int64_t row_panels, col_panels;  // of c
   int64_t rows = 0, cols = 0;      // blocks
-  bool packs_b_itself;             // each block packs its part of b, which no other block needs
-  bool packs_a_itself;             // or its part of a
+  bool packs_b_itself;             // each block packs its own part of b
+  bool packs_a_itself;             // each block packs its own part of a
 
-  template <class Kernel>
-  Blocks(const Kernel&, const Operand& a, const Operand& b, bool b_is_packed)
-      : row_panels(cut(a.outer, Kernel::rows)), col_panels(cut(b.outer, Kernel::cols)) {
-    const int64_t most_rows = Kernel::row_panels, most_cols = Kernel::col_panels;
-    const bool a_in_place = Kernel::reads_in_place(a);
-    // A block with all of c's rows reads its part of b once, from where it lies, but all of a: few rows, or an a that
-    // stays in the L2 cache. With a long b (logits), packing it apart would cost two more passes over memory.
+  Blocks(const Operand& a, const Operand& b, bool b_is_packed)
+      : row_panels(ceil_div(a.outer, KernelAmx::rows)), col_panels(ceil_div(b.outer, KernelAmx::cols)) {
+    const int64_t most_rows = KernelAmx::row_panels, most_cols = KernelAmx::col_panels;
+    const bool a_in_place = KernelAmx::reads_in_place(a);
+    // A block with all of c's rows reads its part of b once, from where it lies, but all of a. So it takes few rows, or
+    // an a that stays in the L2 cache. With a long b (logits), packing it apart would cost two more passes over memory.
     const bool few_rows = row_panels <= 2 || (a.outer <= 288 && col_panels > most_cols);
     const bool small_a = a.outer * a.k <= 1024 * 768 && col_panels >= 16;
     const bool long_b = row_panels <= 4 * most_rows && col_panels >= 512;
@@ -35,15 +33,16 @@ struct Blocks {
     int64_t block_cols = std::min(most_cols, col_panels);
     // With many rows and a small b, blocks are as wide as c, so that each can pack its part of a.
     if (b.outer * b.k <= 512 * 512 && row_panels >= tasks_wanted * most_rows) block_cols = col_panels;
-    while (cut(row_panels, block_rows) * cut(col_panels, block_cols) < tasks_wanted) {
+    while (ceil_div(row_panels, block_rows) * ceil_div(col_panels, block_cols) < tasks_wanted) {
       const bool rows_may = !packs_b_itself && block_rows > 2, keeps_width = block_cols == col_panels && !a_in_place;
-      if (rows_may && (block_rows > block_cols || (keeps_width && block_rows > 4))) block_rows = cut(block_rows, 2);
-      else if (block_cols > 1) block_cols = cut(block_cols, 2);
-      else if (rows_may) block_rows = cut(block_rows, 2);
+      if (rows_may && (block_rows > block_cols || (keeps_width && block_rows > 4)))
+        block_rows = ceil_div(block_rows, 2);
+      else if (block_cols > 1) block_cols = ceil_div(block_cols, 2);
+      else if (rows_may) block_rows = ceil_div(block_rows, 2);
       else break;
     }
-    rows = cut(row_panels, block_rows);
-    cols = cut(col_panels, block_cols);
+    rows = ceil_div(row_panels, block_rows);
+    cols = ceil_div(col_panels, block_cols);
     packs_a_itself = !a_in_place && !packs_b_itself && cols == 1;
   }
   // Blocks differ by at most one panel.
@@ -53,8 +52,8 @@ struct Blocks {
   static constexpr int64_t tasks_wanted = 16;  // enough for threads of unequal speed
 };
 
-// How the packing of panels is cut into tasks. Where k is contiguous a task has a few panels, else a range of k for
-// many panels: either way it reads memory in long runs.
+// Divides the packing of panels into tasks. Where k is contiguous a task has a few panels, else a range of k for many
+// panels. Either way it reads memory in long runs.
 struct PackTasks {
   int64_t panels, k, task_panels, task_k, step;
 
@@ -64,10 +63,10 @@ struct PackTasks {
         task_panels(from.k_contiguous ? 8 : 64),
         task_k(from.k_contiguous ? from.k : 128),
         step(from.k_contiguous ? k_block : 32) {}
-  int64_t count() const { return k > 0 ? cut(panels, task_panels) * cut(k, task_k) : 0; }
-  // A task's panels and range of k.
-  int64_t first_panel(int64_t i) const { return i % cut(panels, task_panels) * task_panels; }
-  int64_t begin_k(int64_t i) const { return i / cut(panels, task_panels) * task_k; }
+  int64_t count() const { return k > 0 ? ceil_div(panels, task_panels) * ceil_div(k, task_k) : 0; }
+  // Returns a task's first panel, and the first k of its range.
+  int64_t first_panel(int64_t i) const { return i % ceil_div(panels, task_panels) * task_panels; }
+  int64_t begin_k(int64_t i) const { return i / ceil_div(panels, task_panels) * task_k; }
   template <class PackPanel>
   void run(int64_t i, const PackPanel& pack) const {
     const int64_t first = first_panel(i), begin = begin_k(i), end = std::min(begin + task_k, k);
@@ -77,103 +76,94 @@ struct PackTasks {
   }
 };
 
-template <class Kernel>
-class BlockedProduct {
-  using Element = typename Kernel::Element;
-
+class BlockedProduct : ProductOf<KernelAmx> {
  public:
-  BlockedProduct(const Kernel& kernel, const MatmulArgs& args, Arena& workspace)
-      : kernel_(kernel),
-        a_(Operand::left(args.a, args.transpose_a)),
-        b_(Operand::right(args.b, args.transpose_b)),
-        epilogue_(args),
-        row_sums_(args.a_row_sums.as<float>()),
-        packed_b_(static_cast<Element*>(args.packed_b.data)),
-        blocks_(kernel, a_, b_, packed_b_ != nullptr) {
-    a_stride_ = Kernel::a_panel_elements(a_.k);
-    b_stride_ = Kernel::b_panel_elements(a_.k);
+  BlockedProduct(const MatmulArgs& args, Arena& workspace)
+      : ProductOf(args),
+        packed_b_(static_cast<bf16*>(args.packed_b.data)),
+        blocks_(a_, b_, packed_b_ != nullptr) {
+    a_stride_ = KernelAmx::a_panel_elements(a_.k);
+    b_stride_ = KernelAmx::b_panel_elements(a_.k);
     // A last panel of fewer rows is always packed.
-    first_packed_a_ = Kernel::reads_in_place(a_) ? a_.outer / Kernel::rows : 0;
+    first_packed_a_ = KernelAmx::reads_in_place(a_) ? a_.outer / KernelAmx::rows : 0;
     if (!packed_b_ && !blocks_.packs_b_itself) {
       packed_b_ = scratch(workspace, blocks_.col_panels * b_stride_);
       packs_b_ = true;
     }
-    const int64_t most_rows = cut(blocks_.row_panels, blocks_.rows);
-    const int64_t most_cols = cut(blocks_.col_panels, blocks_.cols);
-    // About equal, at most k_block.
-    k_step_ = rounded_up(cut(a_.k, std::max<int64_t>(cut(a_.k, Kernel::k_block), 1)), 32);
+    const int64_t most_rows = ceil_div(blocks_.row_panels, blocks_.rows);
+    const int64_t most_cols = ceil_div(blocks_.col_panels, blocks_.cols);
+    // Steps are about equal, at most k_block.
+    k_step_ = rounded_up(ceil_div(a_.k, std::max<int64_t>(ceil_div(a_.k, KernelAmx::k_block), 1)), 32);
     k_step_ = std::max<int64_t>(k_step_, 32);
-    sums_tiles_ = k_step_ < a_.k ? most_rows * most_cols + 1 : 2;  // all of a block, or two in turn
-    sums_ = workspace.make(DType::f32, {thread_count(), sums_tiles_ * tile_elements}).template as<float>();
+    sums_tiles_ = k_step_ < a_.k ? most_rows * most_cols + 1 : 2;  // a whole block's, or two in turn
+    sums_ = workspace.make(DType::f32, {thread_count(), sums_tiles_ * tile_elements}).as<float>();
     packed_a_ = scratch(workspace, blocks_.packs_a_itself ? 0 : (blocks_.row_panels - first_packed_a_) * a_stride_);
-    a_part_stride_ = k_step_ * Kernel::rows;
+    a_part_stride_ = k_step_ * KernelAmx::rows;
     a_part_elements_ = blocks_.packs_a_itself ? most_rows * a_part_stride_ : 0;
     a_part_ = scratch(workspace, thread_count() * a_part_elements_);
     b_part_ = scratch(workspace, blocks_.packs_b_itself ? thread_count() * part_elements : 0);
     if (row_sums_ && !a_.k_contiguous && !blocks_.packs_a_itself && a_.k > 0)
-      partial_sums_ = workspace.make_zeros(DType::f32, {cut(a_.k, a_tasks().task_k), a_.outer}).template as<float>();
+      partial_sums_ =
+          workspace.make_zeros(DType::f32, {ceil_div(a_.k, a_tasks().task_k), a_.outer}).as<float>();
   }
 
   void run() {
     pack();
     parallel_for(blocks_.rows * blocks_.cols, [&](int64_t i) { multiply_block(i % blocks_.rows, i / blocks_.rows); });
-    if (partial_sums_) {
-      for (int64_t part = 0; part < cut(a_.k, a_tasks().task_k); ++part)
-        for (int64_t row = 0; row < a_.outer; ++row) row_sums_[row] += partial_sums_[part * a_.outer + row];
-    } else if (row_sums_) {
-      add_row_sums(a_, row_sums_);
-    }
+    if (partial_sums_) add_row_sums_of(partial_sums_, ceil_div(a_.k, a_tasks().task_k));
+    else if (row_sums_) add_row_sums(a_, row_sums_);
   }
 
-  static void pack_b(const Kernel& kernel, const Operand& b, Element* packed) {
-    const PackTasks tasks(b, cut(b.outer, Kernel::cols), Kernel::k_block);
+  static void pack_b(const Operand& b, bf16* packed) {
+    const PackTasks tasks(b, ceil_div(b.outer, KernelAmx::cols), KernelAmx::k_block);
     parallel_for(tasks.count(), [&](int64_t i) {
       tasks.run(i, [&](int64_t panel, int64_t begin, int64_t end) {
-        kernel.pack_b(b, panel, begin, end, packed + panel * Kernel::b_panel_elements(b.k) + begin * Kernel::cols);
+        KernelAmx::pack_b(b, panel, begin, end,
+                          packed + panel * KernelAmx::b_panel_elements(b.k) + begin * KernelAmx::cols);
       });
     });
   }
 
  private:
-  static constexpr int64_t tile_elements = int64_t{Kernel::rows} * Kernel::cols;
-  static constexpr int64_t part_elements = Kernel::k_block * Kernel::cols;
+  static constexpr int64_t tile_elements = int64_t{KernelAmx::rows} * KernelAmx::cols;
+  static constexpr int64_t part_elements = KernelAmx::k_block * KernelAmx::cols;
 
-  static Element* scratch(Arena& workspace, int64_t count) {
-    return reinterpret_cast<Element*>(
-        workspace.make(DType::u8, {count * int64_t{sizeof(Element)}}).template as<uint8_t>());
+  static bf16* scratch(Arena& workspace, int64_t count) {
+    return workspace.make(DType::bf16, {count}).as<bf16>();
   }
 
   PackTasks a_tasks() const {
-    return PackTasks(a_, blocks_.packs_a_itself ? 0 : blocks_.row_panels - first_packed_a_, Kernel::k_block);
+    return PackTasks(a_, blocks_.packs_a_itself ? 0 : blocks_.row_panels - first_packed_a_, KernelAmx::k_block);
   }
 
   void pack() {
     const PackTasks a_tasks = this->a_tasks();
-    const PackTasks b_tasks(b_, packs_b_ ? blocks_.col_panels : 0, Kernel::k_block);
+    const PackTasks b_tasks(b_, packs_b_ ? blocks_.col_panels : 0, KernelAmx::k_block);
     parallel_for(a_tasks.count() + b_tasks.count(), [&](int64_t i) {
       if (i < a_tasks.count()) {
         a_tasks.run(i, [&](int64_t panel, int64_t begin, int64_t end) {
-          kernel_.pack_a(a_, first_packed_a_ + panel, begin, end, packed_a_ + panel * a_stride_ + begin * Kernel::rows);
+          KernelAmx::pack_a(a_, first_packed_a_ + panel, begin, end,
+                            packed_a_ + panel * a_stride_ + begin * KernelAmx::rows);
         });
-        if (partial_sums_) {  // while what was packed is still in the cache
-          const int64_t first = a_tasks.first_panel(i) * Kernel::rows, begin = a_tasks.begin_k(i);
-          add_row_sums(a_, first, std::min(first + a_tasks.task_panels * Kernel::rows, a_.outer), begin,
+        if (partial_sums_) {  // while the cache still holds the packed rows
+          const int64_t first = a_tasks.first_panel(i) * KernelAmx::rows, begin = a_tasks.begin_k(i);
+          add_row_sums(a_, first, std::min(first + a_tasks.task_panels * KernelAmx::rows, a_.outer), begin,
                        std::min(begin + a_tasks.task_k, a_.k), partial_sums_ + begin / a_tasks.task_k * a_.outer);
         }
       } else {
         b_tasks.run(i - a_tasks.count(), [&](int64_t panel, int64_t begin, int64_t end) {
-          kernel_.pack_b(b_, panel, begin, end, packed_b_ + panel * b_stride_ + begin * Kernel::cols);
+          KernelAmx::pack_b(b_, panel, begin, end, packed_b_ + panel * b_stride_ + begin * KernelAmx::cols);
         });
       }
     });
   }
 
-  typename Kernel::Left left(int64_t panel, int64_t k) const {
-    if (panel < first_packed_a_) return Kernel::in_place(a_, panel, k);
-    return Kernel::packed(packed_a_ + (panel - first_packed_a_) * a_stride_ + k * Kernel::rows);
+  KernelAmx::Left left(int64_t panel, int64_t k) const {
+    if (panel < first_packed_a_) return KernelAmx::in_place(a_, panel, k);
+    return KernelAmx::packed(packed_a_ + (panel - first_packed_a_) * a_stride_ + k * KernelAmx::rows);
   }
 
-  // A tile whose sums are complete, and how many of its rows are stored.
+  // A tile with complete sums, and how many of its rows are stored.
   struct Finished {
     const float* tile = nullptr;
     int64_t row = 0, col = 0;
@@ -182,13 +172,14 @@ class BlockedProduct {
   void store_rows(Finished& finished, int rows) const {
     const int count = std::min(rows, finished.rows - finished.stored);
     if (count <= 0) return;
-    epilogue_.store_tile(finished.tile + finished.stored * Kernel::cols, finished.row + finished.stored, finished.col,
-                         count, static_cast<int>(std::min<int64_t>(Kernel::cols, b_.outer - finished.col)));
+    epilogue_.store_tile(finished.tile + finished.stored * KernelAmx::cols, finished.row + finished.stored,
+                         finished.col, count,
+                         static_cast<int>(std::min<int64_t>(KernelAmx::cols, b_.outer - finished.col)));
     finished.stored += count;
   }
 
-  // Where a tile will be stored, of which some rows were fetched. They are fetched while the tile before is summed, a
-  // few at a time: many at once would keep the loads of tiles waiting.
+  // The place in c of the next tile, and how many of its rows are fetched. They are fetched while the tile before is
+  // summed, a few at a time: many at once would hold up the loads of tiles.
   struct Coming {
     int64_t row = 0, col = 0;
     int rows = 0, fetched = 0;
@@ -199,18 +190,17 @@ class BlockedProduct {
     epilogue_.prefetch(coming.row + coming.fetched, coming.col, count);
     coming.fetched += count;
   }
-  // Fetches a panel of a, if there is one and it is read from where it lies, while `tiles` are summed.
-  FetchAhead rows_ahead(int64_t row, int64_t row_end, int64_t k, int64_t end, int64_t tiles) const {
+  // Fetches a panel of a while `tiles` tiles are summed, if there is such a panel and it is read from where it lies.
+  FetchAhead<second_cache> rows_ahead(int64_t row, int64_t row_end, int64_t k, int64_t end, int64_t tiles) const {
     const bool fetches = row < std::min(row_end, first_packed_a_);
-    return FetchAhead(a_, row * Kernel::rows, fetches ? Kernel::rows : 0, k, end, tiles * cut(end - k, 32));
+    return operand_ahead(a_, row * KernelAmx::rows, fetches ? KernelAmx::rows : 0, k, end,
+                         tiles * ceil_div(end - k, 32));
   }
-  // The same of the panel of b, from k on, that the block packs next.
-  FetchAhead columns_ahead(int64_t col, int64_t k, int64_t tiles) const {
-    const int64_t end = std::min(k + k_step_, b_.k), first = col * Kernel::cols;
-    return FetchAhead(b_, first, std::min<int64_t>(Kernel::cols, b_.outer - first), k, end, tiles * cut(end - k, 32));
-  }
-  int rows_of(int64_t row) const {
-    return static_cast<int>(std::min<int64_t>(Kernel::rows, a_.outer - row * Kernel::rows));
+  // Fetches the panel of b, from k on, that the block packs next.
+  FetchAhead<second_cache> columns_ahead(int64_t col, int64_t k, int64_t tiles) const {
+    const int64_t end = std::min(k + k_step_, b_.k), first = col * KernelAmx::cols;
+    return operand_ahead(b_, first, std::min<int64_t>(KernelAmx::cols, b_.outer - first), k, end,
+                      tiles * ceil_div(end - k, 32));
   }
 
   void multiply_block(int64_t block_row, int64_t block_col) {
@@ -219,16 +209,16 @@ class BlockedProduct {
     const int64_t col_begin = Blocks::start(blocks_.col_panels, blocks_.cols, block_col);
     const int64_t col_end = Blocks::start(blocks_.col_panels, blocks_.cols, block_col + 1);
     float* const sums = sums_ + thread_index() * sums_tiles_ * tile_elements;
-    Element* const a_part = a_part_ + thread_index() * a_part_elements_;
-    Element* const b_part = b_part_ + thread_index() * part_elements;
-    [[maybe_unused]] const typename Kernel::Registers registers;
+    bf16* const a_part = a_part_ + thread_index() * a_part_elements_;
+    bf16* const b_part = b_part_ + thread_index() * part_elements;
+    const TileRegisters registers;
     Finished finished;
     const int64_t height = row_end - row_begin, width = col_end - col_begin;
     struct Place {
       int64_t row, col;
     };
-    // With few rows b's way from memory is the bound: then, and where its panels are packed one at a time, each is used
-    // for all rows before the next one.
+    // With few rows the bound is b's way from memory. Then, and where its panels are packed one at a time, each panel
+    // is used for all rows before the next one.
     const bool down_columns = blocks_.packs_b_itself || blocks_.row_panels <= 4;
     const auto place = [&](int64_t tile) {
       return down_columns ? Place{row_begin + tile % height, col_begin + tile / height}
@@ -238,47 +228,43 @@ class BlockedProduct {
       const int64_t end = std::min(k + k_step_, a_.k);
       const bool last = end == a_.k;
       for (int64_t row = row_begin; blocks_.packs_a_itself && row < row_end; ++row)
-        kernel_.pack_a(a_, row, k, end, a_part + (row - row_begin) * a_part_stride_);
-      // Along c's rows: a few rows of a stay in the cache, b is read straight on, and the next rows of a are fetched.
-      FetchAhead next_a = rows_ahead(row_begin, row_begin, k, end, width), next_b;
+        KernelAmx::pack_a(a_, row, k, end, a_part + (row - row_begin) * a_part_stride_);
+      // Along c's rows a few rows of a stay in the cache, b is read straight on, and the next rows of a are fetched.
+      FetchAhead<second_cache> next_a = rows_ahead(row_begin, row_begin, k, end, width), next_b;
       for (int64_t tile = 0; tile < height * width; ++tile) {
         const auto [row, col] = place(tile);
         if (blocks_.packs_b_itself && row == row_begin) {
-          kernel_.pack_b(b_, col, k, end, b_part);
+          KernelAmx::pack_b(b_, col, k, end, b_part);
           const bool in_range = col + 1 < col_end;
           next_b = columns_ahead(in_range ? col + 1 : col_begin, in_range ? k : end, height);
         }
         if (!down_columns && col == col_begin) next_a = rows_ahead(row + 1, row_end, k, end, width);
-        const Element* b = packed_b_ ? packed_b_ + col * b_stride_ + k * Kernel::cols : b_part;
+        const bf16* b = packed_b_ ? packed_b_ + col * b_stride_ + k * KernelAmx::cols : b_part;
         float* const at = sums + (sums_tiles_ > 2 ? tile : tile & 1) * tile_elements;
         Coming coming{};
         if (last && tile + 1 < height * width) {
           const auto [next_row, next_col] = place(tile + 1);
-          coming = {next_row * Kernel::rows, next_col * Kernel::cols, rows_of(next_row)};
+          coming = {next_row * KernelAmx::rows, next_col * KernelAmx::cols, rows_of(next_row)};
         }
-        // The tile before is stored while this one is summed: vectors and tiles are units of their own.
-        kernel_.multiply(
-            blocks_.packs_a_itself ? Kernel::packed(a_part + (row - row_begin) * a_part_stride_) : left(row, k), b,
+        // The tile before is stored while this one is summed, for vectors and tiles are units of their own.
+        KernelAmx::multiply(
+            blocks_.packs_a_itself ? KernelAmx::packed(a_part + (row - row_begin) * a_part_stride_) : left(row, k), b,
             end - k, rows_of(row), k > 0, at, [&](int rows) __attribute__((always_inline)) {
               store_rows(finished, rows);
               fetch_rows(coming, rows);
               next_a.some();
               next_b.some();
             });
-        store_rows(finished, Kernel::rows);
-        fetch_rows(coming, Kernel::rows);
-        if (last) finished = {at, row * Kernel::rows, col * Kernel::cols, 0, rows_of(row)};
+        store_rows(finished, KernelAmx::rows);
+        fetch_rows(coming, KernelAmx::rows);
+        if (last) finished = {at, row * KernelAmx::rows, col * KernelAmx::cols, 0, rows_of(row)};
       }
     }
-    store_rows(finished, Kernel::rows);
+    store_rows(finished, KernelAmx::rows);
   }
 
-  const Kernel kernel_;
-  const Operand a_, b_;
-  const EpilogueOf<Kernel> epilogue_;
-  float* const row_sums_;
-  float* partial_sums_ = nullptr;  // of each range of k that a packing task has: [ranges][outer]
-  Element *packed_a_, *packed_b_, *a_part_, *b_part_;
+  float* partial_sums_ = nullptr;  // [ranges of k][outer], a range for each packing task
+  bf16 *packed_a_, *packed_b_, *a_part_, *b_part_;
   bool packs_b_ = false;
   int64_t first_packed_a_;
   const Blocks blocks_;

@@ -1,4 +1,5 @@
-// What is done to a block of sums before it is stored: bias, activation or its derivative, accumulation, rounding.
+// The epilogue of a product changes a block of sums before it is stored: bias, activation or its derivative,
+// accumulation, rounding.
 #pragma once
 
 #include "kernels/elementwise/cpu/activation.h"
@@ -26,7 +27,7 @@ struct AnyMatrix {
   void write(int64_t row, int64_t col, vfloat v, int count) const {
     is_bf16 ? write_part(at<bf16>(row, col), v, count) : write_part(at<float>(row, col), v, count);
   }
-  // `rows` pieces of two vectors.
+  // Fetches `rows` pieces of two vectors.
   ENGINE_INLINE void prefetch(int64_t row, int64_t col, int rows) const {
     const int64_t bytes = is_bf16 ? 2 : 4;
     for (int i = 0; i < rows; ++i)
@@ -66,8 +67,8 @@ ENGINE_INLINE void store_pair(bf16* p, vfloat a, vfloat b) {
 #endif
 }
 
-// Every kernel's tile of sums is two vectors wide. A Kernel in a file that is compiled for more instructions than
-// others has an epilogue of its own, for such files must not share functions with others.
+// The epilogue of a Kernel, whose tile of sums is two vectors wide. Each Kernel has a class of its own, since a file
+// that is compiled for more instructions than others must not share functions with them.
 template <class Kernel>
 class EpilogueOf {
  public:
@@ -78,7 +79,7 @@ class EpilogueOf {
         bias_(static_cast<const float*>(args.bias.data)),
         activation_(args.activation),
         accumulate_(args.accumulate) {
-    // What most products ask for has code of its own; whatever else is asked for takes the general way.
+    // Most products take one of these functions, and all others the general way.
     const AnyMatrix& other = before_ ? before_ : gradient_at_;
     if ((before_ && gradient_at_) || (other && (accumulate_ || other.is_bf16 != c_.is_bf16))) return;
     with_activation(activation_, [&]<Activation activation>() {
@@ -89,7 +90,7 @@ class EpilogueOf {
     });
   }
 
-  // c[row ... row+rows, col ... col+cols] from the sums in tile, whose rows are 2 lanes apart.
+  // Stores c[row ... row+rows, col ... col+cols] from the sums in tile, whose rows are 2 lanes apart.
   void store_tile(const float* tile, int64_t row, int64_t col, int rows, int cols) const {
     if (store_pairs_ && cols == 2 * lanes) return (this->*store_pairs_)(tile, row, col, rows);
     with_activation(activation_, [&]<Activation activation>() {
@@ -99,8 +100,8 @@ class EpilogueOf {
     });
   }
 
-  // Fetches a tile's part of c and of what goes with it: it is used shortly after, and waiting for each line then would
-  // stall the stores. Always inline, for gcc drops calls of functions that only prefetch.
+  // Fetches a tile's part of c and of the matrices that go with it. It is used shortly after, and waiting for each line
+  // then would stall the stores. This is always inline, for gcc drops calls of functions that only prefetch.
   ENGINE_INLINE void prefetch(int64_t row, int64_t col, int rows) const {
     c_.prefetch(row, col, rows);
     if (before_) before_.prefetch(row, col, rows);
@@ -159,7 +160,5 @@ class EpilogueOf {
   bool accumulate_;
   StorePairs store_pairs_ = nullptr;
 };
-
-using Epilogue = EpilogueOf<void>;
 
 }  // namespace engine::ENGINE_ISA

@@ -1,45 +1,11 @@
-// The f32 kernel: a tile of c in registers, one vector of b times one number of a at a time.
+// The f32 kernel. It keeps a tile of c in registers and multiplies one vector of b by one number of a at a time.
 #pragma once
 
-#include <array>
 #include <utility>
 
 #include "kernels/matmul/cpu/pack.h"
 
 namespace engine::ENGINE_ISA {
-
-// What the products after this one, or its own epilogue, will read or write: pairs of cache lines in some rows. The
-// kernel fetches them one after the other as it goes on: all at once they would keep its own loads waiting.
-class LinesAhead {
- public:
-  void add(const void* first, int64_t row_bytes, int rows) {
-    if (parts_ < most_parts) part_[parts_++] = {static_cast<const char*>(first), row_bytes, rows};
-  }
-  ENGINE_INLINE void fetch() {
-    if (!left_) {
-      if (next_ == parts_) return;
-      at_ = part_[next_].first;
-      stride_ = part_[next_].row_bytes;
-      left_ = part_[next_++].rows;
-    }
-    __builtin_prefetch(at_);
-    __builtin_prefetch(at_ + 64);
-    at_ += stride_;
-    --left_;
-  }
-
- private:
-  struct Part {
-    const char* first;
-    int64_t row_bytes;
-    int rows;
-  };
-  static constexpr int most_parts = 8;
-  std::array<Part, most_parts> part_;
-  const char* at_ = nullptr;
-  int64_t stride_ = 0;
-  int left_ = 0, parts_ = 0, next_ = 0;
-};
 
 struct KernelF32 {
 #if defined(__AVX512F__)
@@ -52,26 +18,27 @@ struct KernelF32 {
   static constexpr int cols = 2 * lanes;
   static constexpr int tile_elements = rows * cols;
 
-  // A few rows of op(a): element (i, k) at at[i * stride + k], or, where the stride is 0, packed, at at[k * rows + i].
+  // A few rows of op(a). Element (i, k) is at at[i * stride + k], or, packed, with stride 0, at at[k * rows + i].
   struct Left {
     const float* at;
     int64_t stride;
   };
 
-  // tile[count, cols] = or += a [count, k] b [k, cols], with b packed.
-  static void multiply(Left a, const float* b, int64_t k, int count, bool add, float* tile, LinesAhead& lines) {
-    if (a.stride) multiply_count<true>(a, b, k, count, add, tile, lines);
-    else multiply_count<false>(a, b, k, count, add, tile, lines);
+  // tile[count, cols] = or += a [count, k] b [k, cols], with b packed. The kernel fetches some lines of ahead_lines
+  // with every few k: all at once they would keep its own loads waiting.
+  static void multiply(Left a, const float* b, int64_t k, int count, bool add, float* tile, FetchAhead<>& ahead_lines) {
+    if (a.stride) multiply_count<true>(a, b, k, count, add, tile, ahead_lines);
+    else multiply_count<false>(a, b, k, count, add, tile, ahead_lines);
   }
 
  private:
   template <bool in_rows>
   static void multiply_count(Left a, const float* b, int64_t k, int count, bool add, float* tile,
-                             LinesAhead& lines) {
+                             FetchAhead<>& ahead_lines) {
     if (count == rows) [[likely]]
-      return multiply_rows<rows, in_rows>(a, b, k, add, tile, lines);
+      return multiply_rows<rows, in_rows>(a, b, k, add, tile, ahead_lines);
     [&]<int... smaller>(std::integer_sequence<int, smaller...>) {
-      (void)((count == smaller + 1 && (multiply_rows<smaller + 1, in_rows>(a, b, k, add, tile, lines), true)) ||
+      (void)((count == smaller + 1 && (multiply_rows<smaller + 1, in_rows>(a, b, k, add, tile, ahead_lines), true)) ||
              ...);
     }
     (std::make_integer_sequence<int, rows - 1>{});
@@ -79,7 +46,7 @@ struct KernelF32 {
 
   template <int count, bool in_rows>
   [[gnu::noinline]] static void multiply_rows(Left a, const float* b, int64_t k, bool add, float* tile,
-                                              LinesAhead& lines) {
+                                              FetchAhead<>& ahead_lines) {
     constexpr int ahead = 4, groups = (count + 2) / 3;  // of k; of rows with one pointer
     vfloat sums[count][2];
 #pragma GCC unroll 14
@@ -107,7 +74,7 @@ struct KernelF32 {
     for (; k >= ahead; k -= ahead, advance(ahead)) {
 #pragma GCC unroll 4
       for (int64_t j = 0; j < ahead; ++j) add_term(j);
-      lines.fetch();
+      ahead_lines.some();
     }
     for (; k > 0; --k, advance(1)) add_term(0);
 #pragma GCC unroll 14

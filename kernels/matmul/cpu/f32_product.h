@@ -1,72 +1,72 @@
-// A product in f32, in blocks of c that are handed out to the threads. A block goes through k in chunks so short that
-// a panel of a chunk of op(a) stays in the L1 cache and the block's part of one of op(b) in the L2 cache. Few and long
-// sums (gradients of weights) are cut into pieces of k besides, whose sums are kept apart and added in their order. All
-// of this depends on the shape alone, so the bits are the same at any number of threads.
+// A product in f32, in blocks of c that are handed out to the threads. A block goes through k in chunks so short that a
+// panel of a chunk of op(a) stays in the L1 cache and the block's part of a chunk of op(b) in the L2 cache. Few and
+// long sums (gradients of weights) are also divided into pieces of k, whose sums are kept apart and added in their
+// order. The shape alone decides all of this, so the bits are the same at any number of threads.
 #pragma once
 
 #include "core/arena.h"
 #include "core/parallel.h"
-#include "kernels/matmul/cpu/epilogue.h"
 #include "kernels/matmul/cpu/f32_kernel.h"
+#include "kernels/matmul/cpu/product.h"
 #include "kernels/matmul/cpu/row_sums.h"
 
 namespace engine::ENGINE_ISA {
 
-// How c's panels of rows and columns are cut into blocks, and k into chunks and pieces of some chunks.
-struct CutF32 {
+// Divides c's panels of rows and columns into blocks, k into chunks, and the chunks into pieces.
+struct BlocksF32 {
   static constexpr int64_t tasks_wanted = 16;  // enough for threads of unequal speed
 
   int64_t row_panels, col_panels, k_step, chunks;
   int64_t row_blocks, col_blocks, pieces = 1;
 
-  CutF32(int64_t m, int64_t n, int64_t k) : row_panels(cut(m, KernelF32::rows)), col_panels(cut(n, KernelF32::cols)) {
+  BlocksF32(int64_t m, int64_t n, int64_t k)
+      : row_panels(ceil_div(m, KernelF32::rows)), col_panels(ceil_div(n, KernelF32::cols)) {
     const int64_t most_k = m <= KernelF32::rows ? 2048 : 256;
-    k_step = std::max<int64_t>(rounded_up(cut(k, std::max<int64_t>(cut(k, most_k), 1)), 16), 16);
-    chunks = std::max<int64_t>(cut(k, k_step), 1);
-    constexpr int64_t b_elements = 1 << 18, sums_tiles = 448;  // of a block, in the L2 cache
+    k_step = std::max<int64_t>(rounded_up(ceil_div(k, std::max<int64_t>(ceil_div(k, most_k), 1)), 16), 16);
+    chunks = std::max<int64_t>(ceil_div(k, k_step), 1);
+    constexpr int64_t b_elements = 1 << 18, sums_tiles = 448;  // a block's, in the L2 cache
     int64_t rows = col_panels > 128 ? row_panels : std::min<int64_t>(row_panels, 20);
     int64_t cols = std::clamp<int64_t>(b_elements / (k_step * KernelF32::cols), 1, std::max<int64_t>(col_panels, 1));
     while (chunks > 1 && rows * cols > sums_tiles) (rows > 2 * cols || cols == 1 ? rows : cols) /= 2;
-    while (cut(row_panels, rows) * cut(col_panels, cols) * pieces < tasks_wanted) {
-      if (rows >= 32) rows = cut(rows, 2);
-      else if (cols >= 16) cols = cut(cols, 2);
+    while (ceil_div(row_panels, rows) * ceil_div(col_panels, cols) * pieces < tasks_wanted) {
+      if (rows >= 32) rows = ceil_div(rows, 2);
+      else if (cols >= 16) cols = ceil_div(cols, 2);
       else if (chunks >= 4 * pieces && 2 * pieces * m * n <= 1 << 22) pieces *= 2;
-      else if (rows >= 8) rows = cut(rows, 2);
-      else if (cols >= 2) cols = cut(cols, 2);
-      else if (rows >= 2) rows = cut(rows, 2);
+      else if (rows >= 8) rows = ceil_div(rows, 2);
+      else if (cols >= 2) cols = ceil_div(cols, 2);
+      else if (rows >= 2) rows = ceil_div(rows, 2);
       else break;
     }
-    row_blocks = cut(row_panels, rows);
-    col_blocks = cut(col_panels, cols);
+    row_blocks = ceil_div(row_panels, rows);
+    col_blocks = ceil_div(col_panels, cols);
   }
   // Blocks differ by at most one panel, pieces by one chunk.
   static int64_t start(int64_t units, int64_t parts, int64_t i) { return units * i / parts; }
 };
 
-class ProductF32 {
+class ProductF32 : ProductOf<KernelF32> {
  public:
-  // rounds: operands to bf16.
+  // `rounds` rounds the operands to bf16.
   ProductF32(const MatmulArgs& args, bool rounds, Arena& workspace)
-      : rounds_(rounds),
-        a_(Operand::left(args.a, args.transpose_a)),
-        b_(Operand::right(args.b, args.transpose_b)),
-        epilogue_(args),
+      : ProductOf(args),
+        rounds_(rounds),
         stored_{AnyMatrix(args.c), AnyMatrix(args.before_activation), AnyMatrix(args.gradient_at)},
-        row_sums_(args.a_row_sums.as<float>()),
         packed_b_(static_cast<const float*>(args.packed_b.data)),
-        cut_(a_.outer, b_.outer, a_.k) {
-    const int64_t most_rows = cut(cut_.row_panels, cut_.row_blocks), most_cols = cut(cut_.col_panels, cut_.col_blocks);
+        blocks_(a_.outer, b_.outer, a_.k) {
+    const int64_t most_rows = ceil_div(blocks_.row_panels, blocks_.row_blocks);
+    const int64_t most_cols = ceil_div(blocks_.col_panels, blocks_.col_blocks);
     a_in_place_ = a_.k_contiguous && !a_.is_bf16 && !rounds && a_.stride % 1024 != 0;
-    a_part_elements_ = a_.k_contiguous ? KernelF32::rows * (cut_.k_step + a_padding) : most_rows * a_panel_elements();
+    a_part_elements_ =
+        a_.k_contiguous ? KernelF32::rows * (blocks_.k_step + a_padding) : most_rows * a_panel_elements();
     b_part_elements_ = packed_b_ || !packs_b_itself() ? 0 : most_cols * b_panel_elements();
-    sums_elements_ = (cut_.chunks > 1 && cut_.pieces == 1 ? most_rows * most_cols : 1) * KernelF32::tile_elements;
+    sums_elements_ = (blocks_.chunks > 1 && blocks_.pieces == 1 ? most_rows * most_cols : 1) * KernelF32::tile_elements;
     const auto floats = [&](int64_t count) { return workspace.make(DType::f32, {count}).as<float>(); };
     a_parts_ = floats(thread_count() * a_part_elements_);
     b_parts_ = floats(thread_count() * b_part_elements_);
     sums_ = floats(thread_count() * sums_elements_);
-    if (cut_.pieces > 1) partial_ = floats(cut_.pieces * piece_elements());
-    if (cut_.pieces > 1 && row_sums_)
-      partial_row_sums_ = workspace.make_zeros(DType::f32, {cut_.pieces, a_.outer}).as<float>();
+    if (blocks_.pieces > 1) partial_ = floats(blocks_.pieces * piece_elements());
+    if (blocks_.pieces > 1 && row_sums_)
+      partial_row_sums_ = workspace.make_zeros(DType::f32, {blocks_.pieces, a_.outer}).as<float>();
     if (!packed_b_ && !packs_b_itself()) {
       float* const packed = floats(packed_elements(b_));
       pack_all(b_, rounds, packed);
@@ -75,20 +75,19 @@ class ProductF32 {
   }
 
   void run() {
-    parallel_for(cut_.row_blocks * cut_.col_blocks * cut_.pieces, [&](int64_t i) { multiply_block(i); });
-    if (cut_.pieces > 1) parallel_for(cut_.row_panels, [&](int64_t row) { add_pieces(row); });
-    for (int64_t piece = 0; partial_row_sums_ && piece < cut_.pieces; ++piece)
-      for (int64_t i = 0; i < a_.outer; ++i) row_sums_[i] += partial_row_sums_[piece * a_.outer + i];
+    parallel_for(blocks_.row_blocks * blocks_.col_blocks * blocks_.pieces, [&](int64_t i) { multiply_block(i); });
+    if (blocks_.pieces > 1) parallel_for(blocks_.row_panels, [&](int64_t row) { add_pieces(row); });
+    if (partial_row_sums_) add_row_sums_of(partial_row_sums_, blocks_.pieces);
   }
 
-  // All of op(b) in panels: element (k, j) of panel p at [p][k][j].
+  // Packs all of op(b) in panels: element (k, j) of panel p is at [p][k][j].
   static int64_t packed_elements(const Operand& b) {
-    return cut(b.outer, KernelF32::cols) * b.k * KernelF32::cols;
+    return ceil_div(b.outer, KernelF32::cols) * b.k * KernelF32::cols;
   }
   static void pack_all(const Operand& b, bool rounds, float* packed) {
     constexpr int64_t task_panels = 8, task_k = 256;
-    const int64_t panels = cut(b.outer, KernelF32::cols), parts = cut(panels, task_panels);
-    parallel_for(parts * cut(b.k, task_k), [&](int64_t i) {
+    const int64_t panels = ceil_div(b.outer, KernelF32::cols), parts = ceil_div(panels, task_panels);
+    parallel_for(parts * ceil_div(b.k, task_k), [&](int64_t i) {
       const int64_t first = i % parts * task_panels, begin = i / parts * task_k, end = std::min(begin + task_k, b.k);
       pack<KernelF32::cols>(b, first, std::min(first + task_panels, panels), begin, end, rounds,
                             packed + (first * b.k + begin) * KernelF32::cols, b.k * KernelF32::cols);
@@ -97,15 +96,15 @@ class ProductF32 {
 
  private:
   static constexpr int64_t pack_step = 32;
-  static constexpr int64_t a_padding = 16;  // of copied rows, so that they do not lie a power of two apart
+  static constexpr int64_t a_padding = 16;  // keeps copied rows from lying a power of two apart
 
-  bool packs_b_itself() const { return cut_.row_blocks <= 2 || b_.outer * b_.k > int64_t{1} << 23; }
-  int64_t a_panel_elements() const { return cut_.k_step * KernelF32::rows; }
-  int64_t b_panel_elements() const { return cut_.k_step * KernelF32::cols; }
-  int64_t piece_elements() const { return cut_.row_panels * cut_.col_panels * KernelF32::tile_elements; }
+  bool packs_b_itself() const { return blocks_.row_blocks <= 2 || b_.outer * b_.k > int64_t{1} << 23; }
+  int64_t a_panel_elements() const { return blocks_.k_step * KernelF32::rows; }
+  int64_t b_panel_elements() const { return blocks_.k_step * KernelF32::cols; }
+  int64_t piece_elements() const { return blocks_.row_panels * blocks_.col_panels * KernelF32::tile_elements; }
 
-  // Panels first ... last-1, each `stride` behind the one before, in short steps of k, so that memory is read in runs
-  // whichever way the operand lies.
+  // Packs the panels first ... last-1, each `stride` behind the one before, in short steps of k, so that memory is read
+  // in runs whichever way the operand lies.
   template <int width>
   static void pack(const Operand& from, int64_t first, int64_t last, int64_t begin, int64_t end, bool rounds, float* to,
                    int64_t stride) {
@@ -118,15 +117,11 @@ class ProductF32 {
       }
   }
 
-  int count_of(int64_t row) const {
-    return static_cast<int>(std::min<int64_t>(KernelF32::rows, a_.outer - row * KernelF32::rows));
-  }
-
-  // Rows as they lie in memory, or copied to `part`.
+  // Returns a panel's rows where they lie in memory, or copies them to `part`.
   KernelF32::Left rows_of_a(int64_t row, int64_t begin, int64_t end, float* part) const {
     if (a_in_place_) return {static_cast<const float*>(a_.data) + row * KernelF32::rows * a_.stride + begin, a_.stride};
-    const int64_t stride = cut_.k_step + a_padding;
-    for (int i = 0; i < count_of(row); ++i) {
+    const int64_t stride = blocks_.k_step + a_padding;
+    for (int i = 0; i < rows_of(row); ++i) {
       const int64_t from = (row * KernelF32::rows + i) * a_.stride + begin;
       if (a_.is_bf16) copy_row(static_cast<const bf16*>(a_.data) + from, end - begin, false, part + i * stride);
       else copy_row(static_cast<const float*>(a_.data) + from, end - begin, rounds_, part + i * stride);
@@ -137,33 +132,34 @@ class ProductF32 {
   static void copy_row(const T* from, int64_t count, bool rounds, float* to) {
     for (int64_t k = 0; k < count; k += lanes) {
       const vfloat v = load_count(from + k, count - k);
-      store(to + k, rounds ? rounded_to_bf16(v) : v);  // what is stored beyond the row is padding
+      store(to + k, rounds ? rounded_to_bf16(v) : v);  // lanes beyond the row are padding
     }
   }
 
-  // What is fetched while tile (row, col), the column's `place` of `places` in its block, is multiplied: where it will
-  // be stored, if its sums are finished, and a part of the next panel of rows.
-  LinesAhead lines_ahead(int64_t row, int64_t col, bool finishes, bool more_rows, int64_t k, int64_t end, int64_t place,
-                         int64_t places) const {
-    LinesAhead lines;
+  // Lists the lines to fetch while tile (row, col), the column's `place` of `places` in its block, is multiplied: the
+  // tile's place in c, if its sums will be complete, and a part of the next panel of rows.
+  FetchAhead<> lines_ahead(int64_t row, int64_t col, bool finishes, bool more_rows, int64_t k, int64_t end,
+                           int64_t place, int64_t places) const {
+    FetchAhead<> lines;
+    lines.set_lines(2);
     if (finishes)
       for (const AnyMatrix& matrix : stored_)
         if (matrix) {
           const int64_t size = matrix.is_bf16 ? 2 : 4;
           lines.add(matrix.data + (row * KernelF32::rows * matrix.stride + col * KernelF32::cols) * size,
-                    matrix.stride * size, count_of(row));
+                    matrix.stride * size, 128, rows_of(row));
         }
     if (a_.k_contiguous && more_rows) {
-      const int64_t size = a_.is_bf16 ? 2 : 4, pair = 128 / size, pairs = cut(end - k, pair);
+      const int64_t size = a_.is_bf16 ? 2 : 4, pair = 128 / size, pairs = ceil_div(end - k, pair);
       const char* const next =
           static_cast<const char*>(a_.data) + ((row + 1) * KernelF32::rows * a_.stride + k) * size;
       for (int64_t i = pairs * place / places; i < pairs * (place + 1) / places; ++i)
-        lines.add(next + i * 128, a_.stride * size, count_of(row + 1));
+        lines.add(next + i * 128, a_.stride * size, 128, rows_of(row + 1));
     }
     return lines;
   }
 
-  // The block's part of op(a) for a chunk, packed, and the sums of its rows while they are in the cache.
+  // Packs the block's part of op(a) for a chunk, and adds up its rows while they are in the cache.
   void pack_a(int64_t row_begin, int64_t row_end, int64_t begin, int64_t end, float* row_sums, float* to) const {
     for (int64_t k = begin; k < end; k += pack_step) {
       const int64_t step_end = std::min(k + pack_step, end);
@@ -177,20 +173,20 @@ class ProductF32 {
   }
 
   void multiply_block(int64_t index) {
-    const int64_t block_row = index % cut_.row_blocks, block_col = index / cut_.row_blocks % cut_.col_blocks;
-    const int64_t piece = index / cut_.row_blocks / cut_.col_blocks;
-    const int64_t row_begin = CutF32::start(cut_.row_panels, cut_.row_blocks, block_row),
-                  row_end = CutF32::start(cut_.row_panels, cut_.row_blocks, block_row + 1);
-    const int64_t col_begin = CutF32::start(cut_.col_panels, cut_.col_blocks, block_col),
-                  col_end = CutF32::start(cut_.col_panels, cut_.col_blocks, block_col + 1);
-    const int64_t first_chunk = CutF32::start(cut_.chunks, cut_.pieces, piece),
-                  last_chunk = CutF32::start(cut_.chunks, cut_.pieces, piece + 1);
+    const int64_t block_row = index % blocks_.row_blocks, block_col = index / blocks_.row_blocks % blocks_.col_blocks;
+    const int64_t piece = index / blocks_.row_blocks / blocks_.col_blocks;
+    const int64_t row_begin = BlocksF32::start(blocks_.row_panels, blocks_.row_blocks, block_row),
+                  row_end = BlocksF32::start(blocks_.row_panels, blocks_.row_blocks, block_row + 1);
+    const int64_t col_begin = BlocksF32::start(blocks_.col_panels, blocks_.col_blocks, block_col),
+                  col_end = BlocksF32::start(blocks_.col_panels, blocks_.col_blocks, block_col + 1);
+    const int64_t first_chunk = BlocksF32::start(blocks_.chunks, blocks_.pieces, piece),
+                  last_chunk = BlocksF32::start(blocks_.chunks, blocks_.pieces, piece + 1);
     float* const a_part = a_parts_ + thread_index() * a_part_elements_;
     float* const b_part = b_parts_ + thread_index() * b_part_elements_;
     float* const own_sums = sums_ + thread_index() * sums_elements_;
     const int64_t width = col_end - col_begin;
     for (int64_t chunk = first_chunk; chunk < last_chunk; ++chunk) {
-      const int64_t k = chunk * cut_.k_step, end = std::min(k + cut_.k_step, a_.k);
+      const int64_t k = chunk * blocks_.k_step, end = std::min(k + blocks_.k_step, a_.k);
       const bool finishes = !partial_ && chunk + 1 == last_chunk;
       float* const row_sums = partial_row_sums_ ? partial_row_sums_ + piece * a_.outer : row_sums_;
       pack_a(row_begin, row_end, k, end, block_col == 0 ? row_sums : nullptr, a_part);
@@ -205,46 +201,31 @@ class ProductF32 {
                                            : b_part + (col - col_begin) * b_panel_elements();
           float* sums = own_sums;
           if (partial_)
-            sums = partial_ + piece * piece_elements() + (row * cut_.col_panels + col) * KernelF32::tile_elements;
-          else if (cut_.chunks > 1) sums += ((row - row_begin) * width + col - col_begin) * KernelF32::tile_elements;
-          LinesAhead lines = lines_ahead(row, col, finishes, row + 1 < row_end, k, end, col - col_begin, width);
-          KernelF32::multiply(a, b, end - k, count_of(row), chunk > first_chunk, sums, lines);
+            sums = partial_ + piece * piece_elements() + (row * blocks_.col_panels + col) * KernelF32::tile_elements;
+          else if (blocks_.chunks > 1) sums += ((row - row_begin) * width + col - col_begin) * KernelF32::tile_elements;
+          FetchAhead<> lines = lines_ahead(row, col, finishes, row + 1 < row_end, k, end, col - col_begin, width);
+          KernelF32::multiply(a, b, end - k, rows_of(row), chunk > first_chunk, sums, lines);
           if (finishes) store_tile(sums, row, col);
         }
       }
     }
   }
 
-  void store_tile(const float* sums, int64_t row, int64_t col) const {
-    epilogue_.store_tile(sums, row * KernelF32::rows, col * KernelF32::cols, count_of(row),
-                         static_cast<int>(std::min<int64_t>(KernelF32::cols, b_.outer - col * KernelF32::cols)));
-  }
-
-  // The pieces' sums of a panel of rows, added in the pieces' order.
+  // Adds the pieces' sums of a panel of rows.
   void add_pieces(int64_t row) const {
-    for (int64_t col = 0; col < cut_.col_panels; ++col) {
-      alignas(64) float tile[KernelF32::tile_elements];
-      const float* const first = partial_ + (row * cut_.col_panels + col) * KernelF32::tile_elements;
-      for (int i = 0; i < KernelF32::tile_elements; i += lanes) {
-        vfloat total = load(first + i);
-        for (int64_t piece = 1; piece < cut_.pieces; ++piece) total += load(first + piece * piece_elements() + i);
-        store(tile + i, total);
-      }
-      store_tile(tile, row, col);
-    }
+    for (int64_t col = 0; col < blocks_.col_panels; ++col)
+      store_sum(partial_ + (row * blocks_.col_panels + col) * KernelF32::tile_elements, blocks_.pieces,
+                piece_elements(), row, col);
   }
 
   const bool rounds_;
-  const Operand a_, b_;
-  const Epilogue epilogue_;
-  const AnyMatrix stored_[3];  // what the epilogue writes and reads
-  float* const row_sums_;
-  const float* packed_b_;  // if the blocks do not pack what they need
-  const CutF32 cut_;
+  const AnyMatrix stored_[3];  // matrices that the epilogue writes and reads
+  const float* packed_b_;  // null where blocks pack their own part
+  const BlocksF32 blocks_;
   bool a_in_place_;
   int64_t a_part_elements_, b_part_elements_, sums_elements_;
-  float *a_parts_, *b_parts_, *sums_;  // of each thread
-  float* partial_ = nullptr;           // of each piece: all tiles of c
+  float *a_parts_, *b_parts_, *sums_;  // each thread's
+  float* partial_ = nullptr;           // [pieces][tiles of c]
   float* partial_row_sums_ = nullptr;
 };
 

@@ -1,4 +1,4 @@
-// Matrix products on the CPU: what fits is checked, then a kernel is chosen.
+// Checks the arguments of matrix products on the CPU and chooses a kernel.
 #include "kernels/matmul/matmul.h"
 
 #include "kernels/cpu/cpu_ops.h"
@@ -9,7 +9,7 @@ namespace engine::ENGINE_ISA {
 
 size_t CpuOps::packed_bytes(int64_t k, int64_t n, DType compute) {
   if (compute == DType::bf16 && amx_available()) return amx_packed_bytes(k, n);
-  return static_cast<size_t>(cut(n, KernelF32::cols) * KernelF32::cols * k) * sizeof(float);
+  return static_cast<size_t>(ceil_div(n, KernelF32::cols) * KernelF32::cols * k) * sizeof(float);
 }
 
 void CpuOps::pack_matrix(const PackArgs& args) {

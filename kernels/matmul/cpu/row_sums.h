@@ -1,14 +1,15 @@
-// Sums of an operand's rows, which are the gradient of a bias where the operand is dy transposed.
+// Sums of an operand's rows. They are the gradient of a bias where the operand is dy transposed.
 #pragma once
 
 #include "core/parallel.h"
+#include "kernels/checks.h"
 #include "kernels/matmul/cpu/pack.h"
 
 namespace engine::ENGINE_ISA {
 
-inline constexpr int64_t row_sums_at_once = 8 * lanes;  // so that where k is not contiguous memory is read in runs
+inline constexpr int64_t row_sums_at_once = 8 * lanes;  // reads memory in runs where k is not contiguous
 
-// sums[i] += the sum of k = begin ... end-1 of row i, for the rows first ... last-1.
+// Adds to sums[i] the sum of k = begin ... end-1 of row i, for the rows first ... last-1.
 template <class T>
 void add_row_sums(const Operand& a, int64_t first, int64_t last, int64_t begin, int64_t end, float* sums) {
   const T* data = static_cast<const T*>(a.data);
@@ -30,10 +31,9 @@ void add_row_sums(const Operand& a, int64_t first, int64_t last, int64_t begin, 
         totals[v] += whole ? load(at) : load_count(at, rows - v * lanes);
       }
     };
-    if (rows == row_sums_at_once)
-      for (int64_t k = begin; k < end; ++k) add(k, std::true_type{});
-    else
-      for (int64_t k = begin; k < end; ++k) add(k, std::false_type{});
+    with_flag(rows == row_sums_at_once, [&](auto whole) {
+      for (int64_t k = begin; k < end; ++k) add(k, whole);
+    });
     alignas(64) float parts[row_sums_at_once];
     for (int v = 0; v < vectors; ++v) store(parts + v * lanes, totals[v]);
     for (int64_t r = 0; r < rows; ++r) sums[i + r] += parts[r];
@@ -44,7 +44,7 @@ inline void add_row_sums(const Operand& a, int64_t first, int64_t last, int64_t 
   else add_row_sums<float>(a, first, last, begin, end, sums);
 }
 
-// All rows, in a pass of its own.
+// Adds up all rows, in a pass of its own.
 inline void add_row_sums(const Operand& a, float* sums) {
   parallel_chunks(a.outer, row_sums_at_once,
                   [&](int64_t first, int64_t last) { add_row_sums(a, first, last, 0, a.k, sums); });

@@ -120,9 +120,9 @@ void multiply(const Product& p, Arena& workspace, cudaStream_t stream) {
   const auto view = [](const Factor& f) {
     return FactorView<Element>{static_cast<const Element*>(f.data), f.outer, f.k, f.stride};
   };
-  const int64_t rows = p.a.outer, cols = p.b.outer, tiles = cut(rows, Unit::rows) * cut(cols, Unit::cols);
-  const int64_t part_k = rounded_up(cut(p.a.k, parts_of<Unit>(tiles, p.a.k)), Unit::k_step);
-  const int64_t parts = std::max<int64_t>(cut(p.a.k, std::max<int64_t>(part_k, 1)), 1);
+  const int64_t rows = p.a.outer, cols = p.b.outer, tiles = ceil_div(rows, Unit::rows) * ceil_div(cols, Unit::cols);
+  const int64_t part_k = rounded_up(ceil_div(p.a.k, parts_of<Unit>(tiles, p.a.k)), Unit::k_step);
+  const int64_t parts = std::max<int64_t>(ceil_div(p.a.k, std::max<int64_t>(part_k, 1)), 1);
   Epilogue epilogue = p.epilogue;
   if (parts > 1) {
     epilogue = {};
@@ -141,11 +141,11 @@ void finish_product(const AnyMatrix& sums, int64_t parts, int64_t rows, int64_t 
   constexpr unsigned threads = 256;
   const int64_t part_bytes = rows * cols * static_cast<int64_t>(sums.element_bytes());
   if (cols % 4 == 0 && takes_fours(sums) && takes_fours(epilogue))
-    launch(finish_kernel<4>, blocks(cut(rows * cols / 4, threads)), threads, 0, stream, sums, parts, part_bytes, rows,
-           cols, epilogue);
+    launch(finish_kernel<4>, blocks(ceil_div(rows * cols / 4, threads)), threads, 0, stream, sums, parts, part_bytes,
+           rows, cols, epilogue);
   else
-    launch(finish_kernel<1>, blocks(cut(rows * cols, threads)), threads, 0, stream, sums, parts, part_bytes, rows, cols,
-           epilogue);
+    launch(finish_kernel<1>, blocks(ceil_div(rows * cols, threads)), threads, 0, stream, sums, parts, part_bytes, rows,
+           cols, epilogue);
 }
 
 void multiply_by_own_kernel(const Product& p, Arena& workspace, cudaStream_t stream) {
@@ -157,7 +157,7 @@ void multiply_by_own_kernel(const Product& p, Arena& workspace, cudaStream_t str
   if (p.compute == DType::f32)
     return with_layouts([&]<bool a, bool b>() { multiply<MultiplyAdds<a, b>>(p, workspace, stream); });
   // The large tile reads its operands half as often, where there are enough of them to keep a device busy.
-  if (cut(p.a.outer, 128) * cut(p.b.outer, 128) >= 64)
+  if (ceil_div(p.a.outer, 128) * ceil_div(p.b.outer, 128) >= 64)
     with_layouts([&]<bool a, bool b>() { multiply<TensorCores<128, a, b>>(p, workspace, stream); });
   else with_layouts([&]<bool a, bool b>() { multiply<TensorCores<64, a, b>>(p, workspace, stream); });
 }

@@ -140,8 +140,8 @@ void MatrixProducts::convert(const Factor& from, DType dtype, int64_t stride, vo
     with_device_elements(elements(to, dtype), [&](auto* y) {
       using From = std::remove_cvref_t<decltype(*x)>;
       using To = std::remove_cvref_t<decltype(*y)>;
-      launch(convert_kernel<From, To>, blocks(cut(rows * cut(wide, 8), threads)), threads, 0, device_.compute_stream(),
-             x, from.stride, y, wide, rows, cols, aligned);
+      launch(convert_kernel<From, To>, blocks(ceil_div(rows * ceil_div(wide, 8), threads)), threads, 0,
+             device_.compute_stream(), x, from.stride, y, wide, rows, cols, aligned);
     });
   });
 }
@@ -151,7 +151,7 @@ void MatrixProducts::convert_transposed(const Factor& from, DType dtype, int64_t
     with_device_elements(elements(to, dtype), [&](auto* y) {
       using From = std::remove_cvref_t<decltype(*x)>;
       using To = std::remove_cvref_t<decltype(*y)>;
-      launch(transpose_kernel<From, To>, blocks(cut(stride, 32) * cut(from.cols(), 32)), threads, 0,
+      launch(transpose_kernel<From, To>, blocks(ceil_div(stride, 32) * ceil_div(from.cols(), 32)), threads, 0,
              device_.compute_stream(), x, from.stride, y, stride, from.rows(), from.cols());
     });
   });
@@ -194,7 +194,8 @@ bool MatrixProducts::multiply_matrices(const Product& product) {
 }
 
 void MatrixProducts::add_parts(const float* parts, int64_t count, int64_t cols, float* sums) {
-  launch(add_parts_kernel, blocks(cut(cols, threads)), threads, 0, device_.compute_stream(), parts, count, cols, sums);
+  launch(add_parts_kernel, blocks(ceil_div(cols, threads)), threads, 0, device_.compute_stream(), parts, count, cols,
+         sums);
 }
 
 void MatrixProducts::add_row_sums(const Factor& a, float* sums) {
@@ -204,19 +205,19 @@ void MatrixProducts::add_row_sums(const Factor& a, float* sums) {
   with_device_elements(elements(a.data, a.dtype), [&](auto* x) {
     using T = std::remove_cvref_t<decltype(*x)>;
     if (a.k_contiguous) {
-      launch(row_sums_kernel<T>, blocks(cut(a.outer * warp_size, threads)), threads, 0, stream, x, a.stride, a.outer,
-             a.k, aligned, sums);
+      launch(row_sums_kernel<T>, blocks(ceil_div(a.outer * warp_size, threads)), threads, 0, stream, x, a.stride,
+             a.outer, a.k, aligned, sums);
       return;
     }
     ArenaScope scope(workspace_);
     constexpr int64_t most_parts = 64, shortest = 128;
     constexpr int vector = vector_width<T>;
     const bool vectors = aligned && a.outer % vector == 0;
-    const int64_t part_k = std::max(cut(a.k, most_parts), shortest), count = cut(a.k, part_k);
+    const int64_t part_k = std::max(ceil_div(a.k, most_parts), shortest), count = ceil_div(a.k, part_k);
     float* const parts = workspace_.make(DType::f32, {count, a.outer}).template as<float>();
     launch(vectors ? column_sums_kernel<vector, T> : column_sums_kernel<1, T>,
-           blocks(cut(a.outer, warp_size * (vectors ? vector : 1)), count), threads, 0, stream, x, a.stride, a.outer,
-           a.k, part_k, parts);
+           blocks(ceil_div(a.outer, warp_size * (vectors ? vector : 1)), count), threads, 0, stream, x, a.stride,
+           a.outer, a.k, part_k, parts);
     add_parts(parts, count, a.outer, sums);
   });
 }

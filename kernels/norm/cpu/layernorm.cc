@@ -9,17 +9,18 @@
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/dropout.h"
 #include "kernels/cpu/vector_loop.h"
+#include "kernels/sizes.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
 
-// Rows of a piece of work: about 16 thousand elements, long enough to pay for handing it out.
+// Returns how many rows make a piece of work: about 16 thousand elements, enough to pay for handing it out.
 int64_t rows_a_chunk(int64_t cols) { return std::max<int64_t>(1, 16384 / cols); }
-// Rows of a chunk whose gain and bias gradients are summed together: at most 64 chunks.
-int64_t rows_a_sum(int64_t rows, int64_t cols) { return std::max(rows_a_chunk(cols), (rows + 63) / 64); }
+// Returns the rows of a chunk whose gain and bias gradients are summed together. There are at most 64 chunks.
+int64_t rows_a_sum(int64_t rows, int64_t cols) { return std::max(rows_a_chunk(cols), ceil_div(rows, 64)); }
 
-// Fetches what lies some rows on, a line with each vector: rows are read once, several matrices at a time, and the
-// processor by itself goes no further than the page.
+// Fetches a line some rows ahead with each vector. Rows are read once, several matrices at a time, and the processor's
+// own prefetcher stops at the end of a page.
 template <class T>
 ENGINE_INLINE void fetch_ahead(const T* p) {
   constexpr int64_t elements_ahead = 2048;
@@ -71,7 +72,7 @@ void forward_row(const LayerNormForwardArgs& args, int64_t n, const X* x, const 
   if (args.rstd) args.rstd.as<float>()[n] = rstd;
 }
 
-// dgain and dbias are this chunk's own sums.
+// Takes the gradients of a chunk's rows. dgain and dbias are this chunk's own sums.
 template <class DY, class DX>
 void backward_row(const LayerNormBackwardArgs& args, int64_t n, const DY* dy, DX* dx, float* dgain, float* dbias,
                   DropoutFactors& factors) {
@@ -107,7 +108,7 @@ void backward_row(const LayerNormBackwardArgs& args, int64_t n, const DY* dy, DX
   });
 }
 
-// total[c] += the chunks' sums, in their order.
+// Adds the chunks' sums in their order: total[c] += the sums of column c.
 void add_chunks(const float* chunks, int64_t count, int64_t stride, int64_t cols, float* total) {
   each_vector(cols, [&](int64_t i, auto part) {
     vfloat added{};
@@ -123,7 +124,7 @@ void CpuOps::layernorm_forward(const LayerNormForwardArgs& args) {
   if (!rows) return;
 
   ArenaScope scope(workspace_);
-  // Where the sum is not kept, each thread has a row of its own for it.
+  // If the caller keeps no sum, each thread has a row of its own for it.
   const Tensor row = args.sum ? Tensor{} : workspace_.make(DType::f32, {thread_count(), cols});
   const float* residual = args.residual.as<float>();
   with_elements(args.x, [&](auto* x) {

@@ -26,7 +26,8 @@ constexpr int most_threads = 1024;
 
 // Threads for a row of which each takes 8 columns.
 unsigned threads_for(int64_t cols) {
-  return static_cast<unsigned>(rounded_up(std::clamp<int64_t>(cut(cols, thread_elements), 1, most_threads), warp_size));
+  return static_cast<unsigned>(
+      rounded_up(std::clamp<int64_t>(ceil_div(cols, thread_elements), 1, most_threads), warp_size));
 }
 
 template <class X, class Y>
@@ -304,7 +305,7 @@ void CudaOps::layernorm_forward(const LayerNormForwardArgs& args) {
       const bool vectors = takes_vectors(thread_elements, cols,
                                          {x, args.residual.data, args.sum.data, args.gain.data, args.bias.data, y});
       if (vectors && cols <= warp_size * lane_elements)
-        launch(layernorm_forward_warp<X, Y>, blocks(cut(rows, warps)), warps * warp_size, 0, stream(), forward);
+        launch(layernorm_forward_warp<X, Y>, blocks(ceil_div(rows, warps)), warps * warp_size, 0, stream(), forward);
       else
         launch(vectors && cols <= most_threads * thread_elements ? layernorm_forward_block<X, Y>
                                                                  : layernorm_forward_any<X, Y>,
@@ -318,7 +319,7 @@ void CudaOps::layernorm_backward(const LayerNormBackwardArgs& args) {
   const auto [rows, cols] = check_layernorm(args);
   if (!rows) return;
   const ArenaScope scope(workspace_);
-  const int64_t rows_a_block = std::max<int64_t>(8, cut(rows, 1024)), parts = cut(rows, rows_a_block);
+  const int64_t rows_a_block = std::max<int64_t>(8, ceil_div(rows, 1024)), parts = ceil_div(rows, rows_a_block);
   float* const partial = workspace_.make(DType::f32, {parts, 2 * cols}).as<float>();
   with_device_elements(args.dy, [&]<class DY>(DY* dy) {
     with_device_elements(args.dx, [&]<class DX>(DX* dx) {
@@ -332,9 +333,9 @@ void CudaOps::layernorm_backward(const LayerNormBackwardArgs& args) {
              threads_for(cols), 0, stream(), backward);
     });
   });
-  const unsigned add_warps = static_cast<unsigned>(std::min<int64_t>(cut(parts, 8), 32));
-  launch(layernorm_add_partial, blocks(cut(2 * cols, warp_size)), add_warps * warp_size, 0, stream(), partial, parts,
-         cols, args.dgain.as<float>(), args.dbias.as<float>());
+  const unsigned add_warps = static_cast<unsigned>(std::min<int64_t>(ceil_div(parts, 8), 32));
+  launch(layernorm_add_partial, blocks(ceil_div(2 * cols, warp_size)), add_warps * warp_size, 0, stream(), partial,
+         parts, cols, args.dgain.as<float>(), args.dbias.as<float>());
 }
 
 }  // namespace engine::cuda

@@ -10,7 +10,7 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-constexpr int64_t piece_size = 16384;  // elements; with its seven streams a piece of AdamW stays within the cache
+constexpr int64_t piece_size = 16384;  // elements; a piece's seven streams stay in the cache
 
 // A piece of one of many tensors.
 struct Piece {
@@ -21,9 +21,9 @@ struct Pieces {
   int64_t count;
 };
 
-// All tensors' pieces, in order; size_of(i) is the number of elements of tensor i.
+// Lists the pieces of all tensors in order. size_of(i) is the number of elements of tensor i.
 template <class SizeOf>
-Pieces cut(Arena& workspace, size_t tensors, const SizeOf& elements) {
+Pieces pieces_of(Arena& workspace, size_t tensors, const SizeOf& elements) {
   int64_t count = 0;
   for (size_t i = 0; i < tensors; ++i) count += (elements(i) + piece_size - 1) / piece_size;
   const Tensor memory = workspace.make(DType::u8, {count * static_cast<int64_t>(sizeof(Piece))});
@@ -35,7 +35,7 @@ Pieces cut(Arena& workspace, size_t tensors, const SizeOf& elements) {
   return {list, count};
 }
 
-// What gradients are multiplied with so that their norm is at most max_norm.
+// Returns the factor of the gradients that brings their norm to at most max_norm.
 float clipping(const AdamWArgs& args) {
   if (!(args.max_norm > 0)) return 1;
   const double norm = std::sqrt(static_cast<double>(args.norm_squared.as<float>()[0]));
@@ -52,10 +52,10 @@ ENGINE_INLINE vfloat square_root(vfloat v) {
 #endif
 }
 
-// How many elements ahead the next ones are fetched: the processor by itself keeps too few lines on their way.
+// Elements are fetched so far ahead, for the processor's own prefetcher keeps too few lines on their way.
 constexpr int64_t ahead = 512;
 
-// The arrays of one tensor from some element on, and the factors of its update.
+// Holds the arrays of one tensor from some element on, and the factors of its update.
 struct Update {
   float *value, *gradient, *m, *v;
   bf16* rounded;  // may be null
@@ -73,7 +73,7 @@ struct Update {
         rate(factors.rate_of(t)),
         f(factors) {}
 
-  // has_gradient false: it is known to be 0, and not looked at.
+  // Updates the elements begin ... end-1. Without has_gradient the gradient is known to be 0 and is not read.
   template <bool has_gradient, bool clears = has_gradient>
   void run(int64_t begin, int64_t end) const {
     each_vector(end - begin, [&](int64_t offset, auto part) {
@@ -92,7 +92,7 @@ struct Update {
       if constexpr (clears) store(gradient + i, vfloat{}, part);
     });
   }
-  // The same where gradient, m and v are 0.
+  // Updates elements whose gradient, m and v are 0.
   void decay(int64_t begin, int64_t end) const {
     if (keep == 1) return;
     each_vector(end - begin, [&](int64_t offset, auto part) {
@@ -113,15 +113,15 @@ struct Update {
 void update(const AdamWTensor& tensor, const AdamWFactors& factors, float clip, int64_t begin, int64_t size) {
   const Update update(tensor, factors, clip, begin);
   if (tensor.keeps_gradient) return update.run<true, false>(0, size);
-  if (!tensor.notes) return update.run<true>(0, size);
-  uint8_t* note = tensor.notes.as<uint8_t>() + begin / BlockNotes::block;
-  for (int64_t i = 0; i < size; i += BlockNotes::block, ++note) {
-    const int64_t end = std::min(i + BlockNotes::block, size);
-    if (*note & BlockNotes::gradient) {
+  if (!tensor.touched_blocks) return update.run<true>(0, size);
+  uint8_t* touched = tensor.touched_blocks.as<uint8_t>() + begin / TouchedBlocks::block;
+  for (int64_t i = 0; i < size; i += TouchedBlocks::block, ++touched) {
+    const int64_t end = std::min(i + TouchedBlocks::block, size);
+    if (*touched & TouchedBlocks::gradient) {
       update.run<true>(i, end);
-      *note = BlockNotes::moments;
+      *touched = TouchedBlocks::moments;
     } else {
-      *note ? update.run<false>(i, end) : update.decay(i, end);
+      *touched ? update.run<false>(i, end) : update.decay(i, end);
     }
   }
 }
@@ -133,7 +133,8 @@ void CpuOps::adamw(const AdamWArgs& args) {
   for (const Tensor& number : {args.norm_squared, args.loss})
     if (number && !std::isfinite(number.as<float>()[0])) return;
   ArenaScope scope(workspace_);
-  const Pieces pieces = cut(workspace_, args.tensors.size(), [&](size_t i) { return args.tensors[i].value.count(); });
+  const Pieces pieces =
+      pieces_of(workspace_, args.tensors.size(), [&](size_t i) { return args.tensors[i].value.count(); });
   const AdamWFactors factors = adamw_factors(args);
   const float clip = clipping(args);
   parallel_for(pieces.count, [&](int64_t i) {
@@ -145,7 +146,7 @@ void CpuOps::adamw(const AdamWArgs& args) {
 void CpuOps::sum_of_squares(const SumOfSquaresArgs& args) {
   check_sum_of_squares(args);
   ArenaScope scope(workspace_);
-  const Pieces pieces = cut(workspace_, args.tensors.size(), [&](size_t i) { return args.tensors[i].count(); });
+  const Pieces pieces = pieces_of(workspace_, args.tensors.size(), [&](size_t i) { return args.tensors[i].count(); });
   float* sums = workspace_.make(DType::f32, {pieces.count}).as<float>();
   parallel_for(pieces.count, [&](int64_t i) {
     const Piece& piece = pieces.list[i];

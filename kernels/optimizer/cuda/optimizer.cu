@@ -3,8 +3,8 @@
 // (adamw) or 127 (sum_of_squares) tensors. Every tensor is cut into pieces of 4096 elements, a block each, which finds
 // its tensor by halving. 16 bytes at a time where all of a tensor's arrays begin on 16 bytes.
 //
-// Bound by memory: adamw reads and writes 32 bytes an element (8 where notes say that all but the value is 0), and 2 of
-// its rounded copy; sum_of_squares reads 4. A turn of a warp is a block of AdamWTensor::notes. A piece's squares are
+// Bound by memory: adamw reads and writes 32 bytes an element (8 in an untouched block), and 2 of its rounded copy;
+// sum_of_squares reads 4. A turn of a warp is a block of AdamWTensor::touched_blocks. A piece's squares are
 // summed in f32 by 1024 running sums and a tree; the pieces' sums in double, by one block in a fixed order.
 #include "kernels/optimizer/optimizer.h"
 
@@ -49,7 +49,7 @@ void each_table(size_t tensors, const SizeOf& size_of_tensor, const RowOf& row_o
     if (!size_of_tensor(i)) continue;
     table.row[table.count] = row_of(i);
     table.row[table.count++].first_piece = table.pieces;
-    table.pieces += static_cast<int>(cut(size_of_tensor(i), piece_size));
+    table.pieces += static_cast<int>(ceil_div(size_of_tensor(i), piece_size));
     if (table.count < most) continue;
     body(table);
     table.count = table.pieces = 0;
@@ -77,7 +77,7 @@ __device__ __forceinline__ void each_of_piece(int first_piece, int64_t count, bo
 
 struct AdamWRow {
   float *value, *gradient, *m, *v;
-  uint8_t* notes;     // BlockNotes, or null
+  uint8_t* touched;   // TouchedBlocks, or null
   bfloat16* rounded;  // may be null
   int64_t count;
   float rate, keep;
@@ -86,12 +86,12 @@ struct AdamWRow {
 
   // Updates a block of zeros and says that it was one; the same for all lanes of the warp, whose elements it is.
   __device__ __forceinline__ bool decays_zeros(int64_t at, int64_t end) const {
-    static_assert(BlockNotes::block == warp_size * width);
+    static_assert(TouchedBlocks::block == warp_size * width);
     const int lane = static_cast<int>(threadIdx.x) % warp_size;
-    if (!notes || at - lane * width >= end) return false;
-    uint8_t* const note = notes + at / BlockNotes::block;
-    const bool zeros = ballot(*note != 0) == 0;  // read by all lanes before any writes
-    if (lane == 0 && !zeros) *note = BlockNotes::moments;
+    if (!touched || at - lane * width >= end) return false;
+    uint8_t* const block = touched + at / TouchedBlocks::block;
+    const bool zeros = ballot(*block != 0) == 0;  // read by all lanes before any writes
+    if (lane == 0 && !zeros) *block = TouchedBlocks::moments;
     if (zeros && keep != 1)
       for (int64_t i = at; i < at + width && i < end; ++i) {
         value[i] *= keep;
@@ -207,7 +207,7 @@ void CudaOps::adamw(const AdamWArgs& args) {
                     t.gradient.as<float>(),
                     t.m.as<float>(),
                     t.v.as<float>(),
-                    t.notes.as<uint8_t>(),
+                    t.touched_blocks.as<uint8_t>(),
                     static_cast<bfloat16*>(t.rounded.data),
                     count(i),
                     f.rate_of(t),
@@ -226,7 +226,7 @@ void CudaOps::sum_of_squares(const SumOfSquaresArgs& args) {
   check_sum_of_squares(args);
   const auto count = [&](size_t i) { return args.tensors[i].count(); };
   int64_t pieces = 0;
-  for (size_t i = 0; i < args.tensors.size(); ++i) pieces += cut(count(i), piece_size);
+  for (size_t i = 0; i < args.tensors.size(); ++i) pieces += ceil_div(count(i), piece_size);
   const ArenaScope scope(workspace_);
   float* const sums = workspace_.make(DType::f32, {pieces}).as<float>();
   const auto row_of = [&](size_t i) {

@@ -11,7 +11,7 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-// A table that is added, or null where it is absent, and the row of it that each token takes.
+// A table of the sum, null where it is absent, and the row of it that each token takes.
 struct Table {
   const int32_t* index;
   float* rows;
@@ -20,7 +20,7 @@ struct Table {
   float* row(int64_t n, int64_t cols) const { return rows + index[n] * cols; }
 };
 
-// Tokens, positions and types of an operation on activations `x`.
+// The tables of tokens, positions and types of an operation on activations `x`.
 struct Tables {
   int64_t tokens, cols;
   Table all[3];
@@ -71,11 +71,12 @@ void backward_columns(const Table (&tables)[3], int64_t tokens, int64_t cols, in
   }
 }
 
-void note_rows(const int32_t* tokens, int64_t count, int64_t cols, const Tensor& notes) {
-  uint8_t* const note = notes.as<uint8_t>();
+void mark_rows(const int32_t* tokens, int64_t count, int64_t cols, const Tensor& touched_blocks) {
+  uint8_t* const touched = touched_blocks.as<uint8_t>();
   for (int64_t n = 0; n < count && cols > 0; ++n) {
     const int64_t begin = tokens[n] * cols, end = begin + cols - 1;
-    for (int64_t i = begin / BlockNotes::block; i <= end / BlockNotes::block; ++i) note[i] = BlockNotes::written;
+    for (int64_t i = begin / TouchedBlocks::block; i <= end / TouchedBlocks::block; ++i)
+      touched[i] = TouchedBlocks::written;
   }
 }
 
@@ -94,8 +95,8 @@ void CpuOps::embedding_forward(const EmbeddingForwardArgs& args) {
 
 void CpuOps::embedding_backward(const EmbeddingBackwardArgs& args) {
   const Tables tables("embedding_backward", "dy", args.dy, embedding_tables(args), args.token_scale);
-  check_token_notes(args);
-  if (args.token_notes) note_rows(args.tokens.as<int32_t>(), tables.tokens, tables.cols, args.token_notes);
+  check_touched_blocks(args);
+  if (args.touched_blocks) mark_rows(args.tokens.as<int32_t>(), tables.tokens, tables.cols, args.touched_blocks);
   with_elements(args.dy, [&](auto* dy) {
     parallel_chunks(tables.cols, 64, [&](int64_t begin, int64_t end) {
       backward_columns(tables.all, tables.tokens, tables.cols, begin, end, args.dropout, dy);

@@ -10,7 +10,7 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-// Row to(i) of y is row from(i) of x.
+// Copies rows: row to(i) of y is row from(i) of x.
 template <class From, class To>
 void copy_rows(const RowsArgs& args, const From& from, const To& to) {
   if (!args.x.width) return;

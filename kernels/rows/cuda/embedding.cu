@@ -35,7 +35,7 @@ struct Tables {
   IndexLists of;
   float* rows[3];  // of each list's table, or its gradient
   float token_scale;
-  uint8_t* token_notes;  // BlockNotes of rows[0], or null
+  uint8_t* touched_blocks;  // TouchedBlocks of rows[0], or null
 
   __device__ __forceinline__ float scale_of(unsigned l) const { return l == 0 ? token_scale : 1; }
   __device__ __forceinline__ float* rows_of(unsigned l) const { return l == 0 ? rows[0] : l == 1 ? rows[1] : rows[2]; }
@@ -129,9 +129,9 @@ struct Place {
     load_floats(row, total);
     for (int i = 0; i < width; ++i) total[i] += sum[i] * a.tables.scale_of(blockIdx.z);
     store_floats(row, total);
-    // Vectors begin at multiples of their width: they lie in one block. All who write a note write the same.
-    if (uint8_t* const notes = blockIdx.z == 0 ? a.tables.token_notes : nullptr)
-      notes[(int64_t{to} * cols + col) / BlockNotes::block] = BlockNotes::written;
+    // Vectors begin at multiples of their width: they lie in one block. All writers write the same.
+    if (uint8_t* const touched = blockIdx.z == 0 ? a.tables.touched_blocks : nullptr)
+      touched[(int64_t{to} * cols + col) / TouchedBlocks::block] = TouchedBlocks::written;
   }
 };
 
@@ -200,7 +200,8 @@ __global__ void __launch_bounds__(sum_warps* warp_size) embedding_join_chunks(co
 
 template <class DY, int width>
 void sum_in_order(const Sums<DY>& sums, cudaStream_t stream) {
-  const dim3 grid = blocks(cut(sums.chunks, sum_warps), cut(sums.cols, warp_size * width), sums.tables.of.lists);
+  const dim3 grid =
+      blocks(ceil_div(sums.chunks, sum_warps), ceil_div(sums.cols, warp_size * width), sums.tables.of.lists);
   launch(embedding_sum_chunks<DY, width>, grid, sum_warps * warp_size, 0, stream, sums);
   launch(embedding_join_chunks<DY, width>, grid, sum_warps * warp_size, 0, stream, sums);
 }
@@ -215,7 +216,7 @@ void CudaOps::embedding_forward(const EmbeddingForwardArgs& args) {
   with_device_elements(args.y, [&]<class Y>(Y* y) {
     launch(tables_take_vectors(tables, cols, y) ? embedding_forward_kernel<Y, vector_width<Y>>
                                                 : embedding_forward_kernel<Y, 1>,
-           blocks(cut(tables.of.count, forward_warps)), forward_warps * warp_size, 0, stream(), tables, y, cols,
+           blocks(ceil_div(tables.of.count, forward_warps)), forward_warps * warp_size, 0, stream(), tables, y, cols,
            ElementDropout(args.dropout), device_.fault());
   });
 }
@@ -223,14 +224,15 @@ void CudaOps::embedding_forward(const EmbeddingForwardArgs& args) {
 void CudaOps::embedding_backward(const EmbeddingBackwardArgs& args) {
   const Operation operation("embedding_backward", {args.tokens, args.dtoken_table, args.dy});
   check_embedding("embedding_backward", "dy", args.dy, embedding_tables(args));
-  check_token_notes(args);
+  check_touched_blocks(args);
   Tables tables = tables_of(embedding_tables(args), backward_faults, args.token_scale);
-  tables.token_notes = args.token_notes.as<uint8_t>();
+  tables.touched_blocks = args.touched_blocks.as<uint8_t>();
   const int64_t cols = args.dtoken_table.cols(), count = tables.of.count;
   if (!count || !cols) return;
   const ArenaScope scope(workspace_);
   const IndexOrder order = order_indices(tables.of, workspace_, device_.fault(), stream());
-  const int64_t chunk_size = 32 * std::max<int64_t>(1, cut(count, 32 * 1024)), chunks = cut(count, chunk_size);
+  const int64_t chunk_size = 32 * std::max<int64_t>(1, ceil_div(count, 32 * 1024));
+  const int64_t chunks = ceil_div(count, chunk_size);
   float* const partial = workspace_.make(DType::f32, {tables.of.lists, chunks, 2, cols}).as<float>();
   with_device_elements(args.dy, [&]<class DY>(DY* dy) {
     const Sums<DY> sums{tables, order, dy, partial, static_cast<int>(cols), static_cast<int>(chunk_size),

@@ -125,8 +125,8 @@ IndexOrder order_indices(const IndexLists& lists, Arena& workspace, Fault* fault
   int *index[2] = {integers(all), integers(all)}, *place[2] = {integers(all), integers(all)};
   int64_t limit = 0;
   for (int l = 0; l < lists.lists; ++l) limit = std::max<int64_t>(limit, lists.list[l].limit);
-  const int64_t tile = rounded_up(std::max(least_tile, cut(lists.count, most_tiles)), warp_size);
-  const int64_t tiles = cut(lists.count, tile);
+  const int64_t tile = rounded_up(std::max(least_tile, ceil_div(lists.count, most_tiles)), warp_size);
+  const int64_t tiles = ceil_div(lists.count, tile);
   Round round{lists, nullptr, nullptr, index[0], place[0], integers(lists.lists * digits * tiles),
               static_cast<int>(tile), static_cast<int>(tiles), 0, fault};
   const int bits = std::bit_width(static_cast<uint64_t>(limit));

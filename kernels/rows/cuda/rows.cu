@@ -69,8 +69,8 @@ void start(const RowsArgs& args, bool gathers, const Device& device) {
                             static_cast<int>((gathers ? args.x : args.y).matrix.rows()), static_cast<int>(width),
                             gathers, device.fault()};
       const bool vectors = takes_vectors(vector, width, {x, y}) && x_stride % vector == 0 && y_stride % vector == 0;
-      launch(vectors ? rows_kernel<X, Y, vector> : rows_kernel<X, Y, 1>, blocks(cut(count, warps)), warps * warp_size,
-             0, device.compute_stream(), rows);
+      launch(vectors ? rows_kernel<X, Y, vector> : rows_kernel<X, Y, 1>, blocks(ceil_div(count, warps)),
+             warps * warp_size, 0, device.compute_stream(), rows);
     });
   });
 }

@@ -47,28 +47,15 @@ __global__ void __launch_bounds__(threads) mean_kernel(const X* x, Rows segments
   store_floats(y + int64_t{s} * cols + column, sums);
 }
 
-template <int width, class DY, class DX>
-__global__ void __launch_bounds__(threads) mean_backward_kernel(const DY* dy, Rows segments, DX* dx, int cols) {
-  const int s = static_cast<int>(blockIdx.x), column = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x) * width;
-  if (!is_inside(segments, s) || column >= cols) return;
-  const int begin = segments.begin[s], end = segments.end[s];
-  float d[width];
-  load_floats(dy + int64_t{s} * cols + column, d);
-  ENGINE_UNROLL
-  for (int i = 0; i < width; ++i) d[i] /= static_cast<float>(end - begin);
-  for (int n = begin; n < end; ++n) store_floats(dx + int64_t{n} * cols + column, d);
-}
-
 dim3 grid_of(const Segments& segments, int64_t cols, int width) {
-  return blocks(segments.count(), cut(cols, int64_t{threads} * width));
+  return blocks(segments.count(), ceil_div(cols, int64_t{threads} * width));
 }
 
 }  // namespace
 
 void CudaOps::segment_mean_forward(const SegmentMeanForwardArgs& a) {
-  const char* name = "segment_mean_forward";
-  const Operation operation(name, {a.x, a.y});
-  check_segment_mean(name, "x", a.x, "y", a.y, a.segments);
+  const Operation operation("segment_mean_forward", {a.x, a.y});
+  check_segment_mean(a);
   const Rows segments(a.segments, a.x, device_.fault());
   const int64_t cols = a.x.cols();
   with_device_elements(a.x, [&]<class X>(X* x) {
@@ -77,23 +64,6 @@ void CudaOps::segment_mean_forward(const SegmentMeanForwardArgs& a) {
       const bool vectors = takes_vectors(vector, cols, {x, y});
       launch(vectors ? mean_kernel<vector, X, Y> : mean_kernel<1, X, Y>,
              grid_of(a.segments, cols, vectors ? vector : 1), threads, 0, stream(), x, segments, y,
-             static_cast<int>(cols));
-    });
-  });
-}
-
-void CudaOps::segment_mean_backward(const SegmentMeanBackwardArgs& a) {
-  const char* name = "segment_mean_backward";
-  const Operation operation(name, {a.dy, a.dx});
-  check_segment_mean(name, "dx", a.dx, "dy", a.dy, a.segments);
-  const Rows segments(a.segments, a.dx, device_.fault());
-  const int64_t cols = a.dx.cols();
-  with_device_elements(a.dy, [&]<class DY>(DY* dy) {
-    with_device_elements(a.dx, [&]<class DX>(DX* dx) {
-      constexpr int vector = vector_width<DY, DX>;
-      const bool vectors = takes_vectors(vector, cols, {dy, dx});
-      launch(vectors ? mean_backward_kernel<vector, DY, DX> : mean_backward_kernel<1, DY, DX>,
-             grid_of(a.segments, cols, vectors ? vector : 1), threads, 0, stream(), dy, segments, dx,
              static_cast<int>(cols));
     });
   });

@@ -14,7 +14,7 @@ namespace {
 template <class T>
 int32_t rank_in(const T* logits, int64_t count, int64_t token) {
   const float own = static_cast<float>(logits[token]);
-  vint above{};  // a lane that is true is -1
+  vint above{};  // a true lane counts as -1
   each_vector(count, [&](int64_t v, auto part) {
     const vfloat logit = only(load(logits + v, part), part, splat(NAN));
     above -= ~(logit <= own) & (logit == logit);

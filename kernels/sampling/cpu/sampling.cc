@@ -6,13 +6,14 @@
 #include "core/parallel.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/vector_loop.h"
+#include "kernels/sizes.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
 
 constexpr int64_t group = 64;  // tokens
 
-// A token and its rank: larger logits have larger keys, and of equal ones the lower token.
+// A token with its order. Larger logits have larger keys, and among equal ones the lower token has the larger.
 using Key = uint64_t;
 Key key_of(float logit, int64_t token) {
   const uint32_t bits = std::bit_cast<uint32_t>(logit + 0.0f);  // -0 is 0
@@ -24,15 +25,15 @@ int32_t token_of(Key key) { return static_cast<int32_t>(~static_cast<uint32_t>(k
 struct Row {
   const float* logits;
   int64_t count;
-  float* maxima;      // of groups of tokens, scratch
-  float* weights;     // what each token is drawn with, scratch
+  float* maxima;      // scratch, of groups of tokens
+  float* weights;     // scratch, each token's weight in the draw
   Key* candidates;    // scratch
 
-  int64_t groups() const { return (count + group - 1) / group; }
+  int64_t groups() const { return ceil_div(count, group); }
   int64_t size_of(int64_t g) const { return std::min(group, count - g * group); }
 };
 
-// Fills the maxima; returns the largest of all, or a NaN where there is one.
+// Fills the maxima. Returns the largest of all, or a NaN where there is one.
 float find_maxima(const Row& row) {
   float high = -INFINITY;
   vfloat nans{};
@@ -49,7 +50,7 @@ float find_maxima(const Row& row) {
   return high + sum(nans);
 }
 
-// The candidates become all tokens of at least `least`; returns how many there are. Most groups are passed over.
+// Makes the candidates all tokens of at least `least` and returns how many there are. It skips most groups.
 int64_t collect(const Row& row, float least) {
   int64_t candidates = 0;
   for (int64_t g = 0; g < row.groups(); ++g) {
@@ -63,7 +64,7 @@ int64_t collect(const Row& row, float least) {
 }
 
 // Makes the candidates the top_k largest tokens.
-void cut_to_top_k(const Row& row, int64_t top_k) {
+void collect_top_k(const Row& row, int64_t top_k) {
   float least = -INFINITY;
   if (row.groups() >= top_k) {
     float* sorted = row.weights;  // not needed yet
@@ -75,7 +76,7 @@ void cut_to_top_k(const Row& row, int64_t top_k) {
   std::nth_element(row.candidates, row.candidates + top_k - 1, row.candidates + candidates, std::greater<>());
 }
 
-// The lowest key of the fewest largest candidates whose weights reach `mass`. Looks at twice as many each time.
+// Returns the lowest key of the fewest largest candidates whose weights reach `mass`. Looks at twice as many each time.
 Key lowest_of_top_p(const Row& row, int64_t candidates, double mass) {
   Key* const end = row.candidates + candidates;
   Key* begin = row.candidates;
@@ -100,7 +101,7 @@ Key lowest_of_top_p(const Row& row, int64_t candidates, double mass) {
   }
 }
 
-// Weights of tokens below the lowest that is kept become 0.
+// Sets the weights of tokens below the lowest kept one to 0.
 void keep_from(const Row& row, Key lowest) {
   const int32_t last = token_of(lowest);
   const float least = row.logits[last];
@@ -123,7 +124,7 @@ double sum_of(const float* weights, int64_t count) {
 int32_t draw_token(const Row& row, double draw) {
   const double target = draw * sum_of(row.weights, row.count);
   double sum = 0;
-  int64_t begin = 0;  // whole groups that do not reach the target are passed over
+  int64_t begin = 0;  // skips whole groups that do not reach the target
   for (; begin + group < row.count; begin += group) {
     const double more = sum_of(row.weights + begin, group);
     if (sum + more > target) break;
@@ -136,14 +137,14 @@ int32_t draw_token(const Row& row, double draw) {
     sum += static_cast<double>(row.weights[v]);
     if (sum > target) return static_cast<int32_t>(v);
   }
-  // Rounding may leave the sum a hair below the target: then it is the last token that can be drawn.
+  // Rounding may leave the sum a hair below the target. The last token that can be drawn is then drawn.
   if (!(row.weights[last] > 0))
     for (int64_t v = 0; v < begin; ++v)
       if (row.weights[v] > 0) last = v;
   return static_cast<int32_t>(last);
 }
 
-// The token, or -1 where the row cannot be drawn from.
+// Draws a row's token. Returns -1 where the row cannot be drawn from.
 int32_t sample_row(const SampleArgs& args, const Row& row, float draw) {
   const float high = find_maxima(row);
   if (!std::isfinite(high)) return -1;
@@ -154,8 +155,8 @@ int32_t sample_row(const SampleArgs& args, const Row& row, float draw) {
 
   const bool by_count = args.top_k > 0 && args.top_k < row.count, by_mass = args.top_p < 1;
   int64_t candidates = args.top_k;
-  if (by_count) cut_to_top_k(row, candidates);
-  // A division, since the reciprocal of a tiny temperature is infinite.
+  if (by_count) collect_top_k(row, candidates);
+  // This divides, since the reciprocal of a tiny temperature is infinite.
   each_vector(row.count, [&](int64_t v, auto part) {
     store(row.weights + v, exp((load(row.logits + v, part) - high) / args.temperature), part);
   });
@@ -164,7 +165,7 @@ int32_t sample_row(const SampleArgs& args, const Row& row, float draw) {
     const double total = sum_of(row.weights, row.count);
     if (!by_count) {
       const double least = (1 - static_cast<double>(args.top_p)) * total / static_cast<double>(row.count);
-      // Of w, as a bound of the logit; a little lower, for what rounding may take away.
+      // The bound of w is one of the logit, a little lower for the roundings.
       candidates =
           collect(row, high + args.temperature * (static_cast<float>(std::log(std::max(least, 1e-37))) - 1.0f));
     }

@@ -51,7 +51,7 @@ void CudaOps::rank(const RankArgs& args) {
   check_rank(args);
   const int64_t rows = args.tokens.count(), vocabulary = args.logits.cols();
   const auto threads =
-      static_cast<unsigned>(std::clamp<int64_t>(rounded_up(cut(vocabulary, 32), warp_size), warp_size, 1024));
+      static_cast<unsigned>(std::clamp<int64_t>(rounded_up(ceil_div(vocabulary, 32), warp_size), warp_size, 1024));
   with_device_elements(args.logits, [&]<class T>(const T* logits) {
     launch(rank_kernel<T>, blocks(rows), threads, 0, stream(), logits, args.tokens.as<int32_t>(),
            args.ranks.as<int32_t>(), vocabulary, device_.fault());

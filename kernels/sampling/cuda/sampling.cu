@@ -187,7 +187,7 @@ void CudaOps::sample(const SampleArgs& args) {
   const Tensor weights = args.temperature > 0 ? workspace_.make(DType::f32, {rows, vocabulary}) : Tensor{};
   const Samples samples{args.logits.as<float>(), args.draws.as<float>(), weights.as<float>(), args.tokens.as<int32_t>(),
                         static_cast<int>(vocabulary), args.top_k, args.temperature, args.top_p, device_.fault()};
-  const int64_t threads = std::clamp<int64_t>(rounded_up(cut(vocabulary, 16), warp_size), warp_size, 1024);
+  const int64_t threads = std::clamp<int64_t>(rounded_up(ceil_div(vocabulary, 16), warp_size), warp_size, 1024);
   launch(sample_kernel, blocks(rows), static_cast<unsigned>(threads), 0, stream(), samples);
 }
 

@@ -4,7 +4,7 @@
 
 namespace engine::test {
 
-// Updates leave a linear layer's gradient on the host as it is: what comes next must neither add to it nor count it.
+// Updates leave a linear layer's gradient on the host as it is. Later passes must neither add to it nor count it.
 TEST_CASE("optimizer: a linear layer's gradient of the step before counts as 0, whether it is written again or not") {
   const std::unique_ptr<Ops> ops = make_cpu_ops();
   Parameters table;
@@ -16,17 +16,17 @@ TEST_CASE("optimizer: a linear layer's gradient of the step before counts as 0, 
   Arena arena(ops->memory(), size_t{1} << 26);
   Bench bench{*ops, arena, DType::f32};
   const Tensor x = bench.normal(DType::f32, {7, 5}), dy = bench.normal(DType::f32, {7, 6});
-  Pass pass{.ops = *ops, .arena = arena, .compute = DType::f32, .segments = {}};
+  const Run run{.ops = *ops, .arena = arena, .compute = DType::f32, .gradients = &table.gradients()};
   int64_t step = 0;
   // The norm after some runs of the layer, or of two parts of it, whose gradients depend on x and dy alone.
   const auto norm_of = [&](int runs, bool in_parts) {
     for (int i = 0; i < runs; ++i) {
       if (!in_parts) {
-        linear.backward(pass, dy, x, {});
+        linear.backward(run, dy, x, {});
         continue;
       }
-      linear.part(0, 2).backward(pass, bench.from(DType::f32, {7, 2}, std::vector<double>(14, 1.0)), x, {});
-      linear.part(2, 4).backward(pass, bench.from(DType::f32, {7, 4}, std::vector<double>(28, 1.0)), x, {});
+      linear.part(0, 2).backward(run, bench.from(DType::f32, {7, 2}, std::vector<double>(14, 1.0)), x, {});
+      linear.part(2, 4).backward(run, bench.from(DType::f32, {7, 4}, std::vector<double>(28, 1.0)), x, {});
     }
     optimizer.measure_norm();
     const float norm = optimizer.gradient_norm();

@@ -1,0 +1,58 @@
+// Communicator: the processes (ranks) that `mpirun -np W ./engine ...` starts together, each with the whole model and its
+// share of the work. Without mpirun, or in a build without MPI, there is one rank, and its communicator does nothing: no
+// caller asks how many there are. Calls that exchange numbers must be made by all ranks in the same order.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace engine {
+
+// The communicator of a single rank; others derive from it.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  int rank() const { return rank_; }  // 0 ... size()-1
+  int size() const { return size_; }
+  // The same among the ranks of this machine: a rank's device is the one of its local rank.
+  int local_rank() const { return local_rank_; }
+  int local_size() const { return local_size_; }
+  // Whether this rank is the one that writes files and speaks to the user.
+  bool is_first() const { return rank_ == 0; }
+  // This rank's part of `count` things, begin and end. The parts lie in the ranks' order and differ by at most one thing.
+  std::pair<int64_t, int64_t> share(int64_t count) const {
+    return {count * rank_ / size_, count * (rank_ + 1) / size_};
+  }
+
+  // Each element's sum over the ranks, the same bits on each of them.
+  virtual void sum(std::span<float>) {}
+  virtual void sum(std::span<double>) {}
+  // The same, begun at once and done after wait(). Until then the values belong to the communicator.
+  virtual void start_sum(std::span<float>) {}
+  // The bits that any rank has, begun at once and done after wait().
+  virtual void start_or(std::span<uint8_t>) {}
+  // Ends every sum that was started.
+  virtual void wait() {}
+  // The elements of all ranks, those of rank 0 first.
+  virtual std::vector<float> gather(const std::vector<float>& own) { return own; }
+  virtual std::vector<int32_t> gather(const std::vector<int32_t>& own) { return own; }
+  virtual std::vector<std::string> gather(const std::vector<std::string>& own) { return own; }
+  // Ends all ranks at once, with this exit code: the others would wait for one that failed. A single rank returns.
+  virtual void abort(int) {}
+
+ protected:
+  int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
+};
+
+bool has_mpi();  // whether this build has MPI
+
+// The communicator of this process: MPI's where mpirun started it, else that of a single rank. Made once, by main, and
+// destroyed last. An error where mpirun started a build without MPI.
+std::unique_ptr<Communicator> make_communicator();
+
+}  // namespace engine

@@ -1,0 +1,85 @@
+#include "models/architectures.h"
+
+#include <algorithm>
+#include <array>
+
+#include "models/bart.h"
+#include "models/bert.h"
+#include "models/sinusoidal_encoder.h"
+
+namespace engine {
+
+namespace {
+
+template <class T>
+std::unique_ptr<ArchitectureOptions> options_of() {
+  return std::make_unique<T>();
+}
+
+}  // namespace
+
+std::span<const Architecture> architectures() {
+  static const std::array rows{
+      Architecture{.name = "gpt2",
+                   .kind = ModelKind::decoder,
+                   .make = make_gpt2,
+                   .formats = {gpt2_format},
+                   .activation = "gelu_tanh"},
+      Architecture{.name = "bert",
+                   .kind = ModelKind::encoder,
+                   .make = make_bert,
+                   .formats = {bert_format},
+                   .layer_norm_epsilon = 1e-12f,
+                   .own_options = options_of<BertOptions>},
+      Architecture{.name = "distilbert",
+                   .kind = ModelKind::encoder,
+                   .make = make_distilbert,
+                   .formats = {distilbert_format},
+                   .layer_norm_epsilon = 1e-12f,
+                   .saves_epsilon = false},
+      Architecture{.name = "sinusoidal_encoder",
+                   .kind = ModelKind::encoder,
+                   .make = make_sinusoidal_encoder,
+                   .formats = {sinusoidal_encoder_format},
+                   .own_options = options_of<SinusoidalOptions>},
+      Architecture{.name = "bart",
+                   .kind = ModelKind::encoder_decoder,
+                   .make = make_bart,
+                   .formats = {bart_format, own_bart_format},
+                   .saves_epsilon = false,
+                   .own_options = options_of<BartOptions>}};
+  return rows;
+}
+
+const Architecture& architecture_of(const ModelConfig& config) {
+  std::string known;
+  for (const Architecture& row : architectures()) {
+    if (config.architecture == row.name) return row;
+    known += (known.empty() ? "" : ", ") + std::string(row.name);
+  }
+  fail_usage("model.architecture \"", config.architecture.substr(0, 60), "\" is unknown: ", known);
+}
+
+std::string architecture_names(const std::vector<ModelKind>& kinds) {
+  std::vector<std::string> names;
+  for (const Architecture& row : architectures())
+    if (std::find(kinds.begin(), kinds.end(), row.kind) != kinds.end()) names.push_back(row.name);
+  std::string text;
+  for (size_t i = 0; i < names.size(); ++i)
+    text += (i == 0 ? "" : i + 1 == names.size() ? " or " : ", ") + names[i];
+  return text;
+}
+
+bool reads_source(const Model& model) { return architecture_of(model.config()).kind == ModelKind::encoder_decoder; }
+
+bool generates(const Model& model) { return architecture_of(model.config()).kind != ModelKind::encoder; }
+
+std::unique_ptr<Model> make_model(const ModelConfig& wanted, const std::vector<ModelKind>& kinds) {
+  const Architecture& row = architecture_of(wanted);
+  if (!kinds.empty() && std::find(kinds.begin(), kinds.end(), row.kind) == kinds.end())
+    fail_usage("model.architecture \"", wanted.architecture, "\" is not ",
+               row.kind == ModelKind::encoder ? "a decoder: " : "an encoder: ", architecture_names(kinds));
+  return row.make(wanted.completed());
+}
+
+}  // namespace engine

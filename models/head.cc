@@ -1,0 +1,69 @@
+#include "models/head.h"
+
+namespace engine {
+
+void add_classifier(Parameters& table, Head& head, const ModelConfig& config, int64_t width, float deviation) {
+  const auto classes = static_cast<int64_t>(config.labels.size());
+  if (classes < 1) fail_usage("a model that classifies needs the names of its classes");
+  head.dropout = table.add_dropout("classifier", config.classifier_dropout);
+  const Linear classifier(table, "classifier", width, classes, Initial::normal(deviation));
+  head.projection = classifier.weight;
+  head.bias = classifier.bias;
+}
+
+Tensor Head::forward(Pass& pass, const Tensor& rows, Saved& saved) const {
+  Tensor features = rows;
+  const auto make = [&](int64_t cols) { return pass.arena.make(pass.compute, {rows.rows(), cols}); };
+  if (dense) {
+    const int64_t width = dense->weight->shape[0];
+    saved.before = pass.keep ? make(width) : Tensor{};
+    features = make(width);
+    dense->forward(pass, rows, features, activation, saved.before);
+  }
+  if (norm) {
+    const Tensor x = features;
+    features = make(x.cols());
+    norm->forward(pass, x, {}, features, saved.norm);
+  }
+  const Dropout drop = pass.dropout(dropout);
+  if (drop.rate > 0) {
+    const Tensor x = features;
+    features = make(x.cols());
+    pass.ops.dropout({.x = x, .y = features, .dropout = drop});
+  }
+  return features;
+}
+
+Tensor Head::backward(Pass& pass, const Tensor& dfeatures, const Tensor& rows, const Saved& saved) const {
+  Tensor gradient = dfeatures;
+  const Dropout drop = pass.dropout(dropout);
+  if (drop.rate > 0) {
+    gradient = pass.arena.make(pass.compute, dfeatures.shape);
+    pass.ops.dropout({.x = dfeatures, .y = gradient, .dropout = drop});
+  }
+  if (norm) {
+    const Tensor dy = gradient;
+    gradient = pass.arena.make(DType::f32, dy.shape);
+    norm->backward(pass, dy, saved.norm, {gradient, {}}, /*accumulate=*/false);
+  }
+  if (dense) {
+    const Tensor dbefore = pass.arena.make(pass.compute, gradient.shape);
+    pass.ops.activation_backward({.x = saved.before, .dy = gradient, .dx = dbefore, .activation = activation});
+    gradient = pass.arena.make(pass.compute, rows.shape);
+    dense->backward(pass, dbefore, rows, gradient);
+  }
+  pass.done(range);
+  return gradient;
+}
+
+void Head::project(const Run& run, const Tensor& features, const Tensor& logits) const {
+  run.ops.matmul({.a = features,
+                  .b = projection->factor(run.compute),
+                  .c = logits,
+                  .transpose_b = true,
+                  .compute = run.compute,
+                  .packed_b = run.keep ? Tensor{} : projection->packed(run.compute),
+                  .bias = bias_values()});
+}
+
+}  // namespace engine

@@ -1,0 +1,41 @@
+// The head of a model: turns output rows of hidden states into features, and projects these onto V outputs, which are
+// tokens or classes.
+//   features = drop(norm(act(dense(rows)))), each part optional;  logits = features W^T + b
+#pragma once
+
+#include <optional>
+
+#include "models/config.h"
+#include "models/layers.h"
+
+namespace engine {
+
+struct Head {
+  struct Saved {
+    Tensor before;  // [R, E], before the activation
+    ResidualNorm::Saved norm;
+  };
+  std::optional<Linear> dense;
+  Activation activation = Activation::none;
+  std::optional<ResidualNorm> norm;
+  DropoutSite dropout;
+  Parameter* projection = nullptr;     // W [V, E]; may be the token embedding itself. Absent: the model has no outputs
+  Parameter* bias = nullptr;           // b [V], optional
+  const Tensor* fixed_bias = nullptr;  // b [V] that is not trained, in place of `bias`
+  ParameterRange range;                // of its own parameters
+
+  // rows [R, C] in the precision of the pass, and so the result [R, E], on pass.arena. The pass is over the R rows.
+  Tensor forward(Pass& pass, const Tensor& rows, Saved& saved) const;
+  // The gradient of the rows from that of the features. Nothing is added to the head's own gradients after it.
+  Tensor backward(Pass& pass, const Tensor& dfeatures, const Tensor& rows, const Saved& saved) const;
+  // logits f32 [R, V] of features [R, E].
+  void project(const Run& run, const Tensor& features, const Tensor& logits) const;
+
+  int64_t outputs() const { return projection->shape[0]; }
+  Tensor bias_values() const { return bias ? bias->value : fixed_bias ? *fixed_bias : Tensor{}; }
+};
+
+// Gives a head the projection of a classifier, "classifier": `width` features of a row to the classes of config.labels.
+void add_classifier(Parameters& table, Head& head, const ModelConfig& config, int64_t width, float deviation);
+
+}  // namespace engine

@@ -1,0 +1,129 @@
+// Signals that end a training, as terminals, shells and batch systems send them.
+#include "training/stop_signal.h"
+
+#include <doctest/doctest.h>
+#include <pty.h>
+
+#include <array>
+#include <csignal>
+
+#include "tests/program.h"
+
+namespace engine::test {
+
+namespace {
+
+constexpr const char* long_training = R"(task = "scratchpad"
+name = "run"
+threads = 1
+precision = "f32"
+device = "cpu"
+[model]
+hidden_size = 32
+num_layers = 1
+num_heads = 2
+max_positions = 128
+[scratchpad]
+max_depth = 2
+mixture = ["1:1"]
+[training]
+batch_size = 4
+max_steps = 1000000
+log_every = 1
+eval_every = 0
+save_every = 0
+)";
+
+struct Training {
+  Program program;
+  std::vector<std::string> arguments{"train", program.write("task.cfg", long_training), "--output_dir",
+                                     program.file("runs")};
+
+  // Runs the program on a terminal that is lost once it has trained a step. Returns its exit code.
+  int run_until_terminal_is_lost() {
+    int terminal = -1;
+    const pid_t child = forkpty(&terminal, nullptr, nullptr, nullptr);
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      const std::string path = program_path();
+      std::vector<char*> argv{const_cast<char*>(path.c_str())};
+      for (std::string& argument : arguments) argv.push_back(argument.data());
+      argv.push_back(nullptr);
+      execv(path.c_str(), argv.data());
+      _exit(127);
+    }
+    std::string printed;
+    std::array<char, 256> some;
+    for (ssize_t size; printed.find("loss") == std::string::npos;) {
+      REQUIRE_MESSAGE((size = read(terminal, some.data(), some.size())) > 0, printed);
+      printed.append(some.data(), static_cast<size_t>(size));
+    }
+    close(terminal);
+    int status = 0;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+  bool is_saved() const { return std::filesystem::exists(program.file("runs/run/state/progress.json")); }
+};
+
+}  // namespace
+
+TEST_CASE("stop signal: every signal is noted, and actions are restored") {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
+    CAPTURE(signal);
+    struct sigaction before {}, within {}, behind {};
+    sigaction(signal, nullptr, &before);
+    {
+      StopSignal stop;
+      CHECK_FALSE(stop.received());
+      std::raise(signal);
+      CHECK(stop.received());
+      // A terminal's end is told several times, a user who repeats it means it.
+      sigaction(signal, nullptr, &within);
+      const bool is_repeated = signal == SIGHUP || signal == SIGPIPE;
+      const bool is_default = within.sa_handler == SIG_DFL;
+      CHECK(is_default == !is_repeated);
+      if (is_repeated) std::raise(signal);
+    }
+    sigaction(signal, nullptr, &behind);
+    const bool is_restored = before.sa_handler == behind.sa_handler;
+    CHECK(is_restored);
+    CHECK_FALSE(StopSignal().received());
+  }
+}
+
+TEST_CASE("stop signal: SIGUSR1 is a wish to save, every time") {
+  StopSignal stop;
+  for (int time = 0; time < 2; ++time) {
+    CHECK_FALSE(stop.take_save());
+    std::raise(SIGUSR1);
+    CHECK(stop.take_save());
+  }
+  CHECK_FALSE(stop.received());
+}
+
+TEST_CASE("stop signal: SIGHUP stays ignored under nohup") {
+  for (const int signal : {SIGHUP, SIGPIPE}) {
+    void (*const before)(int) = std::signal(signal, SIG_IGN);
+    StopSignal stop;
+    std::raise(signal);
+    CHECK_FALSE(stop.received());
+    std::signal(signal, before);
+  }
+}
+
+TEST_CASE("stop signal: a training that loses its terminal saves and ends with 130") {
+  Training training;
+  CHECK(training.run_until_terminal_is_lost() == 130);
+  CHECK(training.is_saved());
+}
+
+TEST_CASE("stop signal: a training whose output nobody reads any more saves and ends with 130") {
+  const Training training;
+  const Ended ended = training.program.shell(program_path() + " train " + training.arguments[1] + " --output_dir " +
+                                             training.arguments[3] + " | head -n 1 > /dev/null; exit ${PIPESTATUS[0]}");
+  CHECK(ended.code == 130);
+  CHECK(training.is_saved());
+}
+
+}  // namespace engine::test

@@ -1,0 +1,103 @@
+#include "training/device_batch.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "models/architectures.h"
+
+namespace engine {
+
+// The tokens of some sequences that lie back to back, and where each of them lies.
+struct BatchUpload::Row {
+  Upload& upload;
+  Upload::List ids, positions, offsets;
+  int64_t longest = 0;
+
+  Row(Upload& upload_, const std::vector<int32_t>& tokens, const std::vector<int32_t>& positions_,
+      const std::vector<int32_t>& all_offsets, size_t first, size_t last)
+      : upload(upload_) {
+    const int32_t begin = all_offsets[first];
+    const auto count = static_cast<size_t>(all_offsets[last] - begin), at = static_cast<size_t>(begin);
+    ids = upload.list(std::span(tokens).subspan(at, count));
+    positions = positions_.empty() ? upload.list(static_cast<int64_t>(count))
+                                   : upload.list(std::span(positions_).subspan(at, count));
+    offsets = upload.list(static_cast<int64_t>(last - first + 1));
+    for (size_t s = first; s <= last; ++s) upload[offsets][s - first] = all_offsets[s] - begin;
+    for (size_t s = first; s < last; ++s) {
+      const int32_t length = all_offsets[s + 1] - all_offsets[s];
+      longest = std::max<int64_t>(longest, length);
+      const auto row = static_cast<size_t>(all_offsets[s] - begin);
+      for (int32_t i = 0; positions_.empty() && i < length; ++i) upload[positions][row + static_cast<size_t>(i)] = i;
+    }
+  }
+  void check(const ModelConfig& config) const {
+    const std::span<const int32_t> all = upload[positions];
+    const int64_t most = all.empty() ? 0 : *std::max_element(all.begin(), all.end()) + 1;
+    require(most <= config.max_positions, "a sequence has ", most, " tokens, the model ", config.max_positions,
+            " positions");
+  }
+  Layout layout(int64_t rows_before) const {
+    return {upload.segments(offsets, longest), upload.tensor(positions), rows_before};
+  }
+};
+
+DeviceBatch BatchUpload::send(Arena& arena, const Model& model, const SequenceBatch& batch, int64_t first,
+                              int64_t last) {
+  require(0 <= first && first < last && last <= batch.sequences(), "sequences ", first, " to ", last, " of a batch of ",
+          batch.sequences());
+  require(batch.sources.empty() == !reads_source(model), batch.sources.empty()
+          ? "the model reads a source with every sequence, and the batch has none"
+          : "the batch has sources, which the model does not read");
+  const auto f = static_cast<size_t>(first), l = static_cast<size_t>(last);
+  const int32_t begin = batch.offsets[f], end = batch.offsets[l];
+  const std::vector<int32_t>& labels = batch.targets.labels;
+  scored_.clear();
+  if (scored_.capacity() < static_cast<size_t>(end - begin)) scored_.reserve(2 * static_cast<size_t>(end - begin));
+  for (int32_t i = begin; i < end; ++i)
+    if (labels[static_cast<size_t>(i)] != -100) scored_.push_back(i - begin);
+
+  upload_.clear();
+  const Row row(upload_, batch.tokens, batch.positions, batch.offsets, f, l);
+  row.check(model.config());
+  // Even where these are all rows: what dropout draws must not depend on how the batch is cut.
+  const Upload::List outputs = upload_.list(scored_), output_positions = upload_.list(scored()),
+                     output_offsets = upload_.list(last - first + 1), label_list = upload_.list(scored()),
+                     weights = upload_.list(batch.targets.weights.empty() ? 0 : scored());
+  for (size_t i = 0; i < scored_.size(); ++i) {
+    const auto at = static_cast<size_t>(begin + scored_[i]);
+    upload_[output_positions][i] = upload_[row.positions][static_cast<size_t>(scored_[i])];
+    upload_[label_list][i] = labels[at];
+    if (weights.count) upload_.floats(weights)[i] = batch.targets.weights[at];
+  }
+  int64_t longest = 0;
+  upload_[output_offsets][0] = 0;
+  for (size_t s = f; s < l; ++s) {
+    const auto scored_before = std::lower_bound(scored_.begin(), scored_.end(), batch.offsets[s + 1] - begin);
+    upload_[output_offsets][s - f + 1] = static_cast<int32_t>(scored_before - scored_.begin());
+    longest = std::max<int64_t>(longest, upload_[output_offsets][s - f + 1] - upload_[output_offsets][s - f]);
+  }
+  const auto count = static_cast<size_t>(end - begin);
+  const Upload::List types = batch.types.empty()
+                                 ? upload_.list(0)
+                                 : upload_.list(std::span(batch.types).subspan(static_cast<size_t>(begin), count));
+  std::optional<Row> source;
+  if (!batch.sources.empty()) {
+    source.emplace(upload_, batch.sources, std::vector<int32_t>{}, batch.source_offsets, f, l);
+    source->check(model.config());
+  }
+  upload_.send(arena);
+
+  DeviceBatch result{.tokens = {.ids = upload_.tensor(row.ids)}, .layout = row.layout(begin)};
+  if (types.count) result.tokens.types = upload_.tensor(types);
+  const auto outputs_before = begin - std::count(labels.begin(), labels.begin() + begin, -100);
+  result.outputs = {upload_.tensor(outputs),
+                    {upload_.segments(output_offsets, longest), upload_.tensor(output_positions), outputs_before}};
+  result.labels = upload_.tensor(label_list);
+  if (weights.count) result.weights = upload_.tensor(weights, DType::f32);
+  if (!source) return result;
+  result.tokens.source_ids = upload_.tensor(source->ids);
+  result.source = source->layout(batch.source_offsets[f]);
+  return result;
+}
+
+}  // namespace engine
