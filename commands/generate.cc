@@ -61,7 +61,8 @@ class RoomReport {
 };
 
 void tell(const RoomReport& report, const Machine& machine) {
-  if (const std::string text = report.text(); !text.empty() && machine.communicator.is_first()) std::cerr << text << '\n';
+  const std::string text = report.text();
+  if (!text.empty() && machine.communicator.is_first()) std::cerr << text << '\n';
 }
 
 // How much of `text` can be shown now: all but an unfinished code point at its end.

@@ -50,7 +50,8 @@ void declare_training(Options& options, TrainingConfig& training) {
   options.add("training.initial_learning_rate", training.initial_learning_rate, at_least(0),
               "the learning rate with which warm-up starts, such as the last one of the model in init")
       .needs([&training] { return training.warmup_steps > 0; }, "training.warmup_steps above 0");
-  options.add("training.scheduler", training.scheduler, one_of({"linear", "cosine", "constant", "exponential", "plateau"}),
+  options.add("training.scheduler", training.scheduler,
+              one_of({"linear", "cosine", "constant", "exponential", "plateau"}),
               "the way the learning rate falls after warm-up: to min_learning_rate at the end, or (plateau) when "
               "evaluations become no better");
   options.add("training.plateau_factor", training.plateau_factor, Range{.least = 0, .most = 1, .without_least = true},
@@ -85,6 +86,9 @@ void declare_training(Options& options, TrainingConfig& training) {
               "gradients of a larger norm, over all parameters, are scaled down to it; 0: never");
   options.add("training.label_smoothing", training.label_smoothing, from_up_to_below(0, 1),
               "share of a label's probability that is spread over the vocabulary");
+}
+
+void declare_log_and_saving(Options& options, TrainingConfig& training) {
   options.add("training.log_every", training.log_every, at_least(1), "steps between two lines of the log").may_change();
   options.add("training.eval_every", training.eval_every, at_least(0), "steps between evaluations; 0: only at the end")
       .may_change();
@@ -196,6 +200,7 @@ void Config::declare(Options& options) {
              "model.relative_positions = \"shared\" or \"separate\"");
   declare_data(options, data);
   declare_training(options, training);
+  declare_log_and_saving(options, training);
   declare_generation(options, generation);
   declare_cuda(options, device_options);
 }
