@@ -1,11 +1,13 @@
-// The verbs of the program. Exit codes: 0 done, 1 a failure while running, 2 what was asked for cannot be right, 130
-// stopped by a signal after saving.
+// The verbs of the program. Its exit code is 0 when it is done, 1 after a failure while running, 2 where the command
+// line or a file of options is wrong, and 130 where a signal stopped it after saving.
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
 
 #include "commands/verb.h"
 #include "core/error.h"
+#include "core/standard_streams.h"
+#include "core/version.h"
 
 namespace engine {
 namespace {
@@ -14,42 +16,53 @@ namespace {
 struct Row {
   const char* name;
   const char* help;
+  const char* example;
   std::unique_ptr<Verb> (*make)();
 };
 constexpr Row verbs[] = {
-    {"train", "trains; a run folder appears under runs/NAME", make_train_verb},
-    {"eval", "evaluates a run folder or a model folder", make_eval_verb},
-    {"predict", "labels a file's sentences, in the form of GLUE", make_predict_verb},
-    {"generate", "continues a prompt, or each line of a file", make_generate_verb},
-    {"score", "log likelihood of each line of a file, and each token's rank, as JSON lines", make_score_verb},
-    {"embed", "the vector of each line of a file, as JSON lines", make_embed_verb},
-    {"tokenize", "token ids of each line of a file, as JSON lines", make_tokenize_verb},
-    {"expressions", "writes a file of expressions for scratchpad.data", make_expressions_verb},
-    {"info", "devices, instruction sets, libraries, precision chosen", make_info_verb},
+    {"train", "trains; a run folder appears under runs/NAME",
+     "engine train configs/arithmetic.cfg --training.max_steps 200 --name first", make_train_verb},
+    {"eval", "evaluates a run folder or a model folder", "engine eval runs/first", make_eval_verb},
+    {"predict", "labels a file's sentences, in the form of GLUE",
+     "engine predict runs/sst2 --input sentences.txt --output labels.tsv", make_predict_verb},
+    {"generate", "continues a prompt, or each line of a file",
+     "engine generate gpt2 --prompt \"Once upon a time\" --temperature 0.8 --seed 2", make_generate_verb},
+    {"score", "log likelihood of each line of a file, and each token's rank, as JSON lines",
+     "engine score gpt2 --input lines.txt", make_score_verb},
+    {"embed", "the vector of each line of a file, as JSON lines",
+     "engine embed all-MiniLM-L6-v2 --input lines.txt > vectors.jsonl", make_embed_verb},
+    {"tokenize", "token ids of each line of a file, as JSON lines; or makes a vocabulary",
+     "engine tokenize gpt2 --input lines.txt > tokens.jsonl", make_tokenize_verb},
+    {"expressions", "writes a file of expressions for scratchpad.data", "engine expressions expressions.txt",
+     make_expressions_verb},
+    {"options", "explains the options of a task.cfg", "engine options training", make_options_verb},
+    {"info", "devices, instruction sets, libraries, precision chosen", "engine info", make_info_verb},
 };
 
 void print_help() {
-  std::printf("engine: trains, evaluates and runs transformers\nUsage: engine VERB ...\n\nVerbs:\n");
+  std::printf("engine %s: trains, evaluates and runs transformers\nUsage: engine VERB ...\nExample: %s\n\nVerbs:\n",
+              version, verbs[0].example);
   for (const Row& row : verbs) std::printf("  %-12s %s\n", row.name, row.help);
-  std::printf("\nengine VERB --help says more of each.\n");
+  std::printf("\nengine VERB --help says more of each, engine --version which version this is.\n");
 }
 
-int dispatch(int argc, char** argv, Communicator& ranks) {
-  const std::string name = argc > 1 ? argv[1] : "";
-  if (name == "--help" || name == "-h") {
-    print_help();
-    return 0;
-  }
-  if (name.empty()) fail_usage("a verb is missing, such as train or generate; engine --help lists them");
+int dispatch(const std::vector<std::string>& arguments, Communicator& ranks) {
+  const std::string name = arguments.empty() ? "" : arguments[0];
+  if (name == "--version") return std::printf("engine %s\n", version), 0;
+  if (name == "--help" || name == "--help-all" || name == "-h" || name == "help") return print_help(), 0;
+  if (name.empty()) fail_usage("a command is missing, such as train or generate; engine --help lists them");
   std::vector<std::string> names;
   for (const Row& row : verbs) names.push_back(row.name);
   const auto found = std::find(names.begin(), names.end(), name);
-  if (found == names.end()) fail_usage("there is no command ", name, "; the nearest is ", nearest_name(name, names));
+  if (found == names.end()) {
+    if (name.starts_with('-')) names = {"--help", "--version"};
+    fail_usage("there is no command ", name, "; the nearest is ", nearest_name(name, names));
+  }
   const Row& row = verbs[found - names.begin()];
   const std::unique_ptr<Verb> verb = row.make();
-  Flags flags(row.name, row.help);
+  Flags flags(row.name, row.help, row.example);
   verb->add_flags(flags);
-  return flags.read(argc - 1, argv + 1) ? verb->run(ranks) : 0;
+  return flags.read({arguments.begin() + 1, arguments.end()}) ? verb->run(ranks) : 0;
 }
 
 }  // namespace
@@ -64,9 +77,10 @@ int main(int argc, char** argv) {
     return code;
   };
   try {
+    engine::fill_standard_streams();
     ranks = engine::make_communicator();
     if (!ranks->is_first() && !std::freopen("/dev/null", "w", stdout)) engine::fail("cannot open /dev/null");
-    const int code = engine::dispatch(argc, argv, *ranks);
+    const int code = engine::dispatch({argv + 1, argv + argc}, *ranks);
     if (!std::cout.flush()) engine::fail("the standard output cannot be written: is the disk full, or it closed?");
     return code;
   } catch (const engine::UsageError& error) {

@@ -1,6 +1,7 @@
 #include "commands/embed.h"
 
 #include <atomic>
+#include <filesystem>
 #include <iostream>
 
 #include "commands/lines.h"
@@ -16,11 +17,21 @@ namespace {
 
 constexpr size_t lines_embedded_at_once = 8192;
 
+// The header of an array says how many rows follow it.
+size_t count_lines(const std::string& file) {
+  if (std::filesystem::exists(file) && !std::filesystem::is_regular_file(file))
+    fail_usage("--format npy reads its input twice, and ", file, " is no file: write it to one first");
+  size_t count = 0;
+  in_batches(file, [&](size_t, const std::vector<std::string>& lines) { count += lines.size(); });
+  return count;
+}
+
 class EmbedVerb final : public Verb {
  public:
   void add_flags(Flags& flags) override {
     flags.add("DIR", folder_, "a run folder or a model folder", {.required = true});
     flags.add("--input", input_, "a text file", {.required = true});
+    flags.add("--format", format_, "jsonl, or npy: an array with a row a line", {.range = one_of({"jsonl", "npy"})});
     flags.add_options(settings_, machine_options);
   }
 
@@ -28,20 +39,23 @@ class EmbedVerb final : public Verb {
     settings_.resolve({});
     ConfiguredMachine backend(settings_.config, ranks);
     SentenceEncoder encoder(folder_, backend.machine());
-    const size_t cut = embed_lines(encoder, input_, std::cout);
+    const size_t cut = embed_lines(encoder, input_, std::cout,
+                                   format_ == "npy" ? VectorsFormat::npy : VectorsFormat::jsonl);
     if (cut) std::cerr << input_ << ": " << cut << " lines are cut to " << encoder.max_length() << " tokens\n";
     return 0;
   }
 
  private:
   Settings settings_;
-  std::string folder_, input_;
+  std::string folder_, input_, format_ = "jsonl";
 };
 
 }  // namespace
 
-size_t embed_lines(SentenceEncoder& encoder, const std::string& input_file, std::ostream& out) {
+size_t embed_lines(SentenceEncoder& encoder, const std::string& input_file, std::ostream& out, VectorsFormat format) {
   std::atomic<size_t> cut = 0;
+  const auto width = static_cast<size_t>(encoder.width());
+  if (format == VectorsFormat::npy) out << npy_header(count_lines(input_file), width);
   in_batches(input_file, [&](size_t first, const std::vector<std::string>& lines) {
     std::vector<std::vector<int32_t>> sentences(lines.size());
     parallel_for_or_throw(static_cast<int64_t>(lines.size()), [&](int64_t i) {
@@ -55,7 +69,11 @@ size_t embed_lines(SentenceEncoder& encoder, const std::string& input_file, std:
       });
     });
     const std::vector<float> vectors = encoder.embed(sentences);
-    const auto width = static_cast<size_t>(encoder.width());
+    if (format == VectorsFormat::npy) {
+      out.write(reinterpret_cast<const char*>(vectors.data()),
+                static_cast<std::streamsize>(vectors.size() * sizeof(float)));
+      return flush(out);
+    }
     std::vector<std::string> texts(lines.size());
     parallel_for(static_cast<int64_t>(lines.size()), [&](int64_t i) {
       const auto line = static_cast<size_t>(i);

@@ -8,8 +8,12 @@
 
 namespace engine {
 
-// {"embedding": [...]} for each line of a file. A line that is too long is cut. Returns how many were. A line without a
-// token is an Error that names file and line, and so is what cannot be written.
-size_t embed_lines(SentenceEncoder& encoder, const std::string& input_file, std::ostream& out);
+enum class VectorsFormat { jsonl, npy };
+
+// {"embedding": [...]} for each line of a file, or one .npy array with a row a line, for which the file is read twice.
+// A line that is too long is cut. Returns how many were. A line without a token is an Error that names file and line.
+// What cannot be written is an Error.
+size_t embed_lines(SentenceEncoder& encoder, const std::string& input_file, std::ostream& out,
+                   VectorsFormat format = VectorsFormat::jsonl);
 
 }  // namespace engine

@@ -1,8 +1,10 @@
-// eval: the metrics of a run folder or a model folder on one of its splits.
+// eval: the metrics of a run folder or a model folder on one of its splits, a line each. Samples go to a file of their
+// own, so that programs can read the metrics.
 #include <iostream>
 
 #include "commands/verb.h"
 #include "commands/with_model.h"
+#include "core/files.h"
 
 namespace engine {
 
@@ -12,8 +14,9 @@ class EvalVerb final : public Verb {
  public:
   void add_flags(Flags& flags) override {
     flags.add("DIR", folder_, "a run folder or a model folder", {.required = true});
-    flags.add("--split", split_, "which data", {.range = one_of({"train", "eval", "test"})});
-    flags.add_options(settings_);
+    flags.add("--split", split_, "which data: train, eval or test", {.range = one_of({"train", "eval", "test"})});
+    flags.add("--samples", samples_file_, "a file for samples: right and wrong answers, or generated texts");
+    flags.add_options(settings_, {}, {"data.eval"});
   }
 
   int run(Communicator& ranks) override {
@@ -21,7 +24,7 @@ class EvalVerb final : public Verb {
     return with_task(settings_, folder_, ranks, choose, [&](Machine& machine, Task& task) {
       std::string samples;
       for (const auto& [name, value] : task.evaluate(machine, samples)) std::cout << name << ' ' << value << '\n';
-      std::cout << samples;
+      if (!samples_file_.empty() && machine.communicator.is_first()) write_file(samples_file_, samples);
       const std::string report = task.start_report();
       if (!report.empty() && machine.communicator.is_first()) std::cerr << report << '\n';
     });
@@ -29,7 +32,7 @@ class EvalVerb final : public Verb {
 
  private:
   Settings settings_;
-  std::string folder_, split_ = "eval";
+  std::string folder_, split_ = "eval", samples_file_;
 };
 
 }  // namespace

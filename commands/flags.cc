@@ -1,120 +1,249 @@
 #include "commands/flags.h"
 
-#include <CLI/CLI.hpp>
-
 #include <algorithm>
+#include <charconv>
+#include <cstdio>
 
 #include "commands/settings.h"
 #include "core/error.h"
 
 namespace engine {
 
-struct Flags::Parser {
-  CLI::App app;
-  std::vector<std::string> known;       // flags, without their dashes
-  const Options* options = nullptr;     // those of a task.cfg, of which the verb may read only some
-};
-
 namespace {
 
-void apply(CLI::Option& option, CLI::App& app, const FlagRule& rule) {
-  option.required(rule.required);
-  if (!rule.range.choices.empty()) option.check(CLI::IsMember(rule.range.choices));
-  const std::string right = rule.range.choices.empty() ? rule.range.text() : "";
-  if (!right.empty())
-    option.check([range = rule.range, right](const std::string& text) {
-      char* end = nullptr;
-      const double value = std::strtod(text.c_str(), &end);
-      return *end == '\0' && range.holds(value) ? std::string() : text + ": it must be " + right;
-    });
-  if (!rule.needs.empty()) option.needs(app.get_option(rule.needs));
-  for (const std::string& other : rule.excludes) option.excludes(app.get_option(other));
-}
+bool is_flag(const std::string& argument) { return argument.starts_with("--"); }
+
+std::string name_in(const std::string& argument) { return argument.substr(0, argument.find('=')); }
 
 }  // namespace
 
-Flags::Flags(const std::string& verb, const std::string& help) : parser_(std::make_unique<Parser>()) {
-  parser_->app.name("engine " + verb);
-  parser_->app.description(help);
-  parser_->app.allow_extras();  // read() says more of them
-}
+Flags::Flags(const std::string& verb, const std::string& help, const std::string& example)
+    : verb_(verb), help_(help), example_(example) {}
 
-Flags::~Flags() = default;
-
-template <class Value>
-void Flags::add_value(const std::string& name, Value& target, const std::string& help, const FlagRule& rule) {
-  apply(*parser_->app.add_option(name, target, help), parser_->app, rule);
+Flags::Flag& Flags::declare(const std::string& name, const std::string& type, const std::string& help,
+                            const FlagRule& rule) {
+  require(!find(name), "the flag ", name, " is declared twice");
+  Flag& flag = flags_.emplace_back();
+  flag.name = name;
+  flag.type = type;
+  flag.help = help;
+  flag.rule = rule;
+  return flag;
 }
 
 void Flags::add(const std::string& name, std::string& target, const std::string& help, const FlagRule& rule) {
-  add_value(name, target, help, rule);
+  declare(name, "TEXT", help, rule).assign = [&target, rule](const std::vector<std::string>& values) {
+    const std::vector<std::string>& choices = rule.range.choices;
+    if (!choices.empty() && std::find(choices.begin(), choices.end(), values[0]) == choices.end())
+      fail_usage("it must be ", rule.range.text());
+    target = values[0];
+  };
 }
+
 void Flags::add(const std::string& name, std::vector<std::string>& target, const std::string& help,
                 const FlagRule& rule) {
-  add_value(name, target, help, rule);
+  Flag& flag = declare(name, "TEXT ...", help, rule);
+  flag.values = Values::several;
+  flag.assign = [&target](const std::vector<std::string>& values) { target = values; };
 }
+
+template <class Number>
+void Flags::add_number(const std::string& name, Number& target, const std::string& help, const FlagRule& rule) {
+  declare(name, "INTEGER", help, rule).assign = [&target, rule](const std::vector<std::string>& values) {
+    Number value{};
+    const char* const end = values[0].data() + values[0].size();
+    const auto [stop, error] = std::from_chars(values[0].data(), end, value);
+    const std::string limits = rule.range.text();
+    if (error != std::errc{} || stop != end || !rule.range.holds(static_cast<double>(value)))
+      fail_usage("it must be an integer", limits.empty() ? "" : " ", limits);
+    target = value;
+  };
+}
+
 void Flags::add(const std::string& name, int& target, const std::string& help, const FlagRule& rule) {
-  add_value(name, target, help, rule);
+  add_number(name, target, help, rule);
 }
 void Flags::add(const std::string& name, int64_t& target, const std::string& help, const FlagRule& rule) {
-  add_value(name, target, help, rule);
+  add_number(name, target, help, rule);
 }
 void Flags::add(const std::string& name, size_t& target, const std::string& help, const FlagRule& rule) {
-  add_value(name, target, help, rule);
+  add_number(name, target, help, rule);
 }
+
 void Flags::add(const std::string& name, bool& target, const std::string& help, const FlagRule& rule) {
-  apply(*parser_->app.add_flag(name, target, help), parser_->app, rule);
+  Flag& flag = declare(name, "", help, rule);
+  flag.values = Values::none;
+  flag.assign = [&target](const std::vector<std::string>&) { target = true; };
 }
 
-void Flags::add_options(Settings& settings, const std::vector<std::string>& read) {
-  const auto is_read = [&](const std::string& name) {
-    const auto names = [&](const std::string& one) { return one.ends_with('.') ? name.starts_with(one) : name == one; };
-    return read.empty() || std::any_of(read.begin(), read.end(), names);
+void Flags::add_options(Settings& settings, const std::vector<std::string>& read,
+                        const std::vector<std::string>& shown) {
+  const auto is_among = [](const std::string& name, const std::vector<std::string>& names) {
+    return std::any_of(names.begin(), names.end(), [&](const std::string& one) {
+      return one.ends_with('.') ? name.starts_with(one) : name == one;
+    });
   };
-  for (const Options::Option& option : settings.options.all()) {
-    if (!is_read(option.name)) continue;
-    const std::string section = option.section();
-    parser_->app
-        .add_option_function<std::string>(
-            "--" + option.name,
-            [&settings, name = option.name](const std::string& text) { settings.add_flag(name, text); }, option.help)
-        ->type_name(option.type + " [" + option.default_text + "]")
-        ->group(section.empty() ? "General" : section);
+  for (const Option& option : settings.options.all()) {
+    if (!read.empty() && !is_among(option.name, read)) continue;
+    const bool has_short = std::any_of(flags_.begin(), flags_.end(),
+                                       [&](const Flag& flag) { return flag.option == option.name; });
+    add_short(settings, "--" + option.name, option.name, option.help);
+    Flag& flag = flags_.back();
+    flag.type = option.type + " [" + option.default_text + "]";
+    flag.section = option.section();
+    flag.hidden = has_short || (read.empty() && !flag.section.empty() && !is_among(option.name, shown));
+    for (const std::string& former : option.former_names) add_short(settings, "--" + former, option.name, "");
   }
-  parser_->options = &settings.options;
+  options_ = &settings.options;
+  reads_all_ = read.empty();
 }
 
-void Flags::add_short(Settings& settings, const std::string& flag, const std::string& option) {
-  parser_->app.add_option_function<std::string>(
-      flag, [&settings, option](const std::string& text) { settings.add_flag(option, text); }, "as " + option);
+void Flags::add_short(Settings& settings, const std::string& name, const std::string& option,
+                      const std::string& help) {
+  const Option* const meant = settings.options.find(option);
+  require(meant, "there is no option ", option);
+  const bool is_list = meant->type == "list";
+  Flag& flag = declare(name, meant->type, help, {});
+  flag.values = is_list ? Values::several : Values::one;
+  flag.option = option;
+  // The values of a list are one text on the command line, "a,b".
+  flag.assign = [&settings, option, name](const std::vector<std::string>& values) {
+    std::string text;
+    for (const std::string& value : values) text += (text.empty() ? "" : ",") + value;
+    settings.add_flag(option, text, name);
+  };
 }
 
-bool Flags::given(const std::string& name) const { return parser_->app.count(name) > 0; }
+Flags::Flag* Flags::find(const std::string& name) {
+  const auto found = std::find_if(flags_.begin(), flags_.end(), [&](const Flag& flag) { return flag.name == name; });
+  return found == flags_.end() ? nullptr : &*found;
+}
 
-bool Flags::read(int argc, char** argv) {
-  CLI::App& app = parser_->app;
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    const bool asks_for_help = error.get_exit_code() == 0;
-    if (!asks_for_help) fail_usage(error.what());
-    app.exit(error);
-    return false;
+bool Flags::given(const std::string& name) const { return const_cast<Flags*>(this)->known(name).is_given; }
+
+Flags::Flag& Flags::known(const std::string& name) {
+  if (Flag* const flag = find(name)) return *flag;
+  if (options_ && options_->has(name.substr(2)))
+    fail_usage(name, ": ", verb_, " does not read this option: leave it out");
+  std::vector<std::string> names;
+  for (const Flag& flag : flags_)
+    if (is_flag(flag.name) && !flag.help.empty()) names.push_back(flag.name.substr(2));
+  names.push_back("help");
+  fail_usage("there is no flag ", name, "; the nearest is --", nearest_name(name.substr(2), names));
+}
+
+// The arguments that are neither flags nor the first value of one, without those that the verb requires. So many of
+// them are further values of lists.
+size_t Flags::surplus_of(const std::vector<std::string>& arguments) {
+  size_t free = 0, required = 0;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (!is_flag(arguments[i])) ++free;
+    else if (known(name_in(arguments[i])).values != Values::none && arguments[i].find('=') == std::string::npos) ++i;
   }
-  std::vector<std::string> known;
-  for (const CLI::Option* option : app.get_options())
-    if (!option->get_lnames().empty()) known.push_back(option->get_lnames()[0]);
-  const std::vector<std::string> extras = app.remaining();
-  const std::string verb = app.get_name().substr(app.get_name().find(' ') + 1);
-  for (const std::string& extra : extras) {
-    if (!extra.starts_with("--")) continue;
-    const std::string flag = extra.substr(2, extra.find('=') - 2);
-    if (parser_->options && parser_->options->has(flag))
-      fail_usage("--", flag, ": ", verb, " does not read this option: leave it out");
-    fail_usage("there is no flag --", flag, "; the nearest is --", nearest_name(flag, known));
+  for (const Flag& flag : flags_) required += !is_flag(flag.name) && flag.rule.required;
+  return free > required ? free - required : 0;
+}
+
+// Takes the flag at `at` with its values. Returns where the next argument is.
+size_t Flags::take_flag(const std::vector<std::string>& arguments, size_t at, size_t& surplus) {
+  const std::string name = name_in(arguments[at]);
+  const size_t equals = arguments[at].find('=');
+  Flag& flag = known(name);
+  if (flag.is_given && flag.values != Values::several) fail_usage(name, " is given twice");
+  flag.is_given = true;
+  if (equals != std::string::npos) {
+    if (flag.values == Values::none) fail_usage(name, " takes no value");
+    flag.given.push_back(arguments[at].substr(equals + 1));
+    return at + 1;
   }
-  if (!extras.empty()) fail_usage("unexpected argument ", extras[0]);
+  if (flag.values == Values::none) return at + 1;
+  if (at + 1 == arguments.size() || is_flag(arguments[at + 1]))
+    fail_usage(name, " needs a value behind it; one that begins with -- is written ", name, "=--VALUE");
+  flag.given.push_back(arguments[at + 1]);
+  size_t next = at + 2;
+  if (flag.values != Values::several) return next;
+  for (; next < arguments.size() && !is_flag(arguments[next]) && surplus > 0; ++next, --surplus)
+    flag.given.push_back(arguments[next]);
+  return next;
+}
+
+// Gives the free arguments to the declared ones, in their order.
+void Flags::take_arguments(const std::vector<std::string>& free) {
+  size_t taken = 0;
+  for (Flag& flag : flags_) {
+    if (is_flag(flag.name) || taken == free.size()) continue;
+    flag.given.push_back(free[taken++]);
+    flag.is_given = true;
+  }
+  if (taken < free.size()) fail_usage("unexpected argument ", free[taken]);
+}
+
+void Flags::check() const {
+  for (const Flag& flag : flags_) {
+    if (flag.rule.required && !flag.is_given)
+      fail_usage(verb_, " needs ", flag.name, ", ", flag.help, "; engine ", verb_, " --help says more");
+    if (!flag.is_given) continue;
+    if (!flag.rule.needs.empty() && !given(flag.rule.needs)) fail_usage(flag.name, " needs ", flag.rule.needs);
+    for (const std::string& other : flag.rule.excludes)
+      if (given(other)) fail_usage(flag.name, " and ", other, " exclude each other");
+  }
+}
+
+bool Flags::read(const std::vector<std::string>& arguments) {
+  for (const std::string& argument : arguments)
+    if (argument == "--help" || argument == "-h" || argument == "--help-all") {
+      print_help(argument == "--help-all");
+      return false;
+    }
+  size_t surplus = surplus_of(arguments);
+  std::vector<std::string> free;
+  for (size_t i = 0; i < arguments.size();) {
+    if (is_flag(arguments[i])) i = take_flag(arguments, i, surplus);
+    else free.push_back(arguments[i++]);
+  }
+  take_arguments(free);
+  check();
+  for (const Flag& flag : flags_) {
+    if (!flag.is_given) continue;
+    try {
+      flag.assign(flag.given);
+    } catch (const UsageError& error) {
+      fail_usage(flag.name, " is \"", flag.given[0], "\": ", error.what());
+    }
+  }
   return true;
+}
+
+void Flags::print_help(bool all) const {
+  const auto is_shown = [&](const Flag& flag) { return all ? !flag.help.empty() : !flag.hidden && !flag.help.empty(); };
+  std::string usage = "Usage: engine " + verb_;
+  for (const Flag& flag : flags_)
+    if (flag.rule.required) usage += " " + flag.name + (is_flag(flag.name) ? " " + flag.type : "");
+  for (const Flag& flag : flags_)
+    if (!is_flag(flag.name) && !flag.rule.required) usage += " [" + flag.name + "]";
+  std::printf("engine %s: %s\n%s [--FLAG VALUE ...]\nExample: %s\n", verb_.c_str(), help_.c_str(), usage.c_str(),
+              example_.c_str());
+  std::vector<std::string> sections;
+  bool hides = false;
+  for (const Flag& flag : flags_) {
+    hides = hides || (flag.hidden && !all);
+    if (is_shown(flag) && std::find(sections.begin(), sections.end(), flag.section) == sections.end())
+      sections.push_back(flag.section);
+  }
+  if (std::find(sections.begin(), sections.end(), "") == sections.end()) sections.insert(sections.begin(), "");
+  for (const std::string& section : sections) {
+    std::printf("\n%s\n", section.empty() ? "Flags:" : ("[" + section + "]:").c_str());
+    if (section.empty()) std::printf("  %-34s this help%s\n", "--help", hides ? "; --help-all: every flag" : "");
+    for (const Flag& flag : flags_) {
+      if (flag.section != section || !is_shown(flag)) continue;
+      const std::string left = flag.name + (flag.type.empty() ? "" : " " + flag.type);
+      std::printf(left.size() <= 34 ? "  %-34s %s\n" : "  %s\n                                     %s\n", left.c_str(),
+                  flag.help.c_str());
+    }
+  }
+  if (reads_all_ && hides)
+    std::printf("\nEvery option of a task.cfg is a flag: engine %s --help-all lists them, engine options SECTION "
+                "explains them.\n", verb_.c_str());
 }
 
 }  // namespace engine

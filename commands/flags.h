@@ -1,8 +1,8 @@
-// Flags: the command line of one verb. CLI11 stands behind this header alone, since it takes long to compile.
+// Flags: the command line of one verb, read and explained.
 #pragma once
 
 #include <cstdint>
-#include <memory>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -12,21 +12,20 @@ namespace engine {
 
 class Settings;
 
-// What the command line must say of a flag.
+// The rules that the command line must obey for a flag.
 struct FlagRule {
   bool required = false;
-  Range range;                        // what its value must be
+  Range range;                        // its allowed values
   std::string needs;                  // another flag that must be given with it
   std::vector<std::string> excludes;  // flags that must not be given with it
 };
 
 class Flags {
  public:
-  // `verb` and `help` begin the verb's own help.
-  Flags(const std::string& verb, const std::string& help);
-  ~Flags();
+  // `verb` and `help` begin the verb's own help. `example` is a command line that stands in it.
+  Flags(const std::string& verb, const std::string& help, const std::string& example);
 
-  // "--name" is a flag with a value, "NAME" an argument. A bool is a flag without a value.
+  // "--name" is a flag with a value, "NAME" an argument. A list takes several values. A bool is a flag without a value.
   void add(const std::string& name, std::string& target, const std::string& help, const FlagRule& rule = {});
   void add(const std::string& name, std::vector<std::string>& target, const std::string& help,
            const FlagRule& rule = {});
@@ -35,22 +34,46 @@ class Flags {
   void add(const std::string& name, size_t& target, const std::string& help, const FlagRule& rule = {});
   void add(const std::string& name, bool& target, const std::string& help, const FlagRule& rule = {});
   // Options of a task.cfg as flags, "--training.learning_rate 1e-4". Each of `read` is a name or a section
-  // ("generation."). All options are flags where it is empty.
-  void add_options(Settings& settings, const std::vector<std::string>& read = {});
-  // An option of a task.cfg under a shorter name: "--temperature" for "generation.temperature".
-  void add_short(Settings& settings, const std::string& flag, const std::string& option);
+  // ("generation."). All options are flags where it is empty, and help shows those without a section and those in
+  // `shown` alone, until --help-all asks for the others. It also leaves out those that have a shorter name.
+  void add_options(Settings& settings, const std::vector<std::string>& read = {},
+                   const std::vector<std::string>& shown = {});
+  // An option of a task.cfg under a shorter name: "--temperature" for "generation.temperature". Empty help hides it.
+  void add_short(Settings& settings, const std::string& flag, const std::string& option, const std::string& help);
 
-  // Reads the command line behind the verb. Returns false after printing the help that it asks for. Throws a UsageError
+  // Reads the arguments behind the verb. Returns false after printing the help that they ask for. Throws a UsageError
   // that names what is wrong, with the nearest flag where one is unknown.
-  bool read(int argc, char** argv);
+  bool read(const std::vector<std::string>& arguments);
   bool given(const std::string& name) const;
 
  private:
-  template <class Value>
-  void add_value(const std::string& name, Value& target, const std::string& help, const FlagRule& rule);
+  enum class Values { none, one, several };
+  struct Flag {
+    std::string name, type, help;
+    std::string option, section;  // of a task.cfg
+    Values values = Values::one;
+    bool hidden = false;  // in a help that is not --help-all
+    FlagRule rule;
+    std::function<void(const std::vector<std::string>&)> assign;
+    std::vector<std::string> given;
+    bool is_given = false;
+  };
 
-  struct Parser;
-  std::unique_ptr<Parser> parser_;
+  Flag& declare(const std::string& name, const std::string& type, const std::string& help, const FlagRule& rule);
+  template <class Number>
+  void add_number(const std::string& name, Number& target, const std::string& help, const FlagRule& rule);
+  Flag* find(const std::string& name);
+  Flag& known(const std::string& name);
+  size_t take_flag(const std::vector<std::string>& arguments, size_t at, size_t& surplus);
+  size_t surplus_of(const std::vector<std::string>& arguments);
+  void take_arguments(const std::vector<std::string>& free);
+  void check() const;
+  void print_help(bool all) const;
+
+  std::string verb_, help_, example_;
+  std::vector<Flag> flags_;
+  const Options* options_ = nullptr;  // a task.cfg's, of which the verb may read only some
+  bool reads_all_ = false;
 };
 
 }  // namespace engine

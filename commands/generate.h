@@ -16,7 +16,9 @@ struct GenerateRequest {
   uint64_t seed = 1;
 };
 // One prompt gives its text and what follows, as it is generated. A file gives {"prompt": ..., "text": ...} a line, in
-// its order. An error of a line names file and line. What cannot be written is an Error.
+// its order. An encoder-decoder reads a prompt with its encoder and gives the text that its decoder writes. A notice on
+// the standard error counts the texts that the model's positions end. An error of a line names file and line. What
+// cannot be written is an Error.
 void generate_text(Machine& machine, LanguageModel& language, const GenerateRequest& request, std::ostream& out);
 
 }  // namespace engine

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "core/files.h"
 #include "text/unicode.h"
 
 namespace engine {
@@ -20,7 +21,10 @@ void in_batches(const std::string& file, const std::function<void(size_t, const 
     batch.clear();
   };
   for (std::string line; std::getline(input, line);) {
-    if (first == 1 && batch.empty()) line = std::string(text_of_file(line, file));
+    if (first == 1 && batch.empty()) {
+      refuse_lfs_pointer(line, file);
+      line = std::string(text_of_file(line, file));
+    }
     if (!line.empty() && line.back() == '\r') line.pop_back();
     batch.push_back(std::move(line));
     if (batch.size() == most) work_on_batch();

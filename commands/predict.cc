@@ -1,7 +1,6 @@
 // predict: the labels of a file's sentences, in the form of GLUE.
 #include "commands/verb.h"
 #include "commands/with_model.h"
-#include "tasks/classification/classification.h"
 
 namespace engine {
 
@@ -18,8 +17,9 @@ class PredictVerb final : public Verb {
 
   int run(Communicator& ranks) override {
     const auto leave_out_data = [](Config& config) {
-      if (!is_classification(config.task))
-        fail_usage("predict is for tasks that label their inputs, cola and sst2: this one is ", config.task,
+      if (!task_row(config.task).predicts)
+        fail_usage("predict is for tasks that label their inputs, ",
+                   task_names([](const TaskRow& row) { return row.predicts; }, "and"), ": this one is ", config.task,
                    "; a model that writes text is used with generate");
       config.data.eval.clear();  // only the input is read
     };

@@ -34,6 +34,8 @@ class ScoreVerb final : public Verb {
 }  // namespace
 
 void score_lines(Machine& machine, LanguageModel& language, const std::string& input_file, std::ostream& out) {
+  if (reads_source(*language.model))
+    fail_usage("score is for models that are a decoder alone: an encoder-decoder needs a source for each text");
   in_batches(input_file, [&](size_t first, const std::vector<std::string>& lines) {
     std::vector<std::vector<int32_t>> sequences;
     for (size_t i = 0; i < lines.size(); ++i)
@@ -41,12 +43,14 @@ void score_lines(Machine& machine, LanguageModel& language, const std::string& i
         return within(language.tokenizer->encode(lines[i]), most_scored_tokens(*language.model), "score");
       }));
     for (const Score& result : score(machine, *language.model, sequences)) {
-      const std::string whole = nlohmann::ordered_json{{"tokens", result.tokens},
-                                                       {"log_likelihood", result.log_likelihood},
-                                                       {"perplexity", result.perplexity()}}
-                                    .dump();
-      out << whole.substr(0, whole.size() - 1) << ",\"log_probability\":" << json_list(result.log_probabilities)
-          << ",\"rank\":" << nlohmann::json(result.ranks).dump() << "}\n";
+      std::string text = nlohmann::ordered_json{{"tokens", result.tokens},
+                                                {"log_likelihood", result.log_likelihood},
+                                                {"perplexity", result.perplexity()}}
+                             .dump();
+      text.pop_back();
+      text += ",\"log_probability\":" + json_list(result.log_probabilities) + ",\"rank\":";
+      append_json(text, result.ranks);
+      out << text + "}\n";
     }
     flush(out);
   });

@@ -3,7 +3,6 @@
 
 #include <filesystem>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "tasks/tasks.h"
@@ -17,16 +16,23 @@ class Settings {
   Settings& operator=(const Settings&) = delete;
 
   // Notes what a flag says of an option. It counts from resolve() on.
-  void add_flag(const std::string& name, const std::string& text) { flags_.emplace_back(name, text); }
+  void add_flag(const std::string& option, const std::string& text, const std::string& flag) {
+    flags_.push_back({option, text, flag});
+  }
   // After the command line is parsed: the file (none where it is empty) and then the flags.
   void resolve(const std::filesystem::path& file);
+  // A UsageError for a flag that nothing reads. What a run's task.cfg says is passed over.
+  void refuse_unread_flags() const;
 
   Config config;
   TaskSections sections;
   Options options;
 
  private:
-  std::vector<std::pair<std::string, std::string>> flags_;
+  struct Given {
+    std::string option, text, flag;
+  };
+  std::vector<Given> flags_;
 };
 
 }  // namespace engine

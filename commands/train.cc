@@ -2,6 +2,7 @@
 #include "commands/settings.h"
 #include "commands/verb.h"
 #include "training/machine.h"
+#include "training/run_folder.h"
 #include "training/trainer.h"
 
 namespace engine {
@@ -12,11 +13,13 @@ class TrainVerb final : public Verb {
  public:
   void add_flags(Flags& flags) override {
     flags.add("task.cfg", file_, "the task's configuration", {.required = true});
-    flags.add_options(settings_);
+    flags.add_options(settings_, {}, {"data.train", "data.eval", "training.batch_size", "training.learning_rate",
+                                      "training.max_steps", "training.epochs"});
   }
 
   int run(Communicator& ranks) override {
     settings_.resolve(file_);
+    static_cast<void>(RunFolder::of(settings_.config));  // a wrong name is told before any data is read
     ConfiguredMachine backend(settings_.config, ranks);
     const auto task =
         make_task(settings_.config, settings_.sections, settings_.options, backend.ops(), Use::training);

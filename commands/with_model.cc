@@ -4,7 +4,7 @@
 
 namespace engine {
 
-const std::vector<std::string> machine_options{"device", "precision", "attention", "matmul", "synchronous", "threads"};
+const std::vector<std::string> machine_options{"device", "precision", "threads", "cuda."};
 
 int with_language_model(Settings& settings, const std::string& folder, Communicator& ranks,
                         const std::function<void(Machine&, LanguageModel&)>& work) {

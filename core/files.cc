@@ -165,6 +165,7 @@ std::string read_text(const fs::path& path) {
     if (size == text.size()) text.resize(2 * size);
   }
   text.resize(size);
+  refuse_lfs_pointer(text, path);
   return text;
 }
 
@@ -284,6 +285,11 @@ std::string name_behind_aside(const std::string& name) {
   return name;
 }
 
+void refuse_lfs_pointer(std::string_view beginning, const fs::path& file) {
+  if (beginning.starts_with("version https://git-lfs.github.com/spec/"))
+    fail(file.string(), ": is a Git LFS pointer, not the file itself: `git lfs pull` in its folder brings the file");
+}
+
 MappedFile::MappedFile(const fs::path& path) {
   const Descriptor file(path, O_RDONLY);
   if (!file) fail_to("read", path, errno);
@@ -295,6 +301,12 @@ MappedFile::MappedFile(const fs::path& path) {
   void* data = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.number(), 0);
   if (data == MAP_FAILED) fail_to("read", path, errno);
   data_ = static_cast<const char*>(data);
+  try {
+    refuse_lfs_pointer({data_, size_}, path);
+  } catch (...) {
+    munmap(data, size_);
+    throw;
+  }
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept

@@ -103,14 +103,29 @@ std::string Range::text() const {
   return result;
 }
 
-std::string Options::Option::section() const {
+std::string Option::section() const {
   const size_t dot = name.rfind('.');
   return dot == std::string::npos ? "" : name.substr(0, dot);
 }
 
-std::string Options::Option::key() const { return name.substr(name.rfind('.') + 1); }
+std::string Option::key() const { return name.substr(name.rfind('.') + 1); }
 
-Options::Option& Options::declare(const std::string& name, const std::string& type, const Range& range,
+Option& Option::needs(std::function<bool()> holds, const std::string& needed) {
+  need.push_back({std::move(holds), needed});
+  return *this;
+}
+
+Option& Option::may_change() {
+  can_change = true;
+  return *this;
+}
+
+Option& Option::formerly(const std::string& former) {
+  former_names.push_back(former);
+  return *this;
+}
+
+Option& Options::declare(const std::string& name, const std::string& type, const Range& range,
                                   const std::string& help) {
   require(!has(name), "the option ", name, " is declared twice");
   Option& option = options_.emplace_back();
@@ -122,7 +137,7 @@ Options::Option& Options::declare(const std::string& name, const std::string& ty
 }
 
 template <class Number>
-void Options::add_number(const std::string& name, Number& target, const Range& range, const std::string& help) {
+Option& Options::add_number(const std::string& name, Number& target, const Range& range, const std::string& help) {
   const std::string type = is_integer<Number> ? "integer" : "number";
   Option& option = declare(name, type, range, help);
   option.text = [&target] { return text_of(target); };
@@ -141,25 +156,26 @@ void Options::add_number(const std::string& name, Number& target, const Range& r
     if (!fits) fail_usage(right);
     target = value;
   };
+  return option;
 }
 
-void Options::add(const std::string& name, int& target, const Range& range, const std::string& help) {
-  add_number(name, target, range, help);
+Option& Options::add(const std::string& name, int& target, const Range& range, const std::string& help) {
+  return add_number(name, target, range, help);
 }
-void Options::add(const std::string& name, int64_t& target, const Range& range, const std::string& help) {
-  add_number(name, target, range, help);
+Option& Options::add(const std::string& name, int64_t& target, const Range& range, const std::string& help) {
+  return add_number(name, target, range, help);
 }
-void Options::add(const std::string& name, uint64_t& target, const Range& range, const std::string& help) {
-  add_number(name, target, range, help);
+Option& Options::add(const std::string& name, uint64_t& target, const Range& range, const std::string& help) {
+  return add_number(name, target, range, help);
 }
-void Options::add(const std::string& name, float& target, const Range& range, const std::string& help) {
-  add_number(name, target, range, help);
+Option& Options::add(const std::string& name, float& target, const Range& range, const std::string& help) {
+  return add_number(name, target, range, help);
 }
-void Options::add(const std::string& name, double& target, const Range& range, const std::string& help) {
-  add_number(name, target, range, help);
+Option& Options::add(const std::string& name, double& target, const Range& range, const std::string& help) {
+  return add_number(name, target, range, help);
 }
 
-void Options::add(const std::string& name, bool& target, const std::string& help) {
+Option& Options::add(const std::string& name, bool& target, const std::string& help) {
   Option& option = declare(name, "boolean", {}, help);
   option.text = [&target] { return std::string(target ? "true" : "false"); };
   option.default_text = option.text();
@@ -167,9 +183,10 @@ void Options::add(const std::string& name, bool& target, const std::string& help
     if (values.at(0) != "true" && values.at(0) != "false") fail_usage("it must be true or false");
     target = values.at(0) == "true";
   };
+  return option;
 }
 
-void Options::add(const std::string& name, std::string& target, const Range& range, const std::string& help) {
+Option& Options::add(const std::string& name, std::string& target, const Range& range, const std::string& help) {
   Option& option = declare(name, "string", range, help);
   option.text = [&target] { return toml_string(target); };
   option.default_text = option.text();
@@ -177,9 +194,10 @@ void Options::add(const std::string& name, std::string& target, const Range& ran
     check_string(values.at(0), range);
     target = values.at(0);
   };
+  return option;
 }
 
-void Options::add(const std::string& name, std::vector<std::string>& target, const std::string& help) {
+Option& Options::add(const std::string& name, std::vector<std::string>& target, const std::string& help) {
   Option& option = declare(name, "list", {}, help);
   option.text = [&target] {
     std::string text;
@@ -191,10 +209,11 @@ void Options::add(const std::string& name, std::vector<std::string>& target, con
     for (const std::string& value : values) check_string(value, {});
     target = values;
   };
+  return option;
 }
 
 void Options::set(const std::string& name, const std::string& text, const std::string& where) {
-  Option* option = find(name);
+  Option* const option = find_to_set(name);
   if (!option) fail_usage(where, ": there is no option ", name, "; the nearest is ", nearest(name));
   std::vector<std::string> values{text};
   if (option->type == "list") {
@@ -207,7 +226,7 @@ void Options::set(const std::string& name, const std::string& text, const std::s
 }
 
 void Options::set_values(const std::string& name, const std::vector<std::string>& values, const std::string& what) {
-  Option* option = find(name);
+  Option* const option = find_to_set(name);
   require(option, "there is no option ", name);
   try {
     option->assign(values);
@@ -218,24 +237,49 @@ void Options::set_values(const std::string& name, const std::vector<std::string>
   option->said = what;
 }
 
-Options::Option* Options::find(const std::string& name) {
-  for (Option& option : options_)
-    if (option.name == name) return &option;
-  return nullptr;
+const Option* Options::find(const std::string& name) const {
+  const auto has_name = [&](const Option& option) {
+    const std::vector<std::string>& former = option.former_names;
+    return option.name == name || std::find(former.begin(), former.end(), name) != former.end();
+  };
+  const auto found = std::find_if(options_.begin(), options_.end(), has_name);
+  return found == options_.end() ? nullptr : &*found;
 }
 
-bool Options::has(const std::string& name) const {
-  return std::any_of(options_.begin(), options_.end(), [&](const Option& option) { return option.name == name; });
+Option& Options::at(const std::string& name) {
+  Option* const option = find_to_set(name);
+  require(option, "there is no option ", name);
+  return *option;
 }
+
+Option* Options::find_to_set(const std::string& name) { return const_cast<Option*>(find(name)); }
+
+bool Options::has(const std::string& name) const { return find(name) != nullptr; }
 
 bool Options::was_set(const std::string& name) const {
-  return std::any_of(options_.begin(), options_.end(),
-                     [&](const Option& option) { return option.name == name && option.set; });
+  const Option* const option = find(name);
+  return option && option->set;
+}
+
+void Options::refuse_unread(const std::vector<std::string>& names) const {
+  for (const Option& option : options_) {
+    const bool is_meant = names.empty() || std::find(names.begin(), names.end(), option.name) != names.end();
+    if (!is_meant || !option.is_changed()) continue;
+    for (const Need& need : option.need)
+      if (!need.holds()) fail_usage(option.said, ": nothing reads it here, it needs ", need.text);
+  }
 }
 
 std::vector<std::string> Options::names() const {
   std::vector<std::string> result;
   for (const Option& option : options_) result.push_back(option.name);
+  return result;
+}
+
+std::vector<std::string> Options::sections() const {
+  std::vector<std::string> result{""};
+  for (const Option& option : options_)
+    if (std::find(result.begin(), result.end(), option.section()) == result.end()) result.push_back(option.section());
   return result;
 }
 

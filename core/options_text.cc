@@ -25,7 +25,7 @@ std::string toml_text(const Node& node) {
   return text.str();
 }
 
-// A node as the option's assign takes it; empty where its type is not the option's.
+// A node as the option's assign takes it. Empty where its type is not the option's.
 std::vector<std::string> values_of(const toml::node& node, const std::string& type) {
   if (const auto* text = node.as_string(); text && (type == "string" || type == "list")) return {text->get()};
   if (const auto* flag = node.as_boolean(); flag && type == "boolean") return {flag->get() ? "true" : "false"};
@@ -39,14 +39,6 @@ std::string type_text(const std::string& type) {
   if (type == "integer") return "an integer";
   if (type == "list") return "a string or a list of strings";
   return type == "boolean" ? "true or false" : "a " + type;
-}
-
-std::vector<std::string> sections_of(const std::vector<Options::Option>& options) {
-  std::vector<std::string> sections{""};
-  for (const Options::Option& option : options)
-    if (std::find(sections.begin(), sections.end(), option.section()) == sections.end())
-      sections.push_back(option.section());
-  return sections;
 }
 
 class Reader {
@@ -72,20 +64,19 @@ class Reader {
  private:
   bool has_section(const std::string& name) const {
     return std::any_of(options_.all().begin(), options_.all().end(),
-                       [&](const Options::Option& option) { return option.name.starts_with(name + "."); });
+                       [&](const Option& option) { return option.name.starts_with(name + "."); });
   }
 
   std::string nearest_section(const std::string& name) const {
     Options sections;
     std::deque<bool> targets;
-    for (const std::string& section : sections_of(options_.all()))
+    for (const std::string& section : options_.sections())
       if (!section.empty()) sections.add(section, targets.emplace_back(), "");
     return sections.nearest(name);
   }
 
   void assign(const std::string& name, const toml::node& node, const std::string& where) {
-    const auto& all = options_.all();
-    const auto option = std::find_if(all.begin(), all.end(), [&](const auto& one) { return one.name == name; });
+    const Option* const option = options_.find(name);
     const toml::array* list = option->type == "list" ? node.as_array() : nullptr;
     std::vector<std::string> values;
     bool fits = list != nullptr;
@@ -109,7 +100,7 @@ class Reader {
   std::string source_;
 };
 
-// A table's cell: a bar would end it.
+// The text of a table's cell, which a bar would end.
 std::string cell(const std::string& text) {
   std::string result;
   for (const char c : text) result += c == '|' ? std::string("\\|") : std::string(1, c);
@@ -137,7 +128,7 @@ void Options::read_text(const std::string& text, const std::string& source) {
 
 std::string Options::toml() const {
   std::string result;
-  for (const std::string& section : sections_of(options_)) {
+  for (const std::string& section : sections()) {
     if (!section.empty()) result += "\n[" + section + "]\n";
     for (const Option& option : options_)
       if (option.section() == section) result += option.key() + " = " + option.text() + "\n";
@@ -147,13 +138,17 @@ std::string Options::toml() const {
 
 std::string Options::markdown() const {
   std::string result;
-  for (const std::string& section : sections_of(options_)) {
+  for (const std::string& section : sections()) {
     result += section.empty() ? "## Top level\n\n" : "\n## [" + section + "]\n\n";
-    result += "| option | type | default | allowed | meaning |\n|---|---|---|---|---|\n";
-    for (const Option& option : options_)
-      if (option.section() == section)
-        result += "| `" + option.key() + "` | " + option.type + " | `" + cell(option.default_text) + "` | " +
-                  cell(option.range.text()) + " | " + cell(option.help) + " |\n";
+    result += "| option | type | default | allowed | on resuming | meaning |\n|---|---|---|---|---|---|\n";
+    for (const Option& option : options_) {
+      if (option.section() != section) continue;
+      std::string meaning = option.help;
+      for (const Need& need : option.need) meaning += "; needs " + need.text;
+      result += "| `" + option.key() + "` | " + option.type + " | `" + cell(option.default_text) + "` | " +
+                cell(option.range.text()) + " | " + (option.can_change ? "may change" : "stays") + " | " +
+                cell(meaning) + " |\n";
+    }
   }
   return result;
 }

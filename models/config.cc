@@ -53,6 +53,13 @@ OwnOptions& OwnOptions::operator=(const OwnOptions& other) {
   return *this;
 }
 
+std::vector<std::string> OwnOptions::Entry::names() const {
+  const std::unique_ptr<ArchitectureOptions> copy = options->clone();
+  Options declared;
+  copy->declare(declared);
+  return declared.names();
+}
+
 void OwnOptions::fail_missing() { fail("no architecture has options of this type"); }
 
 ModelConfig ModelConfig::completed() const {

@@ -68,6 +68,8 @@ class OwnOptions {
   struct Entry {
     const char* architecture;
     std::unique_ptr<ArchitectureOptions> options;
+
+    std::vector<std::string> names() const;  // "model.doubled_position_angles"
   };
   const std::vector<Entry>& all() const { return entries_; }
   // Makes an architecture's options at their defaults.

@@ -1,4 +1,4 @@
-// Where a task keeps its token files.
+// The folder in which a task keeps its token files.
 #pragma once
 
 #include <filesystem>

@@ -21,6 +21,7 @@ LanguageModel make_language_model(Config& config, const Options& options, std::u
     if (training) check_against_init(config.model, language.model->config(), options, config.init);
     config.model = language.model->config();
     check_vocabulary(config, *language.tokenizer, folder);
+    check_generation(config.generation, *language.model);
     return language;
   }
   require(training, "evaluation needs a model: name a run folder or a model folder");
@@ -29,6 +30,7 @@ LanguageModel make_language_model(Config& config, const Options& options, std::u
   set_vocabulary(config.model, *language.tokenizer);
   language.model = make_model(config.model, generating_kinds);
   config.model = language.model->config();
+  check_generation(config.generation, *language.model);
   language.model->parameters().allocate(memory, /*with_gradients=*/true);
   language.model->parameters().initialise(config.seed);
   return language;

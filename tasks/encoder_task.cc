@@ -19,15 +19,20 @@ std::string lower(std::string text) {
   return text;
 }
 
-// Whether a head with these classes may be one with those: of as many, and the same ones as far as they have names.
+}  // namespace
+
+std::string text_of_classes(const std::vector<std::string>& labels) {
+  std::string text;
+  for (const std::string& label : labels) text += (text.empty() ? "" : ", ") + label;
+  return "(" + text + ")";
+}
+
 bool are_same_classes(const std::vector<std::string>& ours, const std::vector<std::string>& theirs) {
   if (ours.size() != theirs.size()) return false;
   for (size_t i = 0; i < ours.size(); ++i)
     if (theirs[i] != "LABEL_" + std::to_string(i) && lower(theirs[i]) != lower(ours[i])) return false;
   return true;
 }
-
-}  // namespace
 
 void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const Config& config, Ops& ops) {
   if (distillation.teacher.empty()) return;
@@ -42,7 +47,9 @@ void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const
   auto teacher = load_model(folder, ops.memory(), /*with_gradients=*/false, {.kinds = encoder_kinds});
   if (student.head == HeadKind::classification && !are_same_classes(student.labels, teacher->config().labels))
     fail_usage("distillation.teacher \"", name, "\" has ", teacher->config().labels.size(),
-               " classes, other ones than task ", config.task);
+               " classes, other ones than task ", config.task, ": ",
+               text_of_classes(teacher->config().labels), ", not ",
+               text_of_classes(student.labels));
   if (!distillation.layers.empty()) {
     if (!config.init.empty())
       fail_usage("distillation.layers begins a new model, init is there already: leave one of them out");

@@ -21,6 +21,11 @@ struct EncoderHead {
   std::vector<std::string> labels;  // the classes' names
 };
 
+// "(neg, pos)"
+std::string text_of_classes(const std::vector<std::string>& labels);
+// Whether two heads have as many classes, and the same ones as far as the second has names for them.
+bool are_same_classes(const std::vector<std::string>& ours, const std::vector<std::string>& theirs);
+
 // The model and tokenizer of a task: a new model from config.model, or the one in config.init, a model folder or a
 // run's. Of init the trunk is taken, and the head where it is one for the same task: it predicts the same, and its
 // classes have the same names (or no names, LABEL_0 and so on); training.new_head leaves it out. What is not taken is

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "models/bart.h"
 #include "models/huggingface.h"
 #include "training/loss_step.h"
 #include "training/run_folder.h"
@@ -60,6 +61,47 @@ std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view 
     ids.push_back(first);
   }
   return ids;
+}
+
+std::vector<int32_t> encode_source(const Tokenizer& tokenizer, std::string_view text) {
+  std::vector<int32_t> ids = encode_framed(tokenizer, text).ids;
+  const int32_t end = tokenizer.end_token();
+  if (end >= 0 && (ids.empty() || ids.back() != end)) ids.push_back(end);
+  if (ids.empty()) fail_usage("an empty source: the vocabulary has no token that ends a text, so give some text");
+  return ids;
+}
+
+std::vector<int32_t> decoder_start(const Model& model) {
+  const int32_t start = model.config().own.get<BartOptions>().decoder_start_token;
+  require(start >= 0, "the model's config.json names no decoder_start_token_id, with which its decoder begins");
+  return {start};
+}
+
+void check_generation(const GenerationConfig& generation, const Model& model) {
+  if (generation.num_beams > 1 && !reads_source(model))
+    fail_usage("generation.num_beams is ", generation.num_beams,
+               ": beam search is for encoder-decoders, and this model is a decoder alone: leave it out");
+  if (generation.num_beams > 1 && generation.temperature > 0)
+    fail_usage("generation.num_beams is ", generation.num_beams, ", and generation.temperature is ",
+               generation.temperature, ": beam search draws no tokens, so set one of them back");
+}
+
+GenerationOptions generation_options(const GenerationConfig& generation, const Model& model, uint64_t seed,
+                                     int32_t end_token) {
+  check_generation(generation, model);
+  const BartOptions& own = model.config().own.get<BartOptions>();
+  const bool forces = reads_source(model);
+  return {.temperature = generation.temperature,
+          .top_k = generation.top_k,
+          .top_p = generation.top_p,
+          .max_new_tokens = generation.max_new_tokens,
+          .seed = seed,
+          .end_token = end_token,
+          .first_token = forces ? own.forced_bos_token : -1,
+          .last_token = forces ? own.forced_eos_token : -1,
+          .beams = generation.num_beams,
+          .length_penalty = generation.length_penalty,
+          .early_stopping = generation.early_stopping};
 }
 
 double Score::perplexity() const {

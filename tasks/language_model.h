@@ -1,4 +1,4 @@
-// A decoder and its tokenizer as one thing: what the commands generate and score need, whatever task trained it.
+// A decoder and its tokenizer as one thing, as the commands generate and score need it, whatever task trained it.
 #pragma once
 
 #include <filesystem>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "models/architectures.h"
+#include "models/generation.h"
 #include "text/tokenizer.h"
 #include "training/task.h"
 
@@ -19,7 +20,7 @@ struct OpenedRun {
   std::filesystem::path config;  // the run's task.cfg; may be empty
 };
 OpenedRun open_run(const std::filesystem::path& folder);
-bool has_tokenizer(const std::filesystem::path& folder);  // whether the files of one are in it
+bool has_tokenizer(const std::filesystem::path& folder);
 // The tokenizer of such a folder, or of one that holds a tokenizer's files alone.
 std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder);
 
@@ -34,19 +35,31 @@ void require_vocabulary(const std::filesystem::path& folder, const Tokenizer& to
 void save_language_model(const std::filesystem::path& folder, Model& model, const Tokenizer& tokenizer,
                          const std::string& dtype = "F32");
 
-// The tokens that generation goes on from. Where the vocabulary has <start> (arithmetic), it ends the prompt: what
-// follows it is the answer. An empty prompt is the start of a document: the token that begins or else that ends one.
+// The tokens that a decoder goes on from. Where the vocabulary has <start> (arithmetic), it ends the prompt and the
+// answer follows it. An empty prompt is the start of a document: the token that begins one, or else that ends one.
 std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text);
+// The tokens that the encoder of an encoder-decoder reads of a text: those of the text with the tokenizer's special
+// tokens around it, and an end token where it has none at its end. The decoder begins with decoder_start.
+std::vector<int32_t> encode_source(const Tokenizer& tokenizer, std::string_view text);
+std::vector<int32_t> decoder_start(const Model& model);
 
-// How likely a sequence's tokens are, but for the first, which nothing precedes.
+// A UsageError where [generation] is for another kind of model.
+void check_generation(const GenerationConfig& generation, const Model& model);
+// The options of [generation], checked, and the tokens that a model's config.json forces.
+GenerationOptions generation_options(const GenerationConfig& generation, const Model& model, uint64_t seed,
+                                     int32_t end_token);
+
+// The likelihood of a sequence's tokens, without the first, which nothing precedes.
 struct Score {
-  int64_t tokens = 0;         // of the sequence, the first included
-  double log_likelihood = 0;  // natural; 0 where fewer than two tokens
-  std::vector<float> log_probabilities;  // of each scored token, natural: their sum is the log likelihood
-  std::vector<int32_t> ranks;            // the rank of each among the logits, 1: the top
-  double perplexity() const;  // exp(-log_likelihood / scored tokens); 1 where none is scored
+  int64_t tokens = 0;                    // the first included
+  double log_likelihood = 0;             // natural logarithm
+  std::vector<float> log_probabilities;  // each scored token's, natural
+  std::vector<int32_t> ranks;            // each among its logits, 1 the top
+  // exp(-log_likelihood / scored tokens), and 1 where none is scored.
+  double perplexity() const;
 };
-// The longest sequence that score takes: one token more than the model has positions, since the last is only predicted.
+// The longest sequence that score takes has one token more than the model has positions, since the last is only
+// predicted.
 int64_t most_scored_tokens(const Model& model);
 // Sequences may be empty; one that is too long is an Error that gives its index.
 std::vector<Score> score(Machine& machine, Model& model, std::span<const std::vector<int32_t>> sequences);

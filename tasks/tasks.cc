@@ -1,5 +1,7 @@
 #include "tasks/tasks.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "models/bart.h"
 #include "tasks/causal_task.h"
@@ -12,63 +14,87 @@ namespace engine {
 
 namespace {
 
-// An option, or all of a section ("mlm."), that is read only in some configurations.
-struct Condition {
-  std::string options;
-  bool holds;
-  std::string text;
-};
+using Request = TaskRequest;
 
-std::vector<Condition> conditions(const Config& config, const TaskSections& sections) {
-  const std::string& task = config.task;
-  const bool encodes = task == "mlm" || is_classification(task), is_new = config.init.empty();
-  const std::string& explanation = sections.scratchpad.explanation;
-  const bool writes_itself = explanation == "self_learned";
-  const ModelConfig& model = config.model;
-  std::vector<Condition> all{
-      {"gpt.", task == "gpt", "task = \"gpt\""},
-      {"mlm.", task == "mlm", "task = \"mlm\""},
-      {"mlm.copies", sections.mlm.masking == "static", "mlm.masking = \"static\""},
-      {"scratchpad.", task == "scratchpad", "task = \"scratchpad\""},
-      {"scratchpad.batching", writes_itself, "scratchpad.explanation = \"self_learned\""},
-      {"scratchpad.clean_results", writes_itself, "scratchpad.explanation = \"self_learned\""},
-      {"scratchpad.form", explanation != "none", "scratchpad.explanation = \"oracle\" or \"self_learned\""},
-      {"data.", task != "scratchpad", "a task that reads files: scratchpad makes its data and brings its tokenizer"},
-      {"generation.", !encodes, "a task whose model writes text, gpt or scratchpad"},
-      {"distillation.", encodes, "one of the tasks mlm, cola and sst2"},
-      {"distillation.", !sections.distillation.teacher.empty(), "a model in distillation.teacher"},
-      {"training.initial_learning_rate", config.training.warmup_steps > 0, "training.warmup_steps above 0"},
-      {"training.min_learning_rate", config.training.scheduler != "constant", "a training.scheduler that falls"},
-      // For a model from init check_against_init says more.
-      {"model.relative_distances", !is_new || model.own.get<BartOptions>().has_relative_tables(),
-       "model.relative_positions = \"shared\" or \"separate\""},
-  };
-  for (const OwnOptions::Entry& entry : model.own.all()) {
-    Options own;
-    const std::unique_ptr<ArchitectureOptions> declared = entry.options->clone();
-    declared->declare(own);
-    for (const std::string& name : own.names())
-      all.push_back({name, !is_new || model.architecture == entry.architecture,
-                     std::string("model.architecture = \"") + entry.architecture + "\""});
-  }
-  return all;
+std::unique_ptr<Task> make_gpt(const Request& r) {
+  return make_gpt_task(r.config, r.sections.gpt, r.options, r.ops, r.training);
+}
+std::unique_ptr<Task> make_mlm(const Request& r) {
+  return make_mlm_task(r.config, r.sections.mlm, r.sections.distillation, r.options, r.ops, r.training);
+}
+std::unique_ptr<Task> make_scratchpad(const Request& r) {
+  return make_scratchpad_task(r.config, r.sections.scratchpad, r.options, r.ops, r.training);
+}
+std::unique_ptr<Task> make_cola(const Request& r) {
+  return make_classification_task(cola_kind(), r.config, r.sections.distillation, r.options, r.ops, r.training);
+}
+std::unique_ptr<Task> make_sst2(const Request& r) {
+  return make_classification_task(sst2_kind(), r.config, r.sections.distillation, r.options, r.ops, r.training);
 }
 
-// What was set and would not be read is a UsageError: whoever set it thinks that it does something.
-void refuse_unread(const Config& config, const TaskSections& sections, const Options& options) {
-  for (const Condition& condition : conditions(config, sections)) {
-    if (condition.holds) continue;
-    const bool is_section = condition.options.ends_with('.');
-    for (const Options::Option& option : options.all()) {
-      const bool is_meant =
-          is_section ? option.name.starts_with(condition.options) : option.name == condition.options;
-      if (is_meant && option.is_changed())
-        fail_usage(option.said, ": nothing reads it here, it needs ", condition.text);
-    }
+const std::vector<TaskRow> rows{
+    {"gpt", "a decoder learns to continue text", {"gpt", "data", "generation"}, nullptr, false, make_gpt},
+    {"mlm", "an encoder learns to predict masked tokens", {"mlm", "data", "distillation"}, nullptr, false, make_mlm},
+    {"scratchpad", "a decoder or an encoder-decoder learns arithmetic, its steps written out",
+     {"scratchpad", "generation"}, "evaluation expressions", false, make_scratchpad},
+    {"cola", "an encoder says whether a sentence is acceptable", {"data", "distillation"}, nullptr, true, make_cola},
+    {"sst2", "an encoder says whether a sentence is positive", {"data", "distillation"}, nullptr, true, make_sst2},
+};
+
+// The tasks that read a section are described by what they have in common, where that says more than their names.
+const std::vector<std::pair<std::string, std::string>> section_texts{
+    {"data", "a task that reads files"}, {"generation", "a task whose model writes text"}};
+
+bool reads(const TaskRow& row, const std::string& section) {
+  return std::find(row.sections.begin(), row.sections.end(), section) != row.sections.end();
+}
+
+// ["gpt", "mlm", "cola"] as "gpt, mlm or cola".
+std::string listed(const std::vector<std::string>& names, const std::string& conjunction) {
+  std::string text;
+  for (size_t i = 0; i < names.size(); ++i)
+    text += (i == 0 ? "" : i + 1 < names.size() ? ", " : " " + conjunction + " ") + names[i];
+  return text;
+}
+
+std::string all_tasks(const std::string& conjunction) {
+  return task_names([](const TaskRow&) { return true; }, conjunction);
+}
+
+// A section that other tasks read and this one does not.
+void refuse_other_sections(const TaskRow& task, const Options& options) {
+  for (const Option& option : options.all()) {
+    const std::string section = option.section();
+    if (!option.is_changed() || reads(task, section)) continue;
+    std::vector<std::string> readers;
+    for (const TaskRow& row : rows)
+      if (reads(row, section)) readers.push_back(row.name);
+    if (readers.empty()) continue;
+    std::string needed = readers.size() == 1 ? "task = \"" + readers[0] + "\""
+                                             : "one of the tasks " + listed(readers, "and");
+    for (const auto& [name, text] : section_texts)
+      if (name == section) needed = text + ", " + listed(readers, "or");
+    fail_usage(option.said, ": nothing reads it here, it needs ", needed);
   }
 }
 
 }  // namespace
+
+const std::vector<TaskRow>& task_table() { return rows; }
+
+const TaskRow& task_row(const std::string& name) {
+  if (name.empty()) fail_usage("task is missing, in the configuration or as --task: ", all_tasks("or"));
+  const auto found = std::find_if(rows.begin(), rows.end(), [&](const TaskRow& row) { return row.name == name; });
+  if (found == rows.end()) fail_usage("task is \"", name, "\": the tasks are ", all_tasks("and"));
+  return *found;
+}
+
+std::string task_names(bool (*is_meant)(const TaskRow&), const std::string& conjunction) {
+  std::vector<std::string> names;
+  for (const TaskRow& row : rows)
+    if (is_meant(row)) names.push_back(row.name);
+  return listed(names, conjunction);
+}
 
 void TaskSections::declare(Options& options) {
   scratchpad.declare(options);
@@ -79,25 +105,17 @@ void TaskSections::declare(Options& options) {
 
 std::unique_ptr<Task> make_task(Config& config, const TaskSections& sections, const Options& options, Ops& ops,
                                 Use use) {
-  const bool is_known = config.task == "gpt" || config.task == "mlm" || config.task == "scratchpad";
-  if (config.task.empty())
-    fail_usage("task is missing, in the configuration or as --task: gpt, mlm, scratchpad, cola or sst2");
-  if (!is_known && !is_classification(config.task))
-    fail_usage("task is \"", config.task, "\": the tasks are gpt, mlm, scratchpad, cola and sst2");
-  refuse_unread(config, sections, options);
-  const bool training = use == Use::training;
-  if (config.task == "scratchpad") return make_scratchpad_task(config, sections.scratchpad, options, ops, training);
-  if (config.task == "mlm") return make_mlm_task(config, sections.mlm, sections.distillation, options, ops, training);
-  if (is_classification(config.task))
-    return make_classification_task(config, sections.distillation, options, ops, training);
-  return make_gpt_task(config, sections.gpt, options, ops, training);
+  const TaskRow& task = task_row(config.task);
+  refuse_other_sections(task, options);
+  options.refuse_unread();
+  return task.make({config, sections, options, ops, use == Use::training});
 }
 
 void choose_split(Config& config, const std::string& split) {
   if (split == "eval") return;
   if (split != "train" && split != "test") fail_usage("--split ", split, ": train, eval or test");
-  if (config.task == "scratchpad")
-    fail_usage("--split ", split, ": task scratchpad makes its own evaluation expressions: leave --split out");
+  if (const char* const own = task_row(config.task).evaluates_on)
+    fail_usage("--split ", split, ": task ", config.task, " makes its own ", own, ": leave --split out");
   config.data.eval = split == "train" ? config.data.train : config.data.test;
   if (config.data.eval.empty()) fail_usage("--split ", split, ": data.", split, " names no file");
 }

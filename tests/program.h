@@ -46,6 +46,7 @@ class Program {
     CHECK(ended.error.find(text) != std::string::npos);
     CHECK(ended.error.find('\n') == ended.error.size() - 1);
   }
+  const std::string& path() const { return path_; }
   std::string file(const std::string& name) const { return (folder_.path() / name).string(); }
   std::string write(const std::string& name, const std::string& content) const {
     write_file(file(name), content);

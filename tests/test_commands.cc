@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -10,6 +11,7 @@
 #include "commands/tokenize.h"
 #include "core/json.h"
 #include "kernels/sampling/rank_ref.h"
+#include "models/bart.h"
 #include "tests/task_settings.h"
 #include "training/loss_step.h"
 
@@ -106,6 +108,28 @@ TEST_CASE("commands: a folder or UTF-16 is no file of lines, and a byte order ma
                        ("cannot read " + folder + ": this is a folder").c_str(), Error);
   CHECK_THROWS_WITH_AS(tokenize_lines(tokenizer, untrained.write(std::string("1\0\n\0", 4)), {}, out),
                        doctest::Contains("lines.txt: looks like UTF-16"), Error);
+}
+
+TEST_CASE("commands: tokenize writes the bytes that a JSON library writes, and the ids alone as int32") {
+  const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer("tests/data/gpt2");
+  const Untrained untrained;
+  std::string content;
+  for (int i = 0; i < 5000; ++i) content += "the cat " + std::to_string(i) + " \xC3\xA9t\xC3\xA9\n";
+  const std::string file = untrained.write(content);
+  std::ostringstream text, bytes;
+  tokenize_lines(*tokenizer, file, {}, text);
+  tokenize_lines(*tokenizer, file, {.format = TokensFormat::bin}, bytes);
+  std::istringstream lines(text.str());
+  std::vector<int32_t> ids;
+  size_t count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    const auto parsed = nlohmann::ordered_json::parse(line);
+    CHECK(parsed.dump() == line);
+    for (const auto& id : parsed["ids"]) ids.push_back(id);
+  }
+  CHECK(count == 5000);
+  REQUIRE(bytes.str().size() == ids.size() * sizeof(int32_t));
+  CHECK(std::memcmp(bytes.str().data(), ids.data(), bytes.str().size()) == 0);
 }
 
 TEST_CASE("commands: tokenize frames, cuts and pairs as the reference does") {
@@ -276,6 +300,60 @@ TEST_CASE("commands: generate goes on from each line, and streams what it gives 
   CHECK_THROWS_WITH_AS(untrained.generated({.prompt = std::string(40, '1')}), doctest::Contains("41 tokens"), Error);
   Full full;
   CHECK_THROWS_AS(generate_text(untrained.machine, untrained.language, request, full), Error);
+}
+
+TEST_CASE("commands: an encoder-decoder reads the prompt with its encoder, with beams or without") {
+  Untrained untrained;
+  LanguageModel& language = untrained.language;
+  const Tokenizer& tokenizer = *language.tokenizer;
+  ModelConfig config{.architecture = "bart",
+                     .hidden_size = 16,
+                     .num_layers = 1,
+                     .num_heads = 2,
+                     .vocab_size = tokenizer.vocab_size(),
+                     .max_positions = positions,
+                     .initializer_range = 0.3f};
+  config.own.get<BartOptions>().decoder_start_token = tokenizer.id_of("<start>").value();
+  language.model = make_model(config);
+  language.model->parameters().allocate(untrained.ops->memory(), /*with_gradients=*/false);
+  language.model->parameters().initialise(5);
+  CHECK(encode_source(tokenizer, "1+2").back() == tokenizer.end_token());
+  CHECK(encode_source(tokenizer, "").size() == 1);
+  const std::string file = untrained.write("1+2\n(3*4)\n\n");
+  std::vector<std::vector<std::string>> found;
+  for (const int beams : {1, 3}) {
+    const GenerationConfig generation{.max_new_tokens = 5, .num_beams = beams, .length_penalty = 2};
+    const std::vector<json> lines =
+        lines_of(untrained.generated({.input_file = file, .generation = generation}));
+    REQUIRE(lines.size() == 3);
+    std::vector<std::string>& texts = found.emplace_back();
+    for (const json& line : lines) {
+      const std::string prompt = line["prompt"], text = line["text"];
+      CHECK(untrained.generated({.prompt = prompt, .generation = generation}) == text + "\n");
+      texts.push_back(text);
+    }
+    // The text is the one that the generator gives for the encoder's tokens and the decoder's first.
+    GenerationOptions options{.max_new_tokens = 5, .end_token = tokenizer.end_token(), .beams = beams};
+    options.length_penalty = 2;
+    Generator generator(*untrained.ops, *language.model, DType::f32);
+    std::vector<int32_t> source = tokenizer.encode("(3*4)");
+    source.push_back(tokenizer.end_token());
+    const std::vector<std::vector<int32_t>> sources{source}, starts{{tokenizer.id_of("<start>").value()}};
+    CHECK(texts[1] == tokenizer.decode(generator.generate(starts, sources, options)[0], true));
+  }
+  CHECK(found[0] != found[1]);
+  CHECK_THROWS_WITH_AS(untrained.generated({.prompt = std::string(positions, '1')}),
+                       doctest::Contains("13 tokens: the model can read 12"), Error);
+  std::ostringstream out;
+  CHECK_THROWS_WITH_AS(score_lines(untrained.machine, language, file, out),
+                       doctest::Contains("an encoder-decoder needs a source"), UsageError);
+}
+
+TEST_CASE("commands: beams are for encoder-decoders that draw nothing") {
+  Untrained untrained;
+  const std::string file = untrained.write("1+2\n");
+  CHECK_THROWS_WITH_AS(untrained.generated({.input_file = file, .generation = {.num_beams = 2}}),
+                       doctest::Contains("this model is a decoder alone"), UsageError);
 }
 
 TEST_CASE("commands: a folder of tokenizer files alone is one to tokenize with, and one without says so") {

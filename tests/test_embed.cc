@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -149,6 +150,19 @@ TEST_CASE("embed: long lines are cut, folders without modules take the mean, and
     for (const json& number : parsed.at("embedding")) CHECK(number.get<float>() == vectors.at(at++));
   }
   CHECK(at == 48);
+  // The same as an array: a header of a multiple of 64 bytes, then the floats.
+  std::ostringstream array;
+  embed_lines(encoder, input.string(), array, VectorsFormat::npy);
+  const std::string bytes = array.str();
+  CHECK(bytes.starts_with(std::string("\x93NUMPY\x01\x00", 8)));
+  CHECK(bytes.find("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 24), }") == 10);
+  const size_t header = bytes.find('\n') + 1;
+  CHECK(header % 64 == 0);
+  CHECK(static_cast<unsigned char>(bytes[8]) + 256 * static_cast<unsigned char>(bytes[9]) + 10 == header);
+  REQUIRE(bytes.size() == header + vectors.size() * sizeof(float));
+  CHECK(std::memcmp(bytes.data() + header, vectors.data(), vectors.size() * sizeof(float)) == 0);
+  CHECK_THROWS_WITH_AS(embed_lines(encoder, "/dev/null", array, VectorsFormat::npy),
+                       doctest::Contains("reads its input twice"), UsageError);
   write_file(input, "a\n\xff\n");
   CHECK_THROWS_WITH_AS(embed_lines(encoder, input.string(), out), doctest::Contains(":2: "), Error);
   // Nine tokens fit, two of them around the sentence.

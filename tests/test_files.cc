@@ -133,6 +133,24 @@ TEST_CASE("files: errors name the path and the reason") {
   CHECK(entries_in(folder.path()) == 1);
 }
 
+TEST_CASE("files: a pointer of Git LFS is told from the file that it stands for") {
+  const TemporaryFolder folder;
+  const std::filesystem::path file = folder.path() / "model.safetensors";
+  write_file(file, "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n");
+  const std::string error = file.string() + ": is a Git LFS pointer, not the file itself";
+  CHECK_THROWS_WITH_AS(read_text(file), doctest::Contains(error.c_str()), Error);
+  CHECK_THROWS_WITH_AS(MappedFile{file}, doctest::Contains(error.c_str()), Error);
+  write_file(file, "version 1\n");
+  CHECK(read_text(file) == "version 1\n");
+}
+
+TEST_CASE("files: names that killed writers leave are told from others") {
+  CHECK(name_behind_aside(".state.old") == "state");
+  CHECK(name_behind_aside(".best.writing") == "best");
+  CHECK(name_behind_aside("..best.old.writing") == "best");
+  for (const char* other : {"best", ".old", "state.old", ".state", ""}) CHECK(name_behind_aside(other) == other);
+}
+
 TEST_CASE("files: a full disk is an error and loses nothing") {
   CHECK(contains(error_of([] { write_file("/dev/full", "x"); }), "cannot write /dev/full: No space left on device"));
   const TemporaryFolder folder;

@@ -59,6 +59,30 @@ TEST_CASE("GLUE files: sentences, labels and indices") {
   }
 }
 
+TEST_CASE("GLUE files: an index column may be named idx, and where labels are not wanted sentences alone do") {
+  TemporaryFolder folder;
+  const auto read = [&](const std::string& content, GlueFormat format, bool may_be_a_list) {
+    write_file(folder.path() / "file.tsv", content);
+    return read_examples(folder.path() / "file.tsv", format, may_be_a_list);
+  };
+  for (const GlueFormat format : {GlueFormat::cola, GlueFormat::sst2}) {
+    CHECK(read("idx\tsentence\n7\tone\n9\ttwo\n", format, true).examples[1].index == "9");
+    CHECK(read("sentence\tlabel\tidx\none\t1\t4\n", format, false).examples[0].index == "4");
+    const ExampleFile list = read("one two\n\nthree\n\n", format, true);
+    REQUIRE(list.examples.size() == 3);
+    CHECK_FALSE(list.labelled);
+    CHECK(list.examples[0].text == "one two");
+    CHECK(list.examples[1].text == "");
+    CHECK(list.examples[2].index == "2");
+    CHECK(read("sentence\none\n", format, true).examples.size() == 1);
+    CHECK_THROWS_WITH_AS(read("one\ntwo\tthree\n", format, true),
+                         doctest::Contains("file.tsv:2: has 2 columns: 1 were expected"), Error);
+    CHECK_THROWS_AS(read("one\ntwo\n", format, false), Error);
+  }
+  CHECK_THROWS_WITH_AS(read("one\ttwo\n", GlueFormat::sst2, true),
+                       doctest::Contains("; a list of sentences, one a line, has no tabs"), Error);
+}
+
 TEST_CASE("GLUE files: an error names the line and what was expected") {
   CHECK(error_of("sentence\tlabel\nfine\t1\nbad\n", GlueFormat::sst2) ==
         ":3: has 1 columns: 2 were expected, with a tab between them");

@@ -154,6 +154,52 @@ TEST_CASE("options: the resolved configuration reads back as the same values") {
   CHECK(again.toml() == options.toml());
 }
 
+TEST_CASE("options: a declaration says what the option needs, whether a run may change it, and its former names") {
+  Options options;
+  bool draws = false;
+  int count = 0, other = 0;
+  options.add("draws", draws, "whether tokens are drawn");
+  options.add("generation.count", count, any_value(), "tokens to draw from")
+      .needs([&] { return draws; }, "draws = true")
+      .formerly("count")
+      .may_change();
+  options.add("generation.other", other, any_value(), "another one")
+      .needs([&] { return count > 2; }, "a count above 2");
+  CHECK(options.find("count") == options.find("generation.count"));
+  CHECK(options.find("nothing") == nullptr);
+  CHECK(options.find("generation.count")->can_change);
+  CHECK_FALSE(options.find("draws")->can_change);
+  options.refuse_unread();
+  options.read_text("count = 3\n", "task.cfg");
+  CHECK(count == 3);
+  CHECK(options.was_set("generation.count"));
+  CHECK(options.toml().find("[generation]\ncount = 3\n") != std::string::npos);
+  CHECK_THROWS_WITH_AS(options.refuse_unread(),
+                       "task.cfg:1: count is 3: nothing reads it here, it needs draws = true", UsageError);
+  options.refuse_unread({"generation.other"});
+  CHECK_THROWS_AS(options.refuse_unread({"generation.count"}), UsageError);
+  options.set("draws", "true", "--draws");
+  options.set("generation.other", "1", "--generation.other");
+  options.refuse_unread();
+  options.set("count", "2", "--count");
+  CHECK_THROWS_WITH_AS(options.refuse_unread(), doctest::Contains("it needs a count above 2"), UsageError);
+  const std::string row = "| `count` | integer | `0` |  | may change | tokens to draw from; needs draws = true |";
+  CHECK(options.markdown().find(row) != std::string::npos);
+  CHECK(options.sections() == std::vector<std::string>{"", "generation"});
+}
+
+TEST_CASE("options: the GPU's options of older files are read as those of [cuda]") {
+  Config config;
+  Options options;
+  config.declare(options);
+  options.read_text("attention = \"cudnn\"\nmatmul = \"own\"\nsynchronous = true\n", "task.cfg");
+  CHECK(config.device_options.attention == "cudnn");
+  CHECK(config.device_options.matmul == "own");
+  CHECK(config.device_options.synchronous);
+  CHECK(options.toml().find("\n[cuda]\nattention = \"cudnn\"\nmatmul = \"own\"\nsynchronous = true\n") !=
+        std::string::npos);
+}
+
 TEST_CASE("options: every default of the configuration is allowed and described") {
   Config config, copy;
   Options options, again;

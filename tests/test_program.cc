@@ -1,8 +1,12 @@
 // The program as its user meets it.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
+#include "core/version.h"
 #include "tests/letters.h"
 #include "tests/program.h"
 
@@ -35,7 +39,9 @@ max_new_tokens = 3
 TEST_CASE("program: what cannot be right ends with 2 and says what would be") {
   const Program program;
   CHECK(program.run({}).code == 2);
-  CHECK(program.run({"trian"}).code == 2);
+  program.fails({"trian"}, 2, "there is no command trian; the nearest is train");
+  program.fails({"generat", "folder"}, 2, "the nearest is generate");
+  program.fails({"--versoin"}, 2, "there is no command --versoin; the nearest is --version");
   CHECK(program.run({"train"}).code == 2);
   const std::string config = program.write("task.cfg", task_config);
   program.fails({"train", "--sed", "5", config}, 2, "there is no flag --sed; the nearest is --seed");
@@ -45,7 +51,15 @@ TEST_CASE("program: what cannot be right ends with 2 and says what would be") {
   program.fails({"train", config, "--threads", "100000"}, 2, "at most 1024");
   program.fails({"train", config, "--model.hidden_size", "9223372036854775807"}, 2, "model.hidden_size");
   program.fails({"train", config, "--training.best_metric", "f1"}, 2, "it measures exact_match");
-  program.fails({"train", config, "--device", "cpu", "--attention", "cudnn"}, 2, "needs device = \"cuda\"");
+  for (const char* attention : {"--cuda.attention", "--attention"})
+    program.fails({"train", config, "--device", "cpu", attention, "cudnn"}, 2, "needs device = \"cuda\"");
+  program.fails({"train", config, "--seed"}, 2, "--seed needs a value behind it");
+  program.fails({"train", config, "--seed", "--resume"}, 2, "--seed needs a value behind it");
+  program.fails({"train", config, "--seed", "1", "--seed", "2"}, 2, "--seed is given twice");
+  program.fails({"train"}, 2, "train needs task.cfg");
+  program.fails({"score", "folder"}, 2, "score needs --input");
+  program.fails({"eval", "folder", "--split", "all"}, 2, "--split is \"all\": it must be train, eval or test");
+  program.fails({"expressions", "file", "--quantity", "many"}, 2, "--quantity is \"many\": it must be an integer");
   program.fails({"generate", "folder", "--promt", "1"}, 2, "the nearest is --prompt");
   program.fails({"generate", "folder"}, 2, "--prompt TEXT or");
   program.fails({"generate", "folder", "--prompt", "1", "--input", "file"}, 2, "give one of them");
@@ -55,6 +69,12 @@ TEST_CASE("program: what cannot be right ends with 2 and says what would be") {
   program.fails({"expressions", "file", "--device", "cpu"}, 2, "--device: expressions does not read this option");
   program.fails({"train", config, "--training.initial_learning_rate", "1e-3"}, 2,
                 "training.initial_learning_rate is \"1e-3\": nothing reads it here, it needs training.warmup_steps");
+  for (const std::string name : {"..", "a/b"})
+    program.fails({"train", config, "--output_dir", program.file("runs"), "--name", name}, 2,
+                  "name is \"" + name + "\": it is the name of one folder");
+  program.fails({"train", config, "--output_dir", program.file("runs"), "--name", std::string(300, 'n')}, 2,
+                "name has 300 bytes");
+  CHECK_FALSE(std::filesystem::exists(program.file("runs")));
   program.write("wrong.cfg", "task = \"gpt\"\n[training]\nbatchsize = 3\n");
   program.fails({"train", program.file("wrong.cfg")}, 2, "wrong.cfg:3: there is no option training.batchsize");
 }
@@ -67,10 +87,33 @@ TEST_CASE("program: each verb has its help, and info says what there is") {
     CHECK(help.code == 0);
     CHECK(help.out.find("--help") != std::string::npos);
     const bool has_task = verb == std::string("train") || verb == std::string("eval") || verb == std::string("predict");
-    CHECK((help.out.find("--training.micro_batch_size") != std::string::npos) == has_task);
+    CHECK(help.out.find("--training.micro_batch_size") == std::string::npos);
+    CHECK(std::count(help.out.begin(), help.out.end(), '\n') < 40);
+    CHECK(help.out.find(std::string("Example: engine ") + verb) != std::string::npos);
+    const Ended all = program.run({verb, "--help-all"});
+    CHECK(all.code == 0);
+    CHECK((all.out.find("--training.micro_batch_size") != std::string::npos) == has_task);
     const bool computes = verb != std::string("tokenize") && verb != std::string("info");
     CHECK((help.out.find("--precision") != std::string::npos) == computes);
   }
+  CHECK(program.run({"--version"}).out == std::string("engine ") + version + "\n");
+  const Ended all = program.run({"--help"});
+  CHECK(all.code == 0);
+  CHECK(all.out.find("  generate ") != std::string::npos);
+  const std::string generate = program.run({"generate", "--help"}).out;
+  CHECK(generate.find("--seed") != std::string::npos);
+  CHECK(generate.find("--num_beams") != std::string::npos);
+  CHECK(generate.find("--generation.num_beams") == std::string::npos);
+  CHECK(generate.find("Every option of a task.cfg") == std::string::npos);
+  CHECK(program.run({"generate", "--help-all"}).out.find("--generation.num_beams") != std::string::npos);
+  const Ended section = program.run({"options", "generation"}), one = program.run({"options", "mlm.copies"});
+  CHECK(section.out.starts_with("generation.temperature  (number, default 0.0, at least 0)\n    below 1 sharpens"));
+  CHECK(section.out.find("    It needs generation.temperature above 0.\n") != std::string::npos);
+  CHECK(section.out.find("training.") == std::string::npos);
+  CHECK(one.out.starts_with("mlm.copies  (integer, "));
+  CHECK(std::count(one.out.begin(), one.out.end(), '\n') == 3);
+  CHECK(program.run({"options"}).out.find("Sections: model, data, training") != std::string::npos);
+  program.fails({"options", "trainig"}, 2, "there is no section or option trainig; the nearest is training");
   const Ended info = program.run({"info"});
   CHECK(info.code == 0);
   CHECK(info.out.find("instruction set: ") != std::string::npos);
@@ -117,6 +160,21 @@ TEST_CASE("program: trains, and its run folder is evaluated, goes on from prompt
   CHECK(three.out.size() <= 5 + 3 + 1);
   CHECK(one.out.size() <= 5 + 1 + 1);
   CHECK(one.out.starts_with("(1+2)"));
+  // Whoever sets an option that does nothing is told so, whatever the run's task.cfg says of it.
+  program.fails({"generate", run, "--prompt", "1", "--top_k", "5"}, 2,
+                "--top_k: generation.top_k is \"5\": nothing reads it here, it needs generation.temperature above 0");
+  CHECK(program.run({"generate", run, "--prompt", "1", "--top_k", "5", "--temperature", "1"}).code == 0);
+  program.fails({"generate", run, "--prompt", "1", "--num_beams", "2"}, 2, "beam search is for encoder-decoders");
+  CHECK(one.error == "");
+  const std::string full(127, '1');  // <start> is the last of 128 positions
+  CHECK(program.run({"generate", run, "--prompt", full}).error ==
+        "1 text ends before generation.max_new_tokens = 3 tokens, at the model's 128 positions; its prompt fills all "
+        "of them, so that there is no room for a new token\n");
+  const std::string long_file = program.write("long.txt", full + "\n1\n" + full);
+  const Ended long_lines = program.run({"generate", run, "--input", long_file});
+  CHECK(long_lines.error.find("2 texts end before") == 0);
+  CHECK(long_lines.error.find("2 prompts fill") != std::string::npos);
+
   const Ended many = program.run({"generate", run, "--input", lines});
   CHECK(many.code == 0);
   CHECK(nlohmann::json::parse(many.out.substr(0, many.out.find('\n')))["prompt"] == "(1+2)");
@@ -150,6 +208,17 @@ training = {batch_size = 2, max_steps = 2}
   const Ended evaluated = program.run({"eval", run});
   CHECK(evaluated.out.find("matthews ") != std::string::npos);
   CHECK(evaluated.error == "");
+  // The standard output holds a name and a number a line, and samples are in a file where they are wanted.
+  std::istringstream metrics(evaluated.out);
+  for (std::string line; std::getline(metrics, line);) {
+    std::istringstream words(line);
+    std::string name, rest;
+    double value = 0;
+    CHECK((words >> name >> value));
+    CHECK_FALSE((words >> rest));
+  }
+  CHECK(program.run({"eval", run, "--samples", program.file("samples.txt")}).out == evaluated.out);
+  CHECK(read_text(program.file("samples.txt")).find(" (it is ") != std::string::npos);
   const std::string long_line = "a b c d e f g h i j k l m\n";
   const std::string long_data = program.write("long.tsv", "sentence\tlabel\n \t1\na\t0\n" + long_line.substr(0, 25) +
                                                               "\t1\n");
@@ -159,7 +228,20 @@ training = {batch_size = 2, max_steps = 2}
   const std::string input = program.write("input.tsv", "index\tsentence\n5\ta\n"), output = program.file("out.tsv");
   CHECK(program.run({"predict", run, "--input", input, "--output", output}).code == 0);
   CHECK(read_text(output).starts_with("index\tprediction\n5\t"));
+  const std::string list = program.write("list.txt", "a b\n\nc\n");
+  CHECK(program.run({"predict", run, "--input", list, "--output", output}).code == 0);
+  const std::string predictions = read_text(output);
+  CHECK(std::count(predictions.begin(), predictions.end(), '\n') == 4);
+  CHECK(predictions.find("\n2\t") != std::string::npos);
   CHECK(program.run({"predict", run, "--input", input}).code == 2);
+  std::string renamed = read_text(run + "/best/config.json");
+  for (const auto& [from, to] : {std::pair<std::string, std::string>{"negative", "neg"}, {"positive", "pos"}})
+    while (renamed.find(from + "\"") != std::string::npos) renamed.replace(renamed.find(from + "\""), from.size(), to);
+  const std::string best = read_text(run + "/best/config.json");
+  write_file(run + "/best/config.json", renamed);
+  program.fails({"predict", run, "--input", list, "--output", output}, 2,
+                "has the classes (neg, pos), task sst2 has (negative, positive)");
+  write_file(run + "/best/config.json", best);
   program.fails({"predict", run, "--input", program.file("none.tsv"), "--output", output}, 1, "none.tsv");
 
   const std::string lines = program.write("lines.txt", "a b c\nd\n");
@@ -174,6 +256,49 @@ training = {batch_size = 2, max_steps = 2}
   CHECK(program.run({"embed", run, "--input", long_lines}).error == long_lines + ": 1 lines are cut to 12 tokens\n");
   CHECK(program.run({"predict", run, "--input", long_input, "--output", output}).error ==
         long_input + ": 1 lines are cut to 12 tokens\n");
+}
+
+TEST_CASE("program: a list of files stands behind its option, beside the configuration in any order") {
+  const Program program;
+  const std::string config = program.write("task.cfg", R"(task = "gpt"
+name = "small"
+threads = 1
+model = {hidden_size = 16, num_layers = 1, num_heads = 2, max_positions = 16}
+training = {batch_size = 2, max_steps = 1}
+data = {tokenizer = "characters"}
+gpt = {samples = 0}
+)");
+  const std::string a = program.write("a.txt", "the cat and the hat and the cap\n"),
+                    b = program.write("b.txt", "the bat and the rat and the map\n"), runs = program.file("runs");
+  for (const std::vector<std::string>& arguments : {std::vector<std::string>{config, "--data.train", a, b},
+                                                    {"--data.train", a, b, config},
+                                                    {"--data.train", a, b, config, "--resume", "false"},
+                                                    {"--data.train=" + a + "," + b, config},
+                                                    {"--data.train", a, "--data.train", b, config}}) {
+    std::vector<std::string> all{"train", "--output_dir", runs};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    const Ended trained = program.run(all);
+    CAPTURE(trained.error);
+    CHECK(trained.code == 0);
+    CHECK(read_text(runs + "/small/task.cfg").find("train = [\"" + a + "\", \"" + b + "\"]") != std::string::npos);
+    std::filesystem::remove_all(runs);
+  }
+  program.fails({"train", config, a, "--data.train", b}, 2, "unexpected argument " + a);
+}
+
+TEST_CASE("program: closed standard streams are no place for the files of a run") {
+  const Program program;
+  const std::string config = program.write("task.cfg", task_config), runs = program.file("runs");
+  const std::string command = program.path() + " train " + config + " --output_dir " + runs;
+  CHECK(std::system((command + " --training.log_every 1 <&- >&- 2>&-").c_str()) == 0);
+  const std::string metrics = read_text(runs + "/small/metrics.jsonl");
+  std::istringstream lines(metrics);
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count) CHECK(nlohmann::json::accept(line));
+  CHECK(count == 4);  // three steps and an evaluation
+  CHECK(std::system((command + " --training.max_steps 5 > /dev/null").c_str()) == 0);
+  CHECK(read_text(runs + "/small/metrics.jsonl").starts_with(metrics));
+  CHECK(std::system((program.path() + " info >&- 2>/dev/null").c_str()) != 0);
 }
 
 TEST_CASE("program: a folder that cannot be written ends training with 1") {

@@ -1,4 +1,4 @@
-// What a task.cfg says, but for the sections that belong to one task alone.
+// The configuration in a task.cfg, without the sections that belong to one task alone.
 #pragma once
 
 #include <string>
@@ -50,6 +50,9 @@ struct GenerationConfig {
   int top_k = 0;
   float top_p = 1;
   int max_new_tokens = 128;
+  int num_beams = 1;  // encoder-decoders
+  float length_penalty = 1;
+  bool early_stopping = false;
 };
 
 struct Config {

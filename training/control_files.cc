@@ -16,9 +16,6 @@ const auto process_start = std::filesystem::file_time_type::clock::now();
 
 }  // namespace
 
-ControlFiles::ControlFiles(const std::filesystem::path& run)
-    : stop_(RunFolder(run).stop()), stop_now_(RunFolder(run).stop_now()), save_(RunFolder(run).save_checkpoint()) {}
-
 std::vector<std::string> ControlFiles::remove_old() const {
   std::vector<std::string> removed;
   for (const std::filesystem::path& file : {stop_, stop_now_, save_}) {

@@ -12,7 +12,8 @@ namespace engine {
 
 class ControlFiles {
  public:
-  explicit ControlFiles(const std::filesystem::path& run);
+  explicit ControlFiles(const RunFolder& run)
+      : stop_(run.stop()), stop_now_(run.stop_now()), save_(run.save_checkpoint()) {}
 
   // Removes those that are older than this process, which were meant for an earlier one, and returns their names.
   std::vector<std::string> remove_old() const;
@@ -24,7 +25,8 @@ class ControlFiles {
  private:
   static bool take(const std::filesystem::path& file);
 
-  std::filesystem::path stop_, stop_now_, save_;  // made once: a step allocates nothing
+  // Their names are kept, since a step makes none.
+  std::filesystem::path stop_, stop_now_, save_;
 };
 
 }  // namespace engine

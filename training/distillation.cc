@@ -10,15 +10,23 @@
 namespace engine {
 
 void DistillationConfig::declare(Options& options) {
+  const auto learns = [this] { return !teacher.empty(); };
+  const std::string model = "a model in distillation.teacher";
   options.add("distillation.teacher", teacher, any_value(),
               "a model folder or a run's, of the same task and vocabulary, which the model learns from; empty: none");
   options.add("distillation.layers", layers,
-              "layers of the teacher, from 0, that a new model's begin with, such as \"0,2,4\"; its embeddings, too");
-  options.add("distillation.temperature", temperature, above(0), "of both models' logits in the soft loss");
-  options.add("distillation.hard_weight", hard_weight, at_least(0), "of the task's own loss");
-  options.add("distillation.soft_weight", soft_weight, at_least(0), "of the loss against the teacher's logits");
+              "layers of the teacher, from 0, that a new model's begin with, such as \"0,2,4\"; its embeddings, too")
+      .needs(learns, model);
+  options.add("distillation.temperature", temperature, above(0), "temperature of both models' logits in the soft loss")
+      .needs(learns, model);
+  options.add("distillation.hard_weight", hard_weight, at_least(0),
+              "weight of the task's own loss")
+      .needs(learns, model);
+  options.add("distillation.soft_weight", soft_weight, at_least(0), "weight of the loss against the teacher's logits")
+      .needs(learns, model);
   options.add("distillation.cosine_weight", cosine_weight, at_least(0),
-              "of the loss against the teacher's hidden states; needs models of one width");
+              "weight of the loss against the teacher's hidden states, which needs models of one width")
+      .needs(learns, model);
 }
 
 namespace {

@@ -24,7 +24,7 @@ class ConfiguredMachine {
   Ops& ops() { return *ops_; }
 
  private:
-  // The device that auto has become: the CPU, too, where a GPU has too little memory.
+  // The device that auto stands for, which is the CPU also where a GPU has too little memory.
   static std::string device_of(const Config& config, Ops& ops) {
     if (config.device != "auto") return config.device;
     return &ops.memory() == &host_memory() ? "cpu" : auto_device();

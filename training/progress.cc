@@ -39,8 +39,9 @@ int columns_of(std::FILE* out) {
 
 }  // namespace
 
-Progress::Progress(std::FILE* out, bool terminal, int64_t first, int64_t steps)
-    : out_(out), terminal_(terminal), first_(first), steps_(steps), start_(Clock::now()) {}
+Progress::Progress(std::FILE* out, bool terminal, int64_t first, int64_t steps, Clock::duration silence)
+    : out_(out), terminal_(terminal), first_(first), steps_(steps), silence_(silence), start_(Clock::now()),
+      shown_(start_) {}
 
 double Progress::seconds_to_go(int64_t step) const {
   const double passed = std::chrono::duration<double>(Clock::now() - start_).count();
@@ -49,7 +50,11 @@ double Progress::seconds_to_go(int64_t step) const {
 
 void Progress::show(const StepReport& report) {
   const Clock::time_point now = Clock::now();
-  if (!terminal_ || now - shown_ < std::chrono::milliseconds(100)) return;
+  if (!terminal_) {
+    if (now - shown_ >= silence_ && now - start_ < first_minutes) log(report);
+    return;
+  }
+  if (now - shown_ < std::chrono::milliseconds(100)) return;
   shown_ = now;
   char figures[160];
   const int length = std::snprintf(figures, sizeof figures, " %lld/%lld  loss %.4f  %.0f tokens/s  %s to go",
@@ -68,6 +73,7 @@ void Progress::show(const StepReport& report) {
 
 void Progress::log(const StepReport& report) {
   if (terminal_) return;
+  shown_ = Clock::now();
   std::fprintf(out_, "step %lld/%lld  loss %.4f  learning_rate %.3g  grad_norm %.3g  %.0f tokens/s  %s to go\n",
                static_cast<long long>(report.step), static_cast<long long>(steps_), report.loss, report.learning_rate,
                report.gradient_norm, report.tokens_per_second, duration(seconds_to_go(report.step)).characters);

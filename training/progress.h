@@ -1,5 +1,5 @@
-// Progress: on a terminal a bar with loss, tokens a second and the time to go; elsewhere a line each training.log_every
-// steps.
+// Progress: on a terminal a bar with loss, tokens a second and the time to go. Elsewhere a line each training.log_every
+// steps, and in the first minutes at least every half a minute, so that a user sees that a slow training advances.
 #pragma once
 
 #include <chrono>
@@ -10,7 +10,7 @@
 namespace engine {
 
 struct StepReport {
-  int64_t step = 0;  // steps done
+  int64_t step = 0;  // how many are done
   double loss = 0, learning_rate = 0, gradient_norm = 0, tokens_per_second = 0;
 };
 
@@ -18,16 +18,21 @@ class Progress {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // `first`: the steps that were done before.
-  Progress(std::FILE* out, bool terminal, int64_t first, int64_t steps);
+  static constexpr std::chrono::seconds longest_silence{30};
+  static constexpr std::chrono::minutes first_minutes{10};
 
-  // After every step: the bar moves, ten times a second at most. Nothing where there is no terminal.
+  // `first` is how many steps were done before.
+  Progress(std::FILE* out, bool terminal, int64_t first, int64_t steps,
+           Clock::duration silence = longest_silence);
+
+  // Comes after every step. The bar moves, ten times a second at most. Without a terminal a line comes where none came
+  // for longest_silence.
   void show(const StepReport& report);
-  // A step that is logged: a line where there is no terminal.
+  // Comes after a step that is logged. Writes a line where there is no terminal.
   void log(const StepReport& report);
-  // A line of text of its own, above the bar.
+  // Writes a line of text of its own, above the bar.
   void line(const std::string& text);
-  // Takes the bar away.
+  // Removes the bar.
   void finish();
 
  private:
@@ -36,7 +41,8 @@ class Progress {
   std::FILE* out_;
   bool terminal_, bar_shown_ = false;
   int64_t first_, steps_;
-  Clock::time_point start_, shown_{};
+  Clock::duration silence_;
+  Clock::time_point start_, shown_{};  // the last time that anything was shown
 };
 
 }  // namespace engine

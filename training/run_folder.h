@@ -58,8 +58,9 @@ class RunFolder {
   std::filesystem::path model() const;
   // The steps of the checkpoints that are there, the latest first.
   std::vector<int64_t> checkpoints() const;
-  // What trainings wrote here and --resume false removes. What a training goes on from comes first, so that a process
-  // that is killed between two removals leaves no state without the rest. task.cfg and the cache are not among them.
+  // Everything that trainings wrote here and --resume false removes. The state, from which a training goes on, comes
+  // first, so that a process that is killed between two removals leaves no state without the rest. task.cfg and the
+  // cache are not among them.
   std::vector<std::filesystem::path> written() const;
 
  private:

@@ -55,16 +55,6 @@ bool fits(const Safetensors::Entry& entry, const Tensor& tensor) {
   return entry.dtype == "F32" && entry.shape == sizes_of(tensor.shape);
 }
 
-// What may differ between the halves of one training: where it runs, how long, and what it tells of itself.
-bool may_differ(const Options::Option& option) {
-  static constexpr std::array names{
-      "name", "output_dir", "resume", "device", "attention", "matmul", "synchronous", "threads", "data.test",
-      "training.max_steps", "training.epochs", "training.resume_warmup_steps", "training.log_every",
-      "training.eval_every", "training.save_every", "training.keep_checkpoints", "training.early_stopping_patience",
-      "training.save_dtype", "training.recompute"};
-  return option.section() == "generation" || std::find(names.begin(), names.end(), option.name) != names.end();
-}
-
 }  // namespace
 
 void save_state(const fs::path& folder, const StateTensors& tensors, const TrainingProgress& progress,
@@ -220,7 +210,7 @@ void check_same_training(const fs::path& state, const Options& options) {
     const auto found = then.find(option.name);
     // A state of an older version does not know an option: then it was at its default.
     const std::string& before = found == then.end() ? option.default_text : found->second;
-    if (before != option.text() && !may_differ(option))
+    if (before != option.text() && !option.can_change)
       fail_usage(state.string(), " is of a training with ", option.name, " = ", before, "; now it is ", option.text(),
                  ": set it back to go on, or start anew with --resume false or another --name");
   }

@@ -75,7 +75,7 @@ FittingState load_fitting_state(const std::filesystem::path& folder, const State
 std::string option_of_state(const std::filesystem::path& folder, const std::string& name);
 
 // A UsageError where an option that shapes the training differs from the state's: it names the option and both values.
-// Options of the machine, the log and the length of the training may differ.
+// Options that are declared as ones that may change on resuming may differ.
 void check_same_training(const std::filesystem::path& folder, const Options& options);
 // A UsageError, with both, where the state was made with another fingerprint. A state of an older version has none.
 void check_same_data(const std::filesystem::path& folder, const std::string& fingerprint);

@@ -51,7 +51,7 @@ Trainer::Trainer(const Config& config, const Options& options, Task& task, Machi
       schedule_(config.training, training_steps(config.training, task.steps(config.training.epochs))),
       step_(machine, task.parameters(), config.training, config.seed),
       folder_(RunFolder::of(config).path(), machine.communicator),
-      control_(folder_.path()) {
+      control_(folder_) {
   const TrainingConfig& training = config.training;
   if (training.swa_start > 0)
     averaging_ =

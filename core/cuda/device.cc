@@ -62,7 +62,7 @@ std::string suspects(cudaError_t code) {
   const std::string started = is_of_kernel(code) ? started_operations() : "";
   if (started.empty()) return "";
   return "; it is one of the operations started since the device was last waited for: " + started +
-         ". With --synchronous true the error names the one";
+         ". With --cuda.synchronous true the error names the one";
 }
 
 }  // namespace

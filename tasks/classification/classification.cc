@@ -10,6 +10,7 @@
 #include "core/files.h"
 #include "core/hash.h"
 #include "tasks/cache_folder.h"
+#include "tasks/language_model.h"
 #include "training/subset.h"
 
 namespace engine {
@@ -20,20 +21,22 @@ namespace {
 constexpr size_t tokens_at_a_time = size_t{1} << 16;
 constexpr size_t samples_shown = 20;
 
-const std::array<ClassificationKind, 2> kinds{
-    {{.task = "cola", .format = GlueFormat::cola, .labels = {"unacceptable", "acceptable"}, .best_metric = "matthews"},
-     {.task = "sst2", .format = GlueFormat::sst2, .labels = {"negative", "positive"}, .best_metric = "accuracy"}}};
-
 }  // namespace
 
-bool is_classification(const std::string& task) {
-  return std::any_of(kinds.begin(), kinds.end(), [&](const auto& kind) { return task == kind.task; });
+const ClassificationKind& cola_kind() {
+  static const ClassificationKind kind{.task = "cola",
+                                       .format = GlueFormat::cola,
+                                       .labels = {"unacceptable", "acceptable"},
+                                       .best_metric = "matthews"};
+  return kind;
 }
 
-const ClassificationKind& classification_kind(const std::string& task) {
-  for (const ClassificationKind& kind : kinds)
-    if (task == kind.task) return kind;
-  fail("no classification task is named ", task);
+const ClassificationKind& sst2_kind() {
+  static const ClassificationKind kind{.task = "sst2",
+                                       .format = GlueFormat::sst2,
+                                       .labels = {"negative", "positive"},
+                                       .best_metric = "accuracy"};
+  return kind;
 }
 
 double Confusion::accuracy() const {
@@ -91,7 +94,7 @@ ClassificationTask::Split ClassificationTask::encode(const std::vector<std::stri
   Split split;
   std::string digested;
   for (const std::string& file : files) {
-    ExampleFile read = read_examples(file, kind_.format);
+    ExampleFile read = read_examples(file, kind_.format, /*may_be_a_list=*/kept == Kept::all);
     if (kept == Kept::labelled && !read.labelled)
       fail_usage("data.", split_of(files, config_.data), " names ", file,
                  ", which has no labels: they are needed here; see predict");
@@ -153,7 +156,7 @@ void ClassificationTask::batch_of(int64_t step, SequenceBatch& batch) {
 }
 
 std::vector<int32_t> ClassificationTask::classify(Machine& machine, const Split& split, LossTotals* totals) {
-  // Sentences of like length go together: it is the longest that attention is cut by.
+  // Sentences of like length go together, since the longest decides how attention is divided into tiles.
   std::vector<size_t> order(split.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
@@ -194,7 +197,7 @@ Metrics ClassificationTask::evaluate(Machine& machine, std::string& samples) {
   }
   std::ostringstream text;
   const auto name = [&](int32_t label) { return kind_.labels[static_cast<size_t>(label)]; };
-  // Half of what is shown are mistakes, as far as there are any.
+  // Half of the samples are mistakes, as far as there are any.
   wrong.resize(std::min(wrong.size(), samples_shown / 2));
   right.resize(std::min(right.size(), samples_shown - wrong.size()));
   for (const auto& rows : {right, wrong})
@@ -219,11 +222,29 @@ void ClassificationTask::predict(Machine& machine, const std::filesystem::path& 
   });
 }
 
-std::unique_ptr<Task> make_classification_task(Config& config, const DistillationConfig& distillation,
-                                               const Options& options, Ops& ops, bool training) {
-  const ClassificationKind& kind = classification_kind(config.task);
+namespace {
+
+// A UsageError where a model's classes have other names, unless they are those of another task, which make_encoder
+// tells.
+void check_names_of_classes(const Config& config, const ClassificationKind& kind) {
+  const ModelConfig there = read_model_config(open_run(config.init).model);
+  if (there.head != HeadKind::classification) return;
+  for (const ClassificationKind* known : {&cola_kind(), &sst2_kind()})
+    if (are_same_classes(known->labels, there.labels)) return;
+  const bool are_as_many = there.labels.size() == kind.labels.size();
+  fail_usage(config.init, " has the classes ", text_of_classes(there.labels), ", task ", kind.task, " has ",
+             text_of_classes(kind.labels), are_as_many ? ": name them so in id2label of its config.json, or " : ": ",
+             "train it for this task first");
+}
+
+}  // namespace
+
+std::unique_ptr<Task> make_classification_task(const ClassificationKind& kind, Config& config,
+                                               const DistillationConfig& distillation, const Options& options,
+                                               Ops& ops, bool training) {
   if (training && config.data.train.empty())
     fail_usage("data.train is missing: a file of task ", kind.task, ", see docs/tasks.md");
+  if (!training && !config.init.empty()) check_names_of_classes(config, kind);
   Encoder encoder = make_encoder(config, options, {HeadKind::classification, kind.labels}, tokenizer_of(config),
                                  ops.memory(), training);
   if (training) add_teacher(encoder, distillation, config, ops);

@@ -10,15 +10,15 @@
 
 namespace engine {
 
-// What tells the classification tasks apart.
+// One of the classification tasks.
 struct ClassificationKind {
   const char* task;
   GlueFormat format;
   std::vector<std::string> labels;
   const char* best_metric;
 };
-const ClassificationKind& classification_kind(const std::string& task);  // cola or sst2
-bool is_classification(const std::string& task);
+const ClassificationKind& cola_kind();
+const ClassificationKind& sst2_kind();
 
 // Counts of (prediction, truth).
 struct Confusion {
@@ -28,7 +28,7 @@ struct Confusion {
     counts[static_cast<size_t>(predicted)][static_cast<size_t>(truth)] += 1;
   }
   double accuracy() const;
-  // (tp tn - fp fn) / sqrt((tp + fp)(tp + fn)(tn + fp)(tn + fn)); 0 where a factor is 0 (Matthews 1975).
+  // (tp tn - fp fn) / sqrt((tp + fp)(tp + fn)(tn + fp)(tn + fn)), and 0 where a factor is 0 (Matthews 1975).
   double matthews() const;
 };
 
@@ -39,14 +39,14 @@ class ClassificationTask final : public EncoderTask {
   int64_t steps_per_epoch() const override { return plan_ ? plan_->steps_per_epoch() : 0; }
   int64_t steps(double epochs) const override { return plan_ ? plan_->steps(epochs) : 0; }
   void batch_of(int64_t step, SequenceBatch& batch) override;
-  // loss, accuracy and matthews over data.eval; a UsageError where an evaluation alone has none.
+  // Returns loss, accuracy and matthews over data.eval. A UsageError where an evaluation alone has none.
   Metrics evaluate(Machine& machine, std::string& samples) override;
   std::pair<std::string, bool> best_metric() const override { return {kind_.best_metric, true}; }
   std::vector<std::string> metric_names() const override { return {"loss", "accuracy", "matthews"}; }
   std::string fingerprint() const override { return fingerprint_; }
   std::string start_report() const override;
-  // GLUE's form: a header index<TAB>prediction, then a line for each of the input's sentences; one without a token is
-  // an Error that names its line. A line to the standard error says how many were cut.
+  // Writes GLUE's form: a header index<TAB>prediction, then a line for each of the input's sentences. A sentence
+  // without a token is an Error that names its line. A line on the standard error says how many were truncated.
   void predict(Machine& machine, const std::filesystem::path& input, const std::filesystem::path& output) override;
 
  private:
@@ -54,19 +54,20 @@ class ClassificationTask final : public EncoderTask {
   struct Split {
     std::vector<Example> examples;
     std::vector<int32_t> ids;
-    std::vector<size_t> begins{0};  // of each sentence in ids, and the end
-    size_t empty = 0, cut = 0;      // left out as empty or without a token; cut to the most tokens
+    std::vector<size_t> begins{0};  // each sentence in ids, and the end
+    size_t empty = 0, cut = 0;      // left out, truncated
     uint64_t digest = 0;
 
     size_t size() const { return examples.size(); }
-    void keep(int64_t count);  // so many, spread evenly
+    void keep(int64_t count);  // spread evenly
     std::vector<int32_t> lengths() const;
   };
-  enum class Kept { labelled, all };  // labelled examples that are not empty; all of them, with labels or without
+  // `labelled` keeps examples with a label and a token, `all` keeps all.
+  enum class Kept { labelled, all };
   Split encode(const std::vector<std::string>& files, Kept kept) const;
-  Split open(const char* option, const std::vector<std::string>& files) const;  // labelled ones
+  Split open(const char* option, const std::vector<std::string>& files) const;  // keeps labelled ones
   void append(const Split& split, size_t i, SequenceBatch& batch) const;
-  // The class of each sentence; totals (optional) receives the loss.
+  // The class of each sentence. `totals` (optional) receives the loss.
   std::vector<int32_t> classify(Machine& machine, const Split& split, LossTotals* totals = nullptr);
 
   const ClassificationKind& kind_;
@@ -76,7 +77,8 @@ class ClassificationTask final : public EncoderTask {
   std::string fingerprint_;
 };
 
-std::unique_ptr<Task> make_classification_task(Config& config, const DistillationConfig& distillation,
-                                               const Options& options, Ops& ops, bool training);
+std::unique_ptr<Task> make_classification_task(const ClassificationKind& kind, Config& config,
+                                               const DistillationConfig& distillation, const Options& options,
+                                               Ops& ops, bool training);
 
 }  // namespace engine

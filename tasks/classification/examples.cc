@@ -29,7 +29,7 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
-// Which column holds what.
+// The places of the columns in a line.
 struct Columns {
   bool has_header = false;
   size_t count = 0, sentence = 0;
@@ -38,7 +38,10 @@ struct Columns {
 
 constexpr char columns_wanted[] = "sentence, label (where there are labels) and, if there is one, index";
 
-bool is_column_name(std::string_view name) { return name == "sentence" || name == "label" || name == "index"; }
+// Hugging Face's files of GLUE name the index idx.
+bool is_column_name(std::string_view name) {
+  return name == "sentence" || name == "label" || name == "index" || name == "idx";
+}
 
 Columns read_header(const std::vector<std::string_view>& names, const std::string& where) {
   std::optional<size_t> sentence, label, index;
@@ -66,21 +69,24 @@ int32_t read_label(std::string_view text, const std::string& where) {
        trimmed(text).empty() ? "; a file without labels has a header with sentence and, if there is one, index" : "");
 }
 
-// Of a file's first line: CoLA's own files have no header.
-Columns read_columns(const std::vector<std::string_view>& cells, GlueFormat format, const std::string& where) {
+// Reads the columns from a file's first line. CoLA's own files and lists of sentences have no header.
+Columns read_columns(const std::vector<std::string_view>& cells, GlueFormat format, bool may_be_a_list,
+                     const std::string& where) {
   const bool is_cola = format == GlueFormat::cola, is_example = is_cola && cells.size() == 4 && label_of(cells[1]);
   const auto names_column = [](std::string_view cell) { return is_column_name(trimmed(cell)); };
   if (!is_example && std::any_of(cells.begin(), cells.end(), names_column)) return read_header(cells, where);
+  if (may_be_a_list && cells.size() == 1) return {.count = 1};
   if (is_cola) return {.count = 4, .sentence = 3, .label = 1, .index = {}};
-  fail(where, ": is no header: a file for sst2 begins with the names of its columns: ", columns_wanted);
+  fail(where, ": is no header: a file for sst2 begins with the names of its columns: ", columns_wanted,
+       may_be_a_list ? "; a list of sentences, one a line, has no tabs" : "");
 }
 
 }  // namespace
 
-ExampleFile read_examples(const std::filesystem::path& path, GlueFormat format) {
+ExampleFile read_examples(const std::filesystem::path& path, GlueFormat format, bool may_be_a_list) {
   const MappedFile mapped(path);
   std::string_view rest = text_of_file({mapped.data(), mapped.size()}, path.string());
-  // Without the blank lines at its end.
+  // Blank lines at the end are passed over.
   const size_t last = rest.find_last_not_of(" \t\r\n");
   rest = rest.substr(0, last == std::string_view::npos ? 0 : rest.find('\n', last));
   ExampleFile file;
@@ -95,7 +101,7 @@ ExampleFile read_examples(const std::filesystem::path& path, GlueFormat format) 
       fail(where, ": is not UTF-8 at byte ", bad + 1, " of the line: convert the file, for instance with iconv");
     const std::vector<std::string_view> cells = split(line);
     if (line_number == 1) {
-      columns = read_columns(cells, format, where);
+      columns = read_columns(cells, format, may_be_a_list, where);
       if (columns.has_header) continue;
     }
     if (cells.size() != columns.count) {

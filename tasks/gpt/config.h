@@ -1,4 +1,4 @@
-// [gpt] of a task.cfg.
+// The section [gpt] of a task.cfg.
 #pragma once
 
 #include <string>
@@ -8,10 +8,10 @@
 namespace engine {
 
 struct GptConfig {
-  // Where data.eval names no file: this part of the training tokens, their end, is for evaluation.
+  // This part of the training tokens, their end, is for evaluation where data.eval names no file.
   double eval_share = 0;
-  int samples = 2;            // texts generated at each evaluation
-  std::string sample_prompt;  // what they begin with; empty: the start of a document
+  int samples = 2;            // texts an evaluation generates
+  std::string sample_prompt;  // their beginning, may be empty
 
   void declare(Options& options);
 };

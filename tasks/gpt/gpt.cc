@@ -35,9 +35,10 @@ std::unique_ptr<Tokenizer> choose_tokenizer(const Config& config, bool training)
 
 void GptConfig::declare(Options& options) {
   options.add("gpt.eval_share", eval_share, from_up_to_below(0, 1),
-              "where data.eval names no file: this part of the training tokens, their end, is kept for evaluation");
+              "the part of the training tokens, their end, that is kept for evaluation where data.eval names no file");
   options.add("gpt.samples", samples, at_least(0), "texts generated at each evaluation, as [generation] says");
-  options.add("gpt.sample_prompt", sample_prompt, any_value(), "what they begin with; empty: the start of a document");
+  options.add("gpt.sample_prompt", sample_prompt, any_value(),
+              "the beginning of these texts; empty: the start of a document");
 }
 
 GptTask::GptTask(const Config& config, const GptConfig& own, LanguageModel language, bool training)
@@ -120,16 +121,12 @@ Metrics GptTask::evaluate(Machine& machine, std::string& samples) {
 
 std::string GptTask::generate(Machine& machine) const {
   const GenerationConfig& generation = config_.generation;
-  // Drawn without chance, all would be the same.
+  // At temperature 0 all texts would be the same.
   const auto count = static_cast<size_t>(generation.temperature > 0 ? own_.samples : 1);
   const std::vector<std::vector<int32_t>> prompts(count, encode_prompt(tokenizer(), own_.sample_prompt));
   Generator generator(machine.ops, model(), machine.compute, static_cast<int>(count));
-  const auto texts = generator.generate(prompts, {.temperature = generation.temperature,
-                                                  .top_k = generation.top_k,
-                                                  .top_p = generation.top_p,
-                                                  .max_new_tokens = generation.max_new_tokens,
-                                                  .seed = config_.seed,
-                                                  .end_token = tokenizer().end_token()});
+  const auto texts =
+      generator.generate(prompts, generation_options(generation, model(), config_.seed, tokenizer().end_token()));
   std::ostringstream out;
   for (size_t i = 0; i < texts.size(); ++i)
     out << "--- sample " << i + 1 << " ---\n" << own_.sample_prompt << tokenizer().decode(texts[i], true) << "\n";

@@ -17,7 +17,8 @@ class Masking {
   // A UsageError where the tokenizer has no mask token, or no token that stands for text.
   Masking(const Tokenizer& tokenizer, double share);
 
-  // Masks `tokens` in place; labels[i] becomes what was there, or -100. Nothing is masked where all tokens are special.
+  // Masks `tokens` in place. labels[i] becomes the token that was there, or -100. Nothing is masked where all tokens
+  // are special.
   void apply(std::span<int32_t> tokens, std::span<int32_t> labels, Random& random);
 
  private:
@@ -25,7 +26,7 @@ class Masking {
   int32_t mask_token_;
   std::vector<bool> is_special_;
   std::vector<int32_t> ordinary_;   // tokens that are not special
-  std::vector<size_t> candidates_;  // scratch: positions that may be chosen
+  std::vector<size_t> candidates_;  // positions that may be chosen
 };
 
 }  // namespace engine

@@ -15,7 +15,7 @@ namespace {
 
 // Evaluation goes through its data in pieces of this many tokens, so that it may be long.
 constexpr size_t tokens_at_a_time = size_t{1} << 16;
-// Which masks of a sequence evaluation takes; those of training count from 0.
+// Evaluation takes this masking of a sequence, training those from 0 on.
 constexpr uint32_t masks_of_evaluation = ~uint32_t{0};
 constexpr uint64_t masking_key = 0x6d61736b696e6773u;  // keeps the draws apart from others of the same seed
 
@@ -24,15 +24,19 @@ constexpr uint64_t masking_key = 0x6d61736b696e6773u;  // keeps the draws apart 
 void MlmConfig::declare(Options& options) {
   options.add("mlm.masking", masking, one_of({"dynamic", "static"}),
               "dynamic: new masks every epoch; static: those of mlm.copies, in turn");
-  options.add("mlm.copies", copies, between(1, 1e9), "how many differently masked copies static masking goes round");
+  options.add("mlm.copies", copies, between(1, 1e9),
+              "the number of differently masked copies that static masking goes round")
+      .needs([this] { return masking == "static"; }, "mlm.masking = \"static\"");
   options.add("mlm.mask_share", mask_share, between(0.001, 1),
-              "this part of a sequence's tokens is masked, at least one");
+              "the part of a sequence's tokens that is masked, at least one token");
   options.add("mlm.lines", lines,
-              "a sequence is a line of text (cut where it is too long); false: a block of the text");
-  options.add("mlm.clean", clean, "only letters, digits, white space and , . ! ? ' \" - of the text are read");
+              "a sequence is a line of text (truncated where it is too long); false: a block of the text");
+  options.add("mlm.clean", clean, "read only letters, digits, white space and , . ! ? ' \" - of the text");
   options.add("mlm.eval_share", eval_share, from_up_to_below(0, 1),
-              "where data.eval names no file: this part of the training sequences, their end, is kept for evaluation");
-  options.add("mlm.samples", samples, at_least(0), "sequences that each evaluation shows with guesses and truth");
+              "the part of the training sequences, their end, that is kept for evaluation where data.eval names no "
+              "file");
+  options.add("mlm.samples", samples, at_least(0),
+              "the number of sequences that each evaluation shows with guesses and truth");
 }
 
 MlmTask::MlmTask(const Config& config, const MlmConfig& own, Encoder encoder, bool training)

@@ -1,9 +1,9 @@
-// The sequences that a masked language model reads, of text files: blocks of the whole text, or a line each.
+// The sequences of text files that a masked language model reads, blocks of the whole text or a line each.
 //
-// Blocks: the documents (documents.h), tokenised, are one long row, cut into pieces of as many tokens as a sequence has
-// room for beside the tokenizer's special tokens; what is left at the end is a shorter sequence. Lines: each line of
-// text, cut to that many tokens; lines without a token are skipped. In either case the special tokens stand around it:
-// [CLS] ... [SEP].
+// The tokens of the documents (documents.h) are one long row, whose blocks have as many tokens as a sequence has room
+// for beside the tokenizer's special tokens. The end of the row is a shorter sequence. A line of text is truncated to
+// that many tokens, and lines without a token are skipped. In either case the special tokens stand around it: [CLS] ...
+// [SEP].
 #pragma once
 
 #include <memory>
@@ -13,18 +13,17 @@
 namespace engine {
 
 struct SequenceRule {
-  int64_t length = 0;  // the most tokens of a sequence, special ones included
+  int64_t length = 0;  // most tokens, special ones included
   bool lines = false;
-  bool clean = false;  // cleaned_text is what is read, line by line
+  bool clean = false;  // lines are read as cleaned_text
 };
 
-// Without characters other than letters, digits, white space and , . ! ? ' " - and with one space for each run of white
-// space; without any at the ends.
+// Keeps letters, digits and , . ! ? ' " - of a text, and one space for each run of white space between them.
 std::string cleaned_text(std::string_view text);
 
 class Sequences {
  public:
-  Sequences() = default;  // none
+  Sequences() = default;  // no sequences
   // The tokens are kept in `cache` (see TokenFile). The tokenizer stays.
   Sequences(const std::filesystem::path& cache, const std::vector<std::string>& files, const Tokenizer& tokenizer,
             const SequenceRule& rule);
@@ -34,20 +33,20 @@ class Sequences {
   // Appends sequence i, special tokens included.
   void append(int64_t i, std::vector<int32_t>& tokens) const;
 
-  // Takes the last `count` sequences out, into the result.
+  // Moves the last `count` sequences into the result.
   Sequences split_off(int64_t count);
-  // Leaves so many of them, spread evenly.
+  // Keeps so many of them, spread evenly.
   void keep(int64_t count);
 
   int64_t skipped() const { return skipped_; }  // lines without a token
-  int64_t cut() const { return cut_; }          // lines that were longer
+  int64_t cut() const { return cut_; }          // truncated lines
   int64_t tokens() const { return file_->size(); }
   uint64_t hash() const { return file_->hash(); }
 
  private:
   std::shared_ptr<const TokenFile> file_;
-  std::vector<int64_t> begins_;  // of each sequence in the file,
-  std::vector<int32_t> counts_;  // and how many tokens it takes
+  std::vector<int64_t> begins_;  // each sequence's place in the file
+  std::vector<int32_t> counts_;  // its tokens there
   const Framing* framing_ = nullptr;
   int32_t special_ = 0;
   int64_t skipped_ = 0, cut_ = 0;

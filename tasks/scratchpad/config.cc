@@ -3,28 +3,37 @@
 namespace engine {
 
 void ScratchpadConfig::declare(Options& options) {
+  const auto writes_itself = [this] { return explanation == "self_learned"; };
+  const std::string self_learned = "scratchpad.explanation = \"self_learned\"";
   options.add("scratchpad.explanation", explanation, one_of({"oracle", "none", "self_learned"}),
-              "what the model answers with: oracle: every step written out; none: the value alone; self_learned: every "
+              "the model's answer; oracle: every step written out; none: the value alone; self_learned: every "
               "step, the inner results as the model itself gives them");
   options.add("scratchpad.form", form, one_of({"equations", "results", "parentheses"}),
-              "what is written out of ((1+2)*3): ((1+2=3)*3=9), ((+=3)*=9) or ((=3)=9)");
+              "the scratchpad of ((1+2)*3): ((1+2=3)*3=9), ((+=3)*=9) or ((=3)=9)")
+      .needs([this] { return explanation != "none"; }, "scratchpad.explanation = \"oracle\" or \"self_learned\"");
   options.add("scratchpad.batching", batching, one_of({"rounds", "topological"}),
-              "self_learned: all results that can be asked for at once, or the deepest of them, a batch at a time; "
-              "both give the same");
+              "self_learned: the model writes all results that it can at once, or the deepest of them, a batch at a "
+              "time; both give the same")
+      .needs(writes_itself, self_learned);
   options.add("scratchpad.clean_results", clean_results,
-              "self_learned: of what the model writes as a result only the first whole number is kept");
+              "self_learned: keep only the first whole number of a result that the model writes")
+      .needs(writes_itself, self_learned);
   options.add("scratchpad.mixture", mixture,
-              "\"level:parts\" for each level trained on: what part of the examples has it");
+              "\"level:parts\" for each level that is trained on, in parts of the examples");
   options.add("scratchpad.stages", stages,
               "\"steps level:parts ...\": the mixture of the first so many steps, of the next ones, ...; then comes "
               "scratchpad.mixture");
   options.add("scratchpad.curriculum", curriculum, one_of({"none", "argmax", "epsilon_greedy", "exp3"}),
               "after the stages each step has examples of one level of the mixture, chosen by how fast its loss falls");
   options.add("scratchpad.curriculum_epsilon", curriculum_epsilon, between(0, 1),
-              "epsilon_greedy and exp3: the share of steps whose level is drawn evenly");
+              "epsilon_greedy and exp3: the share of steps whose level is drawn evenly")
+      .needs([this] { return curriculum == "epsilon_greedy" || curriculum == "exp3"; },
+             "scratchpad.curriculum = \"epsilon_greedy\" or \"exp3\"");
   options.add("scratchpad.curriculum_decay", curriculum_decay, from_up_to_below(0, 1),
-              "of the running means of a level's loss and of its decrease");
-  options.add("scratchpad.curriculum_rate", curriculum_rate, above(0), "exp3: how fast its weights change");
+              "decay of the running means of a level's loss and of its decrease")
+      .needs([this] { return curriculum != "none"; }, "a scratchpad.curriculum");
+  options.add("scratchpad.curriculum_rate", curriculum_rate, above(0), "exp3: how fast its weights change")
+      .needs([this] { return curriculum == "exp3"; }, "scratchpad.curriculum = \"exp3\"");
   options.add("scratchpad.max_depth", max_depth, between(1, 6), "the deepest level that is evaluated");
   options.add("scratchpad.max_answer_length", max_answer_length, between(1, 9),
               "digits of every value in an expression, its sign not counted");

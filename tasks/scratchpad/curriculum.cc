@@ -17,7 +17,7 @@ namespace {
 constexpr uint64_t curriculum_stream = uint64_t{0x6375} << 48;
 constexpr double forgetting = 0.01;
 
-// The number that a text is, and nothing else.
+// Reads a text that is a number and nothing else.
 template <class Number>
 bool read_number(std::string_view text, Number& number) {
   const auto result = std::from_chars(text.data(), text.data() + text.size(), number);

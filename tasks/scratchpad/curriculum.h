@@ -1,5 +1,5 @@
-// Curriculum: which levels a step's examples have. In stages, each with a mixture; or chosen as the training goes, a
-// level a step, by learning progress: how much a level's loss fell below its running mean when it last came.
+// Curriculum: the levels of a step's examples. Stages have a mixture each. An automatic curriculum chooses a level a
+// step by learning progress, which is how far a level's loss fell below its running mean when it last came.
 //   mean[l], progress[l]   running means (decay d) of level l's loss and of its decrease r = mean[l] - loss
 //   argmax                 the level of the greatest progress, after each level has come twice
 //   epsilon_greedy         the same, but with probability e any level, evenly
@@ -18,7 +18,7 @@
 
 namespace engine {
 
-// "1:1" "2:9": what part of the examples has which level, parts in the order of the list.
+// The parts of the examples that have each level, "1:1" "2:9", in the order of the list.
 struct Mixture {
   std::vector<int> levels;
   std::vector<uint32_t> parts;
@@ -36,17 +36,17 @@ class Curriculum {
   Curriculum(const Curriculum&) = delete;  // it points into itself
   Curriculum& operator=(const Curriculum&) = delete;
 
-  // Before the draws of a step. What an automatic curriculum chooses depends on what it has learned until then.
+  // Comes before the draws of a step. An automatic curriculum chooses by the losses that it has seen until then.
   void begin_step(int64_t step);
   int draw(Random& random) const { return chosen_ >= 0 ? chosen_ : mixture_->draw(random); }
-  void step_done(double loss);  // the mean loss of the step that began last
+  void step_done(double loss);  // that step's mean loss
 
   bool has(int level) const;         // whether any step may have examples of this level
   std::vector<int> levels() const;   // all that may come, ascending
   bool is_automatic() const { return policy_ != "none"; }
   bool is_constant() const { return !is_automatic() && stages_.empty(); }
 
-  // Of an automatic one: progress and probability of each level.
+  // Progress and probability of each level of an automatic one.
   Metrics log() const;
   std::string state() const;
   void set_state(const std::string& text);
@@ -73,7 +73,7 @@ class Curriculum {
   const Mixture* mixture_;
   std::vector<Level> levels_;
   double scale_ = 0;  // the running mean of |decrease|
-  int chosen_ = -1;   // the step's level where one was chosen
+  int chosen_ = -1;   // the step's level, -1 none
 };
 
 }  // namespace engine

@@ -11,11 +11,11 @@ namespace engine {
 
 namespace {
 
-constexpr size_t rows_a_level = 8;   // of the table of samples
-constexpr size_t trees_a_level = 2;  // that are drawn, of those with something wrong and of the others
+constexpr size_t rows_a_level = 8;   // in the table of samples
+constexpr size_t trees_a_level = 2;  // drawn right ones, and wrong ones
 constexpr size_t widest_cell = 56;
 
-// A model that has not learned to stop writes on and on.
+// A model that has not learned to stop writes endlessly.
 std::string shortened(const std::string& text) {
   return text.size() <= widest_cell ? text : text.substr(0, widest_cell - 3) + "...";
 }
@@ -111,8 +111,9 @@ std::vector<Answer> Answerer::answer(Mode mode, std::span<const Expression* cons
     }
     // A sign, the parenthesis and the end come to a value.
     const int longest = mode == Mode::free && with_steps ? max_total_length + 1 : max_answer_length + 3;
-    const std::vector<std::string> texts =
-        generate_texts(generator, format, prompts, {.max_new_tokens = longest, .end_token = format.end_token()});
+    GenerationOptions options = generation;
+    options.max_new_tokens = longest;
+    const std::vector<std::string> texts = generate_texts(generator, format, prompts, options);
     for (size_t i = 0; i < answers.size(); ++i) answers[i].text += texts[i];
   }
   for (Answer& a : answers) {

@@ -1,8 +1,8 @@
-// Examples: from texts of an expression's characters to what a model reads, be it of one kind or the other.
+// Examples: from texts of an expression's characters to the tokens that each kind of model reads.
 //   a decoder              source <start> answer        in one row
 //   encoder and decoder    source <eos>                 for the encoder
 //                          <start> answer               for the decoder
-// What is predicted ends with <eos>, which is no input of a decoder's; no label is ever <start> or <bos>.
+// The labels end with <eos>, which no decoder reads. No label is ever <start> or <bos>.
 #pragma once
 
 #include <array>
@@ -16,7 +16,7 @@
 
 namespace engine {
 
-// What generation goes on from, one of each for an answer; sources are empty where the model has no encoder.
+// The beginnings that generation continues, one for each answer. Sources are empty where the model has no encoder.
 struct Prompts {
   std::vector<std::vector<int32_t>> tokens, sources;
 };
@@ -26,16 +26,16 @@ class ExampleFormat {
   // A UsageError where the tokenizer is not that of arithmetic.
   ExampleFormat(const Tokenizer& tokenizer, const ModelConfig& model, bool reads_source);
 
-  // One sequence. Labels are those of the answer from its character scored_from on, and <eos>.
+  // Appends a sequence. Its labels are the answer from its character scored_from on, and <eos>.
   void append(std::string_view source, std::string_view answer, size_t scored_from, SequenceBatch& batch) const;
-  // The prompt of an answer that begins with `prefix`.
+  // Appends the prompt of an answer that begins with `prefix`.
   void append_prompt(std::string_view source, std::string_view prefix, Prompts& prompts) const;
   // The characters up to <eos>, special tokens left out.
   std::string text_of(std::span<const int32_t> tokens) const;
 
   // Whether the model has positions for such an example.
   bool fits(size_t source_length, size_t answer_length) const;
-  // The most characters that source and answer may have together (0: it does not matter), and each alone.
+  // The most characters that source and answer may have together (0 where only each alone counts), and each alone.
   int longest_together() const { return reads_source_ ? 0 : positions_ - 2; }
   int longest_alone() const { return positions_ - 2; }
   bool reads_source() const { return reads_source_; }
@@ -51,7 +51,7 @@ class ExampleFormat {
   int positions_;
   int32_t start_ = 0, end_ = 0;
   std::array<int32_t, 128> ids_{};
-  std::vector<char> characters_;  // of each token; 0: a special one
+  std::vector<char> characters_;  // each token's, 0 for special ones
 };
 
 // A generator, and the ranks that share the texts that it generates.
@@ -60,7 +60,8 @@ struct SharedGenerator {
   Communicator& ranks;
 };
 
-// The text that the model writes after each prompt, as text_of gives it. All ranks call it: each generates its share.
+// The texts that the model writes after each prompt, as text_of gives them. All ranks call it, and each generates its
+// share of them.
 std::vector<std::string> generate_texts(const SharedGenerator& shared, const ExampleFormat& format,
                                         const Prompts& prompts, const GenerationOptions& options);
 

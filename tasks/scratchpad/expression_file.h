@@ -1,6 +1,6 @@
 // A file of expressions, so that runs and other programs share the same ones:
 //   {"config": {...}, "digest": "...", "data": {"train": {"1": ["(1+2)", ...], ...}, "eval": {...}}}
-// config is what they were made with, the digest that of all inputs in their order.
+// config holds the options that they were made with, digest a hash of all inputs in their order.
 #pragma once
 
 #include <filesystem>
@@ -15,8 +15,8 @@ class ExpressionFile {
  public:
   using Split = ExpressionSource::Split;
 
-  // Writes a file: levels 0 to max_depth of both splits, all expressions of a level that has at most `quantity`, else
-  // so many. Of each level the order is mixed. Limits and the split are those of [scratchpad].
+  // Writes levels 0 to max_depth of both splits, with all expressions of a level that has at most `quantity`, else so
+  // many. Each level is shuffled. Limits and the split are those of [scratchpad].
   static void write(const std::filesystem::path& path, const ScratchpadConfig& config, int64_t quantity, uint64_t seed);
 
   // An Error where the file is damaged or its digest is not that of its data; a UsageError where it was made with other
@@ -24,8 +24,8 @@ class ExpressionFile {
   // max_depth for evaluation), or has an expression above level 1 in both splits though something is held out.
   ExpressionFile(const std::filesystem::path& path, const ScratchpadConfig& config, const std::vector<int>& trained);
 
-  const Expression* draw(Random& random, int level) const;  // of training
-  // `quantity` of evaluation's, or all where there are fewer: the same for the same file, level and seed.
+  const Expression* draw(Random& random, int level) const;  // for training
+  // `quantity` expressions of evaluation, or all where there are fewer, the same for the same file, level and seed.
   std::vector<const Expression*> sample(uint64_t seed, int level, size_t quantity) const;
   const std::string& digest() const { return digest_; }
   // The longest input and scratchpad of all.

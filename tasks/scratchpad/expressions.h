@@ -1,7 +1,7 @@
 // Arithmetic expressions: fully parenthesised binary trees over + - * with the leaves 0 ... 9.
 //   input   of a leaf its digit, of a node "(L op R)" of its children's inputs;
 //   oracle  of a leaf its digit, of a node "(L op R = value)" of its children's oracles: every step written out.
-// The level of a tree is its nesting of parentheses; a leaf has level 0. Form says what else of a tree is written
+// The level of a tree is its nesting of parentheses. A leaf has level 0. Form says which parts of a tree are written
 // beside the values.
 #pragma once
 
@@ -17,7 +17,7 @@
 
 namespace engine {
 
-// What the scratchpad of ((1+2)*3) is:
+// The scratchpad of ((1+2)*3) in each form.
 enum class Form {
   equations,   // ((1+2=3)*3=9)
   results,     // ((+=3)*=9): without the digits of the input
@@ -25,20 +25,21 @@ enum class Form {
 };
 
 struct Expression {
-  char op = 0;  // + - *; 0: a leaf
+  char op = 0;  // + - *, 0 for a leaf
   const Expression *left = nullptr, *right = nullptr;
   int64_t value = 0;
   int level = 0;
-  // Of the whole tree: the most digits of a value (its sign not counted), and the characters of its texts.
+  // The most digits of a value in the whole tree (its sign not counted), and the characters of its texts.
   int most_digits = 1, input_length = 1, oracle_length = 1;
 
   std::string input() const;
   std::string oracle(Form form = Form::equations) const;
-  // The same cut right after the root's "=": what is given where only the last step is asked for. A leaf has nothing.
+  // The same up to and with the root's "=", which is given where only the last step is to be written. A leaf has
+  // nothing.
   std::string oracle_without_value(Form form = Form::equations) const;
 };
 
-// put(text) for each part of a text, in order: without a string that would have to be allocated.
+// put(text) for each part of a text, in order, so that no string has to be allocated.
 template <class Put>
 void write_value(int64_t value, const Put& put) {
   std::array<char, 24> digits;
@@ -56,7 +57,7 @@ void write_input(const Expression& e, const Put& put) {
   put(")");
 }
 
-// All that stands before a node's value, with write_child(child) for each of its children that is a node.
+// Writes all that stands before a node's value, with write_child(child) for each of its children that is a node.
 template <class Put, class WriteChild>
 void write_before_value(const Expression& node, Form form, const Put& put, const WriteChild& write_child) {
   const auto child = [&](const Expression& e) {
@@ -80,13 +81,13 @@ void write_oracle(const Expression& e, Form form, const Put& put, bool with_valu
   if (e.op) put(")");
 }
 
-// Where trees live: nodes stay where they are until they are released, and their memory is used again.
+// The memory of trees. Nodes stay in their place until they are released, and later nodes reuse their memory.
 class ExpressionPool {
  public:
-  // Errors: a leaf that is no digit, an operator other than + - and *.
+  // An Error for a leaf that is no digit and an operator other than + - and *.
   const Expression* make_leaf(int digit);
   const Expression* make_node(char op, const Expression* left, const Expression* right);
-  // The tree of an input text; an Error says where in the text what was expected.
+  // The tree of an input text. An Error says what was expected at which place of the text.
   const Expression* parse(std::string_view input);
 
   void reserve(size_t nodes) { nodes_.resize(std::max(nodes, nodes_.size())); }
@@ -102,19 +103,19 @@ class ExpressionPool {
   size_t used_ = 0;
 };
 
-// Which trees there are. A tree breaks a limit where any of its nodes does.
+// The limits of trees. A tree breaks a limit where any of its nodes does.
 struct ExpressionLimits {
   int max_answer_length = 3;    // digits of a node's value, the sign not counted
   int max_total_length = 88;    // characters of the oracle
-  int max_sequence_length = 0;  // characters of input and oracle together; 0: any
-  int held_out = 16;            // see ExpressionSource; 0: nothing is held out
+  int max_sequence_length = 0;  // input and oracle, 0 for any
+  int held_out = 16;            // see ExpressionSource, 0 for nothing
 };
 
 // The expressions of training and of evaluation. Levels 0 and 1 are the same in both. Of level 2 every held_out-th (by
 // a hash of its input) belongs to evaluation, the others to training. Deeper trees are made of their own split's lower
-// levels, at least one side from the level just below: so no expression of evaluation above level 1 is ever trained on.
-// With held_out = 0 both are made of all expressions and may meet.
-// What it gives lives in the pool and holds nodes of the source.
+// levels, at least one side from the level just below, so no expression of evaluation above level 1 is ever trained on.
+// With held_out = 0 both are made of all expressions and may have some in common.
+// Its expressions live in the pool and hold nodes of the source.
 class ExpressionSource {
  public:
   enum class Split { training, evaluation };
@@ -126,7 +127,7 @@ class ExpressionSource {
   // Levels up to 2: uniform over all expressions of the level and split. Above: operator and side uniform, the other
   // side's level uniform among the lower ones. An Error if nothing within the limits is found.
   const Expression* draw(Random& random, int level, Split split, ExpressionPool& pool) const;
-  // `quantity` different ones, fewer only where a level up to 2 has no more (then all of them, in a fixed order).
+  // `quantity` different ones, or all of them in a fixed order where a level up to 2 has no more.
   // An Error if there are none.
   std::vector<const Expression*> sample(uint64_t seed, int level, Split split, size_t quantity,
                                         ExpressionPool& pool) const;

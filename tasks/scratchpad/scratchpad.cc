@@ -140,7 +140,7 @@ void ScratchpadTask::draw(int64_t step) {
   drawn_pool_.release(0);
   const int64_t batch_tokens = config_.training.batch_tokens;
   int64_t tokens = 0;
-  // Where results are self-written, tokens are counted as if they were right.
+  // Tokens of self-written results are counted as if the results were right.
   do {
     const Expression* const e = draw_one(random, curriculum_.draw(random));
     drawn_.push_back(e);
@@ -268,7 +268,7 @@ std::vector<std::string> ScratchpadTask::metric_names() const {
   for (int level = 1; level <= own_.max_depth; ++level) names.push_back("exact_match_level_" + std::to_string(level));
   for (const Mode mode : modes_)
     for (const std::string& name : match_names(mode, own_.max_depth)) names.push_back(name);
-  // The loss is of the levels that are trained on.
+  // The loss counts the levels that are trained on.
   for (int level = 1; level <= own_.max_depth; ++level)
     if (is_trained(level)) return names.push_back("loss"), names;
   return names;
@@ -303,7 +303,11 @@ Metrics ScratchpadTask::evaluate(Machine& machine, std::string& samples) {
                           .with_steps = own_.explanation != "none",
                           .form = form_,
                           .max_answer_length = own_.max_answer_length,
-                          .max_total_length = own_.max_total_length};
+                          .max_total_length = own_.max_total_length,
+                          .generation = {.end_token = format_.end_token(),
+                                         .beams = config_.generation.num_beams,
+                                         .length_penalty = config_.generation.length_penalty,
+                                         .early_stopping = config_.generation.early_stopping}};
   const auto batch_size = static_cast<size_t>(4 * std::max<int64_t>(config_.training.batch_size, 1));
   Metrics matches;
   samples.clear();
@@ -312,7 +316,7 @@ Metrics ScratchpadTask::evaluate(Machine& machine, std::string& samples) {
     InnerResults inner;
     const std::vector<Answer> answers = answerer.answer(mode, evaluated_, inner);
     if (mode == modes_.front()) {
-      // Where no level was trained on that is evaluated, there is nothing to match.
+      // There is nothing to match where no evaluated level was trained on.
       double right = 0, whole = 0, all = 0;
       std::map<int, double> of_level;
       for (const Answer& a : answers) {

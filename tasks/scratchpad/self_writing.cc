@@ -5,12 +5,12 @@
 
 namespace engine {
 
-// A subtree that is asked for. Its scratchpad is before_value + result + ")".
+// A subtree whose result is to be written. Its scratchpad is before_value + result + ")".
 struct SelfWriter::Node {
   const Expression* tree;
   std::string input;
-  size_t left = 0, right = 0;  // children; those of leaves are not looked at
-  std::vector<size_t> parents;  // one for each side that waits for this node
+  size_t left = 0, right = 0;  // children, unused in leaves
+  std::vector<size_t> parents;  // one for each waiting side
   int waiting = 0;              // sides that are not written yet
   int depth = 0;                // the most nodes above it
   int64_t uses = 0;             // below a root
@@ -25,8 +25,8 @@ struct SelfWriter::Forest {
   std::unordered_map<std::string, size_t> by_input;
   bool share_subtrees;
 
-  // The node of a tree that is no leaf, and of all below it. `shared`: roots are asked apart where they are not asked
-  // for their value, so that none of them is taken for a subtree that is.
+  // The node of a tree that is no leaf, and those of all below it. Roots whose values are not wanted are not `shared`,
+  // so that none of them stands for a subtree whose value is.
   size_t add(const Expression& tree, int depth, bool asked) {
     const size_t left = tree.left->op ? add(*tree.left, depth + 1, true) : 0;
     const size_t right = tree.right->op ? add(*tree.right, depth + 1, true) : 0;
@@ -71,7 +71,7 @@ std::string SelfWriter::before_value(const Forest& forest, const Node& node) con
   std::string text;
   write_before_value(*node.tree, settings_.form, [&](std::string_view part) { text += part; },
                      [&](const Expression& child) {
-                       // Where both children are nodes they are asked for in their order.
+                       // The children that are nodes come in their order.
                        text += forest.nodes[&child == node.tree->left ? node.left : node.right].scratchpad();
                      });
   return text;
@@ -94,7 +94,7 @@ std::string SelfWriter::result_of(std::string text) const {
 }
 
 void SelfWriter::ask(const SharedGenerator& generator, Forest& forest, const std::vector<size_t>& indices) const {
-  const auto longest_result = static_cast<size_t>(settings_.max_answer_length) + 1;  // its sign
+  const auto longest_result = static_cast<size_t>(settings_.max_answer_length) + 1;  // with its sign
   Prompts prompts;
   std::vector<size_t> asked;
   for (const size_t index : indices) {

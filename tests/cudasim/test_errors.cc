@@ -66,7 +66,7 @@ TEST_CASE("errors of a device: a kernel that failed is told with what was starte
   CHECK(contains(error, "waiting for the device: kernel failing_kernel"));
   CHECK(contains(error, "(cudaErrorLaunchFailure), on simulated device; it is one of the operations started since the "
                         "device was last waited for: first of [32] f32; second of [32] f32; third of [32] f32. With "
-                        "--synchronous true"));
+                        "--cuda.synchronous true"));
   CHECK(!contains(error, "before"));
   for (int i = 0; i < 20; ++i) operate(run, i == 5 ? "early" : "late", i == 5 ? failing_kernel : good_kernel, y);
   const std::string many = error_of([&] { run.device.synchronize(); });

@@ -1,0 +1,39 @@
+// Lines of progress where there is no terminal.
+#include <doctest/doctest.h>
+
+#include <thread>
+
+#include "core/files.h"
+#include "tests/temporary.h"
+#include "training/progress.h"
+
+namespace engine::test {
+
+TEST_CASE("progress: a step is told where nothing was for a while, and no other") {
+  const TemporaryFolder folder;
+  const std::string file = (folder.path() / "out").string();
+  std::FILE* const out = std::fopen(file.c_str(), "w");
+  REQUIRE(out != nullptr);
+  const auto silence = std::chrono::milliseconds(200);
+  Progress progress(out, /*terminal=*/false, 0, 10, silence);
+  progress.show({.step = 1});
+  std::this_thread::sleep_for(silence);
+  progress.show({.step = 2});
+  progress.show({.step = 3});
+  progress.log({.step = 4});
+  progress.show({.step = 5});
+  std::fclose(out);
+  const std::string text = read_text(file);
+  CHECK(text.find("step 1/10") == std::string::npos);
+  CHECK(text.find("step 2/10") == 0);
+  CHECK(text.find("step 3/10") == std::string::npos);
+  CHECK(text.find("step 4/10") != std::string::npos);
+  CHECK(text.find("step 5/10") == std::string::npos);
+}
+
+TEST_CASE("progress: half a minute is the longest silence of a training's first minutes") {
+  CHECK(Progress::longest_silence == std::chrono::seconds(30));
+  CHECK(Progress::first_minutes > std::chrono::minutes(4));
+}
+
+}  // namespace engine::test
