@@ -4,7 +4,7 @@ namespace engine {
 
 namespace {
 
-constexpr int64_t most_tokens = INT32_MAX;  // of a batch, which counts them in 32 bits
+constexpr int64_t most_tokens = INT32_MAX;  // tokens of a batch, counted in 32 bits
 
 void declare_data(Options& options, DataConfig& data) {
   options.add("data.train", data.train, "files to train on");

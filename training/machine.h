@@ -1,4 +1,4 @@
-// ConfiguredMachine: the backend, memory for activations and precision that a configuration asks for.
+// A ConfiguredMachine has the backend, the memory for activations and the precision that a configuration names.
 #pragma once
 
 #include "core/error.h"
@@ -24,7 +24,7 @@ class ConfiguredMachine {
   Ops& ops() { return *ops_; }
 
  private:
-  // The device that auto has become: the CPU, too, where a GPU has too little memory.
+  // Returns the device that auto has become, which may be the CPU where a GPU has too little memory.
   static std::string device_of(const Config& config, Ops& ops) {
     if (config.device != "auto") return config.device;
     return &ops.memory() == &host_memory() ? "cpu" : auto_device();

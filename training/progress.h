@@ -1,5 +1,5 @@
-// Progress: on a terminal a bar with loss, tokens a second and the time to go; elsewhere a line each training.log_every
-// steps.
+// Progress shows on a terminal a bar with loss, tokens a second and the remaining time. Elsewhere it prints a line each
+// training.log_every steps.
 #pragma once
 
 #include <chrono>
@@ -18,16 +18,16 @@ class Progress {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // `first`: the steps that were done before.
+  // `first` is the number of steps that were done before.
   Progress(std::FILE* out, bool terminal, int64_t first, int64_t steps);
 
-  // After every step: the bar moves, ten times a second at most. Nothing where there is no terminal.
+  // Moves the bar after every step, ten times a second at most. Does nothing without a terminal.
   void show(const StepReport& report);
-  // A step that is logged: a line where there is no terminal.
+  // Prints a line for a logged step where there is no terminal.
   void log(const StepReport& report);
-  // A line of text of its own, above the bar.
+  // Prints a line of text above the bar.
   void line(const std::string& text);
-  // Takes the bar away.
+  // Removes the bar.
   void finish();
 
  private:
