@@ -16,7 +16,7 @@ using TakePiece = std::function<void(const DocumentPiece&)>;
 
 bool is_visible(char c) { return c > ' ' && c < '\x7f'; }
 
-// Where the piece that begins at `begin` ends: the first place at or behind `bytes` where the text may be cut.
+// Returns the end of the piece that begins at `begin`, the first place at or behind `bytes` where the text may be cut.
 size_t piece_end(std::string_view text, size_t begin, size_t bytes, const Tokenizer* tokenizer) {
   for (size_t i = std::max<size_t>(begin + bytes, begin + 2); i < text.size(); ++i)
     if (text[i - 1] == '\n' && is_visible(text[i - 2]) && is_visible(text[i]) &&

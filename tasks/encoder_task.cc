@@ -19,7 +19,8 @@ std::string lower(std::string text) {
   return text;
 }
 
-// Whether a head with these classes may be one with those: of as many, and the same ones as far as they have names.
+// Tells whether a head with these classes may be one with those. They must be as many, and equal as far as they have
+// names.
 bool are_same_classes(const std::vector<std::string>& ours, const std::vector<std::string>& theirs) {
   if (ours.size() != theirs.size()) return false;
   for (size_t i = 0; i < ours.size(); ++i)

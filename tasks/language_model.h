@@ -1,4 +1,5 @@
-// A decoder and its tokenizer as one thing: what the commands generate and score need, whatever task trained it.
+// A LanguageModel is a decoder with its tokenizer, as the commands generate and score need it, whatever task trained
+// it.
 #pragma once
 
 #include <filesystem>
@@ -13,42 +14,43 @@
 
 namespace engine {
 
-// The model that a command's DIR names: the best of a run folder, else its last, or a model folder itself.
+// A command's DIR names a model, which is the best of a run folder, else its last, or a model folder itself.
 struct OpenedRun {
   std::filesystem::path model;
-  std::filesystem::path config;  // the run's task.cfg; may be empty
+  std::filesystem::path config;  // the run's task.cfg, may be empty
 };
 OpenedRun open_run(const std::filesystem::path& folder);
-bool has_tokenizer(const std::filesystem::path& folder);  // whether the files of one are in it
-// The tokenizer of such a folder, or of one that holds a tokenizer's files alone.
+bool has_tokenizer(const std::filesystem::path& folder);  // whether it holds a tokenizer's files
+// Opens the tokenizer of such a folder, or of one that holds a tokenizer's files alone.
 std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder);
 
 struct LanguageModel {
   std::unique_ptr<Model> model;
   std::unique_ptr<Tokenizer> tokenizer;
 };
-// From a model folder.
+// Loads both from a model folder.
 LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients = false);
-// An error if the folder's tokenizer has more tokens than its model.
+// Throws an Error if the folder's tokenizer has more tokens than its model.
 void require_vocabulary(const std::filesystem::path& folder, const Tokenizer& tokenizer, const Model& model);
 void save_language_model(const std::filesystem::path& folder, Model& model, const Tokenizer& tokenizer,
                          const std::string& dtype = "F32");
 
-// The tokens that generation goes on from. Where the vocabulary has <start> (arithmetic), it ends the prompt: what
-// follows it is the answer. An empty prompt is the start of a document: the token that begins or else that ends one.
+// Returns the tokens that generation goes on from. Where the vocabulary has <start> (arithmetic), it ends the prompt,
+// and the answer follows it. An empty prompt is the start of a document, the token that begins or else that ends one.
 std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text);
 
-// How likely a sequence's tokens are, but for the first, which nothing precedes.
+// Holds the likelihoods of a sequence's tokens, except for the first, which nothing precedes.
 struct Score {
-  int64_t tokens = 0;         // of the sequence, the first included
-  double log_likelihood = 0;  // natural; 0 where fewer than two tokens
-  std::vector<float> log_probabilities;  // of each scored token, natural: their sum is the log likelihood
-  std::vector<int32_t> ranks;            // the rank of each among the logits, 1: the top
+  int64_t tokens = 0;         // tokens of the sequence, the first included
+  double log_likelihood = 0;  // natural; 0 with fewer than two tokens
+  std::vector<float> log_probabilities;  // natural, of each scored token; they sum to log_likelihood
+  std::vector<int32_t> ranks;            // rank of each among the logits, 1: the top
   double perplexity() const;  // exp(-log_likelihood / scored tokens); 1 where none is scored
 };
-// The longest sequence that score takes: one token more than the model has positions, since the last is only predicted.
+// Returns the longest sequence that score takes. It has one token more than the model has positions, since the last is
+// only predicted.
 int64_t most_scored_tokens(const Model& model);
-// Sequences may be empty; one that is too long is an Error that gives its index.
+// Sequences may be empty. One that is too long is an Error that gives its index.
 std::vector<Score> score(Machine& machine, Model& model, std::span<const std::vector<int32_t>> sequences);
 
 }  // namespace engine

@@ -24,7 +24,7 @@ struct Trailer {
 };
 static_assert(sizeof(Trailer) == 40);
 
-// What the ids depend on, a line each.
+// Returns what the ids depend on, a line each.
 std::string source_of(const std::vector<std::string>& files, const Tokenizer& tokenizer, const TokenMaker& maker) {
   std::string source = "tokenizer " + hexadecimal(tokenizer.digest()) + '\n';
   if (!maker.name.empty()) source += maker.name + '\n';
@@ -62,7 +62,7 @@ bool is_current(const fs::path& cache, const std::string& source) {
 
 void build(std::ostream& out, const TokenMaker& maker, int32_t vocab_size, const std::string& source) {
   Trailer trailer{.count = 0,
-                  .width = vocab_size <= 65535 ? 2u : 4u,  // what is left is for breaks
+                  .width = vocab_size <= 65535 ? 2u : 4u,  // the rest is for breaks
                   .source_bytes = source.size(),
                   .hash = empty_hash,
                   .magic = magic};

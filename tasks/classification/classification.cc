@@ -97,7 +97,7 @@ ClassificationTask::Split ClassificationTask::encode(const std::vector<std::stri
                  ", which has no labels: they are needed here; see predict");
     for (Example& example : read.examples) {
       Framed framed = encode_framed(tokenizer(), example.text);
-      // Only a tokenizer that puts nothing around a sentence gives none.
+      // A sentence has no token only where the tokenizer puts nothing around it.
       if (kept == Kept::all && framed.ids.empty()) fail(file, ":", example.line, ": the sentence has no token");
       if (kept == Kept::labelled && (example.text.empty() || framed.ids.empty())) {
         ++split.empty;
@@ -153,7 +153,7 @@ void ClassificationTask::batch_of(int64_t step, SequenceBatch& batch) {
 }
 
 std::vector<int32_t> ClassificationTask::classify(Machine& machine, const Split& split, LossTotals* totals) {
-  // Sentences of like length go together: it is the longest that attention is cut by.
+  // Sentences of like length go together, because the longest one decides how attention is divided.
   std::vector<size_t> order(split.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
@@ -194,7 +194,7 @@ Metrics ClassificationTask::evaluate(Machine& machine, std::string& samples) {
   }
   std::ostringstream text;
   const auto name = [&](int32_t label) { return kind_.labels[static_cast<size_t>(label)]; };
-  // Half of what is shown are mistakes, as far as there are any.
+  // Half of the samples are mistakes, as far as there are any.
   wrong.resize(std::min(wrong.size(), samples_shown / 2));
   right.resize(std::min(right.size(), samples_shown - wrong.size()));
   for (const auto& rows : {right, wrong})

@@ -1,4 +1,4 @@
-// task = "cola" and "sst2": an encoder says which of two classes a sentence is of. A sequence is [CLS] sentence [SEP],
+// With task = "cola" or "sst2" an encoder says which of two classes a sentence has. A sequence is [CLS] sentence [SEP],
 // and its class is the label of its first token.
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace engine {
 
-// What tells the classification tasks apart.
+// A ClassificationKind has all that differs between the classification tasks.
 struct ClassificationKind {
   const char* task;
   GlueFormat format;
@@ -20,7 +20,7 @@ struct ClassificationKind {
 const ClassificationKind& classification_kind(const std::string& task);  // cola or sst2
 bool is_classification(const std::string& task);
 
-// Counts of (prediction, truth).
+// Counts pairs of prediction and truth.
 struct Confusion {
   std::array<std::array<double, 2>, 2> counts{};
 
@@ -28,7 +28,7 @@ struct Confusion {
     counts[static_cast<size_t>(predicted)][static_cast<size_t>(truth)] += 1;
   }
   double accuracy() const;
-  // (tp tn - fp fn) / sqrt((tp + fp)(tp + fn)(tn + fp)(tn + fn)); 0 where a factor is 0 (Matthews 1975).
+  // Returns (tp tn - fp fn) / sqrt((tp + fp)(tp + fn)(tn + fp)(tn + fn)), or 0 where a factor is 0 (Matthews 1975).
   double matthews() const;
 };
 
@@ -39,34 +39,34 @@ class ClassificationTask final : public EncoderTask {
   int64_t steps_per_epoch() const override { return plan_ ? plan_->steps_per_epoch() : 0; }
   int64_t steps(double epochs) const override { return plan_ ? plan_->steps(epochs) : 0; }
   void batch_of(int64_t step, SequenceBatch& batch) override;
-  // loss, accuracy and matthews over data.eval; a UsageError where an evaluation alone has none.
+  // Returns loss, accuracy and matthews over data.eval. Throws a UsageError where an evaluation alone has no data.
   Metrics evaluate(Machine& machine, std::string& samples) override;
   std::pair<std::string, bool> best_metric() const override { return {kind_.best_metric, true}; }
   std::vector<std::string> metric_names() const override { return {"loss", "accuracy", "matthews"}; }
   std::string fingerprint() const override { return fingerprint_; }
   std::string start_report() const override;
-  // GLUE's form: a header index<TAB>prediction, then a line for each of the input's sentences; one without a token is
-  // an Error that names its line. A line to the standard error says how many were cut.
+  // Writes GLUE's form, a header index<TAB>prediction, then a line for each of the input's sentences. A sentence
+  // without a token is an Error that names its line. A line to the standard error says how many sentences were cut.
   void predict(Machine& machine, const std::filesystem::path& input, const std::filesystem::path& output) override;
 
  private:
-  // Sentences as the model reads them.
+  // A split has sentences as the model reads them.
   struct Split {
     std::vector<Example> examples;
     std::vector<int32_t> ids;
-    std::vector<size_t> begins{0};  // of each sentence in ids, and the end
-    size_t empty = 0, cut = 0;      // left out as empty or without a token; cut to the most tokens
+    std::vector<size_t> begins{0};  // each sentence's beginning in ids, and the end
+    size_t empty = 0, cut = 0;      // left out without a token; cut to the most tokens
     uint64_t digest = 0;
 
     size_t size() const { return examples.size(); }
-    void keep(int64_t count);  // so many, spread evenly
+    void keep(int64_t count);  // keeps so many, spread evenly
     std::vector<int32_t> lengths() const;
   };
-  enum class Kept { labelled, all };  // labelled examples that are not empty; all of them, with labels or without
+  enum class Kept { labelled, all };  // labelled, not empty examples; or all
   Split encode(const std::vector<std::string>& files, Kept kept) const;
   Split open(const char* option, const std::vector<std::string>& files) const;  // labelled ones
   void append(const Split& split, size_t i, SequenceBatch& batch) const;
-  // The class of each sentence; totals (optional) receives the loss.
+  // Returns the class of each sentence. totals (optional) receives the loss.
   std::vector<int32_t> classify(Machine& machine, const Split& split, LossTotals* totals = nullptr);
 
   const ClassificationKind& kind_;

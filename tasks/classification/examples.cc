@@ -29,7 +29,7 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
-// Which column holds what.
+// Says which column holds which field.
 struct Columns {
   bool has_header = false;
   size_t count = 0, sentence = 0;
@@ -66,7 +66,7 @@ int32_t read_label(std::string_view text, const std::string& where) {
        trimmed(text).empty() ? "; a file without labels has a header with sentence and, if there is one, index" : "");
 }
 
-// Of a file's first line: CoLA's own files have no header.
+// Reads the columns from a file's first line. CoLA's own files have no header.
 Columns read_columns(const std::vector<std::string_view>& cells, GlueFormat format, const std::string& where) {
   const bool is_cola = format == GlueFormat::cola, is_example = is_cola && cells.size() == 4 && label_of(cells[1]);
   const auto names_column = [](std::string_view cell) { return is_column_name(trimmed(cell)); };
@@ -80,7 +80,7 @@ Columns read_columns(const std::vector<std::string_view>& cells, GlueFormat form
 ExampleFile read_examples(const std::filesystem::path& path, GlueFormat format) {
   const MappedFile mapped(path);
   std::string_view rest = text_of_file({mapped.data(), mapped.size()}, path.string());
-  // Without the blank lines at its end.
+  // Leaves out the blank lines at the file's end.
   const size_t last = rest.find_last_not_of(" \t\r\n");
   rest = rest.substr(0, last == std::string_view::npos ? 0 : rest.find('\n', last));
   ExampleFile file;

@@ -1,4 +1,4 @@
-// [gpt] of a task.cfg.
+// [gpt] of a task.cfg has these options.
 #pragma once
 
 #include <string>
@@ -8,10 +8,10 @@
 namespace engine {
 
 struct GptConfig {
-  // Where data.eval names no file: this part of the training tokens, their end, is for evaluation.
+  // Without data.eval, this share of the training tokens, taken from their end, is for evaluation.
   double eval_share = 0;
   int samples = 2;            // texts generated at each evaluation
-  std::string sample_prompt;  // what they begin with; empty: the start of a document
+  std::string sample_prompt;  // beginning of these texts; empty: a document's start
 
   void declare(Options& options);
 };

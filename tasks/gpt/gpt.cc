@@ -120,7 +120,7 @@ Metrics GptTask::evaluate(Machine& machine, std::string& samples) {
 
 std::string GptTask::generate(Machine& machine) const {
   const GenerationConfig& generation = config_.generation;
-  // Drawn without chance, all would be the same.
+  // Greedy samples would all be the same.
   const auto count = static_cast<size_t>(generation.temperature > 0 ? own_.samples : 1);
   const std::vector<std::vector<int32_t>> prompts(count, encode_prompt(tokenizer(), own_.sample_prompt));
   Generator generator(machine.ops, model(), machine.compute, static_cast<int>(count));

@@ -1,7 +1,7 @@
-// task = "gpt": a decoder learns the text of files. The documents, each ended by the tokenizer's end token, are one
-// long row of tokens, cut into blocks of B = data.block_size: block k covers the tokens k B ... k B + B; its inputs are
-// the first B of them and its labels the last B. In training what is left at the end (less than a block) is not used;
-// evaluation takes it as a shorter block, so that every token but the first is scored once. Evaluation is on data.eval,
+// With task = "gpt" a decoder learns the text of files. The documents, each ended by the tokenizer's end token, are one
+// long row of tokens, divided into blocks of B = data.block_size. Block k covers the tokens k B ... k B + B. Its inputs
+// are the first B of them and its labels the last B. Training leaves out the rest at the end (less than a block).
+// Evaluation takes it as a shorter block, so that every token but the first is scored once. Evaluation is on data.eval,
 // or on the last gpt.eval_share of the training tokens, which are then not trained on.
 #pragma once
 
@@ -21,15 +21,15 @@ class GptTask final : public CausalTask {
   // An epoch's last step takes the blocks that are left.
   int64_t steps_per_epoch() const override;
   void batch_of(int64_t step, SequenceBatch& batch) override;
-  // loss and perplexity where there is data.eval, and generated texts.
+  // Returns loss and perplexity where there is data.eval, and generates texts.
   Metrics evaluate(Machine& machine, std::string& samples) override;
   std::pair<std::string, bool> best_metric() const override { return {"loss", false}; }
-  // Of the tokenizer and of all tokens that are trained or evaluated on.
+  // The fingerprint covers the tokenizer and all tokens that are trained or evaluated on.
   std::string fingerprint() const override { return fingerprint_; }
   std::vector<std::string> metric_names() const override { return {"loss", "perplexity"}; }
 
  private:
-  // Some tokens of a file.
+  // A part is a range of a file's tokens.
   struct Part {
     std::shared_ptr<const TokenFile> file;
     int64_t begin = 0, size = 0;
@@ -37,7 +37,7 @@ class GptTask final : public CausalTask {
   void open_data(bool training);
   void append_block(const Part& part, int64_t block, SequenceBatch& batch) const;
   int64_t all_blocks() const { return (train_.size - 1) / block_size_; }
-  int64_t blocks() const { return kept_of_share(config_.data.train_share, all_blocks()); }  // those trained on
+  int64_t blocks() const { return kept_of_share(config_.data.train_share, all_blocks()); }  // blocks in training
   std::string generate(Machine& machine) const;
 
   GptConfig own_;

@@ -1,4 +1,4 @@
-// A shuffle without a table: a bijection of 0 ... count-1 that a key chooses.
+// Shuffles without a table, by a bijection of 0 ... count-1 that a key chooses.
 #pragma once
 
 #include <bit>
@@ -8,9 +8,10 @@
 
 namespace engine {
 
-// Where `index` goes. A Feistel network over 2 h bits, the least that hold count, permutes 0 ... 4^h - 1: each of its
-// rounds (l, r) -> (r, l xor f(r)) can be undone, whatever f is. Numbers outside 0 ... count-1 are sent on until one is
-// inside (cycle walking: at most three more on average, since 4^h < 4 count), which keeps it a bijection.
+// Returns the place of `index`. A Feistel network over 2 h bits, the least that hold count, permutes 0 ... 4^h - 1,
+// because each of its rounds (l, r) -> (r, l xor f(r)) can be undone, whatever f is. Numbers outside 0 ... count-1 are
+// sent on until one is inside (cycle walking, at most three more on average, since 4^h < 4 count), which keeps it a
+// bijection.
 inline int64_t permuted(int64_t index, int64_t count, uint64_t seed, uint64_t epoch) {
   const auto bits = static_cast<int>(std::bit_width(static_cast<uint64_t>(count > 1 ? count - 1 : 1)));
   const int half = (bits + 1) / 2;

@@ -15,7 +15,7 @@ namespace {
 
 // Evaluation goes through its data in pieces of this many tokens, so that it may be long.
 constexpr size_t tokens_at_a_time = size_t{1} << 16;
-// Which masks of a sequence evaluation takes; those of training count from 0.
+// Evaluation takes these masks of a sequence. Those of training count from 0.
 constexpr uint32_t masks_of_evaluation = ~uint32_t{0};
 constexpr uint64_t masking_key = 0x6d61736b696e6773u;  // keeps the draws apart from others of the same seed
 

@@ -1,7 +1,7 @@
-// task = "mlm": an encoder learns to predict tokens of text that are masked (masking.h) in sequences (sequences.h). The
-// masks are a function of the seed, the epoch and the sequence: mlm.masking = "dynamic" draws new ones every epoch,
-// "static" goes round mlm.copies of them: those of epoch e are of its copy e % copies, as where the text was masked
-// beforehand that many times. Evaluation is on data.eval, or on the last mlm.eval_share of the training sequences, with
+// With task = "mlm" an encoder learns to predict masked tokens of text (masking.h) in sequences (sequences.h). The
+// masks are a function of the seed, the epoch and the sequence. mlm.masking = "dynamic" draws new ones every epoch.
+// "static" repeats mlm.copies of them, so that epoch e has those of copy e % copies, as if the text had been masked
+// that many times beforehand. Evaluation is on data.eval, or on the last mlm.eval_share of the training sequences, with
 // the same masks every time.
 #pragma once
 
@@ -22,7 +22,7 @@ class MlmTask final : public EncoderTask {
   int64_t steps_per_epoch() const override { return plan_ ? plan_->steps_per_epoch() : 0; }
   int64_t steps(double epochs) const override { return plan_ ? plan_->steps(epochs) : 0; }
   void batch_of(int64_t step, SequenceBatch& batch) override;
-  // loss, perplexity and accuracy over the masked tokens.
+  // Returns loss, perplexity and accuracy over the masked tokens.
   Metrics evaluate(Machine& machine, std::string& samples) override;
   std::pair<std::string, bool> best_metric() const override { return {"loss", false}; }
   std::vector<std::string> metric_names() const override { return {"loss", "perplexity", "accuracy"}; }
@@ -31,7 +31,7 @@ class MlmTask final : public EncoderTask {
 
  private:
   void open_data(bool training);
-  // masks: which of all maskings of this sequence.
+  // masks chooses one of all maskings of this sequence.
   void append(const Sequences& sequences, int64_t i, uint32_t masks, SequenceBatch& batch);
   std::string show(Machine& machine);
 

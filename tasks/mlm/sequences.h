@@ -1,9 +1,9 @@
-// The sequences that a masked language model reads, of text files: blocks of the whole text, or a line each.
+// A masked language model reads sequences of text files, which are blocks of the whole text, or a line each.
 //
-// Blocks: the documents (documents.h), tokenised, are one long row, cut into pieces of as many tokens as a sequence has
-// room for beside the tokenizer's special tokens; what is left at the end is a shorter sequence. Lines: each line of
-// text, cut to that many tokens; lines without a token are skipped. In either case the special tokens stand around it:
-// [CLS] ... [SEP].
+// For blocks, the tokenised documents (documents.h) are one long row. It is divided into pieces of as many tokens as a
+// sequence has room for beside the tokenizer's special tokens, and the rest at the end is a shorter sequence. For
+// lines, each line of text is cut to that many tokens, and lines without a token are skipped. In either case the
+// special tokens stand around it as [CLS] ... [SEP].
 #pragma once
 
 #include <memory>
@@ -13,19 +13,19 @@
 namespace engine {
 
 struct SequenceRule {
-  int64_t length = 0;  // the most tokens of a sequence, special ones included
+  int64_t length = 0;  // most tokens of a sequence, special ones included
   bool lines = false;
-  bool clean = false;  // cleaned_text is what is read, line by line
+  bool clean = false;  // reads cleaned_text of each line
 };
 
-// Without characters other than letters, digits, white space and , . ! ? ' " - and with one space for each run of white
-// space; without any at the ends.
+// Removes characters other than letters, digits, white space and , . ! ? ' " - and makes each run of white space one
+// space. There is none at the ends.
 std::string cleaned_text(std::string_view text);
 
 class Sequences {
  public:
-  Sequences() = default;  // none
-  // The tokens are kept in `cache` (see TokenFile). The tokenizer stays.
+  Sequences() = default;  // without sequences
+  // Keeps the tokens in `cache` (see TokenFile). The tokenizer must outlive this.
   Sequences(const std::filesystem::path& cache, const std::vector<std::string>& files, const Tokenizer& tokenizer,
             const SequenceRule& rule);
 
@@ -34,9 +34,9 @@ class Sequences {
   // Appends sequence i, special tokens included.
   void append(int64_t i, std::vector<int32_t>& tokens) const;
 
-  // Takes the last `count` sequences out, into the result.
+  // Removes the last `count` sequences and returns them.
   Sequences split_off(int64_t count);
-  // Leaves so many of them, spread evenly.
+  // Keeps so many of them, spread evenly.
   void keep(int64_t count);
 
   int64_t skipped() const { return skipped_; }  // lines without a token
@@ -46,8 +46,8 @@ class Sequences {
 
  private:
   std::shared_ptr<const TokenFile> file_;
-  std::vector<int64_t> begins_;  // of each sequence in the file,
-  std::vector<int32_t> counts_;  // and how many tokens it takes
+  std::vector<int64_t> begins_;  // each sequence's beginning in the file
+  std::vector<int32_t> counts_;  // tokens of each sequence
   const Framing* framing_ = nullptr;
   int32_t special_ = 0;
   int64_t skipped_ = 0, cut_ = 0;

@@ -17,7 +17,7 @@ namespace {
 constexpr uint64_t curriculum_stream = uint64_t{0x6375} << 48;
 constexpr double forgetting = 0.01;
 
-// The number that a text is, and nothing else.
+// Returns the number that a whole text is.
 template <class Number>
 bool read_number(std::string_view text, Number& number) {
   const auto result = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -145,7 +145,7 @@ void Curriculum::step_done(double loss) {
   level.weight *= std::exp(std::clamp(rate_ * reward / probability, -20.0, 20.0));
   double sum = 0;
   for (const Level& l : levels_) sum += l.weight;
-  // Their sum becomes K again, so that no weight runs away.
+  // Scales them to a sum of K, so that no weight runs away.
   const auto count = static_cast<double>(levels_.size());
   for (Level& l : levels_) l.weight = (1 - forgetting) * l.weight / sum * count + forgetting;
 }

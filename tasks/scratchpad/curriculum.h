@@ -1,5 +1,6 @@
-// Curriculum: which levels a step's examples have. In stages, each with a mixture; or chosen as the training goes, a
-// level a step, by learning progress: how much a level's loss fell below its running mean when it last came.
+// A curriculum says which levels a step's examples have. They come in stages, each with a mixture, or one level a step
+// is chosen as the training goes, by learning progress. That is how much a level's loss fell below its running mean
+// when it last came.
 //   mean[l], progress[l]   running means (decay d) of level l's loss and of its decrease r = mean[l] - loss
 //   argmax                 the level of the greatest progress, after each level has come twice
 //   epsilon_greedy         the same, but with probability e any level, evenly
@@ -18,13 +19,13 @@
 
 namespace engine {
 
-// "1:1" "2:9": what part of the examples has which level, parts in the order of the list.
+// "1:1" "2:9" says which part of the examples has which level. Parts are in the order of the list.
 struct Mixture {
   std::vector<int> levels;
   std::vector<uint32_t> parts;
   uint32_t total = 0;
 
-  // A UsageError, which begins with the option's name, where an entry is no "level:parts".
+  // Throws a UsageError, which begins with the option's name, where an entry is no "level:parts".
   Mixture(const std::vector<std::string>& text, const std::string& option);
   int draw(Random& random) const;
   bool has(int level) const;
@@ -36,17 +37,17 @@ class Curriculum {
   Curriculum(const Curriculum&) = delete;  // it points into itself
   Curriculum& operator=(const Curriculum&) = delete;
 
-  // Before the draws of a step. What an automatic curriculum chooses depends on what it has learned until then.
+  // Comes before the draws of a step. An automatic curriculum chooses by what it has learned until then.
   void begin_step(int64_t step);
   int draw(Random& random) const { return chosen_ >= 0 ? chosen_ : mixture_->draw(random); }
-  void step_done(double loss);  // the mean loss of the step that began last
+  void step_done(double loss);  // mean loss of the step that began last
 
   bool has(int level) const;         // whether any step may have examples of this level
-  std::vector<int> levels() const;   // all that may come, ascending
+  std::vector<int> levels() const;   // all levels that may come, ascending
   bool is_automatic() const { return policy_ != "none"; }
   bool is_constant() const { return !is_automatic() && stages_.empty(); }
 
-  // Of an automatic one: progress and probability of each level.
+  // Returns progress and probability of each level of an automatic curriculum.
   Metrics log() const;
   std::string state() const;
   void set_state(const std::string& text);
@@ -56,7 +57,7 @@ class Curriculum {
   std::vector<double> probabilities() const;
 
   struct Stage {
-    int64_t end;  // the first step after it
+    int64_t end;  // first step after it
     Mixture mixture;
   };
   struct Level {
@@ -72,8 +73,8 @@ class Curriculum {
   Mixture last_;
   const Mixture* mixture_;
   std::vector<Level> levels_;
-  double scale_ = 0;  // the running mean of |decrease|
-  int chosen_ = -1;   // the step's level where one was chosen
+  double scale_ = 0;  // running mean of |decrease|
+  int chosen_ = -1;   // chosen level of the step, or -1
 };
 
 }  // namespace engine

@@ -37,7 +37,7 @@ void ExampleFormat::append(std::string_view source, std::string_view answer, siz
   batch.tokens.push_back(start_);
   const size_t begin = batch.tokens.size() + scored_from;
   put(answer, batch.tokens);
-  // What a token predicts is the one behind it; nothing follows the end token, so it is no input.
+  // Each token predicts the one behind it. Nothing follows the end token, so it is no input.
   batch.targets.labels.resize(batch.tokens.size(), -100);
   std::copy(batch.tokens.begin() + static_cast<ptrdiff_t>(begin), batch.tokens.end(),
             batch.targets.labels.begin() + static_cast<ptrdiff_t>(begin) - 1);

@@ -1,8 +1,8 @@
-// Examples: from texts of an expression's characters to what a model reads, be it of one kind or the other.
+// Examples turn texts of an expression's characters into sequences for a model, be it of one kind or the other.
 //   a decoder              source <start> answer        in one row
 //   encoder and decoder    source <eos>                 for the encoder
 //                          <start> answer               for the decoder
-// What is predicted ends with <eos>, which is no input of a decoder's; no label is ever <start> or <bos>.
+// Each answer ends with <eos>, which is no input of a decoder's. No label is ever <start> or <bos>.
 #pragma once
 
 #include <array>
@@ -16,26 +16,27 @@
 
 namespace engine {
 
-// What generation goes on from, one of each for an answer; sources are empty where the model has no encoder.
+// Generation goes on from prompts, one for each answer. sources are empty where the model has no encoder.
 struct Prompts {
   std::vector<std::vector<int32_t>> tokens, sources;
 };
 
 class ExampleFormat {
  public:
-  // A UsageError where the tokenizer is not that of arithmetic.
+  // Throws a UsageError where the tokenizer is not that of arithmetic.
   ExampleFormat(const Tokenizer& tokenizer, const ModelConfig& model, bool reads_source);
 
-  // One sequence. Labels are those of the answer from its character scored_from on, and <eos>.
+  // Appends one sequence. Its labels are those of the answer from its character scored_from on, and <eos>.
   void append(std::string_view source, std::string_view answer, size_t scored_from, SequenceBatch& batch) const;
-  // The prompt of an answer that begins with `prefix`.
+  // Appends the prompt of an answer that begins with `prefix`.
   void append_prompt(std::string_view source, std::string_view prefix, Prompts& prompts) const;
-  // The characters up to <eos>, special tokens left out.
+  // Returns the characters up to <eos>, without special tokens.
   std::string text_of(std::span<const int32_t> tokens) const;
 
-  // Whether the model has positions for such an example.
+  // Tells whether the model has positions for such an example.
   bool fits(size_t source_length, size_t answer_length) const;
-  // The most characters that source and answer may have together (0: it does not matter), and each alone.
+  // Returns the most characters that source and answer may have together (0 where that does not matter), and each
+  // alone.
   int longest_together() const { return reads_source_ ? 0 : positions_ - 2; }
   int longest_alone() const { return positions_ - 2; }
   bool reads_source() const { return reads_source_; }
@@ -51,16 +52,17 @@ class ExampleFormat {
   int positions_;
   int32_t start_ = 0, end_ = 0;
   std::array<int32_t, 128> ids_{};
-  std::vector<char> characters_;  // of each token; 0: a special one
+  std::vector<char> characters_;  // character of each token; 0: a special one
 };
 
-// A generator, and the ranks that share the texts that it generates.
+// A generator, with the ranks that share the generation of texts.
 struct SharedGenerator {
   Generator& generator;
   Communicator& ranks;
 };
 
-// The text that the model writes after each prompt, as text_of gives it. All ranks call it: each generates its share.
+// Returns the text that the model writes after each prompt, as text_of gives it. All ranks call it. Each generates its
+// share.
 std::vector<std::string> generate_texts(const SharedGenerator& shared, const ExampleFormat& format,
                                         const Prompts& prompts, const GenerationOptions& options);
 

@@ -63,7 +63,7 @@ Levels read_levels(const nlohmann::json& data, const char* split, ExpressionPool
   return levels;
 }
 
-// What an expression file and a run must have in common.
+// Returns what an expression file and a run must have in common.
 std::vector<std::pair<std::string, int64_t>> limits_of(const ScratchpadConfig& config) {
   return {{"max_answer_length", config.max_answer_length},
           {"max_total_length", config.max_total_length},

@@ -1,6 +1,6 @@
-// A file of expressions, so that runs and other programs share the same ones:
+// A file of expressions lets runs and other programs share them.
 //   {"config": {...}, "digest": "...", "data": {"train": {"1": ["(1+2)", ...], ...}, "eval": {...}}}
-// config is what they were made with, the digest that of all inputs in their order.
+// config holds the options that they were made with, and the digest covers all inputs in their order.
 #pragma once
 
 #include <filesystem>
@@ -15,20 +15,21 @@ class ExpressionFile {
  public:
   using Split = ExpressionSource::Split;
 
-  // Writes a file: levels 0 to max_depth of both splits, all expressions of a level that has at most `quantity`, else
-  // so many. Of each level the order is mixed. Limits and the split are those of [scratchpad].
+  // Writes levels 0 to max_depth of both splits, with all expressions of a level that has at most `quantity`, else so
+  // many. The order within each level is mixed. Limits and the split are those of [scratchpad].
   static void write(const std::filesystem::path& path, const ScratchpadConfig& config, int64_t quantity, uint64_t seed);
 
-  // An Error where the file is damaged or its digest is not that of its data; a UsageError where it was made with other
-  // limits than the configuration's, holds no expressions of a level that is needed (`trained`, and all up to
-  // max_depth for evaluation), or has an expression above level 1 in both splits though something is held out.
+  // Throws an Error where the file is damaged or its digest does not match its data. Throws a UsageError where it was
+  // made with other limits than the configuration's, holds no expressions of a level that is needed (`trained`, and all
+  // up to max_depth for evaluation), or has an expression above level 1 in both splits though something is held out.
   ExpressionFile(const std::filesystem::path& path, const ScratchpadConfig& config, const std::vector<int>& trained);
 
-  const Expression* draw(Random& random, int level) const;  // of training
-  // `quantity` of evaluation's, or all where there are fewer: the same for the same file, level and seed.
+  const Expression* draw(Random& random, int level) const;  // an expression of training
+  // Returns `quantity` of evaluation's expressions, or all where there are fewer. They depend on file, level and seed
+  // alone.
   std::vector<const Expression*> sample(uint64_t seed, int level, size_t quantity) const;
   const std::string& digest() const { return digest_; }
-  // The longest input and scratchpad of all.
+  // Returns the lengths of the longest input and scratchpad of all.
   int longest_input() const { return longest_input_; }
   int longest_scratchpad() const { return longest_scratchpad_; }
 

@@ -11,7 +11,7 @@ namespace engine {
 namespace {
 
 constexpr std::array<char, 3> operators{'+', '-', '*'};
-// With the default limits one draw in two is within them; a level that needs this many tries has nothing to give.
+// With the default limits one draw in two is within them. A level that needs this many tries has nothing to give.
 constexpr int most_tries = 100000;
 
 int64_t apply(char op, int64_t a, int64_t b) {
@@ -22,7 +22,7 @@ int64_t apply(char op, int64_t a, int64_t b) {
   }
 }
 
-// With a last mixing, so that every bit of the number depends on every character.
+// Ends with a last mixing, so that every bit of the number depends on every character.
 uint64_t hash_of_input(const Expression& expression) {
   uint64_t hash = empty_hash;
   write_input(expression, [&](std::string_view part) { hash = hash_of(part, hash); });
@@ -104,7 +104,7 @@ const Expression* ExpressionPool::parse(std::string_view input, size_t& at) {
 }
 
 const Expression* ExpressionPool::parse(std::string_view input) {
-  // Every level takes four characters; what is deeper would only exhaust the stack.
+  // Every level takes four characters. A deeper expression would only exhaust the stack.
   require(input.size() < 4096, "an expression of ", input.size(), " characters: fewer than 4096 are taken");
   size_t at = 0;
   const Expression* const tree = parse(input, at);
@@ -141,7 +141,7 @@ bool ExpressionSource::belongs(const Expression& level_2, Split split) const {
 const Expression* ExpressionSource::combine(Random& random, int level, Split split, ExpressionPool& pool) const {
   const char op = operators[random.below(3)];
   if (level == 2) {
-    // Uniform over the pairs (level 1, level 1), (level 1, leaf), (leaf, level 1).
+    // Draws uniformly over the pairs (level 1, level 1), (level 1, leaf), (leaf, level 1).
     const auto nodes = static_cast<uint32_t>(level_1_.size()), leaves = static_cast<uint32_t>(leaves_.size());
     uint32_t pair = random.below(nodes * (nodes + 2 * leaves));
     if (pair < nodes * nodes) return pool.make_node(op, level_1_[pair / nodes], level_1_[pair % nodes]);

@@ -1,8 +1,8 @@
-// Arithmetic expressions: fully parenthesised binary trees over + - * with the leaves 0 ... 9.
+// Arithmetic expressions are fully parenthesised binary trees over + - * with the leaves 0 ... 9.
 //   input   of a leaf its digit, of a node "(L op R)" of its children's inputs;
 //   oracle  of a leaf its digit, of a node "(L op R = value)" of its children's oracles: every step written out.
-// The level of a tree is its nesting of parentheses; a leaf has level 0. Form says what else of a tree is written
-// beside the values.
+// The level of a tree is its nesting of parentheses, and a leaf has level 0. Form says which parts of a tree are
+// written beside the values.
 #pragma once
 
 #include <array>
@@ -17,7 +17,7 @@
 
 namespace engine {
 
-// What the scratchpad of ((1+2)*3) is:
+// The form decides how the scratchpad of ((1+2)*3) is written.
 enum class Form {
   equations,   // ((1+2=3)*3=9)
   results,     // ((+=3)*=9): without the digits of the input
@@ -29,16 +29,18 @@ struct Expression {
   const Expression *left = nullptr, *right = nullptr;
   int64_t value = 0;
   int level = 0;
-  // Of the whole tree: the most digits of a value (its sign not counted), and the characters of its texts.
+  // These cover the whole tree. They are the most digits of a value (its sign not counted), and the lengths of its
+  // texts.
   int most_digits = 1, input_length = 1, oracle_length = 1;
 
   std::string input() const;
   std::string oracle(Form form = Form::equations) const;
-  // The same cut right after the root's "=": what is given where only the last step is asked for. A leaf has nothing.
+  // Returns the oracle up to the root's "=", which is the prompt where the model gives only the last step. It is empty
+  // for a leaf.
   std::string oracle_without_value(Form form = Form::equations) const;
 };
 
-// put(text) for each part of a text, in order: without a string that would have to be allocated.
+// Calls put(text) for each part of a text, in order, so that no string is allocated.
 template <class Put>
 void write_value(int64_t value, const Put& put) {
   std::array<char, 24> digits;
@@ -56,7 +58,7 @@ void write_input(const Expression& e, const Put& put) {
   put(")");
 }
 
-// All that stands before a node's value, with write_child(child) for each of its children that is a node.
+// Puts everything before a node's value, with write_child(child) for each of its children that is a node.
 template <class Put, class WriteChild>
 void write_before_value(const Expression& node, Form form, const Put& put, const WriteChild& write_child) {
   const auto child = [&](const Expression& e) {
@@ -80,29 +82,29 @@ void write_oracle(const Expression& e, Form form, const Put& put, bool with_valu
   if (e.op) put(")");
 }
 
-// Where trees live: nodes stay where they are until they are released, and their memory is used again.
+// Trees live in a pool. Nodes stay where they are until they are released, and their memory is reused.
 class ExpressionPool {
  public:
-  // Errors: a leaf that is no digit, an operator other than + - and *.
+  // Throws an Error for a leaf that is no digit, and for an operator other than + - and *.
   const Expression* make_leaf(int digit);
   const Expression* make_node(char op, const Expression* left, const Expression* right);
-  // The tree of an input text; an Error says where in the text what was expected.
+  // Returns the tree of an input text. An Error says where in the text what was expected.
   const Expression* parse(std::string_view input);
 
   void reserve(size_t nodes) { nodes_.resize(std::max(nodes, nodes_.size())); }
   size_t used() const { return used_; }
-  void release(size_t used) { used_ = used; }  // all that was made since used() was this
+  void release(size_t used) { used_ = used; }  // releases all nodes made since used() was this
 
  private:
   Expression& add();
   const Expression* parse(std::string_view input, size_t& at);
 
-  // Room for a tree of level 6 from the beginning.
+  // The pool has room for a tree of level 6 from the beginning.
   std::deque<Expression> nodes_ = std::deque<Expression>(64);
   size_t used_ = 0;
 };
 
-// Which trees there are. A tree breaks a limit where any of its nodes does.
+// These limits say which trees there are. A tree breaks a limit where any of its nodes does.
 struct ExpressionLimits {
   int max_answer_length = 3;    // digits of a node's value, the sign not counted
   int max_total_length = 88;    // characters of the oracle
@@ -110,11 +112,11 @@ struct ExpressionLimits {
   int held_out = 16;            // see ExpressionSource; 0: nothing is held out
 };
 
-// The expressions of training and of evaluation. Levels 0 and 1 are the same in both. Of level 2 every held_out-th (by
-// a hash of its input) belongs to evaluation, the others to training. Deeper trees are made of their own split's lower
-// levels, at least one side from the level just below: so no expression of evaluation above level 1 is ever trained on.
-// With held_out = 0 both are made of all expressions and may meet.
-// What it gives lives in the pool and holds nodes of the source.
+// The source gives expressions of training and of evaluation. Levels 0 and 1 are the same in both. In level 2 every
+// held_out-th (by a hash of its input) belongs to evaluation, the others to training. Deeper trees are made of their
+// own split's lower levels, at least one side from the level just below. So no expression of evaluation above level 1
+// is ever trained on. With held_out = 0 both are made of all expressions and may meet. Returned expressions live in the
+// pool and hold nodes of the source.
 class ExpressionSource {
  public:
   enum class Split { training, evaluation };
@@ -123,14 +125,14 @@ class ExpressionSource {
   ExpressionSource(const ExpressionSource&) = delete;
   ExpressionSource& operator=(const ExpressionSource&) = delete;
 
-  // Levels up to 2: uniform over all expressions of the level and split. Above: operator and side uniform, the other
-  // side's level uniform among the lower ones. An Error if nothing within the limits is found.
+  // Draws levels up to 2 uniformly over all expressions of the level and split. Above, operator and side are uniform,
+  // and the other side's level is uniform among the lower ones. Throws an Error if nothing within the limits is found.
   const Expression* draw(Random& random, int level, Split split, ExpressionPool& pool) const;
-  // `quantity` different ones, fewer only where a level up to 2 has no more (then all of them, in a fixed order).
-  // An Error if there are none.
+  // Returns `quantity` different ones, fewer only where a level up to 2 has no more (then all of them, in a fixed
+  // order). Throws an Error if there are none.
   std::vector<const Expression*> sample(uint64_t seed, int level, Split split, size_t quantity,
                                         ExpressionPool& pool) const;
-  // All of level 0, 1 or 2, in a fixed order.
+  // Returns all expressions of level 0, 1 or 2, in a fixed order.
   std::vector<const Expression*> all(int level, Split split, ExpressionPool& pool) const;
 
   bool within_limits(const Expression& expression) const;

@@ -22,7 +22,7 @@ constexpr uint64_t evaluation_seed = 453345;
 // Keeps the draws of training examples apart from every other use of the seed.
 constexpr uint64_t training_stream = uint64_t{0x7363} << 48;
 constexpr int sequences_at_once = 256;
-const char* const kind_file = "scratchpad.json";   // in a model's folder: the kind of texts that it writes
+const char* const kind_file = "scratchpad.json";   // in a model's folder, names the kind of its texts
 const char* const state_file = "scratchpad.json";  // in the task's part of a state
 
 double seconds_since(Clock::time_point begin) {
@@ -69,11 +69,11 @@ ScratchpadTask::ScratchpadTask(const Config& config, const ScratchpadConfig& own
     evaluated_.insert(evaluated_.end(), some.begin(), some.end());
   }
   levels_.push_back(evaluated_.size());
-  // Levels that cannot be drawn are found now, not in the middle of a run.
+  // Finds levels that cannot be drawn now, not in the middle of a run.
   Random random(evaluation_seed, training_stream);
   for (const int level : curriculum_.levels()) draw_one(random, level);
   fingerprint_ = fingerprint_of_data();
-  // Room for the longest batch there can be, so that no later step needs more. A node is three characters at least.
+  // Reserves the longest possible batch, so that no later step allocates. A node is three characters at least.
   const auto longest = static_cast<size_t>(own_.max_total_length);
   drawn_pool_.reserve(static_cast<size_t>(most_sequences()) * (longest / 3 + 1));
   drawn_.reserve(static_cast<size_t>(most_sequences()));
@@ -140,7 +140,7 @@ void ScratchpadTask::draw(int64_t step) {
   drawn_pool_.release(0);
   const int64_t batch_tokens = config_.training.batch_tokens;
   int64_t tokens = 0;
-  // Where results are self-written, tokens are counted as if they were right.
+  // Self-written results are counted as if they were right.
   do {
     const Expression* const e = draw_one(random, curriculum_.draw(random));
     drawn_.push_back(e);
@@ -163,7 +163,7 @@ void ScratchpadTask::prepare(Machine& machine, int64_t step) {
 }
 
 bool ScratchpadTask::append(const Expression& expression, const SelfWritten* written, SequenceBatch& batch) {
-  // Both keep their room: nothing is allocated in a step.
+  // Both keep their memory, since a step allocates nothing.
   input_.clear();
   answer_.clear();
   write_input(expression, [&](std::string_view part) { input_ += part; });
@@ -268,7 +268,7 @@ std::vector<std::string> ScratchpadTask::metric_names() const {
   for (int level = 1; level <= own_.max_depth; ++level) names.push_back("exact_match_level_" + std::to_string(level));
   for (const Mode mode : modes_)
     for (const std::string& name : match_names(mode, own_.max_depth)) names.push_back(name);
-  // The loss is of the levels that are trained on.
+  // The loss covers the levels that are trained on.
   for (int level = 1; level <= own_.max_depth; ++level)
     if (is_trained(level)) return names.push_back("loss"), names;
   return names;
@@ -312,7 +312,7 @@ Metrics ScratchpadTask::evaluate(Machine& machine, std::string& samples) {
     InnerResults inner;
     const std::vector<Answer> answers = answerer.answer(mode, evaluated_, inner);
     if (mode == modes_.front()) {
-      // Where no level was trained on that is evaluated, there is nothing to match.
+      // Nothing matches where no evaluated level was trained on.
       double right = 0, whole = 0, all = 0;
       std::map<int, double> of_level;
       for (const Answer& a : answers) {

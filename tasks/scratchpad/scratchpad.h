@@ -1,8 +1,8 @@
-// task = "scratchpad": a model learns nested arithmetic, with every step written out (explanation = "oracle"), only the
-// value ("none"), or every step with results that it finds itself ("self_learned"). One example of a decoder is
+// With task = "scratchpad" a model learns nested arithmetic, with every step written out (explanation = "oracle"), only
+// the value ("none"), or every step with results that it finds itself ("self_learned"). One example of a decoder is
 //   ((1+2)*3) <start> ((1+2=3)*3=9) <eos>
-// of which what follows <start> is scored; where self-learned, "9)" and <eos> alone, and the 3 is what the model itself
-// answers to (1+2) at that step. An encoder reads what stands before <start>.
+// and everything behind <start> is scored. A self-learned example scores "9)" and <eos> alone, and the 3 is the model's
+// own answer to (1+2) at that step. An encoder reads everything before <start>.
 #pragma once
 
 #include <chrono>
@@ -22,7 +22,7 @@ class ScratchpadTask final : public CausalTask {
 
   int64_t steps_per_epoch() const override { return 0; }
   void prepare(Machine& machine, int64_t step) override;
-  // Where self-learned an error without prepare(step) before it.
+  // Throws an Error in self-learned trainings without prepare(step) before it.
   void batch_of(int64_t step, SequenceBatch& batch) override;
   void step_done(int64_t step, double loss) override;
   Metrics log(Machine& machine) override;
@@ -32,16 +32,17 @@ class ScratchpadTask final : public CausalTask {
   std::string predictions() const override { return predictions_; }
   std::pair<std::string, bool> best_metric() const override { return {"exact_match", true}; }
   std::vector<std::string> metric_names() const override;
-  // Of the tokenizer and of the first step's expressions (or the file's): of what makes them, in this version.
+  // The fingerprint covers the tokenizer and the first step's expressions (or the file's), so it changes with what
+  // makes them.
   std::string fingerprint() const override { return fingerprint_; }
   void save_model(const std::filesystem::path& folder) override;
 
  private:
-  // Since the last line of the log.
+  // Counts since the last line of the log.
   struct Window {
     InnerResults inner;
     int64_t skipped = 0;
-    std::map<int, int64_t> levels;  // examples of each
+    std::map<int, int64_t> levels;  // examples of each level
   };
 
   bool is_self_learned() const { return own_.explanation == "self_learned"; }
@@ -50,12 +51,12 @@ class ScratchpadTask final : public CausalTask {
   ExpressionLimits limits() const;
   void check_fit() const;
   std::string fingerprint_of_data();
-  // The expressions of a step, into drawn_.
+  // Draws the expressions of a step into drawn_.
   void draw(int64_t step);
   const Expression* draw_one(Random& random, int level);
   size_t answer_length(const Expression& expression) const;
-  int64_t most_sequences() const;  // of a batch
-  // An example, of its self-written scratchpad where it has one. False: it is too long.
+  int64_t most_sequences() const;  // most sequences of a batch
+  // Appends an example, with its self-written scratchpad where it has one. Returns false where it is too long.
   bool append(const Expression& expression, const SelfWritten* written, SequenceBatch& batch);
   void append_evaluation(const SharedGenerator& generator, const std::vector<const Expression*>& expressions,
                          SequenceBatch& batch);
@@ -70,15 +71,15 @@ class ScratchpadTask final : public CausalTask {
   std::unique_ptr<ExpressionFile> file_;
   std::vector<Mode> modes_;
   ExpressionPool evaluated_pool_, drawn_pool_;
-  std::vector<const Expression*> evaluated_;  // of level 1, 2, ...
-  Levels levels_;                             // where they begin
+  std::vector<const Expression*> evaluated_;  // expressions of level 1, 2, ...
+  Levels levels_;                             // beginnings of the levels
   std::string fingerprint_, predictions_;
 
   std::unique_ptr<Generator> generator_;  // lives on from step to step
   std::vector<const Expression*> drawn_;
   std::vector<SelfWritten> written_;
   int64_t drawn_step_ = -1;
-  std::string input_, answer_;  // of the example that is appended
+  std::string input_, answer_;  // texts of the appended example
   Window window_;
   std::chrono::steady_clock::time_point step_began_;
   double generating_seconds_ = 0, step_seconds_ = 0;  // since the last line of the log

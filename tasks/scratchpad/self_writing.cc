@@ -5,15 +5,15 @@
 
 namespace engine {
 
-// A subtree that is asked for. Its scratchpad is before_value + result + ")".
+// A node is a subtree whose value the model writes. Its scratchpad is before_value + result + ")".
 struct SelfWriter::Node {
   const Expression* tree;
   std::string input;
-  size_t left = 0, right = 0;  // children; those of leaves are not looked at
+  size_t left = 0, right = 0;  // children, unused for leaves
   std::vector<size_t> parents;  // one for each side that waits for this node
-  int waiting = 0;              // sides that are not written yet
-  int depth = 0;                // the most nodes above it
-  int64_t uses = 0;             // below a root
+  int waiting = 0;              // sides that are not yet written
+  int depth = 0;                // most nodes above it
+  int64_t uses = 0;             // uses below a root
   bool asked = false, too_long = false;
   std::string before_value, result;
 
@@ -25,8 +25,8 @@ struct SelfWriter::Forest {
   std::unordered_map<std::string, size_t> by_input;
   bool share_subtrees;
 
-  // The node of a tree that is no leaf, and of all below it. `shared`: roots are asked apart where they are not asked
-  // for their value, so that none of them is taken for a subtree that is.
+  // Adds the node of a tree that is no leaf, and all below it. With `shared`, roots whose own value is not wanted are
+  // kept apart, so that none of them is taken for a subtree whose value is.
   size_t add(const Expression& tree, int depth, bool asked) {
     const size_t left = tree.left->op ? add(*tree.left, depth + 1, true) : 0;
     const size_t right = tree.right->op ? add(*tree.right, depth + 1, true) : 0;
@@ -71,7 +71,7 @@ std::string SelfWriter::before_value(const Forest& forest, const Node& node) con
   std::string text;
   write_before_value(*node.tree, settings_.form, [&](std::string_view part) { text += part; },
                      [&](const Expression& child) {
-                       // Where both children are nodes they are asked for in their order.
+                       // Where both children are nodes they are written in their order.
                        text += forest.nodes[&child == node.tree->left ? node.left : node.right].scratchpad();
                      });
   return text;
@@ -94,7 +94,7 @@ std::string SelfWriter::result_of(std::string text) const {
 }
 
 void SelfWriter::ask(const SharedGenerator& generator, Forest& forest, const std::vector<size_t>& indices) const {
-  const auto longest_result = static_cast<size_t>(settings_.max_answer_length) + 1;  // its sign
+  const auto longest_result = static_cast<size_t>(settings_.max_answer_length) + 1;  // digits and the sign
   Prompts prompts;
   std::vector<size_t> asked;
   for (const size_t index : indices) {
