@@ -71,7 +71,7 @@ std::string SelfWriter::before_value(const Forest& forest, const Node& node) con
   std::string text;
   write_before_value(*node.tree, settings_.form, [&](std::string_view part) { text += part; },
                      [&](const Expression& child) {
-                       // Where both children are nodes they are written in their order.
+                       // Two children that are nodes are written in their order.
                        text += forest.nodes[&child == node.tree->left ? node.left : node.right].scratchpad();
                      });
   return text;
