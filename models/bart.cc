@@ -7,8 +7,8 @@
 //   x = norm2(g + drop(feed_forward(g)));  logits = x E^T
 // Positions are learned (their table begins with two rows that nothing reads, as in published models), sinusoidal
 // (P[t, i] = sin(t / 10000^(2i/C)) and P[t, C/2 + i] the cosine of the same), or none. Beside them, or in their place,
-// self attention may have relative tables (kernels/attention/attention.h). Cross attention has none, because positions of
-// the two texts cannot be compared.
+// self attention may have relative tables (kernels/attention/attention.h). Cross attention has none, because
+// positions of the two texts cannot be compared.
 #include "models/bart.h"
 
 #include <cmath>

@@ -27,8 +27,8 @@ struct PreNormBlock {
   PreNormBlock(Parameters& table, const ModelConfig& config, int layer, bool causal, Initial initial,
                Initial output_initial, DropoutSite branch_dropout);
 
-  // branch_in (optional) is the branch that is still to be added to residual. `branch` [N, C] receives this block's, and
-  // the new residual is returned. normed [N, C] is scratch.
+  // branch_in (optional) is the branch that is not yet added to residual. `branch` [N, C] receives this block's, and the
+  // new residual is returned. normed [N, C] is scratch.
   Tensor forward(Pass& pass, const Tensor& residual, const Tensor& branch_in, const Tensor& branch,
                  const Tensor& normed, Saved& saved) const;
   // d holds the gradients of what forward returned and wrote. They become those of what forward was given; without a

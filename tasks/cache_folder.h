@@ -9,8 +9,8 @@
 
 namespace engine {
 
-// The split of [data] that has these files. Their tokens are named after it, so that an evaluation of one split leaves
-// the tokens of the others alone.
+// Returns the split of [data] that has these files. Their tokens are named after it, so that an evaluation of one split
+// leaves the tokens of the others alone.
 std::string split_of(const std::vector<std::string>& files, const DataConfig& data);
 
 // A training uses the cache of its run folder. An evaluation uses that of the run folder whose best or last model is

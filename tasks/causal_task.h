@@ -1,4 +1,4 @@
-// CausalTask: what the tasks of one decoder share. A task of this kind brings its batches and its evaluation.
+// A CausalTask is the common part of tasks that train one decoder. Such a task brings its batches and its evaluation.
 #pragma once
 
 #include "models/generation.h"
@@ -7,10 +7,10 @@
 
 namespace engine {
 
-// The model and tokenizer of a task: a new model from config.model (the vocabulary that of the
-// tokenizer where it is 0), or the one in config.init. `tokenizer` is null where init's is to be used. config.model
-// becomes the model as it is; an option of [model] that was set and says something else is a UsageError, but for the
-// rates of dropout, which are then the model's.
+// Makes the model and tokenizer of a task. The model is a new one from config.model (with the tokenizer's vocabulary
+// where its own is 0), or the one in config.init. `tokenizer` is null where init's is used. config.model becomes the
+// model as it is. A set option of [model] that contradicts it is a UsageError, except for the rates of dropout, which
+// the model takes.
 LanguageModel make_language_model(Config& config, const Options& options, std::unique_ptr<Tokenizer> tokenizer,
                                   Memory& memory, bool training);
 

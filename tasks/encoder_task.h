@@ -1,5 +1,4 @@
-// EncoderTask: the common part of tasks that train one encoder. A task of this kind brings its batches and its
-// evaluation.
+// An EncoderTask is the common part of tasks that train one encoder. Such a task brings its batches and its evaluation.
 #pragma once
 
 #include "models/huggingface.h"
@@ -11,14 +10,14 @@ namespace engine {
 struct Encoder {
   std::unique_ptr<Model> model;
   std::unique_ptr<Tokenizer> tokenizer;
-  LoadReport report;  // of init, in training
-  std::unique_ptr<Distillation> distillation;  // the objective; absent without a teacher
+  LoadReport report;  // report on init, in training
+  std::unique_ptr<Distillation> distillation;  // objective; absent without a teacher
 };
 
-// The head that a task needs: masked tokens, or one of some classes.
+// A task needs a head for masked tokens, or for one of some classes.
 struct EncoderHead {
   HeadKind head;
-  std::vector<std::string> labels;  // the classes' names
+  std::vector<std::string> labels;  // names of the classes
 };
 
 // "(neg, pos)"
@@ -34,21 +33,21 @@ bool are_same_classes(const std::vector<std::string>& ours, const std::vector<st
 Encoder make_encoder(Config& config, const Options& options, const EncoderHead& head,
                      std::unique_ptr<Tokenizer> tokenizer, Memory& memory, bool training);
 
-// Gives an encoder that is trained the teacher that config names, if it names one, and begins a new one with its layers
-// where some are named. A UsageError where the teacher is for another task or has other tokens or classes.
+// Gives a trained encoder the teacher that config names, if it names one, and begins a new encoder with its layers
+// where some are named. Throws a UsageError where the teacher is for another task or has other tokens or classes.
 void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const Config& config, Ops& ops);
 
-// The tokenizer that config.data.tokenizer names; null where init's is to be used.
+// Returns the tokenizer that config.data.tokenizer names, or null where init's is used.
 std::unique_ptr<Tokenizer> tokenizer_of(const Config& config);
 
-// How many tokens a sequence has at most, special ones included: data.block_size, else as many as the model has
-// positions and the tokenizer allows. A UsageError where data.block_size is more than that, or leaves a text no room.
+// Returns the most tokens of a sequence, special ones included. That is data.block_size, else as many as the model has
+// positions and the tokenizer allows. Throws a UsageError where data.block_size is more, or leaves a text no room.
 int64_t longest_sequence(const Config& config, const Model& model, const Tokenizer& tokenizer);
 
 class EncoderTask : public ModelTask {
  public:
   std::string start_report() const override { return report_; }
-  // The losses of distillation, and the sums that they come from.
+  // Returns the losses of distillation. Its sums are part of the task's state.
   Metrics log(Machine& machine) override { return distillation_ ? distillation_->log(machine.communicator) : Metrics{}; }
   void save_state(Machine& machine, const std::filesystem::path& folder) const override;
   void load_state(Machine& machine, const std::filesystem::path& folder) override;
@@ -57,7 +56,7 @@ class EncoderTask : public ModelTask {
   EncoderTask(const Config& config, Encoder encoder);
 
  private:
-  Distillation* distillation_;  // the objective, where there is a teacher
+  Distillation* distillation_;  // objective, where there is a teacher
   std::string report_;
 };
 

@@ -14,10 +14,10 @@
 
 namespace engine {
 
-// The model that a command's DIR names: the best of a run folder, else its last, or a model folder itself.
+// A command's DIR names a model, which is the best of a run folder, else its last, or a model folder itself.
 struct OpenedRun {
   std::filesystem::path model;
-  std::filesystem::path config;  // the run's task.cfg; may be empty
+  std::filesystem::path config;  // the run's task.cfg, may be empty
 };
 OpenedRun open_run(const std::filesystem::path& folder);
 bool has_tokenizer(const std::filesystem::path& folder);
@@ -28,9 +28,9 @@ struct LanguageModel {
   std::unique_ptr<Model> model;
   std::unique_ptr<Tokenizer> tokenizer;
 };
-// From a model folder.
+// Loads both from a model folder.
 LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients = false);
-// An error if the folder's tokenizer has more tokens than its model.
+// Throws an Error if the folder's tokenizer has more tokens than its model.
 void require_vocabulary(const std::filesystem::path& folder, const Tokenizer& tokenizer, const Model& model);
 void save_language_model(const std::filesystem::path& folder, Model& model, const Tokenizer& tokenizer,
                          const std::string& dtype = "F32");
@@ -61,7 +61,7 @@ struct Score {
 // The longest sequence that score takes has one token more than the model has positions, since the last is only
 // predicted.
 int64_t most_scored_tokens(const Model& model);
-// Sequences may be empty; one that is too long is an Error that gives its index.
+// Sequences may be empty. One that is too long is an Error that gives its index.
 std::vector<Score> score(Machine& machine, Model& model, std::span<const std::vector<int32_t>> sequences);
 
 }  // namespace engine

@@ -1,5 +1,5 @@
-// ModelTask: the common part of tasks that train one model on batches of sequences. A task of this kind brings its
-// batches and its evaluation.
+// A ModelTask is the common part of tasks that train one model on batches of sequences. Such a task brings its batches
+// and its evaluation.
 #pragma once
 
 #include <string_view>
@@ -21,7 +21,7 @@ class ModelTask : public Task {
   const Tokenizer& tokenizer() const { return *tokenizer_; }
 
  protected:
-  // objective: null for the cross entropy of tokens or classes.
+  // A null objective means the cross entropy of tokens or classes.
   ModelTask(const Config& config, std::unique_ptr<Model> model, std::unique_ptr<Tokenizer> tokenizer,
             std::unique_ptr<Objective> objective = nullptr)
       : config_(config),
@@ -30,7 +30,7 @@ class ModelTask : public Task {
         step_(*model_, objective ? std::move(objective)
                                  : std::make_unique<CrossEntropyObjective>(*model_, config.training.label_smoothing)) {}
 
-  // How many sequences of about `length` tokens make an optimizer step.
+  // Returns how many sequences of about `length` tokens make an optimizer step.
   int64_t sequences_a_step(int64_t length) const;
 
   const Config config_;
@@ -39,20 +39,20 @@ class ModelTask : public Task {
   LossStep step_;
 };
 
-// The rates of dropout are no part of a model's weights: those that were set count, else those that it came with.
+// The rates of dropout are no part of a model's weights. Set rates count, else those that the model came with.
 void set_dropout(ModelConfig& model, const ModelConfig& asked, const Options& options);
 
-// The first id that is another token in one than in the other, or is in one of them alone; -1: they have the same.
+// Returns the first id whose tokens differ or that only one of them has, or -1 where they have the same tokens.
 int32_t first_difference(const Tokenizer& a, const Tokenizer& b);
 
-// A UsageError where the tokenizer of a model from init, which is in `folder`, has tokens that the model does not know,
-// or where data.tokenizer has other tokens than the tokenizer in `folder`, if there is one.
+// Throws a UsageError where the tokenizer of a model from init, which is in `folder`, has tokens that the model does
+// not know, or where data.tokenizer has other tokens than the tokenizer in `folder`, if there is one.
 void check_vocabulary(const Config& config, const Tokenizer& tokenizer, const std::filesystem::path& folder);
 
-// Of a new model: its vocabulary is the tokenizer's where it is 0, and its special tokens are.
+// Gives a new model the tokenizer's vocabulary where its own is 0, and the tokenizer's special tokens.
 void set_vocabulary(ModelConfig& model, const Tokenizer& tokenizer);
 
-// "tokenizer 0123..." : how a fingerprint begins.
+// Returns "tokenizer 0123...", with which a fingerprint begins.
 std::string fingerprint_of(const Tokenizer& tokenizer);
 
 }  // namespace engine

@@ -1,4 +1,4 @@
-// TokenFile: a corpus as token ids in a file that is mapped into memory, so it may be larger than memory.
+// A TokenFile is a corpus as token ids in a file that is mapped into memory, so it may be larger than memory.
 //
 // The file holds the ids (2 bytes each where the vocabulary allows, else 4, little-endian), a text about their origin,
 // and 40 bytes: number of ids, bytes of an id, bytes of that text, a hash of the ids, "ENGTOKS2". An id whose bits are
@@ -38,7 +38,7 @@ class TokenFile {
   uint64_t hash() const { return hash_; }  // the ids' hash
   // The places of the breaks, ascending.
   std::vector<int64_t> breaks() const;
-  // Appends the ids begin ... begin+count-1. An Error if the file holds an id that the tokenizer does not have.
+  // Appends the ids begin ... begin+count-1. Throws an Error if the file holds an id that the tokenizer does not have.
   void append(int64_t begin, int64_t count, std::vector<int32_t>& ids) const;
 
  private:

@@ -1,4 +1,4 @@
-// What a decoder with a source owes where it goes on from a cache.
+// A decoder with a source must pass these checks where it goes on from a cache.
 #pragma once
 
 #include <span>
@@ -17,8 +17,8 @@ inline Texts texts_of(const std::vector<int>& tokens, const std::vector<int>& of
   return texts;
 }
 
-// The golden batch of four sequences, each begun in another pass and read in pieces, with a cache: the logits of an
-// uncached pass.
+// Checks the golden batch of four sequences with a cache, each begun in another pass and read in pieces. The logits
+// must be those of an uncached pass.
 inline void check_cached(const ModelRun& run, const Golden& golden) {
   auto& model = dynamic_cast<Model&>(run.model);
   const Batch batch = golden.batch();

@@ -1,4 +1,4 @@
-// The configurations in configs/, with small files in the place of those that the user brings.
+// These are the configurations in configs/, with small files in place of the user's.
 #pragma once
 
 #include "models/huggingface.h"
@@ -10,7 +10,7 @@ namespace engine::test {
 
 inline const std::string text_file = "tests/data/walk.txt";
 
-// visit(path) for every configuration in configs/; returns how many there are.
+// Calls visit(path) for every configuration in configs/, and returns how many there are.
 template <class Visit>
 int each_config(const Visit& visit) {
   int count = 0;
@@ -19,7 +19,7 @@ int each_config(const Visit& visit) {
   return count;
 }
 
-// What each configuration needs besides, to be quick and to have its files.
+// Sets what each configuration needs to be quick and to have its files.
 inline void adapt(const std::string& name, TaskSettings& settings) {
   Config& config = settings.config;
   config.training.max_steps = 2;
@@ -38,7 +38,7 @@ inline void adapt(const std::string& name, TaskSettings& settings) {
     config.data.train = config.data.eval = {text_file};
   }
   if (name == "gpt2_finetune.cfg") {
-    // A small GPT-2 folder in the place of the published one.
+    // A small GPT-2 folder stands in for the published one.
     TaskSettings small("task = \"gpt\"\n[data]\ntokenizer = \"characters\"\n[model]\nhidden_size = 16\nnum_layers = 1\n"
                        "num_heads = 2\nmax_positions = 256\n");
     small.config.data.train = {text_file};
@@ -55,7 +55,7 @@ inline void adapt(const std::string& name, TaskSettings& settings) {
     model->parameters().allocate(host_memory(), false);
     model->parameters().initialise(1);
     save_model(config.init, *model);
-    // Sentences that share no word, so that their gradients do not all but cancel.
+    // The sentences share no word, so that their gradients do not all but cancel.
     config.data.train = {settings.write("train.tsv", name == "cola.cfg"
                                                          ? "s\t1\t\ta b c\ns\t0\t*\td e\ns\t1\t\tf\n"
                                                          : "sentence\tlabel\na b c\t1\nd e\t0\nf\t1\n")};

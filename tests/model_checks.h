@@ -1,5 +1,5 @@
-// What every architecture owes: the numbers of transformers (a golden folder as golden/make_*.py write them), gradients
-// that are derivatives, and results that packing, recomputation and the number of threads do not change.
+// Every architecture must pass these checks. Its numbers are those of transformers (a golden folder as golden/make_*.py
+// write them), its gradients are derivatives, and packing, recomputation and the number of threads change no result.
 #pragma once
 
 #include <filesystem>
@@ -37,9 +37,9 @@ struct Golden {
             optional("sources"), optional("source_offsets")};
   }
 
-  // What the arithmetic of a precision loses is measured on transformers' own run in that precision. Ours rounds in
-  // other places and adds in another order: twice as much in bf16, where the largest of few roundings rules; four times
-  // in f32 and never less than 32 roundings, as errors there are random sums.
+  // transformers' own run in a precision shows what its arithmetic loses. This engine rounds in other places and adds
+  // in another order. So it gets twice as much in bf16, where the largest of few roundings rules, and four times as
+  // much in f32, but never less than 32 roundings, as errors there are random sums.
   double tolerance(DType compute, const std::string& of) const {
     if (compute == DType::bf16) return 2 * number("error.bf16." + of);
     return std::max(4 * number("error.f32." + of), 32 * epsilon_of(DType::f32));
@@ -81,10 +81,10 @@ inline std::map<std::string, std::vector<double>> gradients_by_name(const ModelR
   return gradients;
 }
 
-// The parameters' values, by name, of the folder "model", "gradients" or "after".
+// Returns the parameters' values, by name, of the folder "model", "gradients" or "after".
 using Folder = std::function<std::map<std::string, std::vector<double>>(const std::string& name)>;
 
-// Logits, loss, every gradient and three AdamW steps.
+// Checks logits, loss, every gradient and three AdamW steps.
 inline void check_golden(const ModelRun& run, const Golden& golden, const Folder& parameters_in) {
   const Batch batch = golden.batch();
   const std::vector<double> logits = golden.numbers("logits");
@@ -128,7 +128,7 @@ inline void check_golden(const ModelRun& run, const Golden& golden, const Folder
   }
 }
 
-// One sequence at a time gives what all packed into one row give, without and with dropout.
+// Checks that one sequence at a time gives what all packed into one row give, without and with dropout.
 inline void check_packing(const ModelRun& run, const Golden& golden) {
   const Batch batch = golden.batch();
   for (const bool training : {false, true}) {
@@ -149,7 +149,7 @@ inline void check_packing(const ModelRun& run, const Golden& golden) {
     }
     CHECK_CLOSE(losses_apart, losses, golden.tolerance(run.bench.compute, "logits"));
     CHECK_CLOSE(logits_apart, run.logits(batch), golden.tolerance(run.bench.compute, "logits"));
-    // Each by itself: the largest gradient of all would hide those of small parameters.
+    // Each is compared by itself, since the largest gradient of all would hide those of small parameters.
     for (const auto& [name, gradient] : gradients_by_name(run)) {
       CAPTURE(name);
       CHECK_CLOSE(gradient, gradients.at(name), golden.tolerance(run.bench.compute, "gradients"));
@@ -157,8 +157,9 @@ inline void check_packing(const ModelRun& run, const Golden& golden) {
   }
 }
 
-// The batch with other rows scored: as it is, those of its first and last sequence alone, one in the middle of the last
-// (which has a source of several tokens: at one alone no query has a gradient), and all. Labels are those that it has.
+// Returns the batch with other rows scored. They are the batch's own rows, those of its first and last sequence alone,
+// one in the middle of the last (whose source has several tokens, since with one no query has a gradient), and all.
+// Labels are those that the batch has.
 inline std::vector<Batch> scored_otherwise(const Batch& batch) {
   const std::vector<int> labels = batch.targets().second;
   const int first_end = batch.offsets[1], last_begin = batch.offsets[batch.sequences() - 1];
@@ -174,9 +175,9 @@ inline std::vector<Batch> scored_otherwise(const Batch& batch) {
           with([&](int row) { return row == middle; }), with([](int) { return true; })};
 }
 
-// What a model computes of the scored rows alone is what it computes of them among all rows, but for the order of sums
-// over rows: each parameter's gradient is within what the precision loses. (With dropout it draws other numbers there:
-// check_packing and check_derivatives look at those.)
+// Checks that a model computes the same of the scored rows alone as of them among all rows, but for the order of sums
+// over rows. Each parameter's gradient is within what the precision loses. (With dropout it draws other numbers there,
+// which check_packing and check_derivatives look at.)
 inline void check_output_rows(const ModelRun& run, const Golden& golden) {
   REQUIRE(golden.batch().scored() < static_cast<int>(golden.batch().tokens.size()));
   const double of_logits = golden.tolerance(run.bench.compute, "logits");
@@ -195,7 +196,7 @@ inline void check_output_rows(const ModelRun& run, const Golden& golden) {
   }
 }
 
-// Recomputation gives the same bits, with dropout too, and dropout does something.
+// Checks that recomputation gives the same bits, with dropout too, and that dropout does something.
 inline void check_recomputation(const ModelRun& run, const Batch& batch) {
   for (const bool training : {false, true}) {
     CAPTURE(training);
@@ -219,8 +220,9 @@ inline void check_threads(const ModelRun& run, const Batch& batch) {
   });
 }
 
-// By finite differences, without and with dropout. In f32 only: rounding to bf16 has no derivative. On the CPU only:
-// they show that the mathematics is right; a device is held to it by the golden gradients, hundreds of passes cheaper.
+// Checks gradients by finite differences, without and with dropout. It does so in f32 only, since rounding to bf16 has
+// no derivative, and on the CPU only. Derivatives show that the mathematics is right, and a device must match the
+// golden gradients, which take hundreds of passes less.
 inline void check_derivatives(const ModelRun& run, const Batch& batch) {
   if (run.bench.is_device) return;
   for (const bool training : {false, true}) {
@@ -231,7 +233,7 @@ inline void check_derivatives(const ModelRun& run, const Batch& batch) {
     for (const Parameter& p : run.model.parameters().all()) {
       CAPTURE(p.name);
       const std::vector<double> values = run.bench.values(p.value), gradient = run.gradient(p);
-      // A direction over some elements: of a parameter's thousands a direction over all would drown each.
+      // This is a direction over some elements, since one over thousands would drown each.
       std::vector<std::pair<size_t, double>> direction;
       double slope = 0, size = 0;
       for (int i = 0; i < 24; ++i) {
@@ -251,7 +253,7 @@ inline void check_derivatives(const ModelRun& run, const Batch& batch) {
         }
         return (ends[0] - ends[1]) / (2 * static_cast<double>(step));
       };
-      // Of two central differences the part of order step^2 cancels; what is left is far less than their difference.
+      // In two central differences the part of order step^2 cancels, and the rest is far less than their difference.
       // Rounding moves a loss by some units of its last place.
       const float step = 0.01f;
       const double fine = difference(step), coarse = difference(2 * step);

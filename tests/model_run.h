@@ -1,4 +1,4 @@
-// A model run over a batch, for tests of whole models.
+// A ModelRun runs a model over a batch, for tests of whole models.
 #pragma once
 
 #include <algorithm>
@@ -12,12 +12,12 @@
 
 namespace engine::test {
 
-// Sequences back to back: sequence s has the tokens offsets[s] ... offsets[s+1]-1. Each is scored by its label, unless
-// that is -100; without labels by the token after it.
+// These sequences lie back to back. Sequence s has the tokens offsets[s] ... offsets[s+1]-1. Each token is scored by
+// its label, unless that is -100, and without labels by the token after it.
 struct Batch {
   std::vector<int> tokens, offsets;
-  std::vector<int> labels = {}, types = {};  // of every token, or none
-  std::vector<int> sources = {}, source_offsets = {};  // what an encoder reads of each sequence, or none
+  std::vector<int> labels = {}, types = {};  // of every token, or empty
+  std::vector<int> sources = {}, source_offsets = {};  // source of each sequence, or empty
 
   Batch sequence(size_t s) const {
     const auto part = [&](const std::vector<int>& all, const std::vector<int>& of) {
@@ -29,7 +29,7 @@ struct Batch {
     return one;
   }
   size_t sequences() const { return offsets.size() - 1; }
-  // The rows that are scored, and what each should predict.
+  // Returns the rows that are scored, and what each should predict.
   std::pair<std::vector<int>, std::vector<int>> targets() const {
     std::vector<int> rows, wanted;
     for (size_t s = 0; s < sequences(); ++s)
@@ -48,15 +48,15 @@ struct Batch {
 struct RunOptions {
   bool recompute = false;
   bool training = false;  // dropout
-  // Rows of the step before the batch's, of each kind.
+  // These count rows of the step before the batch's, of each kind.
   int64_t rows_before = 0, source_rows_before = 0, output_rows_before = 0;
   float gradient_scale = 1;
   bool gradients = true;
-  bool outputs_alone = true;  // the hidden states of the scored rows alone, as in a training
+  bool outputs_alone = true;  // hidden states of the scored rows alone, as in a training
   StreamTap* tap = nullptr;
 };
 
-// The cross entropy of a model's outputs; with all_rows it has the model give the hidden states of every row.
+// This is the cross entropy of a model's outputs. With all_rows it needs the hidden states of every row.
 struct TestObjective final : Objective {
   CrossEntropyObjective own;
   bool all_rows;
@@ -71,7 +71,7 @@ struct ModelRun {
   Bench& bench;
   Model& model;
 
-  // The loss of each scored token; parameter gradients are added to.
+  // Returns the loss of each scored token, and adds to the parameters' gradients.
   std::vector<double> losses(const Batch& batch, const RunOptions& options = {}) const {
     const ArenaScope scope(bench.arena);
     const DeviceBatch on_device = upload(batch, options);
@@ -89,7 +89,8 @@ struct ModelRun {
     return bench.values(row_losses);
   }
 
-  // Of every row, or of the scored ones of a batch with labels; `keeps`: as in a pass that a backward one may follow.
+  // Returns the logits of every row, or of the scored ones of a batch with labels. `keeps` keeps what a backward pass
+  // needs.
   std::vector<double> logits(const Batch& batch, bool keeps = true, bool outputs_alone = true) const {
     const ArenaScope scope(bench.arena);
     const DeviceBatch on_device = upload(batch, {});
@@ -104,7 +105,7 @@ struct ModelRun {
     const Tensor chosen = is_labelled ? on_device.outputs.index : Tensor{};
     return bench.values(model_logits(pass, model, on_device.tokens, chosen, *saved));
   }
-  // The hidden states of every row.
+  // Returns the hidden states of every row.
   std::vector<double> hidden(const Batch& batch) const {
     const ArenaScope scope(bench.arena);
     const DeviceBatch on_device = upload(batch, {});
@@ -115,7 +116,7 @@ struct ModelRun {
     return bench.values(model.hidden_states(pass, on_device.tokens, *saved));
   }
 
-  // The values of all parameters, one after another, and their gradients.
+  // Returns the values of all parameters, one after another, and gradients() their gradients.
   std::vector<double> values() const {
     std::vector<double> result;
     for (const Parameter& p : model.parameters().all())
@@ -131,7 +132,7 @@ struct ModelRun {
   }
   void zero_gradients() const { model.parameters().gradients().zero(); }
 
-  // The batch on the device. Without a scored row it has no labels.
+  // Returns the batch on the device. Without a scored row it has no labels.
   DeviceBatch upload(const Batch& batch, const RunOptions& options) const {
     DeviceBatch result;
     std::tie(result.tokens.ids, result.layout) = upload_row(batch.tokens, batch.offsets, options.rows_before);
@@ -170,7 +171,7 @@ struct ModelRun {
   }
 
  private:
-  // Tokens back to back, and where they lie.
+  // Returns tokens back to back, and their layout.
   std::pair<Tensor, Layout> upload_row(const std::vector<int>& tokens, const std::vector<int>& offsets,
                                        int64_t rows_before) const {
     std::vector<int> positions;

@@ -1,4 +1,4 @@
-// A task as the program makes it, from the text of a task.cfg.
+// TaskSettings make a task as the program does, from the text of a task.cfg.
 #pragma once
 
 #include "core/arena.h"
@@ -22,7 +22,8 @@ struct TaskSettings {
   Communicator ranks;
   Machine machine{*ops, arena, DType::f32, ranks};
 
-  // On one thread: models this small gain nothing from more, and lose much where other programs run beside the tests.
+  // Tasks run on one thread, since models this small gain nothing from more, and lose much where other programs run,
+  // too.
   explicit TaskSettings(const std::string& text, const std::string& device = "cpu") : ops(make_ops(device)) {
     set_threads(1);
     config.declare(options);

@@ -1,4 +1,5 @@
-// BART against transformers (golden/make_bart.py), with every kind of positions, and what every architecture owes.
+// BART matches transformers (golden/make_bart.py), with every kind of positions, and passes every architecture's
+// checks.
 #include <cmath>
 
 #include "kernels/observe/count_ops.h"
@@ -16,8 +17,8 @@ namespace {
 
 const fs::path golden_folder = "tests/golden/bart";
 
-// check(run, golden) of every golden model, with gradients, on every backend; on a simulated device, which takes its
-// time, of one where that is enough.
+// Calls check(run, golden) for every golden model, with gradients, on every backend. On a simulated device, which is
+// slow, it takes one model where that is enough.
 void on_every_model(const std::function<void(const ModelRun&, const Golden&)>& check, bool one_on_device = false) {
   on_every_backend([&](Bench& bench) {
     for (const std::string name : {"plain", "scaled"}) {
@@ -30,7 +31,7 @@ void on_every_model(const std::function<void(const ModelRun&, const Golden&)>& c
   });
 }
 
-// The golden model with other positions: as it is, but for tables that it then lacks.
+// Returns the golden model with other positions, without the tables that it then lacks.
 std::unique_ptr<Model> model_with(Bench& bench, const std::string& positions) {
   const auto golden = load_model(golden_folder / "plain" / "model", bench.arena.memory(), false);
   ModelConfig config = golden->config();
@@ -43,7 +44,7 @@ std::unique_ptr<Model> model_with(Bench& bench, const std::string& positions) {
   return model;
 }
 
-// The golden sources as often as wanted, and as many prompts of the start token.
+// Repeats the golden sources, with as many prompts of the start token.
 struct Prompts {
   Texts sources, prompts;
 
@@ -54,7 +55,7 @@ struct Prompts {
   }
 };
 
-// The settings in make_bart.py.
+// These are the settings in make_bart.py.
 const std::vector<std::pair<std::string, GenerationOptions>> generated{
     {"greedy", {}},
     {"greedy_forced", {.first_token = 7, .last_token = 2}},
@@ -97,8 +98,8 @@ TEST_CASE("bart: the decoder's last layer computes keys and values alone of rows
       if (count.name == "matmul") sum += static_cast<double>(count.calls) * count.flops;
     return sum;
   };
-  // Queries and outputs of two attentions, and a feed-forward, 20 to 33 and back: forward, the gradient of what went in
-  // and that of the weights.
+  // Counts queries and outputs of two attentions, and a feed-forward, 20 to 33 and back. Each has a forward product and
+  // two for the gradients of its input and its weights.
   const double rows = static_cast<double>(batch.tokens.size()) - batch.scored();
   CHECK(flops_of_products(false) - flops_of_products(true) == rows * 3 * 2 * (4 * 20 * 20 + 2 * 20 * 33));
 }
@@ -137,12 +138,12 @@ TEST_CASE("bart: saved and loaded again it has the same bits") {
 
 TEST_CASE("bart: sinusoidal positions and none: packing, recomputation, threads, derivatives, saving") {
   on_every_backend([](Bench& bench) {
-    const Golden golden{golden_folder / "plain"};  // of the same sizes: its batch and its tolerances
+    const Golden golden{golden_folder / "plain"};  // has the same sizes, and gives batch and tolerances
     for (const std::string positions : {"sinusoidal", "none"}) {
       CAPTURE(positions);
       const auto model = model_with(bench, positions);
       const ModelRun run{bench, *model};
-      if (!bench.is_device) {  // for which a table more or less is no other code
+      if (!bench.is_device) {  // a table more or less is the same code on a device
         check_packing(run, golden);
         check_output_rows(run, golden);
         check_recomputation(run, golden.batch());
@@ -186,7 +187,7 @@ TEST_CASE("bart: sinusoidal positions are sines, then cosines; without any the o
       for (double& x : row) square += (x - center) * (x - center);
       for (double x : row) expected.push_back((x - center) / std::sqrt(square / 20));
     }
-    // A layernorm of what is normalised already changes it by its epsilon, and there are ten of them.
+    // A layernorm of normalised rows changes them by its epsilon, and there are ten of them.
     CHECK_CLOSE(run.hidden(batch), expected, 10 * 1e-5 / 0.05 + tolerance);
   });
 }
@@ -203,7 +204,7 @@ TEST_CASE("bart: greedy and beam texts are those of transformers, whatever runs 
       const Texts expected = texts_of(golden.integers(name + ".tokens"), golden.integers(name + ".offsets"));
       Texts thrice = expected;
       for (int i = 0; i < 2; ++i) thrice.insert(thrice.end(), expected.begin(), expected.end());
-      // A simulated device is held to the texts, and the CPU to their independence.
+      // A simulated device must match the texts, and the CPU shows that they are independent.
       if (run.bench.is_device && (name != "beams" || golden.folder.filename() != "plain")) continue;
       for (int together : run.bench.is_device ? std::vector{8} : std::vector{1, 3, 8, 64}) {
         CAPTURE(together);

@@ -1,4 +1,4 @@
-// Folders of BART: the forms in which they come, what is kept when one is saved again, and what is refused.
+// These tests cover the forms of BART's folders, what is kept when one is saved again, and what is refused.
 #include <doctest/doctest.h>
 
 #include <functional>
@@ -44,7 +44,7 @@ TEST_CASE("bart folders: names without prefix, tied tensors, older configs") {
   for (SafetensorsItem& tensor : folder.tensors)
     if (tensor.name.starts_with("model.")) tensor.name = tensor.name.substr(6);
   CHECK(same_values(*load(folder.write()), *golden));
-  // What is left out has the values of transformers' BartConfig.
+  // Missing keys have the values of transformers' BartConfig.
   for (const char* key : {"activation_function", "dropout", "forced_eos_token_id", "decoder_start_token_id"})
     folder.config.erase(key);
   const ModelConfig config = load(folder.write())->config();

@@ -1,5 +1,5 @@
-// BERT and DistilBERT, with a head for masked tokens and with one for classes, against transformers
-// (golden/make_bert.py), and the encoder with sinusoidal positions.
+// BERT and DistilBERT, with a head for masked tokens and with one for classes, match transformers
+// (golden/make_bert.py). The encoder with sinusoidal positions is tested here, too.
 #include <cmath>
 
 #include "models/sinusoidal_encoder.h"
@@ -16,7 +16,7 @@ namespace {
 const fs::path golden_folder = "tests/golden/bert";
 const std::vector<std::string> golden_names{"bert_masked", "bert_classes", "distilbert_masked", "distilbert_classes"};
 
-// check(run, golden) of every golden model, with gradients, on every backend.
+// Calls check(run, golden) for every golden model, with gradients, on every backend.
 void on_every_model(const std::function<void(const ModelRun&, const Golden&)>& check) {
   on_every_backend([&](Bench& bench) {
     for (const std::string& name : golden_names) {
@@ -65,7 +65,7 @@ TEST_CASE("bert: logits, loss, every gradient and three AdamW steps are those of
 
 TEST_CASE("bert: sequences packed into one row give the same as one at a time") { on_every_model(check_packing); }
 
-TEST_CASE("bert: the rows that are asked for alone are the same as among all") { on_every_model(check_output_rows); }
+TEST_CASE("bert: output rows alone are the same as among all rows") { on_every_model(check_output_rows); }
 
 TEST_CASE("bert: recomputation gives the same bits, with dropout too") {
   on_every_model([](const ModelRun& run, const Golden& golden) { check_recomputation(run, golden.batch()); });
@@ -83,7 +83,7 @@ TEST_CASE("bert: the same bits at any number of threads, and where nothing is ke
 
 TEST_CASE("bert: gradients are derivatives of the loss, by finite differences, without and with dropout") {
   on_every_model([](const ModelRun& run, const Golden& golden) {
-    // relu, of DistilBERT's classifier alone, has a kink that a step may cross; its gradients are checked above.
+    // relu, in DistilBERT's classifier alone, has a kink that a step may cross. Its gradients are checked above.
     const bool is_smooth = run.model.config().architecture != "distilbert" || run.model.config().head == HeadKind::masked;
     if (run.bench.compute == DType::f32 && is_smooth) check_derivatives(run, golden.batch());
   });
@@ -108,7 +108,8 @@ TEST_CASE("sinusoidal encoder: packing, recomputation, threads, derivatives, sav
       CAPTURE(static_cast<int>(head));
       const auto model = new_model(bench, sinusoidal_config(head));
       const ModelRun run{bench, *model};
-      // Of the same sizes and kind of head: its batch and, as widths and depths are alike, its tolerances.
+      // The golden model has the same sizes and kind of head. It gives the batch and, as widths and depths are alike,
+      // tolerances.
       const Golden golden{golden_folder / (head == HeadKind::masked ? "bert_masked" : "bert_classes")};
       const Batch batch{golden.batch().tokens, golden.batch().offsets, golden.batch().labels};
       check_packing(run, golden);
@@ -163,7 +164,7 @@ TEST_CASE("sinusoidal encoder: the trunk begins uniform within Glorot's bound, q
     CAPTURE(name);
     CHECK(largest <= bound);
     CHECK(largest >= 0.99 * bound);
-    // Of n uniform numbers the mean square is bound^2/3 with a deviation of 2 bound^2 / sqrt(45 n).
+    // The mean square of n uniform numbers is bound^2/3 with a deviation of 2 bound^2 / sqrt(45 n).
     const double n = static_cast<double>(value.count());
     CHECK(std::abs(squares / n - bound * bound / 3) <= 5 * 2 * bound * bound / std::sqrt(45 * n));
   }

@@ -1,4 +1,4 @@
-// The tasks cola and sst2 on a language of letters, in which a sentence is of class 1 when it has an x.
+// The tasks cola and sst2 learn a language of letters, in which a sentence has class 1 when it has an x.
 #include "tasks/classification/classification.h"
 
 #include <doctest/doctest.h>
@@ -63,7 +63,8 @@ struct Language : TaskSettings {
 
 TEST_CASE("classification: accuracy and Matthews' correlation") {
   Confusion confusion;
-  // 5 true positives, 3 true negatives, 2 false positives, 1 false negative: (15 - 2) / sqrt(7 * 6 * 5 * 4).
+  // There are 5 true positives, 3 true negatives, 2 false positives and 1 false negative: (15 - 2) / sqrt(7 * 6 * 5 *
+  // 4).
   for (int i = 0; i < 5; ++i) confusion.add(1, 1);
   for (int i = 0; i < 3; ++i) confusion.add(0, 0);
   for (int i = 0; i < 2; ++i) confusion.add(1, 0);
@@ -76,7 +77,7 @@ TEST_CASE("classification: accuracy and Matthews' correlation") {
   CHECK(constant.matthews() == 0);
 }
 
-TEST_CASE("classification: an epoch holds every sentence once, framed, its class at its first token") {
+TEST_CASE("classification: an epoch holds every sentence once, in its template, its class at its first token") {
   Language language("sst2", 50);
   ClassificationTask& task = language.made();
   CHECK(task.steps_per_epoch() == 4);
@@ -120,7 +121,7 @@ TEST_CASE("classification: parts of the sentences are spread over the files") {
   CHECK(sentences == 20);
   std::string samples;
   const double loss = metric(task.evaluate(language.machine, samples), "loss");
-  // Every fourth of 80.
+  // A quarter has every fourth of 80 sentences.
   std::string quarter = "sentence\tlabel\n";
   const ExampleFile whole = read_examples(language.config.data.eval[0], GlueFormat::sst2);
   for (size_t i = 0; i < whole.examples.size(); i += 4)
@@ -140,7 +141,7 @@ TEST_CASE("classification: a tiny model learns, is evaluated again as it was, an
   CHECK(metric(metrics, "matthews") >= 0.9);
   CHECK(samples.find("right  positive (it is positive): ") != std::string::npos);
 
-  // The saved model, alone.
+  // The saved model is evaluated alone.
   TaskSettings again(configuration("sst2"));
   again.config.init = (fs::path(language.config.output_dir) / "run").string();
   again.config.data.eval = language.config.data.eval;
@@ -216,7 +217,7 @@ TEST_CASE("classification: switching keeps the trunk and takes a new head, the s
   CHECK_FALSE(head);
   CHECK(report.find("loaded pooler, trunk; new classifier") != std::string::npos);
 
-  // A model of sst2 is none of cola's.
+  // A model of sst2 is none for cola.
   TaskSettings other("task = \"cola\"\n");
   other.config.init = folder;
   CHECK_THROWS_WITH_AS(other.task(Use::evaluation),
@@ -244,7 +245,7 @@ TEST_CASE("classification: what is left out or cut is counted, what cannot be is
                        ("data.train names " + language.config.data.train[0] +
                         ", which has no labels: they are needed here; see predict").c_str(),
                        UsageError);
-  // What --split test chooses is told as data.test.
+  // --split test reports its files as data.test.
   language.config.data.test = language.config.data.eval = language.config.data.train;
   language.config.data.train = {language.file("short.tsv")};
   CHECK_THROWS_WITH_AS(language.made(), doctest::Contains("data.test names "), UsageError);
@@ -255,7 +256,7 @@ TEST_CASE("classification: what is left out or cut is counted, what cannot be is
   }
   language.config.data.train.clear();
   CHECK_THROWS_AS(language.made(), UsageError);
-  // A vocabulary that does not fit the weights.
+  // This vocabulary does not fit the weights.
   Language model;
   model.config.training.max_steps = 1;
   REQUIRE(train_task(model.config, model.options, model.made(), model.machine).exit_code() == 0);
@@ -264,7 +265,7 @@ TEST_CASE("classification: what is left out or cut is counted, what cannot be is
   wrong.config.data.tokenizer = "tests/data/bert";
   wrong.config.data.train = model.config.data.train;
   CHECK_THROWS_WITH_AS(wrong.task(), doctest::Contains("only 31"), UsageError);
-  // As many tokens, but other ones; or fewer.
+  // Other vocabularies have as many tokens, but other ones, or fewer.
   wrong.config.data.tokenizer = wrong.file("other");
   write_letters(wrong.config.data.tokenizer);
   const std::string vocabulary = read_text(wrong.file("other/vocab.txt"));

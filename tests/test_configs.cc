@@ -19,7 +19,7 @@ TEST_CASE("configs: each runs a few steps, saves a model and is evaluated") {
     CHECK(train_task(settings.config, settings.options, *task, settings.machine).exit_code() == 0);
     const OpenedRun run = open_run(std::filesystem::path(settings.config.output_dir) / settings.config.name);
     CHECK(std::filesystem::exists(run.config));
-    // What was saved is a whole model: it is evaluated alone.
+    // The saved model is a whole one and can be evaluated alone.
     TaskSettings saved(read_text(run.config));
     saved.config.init = run.model.string();
     std::string samples;

@@ -1,4 +1,4 @@
-// Trainings that start from another run.
+// These trainings start from another run.
 #include "training/continuation.h"
 
 #include <doctest/doctest.h>
@@ -13,7 +13,7 @@ namespace engine::test {
 
 namespace {
 
-// The parameters as the first step finds them.
+// Holds the parameters as the first step finds them.
 struct Started {
   Outcome outcome;
   std::vector<float> values;
@@ -186,7 +186,7 @@ TEST_CASE("continuation: the learning rate begins where it was and goes over to 
     const double share = std::min(static_cast<double>(i) / 8, 1.0);
     CHECK(blended[i] == doctest::Approx((1 - share) * last + share * plain[i]).epsilon(1e-6));
   }
-  // Without the moments, too.
+  // Here it goes without the moments, too.
   config.name = "without";
   config.training.load_optimizer = false;
   train_from(config, folder.path() / "first");

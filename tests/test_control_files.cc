@@ -1,4 +1,4 @@
-// Files and signals that ask a running training for something.
+// Files and signals make a running training do something.
 #include <doctest/doctest.h>
 
 #include <chrono>
@@ -13,7 +13,7 @@ namespace {
 
 bool is_there(const std::filesystem::path& path) { return std::filesystem::exists(path); }
 
-// What the training in `config` does if `ask` is run in its sixth step.
+// Returns what the training in `config` does if `ask` runs in its sixth step.
 Outcome train_and_ask(const Config& config, const std::function<void()>& ask) {
   return train_tiny(config, [&](TinyTask& task) {
     task.before_step = [&](int64_t step) {

@@ -16,7 +16,7 @@ ScratchpadConfig automatic(const std::string& policy) {
   return config;
 }
 
-// Levels chosen in `steps` steps; loss(level, how often it came before).
+// Returns the levels chosen in `steps` steps. loss(level, how often it came before) is the step's.
 template <class Loss>
 std::map<int, int> chosen(Curriculum& curriculum, int64_t first, int64_t last, std::map<int, int>& before,
                           const Loss& loss) {
@@ -59,7 +59,7 @@ TEST_CASE("curriculum: stages come one after another, then the mixture") {
 }
 
 TEST_CASE("curriculum: the level whose loss falls is chosen") {
-  // Level 2 is learned as it comes; 1 is known already, 3 cannot be learned yet.
+  // Level 2 is learned as it comes. Level 1 is known already, and 3 cannot be learned yet.
   const auto loss = [](int level, int before) {
     return level == 1 ? 0.01 : level == 2 ? 2.0 / (1 + 0.05 * before) : 3.0;
   };

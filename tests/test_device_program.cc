@@ -1,4 +1,4 @@
-// The whole program on a device beside the CPU, be it a GPU or the simulated one: it learns as it does on the CPU.
+// The whole program on a device, be it a GPU or the simulated one, learns as it does on the CPU.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -15,16 +15,16 @@ namespace {
 
 constexpr int steps = 20;
 
-// The program that has this device.
+// Returns the program that has this device.
 Program program_of(const std::string& device) { return Program(device == "sim" ? "engine-sim" : "engine"); }
 
-// What a loss or a norm may differ by, relative to it. f32: sums of some hundred terms in another order differ by a few
-// 2^-24 of their size; each of the updates adds as much. bf16: such a difference now and then rounds an element the
-// other way, by 2^-8 of it; a loss is the mean over tens of tokens, each a sum over 32 such elements, so some
-// hundredths of that remain.
+// Returns by how much a loss or a norm may differ, relative to it. In f32, sums of some hundred terms in another order
+// differ by a few 2^-24 of their size, and each of the updates adds as much. In bf16, such a difference now and then
+// rounds an element the other way, by 2^-8 of it. A loss is the mean over tens of tokens, each a sum over 32 such
+// elements, so some hundredths of that remain.
 double tolerance_of(const std::string& precision) { return precision == "bf16" ? 0x1p-8 / 8 : steps * 8 * 0x1p-24; }
 
-// A configuration with a small model and short sequences: its file, in the settings' folder.
+// Writes a configuration with a small model and short sequences into the settings' folder.
 std::string small_config(const std::filesystem::path& path, TaskSettings& settings) {
   Config& config = settings.config;
   adapt(path.filename().string(), settings);
@@ -47,8 +47,8 @@ std::string small_config(const std::filesystem::path& path, TaskSettings& settin
   return settings.write("small.cfg", text);
 }
 
-// The loss of every step of a run, and in f32 the gradient's norm: in bf16 that is no mean, so the tolerance says
-// nothing of it.
+// Returns the loss of every step of a run, and in f32 the gradient's norm. In bf16 that is no mean, so the tolerance
+// does not bound it.
 std::vector<double> course_of(const std::filesystem::path& run, const std::string& precision) {
   std::vector<double> result;
   std::istringstream lines(read_text(run / "metrics.jsonl"));
@@ -61,7 +61,7 @@ std::vector<double> course_of(const std::filesystem::path& run, const std::strin
   return result;
 }
 
-// One configuration, trained by one program on several devices.
+// Trains one configuration, by one program, on several devices.
 struct Trainings {
   TaskSettings settings;
   Program program;

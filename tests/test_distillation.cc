@@ -33,7 +33,7 @@ std::unique_ptr<Model> model_of(Ops& ops, const ModelConfig& config, uint64_t se
   return model;
 }
 
-// Ragged sequences; a third of the tokens is scored, or the first of each sequence with a class.
+// Makes ragged sequences. A third of the tokens is scored, or the first of each sequence with a class.
 SequenceBatch batch_of(HeadKind head) {
   SequenceBatch batch;
   Random random(3, 3);
@@ -48,9 +48,9 @@ SequenceBatch batch_of(HeadKind head) {
   return batch;
 }
 
-Communicator pupil_ranks;  // of a single rank
+Communicator pupil_ranks;  // a single rank
 
-// A student, its teacher and what they run on.
+// Holds a student, its teacher and what they run on.
 struct Pupil {
   Bench& bench;
   HeadKind head;
@@ -66,7 +66,7 @@ struct Pupil {
                                       std::make_unique<CrossEntropyObjective>(*student), 16)),
         step(*student, std::unique_ptr<Objective>(distillation)) {}
 
-  // The totals; gradients are added to.
+  // Returns the totals, and adds to the gradients.
   std::vector<double> run(int64_t first, int64_t last) {
     const ArenaScope scope(bench.arena);
     const Tensor totals = bench.zeros({3});
@@ -82,7 +82,7 @@ struct Pupil {
     return all;
   }
   struct Seen {
-    std::vector<double> logits, hidden;  // of the scored rows; of all tokens
+    std::vector<double> logits, hidden;  // of the scored rows, and of all tokens
   };
   Seen see(Model& model) {
     const ArenaScope scope(bench.arena);
@@ -93,7 +93,7 @@ struct Pupil {
     const Tensor logits = model_logits(pass, model, all.tokens, all.outputs.index, *saved);
     return {bench.values(logits), bench.values(model.hidden_states(pass, all.tokens, *saved))};
   }
-  // Soft and cosine loss, in double, of what both models say.
+  // Returns soft and cosine loss of both models' outputs, in double.
   std::pair<double, double> expected(double temperature) {
     const Seen mine = see(*student), theirs = see(*teacher_copy);
     const auto rows = static_cast<size_t>(batch.scored());
@@ -123,7 +123,7 @@ TEST_CASE("distillation: the losses are those of the two models' logits and hidd
       pupil.run(0, 4);
       const Metrics metrics = pupil.distillation->log(pupil_ranks);
       const auto [soft, cosine] = pupil.expected(3);
-      // Under bf16 the models' own numbers are rounded in other places where backward follows.
+      // In bf16 the models round in other places where a backward pass follows.
       const double allowed = bench.compute == DType::bf16 ? 8 * epsilon_of(DType::bf16) : 64 * epsilon_of(DType::f32);
       CHECK(soft > 0.1);
       CHECK(cosine > 0.1);
@@ -171,7 +171,7 @@ TEST_CASE("distillation: gradients are the derivatives of the weighted sum of th
       const double fine = difference(0.02), coarse = difference(0.04);
       bench.fill(p.value, values);
       pupil.gradients();
-      // As in check_derivatives: the error of order by^2 cancels, and rounding moves a loss by some units.
+      // As in check_derivatives, the error of order by^2 cancels, and rounding moves a loss by some units.
       const double allowed = 0.5 * std::abs(fine - coarse) + 16 * epsilon_of(DType::f32) * size / 0.02;
       INFO("slope ", slope, ", by differences ", (4 * fine - coarse) / 3, ", allowed ", allowed);
       CHECK(std::abs((4 * fine - coarse) / 3 - slope) <= allowed);

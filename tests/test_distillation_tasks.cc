@@ -1,4 +1,4 @@
-// Distillation as option of the tasks: what is begun with, learned, logged and refused.
+// Distillation is an option of the tasks. These tests cover how a student begins, what it learns, logs and refuses.
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
@@ -42,7 +42,7 @@ std::string vocabulary(const TaskSettings& settings, const std::string& text) {
   return settings.file("vocabulary");
 }
 
-// A teacher's run folder: it has learned a little.
+// This is a teacher's run folder, which has learned a little.
 struct Taught : TaskSettings {
   explicit Taught(const std::string& text = settings_text) : TaskSettings(text) {
     const std::string walk = read_text("tests/data/walk.txt");
@@ -57,7 +57,7 @@ struct Taught : TaskSettings {
     REQUIRE(code == 0);
     return result;
   }
-  // The values that the log of a run gives of a metric.
+  // Returns a metric's values in the log of a run.
   std::vector<double> logged(const std::string& name) const {
     std::istringstream lines(read_text(folder.path() / config.name / "metrics.jsonl"));
     std::vector<double> values;
@@ -88,7 +88,7 @@ TEST_CASE("distillation: a student of half the layers begins with its teacher's,
   CHECK(begun.back() < 0.8 * begun.front());
   CHECK(begun.front() < 0.8 * fresh.front());
   CHECK(run.logged("cosine_loss").size() == 6);
-  // The values themselves: a layer of the student is one of the teacher.
+  // The values are equal, since a layer of the student is one of the teacher.
   run.config.model = small;
   run.config.model.num_layers = 2;
   run.sections.distillation.layers = {"3", "1"};
@@ -182,7 +182,7 @@ TEST_CASE("distillation: a teacher that does not fit is told") {
     run.config.data.train = run.config.data.eval = {run.write("t.tsv", "sentence\tlabel\nthe mill\t1\nthe gate\t0\n")};
     run.sections.mlm = {};
   });
-  // Options of [distillation] are for these tasks, and for those who name a teacher.
+  // Options of [distillation] need one of these tasks and a teacher.
   TaskSettings none("task = \"mlm\"\n[distillation]\ntemperature = 4\n");
   CHECK_THROWS_WITH_AS(none.task(), doctest::Contains("it needs a model in distillation.teacher"), UsageError);
   TaskSettings decoder("task = \"gpt\"\n[distillation]\nteacher = \"x\"\n");
@@ -207,7 +207,7 @@ TEST_CASE("distillation: a classifier learns from one of as many classes") {
   REQUIRE(losses.size() == 6);
   CHECK(losses.back() < 0.5 * losses.front());
   CHECK(run.logged("cosine_loss").size() == 6);
-  // A teacher with other classes, as one of another task.
+  // This teacher has other classes, as one of another task has.
   auto other = make_model([&] {
     ModelConfig config = run.config.model;
     config.labels = {"a", "b", "c"};

@@ -50,7 +50,7 @@ TEST_CASE("expression file: what is written is read, level by level, the splits 
       CHECK(e->most_digits <= 2);
       CHECK_FALSE(evaluated.count(e->input()));
     }
-    // Fixed for a seed, and a part of all.
+    // A sample is fixed for a seed, and a part of all.
     CHECK(inputs(file.sample(1, level, 50)) == inputs(file.sample(1, level, 50)));
     CHECK(inputs(file.sample(1, level, 50)) != inputs(file.sample(2, level, 50)));
   }
@@ -72,7 +72,7 @@ TEST_CASE("expression file: the splits meet where nothing is held out") {
   const auto evaluated = inputs(file.sample(1, 2, 1 << 20));
   Random random(1, 0);
   for (int i = 0; i < 500; ++i) CHECK(evaluated.count(file.draw(random, 2)->input()));
-  // The same data as of a file that keeps them apart.
+  // The data is that of a file that keeps them apart.
   const std::string text = read_text(path);
   write_file(path, replaced(text, "\"held_out\":0", "\"held_out\":16"));
   config.held_out = 16;

@@ -12,7 +12,7 @@ namespace {
 
 using Split = ExpressionSource::Split;
 
-// An evaluator of its own: reads an input string and gives its value, so that nothing is compared with itself.
+// This evaluator reads an input string and returns its value. It shares nothing with the product's.
 int64_t value_of(const std::string& text, size_t& at) {
   if (text[at] != '(') return text[at++] - '0';
   ++at;
@@ -30,7 +30,7 @@ int64_t value_of(const std::string& text) {
   return value;
 }
 
-// The level from the characters alone: the most parentheses open at once.
+// Returns the level from the characters alone, which is the most parentheses open at once.
 int nesting_of(const std::string& text) {
   int open = 0, most = 0;
   for (char c : text) {
@@ -40,7 +40,7 @@ int nesting_of(const std::string& text) {
   return most;
 }
 
-// The oracle with every "=value" taken out is the input again.
+// Removes every "=value" from the oracle, which gives the input.
 std::string without_values(const std::string& oracle) {
   std::string text;
   for (size_t i = 0; i < oracle.size(); ++i) {

@@ -15,7 +15,7 @@ ModelConfig tiny_config() {
           .num_heads = 3,
           .vocab_size = 37,
           .max_positions = 40,
-          // Large weights: each token and place tells, and what is generated varies.
+          // Weights are large, so that each token and position matters and generated texts vary.
           .initializer_range = 0.3f};
 }
 
@@ -51,7 +51,7 @@ std::vector<double> full_logits(Bench& bench, Model& model, const std::vector<in
   return bench.values(model_logits(pass, model, {.ids = bench.integers({count}, tokens)}, {}, *saved));
 }
 
-// Each prompt's continuation by the largest logit of a full forward pass over all before it, on its own.
+// Continues each prompt by the largest logit of a full forward pass over all before it, on its own.
 std::vector<int32_t> greedy_without_cache(Bench& bench, Model& model, std::vector<int32_t> tokens, size_t most) {
   const size_t begin = tokens.size();
   while (tokens.size() < begin + most && static_cast<int64_t>(tokens.size()) < model.config().max_positions) {
@@ -72,7 +72,7 @@ TEST_CASE("generation: incremental logits are those of a full forward pass") {
     const std::vector<std::vector<int32_t>> texts{random_tokens(random, 17), random_tokens(random, 9)};
     const int capacity = 20;
     const auto cache = model->make_decode_state(bench.arena, bench.compute, {.slots = 2, .rows = capacity});
-    // Pieces of different lengths: a prompt, then a few, then one at a time.
+    // Pieces have different lengths, first a prompt, then a few tokens, then one at a time.
     std::vector<std::vector<double>> incremental(2);
     std::vector<int> cached{0, 0};
     const auto saved = model->make_saved();
@@ -105,7 +105,7 @@ TEST_CASE("generation: incremental logits are those of a full forward pass") {
         incremental[s].insert(incremental[s].end(), logits.begin() + offsets[s] * config.vocab_size,
                               logits.begin() + offsets[s + 1] * config.vocab_size);
     }
-    // The same sums in another order: a rounding or so a layer, magnified by the largest attention scores (about 13).
+    // Sums in another order differ by a rounding or so a layer, magnified by the largest attention scores (about 13).
     const double tolerance = 40 * epsilon_of(bench.compute);
     for (size_t s = 0; s < 2; ++s) CHECK_CLOSE(incremental[s], full_logits(bench, *model, texts[s]), tolerance);
   });
@@ -146,7 +146,7 @@ TEST_CASE("generation: sampling depends on seed, index and position alone") {
       const std::vector<std::vector<int32_t>> fewer(prompts.begin(), prompts.begin() + 3);
       CHECK(few.generate(fewer, options) == std::vector(first.begin(), first.begin() + 3));
     }
-    // Equal prompts draw different numbers; another seed draws others.
+    // Equal prompts draw different numbers, and another seed draws others.
     const std::vector<std::vector<int32_t>> equal(4, prompts[0]);
     const auto texts = all.generate(equal, options);
     CHECK(std::any_of(texts.begin(), texts.end(), [&](const auto& text) { return text != texts[0]; }));

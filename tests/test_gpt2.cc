@@ -1,5 +1,5 @@
-// GPT-2 against transformers (golden/make_gpt2.py), and what every decoder owes: packing, recomputation and the number
-// of threads change nothing.
+// GPT-2 matches transformers (golden/make_gpt2.py), and packing, recomputation and the number of threads change
+// nothing.
 #include <filesystem>
 
 #include "models/huggingface.h"
@@ -14,7 +14,7 @@ namespace {
 
 const fs::path golden_folder = "tests/golden/gpt2";
 
-// Values of a golden model folder, by our parameters' names.
+// Returns the values of a golden model folder, by this engine's names of parameters.
 std::map<std::string, std::vector<double>> parameters_in(Bench& bench, const std::string& folder) {
   return values_by_name(bench, *load_model(golden_folder / folder, bench.arena.memory(), false, {.kinds = generating_kinds}));
 }

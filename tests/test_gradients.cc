@@ -22,7 +22,7 @@ TEST_CASE("optimizer: a linear layer's gradient of the step before counts as 0, 
   const Tensor x = bench.normal(DType::f32, {7, 5}), dy = bench.normal(DType::f32, {7, 6});
   const Run run{.ops = *ops, .arena = arena, .compute = DType::f32, .gradients = &table.gradients()};
   int64_t step = 0;
-  // The norm after some runs of the layer, or of two parts of it, whose gradients depend on x and dy alone.
+  // Returns the norm after some runs of the layer, or of two parts of it, whose gradients depend on x and dy alone.
   const auto norm_of = [&](int runs, bool in_parts) {
     for (int i = 0; i < runs; ++i) {
       if (!in_parts) {
@@ -67,7 +67,7 @@ TEST_CASE("gradients: parameters are complete from the end of the table on, each
   CHECK(complete == "edcba");
   gradients.done({0, 5});  // no one waits any more
   CHECK(complete == "edcba");
-  // A rank without a sequence runs no backward pass: its gradients are complete in the same order.
+  // A rank without a sequence runs no backward pass. Its gradients are complete in the same order.
   expect();
   gradients.finish();
   CHECK(complete == "edcba");

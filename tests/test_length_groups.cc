@@ -44,7 +44,7 @@ int64_t tokens_of(const std::vector<int32_t>& batch, const std::vector<int32_t>&
   return sum;
 }
 
-// What padding to the longest of each batch would add, as a share of the tokens.
+// Returns how much padding to the longest of each batch would add, as a share of the tokens.
 double padding(const Batches& batches, const std::vector<int32_t>& lengths) {
   double padded = 0, tokens = 0;
   for (const std::vector<int32_t>& batch : batches) {
@@ -106,11 +106,11 @@ TEST_CASE("length groups: a batch holds at most the budget of tokens, and could 
     for (const std::vector<int32_t>& batch : batches)
       if (tokens_of(batch, lengths) > 256) over += batch == std::vector<int32_t>{77} ? 1 : 100;
     CHECK(over == 1);
-    // Two that follow one another in the cut do not fit together: so there are less than twice the least batches.
+    // Two neighbouring batches do not fit together, so there are less than twice the least batches.
     const int64_t total = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
     CHECK(plan.steps_per_epoch() * 256 < total * 5 / 4);
   }
-  // Epochs differ by a few steps, and none of them is lost: the third begins where two have ended.
+  // Epochs differ by a few steps, and none of them is lost. The third begins where two have ended.
   EpochPlan plan(lengths, 2, {.batch_tokens = 256});
   CHECK(holds_each_once(batches_of(plan, plan.steps(2), plan.steps(3)), lengths.size()));
   const int64_t half = plan.steps(2.5);

@@ -1,4 +1,4 @@
-// Options of the training that reach the loss through LossStep.
+// These options of the training reach the loss through LossStep.
 #include <doctest/doctest.h>
 
 #include "models/bart.h"
@@ -43,7 +43,8 @@ StepResult step_with(float label_smoothing) {
   return result;
 }
 
-// Models whose last layer computes scored rows alone, for a batch that has sequences with many of them, one and none.
+// Makes models whose last layer computes scored rows alone, for a batch whose sequences have many of them, one and
+// none.
 std::unique_ptr<Model> model_of_scored_rows(Bench& bench, const std::string& architecture) {
   ModelConfig config;
   config.architecture = architecture;
@@ -99,7 +100,7 @@ TEST_CASE("loss step: slices of a batch add up to the whole of it, with dropout"
     CHECK(whole[0][1] == 29);
     for (const std::vector<int64_t>& cuts : {std::vector<int64_t>{0, 1, 3, 4, 6}, {0, 2, 5, 6}}) {
       const std::vector<Values> parts = gradients(cuts);
-      // Each by itself: the totals would hide every gradient.
+      // Each is compared by itself, since the totals would hide every gradient.
       for (size_t i = 0; i < whole.size(); ++i) {
         CAPTURE(i);
         CHECK_CLOSE(parts.at(i), whole[i], 64 * epsilon_of(bench.compute));
@@ -115,7 +116,7 @@ TEST_CASE("loss step: slices of a batch add up to the whole of it, with dropout"
 TEST_CASE("loss step: label smoothing shapes the training, and evaluation leaves it out") {
   const StepResult plain = step_with(0), some = step_with(0.1f), more = step_with(0.2f);
   CHECK(some.evaluated_loss == plain.evaluated_loss);
-  // The smoothed loss is (1 - s) times the plain one and s times the mean over all tokens: its gradient is linear in s.
+  // The smoothed loss is (1 - s) times the plain one and s times the mean over all tokens. Its gradient is linear in s.
   std::vector<double> step, twice;
   for (size_t i = 0; i < plain.gradients.size(); ++i) {
     step.push_back(2 * (some.gradients[i] - plain.gradients[i]));

@@ -12,7 +12,7 @@ namespace engine::test {
 
 namespace {
 
-// A WordPiece vocabulary of a text, in a folder.
+// Writes a WordPiece vocabulary of a text into a folder.
 std::string vocabulary_of(const TaskSettings& settings, const std::string& text) {
   VocabularyTrainer trainer(VocabularyTrainer::Kind::wordpiece, {.vocab_size = 400, .min_frequency = 1});
   trainer.add(text);
@@ -58,7 +58,7 @@ Ids slice(const SequenceBatch& batch, const Ids& values, int64_t s) {
           values.begin() + batch.offsets[static_cast<size_t>(s) + 1]};
 }
 
-// What a batch's tokens were before they were masked.
+// Returns a batch's tokens before they were masked.
 Ids unmasked(const SequenceBatch& batch) {
   Ids tokens = batch.tokens;
   for (size_t i = 0; i < tokens.size(); ++i)
@@ -66,7 +66,7 @@ Ids unmasked(const SequenceBatch& batch) {
   return tokens;
 }
 
-// Trains without a word, and gives the task as it is then; null where the training did not come to its end.
+// Trains silently, and returns the task as it is then, or null where the training did not come to its end.
 std::unique_ptr<Task> trained(MlmSettings& settings) {
   auto task = settings.task();
   std::FILE* const nowhere = std::fopen("/dev/null", "w");
@@ -109,7 +109,7 @@ TEST_CASE("mlm masks: their number, distinct places, 80/10/10, and nothing speci
   }
   CHECK(chosen.front() == 0);
   CHECK(chosen.back() == 0);
-  // 24,000 draws: shares are within 5 standard deviations, 0.0026 and less; a random token is now and then the old one.
+  // With 24,000 draws shares are within 5 standard deviations, at most 0.0026. A random token may be the old one.
   const double all = 24000, same = 0.1 / tokenizer->vocab_size();
   CHECK(std::abs(masked / all - 0.8) <= 0.013);
   CHECK(std::abs(random_tokens / all - (0.1 - same)) <= 0.01);
@@ -131,7 +131,7 @@ TEST_CASE("mlm masks: their number, distinct places, 80/10/10, and nothing speci
   CHECK(labels == Ids{-100, -100});
 }
 
-TEST_CASE("mlm sequences: blocks are the whole text, framed; the last one is shorter") {
+TEST_CASE("mlm sequences: blocks are the whole text, in templates; the last one is shorter") {
   const TaskSettings settings(tiny);
   const auto tokenizer = load_tokenizer(vocabulary_of(settings, walk()));
   const std::vector<std::string> files{settings.write("a.txt", walk()),
@@ -176,7 +176,7 @@ TEST_CASE("mlm sequences: a line each; blank ones are skipped, long ones cut, an
   CHECK(read(lines, 1) == framed("the gate and the dog and the hedge"));
   CHECK(read(lines, 2) == framed("the [SEP] stones"));
   CHECK(read(lines, 3) == framed("the wood"));
-  // What is kept is not cut: another length reads the same file.
+  // The file keeps uncut tokens, so another length reads the same file.
   const auto changed = std::filesystem::last_write_time(settings.file("a.tokens"));
   const Sequences longer(settings.file("a.tokens"), files, *tokenizer, {.length = 30, .lines = true});
   CHECK(longer.cut() == 0);
@@ -291,7 +291,7 @@ TEST_CASE("mlm: evaluation has the same masks every time, shows samples, and cha
   CHECK(samples.find("--- sample 2 ---\n[CLS] ") != std::string::npos);
   CHECK(samples.find("[MASK]: guess ") != std::string::npos);
   CHECK(metric(metrics, "perplexity") == doctest::Approx(std::exp(metric(metrics, "loss"))));
-  // A new model guesses: its loss is about that of equal chances.
+  // A new model guesses, so its loss is about that of equal chances.
   CHECK(metric(metrics, "loss") == doctest::Approx(std::log(settings.config.model.vocab_size)).epsilon(0.05));
   CHECK(task->start_report().find("training data: ") != std::string::npos);
 }

@@ -1,4 +1,4 @@
-// Several ranks, as mpirun starts them: the program trains as one rank would.
+// Several ranks, as mpirun starts them, train as one rank would.
 #include "core/communicator.h"
 
 #include <doctest/doctest.h>
@@ -88,7 +88,7 @@ const std::string environment =
     "ASAN_OPTIONS=detect_leaks=0 ";  // Open MPI leaves some memory behind
 const std::string mpirun = "mpirun --oversubscribe --bind-to none -np ";
 
-// Why several ranks cannot be tested here, or null. Some containers do not let mpirun start processes.
+// Says why several ranks cannot be tested here, or returns null. Some containers do not let mpirun start processes.
 const char* why_no_ranks() {
   if (!has_mpi()) return "this build has no MPI";
   static const bool can = std::system((environment + mpirun + "2 true > /dev/null 2>&1 < /dev/null").c_str()) == 0;
@@ -100,7 +100,7 @@ struct Folder {
   fs::path path = temporary.path();
 
   explicit Folder(const std::string& config = task_config) { write_file(path / "task.cfg", config); }
-  // Trains with so many ranks (0: without mpirun) into a folder of this name; the exit code.
+  // Trains with so many ranks (0 for no mpirun) into a folder of this name, and returns the exit code.
   int train(int ranks, const std::string& name, const std::string& more = "") const {
     const std::string start = ranks ? mpirun + std::to_string(ranks) + " " : "";
     const std::string command = environment + start + program_path() + " train " + (path / "task.cfg").string() +
@@ -167,7 +167,7 @@ void check_same_parameters(const fs::path& initial, const fs::path& a, const fs:
   }
 }
 
-// All that a training measured, but for speed, and its parameters.
+// Checks all that a training measured, but for speed, and its parameters.
 void check_same_training(const fs::path& a, const fs::path& b, const fs::path& initial) {
   const std::vector<nlohmann::json> one = events(a), other = events(b);
   REQUIRE(one.size() == other.size());
@@ -247,7 +247,7 @@ TEST_CASE("ranks: the error of one ends all") {
   if (const char* const why = why_no_ranks()) SKIP_TEST(why);
   const Folder folder;
   CHECK(folder.train(2, "wrong", "--training.batch_size none") != 0);
-  // Of rank 0 or of rank 1, whichever was first.
+  // The message is of rank 0 or of rank 1, whichever was first.
   CHECK(read_text(folder.out()).find("training.batch_size") != std::string::npos);
   CHECK_FALSE(fs::exists(folder.path / "wrong"));
 }

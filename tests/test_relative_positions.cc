@@ -1,4 +1,4 @@
-// BART with relative tables in self attention: what every architecture owes, and what the tables say. The operation
+// BART with relative tables in self attention passes every architecture's checks, and uses its tables. The operation
 // itself is in test_attention.cc.
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -18,7 +18,7 @@ namespace {
 
 const fs::path golden_folder = "tests/golden/bart/plain";
 
-// The golden model with relative tables of random rows beside other positions.
+// Returns the golden model with relative tables of random rows beside other positions.
 std::unique_ptr<Model> model_with(Bench& bench, const std::string& relative, int64_t distances,
                                   const std::string& positions = "none", double size = 0.5) {
   const auto golden = load_model(golden_folder / "model", bench.arena.memory(), false, {.kinds = generating_kinds});
@@ -77,7 +77,7 @@ TEST_CASE("relative positions: tables of zeros change nothing, others tell place
     const auto model = model_with(bench, "separate", 4);
     const ModelRun run{bench, *model};
     CHECK(relative_difference(run.logits(batch), plain) > 8 * allowed);
-    // Without other positions a model cannot tell how a source is ordered, unless its tables can.
+    // Without other positions a model cannot tell the order of a source, unless its tables can.
     const Batch one{{3, 9, 4}, {0, 3}, {}, {}, {5, 6, 7, 8}, {0, 4}};
     Batch turned = one;
     turned.sources = {8, 6, 5, 7};

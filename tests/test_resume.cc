@@ -1,4 +1,4 @@
-// A training that is stopped, killed or broken off, and goes on.
+// A training that is stopped, killed or broken off goes on.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -18,7 +18,7 @@ namespace engine::test {
 
 namespace {
 
-// A log without what depends on the clock.
+// Returns a log without what depends on the clock.
 std::string timeless_log(const std::filesystem::path& run) {
   std::istringstream log(read_text(run / "metrics.jsonl"));
   std::string result;
@@ -60,8 +60,8 @@ pid_t start_run(const std::filesystem::path& folder, const char* name) {
   _exit(1);
 }
 
-// Runs the test case "resume: a run to be killed" in a process of its own, for `life` seconds at most. True if it has
-// come to its end.
+// Runs the test case "resume: a run to be killed" in a process of its own, for `life` seconds at most. Returns true if
+// it has come to its end.
 bool run_for(double life, const std::filesystem::path& folder, const char* name) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(life);
   const pid_t child = start_run(folder, name);

@@ -22,7 +22,7 @@ batch_size = 64
 max_steps = 10
 )";
 
-// The text of a sequence's tokens, and of its labels, those ignored as dots.
+// Returns the text of a sequence's tokens, and of its labels, with ignored ones as dots.
 std::pair<std::string, std::string> texts_of(const Tokenizer& tokenizer, const SequenceBatch& batch, size_t s) {
   std::string tokens, labels;
   for (auto i = static_cast<size_t>(batch.offsets[s]); i < static_cast<size_t>(batch.offsets[s + 1]); ++i) {
@@ -81,7 +81,7 @@ TEST_CASE("scratchpad: batches are a function of seed and step, and hold the lev
   CHECK(again.tokens != batch.tokens);
   task_of_other_seed->batch_of(29, again);
   CHECK(again.tokens != batch.tokens);
-  // 1920 draws; five standard deviations are about 100.
+  // In 1920 draws five standard deviations are about 100.
   CHECK(std::abs(levels[0] - 480) < 100);
   CHECK(std::abs(levels[1] - 480) < 100);
   CHECK(std::abs(levels[2] - 960) < 110);
@@ -112,7 +112,7 @@ TEST_CASE("scratchpad: the final value of what was generated") {
   CHECK(final_value("") == "");
 }
 
-TEST_CASE("scratchpad: what cannot be asked for is a usage error that names it") {
+TEST_CASE("scratchpad: an impossible option is a usage error that names it") {
   const auto refused = [](const std::string& text, const char* what) {
     CAPTURE(text);
     CHECK_THROWS_WITH_AS(TaskSettings(tiny + text).task(), doctest::Contains(what), UsageError);

@@ -1,4 +1,4 @@
-// The ways of evaluating, and their metrics.
+// These tests cover the ways of evaluating, and their metrics.
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
@@ -19,7 +19,7 @@ TEST_CASE("scratchpad: exact matches over samples and batches, of all and of a l
   for (const bool right : {true, true, false}) answers.push_back({.expression = one, .right = right, .whole = false});
   for (const bool right : {true, false, false}) answers.push_back({.expression = two, .right = right, .whole = right});
   const Levels levels{0, 3, 6};
-  // Batches of 2: right right | wrong right | wrong wrong.
+  // The batches of 2 are right right | wrong right | wrong wrong.
   const Metrics help = match_metrics(Mode::help, answers, levels, 2);
   CHECK(metric(help, "EM_all_per_sample") == 0.5);
   CHECK(metric(help, "EM_all_per_batch") == (1 + 0.5 + 0) / 3);
@@ -72,7 +72,7 @@ evaluation = ["free", "help", "results"]
       if (!name.starts_with("inner")) CHECK(std::find(names.begin(), names.end(), name) != names.end());
     }
     CHECK(metrics.size() == names.size() + 1);  // and inner_accuracy_level_1
-    // What is given can only help; of level 1 help gives the question, and results is the same as help.
+    // Given text can only help. In level 1 help gives the question, and results is the same as help.
     CHECK(metric(metrics, "exact_match") > 0.2);
     CHECK(metric(metrics, "EM_1_per_sample") >= metric(metrics, "exact_match_level_1"));
     CHECK(metric(metrics, "EM_1_per_sample") == metric(metrics, "EM_results_1_per_sample"));

@@ -1,4 +1,4 @@
-// Scratchpads that the model writes itself: the batched writers against the algorithm as it is specified.
+// The model writes scratchpads itself. The batched writers must match the algorithm as it is specified.
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
@@ -39,7 +39,7 @@ std::string of_architecture(const std::string& architecture, std::string text = 
   return text.insert(text.find(section) + section.size(), "architecture = \"" + architecture + "\"\n");
 }
 
-// A model of random parameters believes anything: empty results, signs, parentheses, equals signs.
+// A model of random parameters writes anything, such as empty results, signs, parentheses and equals signs.
 struct Writing {
   explicit Writing(const std::string& architecture = "gpt2") : settings(of_architecture(architecture)) {}
 
@@ -64,7 +64,7 @@ struct Writing {
     return SelfWriter(format, how).write(generator, trees, {.with_root = with_root, .at_once = at_once}, inner);
   }
 
-  // The algorithm as it is specified: node by node, a query at a time.
+  // This is the algorithm as it is specified, node by node, a query at a time.
   std::string result(const Expression& e) {
     Prompts prompts;
     format.append_prompt(e.input(), before_value(e), prompts);
@@ -85,7 +85,7 @@ bool same(const std::vector<SelfWritten>& a, const std::vector<SelfWritten>& b) 
          });
 }
 
-// A log without what depends on the clock.
+// Returns a log without what depends on the clock.
 std::string timeless_log(const std::filesystem::path& run) {
   std::istringstream log(read_text(run / "metrics.jsonl"));
   std::string result;
@@ -122,13 +122,13 @@ TEST_CASE("self-writing: rounds, topological order, with and without sharing wri
     CHECK(same(rounds, w.write({.topological = true}, trees, true, 3)));
     CHECK(same(rounds, w.write({.share_subtrees = false}, trees, true)));
     CHECK(same(rounds, w.write({.topological = true, .share_subtrees = false}, trees, true, 5)));
-    // Alone as among others.
+    // A tree is written alone as among others.
     for (size_t i = 0; i < trees.size(); i += 7)
       CHECK(same({rounds[i]}, w.write({}, std::span(trees).subspan(i, 1), true)));
   }
 }
 
-TEST_CASE("self-writing: a subtree that comes more than once is asked once, and counts each time") {
+TEST_CASE("self-writing: a subtree that comes more than once is written once, and counts each time") {
   Writing w;
   const auto* node = w.pool.make_node('+', w.pool.make_leaf(1), w.pool.make_leaf(2));
   const auto* same_node = w.pool.make_node('+', w.pool.make_leaf(1), w.pool.make_leaf(2));
@@ -231,7 +231,7 @@ TEST_CASE("self-writing: a prompt is how an example begins, for either kind of m
     CHECK(std::equal(tokens.begin(), tokens.end(), batch.tokens.begin()));
     if (architecture == "bart") CHECK(prompts.sources[0] == batch.sources);
     else CHECK(prompts.sources.empty());
-    // What is predicted at the prompt's last token is the first that is scored.
+    // The first scored label is the prediction at the prompt's last token.
     CHECK(batch.targets.labels[tokens.size() - 1] == w.format.id_of('3'));
     CHECK(batch.scored() == 3);
     const Tokenizer& tokenizer = causal(*w.task).tokenizer();

@@ -1,4 +1,4 @@
-// Taps of the residual stream: what is added at a boundary, and its gradient.
+// Taps of the residual stream add to it at a boundary, and receive its gradient there.
 #include <map>
 
 #include "models/architectures.h"
@@ -106,7 +106,7 @@ TEST_CASE("stream tap: the gradient at a boundary is the derivative of the loss 
       Random random(5, 0);
       for (auto& [boundary, added] : tap.added) {
         CAPTURE(boundary);
-        // A direction over all elements, small steps both ways.
+        // The direction covers all elements, with small steps both ways.
         std::vector<float> direction(added.size());
         for (float& one : direction) one = random.normal();
         double slope = 0, size = 0;

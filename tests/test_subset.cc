@@ -1,4 +1,4 @@
-// A part of the data: of blocks of text. tests/test_mlm.cc and test_classification.cc have theirs.
+// A part of the data is a part of a text's blocks. test_mlm.cc and test_classification.cc test other parts.
 #include "training/subset.h"
 
 #include <doctest/doctest.h>
@@ -48,7 +48,7 @@ TEST_CASE("subset: blocks of a text are spread over the whole text") {
   std::sort(begins.begin(), begins.end());
   CHECK(begins == "ACEGIKMOQSUWY");
 
-  // Of two blocks one is the first.
+  // One of two blocks is the first.
   std::string samples;
   const auto loss_on = [&](const char* name, const std::string& eval, int64_t most) {
     settings.config.data.eval = {settings.write(name, eval)};

@@ -31,13 +31,14 @@ void* counted(size_t bytes) {
 
 }  // namespace
 
-// Where only some of these are inlined, gcc sees malloc's memory given to delete, or new's to free, and warns.
+// Some of these may be inlined and others not. gcc then sees malloc's memory given to delete, or new's to free, and
+// warns.
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 void* operator new(size_t bytes) { return counted(bytes); }
 void* operator new[](size_t bytes) { return counted(bytes); }
 void* operator new(size_t bytes, const std::nothrow_t&) noexcept { return counted_or_null(bytes); }
 void* operator new[](size_t bytes, const std::nothrow_t&) noexcept { return counted_or_null(bytes); }
-// Of what is over-aligned, aligned_alloc wants a multiple of the alignment.
+// aligned_alloc needs a multiple of the alignment.
 void* operator new(size_t bytes, std::align_val_t alignment) {
   if (counting) ++allocations;
   const auto unit = static_cast<size_t>(alignment);
@@ -66,7 +67,7 @@ std::vector<nlohmann::json> log_of(const Config& config) {
   return lines;
 }
 
-// A task in whose steps 3, 4 and 5 allocations are counted.
+// The steps 3, 4 and 5 of this task count allocations.
 class CountedTask final : public Task {
  public:
   explicit CountedTask(Task& task) : task_(task) {}
@@ -153,7 +154,7 @@ TEST_CASE("trainer: a run folder holds what it should") {
 
 TEST_CASE("trainer: the cut into micro-batches changes nothing but rounding") {
   const TemporaryFolder folder(quick_place());
-  // A gradient is a sum over less than 128 tokens, in another order: each of 5 steps errs by at most that many
+  // A gradient is a sum over less than 128 tokens, in another order. Each of 5 steps errs by at most that many
   // roundings of an update that is less than the largest parameter. Epsilon 1 keeps Adam from magnifying the rounding
   // errors of gradients that are zero, as those of a key's bias.
   const double tolerance = 5 * 128 * epsilon_of(DType::f32);
@@ -211,7 +212,7 @@ TEST_CASE("trainer: early stopping keeps the best model and says why it stops") 
   CHECK(outcome.printed.find("stopped early: 2 evaluations without a better loss") != std::string::npos);
   const std::string best = read_text(folder.path() / "run/best/parameters.bin");
   CHECK(best == std::string_view(reinterpret_cast<const char*>(models[1].data()), models[1].size() * sizeof(float)));
-  // It has finished, until its patience is raised.
+  // The run has finished, until its patience is raised.
   const std::string advice = "has finished, at step 8: raise training.early_stopping_patience";
   CHECK(train_tiny(config).printed.find(advice) != std::string::npos);
   config.training.early_stopping_patience = 3;
@@ -303,7 +304,7 @@ TEST_CASE("trainer: a loss or gradient that is not finite names the step and cha
 }
 
 TEST_CASE("trainer: nothing is allocated in a step after the first ones") {
-  // From the drawing of step 3's batch to that of step 6's: counted are the whole steps 3, 4 and 5.
+  // Counting goes from drawing step 3's batch to drawing step 6's, which covers the whole steps 3, 4 and 5.
   const std::string data = "[data]\nblock_size = 16\ntokenizer = \"characters\"\n";
   const std::string model_and_training = R"(
 [model]

@@ -1,5 +1,5 @@
-// A task as small as can be: a GPT-2 of a few thousand parameters on the characters of one fixed text, in sequences of
-// unequal lengths. Tests of the trainer hook into it.
+// This task is as small as can be. A GPT-2 of a few thousand parameters learns the characters of one fixed text, in
+// sequences of unequal lengths. Tests of the trainer hook into it.
 #pragma once
 
 #include <unistd.h>
@@ -16,7 +16,7 @@
 
 namespace engine::test {
 
-// A place in memory where there is one: every saving syncs dozens of files, which takes a disk long.
+// Returns a place in memory where there is one, since every saving syncs dozens of files, which takes a disk long.
 inline std::filesystem::path quick_place() {
   return access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : std::filesystem::temp_directory_path();
 }
@@ -71,7 +71,7 @@ class TinyTask final : public Task {
   Model& model() { return *model_; }
 
  private:
-  // Characters are 0 ... 26: the space and the letters. What comes first in a sequence is not always scored.
+  // Characters are 0 ... 26, the space and the letters. The first of a sequence are not always scored.
   static void fill(SequenceBatch& batch, Random& random, int64_t sequences) {
     static const std::string text =
         "the rain in spain stays mainly in the plain and "
@@ -115,7 +115,7 @@ inline Config tiny_config(const std::filesystem::path& folder, const std::string
   return config;
 }
 
-// The number of threads inside the scope; all of them after it.
+// Sets the number of threads inside the scope, and all of them after it.
 struct ThreadScope {
   explicit ThreadScope(int threads) { set_threads(threads); }
   ~ThreadScope() { set_threads(0); }
@@ -128,7 +128,7 @@ struct Outcome {
   std::string printed;
 };
 
-// Trains a TinyTask to the end of this run; `prepare` sets its hooks.
+// Trains a TinyTask to the end of this run. `prepare` sets its hooks.
 inline Outcome train_tiny(Config config, const std::function<void(TinyTask&)>& prepare = {},
                           DType compute = DType::f32) {
   Options options;

@@ -1,4 +1,4 @@
-// Files that grow: a piece is appended in one write, so that a killed process leaves whole pieces but perhaps the last.
+// Files that grow receive each piece in one write. A killed process leaves whole pieces, except perhaps the last.
 #pragma once
 
 #include <filesystem>
@@ -6,7 +6,7 @@
 
 namespace engine {
 
-int open_to_append(const std::filesystem::path& file);  // makes it where it is not there
+int open_to_append(const std::filesystem::path& file);  // creates a missing file
 void append_to(int file, const std::filesystem::path& path, std::string_view piece);
 
 }  // namespace engine

@@ -8,7 +8,7 @@ namespace engine {
 
 namespace {
 
-// Room for all averages, and for a copy of the largest parameter.
+// Returns the bytes for all averages and a copy of the largest parameter.
 size_t bytes_of(const Parameters& parameters) {
   size_t bytes = 0, largest = 0;
   for (const Parameter& p : parameters.all()) {

@@ -1,5 +1,6 @@
-// Averaging: values of the parameters averaged over steps of a training (stochastic weight averaging; Izmailov et al.
-// 2018), beside the values that are trained. After n averaged steps each average is their mean: avg += (value - avg) / n.
+// Averaging keeps means of the parameters' values over steps of a training (stochastic weight averaging; Izmailov et
+// al. 2018), beside the values that are trained. After n averaged steps avg += (value - avg) / n has made the mean of
+// each.
 #pragma once
 
 #include <vector>
@@ -15,12 +16,12 @@ class Averaging {
 
   // Comes after the update of step `step`.
   void update(int64_t step);
-  // Exchanges the parameters' values and their averages, where there are any. To be called twice, around what shall see
-  // the averages.
+  // Exchanges the parameters' values and their averages, where there are any. A caller swaps before and after the
+  // reader that shall see the averages.
   void swap();
   bool has_average() const { return count_ > 0; }
 
-  // The averages, as part of a training's state, and how many steps each is a mean of.
+  // Returns the averages, as part of a training's state. count() is the number of averaged steps.
   std::vector<StateTensor> state() const;
   int64_t count() const { return count_; }
   void set_count(int64_t count) { count_ = count; }
@@ -29,7 +30,7 @@ class Averaging {
   Ops& ops_;
   Parameters& parameters_;
   Arena arena_;
-  std::vector<Tensor> averages_;  // f32, of each parameter
+  std::vector<Tensor> averages_;  // f32, one for each parameter
   int64_t start_, every_, count_ = 0;
 };
 

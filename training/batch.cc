@@ -51,7 +51,7 @@ void SequenceBatch::end_sequence() {
 
 int64_t tokens_at_once(const Parameters& parameters) {
   // A token leaves about its outputs of every matrix, and their gradients, in memory. The rows of an embedding table
-  // are no outputs of a token: a table counts as the widest matrix of a block, 4 C.
+  // are no outputs of a token, so a table counts as the widest matrix of a block, 4 C.
   int64_t outputs = 1;
   for (const Parameter& p : parameters.all())
     if (p.shape.rank == 2) outputs += std::min(p.shape[0], 4 * p.shape[1]);

@@ -1,4 +1,4 @@
-// Batches of sequences on the host, and how a step's batch is cut into micro-batches.
+// A batch holds sequences on the host, and a step divides it into micro-batches.
 #pragma once
 
 #include <cstdint>
@@ -10,44 +10,45 @@
 
 namespace engine {
 
-// What a batch's tokens should predict, by kind.
+// Targets say what a batch's tokens should predict, by kind.
 struct Targets {
-  std::vector<int32_t> labels;  // of each token: the token, or at a sequence's first the class, or -100 for none
-  std::vector<float> weights;   // of each token's loss; empty: all are 1
+  std::vector<int32_t> labels;  // [N] token to predict, at a sequence's first the class, or -100 for none
+  std::vector<float> weights;   // [N] weight of each token's loss; empty: all are 1
 };
 
-// Sequences on the host, back to back.
+// These sequences lie back to back on the host.
 struct SequenceBatch {
   std::vector<int32_t> tokens;
-  std::vector<int32_t> types;       // of each token, which of two texts it is of; empty: all are of the first
-  std::vector<int32_t> positions;   // of each token in its sequence; empty: they count from 0
-  std::vector<int32_t> offsets{0};  // S + 1
+  std::vector<int32_t> types;       // [N] first or second text; empty: all first
+  std::vector<int32_t> positions;   // [N] position in the sequence; empty: counted from 0
+  std::vector<int32_t> offsets{0};  // [S + 1]
   Targets targets;
-  // What an encoder reads of each sequence, for models of an encoder and a decoder; empty for all others.
+  // An encoder reads one source for each sequence. Models without an encoder have none.
   std::vector<int32_t> sources, source_offsets{0};
 
   int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }
-  // The tokens of the sequences first ... last-1, their sources included.
+  // Counts the tokens of the sequences first ... last-1, their sources included.
   int64_t tokens_of(int64_t first, int64_t last) const;
-  // How many tokens have a label, in all and in the sequences first ... last-1.
+  // Counts the tokens that have a label, in all and in the sequences first ... last-1.
   int64_t scored() const;
   int64_t scored(int64_t first, int64_t last) const;
-  // The sum of the weights of the tokens that have a label.
+  // Returns the sum of the weights of the tokens that have a label.
   double weight() const;
   void clear();
-  void end_sequence();  // what was pushed since the last call is one sequence (and its source)
+  void end_sequence();  // ends a sequence (and its source) after the tokens pushed last
 };
 
-// How many tokens are run at once where training.micro_batch_size is 0: what 4 GiB of activations hold, by the widths
-// of the model's matrices alone, so that the same model and batch are cut the same way on every machine.
+// Returns how many tokens are run at once where training.micro_batch_size is 0. As many activations fit into 4 GiB.
+// They are estimated from the widths of the model's matrices alone, so that every machine makes the same micro-batches.
 int64_t tokens_at_once(const Parameters& parameters);
 
-// Where the micro-batch that begins with sequence `first` ends: after micro_batch_size sequences, or (0) before the
-// sequence with which it would hold more than `most_tokens`; at least one sequence, and none from `end` on.
+// Returns the end of the micro-batch that begins with sequence `first`. It comes after micro_batch_size sequences, or
+// (0) before the sequence with which it would hold more than `most_tokens`. A micro-batch has at least one sequence,
+// and none from `end` on.
 int64_t micro_batch_end(const SequenceBatch& batch, int64_t first, int64_t end, int64_t micro_batch_size,
                         int64_t most_tokens);
 
-// The sequences of the batch that are this rank's, first and end: about as many tokens as every other's.
+// Returns this rank's sequences, first and end. Every rank has about as many tokens.
 std::pair<int64_t, int64_t> sequences_of_rank(const SequenceBatch& batch, const Communicator& ranks);
 
 }  // namespace engine

@@ -12,8 +12,8 @@ namespace engine {
 
 struct DataConfig {
   std::vector<std::string> train, eval, test;
-  double train_share = 1;      // this part of the training sequences is used,
-  int64_t eval_sequences = 0;  // and so many of those of an evaluation; 0: all
+  double train_share = 1;      // share of the training sequences that is used
+  int64_t eval_sequences = 0;  // sequences of an evaluation; 0: all
   int64_t block_size = 0;  // tokens of a training sequence; 0: the model's positions
   bool shuffle = true;
   std::string tokenizer;   // a folder, or "characters"; empty: the one in init
@@ -31,13 +31,13 @@ struct TrainingConfig {
   int64_t warmup_steps = 0;
   std::vector<std::string> learning_rate_scales;  // "NAME:FACTOR" by the beginning of a parameter's name
   float layer_decay = 1;
-  bool load_optimizer = true, new_head = false;  // of init
+  bool load_optimizer = true, new_head = false;  // what init gives
   int64_t resume_warmup_steps = 0;
   float weight_decay = 0, adam_beta1 = 0.9f, adam_beta2 = 0.999f, adam_epsilon = 1e-8f, max_grad_norm = 1;
   float label_smoothing = 0;
   int64_t log_every = 50, eval_every = 500, save_every = 500;
   int keep_checkpoints = 0;          // numbered ones, beside best and last
-  int early_stopping_patience = 0;   // evaluations without a better one; 0: off
+  int early_stopping_patience = 0;   // evaluations in a row without a better one; 0: off
   std::string best_metric;           // empty: the task's
   bool recompute = false;
   int64_t swa_start = 0, swa_every = 10;  // start 0: no averaging

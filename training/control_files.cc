@@ -11,7 +11,7 @@ namespace engine {
 
 namespace {
 
-// The process is older than its training, which a file may ask to stop while it still reads its data.
+// The process is older than its training, so a file may stop a training that still reads its data.
 const auto process_start = std::filesystem::file_time_type::clock::now();
 
 }  // namespace
@@ -28,7 +28,7 @@ std::vector<std::string> ControlFiles::remove_old() const {
 
 bool ControlFiles::take(const std::filesystem::path& file) {
   if (::unlink(file.c_str()) == 0) return true;
-  // One that cannot be removed would be obeyed again after every step.
+  // A file that cannot be removed would be obeyed after every step.
   if (errno != ENOENT)
     fail("cannot remove the control file ", file.string(), ": ", std::generic_category().message(errno));
   return false;

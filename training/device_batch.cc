@@ -7,7 +7,7 @@
 
 namespace engine {
 
-// The tokens of some sequences that lie back to back, and where each of them lies.
+// This holds the tokens of some sequences that lie back to back, and their places.
 struct BatchUpload::Row {
   Upload& upload;
   Upload::List ids, positions, offsets;
@@ -52,7 +52,7 @@ DeviceBatch BatchUpload::send(Arena& arena, const Model& model, const SequenceBa
   const int32_t begin = batch.offsets[f], end = batch.offsets[l];
   const std::vector<int32_t>& labels = batch.targets.labels;
   scored_.clear();
-  // Room for all that the batch has room for, so that ragged batches, longer or shorter each time, do not allocate.
+  // Reserves as much as the batch has, so that ragged batches, longer or shorter each time, do not allocate.
   scored_.reserve(batch.tokens.capacity());
   constexpr size_t lists_of_tokens = 7, lists_of_sequences = 2, lists_of_source = 2, padding = 16 * 16;
   upload_.reserve(lists_of_tokens * batch.tokens.capacity() + lists_of_sequences * batch.offsets.capacity() +
@@ -63,7 +63,7 @@ DeviceBatch BatchUpload::send(Arena& arena, const Model& model, const SequenceBa
   upload_.clear();
   const Row row(upload_, batch.tokens, batch.positions, batch.offsets, f, l);
   row.check(model.config());
-  // Even where these are all rows: what dropout draws must not depend on how the batch is cut.
+  // Output rows are sent even where they are all rows, because dropout must not depend on how the batch is divided.
   const Upload::List outputs = upload_.list(scored_), output_positions = upload_.list(scored()),
                      output_offsets = upload_.list(last - first + 1), label_list = upload_.list(scored()),
                      weights = upload_.list(batch.targets.weights.empty() ? 0 : scored());

@@ -1,5 +1,5 @@
-// BatchUpload: a slice of a SequenceBatch as the tensors that a pass reads. Everything goes to the device through one
-// Upload, so that the key by which a step is captured covers every tensor there is.
+// A BatchUpload turns a slice of a SequenceBatch into the tensors that a pass reads. Everything goes to the device
+// through one Upload, so that the key of a captured step covers every tensor there is.
 #pragma once
 
 #include "models/objective.h"
@@ -10,11 +10,12 @@ namespace engine {
 
 class BatchUpload {
  public:
-  // The sequences first ... last-1 on the arena. A sequence that the model has no positions for, and a source that it
-  // does not read, or reads and is not given, are errors. Does not allocate once it has seen slices of this size.
+  // Puts the sequences first ... last-1 on the arena. Throws an Error for a sequence that is longer than the model's
+  // positions, for a source that the model does not read, and for a missing source. It does not allocate once it has
+  // seen slices of this size.
   DeviceBatch send(Arena& arena, const Model& model, const SequenceBatch& batch, int64_t first, int64_t last);
 
-  // How many rows of the last slice are scored.
+  // Returns how many rows of the last slice are scored.
   int64_t scored() const { return static_cast<int64_t>(scored_.size()); }
   // Differs where the tensors of two slices differ in shape or place (Upload::key).
   uint64_t key() const { return upload_.key(); }

@@ -107,7 +107,7 @@ void Distillation::add_soft_loss(HeadPass& student, const Tensor& teacher_featur
   of_teacher.keep = false;
   const int64_t rows = student.features.rows(), outputs = student.head.outputs();
   const Parameter& projection = *student.head.projection;
-  // Two matrices of logits, some rows at a time.
+  // Computes two matrices of logits for some rows at a time.
   const int64_t chunk = rows_within(int64_t{48} << 20, rows, 2 * outputs * 4, 2048);
   for (int64_t begin = 0; begin < rows; begin += chunk) {
     const ArenaScope scope(run.arena);
@@ -157,7 +157,7 @@ Metrics Distillation::log(Communicator& ranks) {
 
 std::string Distillation::state(Communicator& ranks) const {
   std::ostringstream text;
-  text.precision(9);  // as many digits as tell two floats apart
+  text.precision(9);  // enough digits to tell two floats apart
   for (const float value : read(ranks)) text << value << ' ';
   return text.str();
 }
@@ -165,7 +165,7 @@ std::string Distillation::state(Communicator& ranks) const {
 void Distillation::set_state(const std::string& text, const Communicator& ranks) {
   std::istringstream stream(text);
   std::array<float, sums> values{};
-  if (ranks.is_first())  // they are sums over all ranks
+  if (ranks.is_first())  // the sums are those of all ranks
     for (float& value : values) stream >> value;
   arena_.memory().copy_in(totals_.data, values.data(), sizeof values);
 }

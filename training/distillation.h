@@ -1,10 +1,9 @@
-// Distillation: a small encoder learns what a larger one says, as DistilBERT does (Sanh et al. 2019; Hinton et al.
-// 2015).
-// The loss of a step is the sum of three means, each times its weight:
+// Distillation trains a small encoder on the outputs of a larger one, as DistilBERT does (Sanh et al. 2019; Hinton et
+// al. 2015). The loss of a step is the sum of three means, each times its weight.
 //   hard    the task's own loss, over scored rows (masked tokens; sentences)
 //   soft    T^2 KL(teacher || student) of the logits at the temperature T, over the same rows (soft_cross_entropy.h)
 //   cosine  1 - cos of the last hidden states of student and teacher, over all tokens (cosine_loss.h)
-// The teacher is run over the same tokens in the same step, without dropout and gradients.
+// The teacher runs over the same tokens in the same step, without dropout and gradients.
 #pragma once
 
 #include <array>
@@ -18,10 +17,10 @@
 
 namespace engine {
 
-// [distillation] of a task.cfg. The weights are DistilBERT's.
+// [distillation] of a task.cfg has these options. The default weights are DistilBERT's.
 struct DistillationConfig {
-  std::string teacher;              // a model folder or a run's; empty: there is none
-  std::vector<std::string> layers;  // of the teacher, with which the student's begin; empty: it begins by itself
+  std::string teacher;              // a model folder or a run's; empty: no teacher
+  std::vector<std::string> layers;  // teacher's layers that begin the student; empty: none
   float temperature = 2;
   float hard_weight = 2, soft_weight = 5, cosine_weight = 1;
 
@@ -30,28 +29,28 @@ struct DistillationConfig {
 
 class Distillation final : public Objective {
  public:
-  // own: the task's own objective, whose loss is the hard one. A UsageError where student and teacher cannot be compared:
-  // other numbers of outputs (vocabulary, classes), other widths under a cosine loss, a teacher with fewer positions than
-  // `longest`, the most tokens of a sequence.
+  // own is the task's own objective, whose loss is the hard one. Throws a UsageError where student and teacher cannot
+  // be compared. They cannot where they have other numbers of outputs (vocabulary, classes), where they have other
+  // widths under a cosine loss, or where the teacher has fewer positions than `longest`, the most tokens of a sequence.
   Distillation(const DistillationConfig& config, Model& student, std::unique_ptr<Model> teacher,
                std::unique_ptr<ScoreObjective> own, int64_t longest);
 
   void prepare(const Run& run) override;
   bool reads_all_rows() const override { return config_.cosine_weight > 0; }
-  // Totals are those of the hard loss alone. Without gradients it is the task's own objective.
+  // Totals are those of the hard loss alone. Without gradients it runs the task's own objective alone.
   Tensor run(Pass& pass, const Tensor& hidden, const DeviceBatch& batch, const LossRequest& request) override;
 
-  // The means of soft and cosine loss since the last call, over all ranks.
+  // Returns the means of soft and cosine loss since the last call, over all ranks.
   Metrics log(Communicator& ranks);
-  // The sums since the last log as text, over all ranks.
+  // Returns the sums since the last log as text, over all ranks.
   std::string state(Communicator& ranks) const;
   void set_state(const std::string& text, const Communicator& ranks);
 
  private:
   static constexpr int sums = 4;  // soft loss, rows, cosine loss, tokens
   std::array<float, sums> read(Communicator& ranks) const;
-  // What the teacher says of a batch, on the pass's arena: the features of its output rows [R, E] and its hidden states
-  // f32 [N, C]; absent where the weight is 0.
+  // These are the teacher's outputs for a batch, on the pass's arena. They are the features of its output rows [R, E]
+  // and its hidden states f32 [N, C], and absent where their weight is 0.
   struct Taught {
     Tensor features, hidden;
   };
@@ -64,13 +63,13 @@ class Distillation final : public Objective {
   std::unique_ptr<ScoreObjective> own_;
   const Head& student_head_;
   std::unique_ptr<Model::Saved> saved_;
-  Arena arena_;    // of what lives longer than a step
+  Arena arena_;    // memory that outlives a step
   Tensor totals_;  // f32 [sums], since the last log
 };
 
-// Copies into a new student the teacher's embeddings (of positions those that both have), the named layers (the
-// student's layer i is the teacher's layers[i]) and the head for masked tokens. A UsageError where there are not as
-// many as the student has layers, or a shape differs.
+// Copies the teacher's embeddings, the named layers (the student's layer i is the teacher's layers[i]) and the head for
+// masked tokens into a new student. It copies the positions that both have. Throws a UsageError where the number of
+// layers is not the student's, or a shape differs.
 void begin_with_layers(const std::vector<std::string>& layers, Ops& ops, Model& student, Model& teacher);
 
 }  // namespace engine

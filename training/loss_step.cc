@@ -28,7 +28,7 @@ void LossStep::run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_
   if (upload_.scored() == 0) return;
   pass.gradients = &model_.parameters().gradients();
   objective_->prepare(pass);
-  // gradient_scale is that of a sum over weights; a mean over all tokens has their number below it.
+  // gradient_scale belongs to a sum over weights. A mean over all tokens divides by their number instead.
   const auto all_tokens = static_cast<double>(batch.tokens.size());
   const LossRequest request{.totals = totals,
                             .gradient_scale = gradient_scale,

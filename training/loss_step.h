@@ -1,5 +1,5 @@
-// LossStep: a slice of a SequenceBatch through a model and its objective, for training (loss and all gradients) and for
-// evaluation.
+// A LossStep takes a slice of a SequenceBatch through a model and its objective, for training (loss and all gradients)
+// and for evaluation.
 #pragma once
 
 #include <memory>
@@ -10,10 +10,10 @@
 
 namespace engine {
 
-// Sums over what is scored: tokens or sequences.
+// These are sums over the scored tokens or sequences.
 struct LossTotals {
   double loss = 0;     // sum of the negative log likelihoods
-  double scored = 0;   // how many, or the sum of their weights
+  double scored = 0;   // number of scored, or sum of their weights
   double correct = 0;  // those whose likeliest prediction is the label
 
   LossTotals& operator+=(const LossTotals& other) {
@@ -24,9 +24,9 @@ struct LossTotals {
   }
 };
 
-// What an evaluation tells of each scored token, in the batch's order.
+// An evaluation returns these of each scored token, in the batch's order.
 struct ScoredTokens {
-  // What is wanted; the rest stays empty, and costs nothing.
+  // The caller says what it wants. The rest stays empty, and costs nothing.
   bool wants_losses = false, wants_ranks = false, wants_likeliest = false;
 
   std::vector<float> losses;       // negative log likelihoods
@@ -36,21 +36,22 @@ struct ScoredTokens {
 
 class LossStep final : public BatchLoss {
  public:
-  // objective: by default the cross entropy of tokens or classes.
+  // The objective is by default the cross entropy of tokens or classes.
   explicit LossStep(Model& model, float label_smoothing = 0)
       : LossStep(model, std::make_unique<CrossEntropyObjective>(model, label_smoothing)) {}
   LossStep(Model& model, std::unique_ptr<Objective> objective);
 
   Objective& objective() { return *objective_; }
 
-  // A slice without a scored token adds nothing. Does not allocate once it has seen slices of this size.
+  // A slice without a scored token adds nothing. It does not allocate once it has seen slices of this size.
   void run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
            const Tensor& totals) override;
 
-  // Without gradients, dropout and label smoothing; cut by tokens into passes that fit. each (optional) receives what it
-  // wants of every scored token. All ranks call it: each takes its share of the sequences, and all have the whole result.
+  // Evaluates without gradients, dropout and label smoothing, in passes that fit. `each` (optional) receives what it
+  // wants of every scored token. All ranks call it. Each takes its share of the sequences, and all have the whole
+  // result.
   LossTotals evaluate(Machine& machine, const SequenceBatch& batch, ScoredTokens* each = nullptr);
-  // The likeliest prediction at each scored token (its label is anything but -100), in the batch's order.
+  // Returns the likeliest prediction at each scored token (any label but -100), in the batch's order.
   std::vector<int32_t> predict(Machine& machine, const SequenceBatch& batch);
 
  private:

@@ -1,4 +1,4 @@
-// ConfiguredMachine: the backend, memory for activations and precision that a configuration asks for.
+// A ConfiguredMachine has the backend, the memory for activations and the precision that a configuration names.
 #pragma once
 
 #include "core/error.h"

@@ -11,7 +11,7 @@
 namespace engine {
 
 size_t Optimizer::bytes_of(const Parameters& parameters) {
-  size_t bytes = arena_room(sizeof(float));  // the norm
+  size_t bytes = arena_room(sizeof(float));  // bytes of the norm
   for (const Parameter& p : parameters.all())
     bytes += 2 * arena_room(static_cast<size_t>(p.shape.count()) * sizeof(float));
   return bytes;
@@ -123,7 +123,7 @@ void Optimizer::update(float learning_rate, int64_t step, const Tensor& loss, bo
 }
 
 void Optimizer::measure_and_update(float learning_rate, int64_t step, const Tensor& loss) {
-  // The kernels and their addresses follow from these; the rates and the step may differ.
+  // The kernels and their addresses follow from these. The rates and the step may differ.
   const std::array<const void*, 2> addresses{norm_squared_.data, loss.data};
   const std::array<size_t, 2> sizes{groups_[0].tensors.size(), groups_[1].tensors.size()};
   const uint64_t of_addresses = hash_of({reinterpret_cast<const char*>(addresses.data()), sizeof addresses});

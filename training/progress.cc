@@ -11,7 +11,7 @@ namespace engine {
 
 namespace {
 
-// Into a buffer of the caller: a step that is shown allocates nothing.
+// Writes into a buffer of the caller, because a step that is shown allocates nothing.
 struct Text {
   char characters[32];
 };

@@ -16,7 +16,7 @@ bool begins_with(const std::string& name, const std::string& beginning) {
   return name.starts_with(beginning) && (name.size() == beginning.size() || name[beginning.size()] == '.');
 }
 
-// The whole names and all their beginnings.
+// Returns the whole names and all their beginnings.
 std::vector<std::string> beginnings_of(const Parameters& parameters) {
   std::vector<std::string> result;
   for (const Parameter& p : parameters.all())
@@ -58,7 +58,7 @@ float factor_of(const std::string& name, const std::map<std::string, float>& fac
   return factor;
 }
 
-// The stack of layers that a name belongs to: "encoder.", "decoder." or "".
+// Returns the stack of layers that a name belongs to, "encoder.", "decoder." or "".
 std::string stack_of(const std::string& name) { return name.substr(0, name.find("layers.")); }
 
 }  // namespace

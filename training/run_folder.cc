@@ -15,7 +15,7 @@ namespace {
 const std::string checkpoint_prefix = "checkpoint-", events_prefix = "events.out.tfevents.";
 constexpr size_t longest_name = 255;  // bytes of a file's name
 
-// The step of a checkpoint's name; -1 for any other name.
+// Returns the step in a checkpoint's name, and -1 for any other name.
 int64_t step_of(const std::string& name) {
   if (!name.starts_with(checkpoint_prefix)) return -1;
   int64_t step = -1;
@@ -91,7 +91,7 @@ std::vector<fs::path> RunFolder::written() const {
       is_ours = is_ours || path == own;
     if (is_ours) rest.push_back(entry.path());
   }
-  // A former state is read where the state itself is gone, so it goes first.
+  // A former state is read where the state itself is missing, so it is removed first.
   std::sort(state.begin(), state.end());
   state.insert(state.end(), rest.begin(), rest.end());
   return state;

@@ -1,4 +1,4 @@
-// RunFolder: every name in the folder of a run, output_dir/name. No other file spells them.
+// RunFolder knows every name in the folder of a run, output_dir/name. No other file spells them.
 #pragma once
 
 #include <cstdint>
@@ -10,10 +10,10 @@
 
 namespace engine {
 
-// The files of a state folder, from which a training goes on (state.h).
+// A state folder has these files, from which a training goes on (state.h).
 class StateFolder {
  public:
-  // Reads a folder that write_folder wrote: where a killed writer left only the former one, that one.
+  // Finds a folder that write_folder wrote, or the former one where a killed writer left only that.
   static StateFolder written(const std::filesystem::path& folder);
   explicit StateFolder(std::filesystem::path path) : path_(std::move(path)) {}
 
@@ -31,9 +31,9 @@ class StateFolder {
 class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
-  // output_dir/name. A UsageError where the name is empty or not the name of one folder.
+  // Returns output_dir/name. Throws a UsageError where the name is empty or not the name of one folder.
   static RunFolder of(const Config& config);
-  // The run folder that a model folder is the best or the last one of. Its path is empty where there is none.
+  // Returns the run folder whose best or last model is in this folder. Its path is empty where there is none.
   static RunFolder around(const std::filesystem::path& model);
 
   const std::filesystem::path& path() const { return path_; }
@@ -47,16 +47,16 @@ class RunFolder {
   std::filesystem::path checkpoint(int64_t step) const;
   std::filesystem::path state() const { return path_ / "state"; }
   std::filesystem::path cache() const { return path_ / "cache"; }
-  // Control files (control_files.h).
+  // These are the control files (control_files.h).
   std::filesystem::path stop() const { return path_ / "stop"; }
   std::filesystem::path stop_now() const { return path_ / "stop_now"; }
   std::filesystem::path save_checkpoint() const { return path_ / "save_checkpoint"; }
   // TensorBoard reads files whose names begin with "events.out.tfevents.".
   std::filesystem::path events(int64_t number) const;
 
-  // The best model, else the last one. Empty where there is neither.
+  // Returns the best model, else the last one. It is empty where there is neither.
   std::filesystem::path model() const;
-  // The steps of the checkpoints that are there, the latest first.
+  // Returns the steps of the checkpoints that are there, the latest first.
   std::vector<int64_t> checkpoints() const;
   // Everything that trainings wrote here and --resume false removes. The state, from which a training goes on, comes
   // first, so that a process that is killed between two removals leaves no state without the rest. task.cfg and the

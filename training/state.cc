@@ -20,7 +20,7 @@ std::vector<int64_t> sizes_of(const Shape& shape) {
   return {shape.sizes.begin(), shape.sizes.begin() + shape.rank};
 }
 
-// The tensors of a state in their order in the file: of each parameter its value, then the others.
+// Returns the tensors of a state in their order in the file, first each parameter's value, then the others.
 std::vector<StateTensor> listed(const StateTensors& state) {
   std::vector<StateTensor> all;
   for (const Parameter& p : state.parameters.all()) {
@@ -38,7 +38,7 @@ void load(const StateTensors& state, const StateTensor& tensor, const Safetensor
     state.parameters.memory().copy_in(tensor.tensor.data, entry.data, tensor.tensor.bytes());
 }
 
-// "section.key" -> value as Options::toml writes it.
+// Maps "section.key" to its value as Options::toml writes it.
 std::map<std::string, std::string> values_of(const std::string& toml) {
   std::map<std::string, std::string> values;
   std::istringstream lines(toml);
@@ -208,7 +208,7 @@ void check_same_training(const fs::path& state, const Options& options) {
   const std::map<std::string, std::string> then = values_of(read_text(file));
   for (const Options::Option& option : options.all()) {
     const auto found = then.find(option.name);
-    // A state of an older version does not know an option: then it was at its default.
+    // A state of an older version does not know an option, which then was at its default.
     const std::string& before = found == then.end() ? option.default_text : found->second;
     if (before != option.text() && !option.can_change)
       fail_usage(state.string(), " is of a training with ", option.name, " = ", before, "; now it is ", option.text(),

@@ -1,4 +1,4 @@
-// StopSignal: while one lives, signals that would end the process are noted, so that a training saves before it ends.
+// While a StopSignal lives, it remembers signals that would end the process, so that a training saves before it ends.
 //
 // | signal | sent | effect |
 // |---|---|---|
@@ -24,7 +24,7 @@ class StopSignal {
   StopSignal& operator=(const StopSignal&) = delete;
 
   bool received() const;
-  bool take_save();  // true once for what came since the last call
+  bool take_save();  // true once for all signals since the last call
 
  private:
   void handle(int signal, void (*handler)(int), int flags);

@@ -1,5 +1,5 @@
-// A part of some data, spread evenly over all of it: of `all` things `kept` are used, and the i-th of them is
-// floor(i all / kept). Where all are kept that is i.
+// A part of some data is spread evenly over all of it. Of `all` things `kept` are used, and the i-th of them is floor(i
+// all / kept). That is i where all are kept.
 #pragma once
 
 #include <algorithm>
@@ -9,11 +9,11 @@ namespace engine {
 
 inline int64_t spread_index(int64_t i, int64_t kept, int64_t all) { return i * all / kept; }
 
-// data.train_share: one at least, where there are any.
+// Applies data.train_share. Keeps at least one where there are any.
 inline int64_t kept_of_share(double share, int64_t all) {
   return std::min(all, std::max<int64_t>(1, static_cast<int64_t>(share * static_cast<double>(all))));
 }
-// data.eval_sequences.
+// Applies data.eval_sequences.
 inline int64_t kept_at_most(int64_t most, int64_t all) { return most > 0 ? std::min(most, all) : all; }
 
 }  // namespace engine

@@ -32,7 +32,7 @@ double now() {
 template <class Number>
 void append_raw(std::string& bytes, Number value) {
   char raw[sizeof value];
-  std::memcpy(raw, &value, sizeof value);  // little endian, as every machine that this is built for
+  std::memcpy(raw, &value, sizeof value);  // little endian, as all supported machines are
   bytes.append(raw, sizeof value);
 }
 
@@ -41,7 +41,7 @@ void append_varint(std::string& bytes, uint64_t value) {
   bytes += static_cast<char>(value);
 }
 
-// A field of a protobuf message that is bytes, a string or a message itself.
+// Appends a field of a protobuf message that is bytes, a string or a message itself.
 void append_bytes(std::string& message, int field, std::string_view content) {
   append_varint(message, static_cast<uint64_t>(field) << 3 | 2);
   append_varint(message, content.size());
@@ -62,7 +62,7 @@ uint32_t crc32c(std::string_view bytes) {
 }
 
 EventWriter::EventWriter(const std::filesystem::path& folder, int64_t first_step) {
-  // A second run in the same second has another number.
+  // Another number names a second run in the same second.
   for (int64_t number = static_cast<int64_t>(now());; ++number) {
     path_ = RunFolder(folder).events(number);
     if (!std::filesystem::exists(path_)) break;

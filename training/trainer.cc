@@ -15,8 +15,8 @@ namespace engine {
 
 namespace {
 
-// The metric that chooses the best model, and whether more of it is better. A UsageError where the task has none of
-// that name.
+// Returns the metric that chooses the best model, and whether more of it is better. Throws a UsageError where the task
+// has none of that name.
 std::pair<std::string, bool> best_metric(const Config& config, const Task& task) {
   const std::string& name = config.training.best_metric;
   if (name.empty()) return task.best_metric();
@@ -38,7 +38,7 @@ std::string text_of(const Metrics& metrics) {
 }  // namespace
 
 TrainingResult train_task(const Config& config, const Options& options, Task& task, Machine& machine, std::FILE* out) {
-  best_metric(config, task);  // a wrong name is an error before there is a run folder
+  best_metric(config, task);  // refuses a wrong name before there is a run folder
   return Trainer(config, options, task, machine, out).run();
 }
 
@@ -70,7 +70,7 @@ TrainingResult Trainer::run() {
     folder_.write_config(options_.toml());
     folder_.open_logs(progress_.step);
     begin_display(init);
-    // A step that is not finite needs a state to go back to.
+    // A rollback needs a state to go back to.
     if (config_.training.max_rollbacks > 0 && !has_state(folder_.state())) save();
     reason = train();
   }
@@ -130,7 +130,7 @@ TrainingResult::Reason Trainer::train() {
   return stopped_early() ? Reason::stopped_early : Reason::finished;
 }
 
-// A file is taken by one rank, and signals reach the ranks at different steps.
+// Any rank may take a control file, and signals reach the ranks at different steps.
 Trainer::Wishes Trainer::wishes_of_any_rank() {
   std::array<float, 4> wishes{};
   if (is_first()) {
@@ -178,7 +178,7 @@ bool Trainer::go_on_from_state() {
   check_same_training(folder_.state(), options_);
   check_same_data(folder_.state(), task_.fingerprint());
   progress_ = load();
-  // Of another length, the schedule has another rate here than the one that the run has come to.
+  // A schedule of another length has another rate here than the one that the run has come to.
   if (progress_.steps != 0 && progress_.steps != schedule_.steps()) {
     progress_.learning_rate_before = progress_.learning_rate;
     progress_.goes_on_since = progress_.step;
@@ -240,7 +240,7 @@ void Trainer::roll_back(const StepResult& step) {
   progress_ = load();
   task_.parameters().gradients().zero();
   progress_.rollbacks = before.rollbacks + 1;
-  // The data goes on behind the failed batch. What was evaluated since stays the best model there is.
+  // The data goes on behind the failed batch. The best model since then stays the best.
   progress_.data_offset = before.data_offset + failed - progress_.step;
   progress_.has_best = before.has_best;
   progress_.best = before.best;
@@ -277,7 +277,7 @@ void Trainer::evaluate() {
   if (!samples.empty()) folder_.write_samples(progress_.step, samples);
   if (const std::string lines = task_.predictions(); !lines.empty()) folder_.write_predictions(lines);
   last_samples_ = std::move(samples);
-  // Without data to evaluate on there are none.
+  // The metrics are empty without data to evaluate on.
   if (!last_metrics_.empty()) save_best();
   if (averaging_) averaging_->swap();
 }

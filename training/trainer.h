@@ -1,9 +1,9 @@
-// Trainer: the loop that all tasks share. A step's batch is cut into micro-batches, whose gradients are added up; the
-// loss is the mean over all scored tokens of the step whatever way it is cut. Evaluation, saving and the log read the
-// training but never change it: the same bits come with any eval_every, save_every or log_every, and after any number
-// of kills and resumptions. With several ranks (core/communicator.h) each has the whole model and runs its share of a step's
-// sequences; gradients and losses are summed over the ranks, so that all make the same update, and the first rank alone
-// writes files.
+// The Trainer is the loop that all tasks share. It divides a step's batch into micro-batches, whose gradients are added
+// up. The loss is the mean over all scored tokens of the step however it is divided. Evaluation, saving and the log
+// read the training but never change it. The same bits come with any eval_every, save_every or log_every, and after any
+// number of kills and resumptions. With several ranks (core/communicator.h) each has the whole model and runs its share
+// of a step's sequences. Gradients and losses are summed over the ranks, so that all make the same update. The first
+// rank alone writes files.
 #pragma once
 
 #include "training/averaging.h"
@@ -18,7 +18,7 @@
 
 namespace engine {
 
-// How a training ended, for whoever started it.
+// Tells whoever started a training how it ended.
 struct TrainingResult {
   enum class Reason {
     finished,       // all steps are done
@@ -28,20 +28,21 @@ struct TrainingResult {
     stopped_now,    // the control file stop_now ended it
     interrupted     // a signal ended it after saving
   } reason = Reason::finished;
-  std::filesystem::path folder;  // the run's
+  std::filesystem::path folder;  // folder of the run
   int64_t step = 0;              // optimizer steps done
   Metrics metrics;               // of the last evaluation
   bool has_best = false;
   double best = 0;               // best value of the metric that chooses
   int64_t best_step = 0;
 
-  // The program's: 130 where a signal ended it, else 0.
+  // Returns the program's exit code, which is 130 where a signal ended the training, else 0.
   int exit_code() const { return reason == Reason::interrupted ? 130 : 0; }
 };
 
-// Trains `task` as the configuration says, into the run folder output_dir/name; goes on from its state where resume is
-// set, else from that of the run in init (continuation.h). Errors: a step whose loss or gradients are not finite
-// (parameters and saved state are then those before it) where no rollback is left, files, options.
+// Trains `task` as the configuration says, into the run folder output_dir/name. It goes on from that folder's state
+// where resume is set, else from that of the run in init (continuation.h). Throws an Error where files or options are
+// wrong, and for a step whose loss or gradients are not finite where no rollback is left. Parameters and saved state
+// are then those before the step.
 TrainingResult train_task(const Config& config, const Options& options, Task& task, Machine& machine,
                           std::FILE* out = stdout);
 
@@ -54,9 +55,9 @@ class Trainer {
   using Reason = TrainingResult::Reason;
 
   bool go_on_from_state();  // false: the run has finished
-  std::string start_anew();  // returns what became of init
+  std::string start_anew();  // says what became of init
   void begin_display(const std::string& init);
-  // Steps until the end, or until something ends the training before.
+  // Runs steps until the end, or until something ends the training before.
   Reason train();
   void run_step();
   // Goes back to the last saved state after a step that was not finite, or throws an Error that tells of the step.
@@ -68,7 +69,7 @@ class Trainer {
   TrainingProgress load();
   StateTensors state_tensors();
   bool stopped_early() const;
-  // What control files and signals want.
+  // Holds what control files and signals want.
   struct Wishes {
     bool stop_now, stop, save, stop_signal;
   };

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// The lines of a log up to the first that is torn or of a step after `step`.
+// Returns the lines of a log up to the first that is torn or belongs to a step after `step`.
 std::string lines_up_to(const std::string& log, int64_t step) {
   size_t begin = 0;
   while (true) {
@@ -98,7 +98,7 @@ void TrainingFolder::write_samples(int64_t step, const std::string& text) const 
 
 void TrainingFolder::keep_checkpoints(int keep) const {
   const std::vector<int64_t> steps = checkpoints();
-  std::error_code ignored;  // one that stays is removed with the next
+  std::error_code ignored;  // a file that stays is removed with the next
   for (size_t i = static_cast<size_t>(keep); i < steps.size(); ++i) fs::remove_all(checkpoint(steps[i]), ignored);
 }
 

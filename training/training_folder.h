@@ -14,8 +14,8 @@ namespace engine {
 
 class TrainingFolder : public RunFolder {
  public:
-  // Makes the folder where it is not there. An error where it cannot be written, or another process trains in it. The
-  // first of several ranks alone writes. All that follows does nothing on the others.
+  // Makes a missing folder. Throws an Error where it cannot be written, or another process trains in it. Only the first
+  // of several ranks writes. All that follows does nothing on the others.
   TrainingFolder(const std::filesystem::path& folder, const Communicator& ranks);
   ~TrainingFolder();
   TrainingFolder(const TrainingFolder&) = delete;
@@ -23,7 +23,7 @@ class TrainingFolder : public RunFolder {
 
   // Removes what an earlier training wrote here, and nothing else.
   void clear();
-  // Opens the logs behind `step`. Lines of later steps are removed from metrics.jsonl, since these steps come again.
+  // Opens the logs behind `step`. Lines of later steps are removed from metrics.jsonl, since these steps are repeated.
   void open_logs(int64_t step);
 
   void write_config(const std::string& toml) const;

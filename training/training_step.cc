@@ -43,7 +43,8 @@ StepResult TrainingStep::run(BatchLoss& loss, const SequenceBatch& batch, int64_
   }
   gradients.finish();
   ranks.wait();
-  // A device is told to update before the loss and the norm are known here: it does not where they are not finite.
+  // A device starts the update before the host knows the loss and the norm. It leaves the update out where they are not
+  // finite.
   const Tensor loss_sum{totals.data, DType::f32, {1}};
   if (measures_norm_) optimizer_.measure_and_update(learning_rate, update, loss_sum);
   else optimizer_.update(learning_rate, update, loss_sum, /*has_norm=*/false);

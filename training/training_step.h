@@ -1,4 +1,4 @@
-// TrainingStep: one optimizer step of a model, without log or display. The trainer, benchmarks and profiles use it.
+// A TrainingStep is one optimizer step of a model, without log or display. The trainer, benchmarks and profiles use it.
 #pragma once
 
 #include "training/optimizer.h"
@@ -7,25 +7,25 @@
 namespace engine {
 
 struct StepResult {
-  double loss_sum = 0, weight = 0, correct = 0;  // over what is scored, of all ranks
-  float gradient_norm = 0;                       // of all parameters together; 0 where it is not measured
+  double loss_sum = 0, weight = 0, correct = 0;  // over all scored tokens of all ranks
+  float gradient_norm = 0;                       // of all parameters together; 0 where not measured
   int64_t tokens = 0;                            // of the batch, sources included
 
   double loss() const { return loss_sum / weight; }
-  // Where it is not, the step changed nothing.
+  // A step that is not finite changed nothing.
   bool is_finite() const;
 };
 
 class TrainingStep {
  public:
-  // measures_norm: false leaves the gradient's norm, and with it clipping, out.
+  // measures_norm = false leaves the gradient's norm, and with it clipping, out.
   TrainingStep(Machine& machine, Parameters& parameters, const TrainingConfig& config, uint64_t seed,
                bool measures_norm = true);
 
   // Runs the batch, in micro-batches whose gradients are added up, and starts the update. draw (from 0) numbers the
-  // dropout masks, update (from 1) the updates that the moments have seen. With several ranks each runs its share of the
-  // sequences, and gradients are summed over the ranks as soon as they are complete. A batch without a label changes
-  // nothing, and its weight is 0.
+  // dropout masks, update (from 1) the updates that the moments have seen. With several ranks each runs its share of
+  // the sequences, and gradients are summed over the ranks as soon as they are complete. A batch without a label
+  // changes nothing, and its weight is 0.
   StepResult run(BatchLoss& loss, const SequenceBatch& batch, int64_t draw, int64_t update, float learning_rate);
 
   Optimizer& optimizer() { return optimizer_; }

@@ -100,7 +100,7 @@ ClassificationTask::Split ClassificationTask::encode(const std::vector<std::stri
                  ", which has no labels: they are needed here; see predict");
     for (Example& example : read.examples) {
       Framed framed = encode_framed(tokenizer(), example.text);
-      // Only a tokenizer that puts nothing around a sentence gives none.
+      // A sentence has no token only where the tokenizer puts nothing around it.
       if (kept == Kept::all && framed.ids.empty()) fail(file, ":", example.line, ": the sentence has no token");
       if (kept == Kept::labelled && (example.text.empty() || framed.ids.empty())) {
         ++split.empty;

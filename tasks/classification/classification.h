@@ -1,4 +1,4 @@
-// task = "cola" and "sst2": an encoder says which of two classes a sentence is of. A sequence is [CLS] sentence [SEP],
+// With task = "cola" or "sst2" an encoder says which of two classes a sentence has. A sequence is [CLS] sentence [SEP],
 // and its class is the label of its first token.
 #pragma once
 
@@ -20,7 +20,7 @@ struct ClassificationKind {
 const ClassificationKind& cola_kind();
 const ClassificationKind& sst2_kind();
 
-// Counts of (prediction, truth).
+// Counts pairs of prediction and truth.
 struct Confusion {
   std::array<std::array<double, 2>, 2> counts{};
 
@@ -50,7 +50,7 @@ class ClassificationTask final : public EncoderTask {
   void predict(Machine& machine, const std::filesystem::path& input, const std::filesystem::path& output) override;
 
  private:
-  // Sentences as the model reads them.
+  // A split has sentences as the model reads them.
   struct Split {
     std::vector<Example> examples;
     std::vector<int32_t> ids;

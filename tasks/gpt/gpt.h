@@ -29,7 +29,7 @@ class GptTask final : public CausalTask {
   std::vector<std::string> metric_names() const override { return {"loss", "perplexity"}; }
 
  private:
-  // Some tokens of a file.
+  // A part is a range of a file's tokens.
   struct Part {
     std::shared_ptr<const TokenFile> file;
     int64_t begin = 0, size = 0;

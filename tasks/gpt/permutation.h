@@ -1,4 +1,4 @@
-// A shuffle without a table: a bijection of 0 ... count-1 that a key chooses.
+// Shuffles without a table, by a bijection of 0 ... count-1 that a key chooses.
 #pragma once
 
 #include <bit>

@@ -24,7 +24,7 @@ void Masking::apply(std::span<int32_t> tokens, std::span<int32_t> labels, Random
   const auto all = static_cast<uint32_t>(candidates_.size());
   const auto count = std::max<uint32_t>(1, static_cast<uint32_t>(share_ * static_cast<double>(all)));
   for (uint32_t chosen = 0; chosen < count; ++chosen) {
-    // The first places of a shuffle.
+    // These are the first places of a shuffle.
     std::swap(candidates_[chosen], candidates_[chosen + random.below(all - chosen)]);
     const size_t at = candidates_[chosen];
     labels[at] = tokens[at];

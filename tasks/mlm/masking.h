@@ -1,5 +1,5 @@
-// Masks of BERT's pretraining (Devlin et al. 2018): of the n tokens of a sequence max(1, floor(share n)) are to be
-// predicted. Of these 80 % are replaced by the mask token, 10 % by a random token, 10 % stay as they are. Special
+// Masks follow BERT's pretraining (Devlin et al. 2018). A model is to predict max(1, floor(share n)) of the n tokens of
+// a sequence. 80 % of these are replaced by the mask token, 10 % by a random token, and 10 % stay as they are. Special
 // tokens are neither chosen nor put in.
 #pragma once
 
@@ -14,7 +14,7 @@ namespace engine {
 
 class Masking {
  public:
-  // A UsageError where the tokenizer has no mask token, or no token that stands for text.
+  // Throws a UsageError where the tokenizer has no mask token, or no token that stands for text.
   Masking(const Tokenizer& tokenizer, double share);
 
   // Masks `tokens` in place. labels[i] becomes the token that was there, or -100. Nothing is masked where all tokens

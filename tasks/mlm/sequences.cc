@@ -17,7 +17,7 @@ bool is_kept(char32_t character) {
   return character < 0x80 && std::string_view(",.!?'\"-").find(static_cast<char>(character)) != std::string_view::npos;
 }
 
-// line(text, number, whether it begins a document) for every line of the files' documents.
+// Calls line(text, number, whether it begins a document) for every line of the files' documents.
 template <class Line>
 void for_each_line(const std::vector<std::string>& files, const Line& line) {
   for_each_piece(files, [&](const DocumentPiece& piece) {

@@ -145,7 +145,7 @@ void Curriculum::step_done(double loss) {
   level.weight *= std::exp(std::clamp(rate_ * reward / probability, -20.0, 20.0));
   double sum = 0;
   for (const Level& l : levels_) sum += l.weight;
-  // Their sum becomes K again, so that no weight runs away.
+  // Scales them to a sum of K, so that no weight runs away.
   const auto count = static_cast<double>(levels_.size());
   for (Level& l : levels_) l.weight = (1 - forgetting) * l.weight / sum * count + forgetting;
 }

@@ -24,7 +24,7 @@ struct Mixture {
   std::vector<uint32_t> parts;
   uint32_t total = 0;
 
-  // A UsageError, which begins with the option's name, where an entry is no "level:parts".
+  // Throws a UsageError, which begins with the option's name, where an entry is no "level:parts".
   Mixture(const std::vector<std::string>& text, const std::string& option);
   int draw(Random& random) const;
   bool has(int level) const;
@@ -42,7 +42,7 @@ class Curriculum {
   void step_done(double loss);  // that step's mean loss
 
   bool has(int level) const;         // whether any step may have examples of this level
-  std::vector<int> levels() const;   // all that may come, ascending
+  std::vector<int> levels() const;   // all levels that may come, ascending
   bool is_automatic() const { return policy_ != "none"; }
   bool is_constant() const { return !is_automatic() && stages_.empty(); }
 
@@ -56,7 +56,7 @@ class Curriculum {
   std::vector<double> probabilities() const;
 
   struct Stage {
-    int64_t end;  // the first step after it
+    int64_t end;  // first step after it
     Mixture mixture;
   };
   struct Level {

@@ -32,8 +32,8 @@ std::string prefix_of(Mode mode) {
 
 bool matches(Mode mode, const Answer& answer) { return mode == Mode::free ? answer.whole : answer.right; }
 
-// Right and wrong answers in turn, as far as there are any of each, spread over the level, which lies in order of its
-// operators.
+// Returns right and wrong answers in turn, as far as there are any of each, spread over the level, which lies in order
+// of its operators.
 std::vector<const Answer*> chosen(std::span<const Answer> level) {
   std::vector<const Answer*> right, wrong, rows;
   for (const Answer& a : level) (a.right ? right : wrong).push_back(&a);
@@ -47,7 +47,7 @@ std::vector<const Answer*> chosen(std::span<const Answer> level) {
   return rows;
 }
 
-// Trees of the level whose inner results are wrong somewhere, and some without.
+// Draws trees of the level, some with wrong inner results and some without.
 std::string drawn_trees(std::span<const Answer> level) {
   std::string text;
   for (const bool wrong : {true, false}) {
@@ -109,7 +109,7 @@ std::vector<Answer> Answerer::answer(Mode mode, std::span<const Expression* cons
       if (mode == Mode::help) a.text = a.expression->oracle_without_value(form);
       format.append_prompt(a.expression->input(), a.text, prompts);
     }
-    // A sign, the parenthesis and the end come to a value.
+    // A value gets room for a sign, the parenthesis and the end.
     const int longest = mode == Mode::free && with_steps ? max_total_length + 1 : max_answer_length + 3;
     GenerationOptions options = generation;
     options.max_new_tokens = longest;

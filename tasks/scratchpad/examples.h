@@ -23,17 +23,17 @@ struct Prompts {
 
 class ExampleFormat {
  public:
-  // A UsageError where the tokenizer is not that of arithmetic.
+  // Throws a UsageError where the tokenizer is not that of arithmetic.
   ExampleFormat(const Tokenizer& tokenizer, const ModelConfig& model, bool reads_source);
 
   // Appends a sequence. Its labels are the answer from its character scored_from on, and <eos>.
   void append(std::string_view source, std::string_view answer, size_t scored_from, SequenceBatch& batch) const;
   // Appends the prompt of an answer that begins with `prefix`.
   void append_prompt(std::string_view source, std::string_view prefix, Prompts& prompts) const;
-  // The characters up to <eos>, special tokens left out.
+  // Returns the characters up to <eos>, without special tokens.
   std::string text_of(std::span<const int32_t> tokens) const;
 
-  // Whether the model has positions for such an example.
+  // Tells whether the model has positions for such an example.
   bool fits(size_t source_length, size_t answer_length) const;
   // The most characters that source and answer may have together (0 where only each alone counts), and each alone.
   int longest_together() const { return reads_source_ ? 0 : positions_ - 2; }
@@ -54,7 +54,7 @@ class ExampleFormat {
   std::vector<char> characters_;  // each token's, 0 for special ones
 };
 
-// A generator, and the ranks that share the texts that it generates.
+// A generator, with the ranks that share the generation of texts.
 struct SharedGenerator {
   Generator& generator;
   Communicator& ranks;

@@ -141,7 +141,7 @@ bool ExpressionSource::belongs(const Expression& level_2, Split split) const {
 const Expression* ExpressionSource::combine(Random& random, int level, Split split, ExpressionPool& pool) const {
   const char op = operators[random.below(3)];
   if (level == 2) {
-    // Uniform over the pairs (level 1, level 1), (level 1, leaf), (leaf, level 1).
+    // Draws uniformly over the pairs (level 1, level 1), (level 1, leaf), (leaf, level 1).
     const auto nodes = static_cast<uint32_t>(level_1_.size()), leaves = static_cast<uint32_t>(leaves_.size());
     uint32_t pair = random.below(nodes * (nodes + 2 * leaves));
     if (pair < nodes * nodes) return pool.make_node(op, level_1_[pair / nodes], level_1_[pair % nodes]);

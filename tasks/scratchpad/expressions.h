@@ -1,4 +1,4 @@
-// Arithmetic expressions: fully parenthesised binary trees over + - * with the leaves 0 ... 9.
+// Arithmetic expressions are fully parenthesised binary trees over + - * with the leaves 0 ... 9.
 //   input   of a leaf its digit, of a node "(L op R)" of its children's inputs;
 //   oracle  of a leaf its digit, of a node "(L op R = value)" of its children's oracles: every step written out.
 // The level of a tree is its nesting of parentheses. A leaf has level 0. Form says which parts of a tree are written
@@ -92,13 +92,13 @@ class ExpressionPool {
 
   void reserve(size_t nodes) { nodes_.resize(std::max(nodes, nodes_.size())); }
   size_t used() const { return used_; }
-  void release(size_t used) { used_ = used; }  // all that was made since used() was this
+  void release(size_t used) { used_ = used; }  // releases all nodes made since used() was this
 
  private:
   Expression& add();
   const Expression* parse(std::string_view input, size_t& at);
 
-  // Room for a tree of level 6 from the beginning.
+  // The pool has room for a tree of level 6 from the beginning.
   std::deque<Expression> nodes_ = std::deque<Expression>(64);
   size_t used_ = 0;
 };
@@ -124,14 +124,14 @@ class ExpressionSource {
   ExpressionSource(const ExpressionSource&) = delete;
   ExpressionSource& operator=(const ExpressionSource&) = delete;
 
-  // Levels up to 2: uniform over all expressions of the level and split. Above: operator and side uniform, the other
-  // side's level uniform among the lower ones. An Error if nothing within the limits is found.
+  // Draws levels up to 2 uniformly over all expressions of the level and split. Above, operator and side are uniform,
+  // and the other side's level is uniform among the lower ones. Throws an Error if nothing within the limits is found.
   const Expression* draw(Random& random, int level, Split split, ExpressionPool& pool) const;
   // `quantity` different ones, or all of them in a fixed order where a level up to 2 has no more.
   // An Error if there are none.
   std::vector<const Expression*> sample(uint64_t seed, int level, Split split, size_t quantity,
                                         ExpressionPool& pool) const;
-  // All of level 0, 1 or 2, in a fixed order.
+  // Returns all expressions of level 0, 1 or 2, in a fixed order.
   std::vector<const Expression*> all(int level, Split split, ExpressionPool& pool) const;
 
   bool within_limits(const Expression& expression) const;

@@ -22,7 +22,7 @@ constexpr uint64_t evaluation_seed = 453345;
 // Keeps the draws of training examples apart from every other use of the seed.
 constexpr uint64_t training_stream = uint64_t{0x7363} << 48;
 constexpr int sequences_at_once = 256;
-const char* const kind_file = "scratchpad.json";   // in a model's folder: the kind of texts that it writes
+const char* const kind_file = "scratchpad.json";   // in a model's folder, names the kind of its texts
 const char* const state_file = "scratchpad.json";  // in the task's part of a state
 
 double seconds_since(Clock::time_point begin) {
@@ -69,11 +69,11 @@ ScratchpadTask::ScratchpadTask(const Config& config, const ScratchpadConfig& own
     evaluated_.insert(evaluated_.end(), some.begin(), some.end());
   }
   levels_.push_back(evaluated_.size());
-  // Levels that cannot be drawn are found now, not in the middle of a run.
+  // Finds levels that cannot be drawn now, not in the middle of a run.
   Random random(evaluation_seed, training_stream);
   for (const int level : curriculum_.levels()) draw_one(random, level);
   fingerprint_ = fingerprint_of_data();
-  // Room for the longest batch there can be, so that no later step needs more. A node is three characters at least.
+  // Reserves the longest possible batch, so that no later step allocates. A node is three characters at least.
   const auto longest = static_cast<size_t>(own_.max_total_length);
   drawn_pool_.reserve(static_cast<size_t>(most_sequences()) * (longest / 3 + 1));
   drawn_.reserve(static_cast<size_t>(most_sequences()));
@@ -163,7 +163,7 @@ void ScratchpadTask::prepare(Machine& machine, int64_t step) {
 }
 
 bool ScratchpadTask::append(const Expression& expression, const SelfWritten* written, SequenceBatch& batch) {
-  // Both keep their room: nothing is allocated in a step.
+  // Both keep their memory, since a step allocates nothing.
   input_.clear();
   answer_.clear();
   write_input(expression, [&](std::string_view part) { input_ += part; });

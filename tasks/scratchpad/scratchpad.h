@@ -1,5 +1,5 @@
-// task = "scratchpad": a model learns nested arithmetic, with every step written out (explanation = "oracle"), only the
-// value ("none"), or every step with results that it finds itself ("self_learned"). One example of a decoder is
+// With task = "scratchpad" a model learns nested arithmetic, with every step written out (explanation = "oracle"), only
+// the value ("none"), or every step with results that it finds itself ("self_learned"). One example of a decoder is
 //   ((1+2)*3) <start> ((1+2=3)*3=9) <eos>
 // in which the tokens behind <start> are scored. A self-learned example has "9)" and <eos> scored alone, and its 3 is
 // the model's own answer to (1+2) at that step. An encoder reads the tokens before <start>.

@@ -33,7 +33,7 @@ struct SelfWritten {
   bool too_long = false;  // the rest is not to be used
 };
 
-// Results below the root, how often they came and how often they were right, by the level of their subtrees.
+// Counts results below the root, how often they came and how often they were right, by the level of their subtrees.
 struct InnerResults {
   std::map<int, std::pair<int64_t, int64_t>> by_level;  // right, all
   int64_t asked = 0;                                    // answers of the model
