@@ -1,6 +1,6 @@
-// Communicator: the processes (ranks) that `mpirun -np W ./engine ...` starts together, each with the whole model and its
-// share of the work. Without mpirun, or in a build without MPI, there is one rank, and its communicator does nothing: no
-// caller asks how many there are. Calls that exchange numbers must be made by all ranks in the same order.
+// Communicator: the processes (ranks) that `mpirun -np W ./engine ...` starts together, each with the whole model and
+// its share of the work. Without mpirun, or in a build without MPI, there is one rank, and its communicator does
+// nothing: no caller asks how many there are. Calls that exchange numbers must be made by all ranks in the same order.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,8 @@ class Communicator {
   int local_size() const { return local_size_; }
   // Whether this rank is the one that writes files and speaks to the user.
   bool is_first() const { return rank_ == 0; }
-  // This rank's part of `count` things, begin and end. The parts lie in the ranks' order and differ by at most one thing.
+  // This rank's part of `count` things, begin and end. The parts lie in the ranks' order and differ by at most one
+  // thing.
   std::pair<int64_t, int64_t> share(int64_t count) const {
     return {count * rank_ / size_, count * (rank_ + 1) / size_};
   }

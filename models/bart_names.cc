@@ -99,7 +99,8 @@ void write_own_config(const ModelConfig& config, nlohmann::ordered_json& result)
   result["relative_distances"] = own.relative_distances;
 }
 
-// Tokens that generation puts at fixed places may stand in a file of their own, which then alone counts for forced ones.
+// Tokens that generation puts at fixed places may stand in a file of their own, which then alone counts for forced
+// ones.
 void read_generation(const json& tokens, const std::string& where, ModelConfig& config) {
   auto& own = config.own.get<BartOptions>();
   const auto token = [&](const char* key, int32_t absent) {

@@ -27,8 +27,8 @@ struct PreNormBlock {
   PreNormBlock(Parameters& table, const ModelConfig& config, int layer, bool causal, Initial initial,
                Initial output_initial, DropoutSite branch_dropout);
 
-  // branch_in (optional) is the branch that is not yet added to residual. `branch` [N, C] receives this block's, and the
-  // new residual is returned. normed [N, C] is scratch.
+  // branch_in (optional) is the branch that is not yet added to residual. `branch` [N, C] receives this block's, and
+  // the new residual is returned. normed [N, C] is scratch.
   Tensor forward(Pass& pass, const Tensor& residual, const Tensor& branch_in, const Tensor& branch,
                  const Tensor& normed, Saved& saved) const;
   // d holds the gradients of what forward returned and wrote. They become those of what forward was given; without a
@@ -121,7 +121,9 @@ struct PostNormBlock {
   Tensor forward(Pass& pass, const Tensor& x, const PostNormBuffers& buffers, const SourceStates& source,
                  const OutputRows& outputs, Saved& saved) const;
   // Writes y a second time from what was saved.
-  void recompute_output(Pass& pass, const Saved& saved, const Tensor& y) const { norm2.recompute(pass, saved.norm2, y); }
+  void recompute_output(Pass& pass, const Saved& saved, const Tensor& y) const {
+    norm2.recompute(pass, saved.norm2, y);
+  }
   // input is the x of the forward pass, f32 where the pass recomputes. dy, f32 or in the pass's precision, is shaped as
   // y and may be dx. dx f32 [N, C] receives the gradient of x. dsource f32 [M, C] =, or += where accumulated.
   void backward(Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& dx, const PostNormGradients& gradients,

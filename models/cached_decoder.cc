@@ -12,7 +12,8 @@ struct CachedSegments {
   Upload::List begin, end;
   int64_t longest = 0;
 
-  CachedSegments(Upload& upload_, int64_t count) : upload(upload_), begin(upload.list(count)), end(upload.list(count)) {}
+  CachedSegments(Upload& upload_, int64_t count)
+      : upload(upload_), begin(upload.list(count)), end(upload.list(count)) {}
   void set(size_t i, int64_t first, int64_t rows) {
     upload[begin][i] = static_cast<int32_t>(first);
     upload[end][i] = static_cast<int32_t>(first + rows);

@@ -42,7 +42,8 @@ class KeyValueCache final : public DecodeState {
   std::vector<Tensor> source_kv;  // for each layer k | v [source_slots * source_rows, 2C]
 
   // Makes memory for `layers` layers of width C on the arena.
-  KeyValueCache(Arena& arena, DType compute, const DecodeSizes& sizes, int64_t layers, int64_t width, bool with_sources);
+  KeyValueCache(Arena& arena, DType compute, const DecodeSizes& sizes, int64_t layers, int64_t width,
+                bool with_sources);
 
   void copy_slots(Ops& ops, Arena& arena, std::span<const Copy> copies) const override;
 };

@@ -40,8 +40,8 @@ struct LoadRequest {
 std::unique_ptr<Model> load_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients,
                                   const LoadRequest& request = {});
 
-// Writes config.json, model.safetensors and, for models that generate, generation_config.json into an existing folder (see
-// write_folder in core/files.h to replace one whole). dtype: "F32", "F16" or "BF16".
+// Writes config.json, model.safetensors and, for models that generate, generation_config.json into an existing folder
+// (see write_folder in core/files.h to replace one whole). dtype: "F32", "F16" or "BF16".
 void save_model(const std::filesystem::path& folder, Model& model, const std::string& dtype = "F32");
 
 }  // namespace engine

@@ -48,7 +48,9 @@ class EncoderTask : public ModelTask {
  public:
   std::string start_report() const override { return report_; }
   // Returns the losses of distillation. Its sums are part of the task's state.
-  Metrics log(Machine& machine) override { return distillation_ ? distillation_->log(machine.communicator) : Metrics{}; }
+  Metrics log(Machine& machine) override {
+    return distillation_ ? distillation_->log(machine.communicator) : Metrics{};
+  }
   void save_state(Machine& machine, const std::filesystem::path& folder) const override;
   void load_state(Machine& machine, const std::filesystem::path& folder) override;
 

@@ -109,7 +109,8 @@ inline void check_golden(const ModelRun& run, const Golden& golden, const Folder
 
   std::vector<AdamWTensor> tensors;
   for (const Parameter& p : run.model.parameters().all())
-    tensors.push_back({p.value, run.model.parameters().gradients().read(p), run.bench.zeros(p.shape), run.bench.zeros(p.shape), 1, p.decays()});
+    tensors.push_back({p.value, run.model.parameters().gradients().read(p), run.bench.zeros(p.shape),
+                       run.bench.zeros(p.shape), 1, p.decays()});
   adamw_step(run.bench, golden, tensors, 1);
   for (int64_t step = 2; step <= 3; ++step) {
     run.losses(batch, options);

@@ -123,7 +123,9 @@ struct ModelRun {
       for (const double value : bench.values(p.value)) result.push_back(value);
     return result;
   }
-  std::vector<double> gradient(const Parameter& p) const { return bench.values(model.parameters().gradients().read(p)); }
+  std::vector<double> gradient(const Parameter& p) const {
+    return bench.values(model.parameters().gradients().read(p));
+  }
   std::vector<double> gradients() const {
     std::vector<double> result;
     for (const Parameter& p : model.parameters().all())

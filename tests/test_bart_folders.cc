@@ -16,7 +16,9 @@ namespace {
 
 const fs::path golden_folder = "tests/golden/bart";
 
-std::unique_ptr<Model> load(const fs::path& folder) { return load_model(folder, host_memory(), false, {.kinds = generating_kinds}); }
+std::unique_ptr<Model> load(const fs::path& folder) {
+  return load_model(folder, host_memory(), false, {.kinds = generating_kinds});
+}
 
 bool same_values(Model& a, Model& b) {
   if (a.parameters().all().size() != b.parameters().all().size()) return false;
@@ -66,7 +68,8 @@ TEST_CASE("bart folders: tokens, sizes and the logits' bias are kept; other posi
   const auto again = load(saved.path());
   for (const Model* one : {model.get(), again.get()}) {
     CHECK(one->config().own.get<BartOptions>().forced_bos_token == 7);
-    CHECK(one->config().own.get<BartOptions>().forced_eos_token == -1);  // generation_config.json alone counts for what is forced
+    // generation_config.json alone counts for what is forced.
+    CHECK(one->config().own.get<BartOptions>().forced_eos_token == -1);
     CHECK(one->config().own.get<BartOptions>().decoder_start_token == 4);
     CHECK(one->config().own.get<BartOptions>().scale_embedding);
     CHECK(one->config().own.get<BartOptions>().decoder_layers == 3);

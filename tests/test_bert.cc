@@ -84,7 +84,8 @@ TEST_CASE("bert: the same bits at any number of threads, and where nothing is ke
 TEST_CASE("bert: gradients are derivatives of the loss, by finite differences, without and with dropout") {
   on_every_model([](const ModelRun& run, const Golden& golden) {
     // relu, in DistilBERT's classifier alone, has a kink that a step may cross. Its gradients are checked above.
-    const bool is_smooth = run.model.config().architecture != "distilbert" || run.model.config().head == HeadKind::masked;
+    const ModelConfig& config = run.model.config();
+    const bool is_smooth = config.architecture != "distilbert" || config.head == HeadKind::masked;
     if (run.bench.compute == DType::f32 && is_smooth) check_derivatives(run, golden.batch());
   });
 }

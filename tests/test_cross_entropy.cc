@@ -282,7 +282,8 @@ TEST_CASE("cross_entropy: ranks of the labels and the likeliest tokens, exactly,
         return numbers;
       };
       Reference expected;
-      expected.rows = static_cast<size_t>(rows), expected.cols = 8, expected.vocabulary = static_cast<size_t>(vocabulary);
+      expected.rows = static_cast<size_t>(rows), expected.cols = 8;
+      expected.vocabulary = static_cast<size_t>(vocabulary);
       expected.x = whole({rows, 8}), expected.weight = whole({vocabulary, 8});
       for (int64_t r = 0; r < rows; ++r)
         expected.labels.push_back(

@@ -200,7 +200,8 @@ TEST_CASE("distillation: a student that is its teacher has soft and cosine loss 
 TEST_CASE("distillation: micro-batches add up, and the sums go through text") {
   on_every_backend([](Bench& bench) {
     const DistillationConfig config{.temperature = 2};
-    Pupil whole(bench, HeadKind::masked, config), parts(bench, HeadKind::masked, config), resumed(bench, HeadKind::masked, config);
+    Pupil whole(bench, HeadKind::masked, config), parts(bench, HeadKind::masked, config);
+    Pupil resumed(bench, HeadKind::masked, config);
     const std::vector<double> totals = whole.run(0, 4), gradients = whole.gradients();
     std::vector<double> sums = parts.run(0, 1);
     resumed.distillation->set_state(parts.distillation->state(pupil_ranks), pupil_ranks);

@@ -299,22 +299,27 @@ TEST_CASE("embed: a sentence that is all prompt, and vectors that are cut short"
   CHECK(part == std::vector<float>(whole.begin(), whole.begin() + 5));
 }
 
+// Returns what reading the folder says with another content of one of its files; "" is no error.
+std::string error_with(const fs::path& folder, const std::string& file, const json& content) {
+  const fs::path path = folder / file;
+  const bool was_there = fs::exists(path);
+  const std::string before = was_there ? read_text(path) : "";
+  write_file(path, content.dump());
+  std::string message;
+  try {
+    read_sentence_config(folder);
+  } catch (const Error& problem) {
+    message = std::string(problem.what()).substr(folder.string().size() + 1);
+  }
+  if (was_there) write_file(path, before);
+  else fs::remove(path);
+  return message;
+}
+
 TEST_CASE("embed: every key of a folder's files is obeyed, named in an error, or changes no vector") {
   const SentenceFolder sentences;
   const auto error = [&](const std::string& file, const json& content) {
-    const fs::path path = sentences.path / file;
-    const bool was_there = fs::exists(path);
-    const std::string before = was_there ? read_text(path) : "";
-    write_file(path, content.dump());
-    std::string message;
-    try {
-      read_sentence_config(sentences.path);
-    } catch (const Error& problem) {
-      message = std::string(problem.what()).substr(sentences.path.string().size() + 1);
-    }
-    if (was_there) write_file(path, before);
-    else fs::remove(path);
-    return message;
+    return error_with(sentences.path, file, content);
   };
   const std::string encoder = "sentence_bert_config.json", model = "config_sentence_transformers.json",
                     pooling = "1_Pooling/config.json", normalise = "2_Normalize/config.json";
@@ -367,7 +372,13 @@ TEST_CASE("embed: every key of a folder's files is obeyed, named in an error, or
       {normalise, {{"module_input_name", "sentence_embedding"}, {"module_output_name", nullptr}}},
   };
   for (const auto& [file, content] : without_effect) CHECK(error(file, content) == "");
-  // Modules have an order, and are those of sentence-transformers.
+}
+
+TEST_CASE("embed: modules have an order, and are those of sentence-transformers") {
+  const SentenceFolder sentences;
+  const auto error = [&](const std::string& file, const json& content) {
+    return error_with(sentences.path, file, content);
+  };
   const auto modules = [&](std::initializer_list<const char*> types) {
     json list = json::array();
     for (const char* type : types)

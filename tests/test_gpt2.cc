@@ -16,7 +16,8 @@ const fs::path golden_folder = "tests/golden/gpt2";
 
 // Returns the values of a golden model folder, by this engine's names of parameters.
 std::map<std::string, std::vector<double>> parameters_in(Bench& bench, const std::string& folder) {
-  return values_by_name(bench, *load_model(golden_folder / folder, bench.arena.memory(), false, {.kinds = generating_kinds}));
+  const auto model = load_model(golden_folder / folder, bench.arena.memory(), false, {.kinds = generating_kinds});
+  return values_by_name(bench, *model);
 }
 
 }  // namespace

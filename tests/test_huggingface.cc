@@ -189,7 +189,8 @@ TEST_CASE("huggingface: forms that published folders have") {
     fs::create_directory(folder.path() / ".model.old");
     for (const char* name : {"config.json", "model.safetensors"})
       fs::rename(folder.path() / name, folder.path() / ".model.old" / name);
-    CHECK(load_model(folder.path() / "model", host_memory(), false, {.kinds = generating_kinds})->config().hidden_size == 40);
+    const auto model = load_model(folder.path() / "model", host_memory(), false, {.kinds = generating_kinds});
+    CHECK(model->config().hidden_size == 40);
   }
 }
 

@@ -160,7 +160,8 @@ TEST_CASE("loss step: weights scale each row's loss, and a weight of 0 is as goo
     SequenceBatch doubled = plain, some = plain, others = plain;
     doubled.targets.weights.assign(plain.tokens.size(), 2);
     const Result one = run(plain), two = run(doubled);
-    CHECK_CLOSE(two.totals, (Values{2 * one.totals[0], 2 * one.totals[1], one.totals[2]}), 64 * epsilon_of(bench.compute));
+    CHECK_CLOSE(two.totals, (Values{2 * one.totals[0], 2 * one.totals[1], one.totals[2]}),
+                64 * epsilon_of(bench.compute));
     check_gradients(two, one);
     for (size_t i = 0; i < plain.tokens.size(); ++i) {
       some.targets.weights.push_back(i % 2 ? 1.0f : 0.0f);

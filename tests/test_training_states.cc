@@ -79,7 +79,7 @@ TEST_CASE("rollback: a step that is not finite goes back to the saved state and 
   CHECK(train_tiny(config, spoil_batch_4).values == rolled.values);
 }
 
-TEST_CASE("rollback: before the first saving it goes back to the beginning, and without one left the step is an error") {
+TEST_CASE("rollback: before the first saving it goes back to the beginning; without one left the step is an error") {
   const TemporaryFolder folder;
   Config config = tiny_config(folder.path(), "run");
   config.training.max_rollbacks = 2;

@@ -297,7 +297,9 @@ Loader read_vocabulary_file(Source& source, const char* name, TokenizerClass oth
 }  // namespace
 
 std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder, const LoadOptions& options) {
-  Source source{.folder = folder, .where = {}, .root = nullptr, .tokens = {}, .config = {}, .options = options};
+  Source source;
+  source.folder = folder;
+  source.options = options;
   if (fs::exists(folder / "tokenizer.json")) return read_tokenizer_json(source)(source);
   const bool has_json = fs::exists(folder / "vocab.json") && fs::exists(folder / "merges.txt");
   const bool has_text = fs::exists(folder / "vocab.txt");

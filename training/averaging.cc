@@ -37,10 +37,10 @@ void Averaging::swap() {
   if (!has_average()) return;
   for (Parameter& p : parameters_.all()) {
     const ArenaScope scope(arena_);
-    const Tensor value = arena_.make(DType::f32, p.shape);
-    ops_.copy({.x = p.value, .y = value});
+    const Tensor present = arena_.make(DType::f32, p.shape);
+    ops_.copy({.x = p.value, .y = present});
     parameters_.write(ops_, p, averages_[p.index]);
-    ops_.copy({.x = value, .y = averages_[p.index]});
+    ops_.copy({.x = present, .y = averages_[p.index]});
   }
 }
 

@@ -72,7 +72,8 @@ std::vector<float> rate_scales(const Parameters& parameters, const TrainingConfi
   }
   const auto depth_of = [&](const std::string& name) {
     if (const int64_t layer = layer_of(name); layer >= 0) return layers.at(stack_of(name)) - layer;
-    return begins_with(name, "embedding") || name.find(".embedding.") != std::string::npos ? parameters.layers() + 1 : int64_t{0};
+    const bool is_embedding = begins_with(name, "embedding") || name.find(".embedding.") != std::string::npos;
+    return is_embedding ? parameters.layers() + 1 : int64_t{0};
   };
   std::vector<float> scales;
   for (const Parameter& p : parameters.all())

@@ -25,7 +25,8 @@ int run(const std::filesystem::path& folder, const std::filesystem::path& out, c
   const auto ops = make_cpu_ops();
   Arena arena(ops->memory());
   std::unique_ptr<Model> model;
-  const double loading = seconds_of([&] { model = load_model(folder, ops->memory(), false, {.kinds = generating_kinds}); });
+  const double loading =
+      seconds_of([&] { model = load_model(folder, ops->memory(), false, {.kinds = generating_kinds}); });
   const double saving = seconds_of([&] {
     write_folder(out, [&](const std::filesystem::path& aside) { save_model(aside, *model, dtype); });
   });
