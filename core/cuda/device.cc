@@ -17,7 +17,7 @@ std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
-// Words for a fault, as the CPU backend would say it.
+// Returns words for a fault, those of the CPU backend.
 const char* indices_of(FaultKind kind) {
   switch (kind) {
     case FaultKind::token: return "embedding_forward: tokens";
@@ -38,10 +38,10 @@ const char* indices_of(FaultKind kind) {
   return "an operation: index";
 }
 
-// Destructors go on whatever happens: what failed before has been told.
+// Ignores an error. Destructors go on, since the cause has been told before.
 void ignore(cudaError_t) {}
 
-// Whether a kernel that was started before has failed: whoever calls next is told.
+// Returns whether the error is that of a kernel started before, which any later call may report.
 bool is_of_kernel(cudaError_t code) {
   switch (code) {
     case cudaErrorECCUncorrectable:
@@ -121,8 +121,6 @@ Device::Device() {
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
   name_ = properties.name;
-  multiprocessors_ = properties.multiProcessorCount;
-  shared_memory_ = properties.sharedMemPerBlockOptin;
   size_t free = 0, total = 0;
   check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
   require(free >= least_memory, name_, " has ", free >> 20, " of ", total >> 20, " MiB free, too little to work with (",

@@ -40,8 +40,6 @@ int lane();
 uint64_t shuffle(const char* operation, uint64_t value, int source, unsigned mask);
 unsigned ballot(bool predicate, unsigned mask);
 unsigned match_any(unsigned value, unsigned mask);
-int reduce_add(int value, unsigned mask);
-unsigned reduce_max(unsigned value, unsigned mask);
 void sync_warp(unsigned mask);
 bool sync_block(const char* operation, bool predicate);
 void* static_shared(const void* type, size_t bytes);

@@ -49,8 +49,7 @@ class Sequence {
       : shape_(shape), memory_(memory), index_(index) {}
   int64_t count(int64_t which) const { return static_cast<const int32_t*>(memory_[which])[index_]; }
   int64_t rows_of(CudnnTensor which) const {
-    const bool of_keys = which == cudnn_k || which == cudnn_v || which == cudnn_dk || which == cudnn_dv;
-    return count(of_keys ? cudnn_key_counts : cudnn_query_counts);
+    return count(is_of_keys(which) ? cudnn_key_counts : cudnn_query_counts);
   }
   int64_t columns_of(CudnnTensor which) const { return shape_.heads * (which == cudnn_lse ? 1 : shape_.width); }
   Numbers zeros(CudnnTensor which) const { return Numbers(static_cast<size_t>(rows_of(which) * columns_of(which))); }

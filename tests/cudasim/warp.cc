@@ -123,23 +123,6 @@ unsigned match_any(unsigned value, unsigned mask) {
   return static_cast<unsigned>(mine.result);
 }
 
-int reduce_add(int value, unsigned mask) {
-  Exchange mine{static_cast<unsigned>(value), 0, 0};
-  meet_warp("reduce_add", mask, &mine, [](Arguments arguments) {
-    combine_all(arguments, [](Exchange& to, const Exchange& from, int) { to.result += from.value; });
-  });
-  return static_cast<int>(static_cast<unsigned>(mine.result));
-}
-
-unsigned reduce_max(unsigned value, unsigned mask) {
-  Exchange mine{value, 0, 0};
-  meet_warp("reduce_max", mask, &mine, [](Arguments arguments) {
-    combine_all(arguments,
-                [](Exchange& to, const Exchange& from, int) { to.result = std::max(to.result, from.value); });
-  });
-  return static_cast<unsigned>(mine.result);
-}
-
 void sync_warp(unsigned mask) {
   meet_warp("sync_warp", mask, nullptr, [](Arguments) {});
 }

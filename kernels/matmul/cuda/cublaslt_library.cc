@@ -1,4 +1,4 @@
-// Where cuBLASLt is found.
+// Finds cuBLASLt.
 #ifndef ENGINE_SIM
 #include <dlfcn.h>
 #endif
@@ -13,7 +13,7 @@ namespace engine::cuda {
 
 namespace {
 
-// What is called "create" in the table is cublasLtCreate in the library, and so on.
+// Lists the table's members with their names in the library.
 #define ENGINE_CUBLASLT_FUNCTIONS(_)                                                                          \
   _(create, cublasLtCreate)                                                                                   \
   _(destroy, cublasLtDestroy)                                                                                 \
@@ -31,7 +31,7 @@ namespace {
   _(status_name, cublasLtGetStatusName)
 
 #ifdef ENGINE_SIM
-// The simulated device's is part of the program.
+// Takes the simulated device's functions, which are a part of the program.
 bool load(CublasLt& table) {
 #define FOUND(member, name) table.member = &name;
   ENGINE_CUBLASLT_FUNCTIONS(FOUND)
@@ -50,7 +50,8 @@ void* open_library() {
   return nullptr;
 }
 
-// Stays loaded until the program ends. Another major version's structures are not those of our headers.
+// Loads the library until the program ends. Refuses another major version, whose structures are not those of our
+// headers.
 bool load(CublasLt& table) {
   void* const library = open_library();
   if (!library) return false;

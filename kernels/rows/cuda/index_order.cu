@@ -14,12 +14,12 @@ constexpr int digit_bits = 9, digits = 1 << digit_bits;
 constexpr int count_threads = 256, scan_threads = 1024;
 constexpr int64_t least_tile = 1024, most_tiles = 128;
 
-// A round over one digit. Block (t, l) has tile t of list l.
+// One round over one digit. Block (t, l) takes tile t of list l.
 struct Round {
   IndexLists lists;
   const int *from_index, *from_place;  // null in the first round, which reads the lists
   int *to_index, *to_place;
-  int* starts;  // [list][digit][tile]: counts, then where they begin
+  int* starts;  // [list][digit][tile] counts, then first places
   int tile, tiles, shift;
   Fault* fault;
 
@@ -59,16 +59,16 @@ __global__ void __launch_bounds__(count_threads) count_digits(const Round a) {
 struct ScanSums {
   int of_warp[scan_threads / warp_size];
 };
-// starts[i] = the sum of those before it; a block a list, a run of elements a thread.
+// Replaces each of starts by the sum of those before it. A block takes a list, and a thread takes a run of elements.
 __global__ void __launch_bounds__(scan_threads) scan_counts(int* all, int size) {
   ScanSums& shared = block_shared<ScanSums>();
   int* const starts = all + int64_t{blockIdx.x} * size;
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % warp_size, warp = thread / warp_size;
+  const int thread = static_cast<int>(threadIdx.x), lane = lane_index(), warp = warp_index();
   const int run = (size + scan_threads - 1) / scan_threads, begin = thread * run;
   const int end = begin + run < size ? begin + run : size;
   int own = 0;
   for (int i = begin; i < end; ++i) own += starts[i];
-  int until = own;  // of this warp's threads up to this one
+  int until = own;  // sum over this warp's threads up to this one
   for (int distance = 1; distance < warp_size; distance *= 2) {
     const int before = shuffle_up(until, distance);
     if (lane >= distance) until += before;
@@ -84,9 +84,9 @@ __global__ void __launch_bounds__(scan_threads) scan_counts(int* all, int size) 
   }
 }
 
-// A warp goes over its tile, so that places of one digit keep their order.
+// Places the indices of a tile by one warp, so that places of one digit keep their order.
 __global__ void __launch_bounds__(warp_size) place_indices(const Round a) {
-  constexpr int ahead = 8;  // groups of 32 indices that are read before they are needed
+  constexpr int ahead = 8;  // groups of 32 indices that are read ahead
   DigitCounts& next = block_shared<DigitCounts>();
   const int lane = static_cast<int>(threadIdx.x);
   const unsigned lanes_before = (1u << lane) - 1;
