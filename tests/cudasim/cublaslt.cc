@@ -5,6 +5,7 @@
 // dimensions that are too small, an auxiliary matrix whose leading dimension is no multiple of 8. Stricter than the
 // library where it leaves things open, so that mistakes show:
 // - an algorithm is for the very configuration and alignments that it was asked for, and is refused for another;
+// - tanh in epilogues with GELU has 11 bits, as a GPU's special function unit gives it (MUFU.TANH);
 // - epilogues with GELU want every matrix's rows to begin at multiples of 16 bytes, that with sums of B D's, so that
 //   ways around are tried;
 // - scratch, which every algorithm wants if it may, is used, and must begin at a multiple of 256 bytes.
@@ -149,9 +150,15 @@ struct Matrix {
   }
 };
 
-double gelu_tanh(double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }
+// Rounds tanh of gelu_tanh's argument to 11 bits.
+double coarse_tanh(double x) {
+  int exponent = 0;
+  const double fraction = std::frexp(std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)), &exponent);
+  return std::ldexp(std::nearbyint(std::ldexp(fraction, 11)), exponent - 11);
+}
+double gelu_tanh(double x) { return 0.5 * x * (1 + coarse_tanh(x)); }
 double gelu_tanh_gradient(double x) {
-  const double t = std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x));
+  const double t = coarse_tanh(x);
   return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * std::sqrt(2 / M_PI) * (1 + 3 * 0.044715 * x * x);
 }
 

@@ -81,9 +81,9 @@ LibraryProducts::~LibraryProducts() {
   library_.destroy(handle_);
 }
 
-// Returns the call with as much of the epilogue as the library does with our meaning. Its GELU is the tanh form. It
-// accumulates before the activation, and we do behind it. Its RELU_AUX is a bit mask, and not the activation's
-// argument.
+// Returns the call with as much of the epilogue as the library does with our meaning. Its GELU is the tanh form, with a
+// tanh of about 11 bits (MUFU.TANH) for every type, which is enough for bf16 results only. It accumulates before the
+// activation, and we do behind it. Its RELU_AUX is a bit mask, and not the activation's argument.
 LibraryProducts::Call LibraryProducts::fused(const Product& product) const {
   const Epilogue& e = product.epilogue;
   Call call;
@@ -102,7 +102,7 @@ LibraryProducts::Call LibraryProducts::fused(const Product& product) const {
     const bool plain = !e.before.data && !e.gradient_at.data;
     if (plain && e.activation == Activation::none) return e.bias ? takes(0) : call;
     if (plain && e.activation == Activation::relu && !e.accumulate) return takes(CUBLASLT_EPILOGUE_RELU);
-    if (e.activation == Activation::gelu_tanh && !e.accumulate) {
+    if (e.activation == Activation::gelu_tanh && e.c.is_bf16 && !e.accumulate) {
       if (plain) return takes(CUBLASLT_EPILOGUE_GELU);
       if (!e.gradient_at.data && aux_fits(e.before)) return takes(CUBLASLT_EPILOGUE_GELU_AUX, e.before);
       if (!e.before.data && !e.bias && aux_fits(e.gradient_at)) return takes(CUBLASLT_EPILOGUE_DGELU, e.gradient_at);
