@@ -143,6 +143,13 @@ $(BUILD)/cuda/%.o: %.cu
 	@mkdir -p $(@D)
 	$(if $(filter ccache,$(COMPILER)),ccache) $(NVCC) $(CUDA_FLAGS) -c $< -o $@ 2> $@.log || { cat $@.log >&2; exit 1; }
 
+# For bench/cuda_static.py --check, which reads how the compiler stores vectors.
+$(BUILD)/cuda/%.ptx: %.cu $(BUILD)/cuda/%.o
+	$(NVCC) -std=c++20 -O3 -I. --expt-relaxed-constexpr -arch=compute_$(firstword $(CUDA_ARCHS)) -ptx $< -o $@
+cuda-check: $(CUDA_OBJECTS) $(CUDA_KERNELS:%.cu=$(BUILD)/cuda/%.ptx)  ## no kernel spills registers or splits a vector's store
+	python3 bench/cuda_static.py --check --build $(BUILD)
+.PHONY: cuda-check
+
 $(BUILD)/cuda/%.o: %.cc
 	@mkdir -p $(@D)
 	$(COMPILER) $(FLAGS) -isystem $(CUDA_HOME)/include -c $< -o $@

@@ -33,9 +33,10 @@ template <int width, class T>
 __device__ __forceinline__ Part<T, width> load_part(const T* aligned) {
   return *reinterpret_cast<const Part<T, width>*>(aligned_to<width * sizeof(T)>(aligned));
 }
+// Stores to global memory.
 template <int width, class T>
 __device__ __forceinline__ void store_part(T* aligned, const Part<T, width>& part) {
-  store_at_once(reinterpret_cast<Part<T, width>*>(aligned_to<width * sizeof(T)>(aligned)), part);
+  store_global(reinterpret_cast<Part<T, width>*>(aligned_to<width * sizeof(T)>(aligned)), part);
 }
 template <class T>
 __device__ __forceinline__ Vector16<T> load_vector(const T* aligned) {

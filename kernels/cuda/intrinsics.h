@@ -128,30 +128,24 @@ template <int bytes, class T>
 __device__ __forceinline__ T* aligned_to(T* address) {
   return address;
 }
-// Stores an object of 2, 4, 8 or 16 bytes by one instruction. The compiler may split an assignment of a struct.
-template <int bytes>
-struct Word;
-template <>
-struct Word<2> {
-  using type = unsigned short;
-};
-template <>
-struct Word<4> {
-  using type = unsigned;
-};
-template <>
-struct Word<8> {
-  using type = uint2;
-};
-template <>
-struct Word<16> {
-  using type = uint4;
-};
+// Stores an object of at most 16 bytes to global memory by one instruction. The compiler splits assignments of structs.
 template <class Object>
-__device__ __forceinline__ void store_at_once(Object* to, const Object& object) {
-  typename Word<sizeof(Object)>::type word;
-  memcpy(&word, &object, sizeof word);
-  *reinterpret_cast<typename Word<sizeof(Object)>::type*>(to) = word;
+__device__ __forceinline__ void store_global(Object* to, const Object& object) {
+  if constexpr (sizeof(Object) == 16) {
+    uint4 word;
+    memcpy(&word, &object, sizeof word);
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "r"(word.x),
+                 "r"(word.y), "r"(word.z), "r"(word.w)
+                 : "memory");
+  } else if constexpr (sizeof(Object) == 8) {
+    uint2 word;
+    memcpy(&word, &object, sizeof word);
+    asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(to)), "r"(word.x), "r"(word.y)
+                 : "memory");
+  } else {
+    static_assert(sizeof(Object) == 4 || sizeof(Object) == 2);
+    *to = object;
+  }
 }
 
 }  // namespace engine::cuda

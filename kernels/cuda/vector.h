@@ -41,6 +41,7 @@ __device__ __forceinline__ void load_floats_before(const T* from, int64_t count,
   ENGINE_UNROLL
   for (int i = 0; i < width; ++i) to[i] = i < count ? to_float(from[i]) : 0.0f;
 }
+// Writes `width` neighbouring elements of global memory, at a multiple of their bytes, or of 16.
 template <int width, class T>
 __device__ __forceinline__ void store_floats(T* to, const float (&from)[width]) {
   constexpr int size = access_width<T, width>;
@@ -80,16 +81,20 @@ __device__ __forceinline__ void store_element(const DeviceMatrix& matrix, int64_
   store_floats(matrix, row, col, values);
 }
 
-// Calls body(first element, std::integral_constant<int, N>) for this thread's `width` elements of a flat array: once
-// with N = width where a whole vector fits and `vectors` says so, else for each element with N = 1.
+// Calls body(first element, std::integral_constant<int, N>) for the elements begin ... begin+width-1 before `end`: once
+// with N = width where all of them are and `vectors` says so, else for each element with N = 1.
 template <int width, class Body>
-__device__ __forceinline__ void each_part(int64_t count, bool vectors, const Body& body) {
-  const int64_t begin = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * width;
-  if (vectors && begin + width <= count) {
+__device__ __forceinline__ void vector_or_elements(int64_t begin, int64_t end, bool vectors, const Body& body) {
+  if (vectors && begin + width <= end) {
     body(begin, std::integral_constant<int, width>());
     return;
   }
-  for (int64_t i = begin; i < begin + width && i < count; ++i) body(i, std::integral_constant<int, 1>());
+  for (int64_t i = begin; i < begin + width && i < end; ++i) body(i, std::integral_constant<int, 1>());
+}
+// The same for this thread's `width` of `count` elements.
+template <int width, class Body>
+__device__ __forceinline__ void each_part(int64_t count, bool vectors, const Body& body) {
+  vector_or_elements<width>((int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * width, count, vectors, body);
 }
 
 // Returns whether every row of `cols` elements of each tensor begins at a multiple of 16 bytes and is whole vectors of

@@ -93,7 +93,7 @@ T* aligned_to(T* address) {
   return address;
 }
 template <class Object>
-void store_at_once(Object* to, const Object& object) {
+void store_global(Object* to, const Object& object) {
   *to = object;
 }
 // Threads change places at barriers and exchanges alone, so plain accesses are atomic here.

@@ -97,7 +97,8 @@ __global__ void __launch_bounds__(threads)
       for (int j = 0; j < width; ++j) sums[j] += part[j];
     }
   }
-  store_floats(shared.of_warp[warp] + lane * width, sums);
+  ENGINE_UNROLL
+  for (int j = 0; j < width; ++j) shared.of_warp[warp][lane * width + j] = sums[j];
   sync_block();
   if (thread >= warp_size * width || first + thread >= cols) return;
   float sum = 0;

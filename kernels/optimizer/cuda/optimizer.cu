@@ -67,12 +67,7 @@ __device__ __forceinline__ void each_of_piece(int first_piece, int64_t count, bo
   const int64_t end = begin + piece_size < count ? begin + piece_size : count;
   for (int turn = 0; turn < piece_size / (threads * width); ++turn) {
     const int64_t at = begin + (turn * threads + static_cast<int>(threadIdx.x)) * width;
-    if (skips(at, end)) continue;
-    if (vectors && at + width <= end) {
-      body(at, std::integral_constant<int, width>());
-      continue;
-    }
-    for (int64_t i = at; i < at + width && i < end; ++i) body(i, std::integral_constant<int, 1>());
+    if (!skips(at, end)) vector_or_elements<width>(at, end, vectors, body);
   }
 }
 
@@ -93,12 +88,15 @@ struct AdamWRow {
     uint8_t* const note = notes + at / BlockNotes::block;
     const bool zeros = ballot(*note != 0) == 0;  // all lanes read it before any lane writes
     if (lane == 0 && !zeros) *note = BlockNotes::moments;
-    if (zeros && keep != 1)
-      for (int64_t i = at; i < at + width && i < end; ++i) {
-        value[i] *= keep;
-        if (rounded) rounded[i] = from_float<bfloat16>(value[i]);
-      }
-    return zeros;
+    if (!zeros || keep == 1) return zeros;
+    vector_or_elements<width>(at, end, vectors, [&]<int w>(int64_t i, std::integral_constant<int, w>) {
+      float decayed[w];
+      load_floats(value + i, decayed);
+      for (int k = 0; k < w; ++k) decayed[k] *= keep;
+      store_floats(value + i, decayed);
+      if (rounded) store_floats(rounded + i, decayed);
+    });
+    return true;
   }
 };
 constexpr int adamw_rows = 55;
