@@ -130,11 +130,15 @@ Device::Device() {
   void* word = nullptr;
   check(cudaHostAlloc(&word, sizeof(Fault), cudaHostAllocMapped), "cudaHostAlloc");
   fault_ = new (word) Fault{};
+  check(cudaMalloc(&word, sizeof(int)), "cudaMalloc");
+  is_claimed_ = static_cast<int*>(word);
+  check(cudaMemsetAsync(is_claimed_, 0, sizeof(int), compute_), "cudaMemsetAsync");
   memory_ = std::make_unique<DeviceMemory>(*this, total);
 }
 
 Device::~Device() {
   memory_.reset();
+  ignore(cudaFree(is_claimed_));
   ignore(cudaFreeHost(fault_));
   ignore(cudaStreamDestroy(copy_));
   ignore(cudaStreamDestroy(compute_));
@@ -149,6 +153,7 @@ void Device::synchronize() {
     return;
   const Fault fault = *fault_;
   *fault_ = Fault{};
+  check(cudaMemsetAsync(is_claimed_, 0, sizeof(int), compute_), "cudaMemsetAsync");
   const FaultKind kind = static_cast<FaultKind>(fault.kind);
   if (kind == FaultKind::logits)
     fail("sample: row ", fault.place, " of the logits holds a NaN, or its largest is not finite");

@@ -23,6 +23,11 @@ struct Fault {
   int limit;  // size of its table
   int place;  // its number among the operation's indices
 };
+// Lets kernels report a fault: the first to claim the report, in device memory, writes the fault, in the host's memory.
+struct FaultReport {
+  int* is_claimed;  // 0 or 1
+  Fault* fault;     // mapped memory of the host
+};
 enum class FaultKind : int {
   none,
   token,
@@ -52,7 +57,7 @@ class Device {
   cudaStream_t compute_stream() const { return compute_; }
   cudaStream_t copy_stream() const { return copy_; }
   Memory& memory();
-  Fault* fault() const { return fault_; }  // written by kernels, in memory that host and device both see
+  FaultReport fault() const { return {is_claimed_, fault_}; }
   const std::string& name() const { return name_; }
   // Waits for all started work, and raises a fault that a kernel has found.
   void synchronize();
@@ -63,6 +68,7 @@ class Device {
  private:
   cudaStream_t compute_ = nullptr, copy_ = nullptr;
   Fault* fault_ = nullptr;
+  int* is_claimed_ = nullptr;
   std::string name_;
   bool is_capturing_ = false;
   std::unique_ptr<Memory> memory_;

@@ -6,12 +6,14 @@
 
 namespace engine::cuda {
 
-// Keeps an index that lies outside its table. The first of a step stays, and the host raises it as an Error.
-__device__ __forceinline__ void report_fault(Fault* fault, FaultKind kind, int place, int value, int limit) {
-  if (atomic_compare_and_swap(&fault->kind, 0, static_cast<int>(kind)) != 0) return;
-  fault->value = value;
-  fault->limit = limit;
-  fault->place = place;
+__device__ __forceinline__ bool has_fault(FaultReport report) {
+  return *static_cast<const volatile int*>(report.is_claimed) != 0;
+}
+// Reports an index that lies outside its table. The first of a step stays, and the host raises it as an Error. Where
+// many indices are wrong, only the first one's thread writes to the host's memory.
+__device__ __forceinline__ void report_fault(FaultReport report, FaultKind kind, int place, int value, int limit) {
+  if (has_fault(report) || atomic_compare_and_swap(report.is_claimed, 0, 1) != 0) return;
+  *report.fault = {static_cast<int>(kind), value, limit, place};
 }
 
 // Division of unsigned numbers leaves the compiler shifts and masks.

@@ -47,10 +47,10 @@ struct AttentionCommon {
   float scale;
   bool drops;
   DropoutCounters dropout;
-  Fault* fault;
+  FaultReport fault;
 
   template <class Args>
-  AttentionCommon(const Args& a, const DeviceMatrix& results, int64_t head_width, Fault* fault_of_device)
+  AttentionCommon(const Args& a, const DeviceMatrix& results, int64_t head_width, FaultReport fault_of_device)
       : q(a.q), k(a.k), v(a.v), y(results), query_begin(a.queries.begin.template as<int32_t>()),
         query_end(a.queries.end.template as<int32_t>()), key_begin(a.keys.begin.template as<int32_t>()),
         key_end(a.keys.end.template as<int32_t>()), query_rows(static_cast<int>(a.q.matrix.rows())),
@@ -65,7 +65,7 @@ struct AttentionCommon {
 struct AttentionForward : AttentionCommon {
   float* lse;  // [N, H] log-sum-exp, may be null
 
-  AttentionForward(const AttentionForwardArgs& a, int64_t head_width, Fault* fault_of_device)
+  AttentionForward(const AttentionForwardArgs& a, int64_t head_width, FaultReport fault_of_device)
       : AttentionCommon(a, a.y, head_width, fault_of_device), lse(a.lse.as<float>()) {}
   std::array<const DeviceMatrix*, 4> matrices() const { return {&q, &k, &v, &y}; }
 };
@@ -74,7 +74,7 @@ struct AttentionBackward : AttentionCommon {
   float* lse;    // [N, H] log-sum-exp, only read
   float* delta;  // [N, H] sums of dy y, scratch
 
-  AttentionBackward(const AttentionBackwardArgs& a, int64_t head_width, Fault* fault_of_device, float* scratch)
+  AttentionBackward(const AttentionBackwardArgs& a, int64_t head_width, FaultReport fault_of_device, float* scratch)
       : AttentionCommon(a, a.y, head_width, fault_of_device), dy(a.dy), dq(a.dq), dk(a.dk), dv(a.dv),
         lse(a.lse.as<float>()), delta(scratch) {}
   std::array<const DeviceMatrix*, 8> matrices() const { return {&q, &k, &v, &y, &dy, &dq, &dk, &dv}; }

@@ -37,7 +37,7 @@ __device__ __forceinline__ bool is_scored(int label, int vocabulary) { return la
 template <int width, class X, class To>
 __global__ void __launch_bounds__(copy_warps* warp_size)
     copy_scored_rows(const X* x, To* to, const int32_t* labels, int rows, int cols, int stride, int vocabulary,
-                     int first_row, Fault* fault) {
+                     int first_row, FaultReport fault) {
   const int row = static_cast<int>(blockIdx.x) * copy_warps + warp_index();
   const int lane = lane_index();
   if (row >= rows) return;

@@ -104,11 +104,11 @@ using AdamWTable = Table<AdamWRow, adamw_rows>;
 static_assert(sizeof(AdamWTable) <= 4000);
 
 // Computes the factor of gradients, negative where there is no step. norm_squared and loss may be null, the first where
-// max_norm is 0. The fault lies in the host's memory, so that one thread reads it and not every block.
-__global__ void clipping_kernel(const float* norm_squared, const float* loss, float max_norm, const Fault* fault,
+// max_norm is 0. A wrong index leaves the step out, too.
+__global__ void clipping_kernel(const float* norm_squared, const float* loss, float max_norm, FaultReport fault,
                                 float* clipping) {
   const bool is_step = (!norm_squared || fabsf(*norm_squared) < INFINITY) && (!loss || fabsf(*loss) < INFINITY) &&
-                       *static_cast<const volatile int*>(&fault->kind) == 0;
+                       !has_fault(fault);
   const float norm = max_norm > 0 ? sqrtf(*norm_squared) : 0.0f;
   *clipping = !is_step ? -1.0f : norm <= max_norm ? 1.0f : max_norm / norm;
 }

@@ -62,7 +62,7 @@ bool tables_take_vectors(const Tables& tables, int64_t cols, const X* x) {
 
 template <class Y, int width>
 __global__ void __launch_bounds__(forward_warps* warp_size)
-    embedding_forward_kernel(const Tables tables, Y* y, int cols, const ElementDropout dropout, Fault* fault) {
+    embedding_forward_kernel(const Tables tables, Y* y, int cols, const ElementDropout dropout, FaultReport fault) {
   const int n = static_cast<int>(blockIdx.x) * forward_warps + warp_index();
   const int lane = lane_index();
   if (n >= tables.of.count) return;
@@ -183,16 +183,22 @@ __global__ void __launch_bounds__(sum_warps* warp_size) embedding_join_chunks(co
   if (place.begin >= place.count) return;
   const int current = place.index[place.end - 1], lane = lane_index();
   if (!place.begins_here(current) || !place.goes_on(current)) return;
-  float sum[width] = {}, part[width];
+  constexpr int together = 8;  // parts read at once
+  float sum[width] = {};
   const bool there = place.col < place.cols;
   if (there) load_floats(place.partial(a, place.chunk, 1), sum);
   for (int first = place.chunk + 1, more = warp_size; more == warp_size; first += warp_size) {
     const int chunk = first + lane;
     more = count_bits(ballot(chunk < a.chunks && place.index[int64_t{chunk} * a.chunk_size] == current));
     if (!there) continue;
-    for (int i = 0; i < more; ++i) {
-      load_floats(place.partial(a, first + i, 0), part);
-      for (int c = 0; c < width; ++c) sum[c] += part[c];
+    for (int begin = 0; begin < more; begin += together) {
+      float part[together][width] = {};
+      ENGINE_UNROLL
+      for (int i = 0; i < together; ++i)
+        if (begin + i < more) load_floats(place.partial(a, first + begin + i, 0), part[i]);
+      ENGINE_UNROLL
+      for (int i = 0; i < together; ++i)
+        for (int c = 0; c < width && begin + i < more; ++c) sum[c] += part[i][c];
     }
   }
   place.add(a, current, sum);

@@ -35,6 +35,6 @@ struct IndexOrder {
 };
 
 // Takes the results' memory from `workspace`.
-IndexOrder order_indices(const IndexLists& lists, Arena& workspace, Fault* fault, cudaStream_t stream);
+IndexOrder order_indices(const IndexLists& lists, Arena& workspace, FaultReport fault, cudaStream_t stream);
 
 }  // namespace engine::cuda

@@ -22,7 +22,7 @@ struct Rows {
   int64_t x_stride, y_stride;
   int count, limit, width;  // indices, rows they point into, columns
   bool gathers;             // or scatters
-  Fault* fault;
+  FaultReport fault;
 };
 
 template <int width, class X, class Y>

@@ -14,9 +14,9 @@ constexpr unsigned threads = 128;
 struct Rows {
   const int *begin, *end;
   int rows;  // rows of the matrix
-  Fault* fault;
+  FaultReport fault;
 
-  Rows(const Segments& segments, const Tensor& matrix, Fault* of_device)
+  Rows(const Segments& segments, const Tensor& matrix, FaultReport of_device)
       : begin(segments.begin.as<int32_t>()), end(segments.end.as<int32_t>()), rows(static_cast<int>(matrix.rows())),
         fault(of_device) {}
 };

@@ -16,7 +16,7 @@ namespace {
 
 template <class T>
 __global__ void __launch_bounds__(1024)
-    rank_kernel(const T* all_logits, const int32_t* tokens, int32_t* ranks, int vocabulary, Fault* fault) {
+    rank_kernel(const T* all_logits, const int32_t* tokens, int32_t* ranks, int vocabulary, FaultReport fault) {
   constexpr int width = Vector16<T>::size;
   const int thread = static_cast<int>(threadIdx.x), token = tokens[blockIdx.x];
   if (token < 0 || token >= vocabulary) {

@@ -33,7 +33,7 @@ struct Samples {
   int32_t* tokens;
   int vocabulary, top_k;
   float temperature, top_p;
-  Fault* fault;
+  FaultReport fault;
 };
 
 __device__ __forceinline__ uint64_t integer_of(float weight) { return static_cast<uint64_t>(weight * unit); }
