@@ -240,9 +240,7 @@ std::string running_block() {
 }
 std::string running_thread() { return joined(running_block(), ", thread ", text_of(threadIdx)); }
 
-bool stack_overflowed_at(const void* address) {
-  return std::any_of(s.fibers.begin(), s.fibers.end(), [&](const auto& f) { return f->overflows_at(address); });
-}
+bool stack_overflowed_at(const void* address) { return s.threads[s.current].fiber->overflows_at(address); }
 
 void fail_kernel(const std::string& what) {
   s.error = running_thread() + ": " + what;

@@ -29,7 +29,10 @@ struct Launch {
 // Runs all blocks; returns what the kernel did wrong, empty if nothing.
 std::string run_grid(const Launch& launch);
 bool is_running();
+// Returns whether the address lies behind the end of the running thread's own stack. Wild addresses may hit another's.
 bool stack_overflowed_at(const void* address);
+// Counts, since the program began, the extra turns that ldmatrix took because rows of a phase lay in the same banks.
+uint64_t bank_conflicts();
 // The name of the kernel that is running, of its block, and of its thread, for messages.
 std::string running_block();
 std::string running_thread();

@@ -289,6 +289,12 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
 }
 
 // Both sides are read and written when the stream comes to it, not before.
+// Returns what is wrong when the stream comes to a call: a stream that no other waits for may find its memory gone.
+static std::string missing_memory(const char* call, const void* data, size_t bytes) {
+  if (is_device_memory(data, bytes)) return "";
+  return engine::detail::joined(call, " of ", bytes, " bytes: the memory was given back before the stream came to it");
+}
+
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   if (kind != cudaMemcpyDeviceToHost && !is_device_memory(to, bytes))
     return failed(cudaErrorInvalidValue, "cudaMemcpyAsync: the destination is not in device memory");
@@ -296,8 +302,11 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
     return failed(cudaErrorInvalidValue, "cudaMemcpyAsync: the source is not in device memory");
   static const char copies = 0;
   return push(stream, {[=] {
-                         if (bytes) std::memcpy(to, from, bytes);
-                         return std::string();
+                         std::string wrong;
+                         if (kind != cudaMemcpyDeviceToHost) wrong = missing_memory("cudaMemcpyAsync", to, bytes);
+                         if (kind != cudaMemcpyHostToDevice) wrong += missing_memory("cudaMemcpyAsync", from, bytes);
+                         if (bytes && wrong.empty()) std::memcpy(to, from, bytes);
+                         return wrong;
                        },
                        &copies});
 }
@@ -307,8 +316,9 @@ cudaError_t cudaMemsetAsync(void* device, int value, size_t bytes, cudaStream_t 
     return failed(cudaErrorInvalidValue, "cudaMemsetAsync: the destination is not in device memory");
   static const char fills = 0;
   return push(stream, {[=] {
-                         if (bytes) std::memset(device, value, bytes);
-                         return std::string();
+                         const std::string wrong = missing_memory("cudaMemsetAsync", device, bytes);
+                         if (bytes && wrong.empty()) std::memset(device, value, bytes);
+                         return wrong;
                        },
                        &fills});
 }

@@ -89,6 +89,23 @@ TEST_CASE("simulated device: copies read their source when their turn comes") {
   CHECK(cudaGetLastError() == cudaSuccess);
 }
 
+TEST_CASE("simulated device: a fill or copy whose memory is gone when its stream comes to it is an error that says so") {
+  Streams s;
+  for (const bool fills : {true, false}) {
+    Arena* const arena = new Arena(s.device.memory(), size_t{1} << 20);
+    const Tensor gone = arena->make(DType::f32, {count});
+    s.device.synchronize();
+    constexpr size_t bytes = count * sizeof(float);
+    if (fills) REQUIRE(cudaMemsetAsync(gone.data, 0, bytes, s.second) == cudaSuccess);
+    else REQUIRE(cudaMemcpyAsync(gone.data, s.pinned, bytes, cudaMemcpyHostToDevice, s.second) == cudaSuccess);
+    delete arena;  // waits for the compute stream alone
+    REQUIRE(cudaStreamSynchronize(s.second) == cudaErrorLaunchFailure);
+    CHECK(contains(cudaGetErrorString(cudaErrorLaunchFailure),
+                   std::string(fills ? "cudaMemsetAsync" : "cudaMemcpyAsync") + " of 128 bytes: the memory was given back"));
+    cudaGetLastError();
+  }
+}
+
 TEST_CASE("simulated device: launches that no device takes are errors at once") {
   Streams s;
   const auto error = [&](unsigned threads, size_t shared, cudaStream_t stream) {

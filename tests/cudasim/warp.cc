@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "core/error.h"
 #include "tests/cudasim/block.h"
@@ -45,8 +46,26 @@ uint16_t element(Arguments arguments, int matrix, int row, int column) {
   std::memcpy(&bits, static_cast<const char*>(lane->row) + 2 * column, sizeof bits);
   return bits;
 }
+uint64_t conflicts = 0;
+
+// Shared memory has 32 banks of 4 bytes. ldmatrix reads the 8 rows of one matrix in a phase, in one turn where rows that
+// differ lie in different groups of 4 banks.
+void count_conflicts(Arguments arguments) {
+  for (int phase = 0; phase < 4; ++phase) {
+    std::set<uintptr_t> rows_of[8];
+    for (int lane = 8 * phase; lane < 8 * phase + 8; ++lane) {
+      const uintptr_t piece = reinterpret_cast<uintptr_t>(static_cast<const Rows*>(arguments[lane])->row) / 16;
+      rows_of[piece % 8].insert(piece);
+    }
+    size_t turns = 1;
+    for (const auto& rows : rows_of) turns = std::max(turns, rows.size());
+    conflicts += turns - 1;
+  }
+}
+
 template <bool transposed>
 void meet_load_matrix(Arguments arguments) {
+  count_conflicts(arguments);
   for (int lane = 0; lane < 32; ++lane)
     for (int matrix = 0; matrix < 4; ++matrix) {
       const int major = lane / 4, minor = 2 * (lane % 4);
@@ -93,6 +112,8 @@ void meet_multiply_add(Arguments arguments) {
 constexpr unsigned all_lanes = 0xffffffffu;
 
 }  // namespace
+
+uint64_t bank_conflicts() { return conflicts; }
 
 uint64_t shuffle(const char* operation, uint64_t value, int source, unsigned mask) {
   if (!(mask >> source & 1))
