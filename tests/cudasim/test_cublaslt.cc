@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/bf16.h"
+#include "tests/cudasim/cublaslt.h"
 #include "tests/device_product.h"
 #include "tests/variable.h"
 
@@ -27,11 +28,11 @@ struct Setup {
   int64_t aux_ld = m, gap = 0, b_rows = k;
   float alpha = 1, beta = 0;
   bool gives_scratch = true;
-  int64_t shift_a = 0;  // elements by which A lies elsewhere than the heuristic was told
+  int64_t shift_a = 0;  // A's shift since the heuristic, in elements
 };
 
-// D = alpha op(A) op(B) + beta C with the epilogue asked for, C = D, on a stream of its own. Matrices of integers, so
-// that every sum is exact, whatever its order.
+// Computes D = alpha op(A) op(B) + beta C with an epilogue, C = D, on a stream of its own. The matrices hold integers,
+// so that every sum is exact in any order.
 struct Run {
   std::vector<float> a, b, d, bias, aux;
   cublasStatus_t found = CUBLAS_STATUS_SUCCESS, done = CUBLAS_STATUS_SUCCESS;
@@ -133,7 +134,7 @@ constexpr float tanh_error = 0x1p-11f;
 
 // Compares every element of D with `expected`, to `error` of 1 and the product. a and b are read as the setup says.
 void check_elements(const Setup& s, const Element& expected, float error = 0) {
-  const Run run(s), before({.epilogue = 77});  // the second is refused: its matrices are as they began
+  const Run run(s), before({.epilogue = 77});  // the second is refused and keeps its matrices
   REQUIRE(run.found == CUBLAS_STATUS_SUCCESS);
   REQUIRE(run.done == CUBLAS_STATUS_SUCCESS);
   const bool ta = s.transpose_a == CUBLAS_OP_T, tb = s.transpose_b == CUBLAS_OP_T;
@@ -263,6 +264,24 @@ TEST_CASE("cuBLASLt stand-in: it takes row sums along where it can, else our own
   CHECK(sum("cublaslt", DType::bf16, 7, Activation::none) == all(apart));  // it has no algorithm for such rows of D
   CHECK(sum("cublaslt", DType::f32, 8, Activation::none) == all(apart));   // a is rounded first, its sums are not
   CHECK(sum("own", DType::bf16, 8, Activation::none) == all(apart));
+  CHECK(sum("auto", DType::bf16, 8, Activation::none) == all(apart));  // until both are measured
+}
+
+TEST_CASE("cuBLASLt stand-in: products of one shape have one plan, wherever their matrices lie") {
+  const std::unique_ptr<Ops> ops = make_ops("sim", {.matmul = "cublaslt"});
+  Arena arena(ops->memory(), size_t{1} << 30);
+  Bench bench{*ops, arena, DType::bf16};
+  constexpr int64_t size = 24;
+  const Tensor room = bench.normal(DType::bf16, {4 * size * size});
+  const int before = cudasim::cublaslt_heuristics();
+  for (int64_t shift : {0, 8, 16, 32, 64, 128}) {  // from 16 to 256 bytes
+    const auto matrix = [&](int64_t number) {
+      return Tensor{static_cast<bf16*>(room.data) + number * size * size + shift, DType::bf16, {size, size}};
+    };
+    ops->matmul({.a = matrix(0), .b = matrix(1), .c = matrix(2), .compute = DType::bf16});
+  }
+  bench.finish();
+  CHECK(cudasim::cublaslt_heuristics() == before + 1);
 }
 
 TEST_CASE("cuBLASLt stand-in: where it has no algorithm our own kernels multiply") {

@@ -1,5 +1,8 @@
 #include "kernels/matmul/cuda/cublaslt.h"
 
+#include <iostream>
+#include <utility>
+
 #include "core/error.h"
 #include "kernels/cuda/launch.h"
 
@@ -20,9 +23,10 @@ void require_success(cublasStatus_t status, const char* what) {
     throw Refused{status, what};
 }
 
-// Returns the largest power of two, up to 256, that divides the address.
+// Returns the largest power of two, up to 16, that divides the address. No kernel needs more, and as most tensors begin
+// on 16 bytes, plans follow from shapes alone, wherever a tensor lies.
 uint32_t alignment_of(const void* address) {
-  const auto bits = reinterpret_cast<uintptr_t>(address) | 256;
+  const auto bits = reinterpret_cast<uintptr_t>(address) | 16;
   return static_cast<uint32_t>(bits & (~bits + 1));
 }
 
@@ -66,11 +70,16 @@ std::unique_ptr<LibraryProducts> LibraryProducts::make(const Device& device, Are
   const CublasLt* const library = CublasLt::get();
   if (!library && choice == "cublaslt")
     fail_usage("matmul = \"cublaslt\", but libcublasLt cannot be loaded: install it, or set matmul = \"own\"");
-  return library ? std::unique_ptr<LibraryProducts>(new LibraryProducts(*library, device, workspace)) : nullptr;
+  static bool is_told = false;
+  if (!library && !std::exchange(is_told, true))
+    std::cerr << "note: our own kernels multiply matrices, since libcublasLt, which is faster, cannot be loaded: "
+                 "install it (pip install nvidia-cublas), or set matmul = \"own\"\n";
+  if (!library) return nullptr;
+  return std::unique_ptr<LibraryProducts>(new LibraryProducts(*library, device, workspace, choice == "cublaslt"));
 }
 
-LibraryProducts::LibraryProducts(const CublasLt& library, const Device& device, Arena& workspace)
-    : library_(library), device_(device), workspace_(workspace) {
+LibraryProducts::LibraryProducts(const CublasLt& library, const Device& device, Arena& workspace, bool sums_rows)
+    : library_(library), device_(device), workspace_(workspace), sums_rows_(sums_rows) {
   const cublasStatus_t status = library_.create(&handle_);
   require(status == CUBLAS_STATUS_SUCCESS, "cuBLASLt cannot be started: ", library_.status_name(status), ", on ",
           device_.name(), " (matmul = \"own\" does without it)");
@@ -141,6 +150,7 @@ bool LibraryProducts::multiply(const Product& product, MatrixProducts& products)
 
 // Writes the sums to scratch first, since the library does not add them.
 bool LibraryProducts::multiply_with_row_sums(const Product& product, MatrixProducts& products) {
+  if (!sums_rows_) return false;
   const Epilogue& e = product.epilogue;
   const bool plain = !e.bias && !e.before.data && !e.gradient_at.data && e.activation == Activation::none;
   if (!plain || e.c.is_bf16) return false;

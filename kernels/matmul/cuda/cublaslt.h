@@ -49,7 +49,8 @@ class LibraryProducts {
   // Returns false and does nothing where the library has no kernel for the product. Takes scratch from the workspace in
   // the caller's scope. Throws an Error that names the operation, the product's sizes and type, and the device.
   bool multiply(const Product& product, MatrixProducts& products);
-  // Does the same for a product with row sums, and adds these.
+  // Does the same for a product with row sums, and adds these, where the option says cublaslt. With auto it returns
+  // false: our own column sums are expected to be faster than BGRADB from bf16 to f32, until both are measured.
   bool multiply_with_row_sums(const Product& product, MatrixProducts& products);
 
  private:
@@ -59,7 +60,7 @@ class LibraryProducts {
   struct Plan;
   using Key = std::array<int64_t, 16>;
 
-  LibraryProducts(const CublasLt& library, const Device& device, Arena& workspace);
+  LibraryProducts(const CublasLt& library, const Device& device, Arena& workspace, bool sums_rows);
   Call fused(const Product& product) const;
   Call in_two_steps(const Product& product) const;
   bool run(const Product& product, Call& call, MatrixProducts& products);
@@ -71,6 +72,7 @@ class LibraryProducts {
   const CublasLt& library_;
   const Device& device_;
   Arena& workspace_;
+  bool sums_rows_;  // takes row sums along
   cublasLtHandle_t handle_ = nullptr;
   std::map<Key, std::unique_ptr<Plan>> plans_;
 };

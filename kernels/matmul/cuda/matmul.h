@@ -7,8 +7,8 @@
 //   f32   fused multiply-adds, tiles of 64 x 64 by 16 (matmul/cuda/fma.h)
 // A small product over a long K is divided along K into parts, which are added in their order.
 //
-// Row sums of a, the gradient of a bias, come from cuBLASLt (the BGRADB epilogue) where it multiplies a without a copy
-// and has such a kernel, else from a pass over a.
+// Row sums of a, the gradient of a bias, take a pass over a. Under matmul = "cublaslt" they come from cuBLASLt (the
+// BGRADB epilogue) where it multiplies a without a copy and has such a kernel.
 //
 // The option `matmul` is auto (as above), own, or cublaslt. The last is an error where the library is not there, and a
 // product without a kernel in it is still ours.
