@@ -163,10 +163,9 @@ void DeviceMemory::grow(char* base, Reservation& reservation, size_t bytes) {
 void DeviceMemory::commit(void* base, size_t from, size_t to) {
   Reservation& reservation = reservations_.at(base);
   if (to > reservation.mapped) grow(static_cast<char*>(base), reservation, to);
+  reservation.regions.hand_out(static_cast<char*>(base), reservation.mapped, from, to);
 #ifdef ENGINE_SIM
   cudasim::hand_out(base, from, to, reservation.mapped, device_.compute_stream());
-#else
-  static_cast<void>(from);
 #endif
 }
 

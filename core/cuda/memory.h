@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/cuda/device.h"
+#include "core/cuda/regions.h"
 
 namespace engine::cuda {
 
@@ -40,6 +41,7 @@ class DeviceMemory final : public Memory {
   struct Reservation {
     size_t bytes = 0, mapped = 0;
     std::vector<Piece> pieces;
+    MemoryRegions regions;  // tensors
   };
   struct Slot {
     char* pinned = nullptr;  // on the host
