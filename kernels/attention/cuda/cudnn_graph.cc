@@ -1,10 +1,9 @@
 #include "kernels/attention/cuda/cudnn_graph.h"
 
 #ifdef ENGINE_CUDNN
-#include <dlfcn.h>
-
 #include <cudnn_frontend.h>
 
+#include "core/cuda/library.h"
 #include "core/error.h"
 
 namespace cudnn_frontend {
@@ -20,8 +19,7 @@ namespace {
 bool load() {
   static const bool loaded = [] {
     setenv("CUDNN_FRONTEND_CUDART_LIB_NAME", "libcudart.so.13", 0);  // the version of our headers
-    for (const char* name : {"libcudnn.so.9", "/usr/local/cuda/lib64/libcudnn.so.9"})
-      if (!fe::cudnn_dlhandle) fe::cudnn_dlhandle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    fe::cudnn_dlhandle = open_library("libcudnn.so.9", "cudnn");
     return fe::cudnn_dlhandle != nullptr;
   }();
   return loaded;

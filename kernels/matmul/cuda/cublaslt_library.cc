@@ -3,9 +3,9 @@
 #include <dlfcn.h>
 #endif
 
-#include <cstdlib>
 #include <string>
 
+#include "core/cuda/library.h"
 #include "kernels/backend/cuda_backend.h"
 #include "kernels/matmul/cuda/cublaslt.h"
 
@@ -39,21 +39,11 @@ bool load(CublasLt& table) {
   return true;
 }
 #else
-void* open_library() {
-  const std::string name = "libcublasLt.so", versioned = name + "." + std::to_string(CUBLAS_VER_MAJOR);
-  for (const char* variable : {"CUDA_HOME", "CUDA_PATH"})
-    if (const char* const home = std::getenv(variable))
-      if (void* const library = dlopen((std::string(home) + "/lib64/" + versioned).c_str(), RTLD_NOW | RTLD_LOCAL))
-        return library;
-  for (const std::string& path : {versioned, name, "/usr/local/cuda/lib64/" + versioned})
-    if (void* const library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
-  return nullptr;
-}
-
-// Loads the library until the program ends. Refuses another major version, whose structures are not those of our
+// Refuses another major version, whose structures are not those of our
 // headers.
 bool load(CublasLt& table) {
-  void* const library = open_library();
+  const std::string major = std::to_string(CUBLAS_VER_MAJOR);
+  void* const library = open_library("libcublasLt.so." + major, "cu" + major);
   if (!library) return false;
 #define FOUND(member, name)                                                   \
   table.member = reinterpret_cast<decltype(table.member)>(dlsym(library, #name)); \
