@@ -149,11 +149,11 @@ void Config::declare(Options& options) {
               "and the other device beside it, until an operation's results differ");
   options.add("precision", precision, one_of({"auto", "f32", "bf16"}),
               "of products and activations; auto: bf16 where the processor has bf16 matrix units, else f32");
-  options.add("attention", device_options.attention, one_of({"own", "cudnn"}),
+  options.add("attention", device_options.attention, one_of({"auto", "own", "cudnn"}),
               "of a GPU: our own kernels, or cuDNN's for what it takes: products in bf16, heads 32 to 128 wide in "
               "steps of 8, no attention_dropout while training, no relative positions, no cache of what was generated; "
-              "which is faster depends on GPU and shapes. Never chosen by measuring, so that a training that goes on "
-              "has the bits of one that was not interrupted");
+              "auto: cuDNN's where GPU and version are known to make it faster. Never chosen by measuring, so that a "
+              "training that goes on has the bits of one that was not interrupted");
   options.add("matmul", device_options.matmul, one_of({"auto", "own", "cublaslt"}),
               "of a GPU: auto: cuBLASLt's kernels where it is installed and has one for a product, else our own; own: "
               "these always; cublaslt: as auto, but where it is not installed that is an error");

@@ -32,6 +32,7 @@ const char* indices_of(FaultKind kind) {
     case FaultKind::ranked_token: return "rank: tokens";
     case FaultKind::segment: return "attention: the last row of segment";
     case FaultKind::mean_segment: return "segment_mean: the last row of segment";
+    case FaultKind::empty_segment:
     case FaultKind::logits:
     case FaultKind::none: break;
   }
@@ -121,6 +122,7 @@ Device::Device() {
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
   name_ = properties.name;
+  capability_ = properties.major * 10 + properties.minor;
   size_t free = 0, total = 0;
   check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
   require(free >= least_memory, name_, " has ", free >> 20, " of ", total >> 20, " MiB free, too little to work with (",
@@ -157,6 +159,9 @@ void Device::synchronize() {
   const FaultKind kind = static_cast<FaultKind>(fault.kind);
   if (kind == FaultKind::logits)
     fail("sample: row ", fault.place, " of the logits holds a NaN, or its largest is not finite");
+  if (kind == FaultKind::empty_segment)
+    fail("attention: segment ", fault.place,
+         " has no rows, which cuDNN cannot take before 9.25: set attention = \"own\"");
   if (kind == FaultKind::label)
     fail(indices_of(kind), "[", fault.place, "] is ", fault.value, ", neither in 0 ... ", fault.limit - 1, " nor -100");
   fail(indices_of(kind), "[", fault.place, "] is ", fault.value, ", not in 0 ... ",

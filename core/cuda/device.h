@@ -42,6 +42,7 @@ enum class FaultKind : int {
   gathered_row,
   scattered_row,
   ranked_token,
+  empty_segment,  // for cuDNN
   logits,  // a row that cannot be drawn from
 };
 
@@ -58,6 +59,7 @@ class Device {
   cudaStream_t copy_stream() const { return copy_; }
   Memory& memory();
   FaultReport fault() const { return {is_claimed_, fault_}; }
+  int capability() const { return capability_; }  // 90 for sm_90
   const std::string& name() const { return name_; }
   // Waits for all started work, and raises a fault that a kernel has found.
   void synchronize();
@@ -69,6 +71,7 @@ class Device {
   cudaStream_t compute_ = nullptr, copy_ = nullptr;
   Fault* fault_ = nullptr;
   int* is_claimed_ = nullptr;
+  int capability_ = 0;
   std::string name_;
   bool is_capturing_ = false;
   std::unique_ptr<Memory> memory_;

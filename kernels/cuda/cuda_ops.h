@@ -60,7 +60,7 @@ class CudaOps final : public Ops {
   Device device_;
   Arena workspace_{device_.memory()};  // scratch of one operation, inside an ArenaScope
   std::unique_ptr<MatrixProducts> products_;
-  std::unique_ptr<CudnnAttention> cudnn_;  // null unless attention = "cudnn"
+  std::unique_ptr<CudnnAttention> cudnn_;  // null where our own kernels do everything
   StepGraphs graphs_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <iostream>
+#include <utility>
 
 #include "core/error.h"
 #include "kernels/attention/cuda/arguments.h"
@@ -14,9 +15,35 @@ namespace engine::cuda {
 
 namespace {
 
+// Sequences without rows are right from this version on.
+constexpr size_t takes_empty_sequences = 92500;
+// A graph may not want more, so that a long sequence does not take the memory of a model.
+constexpr size_t most_workspace = size_t{512} << 20;
+
+// Says what we expect of cuDNN beside our own kernels, by compute capability. The last row at or below a device's
+// holds.
+struct Expectation {
+  int capability;
+  size_t least_version;
+  bool forward, backward;  // cuDNN is faster
+  const char* reason;
+};
+constexpr Expectation expectations[] = {
+    {80, takes_empty_sequences, false, false, "both use mma.sync, and it has no deterministic ragged gradients"},
+    {90, takes_empty_sequences, true, true, "it uses wgmma and TMA, ours mma.sync and cp.async: 3 times expected"},
+    {100, takes_empty_sequences, true, true, "it uses tcgen05 and TMA, ours mma.sync and cp.async"},
+};
+const Expectation& expectation_of(int capability) {
+  const Expectation* found = &expectations[0];
+  for (const Expectation& row : expectations)
+    if (row.capability <= capability) found = &row;
+  return *found;
+}
+
 // Tells cuDNN where the sequences of a batch lie: element offsets for each tensor with a stride, and counts of rows.
 struct RaggedRows {
   int sequences = 0;  // sequences of the graph, the last ones empty
+  bool takes_empty = false;
   int64_t strides[cudnn_tensors] = {};
   int32_t* offsets[cudnn_tensors] = {};                    // [sequences + 1]
   int32_t *query_counts = nullptr, *key_counts = nullptr;  // [sequences]
@@ -28,6 +55,8 @@ __global__ void __launch_bounds__(warp_size) ragged_rows_kernel(const AttentionC
   const int s = static_cast<int>(blockIdx.x), tensor = static_cast<int>(threadIdx.x);
   BlockSpan span{};
   if (s < a.sequences && !read_span(a, s, span)) span = {};
+  if (s < a.sequences && span.queries == 0 && !rows.takes_empty && tensor == 0)
+    report_fault(a.fault, FaultKind::empty_segment, s, 0, 0);
   if (s >= a.sequences) {  // the end of the last sequence
     span.query_begin = larger(0, smaller(a.query_end[a.sequences - 1], a.query_rows));
     span.key_begin = larger(0, smaller(a.key_end[a.sequences - 1], a.key_rows));
@@ -63,12 +92,12 @@ int64_t rounded_to_quarter(int64_t count) {
 // get no rows. No graph is ever dropped, since captured steps and work under way name its kernels. Of at most 16,384
 // tokens in sequences of at most 1,024 a training can meet some hundred pairs of these numbers, and a handful where its
 // batches are alike.
-CudnnAttentionShape shape_of(const AttentionCommon& a) {
+CudnnAttentionShape shape_of(const AttentionCommon& a, bool takes_empty) {
   constexpr int64_t granule = 64;
   const auto longest = [](int rows) { return granule * rounded_to_quarter(cut(rows, granule)); };
   CudnnAttentionShape shape;
   shape.causal = a.causal;
-  shape.sequences = rounded_to_quarter(a.sequences);
+  shape.sequences = takes_empty ? rounded_to_quarter(a.sequences) : a.sequences;
   shape.heads = a.heads;
   shape.queries = longest(a.longest_query);
   shape.keys = longest(a.longest_key);
@@ -83,14 +112,39 @@ std::string cudnn_description() {
   const size_t version = cudnn_version();
   if (!version) return "cuDNN: " + why_no_cudnn();
   return "cuDNN: " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
-         std::to_string(version % 100) + ", for attention = \"cudnn\"";
+         std::to_string(version % 100) + ", for attention = \"auto\" and \"cudnn\"";
 }
 
-CudnnAttention::CudnnAttention(const Device& device, Arena& workspace) : device_(device), workspace_(workspace) {
-  if (const std::string problem = why_no_cudnn(); !problem.empty())
-    fail_usage("attention = \"cudnn\", but ", problem, ": set attention = \"own\"");
-  handle_ = make_cudnn_handle(device.compute_stream());
+bool cudnn_is_expected_faster(int capability, size_t version, bool is_backward) {
+  const Expectation& expectation = expectation_of(capability);
+  return version >= expectation.least_version && (is_backward ? expectation.backward : expectation.forward);
 }
+
+std::unique_ptr<CudnnAttention> CudnnAttention::make(const Device& device, Arena& workspace,
+                                                     const std::string& choice) {
+  if (choice == "own") return nullptr;
+  const bool by_name = choice == "cudnn";
+  const Expectation& expectation = expectation_of(device.capability());
+  if (!by_name && !expectation.forward && !expectation.backward) return nullptr;
+  const std::string problem = why_no_cudnn();
+  if (!problem.empty() && by_name)
+    fail_usage("attention = \"cudnn\", but ", problem, ": set attention = \"own\"");
+  static bool is_told = false;
+  if (!by_name && cudnn_version() < expectation.least_version) {
+    const size_t version = expectation.least_version;
+    const std::string least = detail::joined(version / 10000, ".", version / 100 % 100);
+    if (!std::exchange(is_told, true))
+      std::cerr << "note: our own kernels do attention, since "
+                << (problem.empty() ? "cuDNN is older than " + least : problem) << "; on this GPU cuDNN " << least
+                << " would do it faster: " << expectation.reason << "\n";
+    return nullptr;
+  }
+  return std::unique_ptr<CudnnAttention>(new CudnnAttention(device, workspace, by_name));
+}
+
+CudnnAttention::CudnnAttention(const Device& device, Arena& workspace, bool is_chosen_by_name)
+    : device_(device), workspace_(workspace), is_chosen_by_name_(is_chosen_by_name), version_(cudnn_version()),
+      handle_(make_cudnn_handle(device.compute_stream())) {}
 CudnnAttention::~CudnnAttention() { destroy_cudnn_handle(handle_); }
 
 const CudnnAttentionGraph* CudnnAttention::graph_of(const CudnnAttentionShape& shape) {
@@ -99,6 +153,11 @@ const CudnnAttentionGraph* CudnnAttention::graph_of(const CudnnAttentionShape& s
   std::unique_ptr<CudnnAttentionGraph>& graph = graphs_[shape];
   try {
     graph = std::make_unique<CudnnAttentionGraph>(shape, handle_);
+    if (const size_t bytes = graph->workspace_bytes(); bytes > most_workspace) {
+      graph.reset();
+      fail("attention: cuDNN: ", shape.sequences, " sequences of up to ", shape.queries, " rows want ", bytes >> 20,
+           " MiB of scratch, more than ", most_workspace >> 20);
+    }
   } catch (const Error& error) {
     const std::string kind = detail::joined(shape.is_backward ? "backward " : "forward ", shape.causal ? "causal " : "",
                                             "attention of ", shape.heads, " heads ", shape.width, " wide");
@@ -110,8 +169,11 @@ const CudnnAttentionGraph* CudnnAttention::graph_of(const CudnnAttentionShape& s
 
 template <class Arguments>
 bool CudnnAttention::run(const Arguments& a) {
+  constexpr bool is_backward = std::is_same_v<Arguments, AttentionBackward>;
+  if (!is_chosen_by_name_ && !cudnn_is_expected_faster(device_.capability(), version_, is_backward)) return false;
   if (!takes(a)) return false;
-  CudnnAttentionShape shape = shape_of(a);
+  const bool takes_empty = version_ >= takes_empty_sequences;
+  CudnnAttentionShape shape = shape_of(a, takes_empty);
   std::array<void*, cudnn_numbers> memory{};
   const auto matrices = a.matrices();
   for (size_t i = 0; i < matrices.size(); ++i) {
@@ -122,7 +184,7 @@ bool CudnnAttention::run(const Arguments& a) {
     memory[cudnn_lse] = a.lse;
     shape.row_strides[cudnn_lse] = a.heads;
   }
-  shape.is_backward = std::is_same_v<Arguments, AttentionBackward>;
+  shape.is_backward = is_backward;
   shape.keeps_lse = a.lse != nullptr;
   const CudnnAttentionGraph* const graph = graph_of(shape);
   if (!graph) return false;
@@ -130,6 +192,7 @@ bool CudnnAttention::run(const Arguments& a) {
   const auto integers = [&](int64_t count) { return workspace_.make(DType::i32, {count}).template as<int32_t>(); };
   RaggedRows rows;
   rows.sequences = static_cast<int>(shape.sequences);
+  rows.takes_empty = takes_empty;
   for (size_t i = 0; i < cudnn_tensors; ++i) {
     if (shape.row_strides[i] == 0) continue;
     rows.strides[i] = shape.row_strides[i];
