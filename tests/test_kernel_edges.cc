@@ -60,8 +60,8 @@ TEST_CASE("adamw and sum_of_squares: 300 tensors that follow one another in one 
     std::vector<Tensor> gradients;
     for (size_t i = 0; i < count; ++i) {
       const auto view = [&](const Tensor& whole) {
-        return Tensor{static_cast<char*>(whole.data) + static_cast<size_t>(begins[i]) * size_of(whole.dtype), whole.dtype,
-                      {begins[i + 1] - begins[i]}};
+        char* const begin = static_cast<char*>(whole.data) + static_cast<size_t>(begins[i]) * size_of(whole.dtype);
+        return Tensor{begin, whole.dtype, {begins[i + 1] - begins[i]}};
       };
       tensors.push_back({.value = view(value), .gradient = view(gradient), .m = view(m), .v = view(v),
                          .decays = i % 3 == 0, .rounded = i % 2 ? view(rounded) : Tensor{}});
@@ -124,8 +124,8 @@ TEST_CASE("embedding: a row's sum over more than 32 chunks, of 4,000 tokens with
   });
 }
 
-// Each of 1,024 tokens comes four times, a thousand places apart, so that several warps sort it, and its indices have two
-// digits. In f32 the sum of 1, 2^30, -2^30 and 0 is 0 in this order alone, and only if nothing else lies between.
+// Each of 1,024 tokens comes four times, a thousand places apart, so that several warps sort it, and its indices have
+// two digits. In f32 the sum of 1, 2^30, -2^30 and 0 is 0 in this order alone, and only if nothing else lies between.
 TEST_CASE("embedding: the index sort keeps equal tokens together and in their order") {
   on_every_backend([](Bench& bench) {
     if (!bench.is_device) return;  // the CPU adds each row of dy to the table's row

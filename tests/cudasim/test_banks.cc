@@ -1,5 +1,5 @@
-// Bank conflicts of the tiles that tensor cores and multiply-adds read: ldmatrix counted by the simulated device while our
-// own kernels run, vector accesses by the functions that place pieces.
+// Bank conflicts of the tiles that tensor cores and multiply-adds read. The simulated device counts those of ldmatrix
+// while our own kernels run, and the functions that place pieces give those of vector accesses.
 #include <algorithm>
 #include <vector>
 

@@ -1,5 +1,5 @@
-// What goes wrong on a device is told with the operation that it belongs to: memory that is not there, kernels that
-// fail after their call has returned, refusals of cuBLASLt and of the driver, wrong indices.
+// Errors of a device name their operation: memory that is not there, kernels that fail after their call has returned,
+// refusals of cuBLASLt and of the driver, wrong indices.
 #include <algorithm>
 #include <cstdio>
 
@@ -196,9 +196,9 @@ max_grad_norm = 1
     settings.arena.memory().copy_out(sums.data(), totals.data, sizeof sums);
   };
   std::vector<float> before = all();
-  for (int64_t number = 0; number < 4; ++number) {  // as it is the first time, then captured
+  for (int64_t number = 0; number < 4; ++number) {  // first plain, then captured
     CAPTURE(number);
-    // Loss and gradients are finite all the same: the row has none.
+    // Loss and gradients are finite all the same, since the row has none.
     CHECK(contains(error_of([&] { step(number, 100000); }), "cross_entropy: labels[3] is 100000, neither in 0 ... "));
     CHECK(all() == before);
     step(number, -1);

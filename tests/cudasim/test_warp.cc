@@ -1,4 +1,4 @@
-// Operations of a warp on the simulated device, against plain loops, and what they refuse.
+// Operations of a warp on the simulated device, against plain loops, and their refusals.
 #include <bit>
 #include <cmath>
 
@@ -30,7 +30,7 @@ __global__ void halves_kernel(float* y) {
   const unsigned mask = lane < 16 ? 0xffffu : 0xffff0000u;
   float value = static_cast<float>(lane);
   for (int distance = 8; distance > 0; distance /= 2) value += shuffle_xor(value, distance, mask);
-  y[lane] = shuffle(value, lane);  // and meet again
+  y[lane] = shuffle(value, lane);  // the halves meet
 }
 
 enum Fault { lane_not_in_mask, masks_differ, operations_differ, source_not_in_mask, lane_has_ended, lane_is_elsewhere };
@@ -64,9 +64,10 @@ __global__ void block_reduce_kernel(const float* x, float* y) {
 }
 
 struct Tiles {
-  uint16_t a[16][16], b[8][16];  // b lies transposed, as the instruction wants it
+  uint16_t a[16][16], b[8][16];  // b lies transposed for the instruction
 };
-// One product of a 16x16 and a 16x8 matrix; `transposed`: b lies as it is, 16x8 in two 8x8 matrices one over the other.
+// Multiplies a 16x16 and a 16x8 matrix. If `transposed`, b lies untransposed, 16x8 in two 8x8 matrices one over the
+// other.
 template <bool transposed>
 __global__ void product_kernel(const bfloat16* a, const bfloat16* b, const float* c, float* y) {
   Tiles& tiles = block_shared<Tiles>();
@@ -83,7 +84,7 @@ __global__ void product_kernel(const bfloat16* a, const bfloat16* b, const float
   sync_warp();
   uint32_t a_part[4], b_part[4];
   load_matrix_x4(a_part, &tiles.a[lane % 16][8 * (lane / 16)]);
-  // Lanes 16 ... 31 give addresses of matrices 2 and 3, which are not used here.
+  // Lanes 16 ... 31 give addresses of matrices 2 and 3, which this kernel does not use.
   if (transposed)
     load_matrix_x4_transposed(b_part, b_rows + 8 * (lane % 16));
   else

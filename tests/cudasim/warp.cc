@@ -1,4 +1,4 @@
-// Operations of a warp: each lane brings an argument, the last to come gives all of them their results.
+// Operations of a warp. Each lane brings an argument, and the last to come gives all of them their results.
 #include <cuda_bf16.h>
 
 #include <algorithm>
@@ -22,7 +22,7 @@ struct Exchange {
 };
 Exchange& exchange(void* argument) { return *static_cast<Exchange*>(argument); }
 
-// Every lane gets combine(its own, every other lane's value).
+// Gives every lane combine(its own, every other lane's value).
 template <class Combine>
 void combine_all(Arguments arguments, const Combine& combine) {
   for (void* const mine : arguments) {
@@ -48,8 +48,8 @@ uint16_t element(Arguments arguments, int matrix, int row, int column) {
 }
 uint64_t conflicts = 0;
 
-// Shared memory has 32 banks of 4 bytes. ldmatrix reads the 8 rows of one matrix in a phase, in one turn where rows that
-// differ lie in different groups of 4 banks.
+// Shared memory has 32 banks of 4 bytes. ldmatrix reads the 8 rows of one matrix in a phase, in one turn where rows
+// that differ lie in different groups of 4 banks.
 void count_conflicts(Arguments arguments) {
   for (int phase = 0; phase < 4; ++phase) {
     std::set<uintptr_t> rows_of[8];
@@ -82,7 +82,7 @@ struct Product {
   const uint32_t* a;
   const uint32_t* b;
 };
-// The fragments of all lanes laid out as matrices, by the layout that PTX documents for mma.m16n8k16.
+// Lays out the fragments of all lanes as matrices, by the layout that PTX documents for mma.m16n8k16.
 void meet_multiply_add(Arguments arguments) {
   float a[16][16], b[16][8];
   for (int lane = 0; lane < 32; ++lane) {
