@@ -143,6 +143,13 @@ $(BUILD)/cuda/%.o: %.cu
 	@mkdir -p $(@D)
 	$(if $(filter ccache,$(COMPILER)),ccache) $(NVCC) $(CUDA_FLAGS) -c $< -o $@ 2> $@.log || { cat $@.log >&2; exit 1; }
 
+# For bench/cuda_static.py --check, which reads how the compiler stores vectors.
+$(BUILD)/cuda/%.ptx: %.cu $(BUILD)/cuda/%.o
+	$(NVCC) -std=c++20 -O3 -I. --expt-relaxed-constexpr -arch=compute_$(firstword $(CUDA_ARCHS)) -ptx $< -o $@
+cuda-check: $(CUDA_OBJECTS) $(CUDA_KERNELS:%.cu=$(BUILD)/cuda/%.ptx)  ## no kernel spills registers or splits a vector's store
+	python3 bench/cuda_static.py --check --build $(BUILD)
+.PHONY: cuda-check
+
 $(BUILD)/cuda/%.o: %.cc
 	@mkdir -p $(@D)
 	$(COMPILER) $(FLAGS) -isystem $(CUDA_HOME)/include -c $< -o $@
@@ -173,7 +180,7 @@ $(BUILD)/tests/run_sim: $(HOST_WITHOUT_BACKEND) $(SIM_TESTS:%.cc=$(BUILD)/sim/%.
 
 # cuDNN's graphs are built for described devices: this needs cuDNN, but no GPU.
 $(BUILD)/cuda/tests/cudnn/test_graphs.o: FLAGS += -DENGINE_CUDA_STUB='"$(CUDA_HOME)/lib64/stubs/libcuda.so"'
-$(BUILD)/tests/run_cudnn: $(BUILD)/cuda/tests/cudnn/test_graphs.o $(PLAIN)/tests/main.o $(CUDNN_OBJECTS)
+$(BUILD)/tests/run_cudnn: $(BUILD)/cuda/tests/cudnn/test_graphs.o $(PLAIN)/tests/main.o $(CUDNN_OBJECTS) $(BUILD)/cuda/core/cuda/library.o
 	$(CXX) $(OPTIMISE) $^ -o $@ -ldl
 cudnn-test: $(if $(CUDNN_OBJECTS),$(BUILD)/tests/run_cudnn)  ## cuDNN builds the graphs of attention, where it is there
 	$(if $(CUDNN_OBJECTS),tests/run.sh $(BUILD)/tests/run_cudnn -- tests/cudnn/test_graphs.cc,\
@@ -191,6 +198,21 @@ sim-test: $(BUILD)/tests/run_sim  ## the tests that run on every device, the sim
 	@rm -f $(BUILD)/launches.txt
 	$(SIM_RUN) tests/run.sh $(BUILD)/tests/run_sim $(if $(SANITIZE),-tc="$(SIM_CASES)" -tce="*losses*") -- $(SIM_FILES)
 .PHONY: sim-test
+
+# Bugs that are planted in the CUDA sources, all in one build, each switched on by a variable of the environment. The
+# simulated device's own tests hold code of the real sources, so they are left out.
+MUTANTS := $(BUILD)/mutants
+MUTANT_OBJECTS := $(patsubst %.cc,$(MUTANTS)/%.o,$(filter kernels/%,$(filter-out kernels/backend/%,$(SIM_SOURCES)))) $(CUDA_KERNELS:%.cu=$(MUTANTS)/%.o)
+MUTANT_FLAGS = -include $(MUTANTS)/planted_bug.h -I$(MUTANTS) $(filter-out -MMD -MP -MF -MT %.d $(PLAIN)/% '$$(PLAIN)%,$(SIM_FLAGS))
+$(MUTANTS)/planted_bug.h: tests/mutation/bugs.txt tests/mutation/plant.py $(wildcard kernels/cuda/* kernels/*/cuda/*)
+	python3 tests/mutation/plant.py $(MUTANTS)
+$(MUTANTS)/%.o: $(MUTANTS)/planted_bug.h
+	$(COMPILER) $(MUTANT_FLAGS) -x c++ -c $(firstword $(wildcard $(MUTANTS)/$*.cu $(MUTANTS)/$*.cc)) -o $@
+$(MUTANTS)/run: $(MUTANT_OBJECTS) $(HOST_WITHOUT_BACKEND) $(filter-out $(BUILD)/sim/kernels/%,$(SIM_OBJECTS)) $(BUILD)/sim/kernels/backend/backend.o $(TEST_OBJECTS) $(ISA_OBJECTS)
+	$(CXX) $(OPTIMISE) $^ -o $@ $(SIM_LIBRARIES)
+mutation-test: $(MUTANTS)/run  ## plants bugs in the CUDA sources and prints which of them no test sees
+	python3 tests/mutation/run.py $<
+.PHONY: mutation-test
 
 # What the engine, its tests and its benchmarks are built with; oneDNN is there to be compared with.
 PACKAGES := g++ make ccache libutf8proc-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev doctest-dev \

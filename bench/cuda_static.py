@@ -5,8 +5,9 @@ Reads what ptxas said when the kernels were compiled (build/cuda/kernels/**/*.o.
 started them (build/launches.txt: kernel, threads, bytes of dynamic shared memory), which operations a training step of
 GPT-2 is made of (build/bench/whole_steps --operations) and what every operation moves (--every_operation), and writes
 the tables of docs/cuda.md, each between <!-- NAME --> and <!-- /NAME -->. Needs `make build/bench/whole_steps`, `make
-sim-test` and an nvcc; --tables names those that are written where not all can be. With --check it writes nothing and
-exits with 1 if a kernel spills registers.
+sim-test` and an nvcc; --tables names those that are written where not all can be. With --check (`make cuda-check`) it
+writes nothing and exits with 1 if a kernel spills registers, or if the PTX of a kernel (build/cuda/kernels/**/*.ptx) stores
+16 neighbouring bytes by several instructions: nvcc splits assignments of structs, which store_global does not.
 """
 import argparse
 import json
@@ -67,6 +68,47 @@ def compiled_kernels(build):
             found.append((f"{log.parent.parent.name}/{log.name.removesuffix('.o.log')}", kernel_name(names[symbol]), architecture, int(registers),
                           int(shared[1]) if shared else 0, int(stores) + int(loads)))
     return found
+
+
+def split_stores(ptx):
+    """[(kernel, line)] where at least 16 neighbouring bytes are stored by several instructions with no load between them.
+
+    A loop over single elements loads, or branches, between its stores, so that it does not count.
+    """
+    found, kernel, run = [], "", None  # run: base register, offset behind it, bytes, line
+    for number, line in enumerate(ptx.splitlines(), 1):
+        entry = re.search(r"\.entry (\w+)", line)
+        kernel = entry[1] if entry else kernel
+        store = re.search(r"st\.global(?:\.wb)?\.(?:v(\d)\.)?[a-z](\d+)\s+\[(%\w+)\+?(-?\d+)?\]", line)
+        if store:
+            size, base, offset = int(store[1] or 1) * int(store[2]) // 8, store[3], int(store[4] or 0)
+            run = (base, offset + size, run[2] + size, run[3]) if run and run[:2] == (base, offset) else \
+                (base, offset + size, size, number)
+            if run[2] >= 16 and run[2] > size:
+                found.append((kernel, run[3]))
+                run = None
+        elif re.match(r"\s*(@!?%p\d+\s+)?bra|\s*\$\w+:|.*\bld\.global", line):
+            run = None
+    return found
+
+
+def check(build):
+    """What is wrong with the compiled kernels, a line each."""
+    kernels = compiled_kernels(build)
+    for file, kernel, architecture, registers, _, spilled in kernels:
+        if spilled:
+            yield f"{file}: {kernel} for {architecture} spills {spilled} bytes, with {registers} registers"
+    sources, texts = sorted(root.glob("kernels/*/cuda/*.cu")), sorted((build / "cuda/kernels").rglob("*.ptx"))
+    if len(sources) != len(texts):
+        yield f"{build}/cuda holds the PTX of {len(texts)} of {len(sources)} files: run make cuda-check"
+    stores = 0
+    for path in texts:
+        text = path.read_text()
+        stores += len(re.findall(r"st\.global\.v4\.b32", text))
+        split = split_stores(text)
+        names = demangled(sorted({symbol for symbol, _ in split}))
+        yield from (f"{path}:{line}: {kernel_name(names[symbol])} stores a vector by parts" for symbol, line in split)
+    print(f"{len(kernels)} kernels, {stores} vector stores of 16 bytes in the PTX of {len(texts)} files")
 
 
 def launches(build):
@@ -185,12 +227,9 @@ def main():
     parser.add_argument("--length", type=int, default=1024)
     arguments = parser.parse_args()
     if arguments.check:
-        kernels = compiled_kernels(arguments.build)
-        spilling = [kernel for kernel in kernels if kernel[5]]
-        for file, kernel, architecture, registers, _, spilled in spilling:
-            print(f"{file}: {kernel} for {architecture} spills {spilled} bytes, with {registers} registers")
-        print(f"{len(kernels)} kernels, {len(spilling)} of them spill registers")
-        sys.exit(1 if spilling else 0)
+        problems = list(check(arguments.build))
+        print(*problems, sep="\n")
+        sys.exit(1 if problems else 0)
     tables = {"kernels": lambda: kernel_table(arguments.build),
               "step": lambda: step_table(arguments.build, arguments.batch, arguments.length),
               "operations": lambda: operations_table(arguments.build)}

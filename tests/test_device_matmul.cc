@@ -37,4 +37,23 @@ TEST_CASE("matmul on a device: our kernels and cuBLASLt agree, large tiles and p
         }
 }
 
+// A library may choose another algorithm for the layout of a packed b, our own kernels do not.
+TEST_CASE("matmul on a device: with b packed before our own kernels give the same bits") {
+  for (const std::string& device : other_devices())
+    for (const DType compute : {DType::f32, DType::bf16}) {
+      const std::unique_ptr<Ops> ops = make_ops(device, {.matmul = "own"});
+      Arena arena(ops->memory(), size_t{1} << 30);
+      Bench bench{*ops, arena, compute};
+      for (const auto& [M, N, K] : {std::array<int64_t, 3>{1, 300, 200}, {64, 200, 77}, {150, 140, 90}}) {
+        const Tensor a = bench.normal(compute, {M, K}), b = bench.normal(DType::f32, {K, N});
+        const Tensor plain = bench.unset(DType::f32, {M, N}), packed = bench.unset(DType::f32, {M, N});
+        const Tensor room = arena.make(DType::u8, {static_cast<int64_t>(ops->packed_bytes(K, N, compute))});
+        ops->pack_matrix({.b = b, .compute = compute, .packed = room});
+        ops->matmul({.a = a, .b = b, .c = plain, .compute = compute});
+        ops->matmul({.a = a, .b = b, .c = packed, .compute = compute, .packed_b = room});
+        CHECK(bench.values(plain) == bench.values(packed));
+      }
+    }
+}
+
 }  // namespace engine::test

@@ -153,11 +153,11 @@ void declare_generation(Options& options, GenerationConfig& generation) {
 }
 
 void declare_cuda(Options& options, DeviceOptions& cuda) {
-  options.add("cuda.attention", cuda.attention, one_of({"own", "cudnn"}),
+  options.add("cuda.attention", cuda.attention, one_of({"auto", "own", "cudnn"}),
               "attention by our own kernels, or by cuDNN's where it can: products in bf16, heads 32 to 128 wide in "
               "steps of 8, no attention_dropout while training, no relative positions, no cache of what was "
-              "generated; which is faster depends on GPU and shapes. Never chosen by measuring, so that a training "
-              "that goes on has the bits of one that was not interrupted")
+              "generated; auto: cuDNN's where GPU and version are known to make it faster. Never chosen by measuring, "
+              "so that a training that goes on has the bits of one that was not interrupted")
       .formerly("attention")
       .may_change();
   options.add("cuda.matmul", cuda.matmul, one_of({"auto", "own", "cublaslt"}),

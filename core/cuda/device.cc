@@ -17,7 +17,7 @@ std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
-// Words for a fault, as the CPU backend would say it.
+// Returns words for a fault, those of the CPU backend.
 const char* indices_of(FaultKind kind) {
   switch (kind) {
     case FaultKind::token: return "embedding_forward: tokens";
@@ -32,16 +32,17 @@ const char* indices_of(FaultKind kind) {
     case FaultKind::ranked_token: return "rank: tokens";
     case FaultKind::segment: return "attention: the last row of segment";
     case FaultKind::mean_segment: return "segment_mean: the last row of segment";
+    case FaultKind::empty_segment:
     case FaultKind::logits:
     case FaultKind::none: break;
   }
   return "an operation: index";
 }
 
-// Destructors go on whatever happens: what failed before has been told.
+// Ignores an error. Destructors go on, since the cause has been told before.
 void ignore(cudaError_t) {}
 
-// Whether a kernel that was started before has failed: whoever calls next is told.
+// Returns whether the error is that of a kernel started before, which any later call may report.
 bool is_of_kernel(cudaError_t code) {
   switch (code) {
     case cudaErrorECCUncorrectable:
@@ -121,8 +122,7 @@ Device::Device() {
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
   name_ = properties.name;
-  multiprocessors_ = properties.multiProcessorCount;
-  shared_memory_ = properties.sharedMemPerBlockOptin;
+  capability_ = properties.major * 10 + properties.minor;
   size_t free = 0, total = 0;
   check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
   require(free >= least_memory, name_, " has ", free >> 20, " of ", total >> 20, " MiB free, too little to work with (",
@@ -132,11 +132,15 @@ Device::Device() {
   void* word = nullptr;
   check(cudaHostAlloc(&word, sizeof(Fault), cudaHostAllocMapped), "cudaHostAlloc");
   fault_ = new (word) Fault{};
+  check(cudaMalloc(&word, sizeof(int)), "cudaMalloc");
+  is_claimed_ = static_cast<int*>(word);
+  check(cudaMemsetAsync(is_claimed_, 0, sizeof(int), compute_), "cudaMemsetAsync");
   memory_ = std::make_unique<DeviceMemory>(*this, total);
 }
 
 Device::~Device() {
   memory_.reset();
+  ignore(cudaFree(is_claimed_));
   ignore(cudaFreeHost(fault_));
   ignore(cudaStreamDestroy(copy_));
   ignore(cudaStreamDestroy(compute_));
@@ -151,9 +155,13 @@ void Device::synchronize() {
     return;
   const Fault fault = *fault_;
   *fault_ = Fault{};
+  check(cudaMemsetAsync(is_claimed_, 0, sizeof(int), compute_), "cudaMemsetAsync");
   const FaultKind kind = static_cast<FaultKind>(fault.kind);
   if (kind == FaultKind::logits)
     fail("sample: row ", fault.place, " of the logits holds a NaN, or its largest is not finite");
+  if (kind == FaultKind::empty_segment)
+    fail("attention: segment ", fault.place,
+         " has no rows, which cuDNN cannot take before 9.25: set attention = \"own\"");
   if (kind == FaultKind::label)
     fail(indices_of(kind), "[", fault.place, "] is ", fault.value, ", neither in 0 ... ", fault.limit - 1, " nor -100");
   fail(indices_of(kind), "[", fault.place, "] is ", fault.value, ", not in 0 ... ",

@@ -1,4 +1,4 @@
-// A CUDA device: its streams, its memory, and what is checked after every call of the runtime.
+// A CUDA device: its streams, its memory, and the check after every call of the runtime.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -11,17 +11,22 @@
 
 namespace engine::cuda {
 
-// Throws an Error "WHAT: the runtime's words (name of the code), on DEVICE" where `code` is not success; where a kernel
-// that was started before has failed, with the operations that it may be of.
+// Throws an Error "WHAT: the runtime's words (name of the code), on DEVICE" where `code` is not success. Where a kernel
+// that was started before has failed, it also lists the operations that may have started it.
 void check(cudaError_t code, const char* what);
 
-// What a kernel finds wrong with its data (an index outside its table). The first fault of a step stays; it is raised
-// as an Error when results are next copied to the host. Kernels report by report_fault (kernels/cuda/block.h).
+// Holds a wrong index that a kernel has found in its data. The first fault of a step stays, and the host raises it as
+// an Error when it next copies results. Kernels call report_fault (kernels/cuda/block.h).
 struct Fault {
-  int kind;   // FaultKind, 0: none
-  int value;  // the index that was found
-  int limit;  // what it had to be below
-  int place;  // where: its number among the operation's indices
+  int kind;   // a FaultKind, 0 for none
+  int value;  // the index
+  int limit;  // size of its table
+  int place;  // its number among the operation's indices
+};
+// Lets kernels report a fault: the first to claim the report, in device memory, writes the fault, in the host's memory.
+struct FaultReport {
+  int* is_claimed;  // 0 or 1
+  Fault* fault;     // mapped memory of the host
 };
 enum class FaultKind : int {
   none,
@@ -32,18 +37,19 @@ enum class FaultKind : int {
   position_gradient,
   type_gradient,
   label,
-  segment,       // rows of attention outside of their matrix
-  mean_segment,  // of segment_mean
+  segment,       // rows outside of attention's matrices
+  mean_segment,  // rows outside of segment_mean's matrix
   gathered_row,
   scattered_row,
   ranked_token,
-  logits,  // of a row that cannot be drawn from
+  empty_segment,  // for cuDNN
+  logits,  // a row that cannot be drawn from
 };
 
 class Device {
  public:
-  // An Error in one line where there is no GPU, it is older than sm_80, the driver is older than the runtime, or it has
-  // too little memory free.
+  // Throws an Error in one line where there is no GPU, it is older than sm_80, the driver is older than the runtime, or
+  // too little of its memory is free.
   Device();
   ~Device();
   Device(const Device&) = delete;
@@ -52,21 +58,20 @@ class Device {
   cudaStream_t compute_stream() const { return compute_; }
   cudaStream_t copy_stream() const { return copy_; }
   Memory& memory();
-  Fault* fault() const { return fault_; }  // written by kernels, in memory that host and device both see
-  int multiprocessors() const { return multiprocessors_; }
-  size_t shared_memory_per_block() const { return shared_memory_; }  // the most that a launch may ask for
+  FaultReport fault() const { return {is_claimed_, fault_}; }
+  int capability() const { return capability_; }  // 90 for sm_90
   const std::string& name() const { return name_; }
-  // Waits for all that was started, and raises what a kernel found wrong.
+  // Waits for all started work, and raises a fault that a kernel has found.
   void synchronize();
-  // While a step is captured as a graph nothing may be copied to or from the host: that is an Error.
+  // Marks that a step is being captured as a graph. Copies to or from the host are an Error then.
   void set_capturing(bool capturing) { is_capturing_ = capturing; }
   bool is_capturing() const { return is_capturing_; }
 
  private:
   cudaStream_t compute_ = nullptr, copy_ = nullptr;
   Fault* fault_ = nullptr;
-  int multiprocessors_ = 0;
-  size_t shared_memory_ = 0;
+  int* is_claimed_ = nullptr;
+  int capability_ = 0;
   std::string name_;
   bool is_capturing_ = false;
   std::unique_ptr<Memory> memory_;

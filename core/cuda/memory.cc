@@ -14,11 +14,11 @@ namespace engine::cuda {
 namespace {
 
 constexpr size_t slot_bytes = size_t{2} << 20;
-constexpr size_t granules_at_once = 32;  // of 2 MiB
+constexpr size_t granules_at_once = 32;  // granules of 2 MiB
 
 size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-// The driver's functions for virtual memory, had through the runtime: the program starts without a driver, too.
+// Returns a driver's function for virtual memory through the runtime, so that the program starts without a driver, too.
 template <class Function>
 Function* driver_function(const char* name) {
   void* function = nullptr;
@@ -113,7 +113,7 @@ void* DeviceMemory::reserve(size_t bytes) {
 void DeviceMemory::release(void* data, size_t) {
   const auto found = reservations_.find(data);
   if (found == reservations_.end()) return;
-  // Called by destructors: what went wrong before has been told.
+  // Destructors call this, and earlier errors have been told.
   cudaStreamSynchronize(device_.compute_stream());
   const Reservation& reservation = found->second;
   if (reservation.mapped) driver().unmap(address_of(data), reservation.mapped);
@@ -144,7 +144,7 @@ bool DeviceMemory::map(char* address, size_t bytes, Piece& piece) {
   return true;
 }
 
-// Much at a time where there is much, else what is needed.
+// Maps many granules at a time where there is much memory, else only the needed ones.
 void DeviceMemory::grow(char* base, Reservation& reservation, size_t bytes) {
   const size_t needed = round_up(bytes - reservation.mapped, granularity_);
   const size_t generous = std::min(round_up(bytes - reservation.mapped, granules_at_once * granularity_),
@@ -163,10 +163,9 @@ void DeviceMemory::grow(char* base, Reservation& reservation, size_t bytes) {
 void DeviceMemory::commit(void* base, size_t from, size_t to) {
   Reservation& reservation = reservations_.at(base);
   if (to > reservation.mapped) grow(static_cast<char*>(base), reservation, to);
+  reservation.regions.hand_out(static_cast<char*>(base), reservation.mapped, from, to);
 #ifdef ENGINE_SIM
   cudasim::hand_out(base, from, to, reservation.mapped, device_.compute_stream());
-#else
-  static_cast<void>(from);
 #endif
 }
 

@@ -1,9 +1,9 @@
-// Memory of a CUDA device. A reservation is address space; memory is mapped into it as the arena above it grows, so
-// several arenas share the device without any of them knowing how much it will need.
+// Memory of a CUDA device. A reservation is address space. Memory is mapped into it as its arena grows, so that several
+// arenas share the device without knowing how much each will need.
 //
 // Copies from the host go through a ring of pinned buffers and the copy stream into landing buffers on the device, and
-// from there, in the compute stream's own order, to where they belong: the host does not wait, and whatever the compute
-// stream is still doing with the destination is done before.
+// from there in the compute stream's order to their place. So the host does not wait, and earlier work of the compute
+// stream with the destination is done before.
 #pragma once
 
 #include <cuda.h>
@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/cuda/device.h"
+#include "core/cuda/regions.h"
 
 namespace engine::cuda {
 
@@ -40,6 +41,7 @@ class DeviceMemory final : public Memory {
   struct Reservation {
     size_t bytes = 0, mapped = 0;
     std::vector<Piece> pieces;
+    MemoryRegions regions;  // tensors
   };
   struct Slot {
     char* pinned = nullptr;  // on the host
@@ -47,7 +49,7 @@ class DeviceMemory final : public Memory {
     cudaEvent_t landed = nullptr, done = nullptr;
   };
   void grow(char* base, Reservation& reservation, size_t bytes);
-  bool map(char* address, size_t bytes, Piece& piece);  // false where there is no memory for it
+  bool map(char* address, size_t bytes, Piece& piece);  // false where memory is short
   static void make_slot(Slot& slot);
 
   Device& device_;

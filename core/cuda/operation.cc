@@ -6,7 +6,7 @@
 
 namespace engine::cuda {
 
-// The last of them, each at its number modulo their number.
+// Holds the last operations, each at its number modulo their count.
 struct Operation::Started {
   std::array<Description, 8> last;
   size_t count = 0;

@@ -1,4 +1,4 @@
-// What errors of a device tell: the operation that is being started, and those that may still be under way.
+// Tells errors of a device which operation is being started, and which may still be running.
 #pragma once
 
 #include <array>
@@ -9,7 +9,7 @@
 
 namespace engine::cuda {
 
-// The operation that this thread is starting, while it lives: an NVTX range of its name, and what an error tells.
+// Marks the operation that this thread is starting, while it lives, with an NVTX range of its name.
 class Operation {
  public:
   Operation(const char* name, std::initializer_list<Tensor> tensors);
@@ -35,11 +35,11 @@ class Operation {
   const Operation* outer_;
 };
 
-// "layernorm_forward of [3, 5] f32, ..."; empty where none is running.
+// Returns "layernorm_forward of [3, 5] f32, ...", and an empty text where no operation is running.
 std::string running_operation();
-// The last ones that were started since the device was waited for, and how many more; empty where there are none.
+// Returns the last operations started since the device was last waited for, and the number of others. Empty if none.
 std::string started_operations();
-// The device was waited for, and they are done.
+// Forgets these operations, since the device was waited for.
 void forget_started_operations();
 
 }  // namespace engine::cuda

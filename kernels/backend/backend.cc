@@ -103,7 +103,7 @@ std::unique_ptr<Ops> cpu_ops_with(const DeviceOptions& options) {
     fail_usage(name, " = \"", value, "\" needs device = \"cuda\", and this runs on the CPU: set ", name, " = \"",
                otherwise, "\"");
   };
-  if (options.attention == "cudnn") refuse("attention", options.attention, "own");
+  if (options.attention == "cudnn") refuse("attention", options.attention, "auto");
   if (options.matmul == "cublaslt") refuse("matmul", options.matmul, "auto");
   return make_cpu_ops();
 }
@@ -128,7 +128,7 @@ std::unique_ptr<Ops> make_auto_ops(const DeviceOptions& options) {
 }  // namespace
 
 std::unique_ptr<Ops> make_ops(const std::string& device, const DeviceOptions& options) {
-  check_choice("attention", options.attention, {"own", "cudnn"});
+  check_choice("attention", options.attention, {"auto", "own", "cudnn"});
   check_choice("matmul", options.matmul, {"auto", "own", "cublaslt"});
   if (device == "cpu") return cpu_ops_with(options);
   if (device == "auto") return make_auto_ops(options);

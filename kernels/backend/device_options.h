@@ -6,9 +6,9 @@
 namespace engine {
 
 struct DeviceOptions {
-  std::string attention = "own";  // own, or cudnn
-  std::string matmul = "auto";    // auto (cuBLASLt where it is installed), own, or cublaslt
-  bool synchronous = false;       // waits for the device after each start
+  std::string attention = "own";  // own, cudnn, or auto: cuDNN's where it is expected to be faster
+  std::string matmul = "auto";    // auto: cuBLASLt where it is there; own, or cublaslt
+  bool synchronous = false;       // the device is waited for after each start
 };
 
 }  // namespace engine

@@ -7,10 +7,10 @@
 
 namespace engine::cuda {
 
-// What is asked for by name is had now, so that its absence is told at once; cuBLASLt's half gigabyte, where it is only
-// made use of, when it is first needed.
+// Loads libraries that options ask for at once, so that the user hears of their absence. cuBLASLt under matmul =
+// "auto", half a gigabyte, is loaded at its first use.
 CudaOps::CudaOps(const DeviceOptions& options) : options_(options) {
-  if (options.attention == "cudnn") cudnn_ = std::make_unique<CudnnAttention>(device_, workspace_);
+  cudnn_ = CudnnAttention::make(device_, workspace_, options.attention);
   if (options.matmul == "cublaslt") products();
   if (options.synchronous) set_synchronous(true);
 }

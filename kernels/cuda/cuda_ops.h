@@ -1,6 +1,6 @@
-// The CUDA backend. Every file in a family's folder cuda defines its family's methods of this class: kernels above,
-// launchers below. All operations run on the compute stream, in the order they are called, so the workspace of one is
-// free for the next.
+// The CUDA backend. Every file in a family's folder cuda defines the family's methods of this class, kernels above and
+// launchers below. All operations run on the compute stream, in the order of their calls, so that one operation's
+// workspace is free for the next.
 #pragma once
 
 #include <memory>
@@ -13,8 +13,8 @@
 
 namespace engine::cuda {
 
-class CudnnAttention;  // cuDNN's attention, where it is asked for (attention/cuda/cudnn_attention.h)
-class MatrixProducts;  // who multiplies, cuBLASLt's handle and chosen algorithms (matmul/cuda/matmul.h)
+class CudnnAttention;  // attention/cuda/cudnn_attention.h
+class MatrixProducts;  // matmul/cuda/matmul.h
 
 class CudaOps final : public Ops {
  public:
@@ -31,13 +31,13 @@ class CudaOps final : public Ops {
 
  private:
   cudaStream_t stream() const { return device_.compute_stream(); }
-  MatrixProducts& products();  // for operations that multiply matrices with strides
+  MatrixProducts& products();  // made at the first product
 
   const DeviceOptions options_;
   Device device_;
-  Arena workspace_{device_.memory()};  // scratch of one operation, taken inside an ArenaScope
+  Arena workspace_{device_.memory()};  // scratch of one operation, inside an ArenaScope
   std::unique_ptr<MatrixProducts> products_;
-  std::unique_ptr<CudnnAttention> cudnn_;  // null where it is not asked for
+  std::unique_ptr<CudnnAttention> cudnn_;  // null where our own kernels do everything
   StepGraphs graphs_;
 };
 

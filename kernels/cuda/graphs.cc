@@ -6,7 +6,7 @@ namespace engine::cuda {
 
 namespace {
 
-constexpr size_t most_graphs = 64;  // ragged batches have ever new shapes
+constexpr size_t most_graphs = 64;  // ragged batches bring ever new shapes
 
 }  // namespace
 

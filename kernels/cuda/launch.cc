@@ -1,6 +1,9 @@
 #include "kernels/cuda/launch.h"
 
+#include <algorithm>
 #include <map>
+
+#include "kernels/sizes.h"
 
 namespace engine::cuda {
 
@@ -29,6 +32,11 @@ dim3 blocks(int64_t x, int64_t y, int64_t z) {
   return dim3(static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z));
 }
 
+unsigned threads_of_row(int64_t elements, int64_t each) {
+  constexpr int64_t warp = 32, most = 1024;
+  return static_cast<unsigned>(rounded_up(std::clamp<int64_t>(ceil_div(elements, each), 1, most), warp));
+}
+
 void wait_if_synchronous(cudaStream_t stream) {
   if (!is_synchronous) [[likely]]
     return;
@@ -36,7 +44,7 @@ void wait_if_synchronous(cudaStream_t stream) {
   check_launch(cudaStreamIsCapturing(stream, &status));
   if (status != cudaStreamCaptureStatusNone) return;
   const cudaError_t code = cudaStreamSynchronize(stream);
-  forget_started_operations();  // it can only be this one
+  forget_started_operations();  // only this one can have failed
   check_launch(code);
 }
 

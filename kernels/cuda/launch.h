@@ -1,4 +1,4 @@
-// How kernels are started: one function, every start checked, with the operation that is running in its errors.
+// Starts kernels. Every start goes through launch(), is checked, and names the running operation in its errors.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -12,17 +12,20 @@ namespace engine::cuda {
 
 // Throws an Error that names the running operation, its shapes and the device, where `code` is not success.
 void check_launch(cudaError_t code);
-// The option `synchronous`, of this process: every start is waited for, so that what fails is named.
+// Sets the option `synchronous` of this process. Every start is then waited for, so that an error names its operation.
 void set_synchronous(bool synchronous);
-// To be called after a start: then waits for the stream, unless it is being captured.
+// Waits for the stream after a start where the process is synchronous, unless the stream is being captured.
 void wait_if_synchronous(cudaStream_t stream);
-// More than 48 KiB of shared memory has to be asked for once a kernel.
+// Allows a kernel dynamic shared memory beyond 48 KiB.
 void allow_shared_memory(const void* kernel, size_t bytes);
 
-// A grid of so many blocks; an Error that names the running operation where no device takes as many.
+// Returns a grid of so many blocks. Throws an Error that names the running operation where no device takes as many.
 dim3 blocks(int64_t x, int64_t y = 1, int64_t z = 1);
 
-// Starts `kernel` with dynamic shared memory of `shared` bytes; a grid of no blocks is nothing to do.
+// Returns the threads of a block for a row of `elements`, `each` a thread: whole warps, at most 1024 threads.
+unsigned threads_of_row(int64_t elements, int64_t each);
+
+// Starts `kernel` with dynamic shared memory of `shared` bytes. Does nothing for a grid of no blocks.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, size_t shared, cudaStream_t stream,
             Arguments&&... arguments) {

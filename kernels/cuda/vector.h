@@ -1,36 +1,37 @@
-// What element-wise kernels share: rows read and written as floats, 16 bytes of the narrower dtype at a time where all
-// is aligned; dropout by element.
+// Reads and writes elements as floats, as vectors where addresses allow it, and drops a matrix's elements.
 #pragma once
 
 #include <cstdint>
 #include <initializer_list>
 
 #include "kernels/cuda/block.h"
+#include "kernels/cuda/dispatch.h"
 #include "kernels/cuda/dropout.h"
+#include "kernels/cuda/matrix.h"
 
 namespace engine::cuda {
 
-// Neighbouring elements that a thread takes at once, of tensors of these dtypes: 16 bytes of the narrowest.
+// The elements that a thread takes at once from tensors of these dtypes: as many of the narrowest as 16 bytes hold.
 template <class... T>
 inline constexpr int vector_width = ((sizeof(T) == 2) || ...) ? 8 : 4;
 
-// A width of 1 reads any address, others want 16-byte alignment.
+// The elements of type T in one access, for `width` neighbouring elements.
+template <class T, int width>
+inline constexpr int access_width = width < Vector16<T>::size ? width : Vector16<T>::size;
+
+// Reads `width` neighbouring elements. Their address is a multiple of their bytes, or of 16.
 template <int width, class T>
 __device__ __forceinline__ void load_floats(const T* from, float (&to)[width]) {
-  if constexpr (width == 1) {
-    to[0] = to_float(*from);
-  } else {
-    constexpr int size = Vector16<T>::size;
-    static_assert(width % size == 0);
+  constexpr int size = access_width<T, width>;
+  static_assert(width % size == 0);
+  ENGINE_UNROLL
+  for (int begin = 0; begin < width; begin += size) {
+    const Part<T, size> part = load_part<size>(from + begin);
     ENGINE_UNROLL
-    for (int part = 0; part < width; part += size) {
-      const Vector16<T> vector = load_vector(from + part);
-      ENGINE_UNROLL
-      for (int i = 0; i < size; ++i) to[part + i] = to_float(vector.at[i]);
-    }
+    for (int i = 0; i < size; ++i) to[begin + i] = to_float(part.at[i]);
   }
 }
-// Elements 0 ... width-1, of which the first `count` are read, 16 bytes at a time where they may be; the others are 0.
+// Reads the first `count` of `width` elements, as vectors where all are read and `aligned` says so. The others are 0.
 template <int width, class T>
 __device__ __forceinline__ void load_floats_before(const T* from, int64_t count, bool aligned, float (&to)[width]) {
   if (aligned && count >= width) {
@@ -40,39 +41,78 @@ __device__ __forceinline__ void load_floats_before(const T* from, int64_t count,
   ENGINE_UNROLL
   for (int i = 0; i < width; ++i) to[i] = i < count ? to_float(from[i]) : 0.0f;
 }
+// Writes `width` neighbouring elements of global memory, at a multiple of their bytes, or of 16.
 template <int width, class T>
 __device__ __forceinline__ void store_floats(T* to, const float (&from)[width]) {
-  if constexpr (width == 1) {
-    *to = from_float<T>(from[0]);
-  } else {
-    constexpr int size = Vector16<T>::size;
-    static_assert(width % size == 0);
+  constexpr int size = access_width<T, width>;
+  static_assert(width % size == 0);
+  ENGINE_UNROLL
+  for (int begin = 0; begin < width; begin += size) {
+    Part<T, size> part;
     ENGINE_UNROLL
-    for (int part = 0; part < width; part += size) {
-      Vector16<T> vector;
-      ENGINE_UNROLL
-      for (int i = 0; i < size; ++i) vector.at[i] = from_float<T>(from[part + i]);
-      store_vector(to + part, vector);
-    }
+    for (int i = 0; i < size; ++i) part.at[i] = from_float<T>(from[begin + i]);
+    store_part(to + begin, part);
   }
 }
 
-// Whether every row of `cols` elements of each of these begins at a multiple of 16 bytes and is whole vectors of
-// `width`.
+// Return and take neighbouring elements of a row of a matrix.
+template <class T>
+__device__ __forceinline__ T* element_at(const DeviceMatrix& matrix, int64_t row, int64_t col) {
+  return reinterpret_cast<T*>(matrix.data) + row * matrix.stride + col;
+}
+template <int width>
+__device__ __forceinline__ void load_floats(const DeviceMatrix& matrix, int64_t row, int64_t col, float (&to)[width]) {
+  if (matrix.is_bf16) load_floats(element_at<const bfloat16>(matrix, row, col), to);
+  else load_floats(element_at<const float>(matrix, row, col), to);
+}
+template <int width>
+__device__ __forceinline__ void store_floats(const DeviceMatrix& matrix, int64_t row, int64_t col,
+                                             const float (&from)[width]) {
+  if (matrix.is_bf16) store_floats(element_at<bfloat16>(matrix, row, col), from);
+  else store_floats(element_at<float>(matrix, row, col), from);
+}
+__device__ __forceinline__ float load_element(const DeviceMatrix& matrix, int64_t row, int64_t col) {
+  float value[1];
+  load_floats(matrix, row, col, value);
+  return value[0];
+}
+__device__ __forceinline__ void store_element(const DeviceMatrix& matrix, int64_t row, int64_t col, float value) {
+  const float values[1] = {value};
+  store_floats(matrix, row, col, values);
+}
+
+// Calls body(first element, std::integral_constant<int, N>) for the elements begin ... begin+width-1 before `end`: once
+// with N = width where all of them are and `vectors` says so, else for each element with N = 1.
+template <int width, class Body>
+__device__ __forceinline__ void vector_or_elements(int64_t begin, int64_t end, bool vectors, const Body& body) {
+  if (vectors && begin + width <= end) {
+    body(begin, std::integral_constant<int, width>());
+    return;
+  }
+  for (int64_t i = begin; i < begin + width && i < end; ++i) body(i, std::integral_constant<int, 1>());
+}
+// The same for this thread's `width` of `count` elements.
+template <int width, class Body>
+__device__ __forceinline__ void each_part(int64_t count, bool vectors, const Body& body) {
+  vector_or_elements<width>((int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * width, count, vectors, body);
+}
+
+// Returns whether every row of `cols` elements of each tensor begins at a multiple of 16 bytes and is whole vectors of
+// `width` elements.
 inline bool takes_vectors(int width, int64_t cols, std::initializer_list<const void*> tensors) {
   for (const void* data : tensors)
     if (reinterpret_cast<uintptr_t>(data) % 16 != 0) return false;
   return cols % width == 0;
 }
 
-// Dropout of a matrix's elements.
+// Drops elements of a matrix.
 struct ElementDropout : DropoutDraws {
   bool drops;
 
-  explicit ElementDropout(const Dropout& of) : DropoutDraws(of), drops(of.rate > 0) {}
+  explicit ElementDropout(const Dropout& dropout) : DropoutDraws(dropout), drops(dropout.rate > 0) {}
 
   // Multiplies the elements of columns col ... col+width-1 of a row of a matrix with `cols` columns by their factors.
-  // One call of the generator serves four elements; a width beyond 1 wants cols and col to be multiples of 4.
+  // One call of the generator serves four elements. A width beyond 1 needs cols and col to be multiples of 4.
   template <int width>
   __device__ __forceinline__ void apply(int64_t row, int cols, int col, float (&values)[width]) const {
     if (!drops) return;

@@ -1,4 +1,4 @@
-// Runs the threads of a block: who comes next, who waits for whom, and what is wrong when nobody can go on.
+// Runs the threads of a block, decides which one runs next, and says what is wrong when none can go on.
 #include "tests/cudasim/block.h"
 
 #include <algorithm>
@@ -27,12 +27,12 @@ constexpr size_t most_threads = 1024, nobody = most_threads;
 
 struct Thread {
   Fiber* fiber = nullptr;           // null until it begins
-  const char* waits_at = nullptr;   // the barrier or operation where it waits
-  unsigned mask = 0;                // of the operation of the warp; 0: it waits for the block
+  const char* waits_at = nullptr;   // barrier or operation where it waits
+  unsigned mask = 0;                // mask of the warp's operation, 0 at a block's barrier
   bool has_ended = false;
 };
 
-// Lanes that have come to an operation of their warp, and wait for the others in their mask.
+// Holds lanes that wait at an operation of their warp for the others in their mask.
 struct Group {
   const char* operation;
   unsigned mask, arrived;
@@ -40,10 +40,10 @@ struct Group {
 };
 
 struct Scheduler {
-  const Launch* launch = nullptr;  // what is running
+  const Launch* launch = nullptr;  // running launch
   std::string error;
   Thread threads[most_threads];
-  std::vector<Group> groups[most_threads / 32];  // of each warp
+  std::vector<Group> groups[most_threads / 32];  // groups of each warp
   uint64_t ready[most_threads / 64];
   size_t count = 0, left = 0, current = 0, following = nobody;
   size_t at_barrier = 0;  // threads that wait there
@@ -64,7 +64,7 @@ uint64_t random_bits() {  // xorshift64
   return s.random_state ^= s.random_state << 17;
 }
 
-// The tests run what must not depend on the number of threads with 1, 2 and 3 of them: here that are the three orders.
+// Gives the tests that run with 1, 2 and 3 threads the three orders here.
 Order order_of_threads() {
   const int threads = engine::thread_count();
   return threads == 2 ? Order::reverse : threads == 3 ? Order::random : Order::forward;
@@ -93,7 +93,7 @@ uint3 index_of(size_t thread) {
 
 void set_ready(size_t thread) { s.ready[thread / 64] |= uint64_t{1} << (thread % 64); }
 
-// Takes the next thread that can go on from those that are ready.
+// Takes the next of the threads that can go on.
 size_t pick() {
   const size_t words = (s.count + 63) / 64;
   const auto take = [](size_t word, uint64_t bit) {
@@ -120,14 +120,14 @@ size_t pick() {
   return nobody;
 }
 
-// On a fiber: the calling thread cannot go on until others have set it ready.
+// Suspends the calling thread's fiber until others have set the thread ready.
 void wait_for_others() {
   const size_t self = s.current;
   s.following = pick();
   if (s.following != self) Fiber::suspend();
 }
 
-// What a fiber does all its life: runs threads from begin to end, one after another.
+// Runs threads from begin to end, one after another, for the whole life of a fiber.
 void run_threads() {
   for (;;) {
     s.launch->thread();
@@ -145,7 +145,7 @@ void run_threads() {
   }
 }
 
-// Nobody can go on, and some have not ended.
+// Says why no thread can go on although some have not ended.
 std::string describe_deadlock() {
   const Thread* waiting = std::find_if(s.threads, s.threads + s.count, [](const Thread& t) { return !t.has_ended; });
   const auto first = static_cast<size_t>(waiting - s.threads);
@@ -221,7 +221,7 @@ std::string run_grid(const Launch& launch) {
     blockIdx = {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
     run_block();
     if (s.error.empty()) continue;
-    // What threads were in the middle of is forgotten.
+    // A failed kernel's threads are forgotten in the middle of their work.
     s.idle.clear();
     for (const auto& fiber : s.fibers) {
       fiber->restart();
@@ -240,9 +240,7 @@ std::string running_block() {
 }
 std::string running_thread() { return joined(running_block(), ", thread ", text_of(threadIdx)); }
 
-bool stack_overflowed_at(const void* address) {
-  return std::any_of(s.fibers.begin(), s.fibers.end(), [&](const auto& f) { return f->overflows_at(address); });
-}
+bool stack_overflowed_at(const void* address) { return s.threads[s.current].fiber->overflows_at(address); }
 
 void fail_kernel(const std::string& what) {
   s.error = running_thread() + ": " + what;

@@ -1,7 +1,7 @@
-// A block of the simulated device. Every CUDA thread is a fiber on one thread of the host; it runs until it meets
-// others (a barrier, an operation of the warp) or ends, then the next in order runs. Shared memory and its surroundings
-// are filled with NaNs (bytes 0xff) when a block begins. What a kernel may not do ends it with an error that names
-// kernel, block and thread.
+// Runs a block of the simulated device. Every CUDA thread is a fiber on one thread of the host. It runs until it meets
+// others (a barrier, an operation of the warp) or ends, and then the next in order runs. Shared memory and its
+// surroundings are filled with NaNs (bytes 0xff) when a block begins. A forbidden act of a kernel ends it with an error
+// that names kernel, block and thread.
 #pragma once
 
 #include <cstddef>
@@ -13,11 +13,11 @@
 
 namespace cudasim {
 
-// Which of the threads (and blocks) that could run does so: results must not depend on it.
+// Chooses among the threads (and blocks) that could run. Results must not depend on it.
 enum class Order { forward, reverse, random };
 void set_order(Order order, uint64_t seed = 1);
-// As the variable CUDASIM_ORDER says; else, so that tests of results at 1, 2 and 3 threads of the host see all three:
-// reverse with 2 threads, random with 3, forward with any other number.
+// Takes the order from the variable CUDASIM_ORDER. Without it the order is reverse with 2 threads of the host, random
+// with 3, and forward with any other number, so that tests at 1, 2 and 3 threads see all three.
 void unset_order();
 
 struct Launch {
@@ -26,11 +26,14 @@ struct Launch {
   size_t shared;  // bytes of dynamic shared memory
   std::function<void()> thread;
 };
-// Runs all blocks; returns what the kernel did wrong, empty if nothing.
+// Runs all blocks. Returns what the kernel did wrong, empty if nothing.
 std::string run_grid(const Launch& launch);
 bool is_running();
+// Returns whether the address lies behind the end of the running thread's own stack. Wild addresses may hit another's.
 bool stack_overflowed_at(const void* address);
-// The name of the kernel that is running, of its block, and of its thread, for messages.
+// Counts, since the program began, the extra turns that ldmatrix took because rows of a phase lay in the same banks.
+uint64_t bank_conflicts();
+// Return the name of the running kernel, its block, and its thread, for messages.
 std::string running_block();
 std::string running_thread();
 
@@ -40,8 +43,6 @@ int lane();
 uint64_t shuffle(const char* operation, uint64_t value, int source, unsigned mask);
 unsigned ballot(bool predicate, unsigned mask);
 unsigned match_any(unsigned value, unsigned mask);
-int reduce_add(int value, unsigned mask);
-unsigned reduce_max(unsigned value, unsigned mask);
 void sync_warp(unsigned mask);
 bool sync_block(const char* operation, bool predicate);
 void* static_shared(const void* type, size_t bytes);
@@ -54,13 +55,13 @@ void multiply_add(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[
 void check_aligned(const void* address, size_t bytes);
 
 // --- between the simulator's files -----------------------------------------------------------------------------------
-// The calling thread waits until every lane of `mask` has called with the same operation and mask; the last one runs
-// `meet` over all lanes' arguments (null for lanes outside the mask).
+// Waits until every lane of `mask` has called with the same operation and mask. The last one runs `meet` over all
+// lanes' arguments (null for lanes outside the mask).
 void meet_warp(const char* operation, unsigned mask, void* argument, void (*meet)(void* const (&arguments)[32]));
-void begin_shared_memory(size_t dynamic_bytes);  // a launch begins
-void fill_shared_memory();                       // a block begins
-std::string check_shared_memory();               // a block has ended: what was written outside
-void forget_copies(size_t threads);              // a block begins: no asynchronous copy is under way
-size_t thread_number();                          // in the block
+void begin_shared_memory(size_t dynamic_bytes);  // when a launch begins
+void fill_shared_memory();                       // when a block begins
+std::string check_shared_memory();               // when a block has ended: writes outside
+void forget_copies(size_t threads);              // when a block begins
+size_t thread_number();                          // number in the block
 
 }  // namespace cudasim

@@ -1,13 +1,14 @@
 // cuBLASLt of the simulated device: D = epilogue(alpha op(A) op(B) + beta C) by plain loops, in the order of the
 // stream, for the combinations of types that the real library's tables list and that the engine uses.
 //
-// Refused at the heuristic, as by the library: types that are in no table, matrices that do not fit together, leading
-// dimensions that are too small, an auxiliary matrix whose leading dimension is no multiple of 8. Stricter than the
-// library where it leaves things open, so that mistakes show:
-// - an algorithm is for the very configuration and alignments that it was asked for, and is refused for another;
-// - epilogues with GELU want every matrix's rows to begin at multiples of 16 bytes, that with sums of B D's, so that
-//   ways around are tried;
-// - scratch, which every algorithm wants if it may, is used, and must begin at a multiple of 256 bytes.
+// The heuristic refuses, as the library does, types that are in no table, matrices that do not fit together, leading
+// dimensions that are too small, and an auxiliary matrix whose leading dimension is no multiple of 8. Where the library
+// leaves things open this one is stricter, so that mistakes show:
+// - It refuses an algorithm for any other configuration or alignment than the one that it was chosen for.
+// - tanh in epilogues with GELU has 11 bits, as a GPU's special function unit gives it (MUFU.TANH).
+// - Epilogues with GELU need every matrix's rows to begin at multiples of 16 bytes, and the one with sums of B needs
+//   D's, so that tests reach the ways around.
+// - Every algorithm takes and uses scratch if it may, which must begin at a multiple of 256 bytes.
 // The variable CUDASIM_CUBLASLT of the environment makes it a library that has no algorithm for anything (none), or
 // whose products fail (fails).
 #include <cublasLt.h>
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "core/bf16.h"
+#include "tests/cudasim/cublaslt.h"
 #include "tests/cudasim/memory.h"
 #include "tests/cudasim/stream.h"
 
@@ -42,8 +44,15 @@ struct cublasLtMatmulPreferenceOpaque_t {
   uint32_t search = 0;
   uint64_t workspace_bytes = 0;
   uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_MASK;
-  uint32_t alignment[4] = {256, 256, 256, 256};  // of A, B, C, D
+  uint32_t alignment[4] = {256, 256, 256, 256};  // A, B, C, D
 };
+
+namespace cudasim {
+
+static int heuristics = 0;
+int cublaslt_heuristics() { return heuristics; }
+
+}  // namespace cudasim
 
 namespace {
 
@@ -71,7 +80,7 @@ bool is_possible(const Layout& m) {
   return m.rows > 0 && m.cols > 0 && m.ld >= 0 && static_cast<uint64_t>(m.ld) >= line;
 }
 
-// What is impossible, then what is in no table.
+// Refuses impossible arguments, then those that are in no table.
 cublasStatus_t check(const Operation& o, const Layout& a, const Layout& b, const Layout& c, const Layout& d) {
   const auto rows = [](const Layout& m, int32_t t) { return t == CUBLAS_OP_N ? m.rows : m.cols; };
   const auto cols = [](const Layout& m, int32_t t) { return t == CUBLAS_OP_N ? m.cols : m.rows; };
@@ -108,7 +117,7 @@ cublasStatus_t check(const Operation& o, const Layout& a, const Layout& b, const
   return CUBLAS_STATUS_SUCCESS;
 }
 
-// All of a configuration but its pointers.
+// Joins all of a configuration but its pointers in one number.
 uint64_t fingerprint(const Operation& o, const Layout& a, const Layout& b, const Layout& c, const Layout& d) {
   uint64_t hash = 1469598103934665603u;
   const auto add = [&](uint64_t value) { hash = (hash ^ value) * 1099511628211u; };
@@ -149,9 +158,15 @@ struct Matrix {
   }
 };
 
-double gelu_tanh(double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }
+// Rounds tanh of gelu_tanh's argument to 11 bits.
+double coarse_tanh(double x) {
+  int exponent = 0;
+  const double fraction = std::frexp(std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)), &exponent);
+  return std::ldexp(std::nearbyint(std::ldexp(fraction, 11)), exponent - 11);
+}
+double gelu_tanh(double x) { return 0.5 * x * (1 + coarse_tanh(x)); }
 double gelu_tanh_gradient(double x) {
-  const double t = std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x));
+  const double t = coarse_tanh(x);
   return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * std::sqrt(2 / M_PI) * (1 + 3 * 0.044715 * x * x);
 }
 
@@ -177,7 +192,7 @@ struct Call {
     const bool ta = operation.transpose_a != CUBLAS_OP_N, tb = operation.transpose_b != CUBLAS_OP_N;
     const uint64_t m = d.layout.rows, n = d.layout.cols, k = ta ? a.layout.rows : a.layout.cols;
     std::fill(workspace, workspace + workspace_bytes, '\xff');
-    std::vector<float> of_a(m * k), sums(m);  // a column of op(A) after another
+    std::vector<float> of_a(m * k), sums(m);  // one column of op(A) after another
     for (uint64_t l = 0; l < k; ++l)
       for (uint64_t i = 0; i < m; ++i) of_a[l * m + i] = ta ? a.get(l, i) : a.get(i, l);
     for (uint64_t j = 0; j < n; ++j) {
@@ -219,7 +234,7 @@ cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
 }
 size_t cublasLtGetVersion() { return CUBLAS_VER_MAJOR * 10000; }
 
-// As the library does, these take anything; what makes no sense is refused by the heuristic.
+// These calls take anything, as the library's do. The heuristic refuses arguments without a meaning.
 cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType type, uint64_t rows,
                                           uint64_t cols, int64_t ld) {
   *layout = new Layout{static_cast<uint32_t>(type), CUBLASLT_ORDER_COL, rows, cols, ld};
@@ -302,6 +317,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
                                               cublasLtMatmulHeuristicResult_t results[], int* count) {
   if (!handle || !operation || !a || !b || !c || !d || !preference || wanted < 1) return CUBLAS_STATUS_INVALID_VALUE;
   *count = 0;
+  ++cudasim::heuristics;
   if (const cublasStatus_t status = check(*operation, *a, *b, *c, *d); status != CUBLAS_STATUS_SUCCESS) return status;
   if (says("none")) return CUBLAS_STATUS_NOT_SUPPORTED;
   Algorithm algorithm{

@@ -1,9 +1,10 @@
-// cuDNN's attention on the simulated device, in the order of the stream: in place of
-// kernels/attention/cuda/cudnn_graph.cc, whose graphs only the real library can build. Sequences are read through the
-// offsets and counts that the graph is given; rows beyond a sequence's count are not touched. Its scratch is used.
+// cuDNN's attention on the simulated device, in the order of the stream. It replaces
+// kernels/attention/cuda/cudnn_graph.cc, whose graphs only the real library can build. It reads sequences through the
+// offsets and counts that the graph is given, leaves rows beyond a sequence's count alone, and uses its scratch.
 //
-// The variable CUDASIM_CUDNN of the environment makes it a library that is not there (none) or that refuses every
-// graph (refuses).
+// The variable CUDASIM_CUDNN of the environment makes it a library that is not there (none), that refuses every graph
+// (refuses), or whose graphs want a gigabyte of scratch (large). CUDASIM_CUDNN_VERSION is its version, else 91900, so
+// that the option auto means our own kernels.
 #include <cuda_runtime.h>
 
 #include <cstdlib>
@@ -42,15 +43,14 @@ bool says(const char* what) {
 
 using Numbers = std::vector<double>;
 
-// One sequence of an attention: its rows of each tensor as [rows, heads width], or lse [rows, heads].
+// Reads and writes one sequence of an attention: its rows of each tensor as [rows, heads width], or lse [rows, heads].
 class Sequence {
  public:
   Sequence(const CudnnAttentionShape& shape, const std::array<void*, cudnn_numbers>& memory, int64_t index)
       : shape_(shape), memory_(memory), index_(index) {}
   int64_t count(int64_t which) const { return static_cast<const int32_t*>(memory_[which])[index_]; }
   int64_t rows_of(CudnnTensor which) const {
-    const bool of_keys = which == cudnn_k || which == cudnn_v || which == cudnn_dk || which == cudnn_dv;
-    return count(of_keys ? cudnn_key_counts : cudnn_query_counts);
+    return count(is_of_keys(which) ? cudnn_key_counts : cudnn_query_counts);
   }
   int64_t columns_of(CudnnTensor which) const { return shape_.heads * (which == cudnn_lse ? 1 : shape_.width); }
   Numbers zeros(CudnnTensor which) const { return Numbers(static_cast<size_t>(rows_of(which) * columns_of(which))); }
@@ -102,7 +102,10 @@ void attend(const CudnnAttentionShape& shape, const Sequence& s) {
 }  // namespace
 
 std::string why_no_cudnn() { return says("none") ? "libcudnn.so.9 cannot be loaded" : ""; }
-size_t cudnn_version() { return says("none") ? 0 : 91900; }
+size_t cudnn_version() {
+  const char* const version = std::getenv("CUDASIM_CUDNN_VERSION");
+  return says("none") ? 0 : version ? std::strtoull(version, nullptr, 10) : 91900;
+}
 void* make_cudnn_handle(void* stream) { return stream; }
 void destroy_cudnn_handle(void*) {}
 
@@ -117,7 +120,7 @@ CudnnAttentionGraph::CudnnAttentionGraph(const CudnnAttentionShape& shape, void*
 }
 CudnnAttentionGraph::~CudnnAttentionGraph() = default;
 
-size_t CudnnAttentionGraph::workspace_bytes() const { return scratch_bytes; }
+size_t CudnnAttentionGraph::workspace_bytes() const { return says("large") ? size_t{1} << 30 : scratch_bytes; }
 
 void CudnnAttentionGraph::run(void* handle, const std::array<void*, cudnn_numbers>& memory, void* workspace) const {
   ++cudasim::counts.run;

@@ -1,9 +1,9 @@
-// What tests ask of the simulated device's cuDNN.
+// Lets tests look into the simulated device's cuDNN.
 #pragma once
 
 namespace cudasim {
 
-// How many graphs were built, and run, in this process.
+// Counts the graphs that were built, and run, in this process.
 struct CudnnCounts {
   int built = 0, run = 0;
 };

@@ -19,7 +19,7 @@ using boost::context::detail::transfer_t;
 constexpr size_t guard = 4096;
 constexpr size_t stack_bytes = sanitized ? size_t{256} << 10 : size_t{64} << 10;
 
-// Of the stack that resumes fibers.
+// The stack that resumes fibers.
 fcontext_t main_context;
 const void* main_bottom;
 size_t main_bytes;

@@ -1,5 +1,5 @@
-// Fibers: stacks of their own between which one thread of the host changes (Boost.Context), known to the address
-// sanitizer. Only the main stack resumes fibers; a fiber suspends to it.
+// Gives threads of a kernel stacks of their own, between which one thread of the host changes (Boost.Context). The
+// address sanitizer is told of every change. Only the main stack resumes fibers, and a fiber suspends to it.
 #pragma once
 
 #include <cstddef>
@@ -9,16 +9,16 @@ namespace cudasim {
 
 class Fiber {
  public:
-  // `run` is called on the fiber at the first resume; it must not return.
+  // Calls `run` on the fiber at the first resume. It must not return.
   explicit Fiber(void (*run)());
   ~Fiber();
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
-  void resume();          // from the main stack; returns when the fiber suspends
+  void resume();          // from the main stack, until the fiber suspends
   static void suspend();  // from a fiber
-  void restart();         // forgets what the fiber was in the middle of
-  bool overflows_at(const void* address) const;  // whether the address lies in the page that guards the stack's end
+  void restart();         // forgets the fiber's work
+  bool overflows_at(const void* address) const;  // in the page behind the stack's end
 
  private:
   struct Switch;

@@ -1,5 +1,5 @@
-// Everything of kernels/cuda/intrinsics.h for the simulated device, with the same names and meanings; what a kernel may
-// not do is an error that names it.
+// Gives the functions of kernels/cuda/intrinsics.h their bodies on the simulated device. A forbidden use is an error
+// that names the kernel.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -10,6 +10,8 @@
 #include "tests/cudasim/block.h"
 
 namespace engine::cuda {
+
+using bfloat16 = __nv_bfloat16;
 
 inline constexpr unsigned full_warp = 0xffffffffu;
 inline constexpr int warp_size = 32;
@@ -36,15 +38,8 @@ T shuffle_up(T value, int delta, unsigned mask = full_warp) {
   const int lane = cudasim::lane();
   return shuffle_from("shuffle_up", value, lane >= delta ? lane - delta : lane, mask);
 }
-template <class T>
-T shuffle_down(T value, int delta, unsigned mask = full_warp) {
-  const int lane = cudasim::lane();
-  return shuffle_from("shuffle_down", value, lane + delta < warp_size ? lane + delta : lane, mask);
-}
 inline unsigned ballot(bool predicate, unsigned mask = full_warp) { return cudasim::ballot(predicate, mask); }
 inline unsigned match_any(unsigned value, unsigned mask = full_warp) { return cudasim::match_any(value, mask); }
-inline int reduce_add(int value, unsigned mask = full_warp) { return cudasim::reduce_add(value, mask); }
-inline unsigned reduce_max(unsigned value, unsigned mask = full_warp) { return cudasim::reduce_max(value, mask); }
 inline void sync_warp(unsigned mask = full_warp) { cudasim::sync_warp(mask); }
 inline void sync_block() { cudasim::sync_block("sync_block", false); }
 inline bool sync_block_or(bool predicate) { return cudasim::sync_block("sync_block_or", predicate); }
@@ -79,7 +74,8 @@ inline void multiply_add_16x8x16(float (&sums)[4], const uint32_t (&a)[4], uint3
   cudasim::multiply_add(sums, a, b);
 }
 
-inline float exp2_fast(float x) {  // subnormal results are 0, as on the device
+// Gives 0 for subnormal results, as the device does.
+inline float exp2_fast(float x) {
   const float y = std::exp2(x);
   return y < 0x1p-126f ? 0.0f : y;
 }
@@ -96,6 +92,10 @@ T* aligned_to(T* address) {
   cudasim::check_aligned(address, bytes);
   return address;
 }
+template <class Object>
+void store_global(Object* to, const Object& object) {
+  *to = object;
+}
 // Threads change places at barriers and exchanges alone, so plain accesses are atomic here.
 inline int atomic_add(int* address, int value) {
   const int before = *address;
@@ -107,6 +107,5 @@ inline int atomic_compare_and_swap(int* address, int compare, int value) {
   if (before == compare) *address = value;
   return before;
 }
-inline void device_fence() {}
 
 }  // namespace engine::cuda

@@ -1,4 +1,4 @@
-// What the simulated device's own tests share: a device, and kernels run on it one at a time.
+// Runs kernels one at a time on a device, for the simulated device's own tests.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -46,7 +46,7 @@ struct KernelRun {
   void start(Kernel kernel, dim3 grid, unsigned threads, size_t shared, Arguments... arguments) {
     cuda::launch(kernel, grid, threads, shared, device.compute_stream(), arguments...);
   }
-  // Runs a block; what it did wrong, empty if nothing.
+  // Runs a block and returns what it did wrong, empty if nothing.
   template <class Kernel, class... Arguments>
   std::string error(Kernel kernel, unsigned threads, size_t shared, Arguments... arguments) {
     try {

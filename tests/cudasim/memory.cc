@@ -22,7 +22,7 @@ namespace cudasim {
 namespace {
 
 constexpr int poison_byte = 0xff;
-constexpr size_t behind = 64;  // bytes behind what is handed out that are made to hold NaNs, too
+constexpr size_t behind = 64;  // bytes of NaNs behind handed out memory
 constexpr size_t page = 4096, granularity = size_t{64} << 10;
 
 std::map<char*, size_t> reservations;  // addresses, without memory
@@ -55,10 +55,10 @@ void on_fault(int number, siginfo_t* info, void* context) {
   if (previous_action.sa_flags & SA_SIGINFO) return previous_action.sa_sigaction(number, info, context);
   if (previous_action.sa_handler != SIG_DFL && previous_action.sa_handler != SIG_IGN)
     return previous_action.sa_handler(number);
-  sigaction(SIGSEGV, &previous_action, nullptr);  // the access happens again, and is not for us
+  sigaction(SIGSEGV, &previous_action, nullptr);  // the access happens again with the earlier handler
 }
 
-// Again each time, as test frameworks put their own handler in for each test.
+// Installs the handler each time, since test frameworks put their own in for each test.
 void catch_faults() {
   struct sigaction now{};
   sigaction(SIGSEGV, nullptr, &now);
@@ -76,8 +76,8 @@ void catch_faults() {
   sigaction(SIGSEGV, &ours, nullptr);
 }
 
-// The processor's key to the device's memory, which opens and closes all of it at once; -1 where it has none, and every
-// region is opened and closed by itself.
+// Returns the processor's key to the device's memory, which opens and closes all of it at once. Returns -1 where it has
+// none, and every region is opened and closed by itself.
 int memory_key() {
   static const int key = pkey_alloc(0, PKEY_DISABLE_ACCESS);
   return key;
@@ -158,7 +158,7 @@ using namespace cudasim;
 
 namespace {
 
-// Whether the variable CUDASIM_DRIVER_REFUSES of the environment names this call.
+// Returns whether the variable CUDASIM_DRIVER_REFUSES of the environment names this call.
 bool is_refused(const char* call) {
   const char* const refused = std::getenv("CUDASIM_DRIVER_REFUSES");
   return refused && std::string(refused) == call;
@@ -255,7 +255,7 @@ cudaError_t cudaMalloc(void** device, size_t bytes) {
   if (!data) return failed(cudaErrorMemoryAllocation);
   used += rounded;
   add_region(data, rounded);
-  // What lies behind the last byte belongs to nobody.
+  // No tensor has the bytes behind the last one.
   poison(data + bytes, rounded - bytes);
   *device = data;
   return cudaSuccess;
@@ -288,7 +288,13 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   return cudaSuccess;
 }
 
-// Both sides are read and written when the stream comes to it, not before.
+// Returns what is wrong when the stream comes to a copy or fill, which it does then and not before. A stream that no
+// other waits for may find its memory gone.
+static std::string missing_memory(const char* call, const void* data, size_t bytes) {
+  if (is_device_memory(data, bytes)) return "";
+  return engine::detail::joined(call, " of ", bytes, " bytes: the memory was given back before the stream came to it");
+}
+
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   if (kind != cudaMemcpyDeviceToHost && !is_device_memory(to, bytes))
     return failed(cudaErrorInvalidValue, "cudaMemcpyAsync: the destination is not in device memory");
@@ -296,8 +302,11 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
     return failed(cudaErrorInvalidValue, "cudaMemcpyAsync: the source is not in device memory");
   static const char copies = 0;
   return push(stream, {[=] {
-                         if (bytes) std::memcpy(to, from, bytes);
-                         return std::string();
+                         std::string wrong;
+                         if (kind != cudaMemcpyDeviceToHost) wrong = missing_memory("cudaMemcpyAsync", to, bytes);
+                         if (kind != cudaMemcpyHostToDevice) wrong += missing_memory("cudaMemcpyAsync", from, bytes);
+                         if (bytes && wrong.empty()) std::memcpy(to, from, bytes);
+                         return wrong;
                        },
                        &copies});
 }
@@ -307,8 +316,9 @@ cudaError_t cudaMemsetAsync(void* device, int value, size_t bytes, cudaStream_t 
     return failed(cudaErrorInvalidValue, "cudaMemsetAsync: the destination is not in device memory");
   static const char fills = 0;
   return push(stream, {[=] {
-                         if (bytes) std::memset(device, value, bytes);
-                         return std::string();
+                         const std::string wrong = missing_memory("cudaMemsetAsync", device, bytes);
+                         if (bytes && wrong.empty()) std::memset(device, value, bytes);
+                         return wrong;
                        },
                        &fills});
 }

@@ -1,5 +1,5 @@
-// Memory of the simulated device: regions that the host may not touch but inside copies and kernels, filled with NaNs
-// (bytes 0xff) when they are had.
+// Memory of the simulated device. The host may not touch it outside of copies and kernels. It is filled with NaNs
+// (bytes 0xff) at first.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace cudasim {
 
-// While it lives, the device's memory can be accessed: work of a stream is being done.
+// Opens the device's memory while it lives, for a stream's work.
 class OpenMemory {
  public:
   OpenMemory();
@@ -17,14 +17,14 @@ class OpenMemory {
   OpenMemory& operator=(const OpenMemory&) = delete;
 };
 
-// How much the device has: 4 GiB, or as many MiB as the variable CUDASIM_MEMORY says.
+// Returns the device's size: 4 GiB, or as many MiB as the variable CUDASIM_MEMORY says.
 size_t total_memory();
 size_t free_memory();
-// Whether all of these bytes lie in memory that was mapped.
+// Returns whether all of these bytes lie in mapped memory.
 bool is_device_memory(const void* data, size_t bytes);
 
-// In the order of the stream's work: these bytes of an arena that begins at `base` and has `mapped` bytes are handed
-// out anew. They hold NaNs, and those beyond them belong to nobody (the address sanitizer knows).
+// Hands out these bytes of an arena that begins at `base` and has `mapped` bytes, in the order of the stream's work.
+// They hold NaNs, and the address sanitizer knows that those beyond them belong to no tensor.
 void hand_out(void* base, size_t from, size_t to, size_t mapped, cudaStream_t stream);
 
 }  // namespace cudasim

@@ -1,4 +1,4 @@
-// The simulated device itself, launches, graphs, and the last error.
+// Holds the simulated device itself, launches, graphs, and the last error.
 #include <cuda_runtime.h>
 
 #include <cstdio>
@@ -22,7 +22,7 @@ cudaError_t last_error = cudaSuccess;
 std::string last_failure;
 std::map<const void*, int> allowed_shared;
 
-// The number that a variable of the environment gives, for tests of what is asked of a device.
+// Returns the number in a variable of the environment, for tests of a device's properties.
 int number_from(const char* variable, int otherwise) {
   const char* const text = std::getenv(variable);
   return text ? std::atoi(text) : otherwise;
@@ -39,8 +39,8 @@ cudaError_t failed(cudaError_t code, const std::string& what) {
 
 namespace {
 
-// Where CUDASIM_LAUNCHES names a file: a line more for every kernel, number of threads and dynamic shared memory, once
-// each in this process, for bench/cuda_static.py.
+// Adds a line for every kernel, number of threads and dynamic shared memory, once each in this process, to the file
+// that CUDASIM_LAUNCHES names, for bench/cuda_static.py.
 void record_launch(const void* kernel, size_t threads, size_t shared) {
   static const char* const path = std::getenv("CUDASIM_LAUNCHES");
   if (!path) return;
@@ -174,7 +174,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
   return cudaSuccess;
 }
 
-// As long as the same kernels, copies and fills come in the same order.
+// Allows an update as long as the same kernels, copies and fills come in the same order.
 cudaError_t cudaGraphExecUpdate(cudaGraphExec_t executable, cudaGraph_t graph, cudaGraphExecUpdateResultInfo* info) {
   const std::vector<Task>& before = *executable->tasks;
   bool same = before.size() == graph->tasks.size();

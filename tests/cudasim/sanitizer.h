@@ -1,4 +1,4 @@
-// What the simulator tells the address sanitizer; nothing in a build without it.
+// Tells the address sanitizer of memory and stacks. Does nothing in a build without it.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,7 @@
 // Shared memory of a block, and asynchronous copies into it.
 //
-// Every object lies between red zones, everything filled with NaNs when a block begins. The address sanitizer sees
-// each access outside; without it, what was written outside shows when the block ends.
+// Every object lies between red zones. Everything is filled with NaNs when a block begins. The address sanitizer sees
+// each access outside. Without it, writes outside show when the block ends.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -28,7 +28,7 @@ struct Object {
 };
 struct SharedMemory {
   unsigned char* const arena = static_cast<unsigned char*>(std::aligned_alloc(1024, arena_bytes));
-  std::vector<Object> objects;  // of the launch, the dynamic memory first
+  std::vector<Object> objects;  // objects of the launch, dynamic memory first
   size_t used = 0, static_bytes = 0;
 };
 SharedMemory& memory() {
@@ -51,9 +51,9 @@ void* add(const void* type, size_t bytes, size_t skew) {
 
 struct Copy {
   void* to;
-  const void* from;  // null: zeros
+  const void* from;  // null for zeros
 };
-// Of one thread: copies that have not landed, and how many of them belong to each group that was committed.
+// Holds one thread's copies that have not landed, and how many of them belong to each committed group.
 struct Copies {
   std::vector<Copy> queue;
   std::vector<size_t> groups;
@@ -105,7 +105,7 @@ void* static_shared(const void* type, size_t bytes) {
     fail_kernel(joined("block_shared objects of ", m.static_bytes, " bytes, more than ", most_static));
   if (m.static_bytes + m.objects[0].bytes > most_bytes)
     fail_kernel(joined("shared memory of ", m.static_bytes + m.objects[0].bytes, " bytes, more than ", most_bytes));
-  const size_t skew = 16;  // 16-byte aligned, and no better
+  const size_t skew = 16;  // 16-byte aligned and no better
   return add(type, bytes, skew);
 }
 
@@ -126,7 +126,7 @@ void forget_copies(size_t threads) {
   }
 }
 
-// From its start until it is waited for, the destination holds NaNs: it may be written at any time between.
+// The destination holds NaNs from the copy's start until the wait, since it may be written at any time between.
 void copy_async_16(void* shared, const void* global, bool valid) {
   check_aligned(shared, 16);
   check_aligned(global, 16);

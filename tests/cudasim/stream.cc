@@ -25,13 +25,13 @@ std::string run_until(cudaEvent_t event, uint64_t generation) {
   return event->completed < generation ? "an event that is waited for was never reached" : "";
 }
 
-// What a failed kernel leaves behind is not run.
+// Drops the work behind a failed kernel.
 cudaError_t abandon(const std::string& error) {
   for (const cudaStream_t stream : streams) stream->queue.clear();
   return failed(cudaErrorLaunchFailure, error);
 }
 
-// A call that waits for the device may not be made while a stream is captured.
+// Refuses a call that waits for the device while a stream is captured.
 cudaError_t refuse_capture(const char* call) {
   invalidate_captures();
   return failed(cudaErrorStreamCaptureUnsupported, std::string(call) + " while a stream is being captured");
@@ -102,7 +102,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  // Tasks that name the event may still be waiting.
+  // Tasks that name the event may still wait.
   const cudaError_t code = finish_all();
   delete event;
   return code;

@@ -1,5 +1,5 @@
-// Streams of the simulated device are queues of work that is done as late as CUDA allows: when the host waits for a
-// stream, or when work of another stream needs an event. So whoever forgets to wait reads what was there before.
+// Streams of the simulated device are queues whose work is done as late as CUDA allows: when the host waits for a
+// stream, or when work of another stream needs an event. So code that forgets to wait reads old values.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -12,16 +12,16 @@
 namespace cudasim {
 
 struct Task {
-  std::function<std::string()> run;  // what went wrong, empty if nothing
-  const void* kernel = nullptr;      // a kernel's own address; the same for all copies, and for all fills
+  std::function<std::string()> run;  // returns what went wrong, empty if nothing
+  const void* kernel = nullptr;      // a kernel's address; one for copies, one for fills
 };
 
 // Appends the task to the stream, or to the graph that the stream is being captured into.
 cudaError_t push(cudaStream_t stream, Task task);
-// Does all that the stream, or every stream, was given.
+// Does all work of the stream, or of every stream.
 cudaError_t finish(cudaStream_t stream);
 cudaError_t finish_all();
-// Keeps `code` for cudaGetLastError, and returns it; `what` is what cudaGetErrorString tells of it, if anything.
+// Keeps `code` for cudaGetLastError, and returns it. cudaGetErrorString tells `what`, if anything.
 cudaError_t failed(cudaError_t code, const std::string& what = "");
 bool is_capturing();  // any stream
 void invalidate_captures();
@@ -38,7 +38,7 @@ struct CUgraphExec_st {
 struct CUevent_st {
   uint64_t recorded = 0, completed = 0;
   cudaStream_t stream = nullptr;
-  const CUgraph_st* graph = nullptr;  // where it was recorded in one
+  const CUgraph_st* graph = nullptr;  // the graph of its recording, or null
 };
 struct CUstream_st {
   std::deque<cudasim::Task> queue;

@@ -21,7 +21,7 @@ const T* at(const std::string& file, size_t offset, size_t count = 1) {
   return offset + count * sizeof(T) <= file.size() ? reinterpret_cast<const T*>(file.data() + offset) : nullptr;
 }
 
-uintptr_t load_address() {  // of the program itself, which comes first
+uintptr_t load_address() {  // the program itself comes first
   uintptr_t address = 0;
   dl_iterate_phdr(
       [](dl_phdr_info* info, size_t, void* result) {
@@ -62,8 +62,8 @@ std::string symbol_name(const void* function) {
   char* const readable = abi::__cxa_demangle(found->second.c_str(), nullptr, nullptr, &status);
   const std::string name = status == 0 ? readable : found->second;
   std::free(readable);
-  // Without namespaces and parameters: void engine::cuda::(anonymous namespace)::cast_kernel<float>(float const*).
-  const std::string_view scope_name = "(anonymous namespace)::";  // parameters may have it in their types, too
+  // Leaves out namespaces and parameters: void engine::cuda::(anonymous namespace)::cast_kernel<float>(float const*).
+  const std::string_view scope_name = "(anonymous namespace)::";  // parameters' types may hold it, too
   const size_t scope = name.find(scope_name);
   const size_t begin = scope == std::string::npos || scope != name.find('(') ? 0 : scope + scope_name.size();
   size_t end = begin;

@@ -1,4 +1,4 @@
-// The simulated device must find what kernels do wrong: each of these kernels has one fault.
+// The simulated device must find the faults of kernels. Each of these kernels has one.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -22,7 +22,7 @@ struct Row {
   float at[block_size];
 };
 
-// Every thread's element from its neighbour: right only with a barrier between writing and reading.
+// Gives every thread its neighbour's element, which needs a barrier between writing and reading.
 template <bool with_barrier>
 __global__ void rotate_kernel(const float* x, float* y) {
   Row& row = block_shared<Row>();
@@ -51,7 +51,7 @@ __global__ void different_barriers_kernel(float* y) {
   y[threadIdx.x] = 1;
 }
 
-// Writes one element of shared memory, or what is not one.
+// Writes one element of shared memory, or behind it.
 __global__ void shared_overrun_kernel(float* y, int index) {
   Row& row = block_shared<Row>();
   float* const volatile elements = row.at;
@@ -66,8 +66,8 @@ __global__ void dynamic_overrun_kernel(float* y, int index) {
   y[threadIdx.x] = 0;
 }
 
-// Four elements a thread through shared memory. `wrong` 0: as it should; 1: without waiting; 2: waits for all but one
-// group though there is one; 3: without committing.
+// Copies four elements a thread through shared memory. `wrong` 0 is right, 1 does not wait, 2 waits for all but one
+// group though there is one, 3 does not commit.
 template <int wrong>
 __global__ void copy_kernel(const float* x, float* y) {
   Row& row = block_shared<Row>();
@@ -100,7 +100,7 @@ __global__ void vector_kernel(const float* x, float* y, int offset) {
 
 __global__ void uninitialised_shared_kernel(float* y) { y[threadIdx.x] = block_shared<Row>().at[threadIdx.x]; }
 
-// Without the second barrier a fast warp writes the next round's values while others still read this one's.
+// A fast warp without the second barrier writes the next round's values while others read this one's.
 template <bool with_barrier>
 __global__ void two_rounds_kernel(float* y) {
   Row& row = block_shared<Row>();
@@ -165,7 +165,7 @@ TEST_CASE("simulated device: writes outside of shared memory are found when the 
   float* const y = run.fresh(block_size);
   CHECK(run.error(shared_overrun_kernel, block_size, 0, y, block_size - 1).empty());
   CHECK(run.error(dynamic_overrun_kernel, block_size, sizeof(Row), y, block_size - 1).empty());
-  if (cudasim::sanitized) return;  // there the sanitizer ends the program at once: test_faults.cc
+  if (cudasim::sanitized) return;  // the sanitizer ends the program at once (test_faults.cc)
   for (const int index : {-1, block_size}) {
     CHECK(contains(run.error(shared_overrun_kernel, block_size, 0, y, index), "wrote outside its shared memory"));
     CHECK(contains(run.error(dynamic_overrun_kernel, block_size, sizeof(Row), y, index),
@@ -208,7 +208,7 @@ TEST_CASE("simulated device: memory that nothing was written to holds NaNs") {
     const ArenaScope scope(run.arena);
     run.upload(counted(8));
   }
-  y = run.fresh(8);  // the same bytes anew
+  y = run.fresh(8);  // writes the same bytes
   run.start(vector_kernel, 1, 1, 0, run.upload(counted(8)), y, 0);
   const std::vector<float> result = run.values(y, 8);
   CHECK(result[3] == 3);

@@ -1,10 +1,11 @@
-// Attention by cuDNN (the simulated device's): what it takes, what is left to our own kernels, and how few graphs there
-// are.
+// Attention by cuDNN (the simulated device's): the cases that it takes, those of our own kernels, and how few graphs
+// there are.
 #include <iostream>
 #include <sstream>
 
 #include "kernels/backend/backend.h"
 #include "kernels/backend/cuda_backend.h"
+#include "kernels/attention/cuda/cudnn_attention.h"
 #include "tests/attention_problem.h"
 #include "tests/cudasim/cudnn.h"
 #include "tests/variable.h"
@@ -13,14 +14,21 @@ namespace engine::test {
 
 namespace {
 
-// A backend that asks cuDNN.
+// Holds a backend that uses cuDNN.
 struct Asking {
-  std::unique_ptr<Ops> ops = cuda::make_cuda_ops({.attention = "cudnn"});
+  const std::unique_ptr<Ops> ops;
   Arena arena{ops->memory(), size_t{1} << 30};
   Bench bench{*ops, arena, DType::bf16};
+
+  // Takes the version of the library, at first one that takes empty sequences.
+  explicit Asking(const char* attention = "cudnn", const char* version = "92500") : ops(made(attention, version)) {}
+  static std::unique_ptr<Ops> made(const char* attention, const char* version) {
+    const Variable of_library("CUDASIM_CUDNN_VERSION", version);
+    return cuda::make_cuda_ops({.attention = attention});
+  }
 };
 
-// Which of forward and backward, 2 for both, were cuDNN's in a case that is right.
+// Returns how many of forward and backward were cuDNN's, in a case whose results are right.
 int runs_of(Asking& asking, const AttentionCase& of) {
   const ArenaScope scope(asking.arena);
   const int before = cudasim::cudnn_counts().run;
@@ -28,7 +36,7 @@ int runs_of(Asking& asking, const AttentionCase& of) {
   return cudasim::cudnn_counts().run - before;
 }
 
-// What is said on standard error while it lives.
+// Collects the words on standard error while it lives.
 class Heard {
  public:
   Heard() : before_(std::cerr.rdbuf(words_.rdbuf())) {}
@@ -81,6 +89,49 @@ TEST_CASE("cuDNN on a device: a graph that it refuses is told once for each kind
   CHECK(heard.lines() == 4);
 }
 
+TEST_CASE("cuDNN on a device: a graph that wants too much scratch is left to our own kernels") {
+  const Variable large("CUDASIM_CUDNN", "large");
+  Asking asking;
+  const Heard heard;
+  CHECK(runs_of(asking, {2, 32, {{20, 20}}}) == 0);
+  CHECK(heard.text().find("1 sequences of up to 64 rows want 1024 MiB of scratch, more than 512") != std::string::npos);
+}
+
+TEST_CASE("cuDNN on a device: before 9.25 no sequence without rows is given to it") {
+  Asking asking("cudnn", "91900");
+  // Nine sequences, which are not rounded up to ten.
+  CHECK(runs_of(asking, {1, 32, std::vector<AttentionLengths>(9, {5, 5})}) == 2);
+  AttentionProblem problem(asking.bench, {1, 32, {{4, 4}, {0, 0}, {5, 5}}});
+  problem.bench.ops.attention_forward(problem.forward);
+  CHECK_THROWS_WITH_AS(problem.bench.values(problem.forward.y),
+                       doctest::Contains("segment 1 has no rows, which cuDNN cannot take before 9.25"), Error);
+}
+
+TEST_CASE("cuDNN on a device: auto takes it where architecture and version make it the faster one") {
+  using cuda::cudnn_is_expected_faster;
+  for (const bool is_backward : {false, true}) {
+    CHECK(!cudnn_is_expected_faster(80, 92500, is_backward));
+    CHECK(!cudnn_is_expected_faster(89, 92500, is_backward));
+    CHECK(!cudnn_is_expected_faster(90, 91900, is_backward));
+    CHECK(cudnn_is_expected_faster(90, 92500, is_backward));
+    CHECK(cudnn_is_expected_faster(120, 93000, is_backward));
+  }
+  const auto runs_by_auto = [](const char* version = "92500") {
+    Asking asking("auto", version);
+    return runs_of(asking, {2, 32, {{20, 20}}});
+  };
+  CHECK(runs_by_auto() == 2);
+  {
+    const Variable older("CUDASIM_CAPABILITY", "80");
+    CHECK(runs_by_auto() == 0);
+  }
+  const Heard heard;
+  CHECK(runs_by_auto("91900") == 0);
+  CHECK(runs_by_auto("91900") == 0);
+  CHECK(heard.lines() == 1);
+  CHECK(heard.text().find("note: our own kernels do attention, since cuDNN is older than 9.25") == 0);
+}
+
 TEST_CASE("cuDNN on a device: batches of like numbers of sequences and lengths have one graph") {
   Asking asking;
   const int before = cudasim::cudnn_counts().built;
@@ -99,7 +150,7 @@ TEST_CASE("cuDNN on a device: captured as a part of a step it gives the same bit
   problem.check();
   const std::vector<double> y = problem.bench.values(problem.forward.y), dq = problem.values(problem.backward.dq);
   const int before = cudasim::cudnn_counts().built;
-  for (int time = 0; time < 3; ++time) {  // the second time is captured, the third an update of that
+  for (int time = 0; time < 3; ++time) {  // first plain, then captured, then updated
     for (const Tensor& result : {problem.forward.y, problem.backward.dq.matrix})
       asking.arena.memory().zero(result.data, result.bytes());
     asking.ops->run_captured(7, [&] {
@@ -145,10 +196,10 @@ TEST_CASE("options of a device: what is not there, or not of this device, is ref
   CHECK(error("sim", {.attention = "cudnn", .matmul = "cublaslt"}) == "");
   CHECK(error("cpu", {.attention = "own", .matmul = "own"}) == "");
   CHECK(error("cpu", {.attention = "cudnn"}) ==
-        "attention = \"cudnn\" needs device = \"cuda\", and this runs on the CPU: set attention = \"own\"");
+        "attention = \"cudnn\" needs device = \"cuda\", and this runs on the CPU: set attention = \"auto\"");
   CHECK(error("cpu", {.matmul = "cublaslt"}) ==
         "matmul = \"cublaslt\" needs device = \"cuda\", and this runs on the CPU: set matmul = \"auto\"");
-  CHECK(error("sim", {.attention = "flash"}) == "attention = \"flash\" is not known: own, cudnn");
+  CHECK(error("sim", {.attention = "flash"}) == "attention = \"flash\" is not known: auto, own, cudnn");
   CHECK(error("sim", {.matmul = "mkl"}) == "matmul = \"mkl\" is not known: auto, own, cublaslt");
   const Variable none("CUDASIM_CUDNN", "none");
   CHECK(error("sim", {.attention = "cudnn"}) ==

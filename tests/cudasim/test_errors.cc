@@ -1,6 +1,7 @@
-// What goes wrong on a device is told with the operation that it belongs to: memory that is not there, kernels that
-// fail after their call has returned, refusals of cuBLASLt and of the driver, wrong indices.
+// Errors of a device name their operation: memory that is not there, kernels that fail after their call has returned,
+// refusals of cuBLASLt and of the driver, wrong indices.
 #include <algorithm>
+#include <cstdio>
 
 #include "kernels/backend/cuda_backend.h"
 #include "kernels/cuda/block.h"
@@ -49,7 +50,7 @@ TEST_CASE("errors of a device: scratch that does not fit names its operation, wh
   const std::string error = error_of([&] { ops->matmul({.a = a, .b = b, .c = c, .compute = DType::bf16}); });
   CAPTURE(error);
   CHECK(contains(error, "out of memory: a tensor [5000, 1000] of bf16 on simulated device, for matmul of [5000, 1000] "
-                        "f32, [1000, 5000] f32, [5000, 5000] f32 needs 9 MiB, 4 MiB of 300 MiB are free: in training "
+                        "f32, [1000, 5000] f32, [5000, 5000] f32 needs 9 MiB, 3 MiB of 300 MiB are free: in training "
                         "lower training.micro_batch_size"));
 }
 
@@ -129,6 +130,32 @@ TEST_CASE("errors of a device: the driver's name the call, the bytes, the device
   }
 }
 
+TEST_CASE("errors of a device: of many wrong indices one is told, whole, and the next step's is told again") {
+  const std::unique_ptr<Ops> ops = make_cuda_ops({});
+  Arena arena(ops->memory(), size_t{1} << 24);
+  constexpr int count = 5000;
+  std::vector<int32_t> tokens(count);
+  for (int i = 0; i < count; ++i) tokens[static_cast<size_t>(i)] = 1000 + i;
+  const Tensor index = arena.make(DType::i32, {count}), table = arena.make_zeros(DType::f32, {7, 4}),
+               y = arena.make(DType::f32, {count, 4});
+  const auto look_up = [&] {
+    arena.memory().copy_in(index.data, tokens.data(), index.bytes());
+    ops->embedding_forward({.tokens = index, .token_table = table, .y = y});
+    std::vector<float> results(4 * count);
+    return error_of([&] { arena.memory().copy_out(results.data(), y.data, y.bytes()); });
+  };
+  for (int time = 0; time < 2; ++time) {
+    const std::string error = look_up();
+    CAPTURE(error);
+    int place = -1, value = -1;
+    REQUIRE(std::sscanf(error.c_str(), "embedding_forward: tokens[%d] is %d, not in 0 ... 6", &place, &value) == 2);
+    CHECK(value == 1000 + place);
+    std::fill(tokens.begin(), tokens.end(), 3);
+    CHECK(look_up() == "");
+    for (int i = 0; i < count; ++i) tokens[static_cast<size_t>(i)] = 1000 + i;
+  }
+}
+
 TEST_CASE("errors of a device: a step with a wrong index leaves parameters and moments as they were") {
   TaskSettings settings(R"(task = "gpt"
 [data]
@@ -169,9 +196,9 @@ max_grad_norm = 1
     settings.arena.memory().copy_out(sums.data(), totals.data, sizeof sums);
   };
   std::vector<float> before = all();
-  for (int64_t number = 0; number < 4; ++number) {  // as it is the first time, then captured
+  for (int64_t number = 0; number < 4; ++number) {  // first plain, then captured
     CAPTURE(number);
-    // Loss and gradients are finite all the same: the row has none.
+    // Loss and gradients are finite all the same, since the row has none.
     CHECK(contains(error_of([&] { step(number, 100000); }), "cross_entropy: labels[3] is 100000, neither in 0 ... "));
     CHECK(all() == before);
     step(number, -1);

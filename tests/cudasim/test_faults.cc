@@ -1,5 +1,5 @@
-// What ends the program: accesses that the processor or the address sanitizer finds. Each runs in a process of its own,
-// whose last words are read.
+// Accesses that the processor or the address sanitizer finds end the program. Each test runs in a process of its own,
+// and reads its last words.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,7 +17,7 @@ using namespace engine::cuda;
 
 namespace {
 
-// What `body` writes to standard error in a process of its own before it ends; "" where it ends well.
+// Returns the last words of `body` on standard error in a process of its own, and "" where it ends well.
 std::string last_words(const std::function<void()>& body) {
   int ends[2];
   REQUIRE(pipe(ends) == 0);
@@ -92,7 +92,7 @@ TEST_CASE("simulated device: accesses outside of what was handed out name the ke
     INFO(text);
     CHECK(contains(text, outside));
   }
-  // One element behind a tensor, be it the last one or not: memory of the arena that belongs to nobody.
+  // One element behind a tensor belongs to no tensor of the arena, be it the last one or not.
   if (!cudasim::sanitized) return;
   CHECK(contains(words(y + 1), "use-after-poison"));
   CHECK(contains(words(x + 1), "use-after-poison"));
@@ -103,7 +103,7 @@ TEST_CASE("simulated device: what is read behind a tensor's end is a NaN, not th
   KernelRun run;
   {
     const ArenaScope scope(run.arena);
-    run.upload(counted(200));  // what lay there before does not stay
+    run.upload(counted(200));  // earlier contents do not stay
   }
   const float* const x = run.upload(counted(32));
   float* const y = run.upload(counted(32));

@@ -1,4 +1,4 @@
-// Machines whose GPU cannot be used: one clear line each.
+// Machines whose GPU cannot be used get one clear line each.
 #include "core/cuda/presence.h"
 #include "tests/cudasim/kernel_run.h"
 #include "tests/variable.h"
@@ -7,7 +7,7 @@ namespace engine::test {
 
 namespace {
 
-// What making a device says; empty where it can be had.
+// Returns the error of making a device, empty where it can be made.
 std::string device_error() {
   try {
     const cuda::Device device;

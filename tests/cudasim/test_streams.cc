@@ -1,4 +1,4 @@
-// Streams, events, graphs and launches of the simulated device: what is not waited for has not happened.
+// Streams, events, graphs and launches of the simulated device. Work that nobody has waited for has not happened.
 #include <cmath>
 
 #include "tests/cudasim/kernel_run.h"
@@ -14,7 +14,7 @@ __global__ void nothing_kernel() {}
 
 constexpr unsigned count = 32;
 
-// Two streams, memory of `count` floats, and pinned memory of as many.
+// Holds two streams, memory of `count` floats, and pinned memory of as many.
 struct Streams : KernelRun {
   cudaStream_t first = nullptr, second = nullptr;
   cudaEvent_t event = nullptr;
@@ -89,6 +89,23 @@ TEST_CASE("simulated device: copies read their source when their turn comes") {
   CHECK(cudaGetLastError() == cudaSuccess);
 }
 
+TEST_CASE("simulated device: a fill or copy whose memory is gone when its stream comes to it is a named error") {
+  Streams s;
+  for (const bool fills : {true, false}) {
+    Arena* const arena = new Arena(s.device.memory(), size_t{1} << 20);
+    const Tensor gone = arena->make(DType::f32, {count});
+    s.device.synchronize();
+    constexpr size_t bytes = count * sizeof(float);
+    if (fills) REQUIRE(cudaMemsetAsync(gone.data, 0, bytes, s.second) == cudaSuccess);
+    else REQUIRE(cudaMemcpyAsync(gone.data, s.pinned, bytes, cudaMemcpyHostToDevice, s.second) == cudaSuccess);
+    delete arena;  // waits for the compute stream alone
+    REQUIRE(cudaStreamSynchronize(s.second) == cudaErrorLaunchFailure);
+    CHECK(contains(cudaGetErrorString(cudaErrorLaunchFailure),
+                   std::string(fills ? "cudaMemsetAsync" : "cudaMemcpyAsync") + " of 128 bytes: the memory was given"));
+    cudaGetLastError();
+  }
+}
+
 TEST_CASE("simulated device: launches that no device takes are errors at once") {
   Streams s;
   const auto error = [&](unsigned threads, size_t shared, cudaStream_t stream) {
@@ -124,7 +141,7 @@ TEST_CASE("simulated device: a captured stream is run as a graph, with other num
   };
   capture(10, 1);
   REQUIRE(cudaStreamSynchronize(s.first) == cudaSuccess);
-  CHECK(std::isnan(s.now()));  // captured is not run
+  CHECK(std::isnan(s.now()));  // captured work does not run
   REQUIRE(cudaGraphInstantiate(&executable, graph) == cudaSuccess);
   cudaGraphDestroy(graph);
   const auto run = [&] {

@@ -1,8 +1,9 @@
-// Operations of a warp: each lane brings an argument, the last to come gives all of them their results.
+// Operations of a warp. Each lane brings an argument, and the last to come gives all of them their results.
 #include <cuda_bf16.h>
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "core/error.h"
 #include "tests/cudasim/block.h"
@@ -21,7 +22,7 @@ struct Exchange {
 };
 Exchange& exchange(void* argument) { return *static_cast<Exchange*>(argument); }
 
-// Every lane gets combine(its own, every other lane's value).
+// Gives every lane combine(its own, every other lane's value).
 template <class Combine>
 void combine_all(Arguments arguments, const Combine& combine) {
   for (void* const mine : arguments) {
@@ -45,8 +46,26 @@ uint16_t element(Arguments arguments, int matrix, int row, int column) {
   std::memcpy(&bits, static_cast<const char*>(lane->row) + 2 * column, sizeof bits);
   return bits;
 }
+uint64_t conflicts = 0;
+
+// Shared memory has 32 banks of 4 bytes. ldmatrix reads the 8 rows of one matrix in a phase, in one turn where rows
+// that differ lie in different groups of 4 banks.
+void count_conflicts(Arguments arguments) {
+  for (int phase = 0; phase < 4; ++phase) {
+    std::set<uintptr_t> rows_of[8];
+    for (int lane = 8 * phase; lane < 8 * phase + 8; ++lane) {
+      const uintptr_t piece = reinterpret_cast<uintptr_t>(static_cast<const Rows*>(arguments[lane])->row) / 16;
+      rows_of[piece % 8].insert(piece);
+    }
+    size_t turns = 1;
+    for (const auto& rows : rows_of) turns = std::max(turns, rows.size());
+    conflicts += turns - 1;
+  }
+}
+
 template <bool transposed>
 void meet_load_matrix(Arguments arguments) {
+  count_conflicts(arguments);
   for (int lane = 0; lane < 32; ++lane)
     for (int matrix = 0; matrix < 4; ++matrix) {
       const int major = lane / 4, minor = 2 * (lane % 4);
@@ -63,7 +82,7 @@ struct Product {
   const uint32_t* a;
   const uint32_t* b;
 };
-// The fragments of all lanes laid out as matrices, by the layout that PTX documents for mma.m16n8k16.
+// Lays out the fragments of all lanes as matrices, by the layout that PTX documents for mma.m16n8k16.
 void meet_multiply_add(Arguments arguments) {
   float a[16][16], b[16][8];
   for (int lane = 0; lane < 32; ++lane) {
@@ -94,6 +113,8 @@ constexpr unsigned all_lanes = 0xffffffffu;
 
 }  // namespace
 
+uint64_t bank_conflicts() { return conflicts; }
+
 uint64_t shuffle(const char* operation, uint64_t value, int source, unsigned mask) {
   if (!(mask >> source & 1))
     fail_kernel(joined(operation, " from lane ", source, ", which is not in the mask 0x", std::hex, mask));
@@ -119,23 +140,6 @@ unsigned match_any(unsigned value, unsigned mask) {
     combine_all(arguments, [](Exchange& to, const Exchange& from, int l) {
       to.result |= uint64_t{from.value == to.value} << l;
     });
-  });
-  return static_cast<unsigned>(mine.result);
-}
-
-int reduce_add(int value, unsigned mask) {
-  Exchange mine{static_cast<unsigned>(value), 0, 0};
-  meet_warp("reduce_add", mask, &mine, [](Arguments arguments) {
-    combine_all(arguments, [](Exchange& to, const Exchange& from, int) { to.result += from.value; });
-  });
-  return static_cast<int>(static_cast<unsigned>(mine.result));
-}
-
-unsigned reduce_max(unsigned value, unsigned mask) {
-  Exchange mine{value, 0, 0};
-  meet_warp("reduce_max", mask, &mine, [](Arguments arguments) {
-    combine_all(arguments,
-                [](Exchange& to, const Exchange& from, int) { to.result = std::max(to.result, from.value); });
   });
   return static_cast<unsigned>(mine.result);
 }

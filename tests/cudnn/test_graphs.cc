@@ -1,6 +1,6 @@
-// cuDNN takes the graphs that attention asks of it, for every shape and mask that we use, without a device: it checks
-// them, builds the operation graph, chooses plans and supports them on devices that are described here. What they
-// compute can only be tested on a device.
+// cuDNN takes the graphs of attention for every shape and mask that we use, without a device: it checks them, builds
+// the operation graph, chooses plans, and supports them on devices that are described here. Only a device can test
+// their results.
 #include <dlfcn.h>
 #include <doctest/doctest.h>
 
@@ -13,7 +13,7 @@ namespace engine::test {
 
 namespace {
 
-// In the form in which cuDNN writes down what it knows of a device.
+// Describes a device in the form that cuDNN writes.
 std::string device(int capability, int multiprocessors, int shared_memory, const char* name) {
   const auto number = [](int value) { return std::to_string(value); };
   return R"({"deviceVer":)" + number(capability * 10) + R"(,"driverVer":13000,"cudaDeviceId":0,)" +
@@ -26,8 +26,7 @@ std::string device(int capability, int multiprocessors, int shared_memory, const
          "\"}";
 }
 
-// cuDNN asks for the driver's library before it says what it supports; the toolkit's stub serves where there is no
-// driver.
+// cuDNN loads the driver's library before it says what it supports. The toolkit's stub serves where there is no driver.
 bool is_loaded() {
   static const bool driver = dlopen("libcuda.so.1", RTLD_NOW) || dlopen(ENGINE_CUDA_STUB, RTLD_NOW);
   return cuda::why_no_cudnn().empty() && driver;

@@ -1,61 +1,32 @@
-// What the attention kernels are given, and which part of the work is a block's.
+// Holds the arguments of the attention kernels, and the part of the work that a block takes.
 #pragma once
+
+#include <array>
 
 #include "core/arena.h"
 #include "kernels/attention/attention.h"
-#include "kernels/cuda/block.h"
-#include "kernels/cuda/dropout.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/vector.h"
 #include "kernels/sizes.h"
 
 namespace engine::cuda {
 
 inline constexpr float log2_e = 1.44269504f, ln_2 = 0.693147181f;
 
-// By value: device code has no address of a constant that std::min could refer to.
+// Takes arguments by value, since device code has no address of a constant that std::min could refer to.
 __device__ __forceinline__ int smaller(int a, int b) { return a < b ? a : b; }
 __device__ __forceinline__ int larger(int a, int b) { return a > b ? a : b; }
-
-// Columns of a matrix in device memory.
-struct DeviceColumns {
-  void* data = nullptr;  // the first row's first element
-  int stride = 0;        // elements from a row to the next
-  bool is_bf16 = false;
-
-  DeviceColumns() = default;
-  DeviceColumns(const Columns& of)  // NOLINT: the same thing in the device's words
-      : data(static_cast<char*>(of.matrix.data) + static_cast<size_t>(of.begin) * size_of(of.matrix.dtype)),
-        stride(static_cast<int>(of.matrix.cols())),
-        is_bf16(of.matrix.dtype == DType::bf16) {}
-  // Whether every row begins on 16 bytes and so does every head.
-  bool aligned(int64_t width) const {
-    const int64_t unit = is_bf16 ? 8 : 4;
-    return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % unit == 0 && width % unit == 0;
-  }
-  __device__ __forceinline__ bfloat16* bf16_at(int64_t row, int64_t column) const {
-    return static_cast<bfloat16*>(data) + row * stride + column;
-  }
-  __device__ __forceinline__ float load(int64_t row, int64_t column) const {
-    const int64_t at = row * stride + column;
-    return is_bf16 ? to_float(static_cast<const bfloat16*>(data)[at]) : static_cast<const float*>(data)[at];
-  }
-  __device__ __forceinline__ void store(int64_t row, int64_t column, float value) const {
-    const int64_t at = row * stride + column;
-    if (is_bf16) static_cast<bfloat16*>(data)[at] = from_float<bfloat16>(value);
-    else static_cast<float*>(data)[at] = value;
-  }
-};
 
 // Dropout of attention's weights.
 struct DropoutCounters : DropoutDraws {
   using DropoutDraws::DropoutDraws;
-  // Elements 4 block ... 4 block + 3: bit i is set where element i of them is dropped.
+  // Draws for the elements 4 block ... 4 block + 3. Bit i of the result is set where element i is dropped.
   __device__ __forceinline__ uint32_t dropped_of_four(uint64_t block) const {
     const std::array<uint32_t, 4> drawn = words(block);
     return (drawn[0] < threshold ? 1u : 0u) | (drawn[1] < threshold ? 2u : 0u) | (drawn[2] < threshold ? 4u : 0u) |
            (drawn[3] < threshold ? 8u : 0u);
   }
-  // The block of four that holds key `key` of this query and head.
+  // Returns the block of four that holds key `key` of this query and head.
   __device__ __forceinline__ uint64_t block_of(int64_t query_row, int heads, int head, int key) const {
     return (static_cast<uint64_t>((first_row + query_row) * heads + head) << 14) + static_cast<uint64_t>(key / 4);
   }
@@ -65,22 +36,22 @@ struct DropoutCounters : DropoutDraws {
   }
 };
 
-// What all kernels need to know.
+// Holds the arguments that forward and backward share. Queries and keys of a sequence are rows begin ... end - 1.
 struct AttentionCommon {
-  DeviceColumns q, k, v;
+  DeviceMatrix q, k, v, y;
   const int32_t *query_begin, *query_end, *key_begin, *key_end;
-  int query_rows, key_rows;        // of the matrices
-  int longest_query, longest_key;  // rows in a segment
+  int query_rows, key_rows;        // rows of the matrices
+  int longest_query, longest_key;  // most rows in a segment
   int sequences, heads, width;
   bool causal;
   float scale;
   bool drops;
   DropoutCounters dropout;
-  Fault* fault;
+  FaultReport fault;
 
   template <class Args>
-  AttentionCommon(const Args& a, int64_t head_width, Fault* fault_of_device)
-      : q(a.q), k(a.k), v(a.v), query_begin(a.queries.begin.template as<int32_t>()),
+  AttentionCommon(const Args& a, const DeviceMatrix& results, int64_t head_width, FaultReport fault_of_device)
+      : q(a.q), k(a.k), v(a.v), y(results), query_begin(a.queries.begin.template as<int32_t>()),
         query_end(a.queries.end.template as<int32_t>()), key_begin(a.keys.begin.template as<int32_t>()),
         key_end(a.keys.end.template as<int32_t>()), query_rows(static_cast<int>(a.q.matrix.rows())),
         key_rows(static_cast<int>(a.k.matrix.rows())), longest_query(static_cast<int>(a.queries.longest)),
@@ -88,27 +59,41 @@ struct AttentionCommon {
         width(static_cast<int>(head_width)), causal(a.causal), scale(a.scale), drops(a.dropout.rate > 0),
         dropout(a.dropout), fault(fault_of_device) {}
 
-  // Blocks for `tiles` pieces of work in each head of each sequence.
+  // Returns the grid for `tiles` pieces of work in each head of each sequence.
   dim3 grid(int64_t tiles) const { return blocks(int64_t{sequences} * heads * tiles); }
 };
 struct AttentionForward : AttentionCommon {
-  DeviceColumns y;
-  float* lse;  // may be null
+  float* lse;  // [N, H] log-sum-exp, may be null
 
-  AttentionForward(const AttentionForwardArgs& a, int64_t head_width, Fault* fault_of_device)
-      : AttentionCommon(a, head_width, fault_of_device), y(Columns(a.y)), lse(a.lse.as<float>()) {}
+  AttentionForward(const AttentionForwardArgs& a, int64_t head_width, FaultReport fault_of_device)
+      : AttentionCommon(a, a.y, head_width, fault_of_device), lse(a.lse.as<float>()) {}
+  std::array<const DeviceMatrix*, 4> matrices() const { return {&q, &k, &v, &y}; }
 };
 struct AttentionBackward : AttentionCommon {
-  DeviceColumns y, dy, dq, dk, dv;
-  const float* lse;
-  float* delta;  // scratch [query rows, heads]: sums of dy y, written by the first kernel, read by the others
+  DeviceMatrix dy, dq, dk, dv;
+  float* lse;    // [N, H] log-sum-exp, only read
+  float* delta;  // [N, H] sums of dy y, scratch
 
-  AttentionBackward(const AttentionBackwardArgs& a, int64_t head_width, Fault* fault_of_device, float* scratch)
-      : AttentionCommon(a, head_width, fault_of_device), y(Columns(a.y)), dy(Columns(a.dy)), dq(a.dq), dk(a.dk),
-        dv(a.dv), lse(a.lse.as<float>()), delta(scratch) {}
+  AttentionBackward(const AttentionBackwardArgs& a, int64_t head_width, FaultReport fault_of_device, float* scratch)
+      : AttentionCommon(a, a.y, head_width, fault_of_device), dy(a.dy), dq(a.dq), dk(a.dk), dv(a.dv),
+        lse(a.lse.as<float>()), delta(scratch) {}
+  std::array<const DeviceMatrix*, 8> matrices() const { return {&q, &k, &v, &y, &dy, &dq, &dk, &dv}; }
 };
 
-// One sequence's rows; `visible` as AttentionSpan has it.
+// Returns whether every matrix is bf16, and whether every row of every head can be read as vectors of 8 elements.
+template <class Arguments>
+bool all_bf16(const Arguments& a) {
+  const auto matrices = a.matrices();
+  return std::all_of(matrices.begin(), matrices.end(), [](const DeviceMatrix* m) { return m->is_bf16; });
+}
+template <class Arguments>
+bool all_take_vectors(const Arguments& a) {
+  const auto matrices = a.matrices();
+  return a.width % 8 == 0 &&
+         std::all_of(matrices.begin(), matrices.end(), [](const DeviceMatrix* m) { return m->takes_vectors(8); });
+}
+
+// Holds the rows of one sequence. `visible` and `place` are those of AttentionSpan.
 struct BlockSpan {
   int query_begin, queries, key_begin, keys;
   bool causal;
@@ -120,8 +105,8 @@ struct BlockSpan {
   __device__ __forceinline__ int place(int query) const { return query + keys - queries; }
 };
 
-// Which tile of which head of which sequence is this block's. Tiles of one head are neighbours, so that they find its
-// keys in the cache.
+// Holds the tile, head and sequence of this block. Tiles of one head are neighbours, so that they find its keys in the
+// cache.
 struct BlockPlace {
   int tile, head, sequence;
 
@@ -130,8 +115,8 @@ struct BlockPlace {
         sequence(static_cast<int>(blockIdx.x) / tiles / of.heads) {}
 };
 
-// Reads the rows of a sequence. False, after a note of the fault, where they are not rows of the matrices or more than
-// the arguments said: nothing may be touched then.
+// Reads the rows of a sequence. Reports a fault and returns false where they are not rows of the matrices, or are more
+// than the longest. Nothing may be touched then.
 __device__ __forceinline__ bool read_span(const AttentionCommon& of, int sequence, BlockSpan& span) {
   const int query_end = of.query_end[sequence], key_end = of.key_end[sequence];
   span.query_begin = of.query_begin[sequence];
@@ -149,31 +134,26 @@ __device__ __forceinline__ bool read_span(const AttentionCommon& of, int sequenc
          fits(span.key_begin, key_end, of.key_rows, of.longest_key);
 }
 
-// --- the ways to take attention; arguments have been checked --------------------------------------------------------
-// attention/cuda/f32.cu: in f32, whatever the dtypes.
+// --- implementations, whose arguments have been checked ------------------------------------------------------------
+// Attention in f32, for all dtypes (attention/cuda/f32.cu).
 void attention_forward_f32(const AttentionForward& arguments, cudaStream_t stream);
 void attention_backward_f32(const AttentionBackward& arguments, cudaStream_t stream);
-// attention/cuda/relative.cu: the same with relative tables.
+// The same with relative tables (attention/cuda/relative.cu).
 void attention_forward_relative(const AttentionForward& arguments, const RelativeTables& tables, Arena& workspace,
                                 cudaStream_t stream);
 void attention_backward_relative(const AttentionBackward& arguments, const AttentionBackwardArgs& args,
                                  Arena& workspace, cudaStream_t stream);
-// attention/cuda/decode.cu: few queries in each sequence; k and v have one dtype.
+// Attention for at most decode_queries queries in each sequence. k and v have one dtype (attention/cuda/decode.cu).
 inline constexpr int64_t decode_queries = 4;
 void attention_decode(const AttentionForward& arguments, Arena& workspace, cudaStream_t stream);
 
-// body(std::integral_constant<int, D>): the narrowest D of the kernels' templates that holds a head.
+// Calls body(std::integral_constant<int, D>) with the narrowest D of the kernels' templates that holds a head.
 template <class Body>
 void with_padded_width(int64_t width, const Body& body) {
   if (width <= 32) body(std::integral_constant<int, 32>());
   else if (width <= 64) body(std::integral_constant<int, 64>());
   else if (width <= 96) body(std::integral_constant<int, 96>());
   else body(std::integral_constant<int, 128>());
-}
-template <class Body>
-void with_flag(bool flag, const Body& body) {
-  if (flag) body(std::true_type());
-  else body(std::false_type());
 }
 
 }  // namespace engine::cuda

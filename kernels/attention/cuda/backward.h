@@ -1,13 +1,13 @@
-// What the two backward kernels of attention on tensor cores share: the sizes of their tiles, where these lie in shared
-// memory, and the numbers that belong to a query.
+// The two backward kernels of attention on tensor cores share the sizes of their tiles, their places in shared memory,
+// and the numbers of a query.
 #pragma once
 
 #include "kernels/attention/cuda/tile.h"
 
 namespace engine::cuda {
 
-// A block owns `rows` rows, of two matrices, and goes over two others by tiles of `columns` rows. The sizes are what
-// leaves the sums in registers: for dq one sum, for dk and dv two.
+// A block owns `rows` rows of two matrices, and goes over two others by tiles of `columns` rows. The sizes leave the
+// sums in registers: dq needs one sum, dk and dv need two.
 template <int D, int row_tiles_, int columns_>
 struct BackwardShape {
   static constexpr int width = D, row_tiles = row_tiles_, warp_rows = 16 * row_tiles, rows = warp_rows * tile_warps;
@@ -21,7 +21,12 @@ using ShapeOfDq = BackwardShape<D, D <= 64 ? 2 : 1, 32>;
 template <int D>
 using ShapeOfDkDv = BackwardShape<D, 1, D <= 96 ? 32 : 16>;
 
-// A block's tiles: two it owns, and in two stages two that it goes over, one being copied while one is used.
+// Holds a warp's scores: fragments of 8 columns for each 16 of its rows.
+template <class Shape>
+using Fragments = float[Shape::row_tiles][Shape::fragments][4];
+
+// Holds a block's tiles: two that it owns, and two stages of two that it goes over. One stage is copied while the other
+// is used.
 template <class Shape>
 struct BlockTiles {
   using OfWidth = Tile<Shape::width>;
@@ -33,22 +38,22 @@ struct BlockTiles {
   __device__ __forceinline__ OfWidth column(int i, int stage) const {
     return tile(Shape::stages_begin + (2 * stage + i) * Shape::columns_bytes);
   }
-  // lse (0) and delta (1) of the columns, where these are queries.
+  // Returns the columns' lse (0) or delta (1), where columns are queries.
   __device__ __forceinline__ float* numbers(int i, int stage) const {
     return reinterpret_cast<float*>(shared + Shape::numbers_begin) + (2 * stage + i) * Shape::columns;
   }
 };
 
-// A row's log-sum-exp in units of log 2, as what is taken off its scores: a query that saw no key has no weight either.
+// Returns a row's log-sum-exp in units of log 2. A query that saw no key gives infinity, so that its weights are 0.
 __device__ __forceinline__ float lse_of(const AttentionBackward& a, int64_t row, int head) {
   const float lse = a.lse[row * a.heads + head];
   return lse == -INFINITY ? INFINITY : lse * log2_e;
 }
 
-// The sum over a row's columns of dy y, by the four lanes of a fragment that hold this row.
+// Returns the sum of dy y over a row's columns. The four lanes of a fragment that hold the row share the work.
 __device__ __forceinline__ float delta_of(const AttentionBackward& a, int64_t row, int64_t column, bool valid,
                                           bool vectors) {
-  const bfloat16 *dy = a.dy.bf16_at(row, column), *y = a.y.bf16_at(row, column);
+  const bfloat16 *dy = element_at<bfloat16>(a.dy, row, column), *y = element_at<bfloat16>(a.y, row, column);
   const int width = valid ? a.width : 0, t = lane_index() % 4;
   float sum = 0;
   if (vectors)

@@ -1,14 +1,13 @@
 #include "kernels/attention/cuda/cudnn_graph.h"
 
 #ifdef ENGINE_CUDNN
-#include <dlfcn.h>
-
 #include <cudnn_frontend.h>
 
+#include "core/cuda/library.h"
 #include "core/error.h"
 
 namespace cudnn_frontend {
-void* cudnn_dlhandle = nullptr;  // where the frontend looks up cuDNN's functions
+void* cudnn_dlhandle = nullptr;  // the frontend finds cuDNN's functions here
 }
 
 namespace engine::cuda {
@@ -19,9 +18,8 @@ namespace {
 
 bool load() {
   static const bool loaded = [] {
-    setenv("CUDNN_FRONTEND_CUDART_LIB_NAME", "libcudart.so.13", 0);  // of several, the one that we are built with
-    for (const char* name : {"libcudnn.so.9", "/usr/local/cuda/lib64/libcudnn.so.9"})
-      if (!fe::cudnn_dlhandle) fe::cudnn_dlhandle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    setenv("CUDNN_FRONTEND_CUDART_LIB_NAME", "libcudart.so.13", 0);  // the version of our headers
+    fe::cudnn_dlhandle = open_library("libcudnn.so.9", "cudnn");
     return fe::cudnn_dlhandle != nullptr;
   }();
   return loaded;
@@ -33,7 +31,7 @@ void require_good(fe::error_t result, const char* what) {
 
 using Attributes = std::shared_ptr<fe::graph::Tensor_attributes>;
 
-// The tensors of one graph.
+// Makes the tensors of one graph.
 class Builder {
  public:
   Builder(fe::graph::Graph& graph, const CudnnAttentionShape& shape) : graph_(graph), shape_(shape) {
@@ -43,7 +41,7 @@ class Builder {
   Attributes input(CudnnTensor which) { return describe(graph_.tensor(fe::graph::Tensor_attributes()), which); }
   void output(const Attributes& made, CudnnTensor which) { describe(made, which)->set_output(true); }
 
-  // What forward and backward say alike.
+  // Returns the options that forward and backward share.
   template <class Options>
   Options options(const char* name) const {
     Options options;
@@ -63,10 +61,9 @@ class Builder {
                              .set_stride({1, 1, 1, 1}));
   }
   Attributes describe(const Attributes& tensor, CudnnTensor which) {
-    static constexpr const char* names[] = {"q", "k", "v", "y", "lse", "dy", "dq", "dk", "dv"};
+    static constexpr const char* names[] = {"q", "k", "v", "y", "dy", "dq", "dk", "dv", "lse"};
     const bool is_lse = which == cudnn_lse;
-    const bool of_keys = which == cudnn_k || which == cudnn_v || which == cudnn_dk || which == cudnn_dv;
-    const int64_t rows = of_keys ? shape_.keys : shape_.queries, width = is_lse ? 1 : shape_.width;
+    const int64_t rows = is_of_keys(which) ? shape_.keys : shape_.queries, width = is_lse ? 1 : shape_.width;
     const int64_t row_stride = shape_.row_strides[static_cast<size_t>(which)];
     const Attributes offsets = graph_.tensor(fe::graph::Tensor_attributes()
                                                  .set_name(std::string("offsets of ") + names[which])
@@ -176,7 +173,7 @@ void CudnnAttentionGraph::run(void* handle, const std::array<void*, cudnn_number
 
 namespace engine::cuda {
 
-// Without cuDNN no graph can be made.
+// Makes no graph, since this build has no cuDNN.
 std::string why_no_cudnn() { return "this build has no cuDNN (make deps brings what it needs)"; }
 size_t cudnn_version() { return 0; }
 void* make_cudnn_handle(void*) { fail("attention: ", why_no_cudnn()); }

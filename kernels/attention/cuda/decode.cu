@@ -1,6 +1,6 @@
-// Forward attention where sequences have a query or a few: decoding. A block takes one query of one head over one range
-// of its keys, so that keys and values stream in once, by enough blocks; the ranges' results are merged in their order
-// by a second kernel. `lanes` neighbouring threads share a key, 8 columns each.
+// Forward attention for a few queries in each sequence, as in decoding. A block takes one query of one head over one
+// range of its keys, so that enough blocks read keys and values, each once. A second kernel merges the ranges' results
+// in their order. `lanes` neighbouring threads share a key, 8 columns each.
 #include "kernels/attention/cuda/arguments.h"
 
 namespace engine::cuda {
@@ -9,14 +9,14 @@ namespace {
 
 constexpr int threads = 128, warps = threads / warp_size, range_keys = 128, most_columns = 128;
 
-// A query over some keys: the highest score in units of log 2, the sum of 2^(score - highest), and the values so
-// weighed. In memory: highest, sum, then the values.
+// The result of a query over some keys: the highest score in units of log 2, the sum of 2^(score - highest), and the
+// values with these weights. Memory holds highest, sum, then the values.
 struct Partial {
   float highest, sum, value;
 };
 constexpr int numbers = 2;
 
-// One column of `count` partials, added in their order.
+// Merges one column of `count` partial results in their order.
 __device__ __forceinline__ Partial merged(const float* parts, int stride, int count, int column) {
   Partial total{-INFINITY, 0, 0};
   for (int i = 0; i < count; ++i) total.highest = fmaxf(total.highest, parts[i * stride]);
@@ -32,30 +32,43 @@ __device__ __forceinline__ Partial merged(const float* parts, int stride, int co
 __device__ __forceinline__ void write_column(const AttentionForward& a, int64_t row, int head, int column,
                                              const Partial& total) {
   const bool saw_keys = total.sum > 0;
-  a.y.store(row, int64_t{head} * a.width + column, saw_keys ? total.value / total.sum : 0.0f);
+  store_element(a.y, row, int64_t{head} * a.width + column, saw_keys ? total.value / total.sum : 0.0f);
   if (a.lse && column == 0)
     a.lse[row * a.heads + head] = saw_keys ? (total.highest + log2f(total.sum)) * ln_2 : -INFINITY;
 }
 
-// 8 columns of a row, `count` of which are there.
+// Holds 8 columns of a row, `count` of which the head has. They stay in their dtype, since bf16 takes half the
+// registers.
 template <class T>
-struct alignas(16) Eight {
-  T at[8];
-};
-template <class T>
-__device__ __forceinline__ Eight<T> load_eight(const T* from, int count, bool vectors) {
-  Eight<T> eight;
-  if (vectors && count > 0) return *reinterpret_cast<const Eight<T>*>(from);
-  ENGINE_UNROLL
-  for (int i = 0; i < 8; ++i) eight.at[i] = i < count ? from[i] : from_float<T>(0.0f);
-  return eight;
-}
+struct Eight {
+  Vector16<T> part[8 / Vector16<T>::size];
 
-// What a group of lanes has so far of its keys, each lane its 8 columns.
+  __device__ __forceinline__ void load(const DeviceMatrix& matrix, int64_t row, int64_t column, int count,
+                                       bool vectors) {
+    constexpr int size = Vector16<T>::size;
+    const T* const from = element_at<const T>(matrix, row, column);
+    ENGINE_UNROLL
+    for (int p = 0; p < 8 / size; ++p) {
+      if (vectors && count > 0) {
+        part[p] = load_vector(from + p * size);
+        continue;
+      }
+      ENGINE_UNROLL
+      for (int i = 0; i < size; ++i)
+        part[p].at[i] = p * size + i < count ? from[p * size + i] : from_float<T>(0.0f);
+    }
+  }
+  __device__ __forceinline__ float at(int i) const {
+    constexpr int size = Vector16<T>::size;
+    return to_float(part[i / size].at[i % size]);
+  }
+};
+
+// Holds the running result of a group of lanes, 8 columns in each lane.
 struct RunningSum {
   float highest = -INFINITY, sum = 0, values[8] = {};
 
-  // Brings the sums to a new maximum and returns what scores are taken off from.
+  // Brings the sums to a new maximum and returns the number to subtract from scores.
   __device__ __forceinline__ float raise(float to) {
     const float base = to == -INFINITY ? 0.0f : to, correction = exp2_fast(highest - base);
     highest = to;
@@ -63,6 +76,20 @@ struct RunningSum {
     ENGINE_UNROLL
     for (float& value : values) value *= correction;
     return base;
+  }
+  // Adds the sums of the lane that is `distance` away.
+  __device__ __forceinline__ void merge_with(int distance) {
+    RunningSum other;
+    other.highest = shuffle_xor(highest, distance);
+    other.sum = shuffle_xor(sum, distance);
+    ENGINE_UNROLL
+    for (int i = 0; i < 8; ++i) other.values[i] = shuffle_xor(values[i], distance);
+    const float top = fmaxf(highest, other.highest);
+    raise(top);
+    other.raise(top);
+    sum += other.sum;
+    ENGINE_UNROLL
+    for (int i = 0; i < 8; ++i) values[i] += other.values[i];
   }
 };
 
@@ -88,7 +115,7 @@ __global__ void __launch_bounds__(threads) decode_kernel(const AttentionForward 
 
   float q[8];
   ENGINE_UNROLL
-  for (int i = 0; i < 8; ++i) q[i] = i < count ? a.q.load(row, column + i) * (a.scale * log2_e) : 0.0f;
+  for (int i = 0; i < 8; ++i) q[i] = i < count ? load_element(a.q, row, column + i) * (a.scale * log2_e) : 0.0f;
   RunningSum running;
   for (int from = begin; from < end; from += groups * batch) {
     Eight<T> k[batch], v[batch];
@@ -97,15 +124,15 @@ __global__ void __launch_bounds__(threads) decode_kernel(const AttentionForward 
       const int key = from + b * groups + group;
       const int64_t key_row = span.key_begin + key;
       const int there = key < end ? count : 0;
-      k[b] = load_eight(static_cast<const T*>(a.k.data) + key_row * a.k.stride + column, there, vectors);
-      v[b] = load_eight(static_cast<const T*>(a.v.data) + key_row * a.v.stride + column, there, vectors);
+      k[b].load(a.k, key_row, column, there, vectors);
+      v[b].load(a.v, key_row, column, there, vectors);
     }
     float scores[batch], highest = running.highest;
     ENGINE_UNROLL
     for (int b = 0; b < batch; ++b) {
       float score = 0;
       ENGINE_UNROLL
-      for (int i = 0; i < 8; ++i) score += q[i] * to_float(k[b].at[i]);
+      for (int i = 0; i < 8; ++i) score += q[i] * k[b].at(i);
       for (int distance = lanes / 2; distance > 0; distance /= 2) score += shuffle_xor(score, distance);
       scores[b] = from + b * groups + group < end ? score : -INFINITY;
       highest = fmaxf(highest, scores[b]);
@@ -117,28 +144,15 @@ __global__ void __launch_bounds__(threads) decode_kernel(const AttentionForward 
       running.sum += weight;
       if (a.drops) weight *= a.dropout.factor(row, a.heads, place.head, from + b * groups + group);
       ENGINE_UNROLL
-      for (int i = 0; i < 8; ++i) running.values[i] += weight * to_float(v[b].at[i]);
+      for (int i = 0; i < 8; ++i) running.values[i] += weight * v[b].at(i);
     }
   }
 
-  // Groups of a warp, then warps.
-  for (int distance = lanes; distance < warp_size; distance *= 2) {
-    RunningSum other;
-    other.highest = shuffle_xor(running.highest, distance);
-    other.sum = shuffle_xor(running.sum, distance);
-    ENGINE_UNROLL
-    for (int i = 0; i < 8; ++i) other.values[i] = shuffle_xor(running.values[i], distance);
-    const float highest = fmaxf(running.highest, other.highest);
-    running.raise(highest);
-    other.raise(highest);
-    running.sum += other.sum;
-    ENGINE_UNROLL
-    for (int i = 0; i < 8; ++i) running.values[i] += other.values[i];
-  }
+  for (int distance = lanes; distance < warp_size; distance *= 2) running.merge_with(distance);
   WarpPartials& shared = block_shared<WarpPartials>();
   if (thread % warp_size < lanes) {
     float* const mine = shared.of_warp[thread / warp_size];
-    mine[0] = running.highest;  // the same in all lanes of the group
+    mine[0] = running.highest;  // equal in all lanes of the group
     mine[1] = running.sum;
     ENGINE_UNROLL
     for (int i = 0; i < 8; ++i) mine[numbers + first + i] = running.values[i];
@@ -167,7 +181,7 @@ __global__ void __launch_bounds__(threads) merge_kernel(const AttentionForward a
                merged(parts + int64_t{blockIdx.x} * ranges * stride, stride, count, column));
 }
 
-// body(the kernel with as many lanes as a head of this width needs).
+// Calls body(kernel) with the kernel that has as many lanes as a head of this width needs.
 template <class T, class Body>
 void with_lanes(int width, const Body& body) {
   if (width <= 32) body(decode_kernel<T, 4>);
@@ -181,7 +195,7 @@ void attention_decode(const AttentionForward& a, Arena& workspace, cudaStream_t 
   const ArenaScope scope(workspace);
   const int queries = a.longest_query;
   const int ranges = static_cast<int>(ceil_div(std::max(a.longest_key, 1), range_keys));
-  const bool vectors = a.k.aligned(a.width) && a.v.aligned(a.width) && a.width % 8 == 0;
+  const bool vectors = a.k.takes_vectors(8) && a.v.takes_vectors(8) && a.width % 8 == 0;
   const int64_t outputs = int64_t{a.sequences} * a.heads * queries;
   float* const parts =
       ranges > 1 ? workspace.make(DType::f32, {outputs * ranges, numbers + a.width}).as<float>() : nullptr;

@@ -1,5 +1,5 @@
-// Attention in f32 without tensor cores, for every dtype, width and alignment, with relative tables and without: what
-// the fast kernels do not take.
+// Attention in f32 without tensor cores, for every dtype, width and alignment, with relative tables and without. The
+// fast kernels leave these cases to it.
 #include "kernels/attention/cuda/distances.h"
 
 namespace engine::cuda {
@@ -8,19 +8,17 @@ namespace {
 
 using namespace f32_tiles;
 
-// The weights of forward again, now that the highest score of each row is known, summed by row of the tables, and what
-// they give with these.
+// Computes the weights again, now that each row's highest score is known, sums them by row of the tables, and adds the
+// products of these sums with the table of values.
 template <int D>
 __device__ __forceinline__ void add_distances(const AttentionForward& a, const Distances& tables,
-                                              const Tiles<D>& tiles_of, const BlockSpan& span, int first, int head,
-                                              const float (&highest)[4], float (&y)[4][D / 16]) {
-  const int count = smaller(tile, span.queries - first), seen = span.visible(first + count - 1);
-  const int64_t row = span.query_begin + first, column = int64_t{head} * a.width;
+                                              const Tiles<D>& tiles_of, const OwnRows& own, const float (&highest)[4],
+                                              float (&y)[4][D / 16]) {
+  const auto& [span, head, first, count, row, column] = own;
+  const int seen = span.visible(first + count - 1);
   SumsOfRow sums[4];
   for (int key = 0; key < seen; key += tile) {
-    sync_block();
-    tiles_of.load(1, a.k, span.key_begin + key, column, span.keys - key, a.width);
-    sync_block();
+    load_one(tiles_of, 1, a.k, span.key_begin + key, column, span.keys - key, a.width);
     float p[4][2];
     multiply_rows<D>(tiles_of.matrix(0), tiles_of.matrix(1), p);
     ENGINE_UNROLL
@@ -41,18 +39,15 @@ __device__ __forceinline__ void add_distances(const AttentionForward& a, const D
   ENGINE_UNROLL
   for (int i = 0; i < 4; ++i)
     sums[i].finish(tables, tables.scores + tables.at(a, row + thread_row() + i, head), thread_row() + i < count);
-  add_table<D>(a, tables, tiles_of, 2, tables.values, span, first, head, tables.scores, y);
+  add_table<D>(a, tables, tiles_of, own, 2, tables.values, tables.scores, y);
 }
 
 template <int D, class Tables>
 __global__ void __launch_bounds__(threads, Tables::least_blocks)
     forward_kernel(const AttentionForward a, const Tables tables, int tiles) {
-  const BlockPlace place(a, tiles);
-  BlockSpan span;
-  if (!read_span(a, place.sequence, span)) return;
-  const int first = place.tile * tile, count = smaller(tile, span.queries - first);
-  if (count <= 0) return;
-  const int64_t row = span.query_begin + first, column = int64_t{place.head} * a.width;
+  OwnRows own;
+  if (!own.find(a, tiles, false)) return;
+  const auto& [span, head, first, count, row, column] = own;
   const Tiles<D> tiles_of{dynamic_shared<float>()};
   tiles_of.load(0, a.q, row, column, count, a.width);
   float highest[4], sum[4], y[4][D / 16] = {};
@@ -62,12 +57,9 @@ __global__ void __launch_bounds__(threads, Tables::least_blocks)
   }
   const int seen = span.visible(first + count - 1);
   if constexpr (Tables::there)
-    multiply_table<D>(a, tables, tiles_of, 0, 1, tables.keys, row, place.head, count, tables.scores);
+    multiply_table<D>(a, tables, tiles_of, own, 0, 1, tables.keys, tables.scores);
   for (int key = 0; key < seen; key += tile) {
-    sync_block();
-    tiles_of.load(1, a.k, span.key_begin + key, column, span.keys - key, a.width);
-    tiles_of.load(2, a.v, span.key_begin + key, column, span.keys - key, a.width);
-    sync_block();
+    load_two(tiles_of, 1, a.k, a.v, span.key_begin + key, column, span.keys - key, a.width);
     float p[4][2];
     multiply_rows<D>(tiles_of.matrix(0), tiles_of.matrix(1), p);
     ENGINE_UNROLL
@@ -77,12 +69,12 @@ __global__ void __launch_bounds__(threads, Tables::least_blocks)
       for (int j = 0; j < 2; ++j) {
         if constexpr (Tables::there)
           if (16 * j < visible && query < span.queries)
-            p[i][j] += tables.scores[tables.at(a, span.query_begin + query, place.head) +
+            p[i][j] += tables.scores[tables.at(a, span.query_begin + query, head) +
                                      tables.row_of(span.place(query), key + thread_column() + 16 * j)];
         p[i][j] = 16 * j < visible ? p[i][j] * a.scale * log2_e : -INFINITY;
         top = fmaxf(top, p[i][j]);
       }
-      top = highest_of_row(top);
+      top = across_row(top, Larger());
       const float base = top == -INFINITY ? 0.0f : top, correction = exp2_fast(highest[i] - base);
       highest[i] = top;
       sum[i] *= correction;
@@ -90,24 +82,25 @@ __global__ void __launch_bounds__(threads, Tables::least_blocks)
       for (int j = 0; j < 2; ++j) {
         p[i][j] = exp2_fast(p[i][j] - base);
         sum[i] += p[i][j];
-        p[i][j] *= dropout_factor(a, row + thread_row() + i, place.head, key + thread_column() + 16 * j);
+        p[i][j] *= dropout_factor(a, row + thread_row() + i, head, key + thread_column() + 16 * j);
       }
     }
     multiply_weights<D>(p, tiles_of.weights(0), tiles_of.matrix(2), y);
   }
-  if constexpr (Tables::there) add_distances<D>(a, tables, tiles_of, span, first, place.head, highest, y);
+  if constexpr (Tables::there) add_distances<D>(a, tables, tiles_of, own, highest, y);
   float factor[4];
   for (int i = 0; i < 4; ++i) {
-    const float total = across_row(sum[i]);
+    const float total = across_row(sum[i], Add());
     factor[i] = total > 0 ? 1 / total : 0.0f;
     if (a.lse && thread_column() == 0 && thread_row() + i < count)
-      a.lse[(row + thread_row() + i) * a.heads + place.head] =
+      a.lse[(row + thread_row() + i) * a.heads + head] =
           total > 0 ? (highest[i] + log2f(total)) * ln_2 : -INFINITY;
   }
   store<D>(a.y, row, column, count, a.width, y, factor);
 }
 
-// The weight and its derivative at one place: p = 2^(score - lse), ds = p (dp M - delta), where `dp` comes in `ds`.
+// Computes the weight and its derivative at one place: p = 2^(score - lse), ds = p (dp M - delta). `ds` holds dp
+// before.
 __device__ __forceinline__ void weigh(const AttentionBackward& a, float lse, float delta, float factor, bool masked,
                                       float& p, float& ds) {
   p = masked || lse == -INFINITY ? 0.0f : exp2_fast(p * a.scale * log2_e - lse * log2_e);
@@ -116,12 +109,9 @@ __device__ __forceinline__ void weigh(const AttentionBackward& a, float lse, flo
 
 template <int D, class Tables>
 __global__ void __launch_bounds__(threads, 1) dq_kernel(const AttentionBackward a, const Tables tables, int tiles) {
-  const BlockPlace place(a, tiles);
-  BlockSpan span;
-  if (!read_span(a, place.sequence, span)) return;
-  const int first = place.tile * tile, count = smaller(tile, span.queries - first);
-  if (count <= 0) return;
-  const int64_t row = span.query_begin + first, column = int64_t{place.head} * a.width;
+  OwnRows own;
+  if (!own.find(a, tiles, false)) return;
+  const auto& [span, head, first, count, row, column] = own;
   const Tiles<D> tiles_of{dynamic_shared<float>()};
   tiles_of.load(0, a.q, row, column, count, a.width);
   tiles_of.load(1, a.dy, row, column, count, a.width);
@@ -130,8 +120,8 @@ __global__ void __launch_bounds__(threads, 1) dq_kernel(const AttentionBackward 
   for (int i = 0; i < 4; ++i) {
     const bool valid = thread_row() + i < count;
     const int64_t at = row + thread_row() + i;
-    const int64_t number = at * a.heads + place.head;
-    if constexpr (Tables::there) {  // with the scores
+    const int64_t number = at * a.heads + head;
+    if constexpr (Tables::there) {  // scores_kernel wrote it
       if (valid) delta[i] = a.delta[number];
     } else {
       delta[i] = delta_of_row(a, at, column, valid);
@@ -143,10 +133,7 @@ __global__ void __launch_bounds__(threads, 1) dq_kernel(const AttentionBackward 
   const int seen = span.visible(first + count - 1);
   [[maybe_unused]] SumsOfRow sums[4], dsums[4];
   for (int key = 0; key < seen; key += tile) {
-    sync_block();
-    tiles_of.load(2, a.k, span.key_begin + key, column, span.keys - key, a.width);
-    tiles_of.load(3, a.v, span.key_begin + key, column, span.keys - key, a.width);
-    sync_block();
+    load_two(tiles_of, 2, a.k, a.v, span.key_begin + key, column, span.keys - key, a.width);
     float p[4][2], ds[4][2];
     multiply_rows<D>(tiles_of.matrix(0), tiles_of.matrix(2), p);
     multiply_rows<D>(tiles_of.matrix(1), tiles_of.matrix(3), ds);
@@ -155,12 +142,12 @@ __global__ void __launch_bounds__(threads, 1) dq_kernel(const AttentionBackward 
       for (int j = 0; j < 2; ++j) {
         const int at = key + thread_column() + 16 * j, query = first + thread_row() + i;
         const bool masked = at >= span.visible(query);
-        const float factor = dropout_factor(a, row + thread_row() + i, place.head, at);
+        const float factor = dropout_factor(a, row + thread_row() + i, head, at);
         if constexpr (!Tables::there) {
           weigh(a, lse[i], delta[i], factor, masked, p[i][j], ds[i][j]);
         } else {
           const bool valid = !masked && query < span.queries;
-          const int64_t numbers = tables.at(a, span.query_begin + query, place.head);
+          const int64_t numbers = tables.at(a, span.query_begin + query, head);
           const int table_row = tables.row_of(span.place(query), at);
           if (valid) {
             p[i][j] += tables.scores[numbers + table_row];
@@ -179,34 +166,28 @@ __global__ void __launch_bounds__(threads, 1) dq_kernel(const AttentionBackward 
     sync_block();
     ENGINE_UNROLL
     for (int i = 0; i < 4; ++i) {
-      const int64_t numbers = tables.at(a, row + thread_row() + i, place.head);
+      const int64_t numbers = tables.at(a, row + thread_row() + i, head);
       sums[i].finish(tables, tables.dscores + numbers, thread_row() + i < count);
       dsums[i].finish(tables, tables.scores + numbers, thread_row() + i < count);
     }
-    add_table<D>(a, tables, tiles_of, 3, tables.keys, span, first, place.head, tables.scores, dq);
+    add_table<D>(a, tables, tiles_of, own, 3, tables.keys, tables.scores, dq);
   }
   store<D>(a.dq, row, column, count, a.width, dq, scale);
 }
 
-// Rows are keys here, columns queries.
+// Rows are keys here, and columns are queries.
 template <int D, class Tables>
 __global__ void __launch_bounds__(threads, Tables::least_blocks)
     dk_dv_kernel(const AttentionBackward a, const Tables tables, int tiles) {
-  const BlockPlace place(a, tiles);
-  BlockSpan span;
-  if (!read_span(a, place.sequence, span)) return;
-  const int first = place.tile * tile, count = smaller(tile, span.keys - first);
-  if (count <= 0) return;
-  const int64_t row = span.key_begin + first, column = int64_t{place.head} * a.width;
+  OwnRows own;
+  if (!own.find(a, tiles, true)) return;
+  const auto& [span, head, first, count, row, column] = own;
   const Tiles<D> tiles_of{dynamic_shared<float>()};
   tiles_of.load(0, a.k, row, column, count, a.width);
   tiles_of.load(1, a.v, row, column, count, a.width);
   float dk[4][D / 16] = {}, dv[4][D / 16] = {};
   for (int query = a.causal ? larger(0, first + span.queries - span.keys) : 0; query < span.queries; query += tile) {
-    sync_block();
-    tiles_of.load(2, a.q, span.query_begin + query, column, span.queries - query, a.width);
-    tiles_of.load(3, a.dy, span.query_begin + query, column, span.queries - query, a.width);
-    sync_block();
+    load_two(tiles_of, 2, a.q, a.dy, span.query_begin + query, column, span.queries - query, a.width);
     float p[4][2], ds[4][2];
     multiply_rows<D>(tiles_of.matrix(0), tiles_of.matrix(2), p);
     multiply_rows<D>(tiles_of.matrix(1), tiles_of.matrix(3), ds);
@@ -214,15 +195,15 @@ __global__ void __launch_bounds__(threads, Tables::least_blocks)
     for (int j = 0; j < 2; ++j) {
       const int at = query + thread_column() + 16 * j;
       const bool valid = at < span.queries;
-      const int64_t query_row = span.query_begin + at, number = query_row * a.heads + place.head;
+      const int64_t query_row = span.query_begin + at, number = query_row * a.heads + head;
       const float lse = valid ? a.lse[number] : -INFINITY, delta = valid ? a.delta[number] : 0.0f;
       ENGINE_UNROLL
       for (int i = 0; i < 4; ++i) {
         const int key = first + thread_row() + i;
-        const float factor = dropout_factor(a, query_row, place.head, key);
+        const float factor = dropout_factor(a, query_row, head, key);
         if constexpr (Tables::there)
           if (valid && key < span.visible(at)) {
-            const int64_t number_of_row = tables.at(a, query_row, place.head) + tables.row_of(span.place(at), key);
+            const int64_t number_of_row = tables.at(a, query_row, head) + tables.row_of(span.place(at), key);
             p[i][j] += tables.scores[number_of_row];
             ds[i][j] += tables.dscores[number_of_row];
           }
@@ -272,7 +253,7 @@ void attention_backward_f32(const AttentionBackward& a, cudaStream_t stream) {
   });
 }
 
-// The kernel for dq puts sums where that for dk and dv reads scores, so it comes last.
+// The kernel for dq comes last, since it puts sums where the other one reads scores.
 void attention_backward_f32(const AttentionBackward& a, const Distances& tables, cudaStream_t stream) {
   with_padded_width(a.width, [&](auto padded) {
     constexpr int D = padded.value;

@@ -1,5 +1,5 @@
-// Forward attention on tensor cores: a block is 128 queries of one head, 32 a warp, and goes over tiles of keys with a
-// running softmax. While one tile of keys and values is used, the next is being copied.
+// Forward attention on tensor cores. A block takes 128 queries of one head, 32 a warp, and goes over tiles of keys with
+// a running softmax. It copies the next tile of keys and values while it uses one.
 #include "kernels/attention/cuda/cudnn_attention.h"
 #include "kernels/attention/cuda/fragment_dropout.h"
 #include "kernels/cuda/cuda_ops.h"
@@ -10,7 +10,7 @@ namespace {
 
 constexpr int row_tiles = 2, warp_rows = 16 * row_tiles, block_rows = warp_rows * tile_warps;
 
-// Wide heads have shorter tiles, so that scores, sums and what is in flight fit in registers and shared memory.
+// Wide heads have shorter tiles, so that scores, sums and copies fit in registers and shared memory.
 template <int D>
 struct ForwardShape {
   static constexpr int keys = D <= 64 ? 64 : 32, fragments = keys / 8;
@@ -19,20 +19,21 @@ struct ForwardShape {
   using Queries = std::conditional_t<D <= 32, HeldRows<D, row_tiles>, ReadRows<D, row_tiles>>;
 };
 
-// This warp's rows: the highest score so far, in units of log 2, and this lane's part of the sum of
-// 2^(score - highest).
+// Holds, for this warp's rows, the highest score so far in units of log 2, and this lane's part of the sum of 2^(score
+// - highest).
 struct RunningSoftmax {
   float highest[row_tiles][2], sum[row_tiles][2];
 };
 
-// Scores of queries from `row` with keys from `key` become weights; y is brought to the new maximum.
+// Turns scores of queries from `row` with keys from `key` into weights, and brings y to the new maximum.
 template <bool drops, int fragments, int outputs>
 __device__ __forceinline__ void softmax_step(const AttentionForward& a, const BlockSpan& span, int head, int row,
                                              int key, float (&scores)[row_tiles][fragments][4],
                                              float (&y)[row_tiles][outputs][4], RunningSoftmax& running) {
   const int g = lane_index() / 4, t = lane_index() % 4;
   const float scale = a.scale * log2_e;
-  // Widest with dropout every tile is treated as an edge: to tell them apart takes a register more than sm_100 has.
+  // Treats every tile as an edge for the widest heads with dropout: telling them apart takes one register too many on
+  // sm_100.
   const bool edge = (drops && outputs == 16) || key + 8 * fragments > span.visible(row);
   ENGINE_UNROLL
   for (int r = 0; r < row_tiles; ++r) {
@@ -50,7 +51,7 @@ __device__ __forceinline__ void softmax_step(const AttentionForward& a, const Bl
           highest = fmaxf(highest, score);
         }
       highest = row_max(highest);
-      const float base = highest == -INFINITY ? 0.0f : highest;  // nothing seen yet: 2^-inf = 0, not 2^nan
+      const float base = highest == -INFINITY ? 0.0f : highest;  // before the first key 2^-inf = 0, not 2^nan
       correction[half] = exp2_fast(running.highest[r][half] - base);
       float sum = running.sum[r][half] * correction[half];
       ENGINE_UNROLL
@@ -81,7 +82,7 @@ __device__ __forceinline__ void softmax_step(const AttentionForward& a, const Bl
   }
 }
 
-// What each row's sum of values is multiplied with; writes lse.
+// Computes the factor of each row's sum of values, and writes lse.
 __device__ __forceinline__ void finish_softmax(const AttentionForward& a, const BlockSpan& span, int head, int row,
                                                const RunningSoftmax& running, float (&factor)[row_tiles][2]) {
   ENGINE_UNROLL
@@ -103,7 +104,7 @@ __global__ void __launch_bounds__(tile_threads) forward_kernel(const AttentionFo
   const BlockPlace place(a, tiles);
   BlockSpan span;
   if (!read_span(a, place.sequence, span)) return;
-  // Causal blocks that see most begin first.
+  // Causal blocks that see most keys begin first.
   const int first = (a.causal ? tiles - 1 - place.tile : place.tile) * block_rows;
   if (first >= span.queries) return;
   const int row = first + warp_index() * warp_rows, count = smaller(warp_rows, span.queries - row);
@@ -118,10 +119,8 @@ __global__ void __launch_bounds__(tile_threads) forward_kernel(const AttentionFo
   };
   const auto values_of = [&](int stage) { return keys_of(stage).from_row(Shape::keys); };
   const auto load = [&](int key, int stage) {
-    const int64_t from = span.key_begin + key;
-    keys_of(stage).template load<Shape::keys>(a.k.bf16_at(from, column), a.k.stride, span.keys - key, a.width, vectors);
-    values_of(stage).template load<Shape::keys>(a.v.bf16_at(from, column), a.v.stride, span.keys - key, a.width,
-                                                vectors);
+    load_two<Shape::keys>(keys_of(stage), a.k, values_of(stage), a.v, span.key_begin + key, column, span.keys - key,
+                          a.width, vectors);
     copy_async_commit();
   };
 
@@ -133,8 +132,7 @@ __global__ void __launch_bounds__(tile_threads) forward_kernel(const AttentionFo
     running.sum[i / 2][i % 2] = 0;
   }
   if (seen > 0) {
-    queries.template load<block_rows>(a.q.bf16_at(span.query_begin + first, column), a.q.stride, span.queries - first,
-                                      a.width, vectors);
+    queries.template load<block_rows>(a.q, span.query_begin + first, column, span.queries - first, a.width, vectors);
     copy_async_commit();
     load(0, 0);
     copy_async_wait<1>();
@@ -142,7 +140,7 @@ __global__ void __launch_bounds__(tile_threads) forward_kernel(const AttentionFo
     const typename Shape::Queries rows(queries.from_row(warp_index() * warp_rows));
     for (int key = 0, stage = 0; key < seen; key += Shape::keys, stage ^= 1) {
       copy_async_wait<0>();
-      sync_block();  // this tile is there, and all have left the one that is overwritten now
+      sync_block();  // this tile is there, and no warp reads the next one's place any more
       if (key + Shape::keys < seen) load(key + Shape::keys, stage ^ 1);
       if (key >= seen_by_warp) continue;
       float scores[row_tiles][Shape::fragments][4];
@@ -154,31 +152,25 @@ __global__ void __launch_bounds__(tile_threads) forward_kernel(const AttentionFo
   float factor[row_tiles][2];
   finish_softmax(a, span, place.head, row, running, factor);
   queries.from_row(warp_index() * warp_rows)
-      .store(y, factor, a.y.bf16_at(span.query_begin + row, column), a.y.stride, count, a.width, vectors);
+      .store(y, factor, a.y, span.query_begin + row, column, count, a.width, vectors);
 }
 
 }  // namespace
 
 void CudaOps::attention_forward(const AttentionForwardArgs& a) {
   const Operation operation("attention_forward", {a.q.matrix, a.k.matrix, a.v.matrix, a.y});
-  const int64_t width = check_attention(a, SegmentValues::on_device);
-  if (cudnn_ && cudnn_->forward(a)) return;
-  const AttentionForward arguments(a, width, device_.fault());
+  const AttentionForward arguments(a, check_attention(a, SegmentValues::on_device), device_.fault());
   if (a.relative.distances) return attention_forward_relative(arguments, a.relative, workspace_, stream());
-  const DeviceColumns* const parts[] = {&arguments.q, &arguments.k, &arguments.v, &arguments.y};
-  if (a.queries.longest <= decode_queries && arguments.k.is_bf16 == arguments.v.is_bf16)
+  if (cudnn_ && cudnn_->forward(arguments)) return;
+  if (arguments.longest_query <= decode_queries && arguments.k.is_bf16 == arguments.v.is_bf16)
     return attention_decode(arguments, workspace_, stream());
-  bool tensor_cores = true, vectors = true;
-  for (const DeviceColumns* part : parts) {
-    tensor_cores = tensor_cores && part->is_bf16;
-    vectors = vectors && part->aligned(width);
-  }
-  if (!tensor_cores) return attention_forward_f32(arguments, stream());
-  const int64_t tiles = ceil_div(a.queries.longest, block_rows);
-  with_padded_width(width, [&](auto padded) {
+  if (!all_bf16(arguments)) return attention_forward_f32(arguments, stream());
+  const int64_t tiles = ceil_div(arguments.longest_query, block_rows);
+  with_padded_width(arguments.width, [&](auto padded) {
     with_flag(arguments.drops, [&](auto drops) {
       launch(forward_kernel<padded.value, drops.value>, arguments.grid(tiles), tile_threads,
-             ForwardShape<padded.value>::shared_bytes, stream(), arguments, static_cast<int>(tiles), vectors);
+             ForwardShape<padded.value>::shared_bytes, stream(), arguments, static_cast<int>(tiles),
+             all_take_vectors(arguments));
     });
   });
 }

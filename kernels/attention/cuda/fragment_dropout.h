@@ -1,5 +1,5 @@
-// Which weights of a fragment dropout drops. One call of the generator serves four consecutive keys of a query, which
-// in a fragment are in several lanes: these share the calls and exchange bits. In the result bit 4 n + e stands for
+// Finds the weights of a fragment that dropout drops. One call of the generator serves four consecutive keys of a
+// query, which several lanes hold. These lanes share the calls and exchange bits. Bit 4 n + e of the result stands for
 // element e of the n-th fragment of 16 x 8.
 #pragma once
 
@@ -9,8 +9,8 @@ namespace engine::cuda {
 
 inline constexpr uint32_t every_fourth = 0x11111111u;
 
-// Rows are queries, from `query_row`, columns keys, from `first_key`, a multiple of 8. Lanes t and t ^ 1 need the same
-// keys of rows g and g + 8: the even one draws for row g, the odd one for row g + 8.
+// Rows are queries from `query_row`, and columns are keys from `first_key`, a multiple of 8. Lanes t and t ^ 1 need the
+// same keys of rows g and g + 8: the even lane draws for row g, the odd one for row g + 8.
 template <int columns>
 __device__ __forceinline__ uint32_t dropped_weights(const AttentionCommon& of, int query_row, int head, int first_key) {
   static_assert(columns <= 8);
@@ -25,8 +25,8 @@ __device__ __forceinline__ uint32_t dropped_weights(const AttentionCommon& of, i
   return (upper & 3 * every_fourth) | (lower & 3 * every_fourth) << 2;
 }
 
-// Rows are keys, from `first_key`, a multiple of 16, columns queries. The four lanes with one g / 4 and t need four
-// blocks in each fragment, one for each element: lane g % 4 = e draws element e's, for all keys of g / 4.
+// Rows are keys from `first_key`, a multiple of 16, and columns are queries. The four lanes with one g / 4 and t need
+// four blocks in each fragment, one for each element. Lane g % 4 = e draws for element e, for all keys of g / 4.
 template <int columns>
 __device__ __forceinline__ uint32_t dropped_weights_transposed(const AttentionCommon& of, int query_row, int head,
                                                                int first_key) {

@@ -1,5 +1,5 @@
-// Attention with relative tables: the kernels without tensor cores, what they need beforehand, and the gradients of the
-// tables afterwards.
+// Attention with relative tables: the kernels that run before and after those without tensor cores (f32.cu), for
+// products with the tables and for the tables' gradients.
 #include "kernels/attention/cuda/distances.h"
 
 namespace engine::cuda {
@@ -10,37 +10,34 @@ using namespace f32_tiles;
 
 constexpr int most_groups = 64;
 
-// q keys^T, dy values^T and delta of a tile of queries.
+// Computes q keys^T, dy values^T and delta for a tile of queries.
 template <int D>
 __global__ void __launch_bounds__(threads) scores_kernel(const AttentionBackward a, const Distances tables, int tiles) {
-  const BlockPlace place(a, tiles);
-  BlockSpan span;
-  if (!read_span(a, place.sequence, span)) return;
-  const int first = place.tile * tile, count = smaller(tile, span.queries - first);
-  if (count <= 0) return;
-  const int64_t row = span.query_begin + first, column = int64_t{place.head} * a.width;
+  OwnRows own;
+  if (!own.find(a, tiles, false)) return;
+  const auto& [span, head, first, count, row, column] = own;
   const Tiles<D> tiles_of{dynamic_shared<float>()};
   tiles_of.load(0, a.q, row, column, count, a.width);
   tiles_of.load(1, a.dy, row, column, count, a.width);
-  multiply_table<D>(a, tables, tiles_of, 0, 2, tables.keys, row, place.head, count, tables.scores);
-  multiply_table<D>(a, tables, tiles_of, 1, 2, tables.values, row, place.head, count, tables.dscores);
+  multiply_table<D>(a, tables, tiles_of, own, 0, 2, tables.keys, tables.scores);
+  multiply_table<D>(a, tables, tiles_of, own, 1, 2, tables.values, tables.dscores);
   for (int i = 0; i < 4; ++i) {
     const bool valid = thread_row() + i < count;
     const int64_t at = row + thread_row() + i;
     const float delta = delta_of_row(a, at, column, valid);
-    if (valid && thread_column() == 0) a.delta[at * a.heads + place.head] = delta;
+    if (valid && thread_column() == 0) a.delta[at * a.heads + head] = delta;
   }
 }
 
-// A block's part of a table's gradient: 32 of its rows, over the queries of every groups-th head of a sequence. Of the
-// keys' table it is dS by row of the table times q, of the values' weights by row times dy. parts: [2][groups][table
-// rows][width].
+// Computes a block's part of a table's gradient: 32 of its rows, over the queries of every groups-th head of a
+// sequence. The gradient of the keys' table is dS by row of the table times q, that of the values' table is weights by
+// row times dy. parts is [2][groups][table rows][width].
 template <int D>
 __global__ void __launch_bounds__(threads, 1) table_kernel(const AttentionBackward a, const Distances tables, int tiles,
                                                         int groups, float* parts) {
   const int block = static_cast<int>(blockIdx.x), first_row = block % tiles * tile, group = block / tiles % groups;
   const bool of_values = block / tiles >= groups;
-  const DeviceColumns& right = of_values ? a.dy : a.q;
+  const DeviceMatrix& right = of_values ? a.dy : a.q;
   const float* const left = of_values ? tables.dscores : tables.scores;
   const Tiles<D> tiles_of{dynamic_shared<float>()};
   float sums[4][D / 16] = {}, one[4] = {1, 1, 1, 1};
@@ -50,9 +47,7 @@ __global__ void __launch_bounds__(threads, 1) table_kernel(const AttentionBackwa
     if (!read_span(a, pair / a.heads, span)) return;
     for (int first = 0; first < span.queries; first += tile) {
       const int count = smaller(tile, span.queries - first);
-      sync_block();
-      tiles_of.load(0, right, span.query_begin + first, int64_t{head} * a.width, count, a.width);
-      sync_block();
+      load_one(tiles_of, 0, right, span.query_begin + first, int64_t{head} * a.width, count, a.width);
       float weights[4][2];
       ENGINE_UNROLL
       for (int i = 0; i < 4; ++i)
@@ -66,12 +61,12 @@ __global__ void __launch_bounds__(threads, 1) table_kernel(const AttentionBackwa
       multiply_weights<D>(weights, tiles_of.weights(0), tiles_of.matrix(0), sums);
     }
   }
-  DeviceColumns part = tables.keys;  // of the same rows
-  part.data = parts + (int64_t{of_values} * groups + group) * tables.rows * a.width;
+  DeviceMatrix part = tables.keys;  // a table of the same shape
+  part.data = reinterpret_cast<char*>(parts + (int64_t{of_values} * groups + group) * tables.rows * a.width);
   store<D>(part, first_row, 0, tables.rows - first_row, a.width, sums, one);
 }
 
-// gradient += factor times the sum of the groups' parts, in their order.
+// Adds factor times the sum of the groups' parts, in their order, to the gradient.
 __global__ void __launch_bounds__(threads) add_parts_kernel(const float* parts, int groups, int64_t size, float factor,
                                                             float* gradient) {
   const int64_t i = int64_t{blockIdx.x} * threads + threadIdx.x;

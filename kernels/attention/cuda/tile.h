@@ -1,9 +1,9 @@
-// Tiles of bf16 in shared memory and their products on tensor cores, for attention: four warps, each of which owns
-// 16 row_tiles rows of a result and goes over all rows of the other tile.
+// Tiles of bf16 in shared memory and their products on tensor cores, for attention. Each of four warps owns 16
+// row_tiles rows of a result and goes over all rows of the other tile.
 //
-// In a fragment of 16 x 8 sums, lane 4 g + t holds of rows g and g + 8 the columns 2 t and 2 t + 1: element e is in row
-// g + 8 (e / 2), column 2 t + e % 2. Two neighbouring fragments of sums, rounded and packed, are a left operand as they
-// lie, so that weights go from one product to the next without leaving registers.
+// In a fragment of 16 x 8 sums, lane 4 g + t holds the columns 2 t and 2 t + 1 of rows g and g + 8: element e is in row
+// g + 8 (e / 2), column 2 t + e % 2. Two neighbouring fragments of sums, rounded and packed, are a left operand in
+// place, so that weights go from one product to the next without leaving registers.
 #pragma once
 
 #include "kernels/attention/cuda/arguments.h"
@@ -13,17 +13,13 @@ namespace engine::cuda {
 
 inline constexpr int tile_warps = 4, tile_threads = tile_warps * warp_size;
 
-// Divided as unsigned numbers, which leaves the compiler shifts and masks.
-__device__ __forceinline__ int lane_index() { return static_cast<int>(threadIdx.x % 32u); }
-__device__ __forceinline__ int warp_index() { return static_cast<int>(threadIdx.x / 32u); }
-
 using Piece = Vector16<bfloat16>;
 
-// Rows of D columns; what is behind a head's width is zeros.
+// Rows have D columns. Columns behind a head's width are zeros.
 template <int D>
 struct Tile {
   static constexpr int pieces = D / 8;
-  // Neighbouring threads copy this many pieces of a row, and the same in rows further down: steps of 8 rows, and of so
+  // Neighbouring threads copy this many pieces of a row, and the same in rows further down. Steps of 8 rows, and of so
   // many pieces, do not change the permutation.
   static constexpr int across = pieces % 8 == 0 ? 8 : 4;
   static constexpr size_t bytes(int rows) { return static_cast<size_t>(rows) * D * sizeof(bfloat16); }
@@ -31,19 +27,22 @@ struct Tile {
   Piece* memory;
 
   __device__ __forceinline__ Piece* at(int row, int piece) const { return memory + tile_piece(pieces, row, piece); }
-  // The rows from `row`, a multiple of 8, on.
+  // Returns the rows from `row`, a multiple of 8, on.
   __device__ __forceinline__ Tile from_row(int row) const { return {memory + row * pieces}; }
-  // What this lane addresses of 16 rows from `row`, a multiple of 8.
+  // Returns the address that this lane gives for 16 rows from `row`, a multiple of 8.
   __device__ __forceinline__ Piece* at(int row, PieceOfLane lane) const {
     return from_row(row).at(lane.row, lane.piece);
   }
 
-  // Begins to read `rows` rows; from row `count` on they are zeros. Where rows are not on 16 bytes (`vectors` is false)
-  // they are read by elements, at once. Either way they are there after copy_async_wait and a barrier.
+  // Begins to copy `rows` rows of a matrix from `first`. Rows from `count` on are zeros. Where rows do not begin on 16
+  // bytes (`vectors` is false) it copies by elements. The rows can be read after copy_async_wait and a barrier.
   template <int rows>
-  __device__ __forceinline__ void load(const bfloat16* from, int stride, int count, int width, bool vectors) const {
+  __device__ __forceinline__ void load(const DeviceMatrix& matrix, int64_t first, int64_t first_column, int count,
+                                       int width, bool vectors) const {
     constexpr int rows_at_once = tile_threads / across;
     static_assert(rows % rows_at_once == 0);
+    const bfloat16* const from = element_at<const bfloat16>(matrix, first, first_column);
+    const int stride = matrix.stride;
     if (!vectors) {
       for (int i = static_cast<int>(threadIdx.x); i < rows * D; i += tile_threads) {
         const int row = i / D, column = i % D;
@@ -52,24 +51,26 @@ struct Tile {
       }
       return;
     }
-    const int first_row = static_cast<int>(threadIdx.x / unsigned{across}),
-              first = static_cast<int>(threadIdx.x % unsigned{across});
-    Piece* const to = at(first_row, first);
-    const int from_here = first_row * stride + first * 8;
+    const int own_row = static_cast<int>(threadIdx.x / unsigned{across}),
+              own_piece = static_cast<int>(threadIdx.x % unsigned{across});
+    Piece* const to = at(own_row, own_piece);
+    const int from_here = own_row * stride + own_piece * 8;
     ENGINE_UNROLL
     for (int row = 0; row < rows; row += rows_at_once)
       ENGINE_UNROLL
       for (int piece = 0; piece < pieces; piece += across) {
-        const bool valid = first_row + row < count && (first + piece) * 8 < width;
+        const bool valid = own_row + row < count && (own_piece + piece) * 8 < width;
         copy_async_16(to + row * pieces + piece, valid ? from + from_here + row * stride + piece * 8 : from, valid);
       }
   }
 
-  // Writes `count` rows of this warp's sums, rounded; the tile is the warp's scratch.
+  // Writes `count` rows of this warp's sums, rounded, to a matrix from row `first`. The tile is the warp's scratch.
   template <int row_tiles>
   __device__ __forceinline__ void store(const float (&sums)[row_tiles][D / 8][4],
-                                        const float (&factor)[row_tiles][2], bfloat16* to, int stride, int count,
-                                        int width, bool vectors) const {
+                                        const float (&factor)[row_tiles][2], const DeviceMatrix& matrix, int64_t first,
+                                        int64_t first_column, int count, int width, bool vectors) const {
+    bfloat16* const to = element_at<bfloat16>(matrix, first, first_column);
+    const int stride = matrix.stride;
     const int g = lane_index() / 4, t = lane_index() % 4;
     ENGINE_UNROLL
     for (int r = 0; r < row_tiles; ++r)
@@ -93,7 +94,16 @@ struct Tile {
   }
 };
 
-// A left operand that is read from shared memory whenever it is used, and one that is kept in registers.
+// Begins to copy the same rows of two matrices to two tiles.
+template <int rows, int D>
+__device__ __forceinline__ void load_two(const Tile<D>& first, const DeviceMatrix& from_first, const Tile<D>& second,
+                                         const DeviceMatrix& from_second, int64_t row, int64_t column, int count,
+                                         int width, bool vectors) {
+  first.template load<rows>(from_first, row, column, count, width, vectors);
+  second.template load<rows>(from_second, row, column, count, width, vectors);
+}
+
+// Left operands: ReadRows reads them from shared memory at every use, and HeldRows keeps them in registers.
 template <int D, int row_tiles>
 struct ReadRows {
   Tile<D> tile;
@@ -118,7 +128,7 @@ struct HeldRows {
   }
 };
 
-// sums = rows right^T: the products of this warp's rows with the first 8 `columns` rows of another tile.
+// Computes sums = rows right^T, for this warp's rows and the first 8 `columns` rows of another tile.
 template <int D, int row_tiles, int columns, class Rows>
 __device__ __forceinline__ void multiply_rows(const Rows& rows, const Tile<D>& right,
                                               float (&sums)[row_tiles][columns][4]) {
@@ -146,7 +156,8 @@ __device__ __forceinline__ void multiply_rows(const Rows& rows, const Tile<D>& r
   }
 }
 
-// sums += weights right: the weights, fragments of sums over the first 8 `columns` rows of `right`, rounded to bf16.
+// Adds weights right to sums, for the first 8 `columns` rows of `right`. It rounds the weights, fragments of sums, to
+// bf16.
 template <int D, int row_tiles, int columns>
 __device__ __forceinline__ void multiply_weights(const float (&weights)[row_tiles][columns][4], const Tile<D>& right,
                                                  float (&sums)[row_tiles][D / 8][4]) {
@@ -173,7 +184,7 @@ __device__ __forceinline__ void multiply_weights(const float (&weights)[row_tile
   }
 }
 
-// The sum, and the maximum, over the four lanes that hold one row.
+// Reduce over the four lanes that hold one row.
 __device__ __forceinline__ float row_sum(float value) {
   value += shuffle_xor(value, 1);
   return value + shuffle_xor(value, 2);

@@ -1,5 +1,5 @@
-// Activations on a device. A thread takes 16 bytes of the narrower dtype, the ragged end by elements; everything is
-// read once and written once, and that bounds the time: 4 bytes an element forward and 6 backward in bf16.
+// Activations on a device. A thread takes 16 bytes of the narrower dtype, and the ragged end by elements. Each element
+// is read once and written once, which bounds the time: 4 bytes an element forward and 6 backward in bf16.
 #include "kernels/elementwise/activation.h"
 
 #include "kernels/cuda/cuda_ops.h"
@@ -12,18 +12,6 @@ namespace engine::cuda {
 namespace {
 
 constexpr unsigned threads = 256;
-
-// body(element, integral width): `width` elements at a time while whole vectors fit and `vectors` says that they may,
-// then one by one.
-template <int width, class Body>
-__device__ __forceinline__ void each_part(int64_t count, bool vectors, const Body& body) {
-  const int64_t begin = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * width;
-  if (vectors && begin + width <= count) {
-    body(begin, std::integral_constant<int, width>());
-    return;
-  }
-  for (int64_t i = begin; i < begin + width && i < count; ++i) body(i, std::integral_constant<int, 1>());
-}
 
 // y may be x.
 template <class X, class Y>

@@ -1,4 +1,4 @@
-// act(x) and act'(x) on a device, element by element: see activation.h.
+// Computes act(x) and act'(x) on a device, element by element, with the formulas of activation.h.
 #pragma once
 
 #include <cmath>
@@ -8,7 +8,8 @@
 
 namespace engine::cuda {
 
-// gelu_tanh(x) = x s(2u): s is 1 / (1 + e^-2u), which neither overflows to NaN nor cancels on the negative side.
+// Computes s(2u), where gelu_tanh(x) = x s(2u) and s(z) = 1 / (1 + e^-z). It neither overflows to NaN nor cancels on
+// the negative side.
 __device__ __forceinline__ float gelu_tanh_sigmoid(float x) {
   return 1.0f / (1.0f + expf(x * (-1.5957691216f - 0.0713548162726f * x * x)));
 }
@@ -39,7 +40,7 @@ __device__ __forceinline__ float activation_gradient(float x) {
   return 1.0f;
 }
 
-// body.template operator()<activation>(), for the one that a kernel was given.
+// Calls body.template operator()<activation>(), for the activation that a kernel was given.
 template <class Body>
 __device__ __forceinline__ void with_activation(Activation activation, const Body& body) {
   switch (activation) {

@@ -1,5 +1,5 @@
-// Cosines of rows on a device: a warp a row, which reads x and y for the three products and, from the cache, once more
-// for the gradient.
+// Cosines of rows on a device. A warp takes a row. It reads x and y for the three products, and once more, from the
+// cache, for the gradient.
 #include "kernels/losses/cosine_loss.h"
 
 #include "kernels/cuda/cuda_ops.h"
@@ -11,7 +11,7 @@
 namespace engine::cuda {
 namespace {
 
-constexpr int warps = 4, width_of_all = 8;  // whatever the dtypes: sums do not depend on them
+constexpr int warps = 4, width_of_all = 8;  // the same for all dtypes, so that sums do not depend on them
 
 template <class X, class Y, class DX>
 struct CosineRows {
@@ -27,9 +27,9 @@ struct CosineRows {
 
 template <int width, class X, class Y, class DX>
 __global__ void __launch_bounds__(warps* warp_size) cosine_of_rows(const CosineRows<X, Y, DX> a) {
-  const int64_t row = int64_t{blockIdx.x} * warps + threadIdx.x / warp_size;
+  const int64_t row = int64_t{blockIdx.x} * warps + warp_index();
   if (row >= a.rows) return;
-  const int lane = static_cast<int>(threadIdx.x) % warp_size;
+  const int lane = lane_index();
   float x[width], y[width], xx = 0, yy = 0, xy = 0;
   for (int col = lane * width; col < a.cols; col += warp_size * width) {
     load_floats(a.x + row * a.cols + col, x);
@@ -63,15 +63,15 @@ void CudaOps::cosine_loss(const CosineLossArgs& args) {
   const int64_t rows = args.x.rows(), cols = args.x.cols();
   if (!rows) return;
   const ArenaScope scope(workspace_);
-  float* losses = (args.row_losses ? args.row_losses : workspace_.make(DType::f32, {rows})).as<float>();
+  float* const losses = room_for_losses(args.row_losses, rows, workspace_);
   with_device_elements(args.x, [&]<class X>(X* x) {
     with_device_elements(args.y, [&]<class Y>(Y* y) {
       with_device_elements(args.dx, [&]<class DX>(DX* dx) {
         const CosineRows<X, Y, DX> a{x, y, dx, losses, rows, static_cast<int>(cols), args.gradient_scale,
                                      args.accumulate};
-        const bool vectors = takes_vectors(width_of_all, cols, {x, y, dx});
-        launch(vectors ? cosine_of_rows<width_of_all, X, Y, DX> : cosine_of_rows<1, X, Y, DX>,
-               blocks(ceil_div(rows, warps)), warps * warp_size, 0, stream(), a);
+        with_width<width_of_all>(takes_vectors(width_of_all, cols, {x, y, dx}), [&](auto width) {
+          launch(cosine_of_rows<width.value, X, Y, DX>, blocks(ceil_div(rows, warps)), warps * warp_size, 0, stream(), a);
+        });
       });
     });
   });

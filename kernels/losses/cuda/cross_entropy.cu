@@ -1,18 +1,18 @@
 // Projection and cross entropy on a device.
 //
-// Rows are done in chunks: their logits, f32, are a matrix product; one kernel goes over the logits twice, a block a
-// row, and leaves the losses and, in the logits' own place, their gradient; two more products turn that into dx and
+// Rows pass in chunks. A matrix product gives their logits in f32. One kernel goes over the logits twice, a block a
+// row, writes the losses, and leaves the gradient in the logits' place. Two more products turn that into dx and
 // dweight, which is read and written once a chunk. Under bf16 a row of the gradient is the first half of its logits'
-// row. Rows begin on 16 bytes whatever the vocabulary; behind the end of a row of logits nothing is ever read, behind a
-// gradient's are zeros. A weight that is not bf16 yet is rounded once.
+// row. Rows begin on 16 bytes for every vocabulary. No kernel reads behind the end of a row of logits, and a gradient's
+// row ends with zeros. A weight that is not bf16 yet is rounded once.
 //
 // The kernel reads a logit twice, the second time from the second-level cache where a row fits (200 KB a row of 50
 // thousand tokens, a row or two a multiprocessor), and writes its gradient: 4 to 8 bytes read, 2 or 4 written. A thread
-// keeps a running largest logit and a running sum relative to it; these are brought to the row's largest before they
-// are added.
+// keeps a running largest logit and a running sum relative to it. The sums are brought to the row's largest logit
+// before they are added.
 //
-// Which rows are ignored is known to the device alone, so they are not gathered away as on the CPU: their x is replaced
-// by zeros and their gradient is zero, and a model that ignores many rows gathers the others before.
+// Only the device knows the ignored rows, so that they are not gathered away as on the CPU. Zeros replace their x, and
+// their gradient is zero. A model that ignores many rows gathers the others before.
 #include "kernels/losses/cross_entropy.h"
 
 #include <algorithm>
@@ -21,6 +21,7 @@
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/vector.h"
+#include "kernels/losses/cuda/row_losses.h"
 #include "kernels/matmul/cuda/matmul.h"
 #include "kernels/sampling/cuda/logit_order.h"
 #include "kernels/sizes.h"
@@ -29,16 +30,16 @@ namespace engine::cuda {
 namespace {
 
 constexpr int copy_warps = 8, total_threads = 1024;
-// A label that is no token counts as ignored, once the fault is noted.
+// A label that is no token counts as ignored, once its fault is reported.
 __device__ __forceinline__ bool is_scored(int label, int vocabulary) { return label >= 0 && label < vocabulary; }
 
-// to[r] = x[r], zeros behind its end; zeros where the row is ignored. A warp a row.
+// Copies to[r] = x[r], with zeros behind its end, and writes zeros for an ignored row. A warp takes a row.
 template <int width, class X, class To>
 __global__ void __launch_bounds__(copy_warps* warp_size)
     copy_scored_rows(const X* x, To* to, const int32_t* labels, int rows, int cols, int stride, int vocabulary,
-                     int first_row, Fault* fault) {
-  const int row = static_cast<int>(blockIdx.x) * copy_warps + static_cast<int>(threadIdx.x) / warp_size;
-  const int lane = static_cast<int>(threadIdx.x) % warp_size;
+                     int first_row, FaultReport fault) {
+  const int row = static_cast<int>(blockIdx.x) * copy_warps + warp_index();
+  const int lane = lane_index();
   if (row >= rows) return;
   const int label = labels[row];
   const bool scored = is_scored(label, vocabulary);
@@ -54,17 +55,18 @@ __global__ void __launch_bounds__(copy_warps* warp_size)
 struct Rows {
   float* logits;
   int vocabulary;
-  int stride;  // of logits
+  int stride;  // elements of a row of logits
   bool takes_gradient;
   const int32_t* labels;
-  const float* row_weights;  // may be null: 1
+  const float* row_weights;  // may be null, which means 1
   float *losses, *correct;
+  int32_t *ranks, *likeliest;  // may be null
   float smoothing, gradient_scale;
 };
 
 __device__ __forceinline__ float exponential(float x) { return exp2_fast(x * 1.44269504f); }
 
-// T: of the gradient, which is left where the logits were.
+// Computes a row's loss and leaves its gradient, as T, in the logits' place.
 template <class T>
 __global__ void __launch_bounds__(1024) loss_and_gradient(const Rows a) {
   constexpr int width = vector_width<T>;
@@ -79,8 +81,10 @@ __global__ void __launch_bounds__(1024) loss_and_gradient(const Rows a) {
     if (thread == 0) a.losses[row] = a.correct[row] = 0;
     return;
   }
-  // The least finite number, so that logits of -infinity give 0 and not a NaN.
+  // Begins with the least finite number, so that logits of -infinity give 0 and not a NaN.
   float top = -FLT_MAX, sum = 0, all = 0;
+  const float own = logits[label];
+  unsigned above = 0;  // logits before the label's in the order of rank.cu
   int at = a.vocabulary;
   for (int v = thread * width; v < a.vocabulary; v += step) {
     load_floats_before(logits + v, a.vocabulary - v, true, part);
@@ -89,7 +93,7 @@ __global__ void __launch_bounds__(1024) loss_and_gradient(const Rows a) {
     ENGINE_UNROLL
     for (int i = 0; i < width; ++i) {
       if (v + i >= a.vocabulary) part[i] = -INFINITY;
-      else all += part[i];
+      else all += part[i], above += part[i] == part[i] && !(part[i] <= own);
       if (part[i] > largest) largest = part[i], largest_at = v + i;
     }
     sum *= exponential(top - largest);
@@ -103,18 +107,21 @@ __global__ void __launch_bounds__(1024) loss_and_gradient(const Rows a) {
   const float total = block_sum(sum * exponential(top - high));
   const float mean = a.smoothing > 0 ? block_sum(all) / static_cast<float>(a.vocabulary) - high : 0;
   const float weight = a.row_weights ? a.row_weights[row] : 1;
+  const uint64_t before = a.ranks ? block_sum(uint64_t{above}) : 0;
   if (thread == 0) {
-    a.losses[row] = weight * (logf(total) - (1 - a.smoothing) * (logits[label] - high) - a.smoothing * mean);
+    a.losses[row] = weight * (logf(total) - (1 - a.smoothing) * (own - high) - a.smoothing * mean);
     a.correct[row] = token_of(first) == label ? 1 : 0;
+    if (a.ranks) a.ranks[row] = 1 + static_cast<int>(before);
+    if (a.likeliest) a.likeliest[row] = token_of(first);
   }
   if (!a.takes_gradient) return;
   const float scale = a.gradient_scale * weight, factor = scale / total;
   const float everywhere = scale * a.smoothing / static_cast<float>(a.vocabulary), at_label = scale * (1 - a.smoothing);
-  sync_block();  // the label's logit has been read
+  sync_block();  // every thread has read the label's logit
   for (int begin = 0; begin < a.stride; begin += step) {
     const int v = begin + thread * width;
     if (v < a.stride) load_floats_before(logits + v, a.vocabulary - v, true, part);
-    // A narrower gradient lies on logits of other threads, of this turn or those before.
+    // A narrower gradient overlaps logits that other threads read in this turn or before.
     if constexpr (sizeof(T) < sizeof(float)) sync_block();
     if (v >= a.stride) continue;
     ENGINE_UNROLL
@@ -126,35 +133,27 @@ __global__ void __launch_bounds__(1024) loss_and_gradient(const Rows a) {
   }
 }
 
-struct Totals {
-  double of_warp[3][total_threads / warp_size];
-};
-// totals += the sums over all rows, in double, by one block.
+// Adds the sums over all rows, in double, to the totals, by one block.
 __global__ void __launch_bounds__(total_threads)
     add_totals(const float* losses, const float* correct, const int32_t* labels, const float* row_weights, int rows,
                int vocabulary, float* totals) {
-  Totals& shared = block_shared<Totals>();
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % warp_size, warp = thread / warp_size;
-  double sums[3] = {};
-  for (int row = thread; row < rows; row += total_threads) {
+  double loss = 0, weight = 0, right = 0;
+  for (int row = static_cast<int>(threadIdx.x); row < rows; row += total_threads) {
     if (!is_scored(labels[row], vocabulary)) continue;
-    sums[0] += static_cast<double>(losses[row]);
-    sums[1] += row_weights ? static_cast<double>(row_weights[row]) : 1.0;
-    sums[2] += static_cast<double>(correct[row]);
+    loss += static_cast<double>(losses[row]);
+    weight += row_weights ? static_cast<double>(row_weights[row]) : 1.0;
+    right += static_cast<double>(correct[row]);
   }
-  for (int which = 0; which < 3; ++which) {
-    for (int distance = warp_size / 2; distance > 0; distance /= 2)
-      sums[which] += shuffle_xor(sums[which], distance);
-    if (lane == 0) shared.of_warp[which][warp] = sums[which];
-  }
-  sync_block();
-  if (thread >= 3) return;
-  double total = 0;
-  for (double of_warp : shared.of_warp[thread]) total += of_warp;
-  totals[thread] += static_cast<float>(total);
+  loss = block_sum(loss);
+  weight = block_sum(weight);
+  right = block_sum(right);
+  if (threadIdx.x != 0) return;
+  totals[0] += static_cast<float>(loss);
+  totals[1] += static_cast<float>(weight);
+  totals[2] += static_cast<float>(right);
 }
 
-// The operation's scratch and its steps over a chunk of rows. T: of the products' operands.
+// Holds the operation's scratch and its steps over a chunk of rows. T is the type of the products' operands.
 template <class T>
 class Projection {
  public:
@@ -164,7 +163,7 @@ class Projection {
     chunk_ = rows_within(args.dx ? chunk_budget : loss_budget, rows_, stride_ * 4, args.dx ? most_rows : most_rows / 2);
     logits_ = workspace.make(DType::f32, {chunk_, stride_});
     x_ = workspace.make(type, {chunk_, x_stride_});
-    losses_ = args.row_losses ? args.row_losses.as<float>() : workspace.make(DType::f32, {rows_}).as<float>();
+    losses_ = room_for_losses(args.row_losses, rows_, workspace);
     correct_ = workspace.make(DType::f32, {rows_}).as<float>();
     weight_ = {args.weight.data, args.weight.dtype, true, vocabulary_, cols_, cols_};
     if (weight_.dtype == type && (type == DType::f32 || takes_vectors(vector_width<T>, cols_, {weight_.data}))) return;
@@ -198,25 +197,26 @@ class Projection {
     });
   }
 
-  // Of a chunk: logits, losses, and the gradient of the logits.
+  // Computes a chunk's logits and losses, and the gradient of its logits.
   void losses(int64_t begin, int64_t size) {
     Epilogue epilogue;
     epilogue.c = logits_;
     epilogue.bias = args_.bias.as<float>();
     products_.multiply({{x_.data, type, true, size, cols_, x_stride_}, weight_, type, epilogue});
+    const auto from = [begin](const Tensor& all) { return all ? all.as<int32_t>() + begin : nullptr; };
     const Rows rows{logits_.as<float>(), static_cast<int>(vocabulary_), static_cast<int>(stride_), bool(args_.dx),
                     args_.labels.as<int32_t>() + begin,
                     args_.row_weights ? args_.row_weights.as<float>() + begin : nullptr, losses_ + begin,
-                    correct_ + begin, args_.label_smoothing, args_.gradient_scale};
-    const int64_t threads = std::clamp<int64_t>(rounded_up(ceil_div(vocabulary_, 32), warp_size), warp_size, 1024);
-    launch(loss_and_gradient<T>, blocks(size), static_cast<unsigned>(threads), 0, device_.compute_stream(), rows);
+                    correct_ + begin, from(args_.ranks), from(args_.likeliest), args_.label_smoothing, args_.gradient_scale};
+    launch(loss_and_gradient<T>, blocks(size), threads_of_row(vocabulary_, 32), 0, device_.compute_stream(), rows);
   }
 
   void gradients(int64_t begin, int64_t size) {
     Epilogue to_dx, to_dweight;
     to_dx.c = args_.dx.reshaped({rows_, cols_}).row_range(begin, begin + size);
     const Factor weight{weight_.data, type, false, cols_, vocabulary_, weight_.stride};
-    const int64_t stride = stride_ * static_cast<int64_t>(sizeof(float) / sizeof(T));  // of the gradient
+    // Elements of a row of the gradient.
+    const int64_t stride = stride_ * static_cast<int64_t>(sizeof(float) / sizeof(T));
     products_.multiply({{logits_.data, type, true, size, vocabulary_, stride}, weight, type, to_dx});
     if (!args_.dweight) return;
     to_dweight.c = args_.dweight;
@@ -232,10 +232,10 @@ class Projection {
   const Device& device_;
   const CrossEntropyArgs& args_;
   int64_t rows_, vocabulary_, cols_;
-  int64_t stride_, x_stride_;  // of rows of logits and of x
-  int64_t chunk_;              // rows whose logits are held at once
-  Tensor logits_;              // of a chunk
-  Tensor x_;                   // of a chunk, ignored rows zero
+  int64_t stride_, x_stride_;  // elements of a row of logits, of x
+  int64_t chunk_;              // rows whose logits exist at once
+  Tensor logits_;              // a chunk's
+  Tensor x_;                   // a chunk's, zeros for ignored rows
   Factor weight_;
   float *losses_, *correct_;
 };

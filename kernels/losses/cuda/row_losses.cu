@@ -8,23 +8,13 @@ namespace {
 
 constexpr int threads = 1024;
 
-struct WarpDoubles {
-  double of_warp[threads / warp_size];
-};
-
-// One block: a loss a row is little.
+// Sums all losses by one block, since a loss a row is little work.
 __global__ void __launch_bounds__(threads) sum_of_losses(const float* losses, int64_t rows, float* totals) {
-  WarpDoubles& shared = block_shared<WarpDoubles>();
-  const int thread = static_cast<int>(threadIdx.x);
   double sum = 0;
-  for (int64_t row = thread; row < rows; row += threads) sum += static_cast<double>(losses[row]);
-  for (int distance = warp_size / 2; distance > 0; distance /= 2) sum += shuffle_xor(sum, distance);
-  if (thread % warp_size == 0) shared.of_warp[thread / warp_size] = sum;
-  sync_block();
-  if (thread != 0) return;
-  double total = 0;
-  for (const double of_warp : shared.of_warp) total += of_warp;
-  totals[0] += static_cast<float>(total);
+  for (int64_t row = threadIdx.x; row < rows; row += threads) sum += static_cast<double>(losses[row]);
+  sum = block_sum(sum);
+  if (threadIdx.x != 0) return;
+  totals[0] += static_cast<float>(sum);
   totals[1] += static_cast<float>(rows);
 }
 

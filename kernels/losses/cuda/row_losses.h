@@ -1,10 +1,15 @@
 #pragma once
 
+#include "core/arena.h"
 #include "core/cuda/device.h"
 
 namespace engine::cuda {
 
-// add_row_losses (row_losses.h) of what is on the device.
+// Returns the place for the losses of rows: `row_losses` where it is given, else scratch of `workspace`.
+inline float* room_for_losses(const Tensor& row_losses, int64_t rows, Arena& workspace) {
+  return (row_losses ? row_losses : workspace.make(DType::f32, {rows})).as<float>();
+}
+// Adds losses in device memory to the totals, as add_row_losses in row_losses.h does.
 void add_row_losses(const Device& device, const float* losses, int64_t rows, float* totals);
 
 }  // namespace engine::cuda

@@ -1,5 +1,5 @@
-// Soft targets on a device: a block a row, which goes over both rows of logits three times (their largest; sums;
-// gradient), the second and third time from the cache: 8 bytes an element read and 4 written.
+// Soft targets on a device. A block takes a row and goes over both rows of logits three times, for their largest, for
+// the sums and for the gradient, the second and third time from the cache. It reads 8 bytes an element and writes 4.
 #include "kernels/losses/soft_cross_entropy.h"
 
 #include <algorithm>
@@ -20,7 +20,7 @@ struct SoftRows {
   float temperature, gradient_scale;
 };
 
-// body(v, logits, targets) of `width` elements of the block's row at a time.
+// Calls body(v, logits, targets) for `width` elements of the block's row at a time.
 template <int width, class Body>
 __device__ __forceinline__ void each_part(const SoftRows& a, const Body& body) {
   const int64_t row = int64_t{blockIdx.x} * a.vocabulary;
@@ -78,13 +78,12 @@ void CudaOps::soft_cross_entropy(const SoftCrossEntropyArgs& args) {
   const int64_t rows = args.logits.rows(), vocabulary = args.logits.cols();
   if (!rows) return;
   const ArenaScope scope(workspace_);
-  float* losses = (args.row_losses ? args.row_losses : workspace_.make(DType::f32, {rows})).as<float>();
+  float* const losses = room_for_losses(args.row_losses, rows, workspace_);
   const SoftRows a{args.logits.as<float>(), args.targets.as<float>(), args.dlogits.as<float>(), losses,
                    static_cast<int>(vocabulary), args.temperature, args.gradient_scale};
-  const auto threads =
-      static_cast<unsigned>(std::clamp<int64_t>(rounded_up(ceil_div(vocabulary, 32), warp_size), warp_size, 1024));
-  const bool vectors = takes_vectors(4, vocabulary, {a.logits, a.targets, a.dlogits});
-  launch(vectors ? soft_loss_and_gradient<4> : soft_loss_and_gradient<1>, blocks(rows), threads, 0, stream(), a);
+  with_width<4>(takes_vectors(4, vocabulary, {a.logits, a.targets, a.dlogits}), [&](auto width) {
+    launch(soft_loss_and_gradient<width.value>, blocks(rows), threads_of_row(vocabulary, 32), 0, stream(), a);
+  });
   add_row_losses(device_, losses, rows, args.totals.as<float>());
 }
 

@@ -1,5 +1,8 @@
 #include "kernels/matmul/cuda/cublaslt.h"
 
+#include <iostream>
+#include <utility>
+
 #include "core/error.h"
 #include "kernels/cuda/launch.h"
 
@@ -7,10 +10,10 @@ namespace engine::cuda {
 
 namespace {
 
-// Algorithms that want more scratch than this are not chosen. It begins at a multiple of scratch_alignment.
+// An algorithm may use this much scratch, which begins at a multiple of scratch_alignment.
 constexpr size_t most_scratch = size_t{32} << 20, scratch_alignment = 256;
 
-// A call that the library refused; LibraryProducts::multiply tells of which product.
+// Carries a refusal of the library to LibraryProducts::run, which names the product.
 struct Refused {
   cublasStatus_t status;
   const char* what;
@@ -20,9 +23,10 @@ void require_success(cublasStatus_t status, const char* what) {
     throw Refused{status, what};
 }
 
-// The largest power of two, up to 256, that the address is a multiple of.
+// Returns the largest power of two, up to 16, that divides the address. No kernel needs more, and as most tensors begin
+// on 16 bytes, plans follow from shapes alone, wherever a tensor lies.
 uint32_t alignment_of(const void* address) {
-  const auto bits = reinterpret_cast<uintptr_t>(address) | 256;
+  const auto bits = reinterpret_cast<uintptr_t>(address) | 16;
   return static_cast<uint32_t>(bits & (~bits + 1));
 }
 
@@ -32,11 +36,11 @@ cudaDataType_t type_of(bool is_bf16) { return is_bf16 ? CUDA_R_16BF : CUDA_R_32F
 
 struct LibraryProducts::Call {
   cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-  AnyMatrix d;  // data may be null: f32 scratch
-  const float* bias = nullptr;  // read; with BGRADB written
-  AnyMatrix aux;                // GELU's argument
+  DeviceMatrix d;  // f32 scratch where its data is null
+  const float* bias = nullptr;  // read, or written by BGRADB
+  DeviceMatrix aux;                // argument of GELU
   bool accumulate = false;
-  bool unfinished = false;  // rest is done to d by our own kernel
+  bool unfinished = false;  // our own kernel does `rest` to d
   Epilogue rest;
 };
 
@@ -66,11 +70,16 @@ std::unique_ptr<LibraryProducts> LibraryProducts::make(const Device& device, Are
   const CublasLt* const library = CublasLt::get();
   if (!library && choice == "cublaslt")
     fail_usage("matmul = \"cublaslt\", but libcublasLt cannot be loaded: install it, or set matmul = \"own\"");
-  return library ? std::unique_ptr<LibraryProducts>(new LibraryProducts(*library, device, workspace)) : nullptr;
+  static bool is_told = false;
+  if (!library && !std::exchange(is_told, true))
+    std::cerr << "note: our own kernels multiply matrices, since libcublasLt, which is faster, cannot be loaded: "
+                 "install it (pip install nvidia-cublas), or set matmul = \"own\"\n";
+  if (!library) return nullptr;
+  return std::unique_ptr<LibraryProducts>(new LibraryProducts(*library, device, workspace, choice == "cublaslt"));
 }
 
-LibraryProducts::LibraryProducts(const CublasLt& library, const Device& device, Arena& workspace)
-    : library_(library), device_(device), workspace_(workspace) {
+LibraryProducts::LibraryProducts(const CublasLt& library, const Device& device, Arena& workspace, bool sums_rows)
+    : library_(library), device_(device), workspace_(workspace), sums_rows_(sums_rows) {
   const cublasStatus_t status = library_.create(&handle_);
   require(status == CUBLAS_STATUS_SUCCESS, "cuBLASLt cannot be started: ", library_.status_name(status), ", on ",
           device_.name(), " (matmul = \"own\" does without it)");
@@ -81,27 +90,28 @@ LibraryProducts::~LibraryProducts() {
   library_.destroy(handle_);
 }
 
-// As much of the epilogue as the library has, with exactly our meaning: its GELU is the tanh form; it accumulates
-// before the activation, we behind it; its RELU_AUX is a bit mask, not what the activation was applied to.
+// Returns the call with as much of the epilogue as the library does with our meaning. Its GELU is the tanh form, with a
+// tanh of about 11 bits (MUFU.TANH) for every type, which is enough for bf16 results only. It accumulates before the
+// activation, and we do behind it. Its RELU_AUX is a bit mask, and not the activation's argument.
 LibraryProducts::Call LibraryProducts::fused(const Product& product) const {
   const Epilogue& e = product.epilogue;
   Call call;
   call.d = e.c;
   call.accumulate = e.accumulate;
   call.bias = e.bias;
-  const auto aux_fits = [&](const AnyMatrix& m) {
+  const auto aux_fits = [&](const DeviceMatrix& m) {
     return m.is_bf16 == e.c.is_bf16 && m.stride % 8 == 0 && alignment_of(m.data) >= 16;
   };
-  const auto takes = [&](int epilogue, const AnyMatrix& aux = {}) {
+  const auto takes = [&](int epilogue, const DeviceMatrix& aux = {}) {
     call.epilogue = static_cast<cublasLtEpilogue_t>(epilogue | (e.bias ? CUBLASLT_EPILOGUE_BIAS : 0));
     call.aux = aux;
     return call;
   };
-  if (product.compute == DType::bf16 || !e.c.is_bf16) {  // there are no f32 products whose result is bf16
+  if (product.compute == DType::bf16 || !e.c.is_bf16) {  // no f32 product has a bf16 result
     const bool plain = !e.before.data && !e.gradient_at.data;
     if (plain && e.activation == Activation::none) return e.bias ? takes(0) : call;
     if (plain && e.activation == Activation::relu && !e.accumulate) return takes(CUBLASLT_EPILOGUE_RELU);
-    if (e.activation == Activation::gelu_tanh && !e.accumulate) {
+    if (e.activation == Activation::gelu_tanh && e.c.is_bf16 && !e.accumulate) {
       if (plain) return takes(CUBLASLT_EPILOGUE_GELU);
       if (!e.gradient_at.data && aux_fits(e.before)) return takes(CUBLASLT_EPILOGUE_GELU_AUX, e.before);
       if (!e.before.data && !e.bias && aux_fits(e.gradient_at)) return takes(CUBLASLT_EPILOGUE_DGELU, e.gradient_at);
@@ -110,7 +120,8 @@ LibraryProducts::Call LibraryProducts::fused(const Product& product) const {
   return in_two_steps(product);
 }
 
-// The product and the bias, the rest by our own kernel, from where the product is in the end or from scratch.
+// Returns a call for the product and the bias. Our own kernel does the rest, from the product's final place or from
+// scratch.
 LibraryProducts::Call LibraryProducts::in_two_steps(const Product& product) const {
   const Epilogue& e = product.epilogue;
   Call call;
@@ -119,12 +130,12 @@ LibraryProducts::Call LibraryProducts::in_two_steps(const Product& product) cons
   call.unfinished = true;
   call.rest = e;
   call.rest.bias = nullptr;
-  const AnyMatrix& place = e.before.data ? e.before : e.c;
+  const DeviceMatrix& place = e.before.data ? e.before : e.c;
   if (!e.accumulate && (product.compute == DType::bf16 || !place.is_bf16)) {
     call.d = place;
     if (e.before.data) call.rest.before = {};
   } else {
-    call.d.stride = product.b.outer;
+    call.d.stride = static_cast<int>(product.b.outer);
   }
   return call;
 }
@@ -137,8 +148,9 @@ bool LibraryProducts::multiply(const Product& product, MatrixProducts& products)
   return run(product, call, products);
 }
 
-// The library writes the sums and does not add them.
+// Writes the sums to scratch first, since the library does not add them.
 bool LibraryProducts::multiply_with_row_sums(const Product& product, MatrixProducts& products) {
+  if (!sums_rows_) return false;
   const Epilogue& e = product.epilogue;
   const bool plain = !e.bias && !e.before.data && !e.gradient_at.data && e.activation == Activation::none;
   if (!plain || e.c.is_bf16) return false;
@@ -175,7 +187,7 @@ bool LibraryProducts::call_library(const Product& product, Call& call, MatrixPro
   const int64_t rows = product.a.outer, cols = product.b.outer;
   if (!call.d.data) call.d.data = static_cast<char*>(workspace_.make(DType::f32, {rows, cols}).data);
   const void* bias = call.bias;
-  if (bias && call.d.is_bf16) {  // the library wants it in d's type
+  if (bias && call.d.is_bf16) {  // the library reads it in d's type
     void* const rounded = workspace_.make(DType::bf16, {cols}).data;
     products.convert({bias, DType::f32, true, 1, cols, cols}, DType::bf16, cols, rounded);
     bias = rounded;
@@ -195,7 +207,7 @@ bool LibraryProducts::call_library(const Product& product, Call& call, MatrixPro
   return true;
 }
 
-// Everything that the choice of an algorithm depends on.
+// Finds the plan by everything that the choice of an algorithm depends on.
 LibraryProducts::Plan& LibraryProducts::plan_of(const Product& product, const Call& call) {
   const Factor &a = product.a, &b = product.b;
   const Key key{a.outer,
@@ -221,18 +233,18 @@ LibraryProducts::Plan& LibraryProducts::plan_of(const Product& product, const Ca
 
 std::unique_ptr<LibraryProducts::Plan> LibraryProducts::make_plan(const Product& product, const Call& call) const {
   auto plan = std::make_unique<Plan>(library_);
-  // f32 means f32: CUBLAS_COMPUTE_32F does not round operands to TF32.
+  // CUBLAS_COMPUTE_32F does not round f32 operands to TF32.
   require_success(library_.operation_create(&plan->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F), "no descriptor");
   const auto operation_of = [](bool transposed) {
     return static_cast<int32_t>(transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
   };
-  // Column-major, an operand whose k is contiguous is [k, outer]: as A it has to be transposed, as B not.
+  // An operand whose k is contiguous is [k, outer] in column-major order. A has to be transposed then, and B not.
   plan->set(CUBLASLT_MATMUL_DESC_TRANSA, operation_of(product.b.k_contiguous));
   plan->set(CUBLASLT_MATMUL_DESC_TRANSB, operation_of(!product.a.k_contiguous));
   plan->set(CUBLASLT_MATMUL_DESC_EPILOGUE, static_cast<uint32_t>(call.epilogue));
   if (call.aux.data) {
     plan->set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, call.aux.data);
-    plan->set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, call.aux.stride);
+    plan->set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, int64_t{call.aux.stride});
   }
   if (call.bias) plan->set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(call.bias));
   const auto layout = [&](cublasLtMatrixLayout_t& to, bool is_bf16, int64_t rows, int64_t cols, int64_t stride) {
@@ -251,7 +263,7 @@ std::unique_ptr<LibraryProducts::Plan> LibraryProducts::make_plan(const Product&
     require_success(library_.preference_set(preference, attribute, &value, sizeof value), "cannot set a preference");
   };
   prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t{most_scratch});
-  // Parts of K are added in scratch, in f32 and in their order, never in place.
+  // The library adds parts of K in scratch, in f32 and in their order, and never in place.
   prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, uint32_t{CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE});
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(product.b.data));
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(product.a.data));

@@ -1,8 +1,8 @@
-// Matrix products by cuBLASLt, which is loaded when it is first needed: a program that never multiplies on a device
-// does not read its half gigabyte, and a machine without it runs all the same.
+// Matrix products by cuBLASLt. The library is loaded at its first use, so that a program without products on a device
+// does not read its half gigabyte, and a machine without it can run.
 //
-// cuBLASLt's matrices are column-major. A row-major matrix [rows, cols] is a column-major one [cols, rows], so c =
-// op(a) op(b) is asked for as c^T = op(b)^T op(a)^T: cuBLASLt's A is b, its B is a, its m is N and its n is M.
+// cuBLASLt's matrices are column-major. A row-major matrix [rows, cols] is a column-major one [cols, rows], so that c =
+// op(a) op(b) becomes c^T = op(b)^T op(a)^T: cuBLASLt's A is b, its B is a, its m is N and its n is M.
 #pragma once
 
 #include <cublasLt.h>
@@ -16,7 +16,7 @@
 
 namespace engine::cuda {
 
-// The functions that are used of the library.
+// Holds the functions that we use of the library.
 struct CublasLt {
   decltype(&cublasLtCreate) create;
   decltype(&cublasLtDestroy) destroy;
@@ -33,36 +33,38 @@ struct CublasLt {
   decltype(&cublasLtMatmul) matmul;
   decltype(&cublasLtGetStatusName) status_name;
 
-  // The library, loaded once; null where it is not there.
+  // Loads the library once, and returns null where it is not there.
   static const CublasLt* get();
 };
 
 class LibraryProducts {
  public:
-  // Null where the option `matmul` says own, or the library is not there; a UsageError where it says cublaslt then.
+  // Returns null where the option `matmul` says own, or the library is not there. Throws a UsageError if it says
+  // cublaslt then.
   static std::unique_ptr<LibraryProducts> make(const Device& device, Arena& workspace, const std::string& choice);
   ~LibraryProducts();
   LibraryProducts(const LibraryProducts&) = delete;
   LibraryProducts& operator=(const LibraryProducts&) = delete;
 
-  // False, and nothing is done, where the library has no kernel for the product. Scratch is `products`' workspace, in
-  // the caller's scope. An Error names the operation, the product's sizes and type, and the device.
+  // Returns false and does nothing where the library has no kernel for the product. Takes scratch from the workspace in
+  // the caller's scope. Throws an Error that names the operation, the product's sizes and type, and the device.
   bool multiply(const Product& product, MatrixProducts& products);
-  // The same of a product with row sums, which are added: the library's A is b, its B is a.
+  // Does the same for a product with row sums, and adds these, where the option says cublaslt. With auto it returns
+  // false: our own column sums are expected to be faster than BGRADB from bf16 to f32, until both are measured.
   bool multiply_with_row_sums(const Product& product, MatrixProducts& products);
 
  private:
-  // One call of the library, and what is left to do after it.
+  // Describes one call of the library, and the work after it.
   struct Call;
-  // Its descriptors and the algorithm chosen for it, kept for all calls that are alike.
+  // Holds its descriptors and the algorithm chosen for it, for all calls that are alike.
   struct Plan;
   using Key = std::array<int64_t, 16>;
 
-  LibraryProducts(const CublasLt& library, const Device& device, Arena& workspace);
+  LibraryProducts(const CublasLt& library, const Device& device, Arena& workspace, bool sums_rows);
   Call fused(const Product& product) const;
   Call in_two_steps(const Product& product) const;
   bool run(const Product& product, Call& call, MatrixProducts& products);
-  bool call_library(const Product& product, Call& call, MatrixProducts& products);  // its refusals are thrown
+  bool call_library(const Product& product, Call& call, MatrixProducts& products);  // throws the library's refusals
   void* aligned_scratch(size_t bytes);
   Plan& plan_of(const Product& product, const Call& call);
   std::unique_ptr<Plan> make_plan(const Product& product, const Call& call) const;
@@ -70,6 +72,7 @@ class LibraryProducts {
   const CublasLt& library_;
   const Device& device_;
   Arena& workspace_;
+  bool sums_rows_;  // takes row sums along
   cublasLtHandle_t handle_ = nullptr;
   std::map<Key, std::unique_ptr<Plan>> plans_;
 };

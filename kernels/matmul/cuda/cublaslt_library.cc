@@ -1,11 +1,11 @@
-// Where cuBLASLt is found.
+// Finds cuBLASLt.
 #ifndef ENGINE_SIM
 #include <dlfcn.h>
 #endif
 
-#include <cstdlib>
 #include <string>
 
+#include "core/cuda/library.h"
 #include "kernels/backend/cuda_backend.h"
 #include "kernels/matmul/cuda/cublaslt.h"
 
@@ -13,7 +13,7 @@ namespace engine::cuda {
 
 namespace {
 
-// What is called "create" in the table is cublasLtCreate in the library, and so on.
+// Lists the table's members with their names in the library.
 #define ENGINE_CUBLASLT_FUNCTIONS(_)                                                                          \
   _(create, cublasLtCreate)                                                                                   \
   _(destroy, cublasLtDestroy)                                                                                 \
@@ -31,7 +31,7 @@ namespace {
   _(status_name, cublasLtGetStatusName)
 
 #ifdef ENGINE_SIM
-// The simulated device's is part of the program.
+// Takes the simulated device's functions, which are a part of the program.
 bool load(CublasLt& table) {
 #define FOUND(member, name) table.member = &name;
   ENGINE_CUBLASLT_FUNCTIONS(FOUND)
@@ -39,20 +39,11 @@ bool load(CublasLt& table) {
   return true;
 }
 #else
-void* open_library() {
-  const std::string name = "libcublasLt.so", versioned = name + "." + std::to_string(CUBLAS_VER_MAJOR);
-  for (const char* variable : {"CUDA_HOME", "CUDA_PATH"})
-    if (const char* const home = std::getenv(variable))
-      if (void* const library = dlopen((std::string(home) + "/lib64/" + versioned).c_str(), RTLD_NOW | RTLD_LOCAL))
-        return library;
-  for (const std::string& path : {versioned, name, "/usr/local/cuda/lib64/" + versioned})
-    if (void* const library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
-  return nullptr;
-}
-
-// Stays loaded until the program ends. Another major version's structures are not those of our headers.
+// Refuses another major version, whose structures are not those of our
+// headers.
 bool load(CublasLt& table) {
-  void* const library = open_library();
+  const std::string major = std::to_string(CUBLAS_VER_MAJOR);
+  void* const library = open_library("libcublasLt.so." + major, "cu" + major);
   if (!library) return false;
 #define FOUND(member, name)                                                   \
   table.member = reinterpret_cast<decltype(table.member)>(dlsym(library, #name)); \

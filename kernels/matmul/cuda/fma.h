@@ -1,4 +1,4 @@
-// Products of f32 tiles by fused multiply-adds: a tile of 64 x 64 sums, 8 x 8 a thread, four k at a time.
+// Multiplies f32 tiles by fused multiply-adds: a tile of 64 x 64 sums, 8 x 8 a thread, four k at a time.
 #pragma once
 
 #include "kernels/matmul/cuda/tile.h"
@@ -41,9 +41,8 @@ class MultiplyAdds {
   }
 
  private:
-  // Which of the tile's rows (columns) is number i of those of the thread `of`: where k is contiguous neighbouring
-  // threads have neighbouring rows, else neighbouring fours of them, so that either way a warp's vectors lie in all
-  // banks.
+  // Returns row (column) number i of those that the thread `of` holds. Where k is contiguous neighbouring threads hold
+  // neighbouring rows, else neighbouring fours of them, so that either way a warp's vectors lie in all banks.
   template <bool k_contiguous>
   static __device__ __forceinline__ int place(int of, int i) {
     return k_contiguous ? of + 8 * i : 4 * of + 32 * (i / 4) + i % 4;

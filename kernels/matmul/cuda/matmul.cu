@@ -1,4 +1,4 @@
-// The operation: operands brought into the form that kernels take, who multiplies them, sums of rows, packing.
+// The operation: it brings operands into the kernels' form, chooses who multiplies, sums rows, and packs.
 #include "kernels/matmul/cuda/matmul.h"
 
 #include <algorithm>
@@ -17,7 +17,7 @@ namespace {
 
 constexpr unsigned threads = 256;
 
-// Eight elements a thread, of rows that are `stride` long in y: x's, then zeros.
+// Converts eight elements a thread. Rows of y are `stride` long, and end with zeros.
 template <class From, class To>
 __global__ void __launch_bounds__(threads)
     convert_kernel(const From* x, int64_t x_stride, To* y, int64_t stride, int64_t rows, int64_t cols, bool aligned) {
@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(threads)
   for (int j = 0; j < width && col + j < stride; ++j) to[j] = from_float<To>(values[j]);
 }
 
-// y[c][r] = x[r][c], rows of y `stride` long, behind their ends zeros; a block has 32 x 32 elements.
+// Writes y[c][r] = x[r][c]. Rows of y are `stride` long, and end with zeros. A block takes 32 x 32 elements.
 struct TransposedTile {
   float at[32][33];
 };
@@ -56,13 +56,13 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
-// A lane takes neighbouring elements, whether it may load them at once or not: the same order of sums.
+// A lane takes neighbouring elements, as a vector or one by one, so that sums have the same order.
 template <class T>
 __global__ void __launch_bounds__(threads)
     row_sums_kernel(const T* x, int64_t stride, int64_t rows, int64_t k, bool aligned, float* sums) {
   constexpr int width = vector_width<T>;
   const int64_t row = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / warp_size;
-  const int lane = static_cast<int>(threadIdx.x) % warp_size;
+  const int lane = lane_index();
   if (row >= rows) return;
   float sum = 0;
   for (int64_t i = lane * width; i < k; i += warp_size * width) {
@@ -75,8 +75,8 @@ __global__ void __launch_bounds__(threads)
   if (lane == 0) sums[row] += sum;
 }
 
-// Sums of columns: a lane has `width` of them, a block 32 lanes' and, with blockIdx.y, part_k rows, of which each of
-// its eight warps sums every eighth. Parts are written one after another.
+// Sums columns. A lane takes `width` of them, and a block takes 32 lanes' columns and, by blockIdx.y, part_k rows. Each
+// of its eight warps sums every eighth row. Parts follow one another.
 template <int width>
 struct ColumnSums {
   float of_warp[8][warp_size * width];
@@ -85,7 +85,7 @@ template <int width, class T>
 __global__ void __launch_bounds__(threads)
     column_sums_kernel(const T* x, int64_t stride, int64_t cols, int64_t k, int64_t part_k, float* parts) {
   ColumnSums<width>& shared = block_shared<ColumnSums<width>>();
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % warp_size, warp = thread / warp_size;
+  const int thread = static_cast<int>(threadIdx.x), lane = lane_index(), warp = warp_index();
   const int64_t first = int64_t{blockIdx.x} * warp_size * width, col = first + lane * width;
   const int64_t begin = blockIdx.y * part_k, end = std::min(begin + part_k, k);
   float sums[width] = {};
@@ -97,7 +97,8 @@ __global__ void __launch_bounds__(threads)
       for (int j = 0; j < width; ++j) sums[j] += part[j];
     }
   }
-  store_floats(shared.of_warp[warp] + lane * width, sums);
+  ENGINE_UNROLL
+  for (int j = 0; j < width; ++j) shared.of_warp[warp][lane * width + j] = sums[j];
   sync_block();
   if (thread >= warp_size * width || first + thread >= cols) return;
   float sum = 0;
@@ -114,9 +115,6 @@ __global__ void __launch_bounds__(threads)
   sums[col] += sum;
 }
 
-// As a tensor, for with_device_elements.
-Tensor elements(const void* data, DType dtype) { return {const_cast<void*>(data), dtype, {}}; }
-
 bool is_aligned(const void* data, int64_t stride, DType dtype) {
   return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride * static_cast<int64_t>(size_of(dtype)) % 16 == 0;
 }
@@ -130,14 +128,14 @@ MatrixProducts::MatrixProducts(const Device& device, Arena& workspace, const std
 MatrixProducts::~MatrixProducts() = default;
 
 void MatrixProducts::convert(const Factor& from, DType dtype, int64_t stride, void* to) {
-  // Without gaps a matrix is one long row.
+  // A matrix without gaps is one long row.
   const bool flat = from.stride == from.cols() && stride == from.cols();
   const int64_t rows = flat ? 1 : from.rows(), cols = flat ? from.rows() * from.cols() : from.cols();
   const int64_t wide = flat ? cols : stride;
   const bool aligned =
       is_aligned(from.data, flat ? 0 : from.stride, from.dtype) && is_aligned(to, flat ? 0 : stride, dtype);
-  with_device_elements(elements(from.data, from.dtype), [&](auto* x) {
-    with_device_elements(elements(to, dtype), [&](auto* y) {
+  with_device_elements(from.data, from.dtype, [&](auto* x) {
+    with_device_elements(to, dtype, [&](auto* y) {
       using From = std::remove_cvref_t<decltype(*x)>;
       using To = std::remove_cvref_t<decltype(*y)>;
       launch(convert_kernel<From, To>, blocks(ceil_div(rows * ceil_div(wide, 8), threads)), threads, 0,
@@ -147,8 +145,8 @@ void MatrixProducts::convert(const Factor& from, DType dtype, int64_t stride, vo
 }
 
 void MatrixProducts::convert_transposed(const Factor& from, DType dtype, int64_t stride, void* to) {
-  with_device_elements(elements(from.data, from.dtype), [&](auto* x) {
-    with_device_elements(elements(to, dtype), [&](auto* y) {
+  with_device_elements(from.data, from.dtype, [&](auto* x) {
+    with_device_elements(to, dtype, [&](auto* y) {
       using From = std::remove_cvref_t<decltype(*x)>;
       using To = std::remove_cvref_t<decltype(*y)>;
       launch(transpose_kernel<From, To>, blocks(ceil_div(stride, 32) * ceil_div(from.cols(), 32)), threads, 0,
@@ -174,7 +172,7 @@ void MatrixProducts::multiply(const Product& product) {
   if (product.a_row_sums && !sums_added) add_row_sums(product.a, product.a_row_sums);
 }
 
-// Whether row sums that were wanted have been added, too.
+// Returns whether the row sums, if any, have been added, too.
 bool MatrixProducts::multiply_matrices(const Product& product) {
   if (product.a.outer == 0 || product.b.outer == 0) return false;
   ArenaScope scope(workspace_);
@@ -183,7 +181,7 @@ bool MatrixProducts::multiply_matrices(const Product& product) {
   if (library_ && product.a.k > 0) {
     ready.a = prepared(product.a, product.compute, false);
     ready.b = prepared(product.b, product.compute, false);
-    const bool as_it_lies = ready.a.data == product.a.data;  // the sums are of a itself, not rounded
+    const bool as_it_lies = ready.a.data == product.a.data;  // sums are taken before rounding
     if (product.a_row_sums && as_it_lies && library_->multiply_with_row_sums(ready, *this)) return true;
     if (library_->multiply(ready, *this)) return false;
   }
@@ -202,7 +200,7 @@ void MatrixProducts::add_row_sums(const Factor& a, float* sums) {
   if (a.outer == 0 || a.k == 0) return;
   const cudaStream_t stream = device_.compute_stream();
   const bool aligned = is_aligned(a.data, a.stride, a.dtype);
-  with_device_elements(elements(a.data, a.dtype), [&](auto* x) {
+  with_device_elements(a.data, a.dtype, [&](auto* x) {
     using T = std::remove_cvref_t<decltype(*x)>;
     if (a.k_contiguous) {
       launch(row_sums_kernel<T>, blocks(ceil_div(a.outer * warp_size, threads)), threads, 0, stream, x, a.stride,
@@ -212,17 +210,17 @@ void MatrixProducts::add_row_sums(const Factor& a, float* sums) {
     ArenaScope scope(workspace_);
     constexpr int64_t most_parts = 64, shortest = 128;
     constexpr int vector = vector_width<T>;
-    const bool vectors = aligned && a.outer % vector == 0;
     const int64_t part_k = std::max(ceil_div(a.k, most_parts), shortest), count = ceil_div(a.k, part_k);
     float* const parts = workspace_.make(DType::f32, {count, a.outer}).template as<float>();
-    launch(vectors ? column_sums_kernel<vector, T> : column_sums_kernel<1, T>,
-           blocks(ceil_div(a.outer, warp_size * (vectors ? vector : 1)), count), threads, 0, stream, x, a.stride,
-           a.outer, a.k, part_k, parts);
+    with_width<vector>(aligned && a.outer % vector == 0, [&](auto width) {
+      launch(column_sums_kernel<width.value, T>, blocks(ceil_div(a.outer, warp_size * width.value), count), threads, 0,
+             stream, x, a.stride, a.outer, a.k, part_k, parts);
+    });
     add_parts(parts, count, a.outer, sums);
   });
 }
 
-// op(b) is packed as its columns, one after another, in the dtype that is multiplied: [n][padded k].
+// A packed op(b) holds its columns one after another, in the dtype that is multiplied: [n][padded k].
 size_t CudaOps::packed_bytes(int64_t k, int64_t n, DType compute) {
   return static_cast<size_t>(n * padded(k, compute)) * size_of(compute);
 }
@@ -247,7 +245,7 @@ void CudaOps::matmul(const MatmulArgs& args) {
   Factor b = Factor::right(args.b, args.transpose_b);
   check_matmul(args, packed_bytes(b.k, b.outer, args.compute));
   if (args.packed_b) b = {args.packed_b.data, args.compute, true, b.outer, b.k, padded(b.k, args.compute)};
-  // act' of the identity is 1
+  // The derivative of the identity is 1.
   const Tensor gradient_at = args.activation == Activation::none ? Tensor{} : args.gradient_at;
   Epilogue epilogue;
   epilogue.c = args.c;

@@ -1,20 +1,20 @@
-// Matrix products on the CUDA device: what the operation, the kernels written here and cuBLASLt share.
+// Matrix products on the CUDA device: the parts that the operation, our own kernels and cuBLASLt share.
 //
-// An operand is first brought into the dtype that is multiplied, with rows that begin at multiples of 16 bytes and
-// zeros behind their ends, unless it lies so already. So kernels copy whole 16-byte pieces and none of them has a case
-// for odd sizes. Then cuBLASLt multiplies where it is there and has a kernel for the product, else a kernel of our own:
+// An operand is first brought into the dtype that is multiplied, with rows that begin at multiples of 16 bytes and end
+// with zeros, unless it has that form. So kernels copy whole 16-byte pieces and need no case for odd sizes. Then
+// cuBLASLt multiplies where it is there and has a kernel for the product, else one of our own kernels does:
 //   bf16  tensor cores, tiles of 128 x 128 or 64 x 64 by 32 (matmul/cuda/tensor_cores.h)
 //   f32   fused multiply-adds, tiles of 64 x 64 by 16 (matmul/cuda/fma.h)
-// A small product over a long K is cut along K into parts, which are added in their order.
+// A small product over a long K is divided along K into parts, which are added in their order.
 //
-// Row sums of a, the gradient of a bias, are cuBLASLt's own (the BGRADB epilogue) where it multiplies a as it lies and
-// has a kernel that takes them along; else a pass over a of their own.
+// Row sums of a, the gradient of a bias, take a pass over a. Under matmul = "cublaslt" they come from cuBLASLt (the
+// BGRADB epilogue) where it multiplies a without a copy and has such a kernel.
 //
-// The option `matmul` says who multiplies: auto (as above), own, or cublaslt (an error where it is not there; a product
-// that it has no kernel for is still ours).
+// The option `matmul` is auto (as above), own, or cublaslt. The last is an error where the library is not there, and a
+// product without a kernel in it is still ours.
 //
-// Numerics beside matmul.h: where c is bf16 a bias is rounded to bf16 by cuBLASLt, which takes it so; and where an
-// activation or its derivative is taken apart from cuBLASLt's product, t is rounded to c's dtype before.
+// Numerics beside matmul.h: cuBLASLt takes a bias rounded to bf16 where c is bf16. Where our own kernel does an
+// activation or its derivative after cuBLASLt's product, t is rounded to c's dtype before.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -24,11 +24,12 @@
 
 #include "core/arena.h"
 #include "core/cuda/device.h"
+#include "kernels/cuda/matrix.h"
 #include "kernels/ops.h"
 
 namespace engine::cuda {
 
-// `outer` rows of op(a), or columns of op(b), by k: element (i, k) at i stride + k, or else at k stride + i.
+// Holds `outer` rows of op(a), or columns of op(b), by k. Element (i, k) is at i stride + k, or else at k stride + i.
 struct Factor {
   const void* data;
   DType dtype;
@@ -43,21 +44,9 @@ struct Factor {
   static Factor right(const Tensor& b, bool transposed) { return left(b, !transposed); }
 };
 
-// A matrix that is f32 or bf16, or absent.
-struct AnyMatrix {
-  char* data = nullptr;
-  int64_t stride = 0;  // in elements
-  bool is_bf16 = false;
-
-  AnyMatrix() = default;
-  AnyMatrix(const Tensor& t)  // NOLINT: a tensor is a matrix whose rows follow one another
-      : data(static_cast<char*>(t.data)), stride(t.cols()), is_bf16(t.dtype == DType::bf16) {}
-  size_t element_bytes() const { return is_bf16 ? 2 : 4; }
-};
-
-// What becomes of a product's sums: t = sums + bias; before = t; c (+)= act(t), or t act'(gradient_at).
+// Describes what is done with a product's sums: t = sums + bias; before = t; c (+)= act(t), or t act'(gradient_at).
 struct Epilogue {
-  AnyMatrix c, before, gradient_at;
+  DeviceMatrix c, before, gradient_at;
   const float* bias = nullptr;
   Activation activation = Activation::none;
   bool accumulate = false;
@@ -67,25 +56,25 @@ struct Product {
   Factor a, b;
   DType compute;
   Epilogue epilogue;
-  float* a_row_sums = nullptr;  // may be null; [i] += the sum of a's row i, f32, in a fixed order
+  float* a_row_sums = nullptr;  // [i] += sum of a's row i, may be null
 };
 
 class LibraryProducts;  // kernels/matmul/cuda/cublaslt.h
 
-// Who multiplies, and what that needs between two products.
+// Chooses who multiplies, and keeps the scratch and plans that this needs.
 class MatrixProducts {
  public:
-  // choice: the option `matmul`.
+  // Takes the option `matmul` as `choice`.
   MatrixProducts(const Device& device, Arena& workspace, const std::string& choice);
   ~MatrixProducts();
 
-  // Sizes are the factors' own; for callers that have strides. Errors are those of a launch.
+  // Multiplies factors of any stride. Errors are those of a launch.
   void multiply(const Product& product);
-  // sums[i] += of `parts` matrices of one row, one after another, the elements i.
+  // Adds `count` rows of `cols` elements, one after another, to sums, in their order.
   void add_parts(const float* parts, int64_t count, int64_t cols, float* sums);
-  // In rows of `stride` elements of `dtype`, behind each row's end zeros.
+  // Writes rows of `stride` elements of `dtype`, which end with zeros.
   void convert(const Factor& from, DType dtype, int64_t stride, void* to);
-  // The same, and transposed: row i of `to` is column i.
+  // Does the same transposed: row i of `to` is column i.
   void convert_transposed(const Factor& from, DType dtype, int64_t stride, void* to);
 
  private:
@@ -98,14 +87,14 @@ class MatrixProducts {
   std::unique_ptr<LibraryProducts> library_;
 };
 
-// Elements that a row of `count` takes where rows begin at multiples of 16 bytes.
+// Returns the length of a row of `count` elements where rows begin at multiples of 16 bytes.
 int64_t padded(int64_t count, DType dtype);
 
-// The kernels written here: factors of one dtype, in place or as prepared() leaves them.
+// Multiplies factors of one dtype by our own kernels, in the form that prepared() gives.
 void multiply_by_own_kernel(const Product& product, Arena& workspace, cudaStream_t stream);
-// c and before from sums that are there: `parts` matrices [rows][cols], one after another, are added in their order.
-// sums may be before's or c's own memory.
-void finish_product(const AnyMatrix& sums, int64_t parts, int64_t rows, int64_t cols, const Epilogue& epilogue,
+// Computes c and before from sums: `parts` matrices [rows][cols], one after another, are added in their order. The sums
+// may lie in before's or c's own memory.
+void finish_product(const DeviceMatrix& sums, int64_t parts, int64_t rows, int64_t cols, const Epilogue& epilogue,
                     cudaStream_t stream);
 
 }  // namespace engine::cuda

@@ -1,5 +1,5 @@
-// Products of bf16 tiles by tensor cores, m16n8k16: a warp has 64 x 32 of the sums of a 128 x 128 tile, or 32 x 32 of a
-// 64 x 64 one, in its registers.
+// Multiplies bf16 tiles by tensor cores, m16n8k16. A warp holds 64 x 32 sums of a 128 x 128 tile, or 32 x 32 of a 64 x
+// 64 one, in its registers.
 #pragma once
 
 #include "kernels/matmul/cuda/tile.h"
@@ -16,16 +16,16 @@ class TensorCores {
   using B = OperandTile<Element, cols, k_step, b_k_contiguous>;
 
   __device__ __forceinline__ TensorCores()
-      : lane_(static_cast<int>(threadIdx.x) % warp_size),
-        row_(static_cast<int>(threadIdx.x) / warp_size / warp_cols * warp_rows),
-        col_(static_cast<int>(threadIdx.x) / warp_size % warp_cols * 32) {
+      : lane_(lane_index()),
+        row_(warp_index() / warp_cols * warp_rows),
+        col_(warp_index() % warp_cols * 32) {
     for (int i = 0; i < warp_rows / 16; ++i)
       for (int j = 0; j < 4; ++j)
         for (float& sum : sums_[i][j]) sum = 0;
   }
 
-  // ldmatrix fills a's fragments in the order (rows, k), (rows + 8, k), (rows, k + 8), (rows + 8, k + 8), and b's, two
-  // blocks of 8 columns at once, in the order (cols, k), (cols, k + 8), (cols + 8, k), (cols + 8, k + 8).
+  // ldmatrix fills a's fragments in the order (rows, k), (rows + 8, k), (rows, k + 8), (rows + 8, k + 8). It fills b's,
+  // two blocks of 8 columns at once, in the order (cols, k), (cols, k + 8), (cols + 8, k), (cols + 8, k + 8).
   __device__ __forceinline__ void multiply(const Element* a, const Element* b) {
     const int matrix = lane_ / 8, line = lane_ % 8, low = matrix % 2, high = matrix / 2;
     ENGINE_UNROLL
@@ -68,7 +68,7 @@ class TensorCores {
   }
 
  private:
-  static constexpr int warp_rows = size / 2, warp_cols = size / 32;  // rows of a warp; warps side by side
+  static constexpr int warp_rows = size / 2, warp_cols = size / 32;  // rows of a warp, warps side by side
   static_assert(threads / warp_size == 2 * warp_cols);
 
   int lane_, row_, col_;

@@ -1,14 +1,14 @@
-// Layernorm on a device: formula and derivation in layernorm.h.
+// Layernorm on a device. Formula and derivation are in layernorm.h.
 //
-// Forward: a row's values stay in registers, so everything is read once and written once: x, residual, sum and y, the
-// four streams that bound the time. Up to 1024 columns a warp has a row, 32 values a lane, and needs no barrier; up to
-// 8192 columns a block, 8 values a thread. Wider rows, and rows that vectors do not fit, are read a second and third
-// time, from the cache.
+// Forward keeps a row's values in registers, so that it reads and writes everything once: x, residual, sum and y, the
+// four streams that bound the time. Up to 1024 columns a warp takes a row, 32 values a lane, and needs no barrier. Up
+// to 8192 columns a block takes it, 8 values a thread. Wider rows, and rows that vectors do not fit, are read a second
+// and third time, from the cache.
 //
-// Backward: a block has several neighbouring rows, a thread the same 8 columns of each, so that dgain and dbias are
-// summed in registers over the block's rows and written once. A second kernel adds the blocks' sums in their order.
-// Read and written: dy, sum, dsum (twice where it accumulates), dx; the blocks' sums are at most 1/8 of one of these,
-// and 1/16 and less beyond 16 thousand rows. How rows are cut depends on their number alone.
+// Backward gives a block several neighbouring rows, and a thread the same 8 columns of each, so that registers sum
+// dgain and dbias over the block's rows and write them once. A second kernel adds the blocks' sums in their order. It
+// reads and writes dy, sum, dsum (twice where it accumulates) and dx. The blocks' sums are at most 1/8 of one of these,
+// and 1/16 and less beyond 16 thousand rows. The number of rows alone decides the rows of a block.
 #include "kernels/norm/layernorm.h"
 
 #include <algorithm>
@@ -21,14 +21,9 @@
 namespace engine::cuda {
 namespace {
 
-constexpr int lane_elements = 32, thread_elements = 8, warps = 4;  // of a row; warps of a block of which each has a row
+constexpr int lane_elements = 32, thread_elements = 8;  // values of a row in a lane, in a thread
+constexpr int warps = 4;                                // rows of a block, a warp each
 constexpr int most_threads = 1024;
-
-// Threads for a row of which each takes 8 columns.
-unsigned threads_for(int64_t cols) {
-  return static_cast<unsigned>(
-      rounded_up(std::clamp<int64_t>(ceil_div(cols, thread_elements), 1, most_threads), warp_size));
-}
 
 template <class X, class Y>
 struct Forward {
@@ -43,7 +38,7 @@ struct Forward {
   int64_t rows;
   int cols;
 
-  // What is normalised, at `width` columns of a row.
+  // Reads the values to normalise, `width` columns of a row.
   template <int width>
   __device__ __forceinline__ void read(int64_t row, int col, float (&s)[width]) const {
     const int64_t at = row * cols + col;
@@ -83,8 +78,8 @@ struct Forward {
   }
 };
 
-// A row whose values the threads hold, `elements` each; all_sum adds over these threads. Who adds what depends on the
-// number of columns alone, not on dtypes: what is normalised again from `sum` gets the same bits.
+// Normalises a row whose values the threads hold, `elements` each. all_sum adds over these threads. The number of
+// columns alone decides the order of sums, and not the dtypes, so that normalising `sum` again gives the same bits.
 template <int elements, float (*all_sum)(float), class X, class Y>
 __device__ __forceinline__ void forward_row(const Forward<X, Y>& a, int64_t row, int thread, int threads) {
   constexpr int width = thread_elements, vectors = elements / width;
@@ -114,8 +109,8 @@ __device__ __forceinline__ void forward_row(const Forward<X, Y>& a, int64_t row,
 
 template <class X, class Y>
 __global__ void __launch_bounds__(warps* warp_size) layernorm_forward_warp(const Forward<X, Y> a) {
-  const int64_t row = int64_t{blockIdx.x} * warps + threadIdx.x / warp_size;
-  if (row < a.rows) forward_row<lane_elements, warp_sum>(a, row, static_cast<int>(threadIdx.x) % warp_size, warp_size);
+  const int64_t row = int64_t{blockIdx.x} * warps + warp_index();
+  if (row < a.rows) forward_row<lane_elements, warp_sum>(a, row, lane_index(), warp_size);
 }
 
 template <class X, class Y>
@@ -123,7 +118,7 @@ __global__ void __launch_bounds__(most_threads) layernorm_forward_block(const Fo
   forward_row<thread_elements, block_sum>(a, blockIdx.x, static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x));
 }
 
-// Rows of any width, at any address.
+// Normalises rows of any width, at any address.
 template <class X, class Y>
 __global__ void __launch_bounds__(most_threads, 1) layernorm_forward_any(const Forward<X, Y> a) {
   const int64_t row = blockIdx.x;
@@ -133,7 +128,7 @@ __global__ void __launch_bounds__(most_threads, 1) layernorm_forward_any(const F
     a.read_and_keep(row, col, s);
     total += s[0];
   }
-  // Again, from where it was kept, since that may be the residual's own place.
+  // Reads from `sum` where it was kept, since that may be the residual's own place.
   const auto read_again = [&](int col) {
     if (a.sum) s[0] = a.sum[row * a.cols + col];
     else a.read(row, col, s);
@@ -157,7 +152,7 @@ struct Backward {
   const float *sum, *mean, *rstd, *gain;
   float* dsum;
   DX* dx;
-  float* partial;  // [blocks][2][cols]: of dgain and of dbias
+  float* partial;  // [blocks][2][cols] sums for dgain, dbias
   bool accumulate;
   ElementDropout dropout;
   int64_t rows, rows_a_block;
@@ -167,7 +162,7 @@ struct Backward {
   __device__ __forceinline__ int64_t end() const {
     return begin() + rows_a_block < rows ? begin() + rows_a_block : rows;
   }
-  // Of `d` = dy gain and the normalised values: what goes back.
+  // Writes the gradient of the input from d = dy gain and the normalised values.
   template <int width>
   __device__ __forceinline__ void write(int64_t row, int col, const float (&d)[width], const float (&normed)[width],
                                         float d_mean, float dn_mean, float scale) const {
@@ -192,14 +187,14 @@ struct TwoSums {
 struct WarpPairs {
   TwoSums of_warp[2][32];
 };
-// Both sums over the block, with one barrier: calls take turns in shared memory by `turn`.
+// Adds both sums over the block, with one barrier. Calls take turns in shared memory by `turn`.
 __device__ __forceinline__ TwoSums block_sums(TwoSums sums, int64_t turn) {
   WarpPairs& shared = block_shared<WarpPairs>();
-  const int lane = static_cast<int>(threadIdx.x) % warp_size, warp = static_cast<int>(threadIdx.x) / warp_size;
+  const int lane = lane_index(), warp = warp_index();
   sums = {warp_sum(sums.first), warp_sum(sums.second)};
   if (lane == 0) shared.of_warp[turn % 2][warp] = sums;
   sync_block();
-  const bool there = lane < static_cast<int>(blockDim.x) / warp_size;
+  const bool there = lane < warp_count();
   const TwoSums mine = there ? shared.of_warp[turn % 2][lane] : TwoSums{0, 0};
   return {warp_sum(mine.first), warp_sum(mine.second)};
 }
@@ -238,7 +233,7 @@ __global__ void __launch_bounds__(most_threads) layernorm_backward_block(const B
   store_floats(partial + a.cols + col, dbias);
 }
 
-// Rows of any width, at any address: the block's sums are kept in memory, each column by its thread.
+// Takes rows of any width, at any address, and keeps the block's sums in memory, each column by its thread.
 template <class DY, class DX>
 __global__ void __launch_bounds__(most_threads, 1) layernorm_backward_any(const Backward<DY, DX> a) {
   const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
@@ -272,11 +267,11 @@ __global__ void __launch_bounds__(most_threads, 1) layernorm_backward_any(const 
 struct ColumnSums {
   float of_warp[32][warp_size];
 };
-// dgain and dbias += the columns' sums over all parts: a lane has a column, a warp a run of parts.
+// Adds the columns' sums over all parts to dgain and dbias. A lane takes a column, and a warp takes a run of parts.
 __global__ void __launch_bounds__(1024)
     layernorm_add_partial(const float* partial, int parts, int cols, float* dgain, float* dbias) {
-  const int lane = static_cast<int>(threadIdx.x) % warp_size, warp = static_cast<int>(threadIdx.x) / warp_size;
-  const int all_warps = static_cast<int>(blockDim.x) / warp_size, run = (parts + all_warps - 1) / all_warps;
+  const int lane = lane_index(), warp = warp_index();
+  const int all_warps = warp_count(), run = (parts + all_warps - 1) / all_warps;
   const int col = static_cast<int>(blockIdx.x) * warp_size + lane;
   const int end = (warp + 1) * run < parts ? (warp + 1) * run : parts;
   float total = 0;
@@ -309,7 +304,7 @@ void CudaOps::layernorm_forward(const LayerNormForwardArgs& args) {
       else
         launch(vectors && cols <= most_threads * thread_elements ? layernorm_forward_block<X, Y>
                                                                  : layernorm_forward_any<X, Y>,
-               blocks(rows), threads_for(cols), 0, stream(), forward);
+               blocks(rows), threads_of_row(cols, thread_elements), 0, stream(), forward);
     });
   });
 }
@@ -330,7 +325,7 @@ void CudaOps::layernorm_backward(const LayerNormBackwardArgs& args) {
                            takes_vectors(thread_elements, cols,
                                          {dy, args.sum.data, args.gain.data, args.dsum.data, dx, partial});
       launch(vectors ? layernorm_backward_block<DY, DX> : layernorm_backward_any<DY, DX>, blocks(parts),
-             threads_for(cols), 0, stream(), backward);
+             threads_of_row(cols, thread_elements), 0, stream(), backward);
     });
   });
   const unsigned add_warps = static_cast<unsigned>(std::min<int64_t>(ceil_div(parts, 8), 32));

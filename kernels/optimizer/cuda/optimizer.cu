@@ -1,11 +1,12 @@
-// AdamW and the sum of squares on a device, over many tensors in few launches: the table of tensors travels among the
-// kernel's parameters (4 KiB at most), so that nothing has to be copied to the device before, and a launch serves 55
-// (adamw) or 127 (sum_of_squares) tensors. Every tensor is cut into pieces of 4096 elements, a block each, which finds
-// its tensor by halving. 16 bytes at a time where all of a tensor's arrays begin on 16 bytes.
+// AdamW and the sum of squares on a device, over many tensors in few launches. A table of tensors is among the kernel's
+// parameters (4 KiB at most), so that no copy to the device comes before. A launch serves 55 (adamw) or 127
+// (sum_of_squares) tensors. Every tensor is divided into pieces of 4096 elements, a block each, which finds its tensor
+// by bisection. Blocks take 16 bytes at a time where all of a tensor's arrays begin on 16 bytes.
 //
-// Bound by memory: adamw reads and writes 32 bytes an element (8 in an untouched block), and 2 of its rounded copy;
-// sum_of_squares reads 4. A turn of a warp is a block of AdamWTensor::touched_blocks. A piece's squares are
-// summed in f32 by 1024 running sums and a tree; the pieces' sums in double, by one block in a fixed order.
+// Memory bounds the time: adamw reads and writes 32 bytes an element (8 in an untouched block), and 2 for its rounded
+// copy. sum_of_squares reads 4. A turn of a warp is a block of AdamWTensor::touched_blocks. A piece's
+// squares are summed in f32 by 1024 running sums and a tree, and the pieces' sums in double, by one block in a fixed
+// order.
 #include "kernels/optimizer/optimizer.h"
 
 #include <algorithm>
@@ -22,14 +23,14 @@ namespace {
 constexpr int threads = 256, width = 4, piece_size = 4096;
 constexpr unsigned final_threads = 1024;
 
-// Some of the tensors. Row is what a kernel needs to know of one; it has first_piece: how many pieces come before.
+// Holds some of the tensors. A Row holds what a kernel needs to know about one, and first_piece, the pieces before it.
 template <class Row, int most>
 struct Table {
   int count = 0;
-  int pieces = 0;  // of all
+  int pieces = 0;  // pieces of all tensors
   Row row[most];
 
-  // The tensor of this block.
+  // Returns the tensor of this block.
   __device__ __forceinline__ const Row& of_block() const {
     int low = 0, high = count;
     while (high - low > 1) {
@@ -41,7 +42,7 @@ struct Table {
   }
 };
 
-// body(table) for tables of all tensors but the empty ones, as many in each as it holds; row_of(i) gives a Row.
+// Calls body(table) for tables of all tensors but the empty ones, each as full as possible. row_of(i) gives a Row.
 template <class Row, int most, class SizeOf, class RowOf, class Body>
 void each_table(size_t tensors, const SizeOf& size_of_tensor, const RowOf& row_of, const Body& body) {
   Table<Row, most> table;
@@ -57,8 +58,8 @@ void each_table(size_t tensors, const SizeOf& size_of_tensor, const RowOf& row_o
   if (table.count) body(table);
 }
 
-// body(element, integral width) over this block's piece of a tensor, but for a warp's turns that skips(element, end)
-// takes; all of a warp's lanes call that.
+// Calls body(element, integral width) over this block's piece of a tensor. It leaves out a warp's turn where
+// skips(element, end), which all lanes of the warp call, returns true.
 template <class Skips, class Body>
 __device__ __forceinline__ void each_of_piece(int first_piece, int64_t count, bool vectors, const Skips& skips,
                                               const Body& body) {
@@ -66,12 +67,7 @@ __device__ __forceinline__ void each_of_piece(int first_piece, int64_t count, bo
   const int64_t end = begin + piece_size < count ? begin + piece_size : count;
   for (int turn = 0; turn < piece_size / (threads * width); ++turn) {
     const int64_t at = begin + (turn * threads + static_cast<int>(threadIdx.x)) * width;
-    if (skips(at, end)) continue;
-    if (vectors && at + width <= end) {
-      body(at, std::integral_constant<int, width>());
-      continue;
-    }
-    for (int64_t i = at; i < at + width && i < end; ++i) body(i, std::integral_constant<int, 1>());
+    if (!skips(at, end)) vector_or_elements<width>(at, end, vectors, body);
   }
 }
 
@@ -84,32 +80,35 @@ struct AdamWRow {
   int first_piece;
   bool vectors, keeps_gradient;
 
-  // Updates a block of zeros and says that it was one; the same for all lanes of the warp, whose elements it is.
+  // Updates a block of zeros and returns whether it was one, the same in all lanes of the warp that has the block.
   __device__ __forceinline__ bool decays_zeros(int64_t at, int64_t end) const {
     static_assert(TouchedBlocks::block == warp_size * width);
-    const int lane = static_cast<int>(threadIdx.x) % warp_size;
+    const int lane = lane_index();
     if (!touched || at - lane * width >= end) return false;
     uint8_t* const block = touched + at / TouchedBlocks::block;
-    const bool zeros = ballot(*block != 0) == 0;  // read by all lanes before any writes
+    const bool zeros = ballot(*block != 0) == 0;  // all lanes read it before any lane writes
     if (lane == 0 && !zeros) *block = TouchedBlocks::moments;
-    if (zeros && keep != 1)
-      for (int64_t i = at; i < at + width && i < end; ++i) {
-        value[i] *= keep;
-        if (rounded) rounded[i] = from_float<bfloat16>(value[i]);
-      }
-    return zeros;
+    if (!zeros || keep == 1) return zeros;
+    vector_or_elements<width>(at, end, vectors, [&]<int w>(int64_t i, std::integral_constant<int, w>) {
+      float decayed[w];
+      load_floats(value + i, decayed);
+      for (int k = 0; k < w; ++k) decayed[k] *= keep;
+      store_floats(value + i, decayed);
+      if (rounded) store_floats(rounded + i, decayed);
+    });
+    return true;
   }
 };
 constexpr int adamw_rows = 55;
 using AdamWTable = Table<AdamWRow, adamw_rows>;
 static_assert(sizeof(AdamWTable) <= 4000);
 
-// What gradients are multiplied with; negative where there is no step. norm_squared and loss may be null, the first
-// where max_norm is 0. The fault lies in the host's memory: one thread asks, not every block.
-__global__ void clipping_kernel(const float* norm_squared, const float* loss, float max_norm, const Fault* fault,
+// Computes the factor of gradients, negative where there is no step. norm_squared and loss may be null, the first where
+// max_norm is 0. A wrong index leaves the step out, too.
+__global__ void clipping_kernel(const float* norm_squared, const float* loss, float max_norm, FaultReport fault,
                                 float* clipping) {
   const bool is_step = (!norm_squared || fabsf(*norm_squared) < INFINITY) && (!loss || fabsf(*loss) < INFINITY) &&
-                       *static_cast<const volatile int*>(&fault->kind) == 0;
+                       !has_fault(fault);
   const float norm = max_norm > 0 ? sqrtf(*norm_squared) : 0.0f;
   *clipping = !is_step ? -1.0f : norm <= max_norm ? 1.0f : max_norm / norm;
 }
@@ -139,11 +138,7 @@ __global__ void __launch_bounds__(threads, 4) adamw_kernel(const AdamWTable tabl
       g[i] = 0;
     }
     store_floats(t.value + at, value);
-    if (t.rounded) {
-      Part<bfloat16, w> part;
-      for (int i = 0; i < w; ++i) part.at[i] = from_float<bfloat16>(value[i]);
-      store_part(t.rounded + at, part);
-    }
+    if (t.rounded) store_floats(t.rounded + at, value);
     store_floats(t.m + at, m);
     store_floats(t.v + at, v);
     if (!t.keeps_gradient) store_floats(t.gradient + at, g);
@@ -173,20 +168,13 @@ __global__ void __launch_bounds__(threads) squares_of_pieces(const SquaresTable 
   if (threadIdx.x == 0) sums[blockIdx.x] = total;
 }
 
-struct DoubleSums {
-  double of_warp[final_threads / warp_size];
-};
+// Adds the pieces' sums by one block.
 __global__ void __launch_bounds__(final_threads) sum_pieces(const float* sums, int count, float* result) {
-  DoubleSums& shared = block_shared<DoubleSums>();
-  const int thread = static_cast<int>(threadIdx.x);
   double total = 0;
-  for (int i = thread; i < count; i += static_cast<int>(final_threads)) total += static_cast<double>(sums[i]);
-  for (int distance = warp_size / 2; distance > 0; distance /= 2) total += shuffle_xor(total, distance);
-  if (thread % warp_size == 0) shared.of_warp[thread / warp_size] = total;
-  sync_block();
-  if (thread > 0) return;
-  for (int warp = 1; warp < static_cast<int>(final_threads) / warp_size; ++warp) total += shared.of_warp[warp];
-  *result = static_cast<float>(total);
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(final_threads))
+    total += static_cast<double>(sums[i]);
+  total = block_sum(total);
+  if (threadIdx.x == 0) *result = static_cast<float>(total);
 }
 
 }  // namespace

@@ -1,15 +1,15 @@
 // Embeddings on a device.
 //
-// Forward: a warp a token, 16 bytes a lane; the tables' rows are read and y is written, nothing else.
+// Forward takes a token a warp, 16 bytes a lane. It reads the tables' rows and writes y, and nothing else.
 //
-// Backward: every row of a table belongs to one sum, of the tokens that point to it in their order. The tokens are put
-// in order by index (rows/cuda/index_order.h), for all tables at once, and the ordered list is cut into chunks of 32,
-// or more where there are more than 32 thousand tokens, by their number alone. A warp goes over a chunk, for 32 lanes'
-// columns, and keeps the running sum of one index in registers, dy's rows read four at a time so that they are under
-// way together. A sum that lies inside a chunk is added to the table's row by its warp; what a chunk has of a sum that
-// goes beyond it is kept, and added up in the chunks' order by a second kernel. So a frequent token (or a type, whose
-// sum is over half of all tokens) is as fast as rare ones. Read: dy once for each table; read and written: the rows of
-// the tables that tokens point to, and no others.
+// Backward sums, for every row of a table, over the tokens that point to it, in their order. First it puts the tokens
+// in order by index (rows/cuda/index_order.h), for all tables at once, and divides the ordered list into chunks of 32,
+// or more beyond 32 thousand tokens, by their number alone. A warp goes over a chunk, for 32 lanes' columns, and keeps
+// the running sum of one index in registers. It reads four rows of dy at a time, so that the reads overlap. A warp adds
+// a sum that lies inside a chunk to the table's row. It keeps a chunk's part of a sum that goes beyond it, and a second
+// kernel adds these parts in the chunks' order. So a frequent token (or a type, whose sum is over half of all tokens)
+// is as fast as rare ones. The kernels read dy once for each table, and read and write only those rows of the tables
+// that tokens point to.
 #include "kernels/rows/embedding.h"
 
 #include <algorithm>
@@ -24,16 +24,16 @@
 namespace engine::cuda {
 namespace {
 
-constexpr int forward_warps = 8, sum_warps = 4;  // of a block
+constexpr int forward_warps = 8, sum_warps = 4;  // warps of a block
 
-// Faults of tokens, positions and types.
+// Faults of tokens, positions and types, in this order.
 using FaultKinds = std::array<FaultKind, 3>;
 constexpr FaultKinds forward_faults{FaultKind::token, FaultKind::position, FaultKind::type};
 constexpr FaultKinds backward_faults{FaultKind::token_gradient, FaultKind::position_gradient, FaultKind::type_gradient};
 
 struct Tables {
   IndexLists of;
-  float* rows[3];  // of each list's table, or its gradient
+  float* rows[3];  // rows of each list's table or gradient
   float token_scale;
   uint8_t* touched_blocks;  // TouchedBlocks of rows[0], or null
 
@@ -41,7 +41,7 @@ struct Tables {
   __device__ __forceinline__ float* rows_of(unsigned l) const { return l == 0 ? rows[0] : l == 1 ? rows[1] : rows[2]; }
 };
 
-// The tables that are there.
+// Returns the tables that are given.
 Tables tables_of(const EmbeddingTables& named, const FaultKinds& faults, float token_scale) {
   Tables tables{};
   tables.token_scale = token_scale;
@@ -62,9 +62,9 @@ bool tables_take_vectors(const Tables& tables, int64_t cols, const X* x) {
 
 template <class Y, int width>
 __global__ void __launch_bounds__(forward_warps* warp_size)
-    embedding_forward_kernel(const Tables tables, Y* y, int cols, const ElementDropout dropout, Fault* fault) {
-  const int n = static_cast<int>(blockIdx.x) * forward_warps + static_cast<int>(threadIdx.x) / warp_size;
-  const int lane = static_cast<int>(threadIdx.x) % warp_size;
+    embedding_forward_kernel(const Tables tables, Y* y, int cols, const ElementDropout dropout, FaultReport fault) {
+  const int n = static_cast<int>(blockIdx.x) * forward_warps + warp_index();
+  const int lane = lane_index();
   if (n >= tables.of.count) return;
   const float* row[3];
   ENGINE_UNROLL
@@ -89,29 +89,29 @@ __global__ void __launch_bounds__(forward_warps* warp_size)
   }
 }
 
-// Sums over an ordered list, by chunks. Block (c, k, l): chunks of list l, a warp each, columns k.
+// Sums over an ordered list, by chunks. Block (c, k, l) takes chunks of list l, a warp each, and columns k.
 template <class DY>
 struct Sums {
   Tables tables;
   IndexOrder order;
   const DY* dy;
-  float* partial;  // [list][chunk][2][cols]: of a sum from an earlier chunk, of one that goes on in the next
+  float* partial;  // [list][chunk][2][cols] sums from the chunk before, into the next
   int cols, chunk_size, chunks;
   ElementDropout dropout;
 };
 
-// A warp's chunk and columns, and what both kernels do with them.
+// Holds a warp's chunk and columns.
 template <int width>
 struct Place {
-  const int* index;  // the ordered list
+  const int* index;  // ordered list
   int list, chunk, begin, end, count, cols, col;
 
   template <class DY>
   __device__ __forceinline__ explicit Place(const Sums<DY>& a)
       : index(a.order.index + int64_t{blockIdx.z} * a.tables.of.count), list(static_cast<int>(blockIdx.z)),
-        chunk(static_cast<int>(blockIdx.x) * sum_warps + static_cast<int>(threadIdx.x) / warp_size),
+        chunk(static_cast<int>(blockIdx.x) * sum_warps + warp_index()),
         begin(chunk * a.chunk_size), count(a.tables.of.count), cols(a.cols),
-        col((static_cast<int>(blockIdx.y) * warp_size + static_cast<int>(threadIdx.x) % warp_size) * width) {
+        col((static_cast<int>(blockIdx.y) * warp_size + lane_index()) * width) {
     end = begin + a.chunk_size < count ? begin + a.chunk_size : count;
   }
   __device__ __forceinline__ bool begins_here(int of) const { return begin == 0 || index[begin - 1] != of; }
@@ -120,7 +120,7 @@ struct Place {
   __device__ __forceinline__ float* partial(const Sums<DY>& a, int of_chunk, int which) const {
     return a.partial + ((int64_t{list} * a.chunks + of_chunk) * 2 + which) * cols + col;
   }
-  // The table's row += sum; a sum of indices outside the table comes to nothing.
+  // Adds the sum to the table's row. A sum of indices outside the table is left out.
   template <class DY>
   __device__ __forceinline__ void add(const Sums<DY>& a, int to, const float (&sum)[width]) const {
     if (col >= cols || to >= a.tables.of.of(blockIdx.z).limit) return;
@@ -144,7 +144,7 @@ __global__ void __launch_bounds__(sum_warps* warp_size, 4) embedding_sum_chunks(
   int current = place.index[place.begin];
   bool whole = place.begins_here(current);
   float sum[width] = {};
-  // The current sum ends, or its chunk does.
+  // Ends the current sum, or its chunk.
   const auto finish = [&](bool goes_on) {
     if (whole && !goes_on) place.add(a, current, sum);
     else if (place.col < place.cols) store_floats(place.partial(a, place.chunk, whole ? 1 : 0), sum);
@@ -176,23 +176,29 @@ __global__ void __launch_bounds__(sum_warps* warp_size, 4) embedding_sum_chunks(
   finish(place.goes_on(current));
 }
 
-// The chunk in which a sum begins that goes on in others adds them up.
+// Adds up the parts of a sum in the chunk in which it begins.
 template <class DY, int width>
 __global__ void __launch_bounds__(sum_warps* warp_size) embedding_join_chunks(const Sums<DY> a) {
   const Place<width> place(a);
   if (place.begin >= place.count) return;
-  const int current = place.index[place.end - 1], lane = static_cast<int>(threadIdx.x) % warp_size;
+  const int current = place.index[place.end - 1], lane = lane_index();
   if (!place.begins_here(current) || !place.goes_on(current)) return;
-  float sum[width] = {}, part[width];
+  constexpr int together = 8;  // parts read at once
+  float sum[width] = {};
   const bool there = place.col < place.cols;
   if (there) load_floats(place.partial(a, place.chunk, 1), sum);
   for (int first = place.chunk + 1, more = warp_size; more == warp_size; first += warp_size) {
     const int chunk = first + lane;
     more = count_bits(ballot(chunk < a.chunks && place.index[int64_t{chunk} * a.chunk_size] == current));
     if (!there) continue;
-    for (int i = 0; i < more; ++i) {
-      load_floats(place.partial(a, first + i, 0), part);
-      for (int c = 0; c < width; ++c) sum[c] += part[c];
+    for (int begin = 0; begin < more; begin += together) {
+      float part[together][width] = {};
+      ENGINE_UNROLL
+      for (int i = 0; i < together; ++i)
+        if (begin + i < more) load_floats(place.partial(a, first + begin + i, 0), part[i]);
+      ENGINE_UNROLL
+      for (int i = 0; i < together; ++i)
+        for (int c = 0; c < width && begin + i < more; ++c) sum[c] += part[i][c];
     }
   }
   place.add(a, current, sum);

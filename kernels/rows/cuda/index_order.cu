@@ -14,14 +14,14 @@ constexpr int digit_bits = 9, digits = 1 << digit_bits;
 constexpr int count_threads = 256, scan_threads = 1024;
 constexpr int64_t least_tile = 1024, most_tiles = 128;
 
-// A round over one digit. Block (t, l) has tile t of list l.
+// One round over one digit. Block (t, l) takes tile t of list l.
 struct Round {
   IndexLists lists;
   const int *from_index, *from_place;  // null in the first round, which reads the lists
   int *to_index, *to_place;
-  int* starts;  // [list][digit][tile]: counts, then where they begin
+  int* starts;  // [list][digit][tile] counts, then first places
   int tile, tiles, shift;
-  Fault* fault;
+  FaultReport fault;
 
   __device__ __forceinline__ int begin() const { return static_cast<int>(blockIdx.x) * tile; }
   __device__ __forceinline__ int end() const { return begin() + tile < lists.count ? begin() + tile : lists.count; }
@@ -59,34 +59,36 @@ __global__ void __launch_bounds__(count_threads) count_digits(const Round a) {
 struct ScanSums {
   int of_warp[scan_threads / warp_size];
 };
-// starts[i] = the sum of those before it; a block a list, a run of elements a thread.
+// Replaces each of starts by the sum of those before it. A block takes a list, and a warp takes a run of elements, 32
+// neighbours at a time.
 __global__ void __launch_bounds__(scan_threads) scan_counts(int* all, int size) {
   ScanSums& shared = block_shared<ScanSums>();
   int* const starts = all + int64_t{blockIdx.x} * size;
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % warp_size, warp = thread / warp_size;
-  const int run = (size + scan_threads - 1) / scan_threads, begin = thread * run;
-  const int end = begin + run < size ? begin + run : size;
+  const int lane = lane_index(), warp = warp_index(), groups = (size + scan_threads - 1) / scan_threads;
+  const int run = groups * warp_size, begin = warp * run, end = begin + run < size ? begin + run : size;
   int own = 0;
-  for (int i = begin; i < end; ++i) own += starts[i];
-  int until = own;  // of this warp's threads up to this one
-  for (int distance = 1; distance < warp_size; distance *= 2) {
-    const int before = shuffle_up(until, distance);
-    if (lane >= distance) until += before;
-  }
-  if (lane == warp_size - 1) shared.of_warp[warp] = until;
+  for (int i = begin + lane; i < end; i += warp_size) own += starts[i];
+  own = warp_sum(own);
+  if (lane == 0) shared.of_warp[warp] = own;
   sync_block();
-  int total = until - own;
+  int total = 0;
   for (int other = 0; other < warp; ++other) total += shared.of_warp[other];
-  for (int i = begin; i < end; ++i) {
-    const int count = starts[i];
-    starts[i] = total;
-    total += count;
+  for (int first = begin; first < end; first += warp_size) {
+    const bool there = first + lane < end;
+    const int count = there ? starts[first + lane] : 0;
+    int until = count;  // sum up to this lane
+    for (int distance = 1; distance < warp_size; distance *= 2) {
+      const int before = shuffle_up(until, distance);
+      if (lane >= distance) until += before;
+    }
+    if (there) starts[first + lane] = total + until - count;
+    total += shuffle(until, warp_size - 1);
   }
 }
 
-// A warp goes over its tile, so that places of one digit keep their order.
+// Places the indices of a tile by one warp, so that places of one digit keep their order.
 __global__ void __launch_bounds__(warp_size) place_indices(const Round a) {
-  constexpr int ahead = 8;  // groups of 32 indices that are read before they are needed
+  constexpr int ahead = 8;  // groups of 32 indices that are read ahead
   DigitCounts& next = block_shared<DigitCounts>();
   const int lane = static_cast<int>(threadIdx.x);
   const unsigned lanes_before = (1u << lane) - 1;
@@ -119,7 +121,7 @@ __global__ void __launch_bounds__(warp_size) place_indices(const Round a) {
 
 }  // namespace
 
-IndexOrder order_indices(const IndexLists& lists, Arena& workspace, Fault* fault, cudaStream_t stream) {
+IndexOrder order_indices(const IndexLists& lists, Arena& workspace, FaultReport fault, cudaStream_t stream) {
   const int64_t all = int64_t{lists.lists} * lists.count;
   const auto integers = [&](int64_t count) { return workspace.make(DType::i32, {count}).as<int32_t>(); };
   int *index[2] = {integers(all), integers(all)}, *place[2] = {integers(all), integers(all)};

@@ -1,10 +1,11 @@
-// Which places of a list of indices hold which index: a stable order by counting, for sums that belong to an index.
+// Puts the places of a list of indices in the order of their indices, stable and by counting, for sums that belong to
+// an index.
 //
-// An order by counting takes the indices' digits, 9 bits each, from the lowest: counts of every digit in every tile of
-// the list, running sums of the counts, and each place goes where its digit and tile begin plus how many of the tile's
-// earlier places have that digit. One round puts 512 different indices in order, two 262144: as many as a vocabulary
-// has. A round reads and writes 24 bytes a place, next to nothing beside the rows that the places stand for, and three
-// small launches, which serve up to three lists at once. Nothing depends on which thread came first.
+// Counting takes the indices' digits, 9 bits each, from the lowest. It counts every digit in every tile of the list and
+// takes running sums of the counts. Each place goes behind its digit's and tile's first place by the number of the
+// tile's earlier places with that digit. One round puts 512 different indices in order, and two put 262144, as many as
+// a vocabulary has. A round reads and writes 24 bytes a place, which is little beside the rows that the places stand
+// for, in three small launches for up to three lists at once. The order of threads has no influence.
 #pragma once
 
 #include "core/arena.h"
@@ -14,25 +15,26 @@ namespace engine::cuda {
 
 struct IndexList {
   const int32_t* index;
-  int limit;       // what indices have to be below
-  FaultKind kind;  // what an index outside is
+  int limit;       // number of rows of the table
+  FaultKind kind;  // fault of an index outside
 };
 struct IndexLists {
   IndexList list[3];
   int lists;
-  int count;  // of indices in each list
+  int count;  // indices in each list
 
-  // By comparisons, since what is indexed by a number that is not known beforehand would be copied to memory.
+  // Compares, since the compiler would copy an array to memory that is indexed by an unknown number.
   __device__ __forceinline__ IndexList of(unsigned l) const { return l == 0 ? list[0] : l == 1 ? list[1] : list[2]; }
 };
 
-// For list l the elements l count ... (l + 1) count - 1: the indices in rising order, and where in the list each was;
-// of equal ones the earlier first. An index outside its table is noted as a fault and comes last, as its limit.
+// Holds, for list l, the elements l count ... (l + 1) count - 1: the indices in rising order, and the place in the list
+// that each had. The earlier of equal ones comes first. An index outside its table is a fault and comes last, as its
+// limit.
 struct IndexOrder {
   const int *index, *place;
 };
 
-// In memory of `workspace`.
-IndexOrder order_indices(const IndexLists& lists, Arena& workspace, Fault* fault, cudaStream_t stream);
+// Takes the results' memory from `workspace`.
+IndexOrder order_indices(const IndexLists& lists, Arena& workspace, FaultReport fault, cudaStream_t stream);
 
 }  // namespace engine::cuda

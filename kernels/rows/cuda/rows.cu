@@ -1,6 +1,5 @@
-// Rows by index on a device: a warp a row, 16 bytes a lane where the rows of both matrices begin on 16 bytes. Every
-// element is read once and written once. The row of an index that is out of range is left as it is, and the fault
-// noted.
+// Rows by index on a device. A warp takes a row, 16 bytes a lane where the rows of both matrices begin on 16 bytes, and
+// reads and writes each element once. An index out of range is a fault, and its row stays as it is.
 #include "kernels/rows/rows.h"
 
 #include <algorithm>
@@ -13,7 +12,7 @@
 namespace engine::cuda {
 namespace {
 
-constexpr int warps = 8;  // of a block
+constexpr int warps = 8;  // warps of a block
 
 template <class X, class Y>
 struct Rows {
@@ -21,9 +20,9 @@ struct Rows {
   Y* y;
   const int32_t* index;
   int64_t x_stride, y_stride;
-  int count, limit, width;  // indices, rows of the matrix that they point into, columns
-  bool gathers;             // else scatters
-  Fault* fault;
+  int count, limit, width;  // indices, rows they point into, columns
+  bool gathers;             // or scatters
+  FaultReport fault;
 };
 
 template <int width, class X, class Y>
@@ -42,8 +41,8 @@ __device__ __forceinline__ void copy_part(const X* x, Y* y) {
 
 template <class X, class Y, int width>
 __global__ void __launch_bounds__(warps* warp_size) rows_kernel(const Rows<X, Y> a) {
-  const int i = static_cast<int>(blockIdx.x) * warps + static_cast<int>(threadIdx.x) / warp_size;
-  const int lane = static_cast<int>(threadIdx.x) % warp_size;
+  const int i = static_cast<int>(blockIdx.x) * warps + warp_index();
+  const int lane = lane_index();
   if (i >= a.count) return;
   const int row = a.index[i];
   if (row < 0 || row >= a.limit) {

@@ -13,15 +13,15 @@ constexpr unsigned threads = 128;
 
 struct Rows {
   const int *begin, *end;
-  int rows;  // of the matrix
-  Fault* fault;
+  int rows;  // rows of the matrix
+  FaultReport fault;
 
-  Rows(const Segments& segments, const Tensor& matrix, Fault* of_device)
+  Rows(const Segments& segments, const Tensor& matrix, FaultReport of_device)
       : begin(segments.begin.as<int32_t>()), end(segments.end.as<int32_t>()), rows(static_cast<int>(matrix.rows())),
         fault(of_device) {}
 };
 
-// False, after a note of the fault, where segment s is not rows of the matrix.
+// Reports a fault and returns false where segment s is not rows of the matrix.
 __device__ __forceinline__ bool is_inside(const Rows& segments, int s) {
   const int begin = segments.begin[s], end = segments.end[s];
   if (0 <= begin && begin <= end && end <= segments.rows) return true;
@@ -29,7 +29,7 @@ __device__ __forceinline__ bool is_inside(const Rows& segments, int s) {
   return false;
 }
 
-// A block some columns of a segment, a thread `width` of them: their sums in the order of the rows.
+// Takes some columns of a segment a block, `width` of them a thread, and adds them in the order of the rows.
 template <int width, class X, class Y>
 __global__ void __launch_bounds__(threads) mean_kernel(const X* x, Rows segments, Y* y, int cols) {
   const int s = static_cast<int>(blockIdx.x), column = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x) * width;

@@ -1,11 +1,12 @@
-// Ranks on a device: a block a row, which reads it once, 16 bytes at a time: 4 or 2 bytes a token. A vocabulary is
-// rarely a multiple of anything, so rows begin anywhere: what lies before a row's first 16-byte boundary and behind its
-// last is read by single elements. Counts are whole numbers, whose sum is the same in any order.
+// Ranks on a device. A block takes a row and reads it once, 16 bytes at a time: 4 or 2 bytes a token. A vocabulary is
+// rarely a multiple of anything, so that rows begin anywhere. The block reads the elements before a row's first 16-byte
+// boundary and behind its last one by one. Counts are whole numbers, whose sum is the same in any order.
 #include "kernels/sampling/rank.h"
 
 #include <algorithm>
 
 #include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/dispatch.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/sampling/cuda/logit_order.h"
 #include "kernels/sizes.h"
@@ -15,7 +16,7 @@ namespace {
 
 template <class T>
 __global__ void __launch_bounds__(1024)
-    rank_kernel(const T* all_logits, const int32_t* tokens, int32_t* ranks, int vocabulary, Fault* fault) {
+    rank_kernel(const T* all_logits, const int32_t* tokens, int32_t* ranks, int vocabulary, FaultReport fault) {
   constexpr int width = Vector16<T>::size;
   const int thread = static_cast<int>(threadIdx.x), token = tokens[blockIdx.x];
   if (token < 0 || token >= vocabulary) {
@@ -50,10 +51,8 @@ void CudaOps::rank(const RankArgs& args) {
   const Operation operation("rank", {args.logits, args.tokens});
   check_rank(args);
   const int64_t rows = args.tokens.count(), vocabulary = args.logits.cols();
-  const auto threads =
-      static_cast<unsigned>(std::clamp<int64_t>(rounded_up(ceil_div(vocabulary, 32), warp_size), warp_size, 1024));
   with_device_elements(args.logits, [&]<class T>(const T* logits) {
-    launch(rank_kernel<T>, blocks(rows), threads, 0, stream(), logits, args.tokens.as<int32_t>(),
+    launch(rank_kernel<T>, blocks(rows), threads_of_row(vocabulary, 32), 0, stream(), logits, args.tokens.as<int32_t>(),
            args.ranks.as<int32_t>(), vocabulary, device_.fault());
   });
 }

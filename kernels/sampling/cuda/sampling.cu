@@ -1,16 +1,16 @@
-// Sampling on a device, a block a row of logits; nothing is sorted.
+// Sampling on a device, a block a row of logits, without sorting.
 //
-// Weights w are kept as integers of 2^-44, so that sums are exact, the same in any order, and 2^-26 of the whole for a
-// quarter of a million tokens; what is lighter than 2^-44 of the heaviest token is never drawn, where draws have 24
-// bits.
+// Weights are kept as integers of 2^-44, so that sums are exact, the same in any order, and 2^-26 of the whole for a
+// quarter of a million tokens. A token lighter than 2^-44 of the heaviest is never drawn, but draws have only 24 bits.
 //
-// Tokens have ranks: 64-bit numbers that order them by logit and, among equals, by token. To keep the first tokens
-// whose count reaches top_k, or whose weights reach top_p of the sum, is to find the lowest rank that is kept: an
-// interval of ranks is halved, by the logits' values at first, until one token is left in it. Each halving is one pass
-// over the row: about log2(V) + 4 of them, 20 for 50 thousand tokens, more only where logits are equal or nearly so.
-// The drawn token is found by sums over the warps' parts of the row, then over the parts of the part in which it lies.
+// Ranks are 64-bit numbers that order tokens by logit and, among equals, by token. To keep the first tokens whose count
+// reaches top_k, or whose weights reach top_p of the sum, the block finds the lowest rank that is kept. It halves an
+// interval of ranks, by the logits' values at first, until one token is left in it. Each halving is one pass over the
+// row. About log2(V) + 4 of them are needed, 20 for 50 thousand tokens, and more only where logits are equal or nearly
+// so. Sums over the warps' parts of the row, and then over the parts of one part, find the drawn token.
 //
-// Bytes: 8 a token and pass (logit and weight), from the second-level cache but for the first; the weights are scratch.
+// A pass reads 8 bytes a token (logit and weight), from the second-level cache but for the first. The weights are
+// scratch.
 #include "kernels/sampling/sampling.h"
 
 #include <algorithm>
@@ -23,23 +23,23 @@
 namespace engine::cuda {
 namespace {
 
-constexpr float unit = 0x1p44f;     // of integer weights
-constexpr float weightless = 32.0f;  // e^-32 is nothing in these units
+constexpr float unit = 0x1p44f;     // units of an integer weight of 1
+constexpr float weightless = 32.0f;  // e^-32 is 0 in these units
 constexpr int halvings_by_value = 20;
 
 struct Samples {
   const float *logits, *draws;
-  float* weights;  // scratch [rows][vocabulary]; null at temperature 0
+  float* weights;  // scratch [rows][vocabulary], null at temperature 0
   int32_t* tokens;
   int vocabulary, top_k;
   float temperature, top_p;
-  Fault* fault;
+  FaultReport fault;
 };
 
 __device__ __forceinline__ uint64_t integer_of(float weight) { return static_cast<uint64_t>(weight * unit); }
 __device__ __forceinline__ uint64_t least_rank(float logit) { return uint64_t{order_of(logit)} << 32; }
 
-// A block's row.
+// Holds a block's row.
 struct Row {
   const float* logits;
   float* weights;
@@ -48,7 +48,7 @@ struct Row {
   struct Amount {
     uint64_t tokens, weight;
   };
-  // Of all tokens from a rank on.
+  // Sums over all tokens from a rank on.
   __device__ __forceinline__ Amount amount_from(uint64_t rank, bool by_weight) const {
     uint64_t tokens = 0, weight = 0;
     for (int v = static_cast<int>(threadIdx.x); v < count; v += static_cast<int>(blockDim.x)) {
@@ -59,8 +59,8 @@ struct Row {
     return {block_sum(tokens), by_weight ? block_sum(weight) : 0};
   }
 
-  // The lowest rank of the fewest first tokens, among those from rank `low` on, whose number (or weight) is at least
-  // `need`; high: a rank above every token's. Where tokens with a weight do not come to as much, all of them.
+  // Returns the lowest rank of the fewest first tokens, among those from rank `low` on, whose number (or weight) is at
+  // least `need`. `high` is above every token's rank. Returns `low` where all tokens with a weight do not reach it.
   __device__ __forceinline__ uint64_t lowest_kept(uint64_t low, uint64_t high, uint64_t need, bool by_weight) const {
     uint64_t tokens_low, tokens_high = 0;
     const auto reaches = [&](const Amount& amount) { return (by_weight ? amount.weight : amount.tokens) >= need; };
@@ -93,11 +93,11 @@ struct DrawnRange {
   uint64_t of_warp[32];
   int token;
 };
-// The first token at which the running sum of kept weights exceeds `target`, which the sum of all does.
+// Returns the first token at which the running sum of kept weights exceeds `target`. The sum of all exceeds it.
 __device__ __forceinline__ int draw(const Row& row, uint64_t lowest, uint64_t target) {
   DrawnRange& shared = block_shared<DrawnRange>();
-  const int lane = static_cast<int>(threadIdx.x) % warp_size, warp = static_cast<int>(threadIdx.x) / warp_size;
-  const int warps = static_cast<int>(blockDim.x) / warp_size;
+  const int lane = lane_index(), warp = warp_index();
+  const int warps = warp_count();
   int begin = 0, end = row.count;
   for (int level = 0; level < 2 && warps > 1; ++level) {
     const int part = (end - begin + warps - 1) / warps, first = begin + warp * part;
@@ -156,7 +156,7 @@ __global__ void __launch_bounds__(1024) sample_kernel(const Samples a) {
     if (thread == 0) a.tokens[blockIdx.x] = token_of(first);
     return;
   }
-  // A division, since the reciprocal of a tiny temperature is infinite.
+  // Divides, since the reciprocal of a tiny temperature is infinite.
   for (int v = thread; v < row.count; v += threads)
     row.weights[v] = exp2_fast((row.logits[v] - high) / a.temperature * 1.44269504f);
   sync_block();
@@ -181,14 +181,13 @@ void CudaOps::sample(const SampleArgs& args) {
   check_sample(args);
   const int64_t rows = args.tokens.count(), vocabulary = args.logits.cols();
   if (!rows) return;
-  if (vocabulary >= 1 << 20)  // 2^44 is the largest weight, and all of them may be
+  if (vocabulary >= 1 << 20)  // every weight may be the largest, 2^44
     fail("sample: logits is ", args.logits.shape.text(), ": fewer than 2^20 tokens fit the sums of this device");
   const ArenaScope scope(workspace_);
   const Tensor weights = args.temperature > 0 ? workspace_.make(DType::f32, {rows, vocabulary}) : Tensor{};
   const Samples samples{args.logits.as<float>(), args.draws.as<float>(), weights.as<float>(), args.tokens.as<int32_t>(),
                         static_cast<int>(vocabulary), args.top_k, args.temperature, args.top_p, device_.fault()};
-  const int64_t threads = std::clamp<int64_t>(rounded_up(ceil_div(vocabulary, 16), warp_size), warp_size, 1024);
-  launch(sample_kernel, blocks(rows), static_cast<unsigned>(threads), 0, stream(), samples);
+  launch(sample_kernel, blocks(rows), threads_of_row(vocabulary, 16), 0, stream(), samples);
 }
 
 }  // namespace engine::cuda

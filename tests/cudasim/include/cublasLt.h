@@ -1,6 +1,6 @@
 // The part of cuBLASLt's interface that the engine uses, under its real names and numbers, for the simulated device.
-// What each call does is what NVIDIA documents; combinations that no kernel of the real library takes, as its tables
-// say or as is likely, are refused. See cublaslt.cc.
+// Each call does what NVIDIA documents. Combinations that no kernel of the real library takes, as its tables say or as
+// is likely, are refused (cublaslt.cc).
 #pragma once
 
 #include <cuda_runtime.h>

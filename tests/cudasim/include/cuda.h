@@ -1,5 +1,5 @@
-// The part of the CUDA driver's interface that the engine uses, under its real names, for the simulated device: memory
-// whose addresses are reserved before it is there. The functions are had by cudaGetDriverEntryPointByVersion.
+// The part of the CUDA driver's interface that the engine uses, under its real names, for the simulated device:
+// addresses that are reserved before they have memory. cudaGetDriverEntryPointByVersion finds the functions.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// The part of the CUDA runtime's interface that the engine uses, under its real names, for the simulated device. What
-// each call does is what CUDA documents; where CUDA leaves something open, the simulator takes what shows most errors.
+// The part of the CUDA runtime's interface that the engine uses, under its real names, for the simulated device. Each
+// call does what CUDA documents. Where CUDA leaves something open, the simulator does what shows most errors.
 #pragma once
 
 #include <cmath>
@@ -22,7 +22,7 @@ struct dim3 {
   unsigned x, y, z;
   constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
 };
-// Of the thread that runs.
+// Belong to the running thread.
 extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
 
@@ -65,7 +65,7 @@ enum cudaError_t {
   cudaErrorUnknown = 999,
 };
 const char* cudaGetErrorName(cudaError_t code);
-const char* cudaGetErrorString(cudaError_t code);  // of a failed kernel: what it did
+const char* cudaGetErrorString(cudaError_t code);  // says what a failed kernel did
 cudaError_t cudaGetLastError();
 cudaError_t cudaPeekAtLastError();
 

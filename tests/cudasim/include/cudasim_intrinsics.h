@@ -1,4 +1,4 @@
-// For kernels/cuda/intrinsics.h: the bodies that its functions have on the simulated device.
+// Gives kernels/cuda/intrinsics.h its bodies on the simulated device.
 #pragma once
 
 #include "tests/cudasim/intrinsics.h"

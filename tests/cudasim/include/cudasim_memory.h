@@ -1,4 +1,4 @@
-// For core/cuda/memory.cc: what the simulated device wants to know of an arena.
+// Tells the simulated device of arenas, for core/cuda/memory.cc.
 #pragma once
 
 #include "tests/cudasim/memory.h"
