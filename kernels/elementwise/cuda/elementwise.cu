@@ -58,8 +58,8 @@ void CudaOps::copy(const CopyArgs& a) {
   }
   with_device_elements(a.x, [&]<class From>(From* x) {
     with_device_elements(a.y, [&]<class To>(To* y) {
-      launch(cast_kernel<From, To>, blocks(ceil_div(a.x.count(), width_of_floats * threads)), threads, 0, stream(), x, y,
-             a.x.count(), takes_vectors(width_of_floats, 0, {x, y}));
+      launch(cast_kernel<From, To>, blocks(ceil_div(a.x.count(), width_of_floats * threads)), threads, 0, stream(), x,
+             y, a.x.count(), takes_vectors(width_of_floats, 0, {x, y}));
     });
   });
 }

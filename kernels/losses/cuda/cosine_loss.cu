@@ -70,7 +70,8 @@ void CudaOps::cosine_loss(const CosineLossArgs& args) {
         const CosineRows<X, Y, DX> a{x, y, dx, losses, rows, static_cast<int>(cols), args.gradient_scale,
                                      args.accumulate};
         with_width<width_of_all>(takes_vectors(width_of_all, cols, {x, y, dx}), [&](auto width) {
-          launch(cosine_of_rows<width.value, X, Y, DX>, blocks(ceil_div(rows, warps)), warps * warp_size, 0, stream(), a);
+          launch(cosine_of_rows<width.value, X, Y, DX>, blocks(ceil_div(rows, warps)), warps * warp_size, 0, stream(),
+                 a);
         });
       });
     });

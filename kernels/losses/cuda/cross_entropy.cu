@@ -207,7 +207,8 @@ class Projection {
     const Rows rows{logits_.as<float>(), static_cast<int>(vocabulary_), static_cast<int>(stride_), bool(args_.dx),
                     args_.labels.as<int32_t>() + begin,
                     args_.row_weights ? args_.row_weights.as<float>() + begin : nullptr, losses_ + begin,
-                    correct_ + begin, from(args_.ranks), from(args_.likeliest), args_.label_smoothing, args_.gradient_scale};
+                    correct_ + begin, from(args_.ranks), from(args_.likeliest), args_.label_smoothing,
+                    args_.gradient_scale};
     launch(loss_and_gradient<T>, blocks(size), threads_of_row(vocabulary_, 32), 0, device_.compute_stream(), rows);
   }
 

@@ -137,8 +137,8 @@ void finish_product(const DeviceMatrix& sums, int64_t parts, int64_t rows, int64
   constexpr unsigned threads = 256;
   const bool fours = cols % 4 == 0 && sums.takes_vectors(4) && takes_fours(epilogue);
   with_width<4>(fours, [&](auto width) {
-    launch(finish_kernel<width.value>, blocks(ceil_div(rows * cols / width.value, threads)), threads, 0, stream, sums, parts,
-           rows * cols * sums.element_bytes(), rows, cols, epilogue);
+    launch(finish_kernel<width.value>, blocks(ceil_div(rows * cols / width.value, threads)), threads, 0, stream, sums,
+           parts, rows * cols * sums.element_bytes(), rows, cols, epilogue);
   });
 }
 
