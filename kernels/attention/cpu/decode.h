@@ -6,7 +6,7 @@
 
 namespace engine::ENGINE_ISA {
 
-// Up to this many queries in each sequence, one pass over the keys for each query beats blocks of queries.
+// With up to this many queries in each sequence, one pass over the keys for each query beats blocks of queries.
 inline constexpr int64_t decode_queries = 4;
 
 // Takes arguments that check_attention has passed. width is D.

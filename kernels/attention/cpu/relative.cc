@@ -123,7 +123,7 @@ struct RelativeForward {
     scores = of.take<float>(query_block * padded_keys);
     by_row = of.take<float>(query_block * tables->padded_rows);
   }
-  // Writes to [padded width][padded keys] = the head's columns of `rows` rows across, by way of [padded rows][padded
+  // Writes the head's columns of `rows` rows across, to [padded width][padded keys], by way of [padded rows][padded
   // width].
   void read_across(const Columns& from, int64_t row, int64_t head, int64_t width, int64_t rows, float* lying,
                    float* to) const {

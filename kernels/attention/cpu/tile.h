@@ -35,8 +35,8 @@ void with_head(const Columns& columns, int64_t row, int64_t head, int64_t width,
   });
 }
 
-// Reads to [padded_rows][padded_width] = the head's columns of `rows` rows, with zeros behind them. T is float, or bf16
-// for tile registers (amx_tile.h).
+// Writes to [padded_rows][padded_width] = the head's columns of `rows` rows, with zeros behind them. T is float, or
+// bf16 for tile registers (amx_tile.h).
 template <class T>
 void read_rows(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t rows, T* to,
                int64_t padded_rows, int64_t padded_width) {
@@ -197,8 +197,9 @@ ENGINE_INLINE vfloat softmax_step(const float* scores, int64_t rows, int64_t fir
   return correction;
 }
 
-// Takes the gradient of the scaled scores of vector v of the block over `rows` keys (a multiple of 4) from first_key: p
-// = exp(scale s - lse), ds = p (dp factor - delta). write(j, p, ds) gets keys j ... j + 3, p with dropout applied.
+// Takes the gradient of the scaled scores of vector v of the block over `rows` keys (a multiple of 4) from first_key:
+//   p = exp(scale s - lse),  ds = p (dp factor - delta)
+// write(j, p, ds) gets keys j ... j + 3, p with dropout applied.
 template <bool drops, class Write>
 ENGINE_INLINE void softmax_gradient(const float* scores, const float* dp, int64_t rows, int64_t first_key, float scale,
                                     const QueryBlock& block, int v, const DropoutTile& dropout, vfloat lse,
