@@ -12,14 +12,14 @@ namespace engine {
 
 namespace {
 
-GenerationOptions options_of(const GenerateRequest& request, const Tokenizer& tokenizer) {
+GenerationOptions options_of(const GenerateRequest& request, const LanguageModel& language) {
   const GenerationConfig& generation = request.generation;
   return {.temperature = generation.temperature,
           .top_k = generation.top_k,
           .top_p = generation.top_p,
           .max_new_tokens = generation.max_new_tokens,
           .seed = request.seed,
-          .end_token = tokenizer.end_token()};
+          .end_tokens = end_tokens_of(*language.model, *language.tokenizer)};
 }
 
 // How much of `text` can be shown now: all but an unfinished code point at its end.
@@ -37,7 +37,7 @@ void stream_one(Machine& machine, LanguageModel& language, const GenerateRequest
   out << request.prompt << std::flush;
   std::vector<int32_t> tokens;
   size_t shown = 0;
-  generator.generate(prompts, options_of(request, tokenizer), [&](size_t, int32_t token) {
+  generator.generate(prompts, options_of(request, language), [&](size_t, int32_t token) {
     tokens.push_back(token);
     const std::string text = tokenizer.decode(tokens, /*skip_special_tokens=*/true);
     const size_t end = whole_characters(text);
@@ -82,7 +82,7 @@ void generate_text(Machine& machine, LanguageModel& language, const GenerateRequ
   if (request.input_file.empty()) return stream_one(machine, language, request, out);
   const Tokenizer& tokenizer = *language.tokenizer;
   Generator generator(machine.ops, *language.model, machine.compute);
-  GenerationOptions options = options_of(request, tokenizer);
+  GenerationOptions options = options_of(request, language);
   in_batches(request.input_file, [&](size_t first, const std::vector<std::string>& lines) {
     std::vector<std::vector<int32_t>> prompts;
     for (size_t i = 0; i < lines.size(); ++i)

@@ -11,6 +11,7 @@ struct BartOptions final : OptionsOf<BartOptions> {
   std::string relative_positions = "none";  // tables of self attention: none, shared (by keys and values), separate
   int64_t relative_distances = 64;          // told apart each way; farther ones count as the farthest
   bool scale_embedding = false;             // embeddings of tokens times the root of C
+  float activation_dropout = 0;             // of the inner values of the feed-forward part
   int32_t decoder_start_token = -1;         // what every target begins with
   int32_t forced_bos_token = -1, forced_eos_token = -1;  // what generation puts first, and last at its limit
   std::vector<float> output_bias;           // [V], added to the logits and not trained; empty: none
@@ -21,6 +22,7 @@ struct BartOptions final : OptionsOf<BartOptions> {
 
   void declare(Options& options) override;
   void check() const override;
+  void take_dropouts(const ArchitectureOptions& wanted, const Options& options) override;
   void write_out(const ModelConfig& config) override { decoder_layers = decoder_size(config); }
 };
 

@@ -1,8 +1,9 @@
 // Beam search: of each prompt the `beams` likeliest beginnings are kept and continued, and of the texts that ended the
 // ones with the best score, the sum of their tokens' log probabilities over (number of new tokens)^length_penalty.
 // As the transformers library does it, so that the results are the same:
-//   - of all continuations of all beams the 2 beams likeliest are looked at; those among the first `beams` that end
-//     (with the end token, or at the limit) are candidates for the result, those that do not end go on, `beams` of them
+//   - of all continuations of all beams the likeliest are looked at, 2 `beams` or (1 + end tokens) `beams` of them;
+//     those among the first `beams` that end (with an end token, or at the limit) are candidates for the result, and of
+//     those that do not end `beams` go on
 //   - a search is over when `beams` texts have ended and early_stopping is set, or the likeliest beam, had it ended
 //     now, would not be better than the worst of them; or at the limit
 #pragma once

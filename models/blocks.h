@@ -92,6 +92,13 @@ struct PostNormGradients {
   Tensor norm2, cross_norm;
 };
 
+// The properties of a post-layernorm stack that differ between architectures.
+struct PostNormStyle {
+  float attended_dropout = -1;   // of what self attention adds; below 0: the model's dropout
+  float activation_dropout = 0;  // of the inner values of the feed-forward part
+  RelativeTable relative = {};
+};
+
 // h = norm1(x + drop(attention(x))); y = norm2(h + drop(feed_forward(h))). In a decoder that reads a source there is a
 // third part between them: h = cross_norm(h + drop(cross_attention(h, source))). x, h and y are f32: the residual
 // stream. With output rows everything but the keys and values of attention is theirs alone, [R, C].
@@ -114,7 +121,7 @@ struct PostNormBlock {
 
   // decoder: a token sees those before it, and a source.
   PostNormBlock(Parameters& table, const ModelConfig& config, const std::string& prefix, int layer, bool decoder,
-                Initial initial, const RelativeTable& relative);
+                Initial initial, const PostNormStyle& style);
 
   // Returns y: x itself, which is overwritten, or with output rows a new tensor.
   Tensor forward(Pass& pass, const Tensor& x, const PostNormBuffers& buffers, const SourceStates& source,
@@ -153,7 +160,7 @@ struct PostNormStack {
 
   PostNormStack() = default;
   PostNormStack(Parameters& table, const ModelConfig& config, const std::string& prefix, int64_t layers, bool decoder,
-                Initial initial, const RelativeTable& relative = {});
+                Initial initial, const PostNormStyle& style = {});
 
   // f32 [N, C], or [R, C] with output rows, on pass.arena. embedded f32 [N, C] stays in use until the backward pass; in
   // a pass that keeps nothing it is scratch. Decoders are given a source.

@@ -30,6 +30,8 @@ class ArchitectureOptions {
   virtual void declare(Options& options) = 0;
   // A UsageError where a value cannot be.
   virtual void check() const {}
+  // Takes the rates of dropout that were set in `options`, whose values `wanted` holds.
+  virtual void take_dropouts(const ArchitectureOptions& /*wanted*/, const Options& /*options*/) {}
   // Writes out what a model with this config means where a value says "as usual".
   virtual void write_out(const ModelConfig&) {}
 };
@@ -70,6 +72,7 @@ class OwnOptions {
     std::unique_ptr<ArchitectureOptions> options;
   };
   const std::vector<Entry>& all() const { return entries_; }
+  void take_dropouts(const OwnOptions& wanted, const Options& options);
   // A new instance of an architecture's options.
   static std::unique_ptr<ArchitectureOptions> defaults(const std::string& architecture);
 
@@ -94,7 +97,9 @@ struct ModelConfig {
   float attention_dropout = 0;  // of attention probabilities
   float layer_norm_epsilon = 1e-5f;
   float initializer_range = 0.02f;
-  int32_t bos_token = -1, eos_token = -1, pad_token = -1;  // -1: none
+  int32_t bos_token = -1, pad_token = -1;  // -1: none
+  std::vector<int32_t> eos_tokens;         // each of them ends a text
+  std::vector<int32_t> generation_ends;    // generation stops at these instead; empty: at eos_tokens
 
   // The head of an encoder.
   HeadKind head = HeadKind::none;
@@ -105,6 +110,8 @@ struct ModelConfig {
   OwnOptions own;  // of single architectures
 
   int64_t inner_size() const { return ffn_size ? ffn_size : 4 * hidden_size; }
+  // The tokens at which generation stops; may be empty.
+  const std::vector<int32_t>& end_tokens() const { return generation_ends.empty() ? eos_tokens : generation_ends; }
 
   // Adds the options of [model], common ones and those of every architecture.
   void declare(Options& options);

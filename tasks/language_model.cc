@@ -33,7 +33,9 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder) {
 LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients) {
   LanguageModel loaded;
   loaded.tokenizer = load_tokenizer(folder);
-  loaded.model = load_model(folder, memory, with_gradients, {.kinds = generating_kinds});
+  LoadReport report;
+  loaded.model = load_model(folder, memory, with_gradients, {.kinds = generating_kinds, .report = &report});
+  if (!report.left_out.empty()) loaded.report = folder.string() + ": " + report.text();
   require_vocabulary(folder, *loaded.tokenizer, *loaded.model);
   return loaded;
 }
@@ -60,6 +62,12 @@ std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view 
     ids.push_back(first);
   }
   return ids;
+}
+
+std::vector<int32_t> end_tokens_of(const Model& model, const Tokenizer& tokenizer) {
+  const std::vector<int32_t>& ends = model.config().end_tokens();
+  if (!ends.empty() || tokenizer.end_token() < 0) return ends;
+  return {tokenizer.end_token()};
 }
 
 double Score::perplexity() const {

@@ -26,6 +26,7 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder);
 struct LanguageModel {
   std::unique_ptr<Model> model;
   std::unique_ptr<Tokenizer> tokenizer;
+  std::string report;  // says which tensors of the folder were left out; empty: none
 };
 // From a model folder.
 LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients = false);
@@ -37,6 +38,9 @@ void save_language_model(const std::filesystem::path& folder, Model& model, cons
 // The tokens that generation goes on from. Where the vocabulary has <start> (arithmetic), it ends the prompt: what
 // follows it is the answer. An empty prompt is the start of a document: the token that begins or else that ends one.
 std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text);
+
+// The tokens at which generation stops: the model's, or else the tokenizer's.
+std::vector<int32_t> end_tokens_of(const Model& model, const Tokenizer& tokenizer);
 
 // How likely a sequence's tokens are, but for the first, which nothing precedes.
 struct Score {

@@ -240,7 +240,7 @@ Encoding ByteBpeTokenizer::encode_with_offsets(std::string_view text) const {
 std::string ByteBpeTokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
   std::string bytes;
   for (const int32_t id : ids) {
-    vocabulary_.token(id);  // an Error if there is none
+    if (vocabulary_.is_beyond(id)) continue;
     if (!skip_special_tokens || !vocabulary_.is_special(id)) bytes += token_bytes_[static_cast<size_t>(id)];
   }
   return repair_utf8(bytes);

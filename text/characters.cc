@@ -92,6 +92,7 @@ Encoding CharacterTokenizer::encode_with_offsets(std::string_view text) const {
 std::string CharacterTokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
   std::string text;
   for (const int32_t id : ids) {
+    if (vocabulary_.is_beyond(id)) continue;
     const std::string& token = vocabulary_.token(id);
     if (!skip_special_tokens || !vocabulary_.is_special(id)) text += token;
   }

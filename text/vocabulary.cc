@@ -89,6 +89,11 @@ const std::string& Vocabulary::token(int32_t id) const {
   return tokens_[static_cast<size_t>(id)];
 }
 
+bool Vocabulary::is_beyond(int32_t id) const {
+  require(id >= 0, "the token id ", id, " is negative");
+  return id >= size();
+}
+
 int32_t Vocabulary::find(std::string_view token) const {
   const auto found = ids_.find(token);
   return found == ids_.end() ? -1 : found->second;

@@ -26,6 +26,8 @@ class Vocabulary {
 
   int32_t size() const { return static_cast<int32_t>(tokens_.size()); }
   const std::string& token(int32_t id) const;  // an Error names an id outside the vocabulary
+  // Whether the id lies behind the last token, as a model's may whose vocabulary is padded. A negative one is an Error.
+  bool is_beyond(int32_t id) const;
   int32_t find(std::string_view token) const;  // -1: not there
   const AddedTokens& added() const { return added_; }
   // A token of the vocabulary, recognised in texts from now on.

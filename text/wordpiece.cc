@@ -201,6 +201,7 @@ std::string WordPieceTokenizer::decode(std::span<const int32_t> ids, bool skip_s
   std::string text;
   bool is_first = true;
   for (const int32_t id : ids) {
+    if (vocabulary_.is_beyond(id)) continue;
     std::string token = vocabulary_.token(id);
     if (skip_special_tokens && vocabulary_.is_special(id)) continue;
     if (!is_first) {

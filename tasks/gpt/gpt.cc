@@ -129,7 +129,7 @@ std::string GptTask::generate(Machine& machine) const {
                                                   .top_p = generation.top_p,
                                                   .max_new_tokens = generation.max_new_tokens,
                                                   .seed = config_.seed,
-                                                  .end_token = tokenizer().end_token()});
+                                                  .end_tokens = end_tokens_of(model(), tokenizer())});
   std::ostringstream out;
   for (size_t i = 0; i < texts.size(); ++i)
     out << "--- sample " << i + 1 << " ---\n" << own_.sample_prompt << tokenizer().decode(texts[i], true) << "\n";

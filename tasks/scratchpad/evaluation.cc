@@ -112,7 +112,7 @@ std::vector<Answer> Answerer::answer(Mode mode, std::span<const Expression* cons
     // A sign, the parenthesis and the end come to a value.
     const int longest = mode == Mode::free && with_steps ? max_total_length + 1 : max_answer_length + 3;
     const std::vector<std::string> texts =
-        generate_texts(generator, format, prompts, {.max_new_tokens = longest, .end_token = format.end_token()});
+        generate_texts(generator, format, prompts, {.max_new_tokens = longest, .end_tokens = {format.end_token()}});
     for (size_t i = 0; i < answers.size(); ++i) answers[i].text += texts[i];
   }
   for (Answer& a : answers) {
