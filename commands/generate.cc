@@ -38,7 +38,7 @@ class RoomReport {
   void add(const std::vector<int32_t>& prompt, const std::vector<int32_t>& text) {
     const auto room = positions_ - static_cast<int64_t>(prompt.size());
     const bool is_full = static_cast<int64_t>(text.size()) == room && room < options_.max_new_tokens;
-    if (!is_full || (!text.empty() && text.back() == options_.end_token)) return;
+    if (!is_full || (!text.empty() && options_.ends(text.back()))) return;
     ++ended_;
     without_room_ += room == 0;
   }
@@ -76,7 +76,7 @@ size_t whole_characters(const std::string& text) {
 void stream_one(Machine& machine, LanguageModel& language, const GenerateRequest& request, std::ostream& out) {
   const Tokenizer& tokenizer = *language.tokenizer;
   const GenerationOptions options =
-      generation_options(request.generation, *language.model, request.seed, tokenizer.end_token());
+      generation_options(request.generation, *language.model, tokenizer, request.seed);
   Inputs inputs;
   add_input(language, request.prompt, inputs);
   Generator generator(machine.ops, *language.model, machine.compute, options.beams);
@@ -137,7 +137,7 @@ void generate_text(Machine& machine, LanguageModel& language, const GenerateRequ
   const Tokenizer& tokenizer = *language.tokenizer;
   Generator generator(machine.ops, *language.model, machine.compute);
   GenerationOptions options =
-      generation_options(request.generation, *language.model, request.seed, tokenizer.end_token());
+      generation_options(request.generation, *language.model, tokenizer, request.seed);
   RoomReport report(language, options);
   in_batches(request.input_file, [&](size_t first, const std::vector<std::string>& lines) {
     Inputs inputs;

@@ -1,5 +1,7 @@
 #include "commands/with_model.h"
 
+#include <iostream>
+
 #include "training/machine.h"
 
 namespace engine {
@@ -12,6 +14,7 @@ int with_language_model(Settings& settings, const std::string& folder, Communica
   settings.resolve(run.config);
   ConfiguredMachine backend(settings.config, ranks);
   LanguageModel language = load_language_model(run.model, backend.ops().memory());
+  if (!language.report.empty() && ranks.is_first()) std::cerr << language.report << '\n';
   work(backend.machine(), language);
   return 0;
 }

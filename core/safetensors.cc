@@ -90,6 +90,7 @@ void Safetensors::add_file(const std::filesystem::path& path) {
   for (const auto& [name, field] : header.items()) {
     const std::string where = file + ": tensor " + quoted(name);
     if (name == "__metadata__") {
+      if (field.is_null()) continue;  // readers of the format take it for an absent one
       if (!field.is_object()) fail(file, ": __metadata__ should be an object of strings");
       for (const auto& [key, value] : field.items()) metadata_[key] = json_string(field, key.c_str(), file);
       continue;

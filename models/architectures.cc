@@ -5,6 +5,7 @@
 
 #include "models/bart.h"
 #include "models/bert.h"
+#include "models/gpt2.h"
 #include "models/sinusoidal_encoder.h"
 
 namespace engine {
@@ -24,7 +25,8 @@ std::span<const Architecture> architectures() {
                    .kind = ModelKind::decoder,
                    .make = make_gpt2,
                    .formats = {gpt2_format},
-                   .activation = "gelu_tanh"},
+                   .activation = "gelu_tanh",
+                   .own_options = options_of<Gpt2Options>},
       Architecture{.name = "bert",
                    .kind = ModelKind::encoder,
                    .make = make_bert,

@@ -55,7 +55,8 @@ struct Side {
       positions = &table.add(prefix + "embedding.positions",
                              {config.max_positions + unused_positions, config.hidden_size}, initial);
     range.last = table.size();
-    stack = PostNormStack(table, config, prefix, layers, decoder, initial, own.relative());
+    stack = PostNormStack(table, config, prefix, layers, decoder, initial,
+                          {.activation_dropout = own.activation_dropout, .relative = own.relative()});
   }
 };
 
@@ -179,6 +180,13 @@ void BartOptions::declare(Options& options) {
               "bart: distances that relative_positions tell apart each way; farther ones count as the farthest");
   options.add("model.decoder_layers", decoder_layers, between(0, most_layers),
               "bart: transformer blocks of the decoder, num_layers being the encoder's; 0: as many");
+  options.add("model.activation_dropout", activation_dropout, from_up_to_below(0, 1),
+              "bart: share of the feed-forward part's inner values that is dropped in training");
+}
+
+void BartOptions::take_dropouts(const ArchitectureOptions& wanted, const Options& options) {
+  if (options.was_set("model.activation_dropout"))
+    activation_dropout = dynamic_cast<const BartOptions&>(wanted).activation_dropout;
 }
 
 void BartOptions::check() const {

@@ -11,6 +11,7 @@ struct BartOptions final : OptionsOf<BartOptions> {
   std::string relative_positions = "none";  // self attention's tables, none, shared by keys and values or separate
   int64_t relative_distances = 64;          // distances told apart each way, the last one for all farther
   bool scale_embedding = false;             // scales token embeddings by sqrt(C)
+  float activation_dropout = 0;             // of the feed-forward part's inner values
   int32_t decoder_start_token = -1;         // first token of every target
   int32_t forced_bos_token = -1, forced_eos_token = -1;  // generation's first token, and its last at the limit
   std::vector<float> output_bias;           // [V], added to logits, not trained, may be empty
@@ -21,6 +22,7 @@ struct BartOptions final : OptionsOf<BartOptions> {
 
   void declare(Options& options) override;
   void check() const override;
+  void take_dropouts(const ArchitectureOptions& wanted, const Options& options) override;
   void write_out(const ModelConfig& config) override { decoder_layers = decoder_size(config); }
 };
 

@@ -1,5 +1,5 @@
-// BartForConditionalGeneration's config keys and tensor names; and, for positions that BART does not have, this
-// engine's own model_type "engine_bart", which transformers does not know: the same keys and names, and those of
+// The config keys and tensor names of BartForConditionalGeneration. Models with positions that BART does not have get
+// this engine's own model_type "engine_bart", which transformers does not know: it adds the keys and names of
 // "positions" and "relative_positions".
 #include <nlohmann/json.hpp>
 
@@ -14,7 +14,7 @@ using nlohmann::json;
 
 namespace {
 
-// A size that the encoder and the decoder have of their own there, and in common here.
+// Reads a size that the encoder and the decoder may each have there, and that they share here.
 int64_t of_both_sides(const json& config, const char* part, const std::string& where, int64_t most, int64_t absent) {
   const std::string encoder = std::string("encoder_") + part, decoder = std::string("decoder_") + part;
   const int64_t size = json_integer(config, encoder.c_str(), where, 1, most, absent);
@@ -39,17 +39,17 @@ ModelConfig read_config(const json& config, const std::string& where) {
   result.dropout = dropout_from_huggingface(config, "dropout", where, 0.1);
   result.attention_dropout = dropout_from_huggingface(config, "attention_dropout", where, 0);
   result.initializer_range = static_cast<float>(json_number(config, "init_std", where, 0.02));
+  own.activation_dropout = dropout_from_huggingface(config, "activation_dropout", where, 0);
   own.scale_embedding = json_bool(config, "scale_embedding", where, false);
   const auto token = [&](const char* key, int32_t absent) {
     return token_from_huggingface(config, key, where, result.vocab_size, absent);
   };
   result.bos_token = token("bos_token_id", 0);
-  result.eos_token = token("eos_token_id", 2);
+  result.eos_tokens = tokens_from_huggingface(config, "eos_token_id", where, result.vocab_size, 2);
   result.pad_token = token("pad_token_id", 1);
   own.decoder_start_token = token("decoder_start_token_id", 2);
   own.forced_bos_token = token("forced_bos_token_id", -1);
   own.forced_eos_token = token("forced_eos_token_id", 2);
-  require_option(config, "tie_word_embeddings", true, where);
   require_option(config, "normalize_before", false, where);
   require_option(config, "add_final_layer_norm", false, where);
   return result;
@@ -69,7 +69,7 @@ void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["activation_function"] = activation_to_huggingface(config.activation);
   result["dropout"] = decimal(config.dropout);
   result["attention_dropout"] = decimal(config.attention_dropout);
-  result["activation_dropout"] = 0.0;
+  result["activation_dropout"] = decimal(config.own.get<BartOptions>().activation_dropout);
   result["init_std"] = decimal(config.initializer_range);
   result["scale_embedding"] = config.own.get<BartOptions>().scale_embedding;
   result["tie_word_embeddings"] = true;
@@ -118,11 +118,21 @@ void write_tokens(const ModelConfig& config, nlohmann::ordered_json& result) {
   token_to_huggingface(result, "forced_eos_token_id", own.forced_eos_token);
 }
 
+const std::vector<std::pair<const char*, const char*>> general_keys = {
+    {"hidden_size", "d_model"},
+    {"num_hidden_layers", "encoder_layers"},
+    {"num_attention_heads", "encoder_attention_heads"}};
+
+const std::vector<HuggingFaceFormat::Tied> tied = {
+    {"model.encoder.embed_tokens.weight", "model.shared.weight", "embedding.tokens"},
+    {"model.decoder.embed_tokens.weight", "model.shared.weight", "embedding.tokens"},
+    {"lm_head.weight", "model.shared.weight", "embedding.tokens"}};
+
 std::vector<float>& logits_bias_of(ModelConfig& config) { return config.own.get<BartOptions>().output_bias; }
 
 using Names = std::vector<TensorNames>;
 
-// A weight and a bias; theirs are `parts` of ours, named side by side.
+// Adds a weight and a bias. Theirs are `parts` of ours, named side by side.
 void add_linear(Names& names, const std::string& ours, const std::vector<std::string>& theirs) {
   const int parts = static_cast<int>(theirs.size());
   for (const char* kind : {".weight", ".bias"})
@@ -146,7 +156,7 @@ Names all_names() {
                                                 projection("self_attn.", "v_proj")});
     add_linear(names, layer + "attention.output", {projection("self_attn.", "out_proj")});
     add_norm(names, layer + "norm1", their_layer + "self_attn_layer_norm");
-    // Of the decoder; what a model lacks is passed over.
+    // An encoder has none of these, and names of parameters that a model lacks are passed over.
     add_linear(names, layer + "cross_attention.q", {projection("encoder_attn.", "q_proj")});
     add_linear(names, layer + "cross_attention.kv",
                {projection("encoder_attn.", "k_proj"), projection("encoder_attn.", "v_proj")});
@@ -159,7 +169,7 @@ Names all_names() {
   return names;
 }
 
-// The same and those of relative tables.
+// Adds the names of relative tables.
 Names own_names() {
   Names names = all_names();
   for (const std::string side : {"encoder.", "decoder."})
@@ -178,9 +188,8 @@ const HuggingFaceFormat& bart_format() {
       .classes = {{"BartForConditionalGeneration"}, {"BartModel", HeadKind::none, /*has_prefix=*/false}},
       .prefix = "model.",
       .names = all_names(),
-      .tied = {{"model.encoder.embed_tokens.weight", "model.shared.weight", "embedding.tokens"},
-               {"model.decoder.embed_tokens.weight", "model.shared.weight", "embedding.tokens"},
-               {"lm_head.weight", "model.shared.weight", "embedding.tokens"}},
+      .general_keys = general_keys,
+      .tied = tied,
       .logits_bias = "final_logits_bias",
       .logits_bias_of = logits_bias_of,
       .suits = has_its_positions,
@@ -198,6 +207,8 @@ const HuggingFaceFormat& own_bart_format() {
       .classes = {{"EngineBartForConditionalGeneration"}},
       .prefix = "model.",
       .names = own_names(),
+      .general_keys = general_keys,
+      .tied = tied,
       .logits_bias = "final_logits_bias",
       .logits_bias_of = logits_bias_of,
       .read_config = read_own_config,

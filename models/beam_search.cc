@@ -79,7 +79,7 @@ class Search {
     std::vector<size_t> parents;
     for (size_t rank = 0; rank < candidates.size(); ++rank) {
       const auto& [score, beam, token] = candidates[rank];
-      const bool ends = is_at_limit || token == options_->end_token;
+      const bool ends = is_at_limit || options_->ends(token);
       if (ends ? rank >= most : next.size() == most) continue;
       std::vector<int32_t> tokens = beams[beam].tokens;
       tokens.push_back(token);
@@ -177,6 +177,7 @@ std::vector<BeamResult> beam_search(CachedDecoder& decoder, std::span<const std:
   decoder.check(prompts, sources);
   const auto beams = static_cast<size_t>(options.beams), vocab_size = static_cast<size_t>(decoder.config().vocab_size);
   const auto gain = [&](size_t i) { return tokens_to_gain(decoder.config(), prompts[i], options); };
+  const size_t continuations = std::max<size_t>(2, 1 + options.end_tokens.size()) * beams;
   const size_t most_searches = std::clamp(max_sequences / beams, size_t{1}, std::max(prompts.size(), size_t{1}));
   DecodeSizes sizes{.slots = static_cast<int64_t>(most_searches * beams)};
   for (size_t i = 0; i < prompts.size(); ++i)
@@ -213,7 +214,7 @@ std::vector<BeamResult> beam_search(CachedDecoder& decoder, std::span<const std:
         if (is_new && !sources.empty()) sequence.source = sources[search.index];
       }
     const std::vector<float> logits = logits_of(decoder, sequences);
-    const auto candidates = candidates_of(searches, logits, vocab_size, 2 * beams);
+    const auto candidates = candidates_of(searches, logits, vocab_size, continuations);
     copies.clear();
     for (size_t i = 0; i < searches.size(); ++i) {
       Search& search = searches[i];

@@ -19,14 +19,15 @@ class Bert final : public Model {
   };
 
   // type_vocab_size 0 makes a model without token types. `pooled` is the activation of the pooler.
-  Bert(const ModelConfig& config, int64_t type_vocab_size, Activation pooled) : Model(config) {
+  Bert(const ModelConfig& config, int64_t type_vocab_size, Activation pooled, const PostNormStyle& style = {})
+      : Model(config) {
     const int64_t width = config.hidden_size;
     const Initial initial = Initial::normal(config.initializer_range);
     token_table_ = &parameters_.add("embedding.tokens", {config.vocab_size, width}, initial);
     position_table_ = &parameters_.add("embedding.positions", {config.max_positions, width}, initial);
     if (type_vocab_size) type_table_ = &parameters_.add("embedding.types", {type_vocab_size, width}, initial);
     embedding_range_ = {0, parameters_.size()};
-    stack_ = PostNormStack(parameters_, config, "", config.num_layers, /*decoder=*/false, initial);
+    stack_ = PostNormStack(parameters_, config, "", config.num_layers, /*decoder=*/false, initial, style);
     head_.range.first = parameters_.size();
     add_head(initial, pooled);
     head_.range.last = parameters_.size();
@@ -107,7 +108,9 @@ std::unique_ptr<Model> make_bert(const ModelConfig& config) {
 }
 
 std::unique_ptr<Model> make_distilbert(const ModelConfig& config) {
-  return std::make_unique<Bert>(config, /*type_vocab_size=*/0, Activation::relu);
+  // Nothing drops from what its attention adds.
+  return std::make_unique<Bert>(config, /*type_vocab_size=*/0, Activation::relu,
+                                PostNormStyle{.attended_dropout = 0});
 }
 
 }  // namespace engine

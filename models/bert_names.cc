@@ -1,4 +1,4 @@
-// The config keys and tensor names of BertModel and of what has it as a trunk.
+// The config keys and tensor names of BertModel and of the models that have it as their trunk.
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -37,7 +37,6 @@ ModelConfig read_config(const json& config, const std::string& where) {
     fail(where, ": \"position_embedding_type\" is \"", positions.substr(0, 60), "\", it should be \"absolute\"");
   require_option(config, "is_decoder", false, where);
   require_option(config, "add_cross_attention", false, where);
-  require_option(config, "tie_word_embeddings", true, where);
   return result;
 }
 
@@ -103,8 +102,6 @@ const HuggingFaceFormat& bert_format() {
       .tied = {{"cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight", "masked_head.bias"},
                {"cls.predictions.decoder.bias", "cls.predictions.bias", "masked_head.bias"}},
       .buffers = {"bert.embeddings.position_ids", "bert.embeddings.token_type_ids"},
-      .other_heads = {"cls.seq_relationship.weight", "cls.seq_relationship.bias", "qa_outputs.weight",
-                      "qa_outputs.bias"},
       .read_config = read_config,
       .write_config = write_config};
   return format;

@@ -93,6 +93,13 @@ struct PostNormGradients {
   Tensor norm2, cross_norm;
 };
 
+// The properties of a post-layernorm stack that differ between architectures.
+struct PostNormStyle {
+  float attended_dropout = -1;   // of what self attention adds; below 0: the model's dropout
+  float activation_dropout = 0;  // of the inner values of the feed-forward part
+  RelativeTable relative = {};
+};
+
 // h = norm1(x + drop(attention(x))); y = norm2(h + drop(feed_forward(h))). A decoder that reads a source has a third
 // part between them, h = cross_norm(h + drop(cross_attention(h, source))). The residual stream x, h and y is f32. With
 // output rows a block computes only their rows [R, C] of everything but the keys and values of attention.
@@ -115,7 +122,7 @@ struct PostNormBlock {
 
   // With `decoder` set, a token sees those before it and a source.
   PostNormBlock(Parameters& table, const ModelConfig& config, const std::string& prefix, int layer, bool decoder,
-                Initial initial, const RelativeTable& relative);
+                Initial initial, const PostNormStyle& style);
 
   // Returns y, which is x overwritten or, with output rows, a new tensor.
   Tensor forward(Pass& pass, const Tensor& x, const PostNormBuffers& buffers, const SourceStates& source,
@@ -156,7 +163,7 @@ struct PostNormStack {
 
   PostNormStack() = default;
   PostNormStack(Parameters& table, const ModelConfig& config, const std::string& prefix, int64_t layers, bool decoder,
-                Initial initial, const RelativeTable& relative = {});
+                Initial initial, const PostNormStyle& style = {});
 
   // Returns f32 [N, C], or [R, C] with output rows, on pass.arena. embedded f32 [N, C] stays in use until the backward
   // pass. A pass that keeps nothing uses it as scratch. Decoders need a source.

@@ -60,6 +60,11 @@ std::vector<std::string> OwnOptions::Entry::names() const {
   return declared.names();
 }
 
+void OwnOptions::take_dropouts(const OwnOptions& wanted, const Options& options) {
+  for (size_t i = 0; i < entries_.size(); ++i)
+    entries_[i].options->take_dropouts(*wanted.entries_[i].options, options);
+}
+
 void OwnOptions::fail_missing() { fail("no architecture has options of this type"); }
 
 ModelConfig ModelConfig::completed() const {

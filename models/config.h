@@ -30,6 +30,8 @@ class ArchitectureOptions {
   virtual void declare(Options& options) = 0;
   // Throws a UsageError where a value is impossible.
   virtual void check() const {}
+  // Takes the rates of dropout that were set in `options`, whose values `wanted` holds.
+  virtual void take_dropouts(const ArchitectureOptions& /*wanted*/, const Options& /*options*/) {}
   // Replaces values that say "as usual" by what they mean in a model with this config.
   virtual void write_out(const ModelConfig&) {}
 };
@@ -72,6 +74,7 @@ class OwnOptions {
     std::vector<std::string> names() const;  // "model.doubled_position_angles"
   };
   const std::vector<Entry>& all() const { return entries_; }
+  void take_dropouts(const OwnOptions& wanted, const Options& options);
   // Makes an architecture's options at their defaults.
   static std::unique_ptr<ArchitectureOptions> defaults(const std::string& architecture);
 
@@ -96,7 +99,9 @@ struct ModelConfig {
   float attention_dropout = 0;  // of attention probabilities
   float layer_norm_epsilon = 1e-5f;
   float initializer_range = 0.02f;
-  int32_t bos_token = -1, eos_token = -1, pad_token = -1;  // -1: none
+  int32_t bos_token = -1, pad_token = -1;  // -1: none
+  std::vector<int32_t> eos_tokens;         // each of them ends a text
+  std::vector<int32_t> generation_ends;    // generation stops at these instead; empty: at eos_tokens
 
   // The head of an encoder.
   HeadKind head = HeadKind::none;
@@ -107,6 +112,8 @@ struct ModelConfig {
   OwnOptions own;  // options of single architectures
 
   int64_t inner_size() const { return ffn_size ? ffn_size : 4 * hidden_size; }
+  // The tokens at which generation stops; may be empty.
+  const std::vector<int32_t>& end_tokens() const { return generation_ends.empty() ? eos_tokens : generation_ends; }
 
   // Adds the options of [model], which are the common ones and those of every architecture.
   void declare(Options& options);

@@ -1,4 +1,4 @@
-// The config keys and tensor names of DistilBertModel and of what has it as a trunk.
+// The config keys and tensor names of DistilBertModel and of the models that have it as their trunk.
 #include <nlohmann/json.hpp>
 
 #include "core/json.h"
@@ -29,7 +29,6 @@ ModelConfig read_config(const json& config, const std::string& where) {
   result.initializer_range = initializer_range_from_huggingface(config, where);
   result.pad_token = token_from_huggingface(config, "pad_token_id", where, result.vocab_size, 0);
   result.labels = labels_from_huggingface(config, where);
-  require_option(config, "tie_word_embeddings", true, where);
   return result;
 }
 
@@ -89,9 +88,9 @@ const HuggingFaceFormat& distilbert_format() {
                 {"pooler.bias", "pre_classifier.bias"},
                 {"classifier.weight", "classifier.weight"},
                 {"classifier.bias", "classifier.bias"}},
+      .general_keys = {{"hidden_size", "dim"}, {"num_hidden_layers", "n_layers"}, {"num_attention_heads", "n_heads"}},
       .tied = {{"vocab_projector.weight", "distilbert.embeddings.word_embeddings.weight", "masked_head.bias"}},
       .buffers = {"distilbert.embeddings.position_ids"},
-      .other_heads = {"qa_outputs.weight", "qa_outputs.bias"},
       .read_config = read_config,
       .write_config = write_config};
   return format;

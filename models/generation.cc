@@ -152,7 +152,7 @@ std::vector<std::vector<int32_t>> Generator::generate(Texts prompts, Texts sourc
       if (result.empty() && prompt.size() == 1 && options.first_token >= 0) token = options.first_token;
       result.push_back(token);
       if (on_token) on_token(sequence.index, token);
-      if (is_last || token == options.end_token) {
+      if (is_last || options.ends(token)) {
         state.free_slots.push_back(sequence.slot);
         continue;
       }

@@ -1,6 +1,7 @@
 // Generation draws tokens one after another with a KV cache, for many sequences of different lengths at once.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 
 #include "models/cached_decoder.h"
@@ -13,13 +14,15 @@ struct GenerationOptions {
   float top_p = 1;
   int max_new_tokens = 128;
   uint64_t seed = 1;
-  int32_t end_token = -1;  // ends a sequence and is part of the result; -1: none
+  std::vector<int32_t> end_tokens = {};  // each ends a sequence and is part of the result
   int32_t first_token = -1, last_token = -1;  // forced tokens: the first behind a prompt of one token, the last at
                                               // the limit of tokens; -1: none
   // Beam search runs where beams > 1 (see beam_search.h). temperature is 0 then.
   int beams = 1;
   float length_penalty = 1;
   bool early_stopping = false;
+
+  bool ends(int32_t token) const { return std::find(end_tokens.begin(), end_tokens.end(), token) != end_tokens.end(); }
 };
 
 class Generator {

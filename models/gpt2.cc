@@ -1,5 +1,7 @@
 // GPT-2 (Radford et al. 2019) is a pre-layernorm decoder with learned positions and tied embeddings.
 //   r = token + position embedding;  for each layer:  r += attention(ln1(r));  r += feed_forward(ln2(r));  h = ln(r)
+#include "models/gpt2.h"
+
 #include <cmath>
 
 #include "models/architectures.h"
@@ -24,7 +26,7 @@ class Gpt2 final : public Model {
     position_table_ =
         &parameters_.add("embedding.positions", {config.max_positions, config.hidden_size}, Initial::normal(deviation));
     embedding_range_ = {0, parameters_.size()};
-    embedding_dropout_ = parameters_.add_dropout("embedding", config.dropout);
+    embedding_dropout_ = parameters_.add_dropout("embedding", config.own.get<Gpt2Options>().rate_of_embeddings(config));
     // Weights whose results are added to the residual stream begin smaller, by the root of the number of additions.
     const float output_deviation = deviation / std::sqrt(2.0f * static_cast<float>(config.num_layers));
     stack_ = PreNormStack(parameters_, config, /*causal=*/true, Initial::normal(deviation),
@@ -92,6 +94,18 @@ class Gpt2 final : public Model {
 };
 
 }  // namespace
+
+void Gpt2Options::declare(Options& options) {
+  options.add("model.embedding_dropout", embedding_dropout, from_up_to_below(-1, 1),
+              "gpt2: share of the embeddings that is dropped in training; -1: as dropout");
+}
+
+void Gpt2Options::take_dropouts(const ArchitectureOptions& wanted, const Options& options) {
+  if (options.was_set("model.embedding_dropout"))
+    embedding_dropout = dynamic_cast<const Gpt2Options&>(wanted).embedding_dropout;
+  else if (options.was_set("model.dropout"))
+    embedding_dropout = -1;
+}
 
 std::unique_ptr<Model> make_gpt2(const ModelConfig& config) { return std::make_unique<Gpt2>(config); }
 

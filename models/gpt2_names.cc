@@ -1,8 +1,8 @@
 // GPT2LMHeadModel's config keys and tensor names.
 #include <nlohmann/json.hpp>
 
-#include "core/error.h"
 #include "core/json.h"
+#include "models/gpt2.h"
 #include "models/huggingface_format.h"
 
 namespace engine {
@@ -24,18 +24,16 @@ ModelConfig read_config(const json& config, const std::string& where) {
   result.max_positions = json_integer(config, "n_positions", where, 1, most_rows, context);
   result.activation = activation_from_huggingface(json_string(config, "activation_function", where, "gelu_new"), where);
   result.dropout = dropout_from_huggingface(config, "resid_pdrop", where, 0.1);
-  if (dropout_from_huggingface(config, "embd_pdrop", where, 0.1) != result.dropout)
-    fail(where, ": embd_pdrop and resid_pdrop differ; they must be the same here");
+  result.own.get<Gpt2Options>().embedding_dropout = dropout_from_huggingface(config, "embd_pdrop", where, 0.1);
   result.attention_dropout = dropout_from_huggingface(config, "attn_pdrop", where, 0.1);
   result.layer_norm_epsilon = epsilon_from_huggingface(config, "layer_norm_epsilon", where, 1e-5);
   result.initializer_range = initializer_range_from_huggingface(config, where);
   result.bos_token = token_from_huggingface(config, "bos_token_id", where, result.vocab_size, 50256);
-  result.eos_token = token_from_huggingface(config, "eos_token_id", where, result.vocab_size, 50256);
+  result.eos_tokens = tokens_from_huggingface(config, "eos_token_id", where, result.vocab_size, 50256);
   result.pad_token = token_from_huggingface(config, "pad_token_id", where, result.vocab_size, -1);
   require_option(config, "scale_attn_weights", true, where);
   require_option(config, "scale_attn_by_inverse_layer_idx", false, where);
   require_option(config, "add_cross_attention", false, where);
-  require_option(config, "tie_word_embeddings", true, where);
   return result;
 }
 
@@ -48,7 +46,7 @@ void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["n_positions"] = config.max_positions;
   result["n_ctx"] = config.max_positions;
   result["activation_function"] = activation_to_huggingface(config.activation);
-  result["embd_pdrop"] = decimal(config.dropout);
+  result["embd_pdrop"] = decimal(config.own.get<Gpt2Options>().rate_of_embeddings(config));
   result["resid_pdrop"] = decimal(config.dropout);
   result["attn_pdrop"] = decimal(config.attention_dropout);
   result["layer_norm_epsilon"] = decimal(config.layer_norm_epsilon);
@@ -83,6 +81,10 @@ const HuggingFaceFormat& gpt2_format() {
                 {"layers.*.feed_forward.down.bias", "transformer.h.*.mlp.c_proj.bias"},
                 {"final_norm.gain", "transformer.ln_f.weight"},
                 {"final_norm.bias", "transformer.ln_f.bias"}},
+      .general_keys = {{"hidden_size", "n_embd"},
+                       {"num_hidden_layers", "n_layer"},
+                       {"num_attention_heads", "n_head"},
+                       {"max_position_embeddings", "n_positions"}},
       .tied = {{"lm_head.weight", "transformer.wte.weight", "embedding.tokens"}},
       .buffers = {"transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias"},
       .read_config = read_config,

@@ -1,5 +1,6 @@
 #include "models/huggingface.h"
 
+#include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
 
@@ -29,7 +30,7 @@ const HuggingFaceFormat& format_of(const ModelConfig& config) {
   fail("models of architecture \"", config.architecture, "\" have no Hugging Face format");
 }
 
-// The class that "architectures" names; null where it names none of the format's.
+// Returns the class that "architectures" names, or null where it names none of the format's.
 const HuggingFaceFormat::Class* class_named(const HuggingFaceFormat& format, const json& config,
                                             const std::string& where) {
   for (const json& name : json_has(config, "architectures", where) ? config["architectures"] : json::array())
@@ -38,7 +39,7 @@ const HuggingFaceFormat::Class* class_named(const HuggingFaceFormat& format, con
   return nullptr;
 }
 
-// By "model_type"; the first configs had only "architectures".
+// Finds the format by "model_type". The first configs had only "architectures".
 const HuggingFaceFormat& format_of(const json& config, const std::string& where) {
   const std::string model_type = json_string(config, "model_type", where, "");
   std::string known;
@@ -53,14 +54,25 @@ const HuggingFaceFormat& format_of(const json& config, const std::string& where)
 
 void read_generation_config(const fs::path& folder, const HuggingFaceFormat& format, ModelConfig& config) {
   const fs::path file = folder / "generation_config.json";
-  if (!format.read_generation || !fs::exists(file)) return;
+  if (!fs::exists(file) || architecture_of(config).kind == ModelKind::encoder) return;
   const json tokens = parse_json_file(file);
   if (!tokens.is_object()) fail(file.string(), ": should be a JSON object");
-  format.read_generation(tokens, file.string(), config);
+  config.generation_ends = tokens_from_huggingface(tokens, "eos_token_id", file.string(), config.vocab_size, -1);
+  if (config.generation_ends == config.eos_tokens) config.generation_ends.clear();
+  if (format.read_generation) format.read_generation(tokens, file.string(), config);
 }
 
-// An encoder's class that is not known is an error, unless the caller says which head the model shall have.
-std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& folder, bool any_class = true) {
+// The config with the architecture's own keys in place of transformers' general ones.
+json with_own_keys(json config, const HuggingFaceFormat& format, const std::string& where) {
+  for (const auto& [general, own] : format.general_keys)
+    if (json_has(config, general, where)) config[own] = config[general];
+  return config;
+}
+
+// Reads config.json of a model that gets the given head, or else the folder's own. Then an encoder's class that is not
+// known is an error where one is loaded.
+std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& folder, std::optional<HeadKind> head,
+                                                             bool any_class) {
   if (!fs::is_directory(folder)) fail(folder.string(), ": there is no such model folder");
   const fs::path file = folder / "config.json";
   if (!fs::exists(file)) fail(folder.string(), ": is no model folder: it has no config.json");
@@ -68,11 +80,14 @@ std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& fol
   const json config = parse_json_file(file);
   if (!config.is_object()) fail(where, ": should be a JSON object");
   const HuggingFaceFormat& format = format_of(config, where);
-  ModelConfig result = format.read_config(config, where);
+  ModelConfig result = format.read_config(with_own_keys(config, format, where), where);
   const HuggingFaceFormat::Class* const named = class_named(format, config, where);
   if (named) result.head = named->head;
   read_generation_config(folder, format, result);
   const bool is_encoder = architecture_of(result).kind == ModelKind::encoder;
+  // An encoder without logits over the vocabulary has nothing that could be tied.
+  const bool has_logits = !is_encoder || head.value_or(result.head) == HeadKind::masked;
+  if (has_logits) require_option(config, "tie_word_embeddings", true, where);
   if (!named && is_encoder && !any_class && json_has(config, "architectures", where)) {
     std::string known;
     for (const auto& one : format.classes) known += (known.empty() ? "" : ", ") + std::string(one.name);
@@ -82,9 +97,10 @@ std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& fol
   return {std::move(result), &format};
 }
 
-void write_tokens(const HuggingFaceFormat& format, const ModelConfig& config, nlohmann::ordered_json& result) {
+void write_tokens(const HuggingFaceFormat& format, const ModelConfig& config, const std::vector<int32_t>& ends,
+                  nlohmann::ordered_json& result) {
   token_to_huggingface(result, "bos_token_id", config.bos_token);
-  token_to_huggingface(result, "eos_token_id", config.eos_token);
+  tokens_to_huggingface(result, "eos_token_id", ends);
   token_to_huggingface(result, "pad_token_id", config.pad_token);
   if (format.write_tokens) format.write_tokens(config, result);
 }
@@ -92,11 +108,13 @@ void write_tokens(const HuggingFaceFormat& format, const ModelConfig& config, nl
 }  // namespace
 
 std::string activation_from_huggingface(const std::string& name, const std::string& where) {
-  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return "gelu_tanh";
+  for (const char* same : {"gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_accurate", "gelu_python_tanh"})
+    if (name == same) return "gelu_tanh";
   if (name == "gelu" || name == "gelu_python") return "gelu";
   if (name == "relu" || name == "tanh") return name;
   fail(where, ": the activation \"", name.substr(0, 60),
-       "\" is unknown: gelu_new, gelu_pytorch_tanh, gelu_fast, gelu, gelu_python, relu or tanh");
+       "\" is unknown: gelu_new, gelu_pytorch_tanh, gelu_python_tanh, gelu_fast, gelu_accurate, gelu, gelu_python, "
+       "relu or tanh");
 }
 
 std::string activation_to_huggingface(const std::string& name) { return name == "gelu_tanh" ? "gelu_new" : name; }
@@ -105,6 +123,31 @@ int32_t token_from_huggingface(const json& config, const char* key, const std::s
                                int32_t absent) {
   const int64_t id = config.contains(key) ? json_integer(config, key, where, -1, INT32_MAX, -1) : absent;
   return id < vocab_size ? static_cast<int32_t>(id) : -1;
+}
+
+std::vector<int32_t> tokens_from_huggingface(const json& config, const char* key, const std::string& where,
+                                             int64_t vocab_size, int32_t absent) {
+  const bool is_list = json_has(config, key, where) && config[key].is_array();
+  std::vector<int32_t> tokens;
+  const auto add = [&](const json& object) {
+    const int32_t token = token_from_huggingface(object, key, where, vocab_size, absent);
+    if (token >= 0 && std::find(tokens.begin(), tokens.end(), token) == tokens.end()) tokens.push_back(token);
+  };
+  if (!is_list) {
+    add(config);
+  } else {
+    for (const json& token : config[key]) {
+      json one;
+      one[key] = token;
+      add(one);
+    }
+  }
+  return tokens;
+}
+
+void tokens_to_huggingface(nlohmann::ordered_json& config, const char* key, const std::vector<int32_t>& tokens) {
+  if (tokens.size() > 1) config[key] = tokens;
+  else token_to_huggingface(config, key, tokens.empty() ? -1 : tokens[0]);
 }
 
 void token_to_huggingface(nlohmann::ordered_json& config, const char* key, int32_t token) {
@@ -166,12 +209,15 @@ double decimal(float value) {
   return result;
 }
 
-ModelConfig read_model_config(const fs::path& folder) { return read_config(written_folder(folder)).first; }
+ModelConfig read_model_config(const fs::path& folder) {
+  // The class of a model that is not loaded does not matter.
+  return read_config(written_folder(folder), HeadKind::none, /*any_class=*/true).first;
+}
 
 std::unique_ptr<Model> load_model(const fs::path& path, Memory& memory, bool with_gradients,
                                   const LoadRequest& request) {
   const fs::path folder = written_folder(path);
-  auto [config, format] = read_config(folder, /*any_class=*/request.head.has_value());
+  auto [config, format] = read_config(folder, request.head, /*any_class=*/request.head.has_value());
   NewParts new_parts{.allowed = {}, .seed = request.seed};
   if (request.head && *request.head != config.head) new_parts.allowed = {"pooler", "masked_head", "classifier"};
   if (request.new_head) new_parts.always = {"masked_head", "classifier"};
@@ -219,13 +265,13 @@ void save_model(const fs::path& folder, Model& model, const std::string& dtype) 
   config["model_type"] = format.model_type;
   config["dtype"] = dtype == "F32" ? "float32" : dtype == "F16" ? "float16" : "bfloat16";
   format.write_config(model.config(), config);
-  write_tokens(format, model.config(), config);
+  write_tokens(format, model.config(), model.config().eos_tokens, config);
   save_weights(folder, format, model.config(), model.parameters(), dtype);
   write_file(folder / "config.json", config.dump(2) + "\n");
   if (!generates(model)) return;
   nlohmann::ordered_json generation;
   generation["_from_model_config"] = true;
-  write_tokens(format, model.config(), generation);
+  write_tokens(format, model.config(), model.config().end_tokens(), generation);
   write_file(folder / "generation_config.json", generation.dump(2) + "\n");
 }
 

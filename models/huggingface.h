@@ -12,31 +12,33 @@
 
 namespace engine {
 
-// config.json of a folder; an error names the file and the key. Options that change the mathematics in a way that the
-// engine does not do are errors, all other keys are passed over.
+// Reads config.json of a folder. An error names the file and the key. Options that change the mathematics in a way that
+// the engine does not do are errors, and all other keys are passed over.
 ModelConfig read_model_config(const std::filesystem::path& folder);
 
-// What became of a folder's weights. Parts are "trunk", "pooler", "masked_head" and "classifier".
+// Tells what became of a folder's weights. Parts are "trunk", "pooler", "masked_head" and "classifier".
 struct LoadReport {
   std::vector<std::string> loaded, fresh;  // parts of the model
-  std::vector<std::string> left_out;       // tensors of the file that belong to other heads
+  std::vector<std::string> left_out;       // the file's tensors of other models
   std::string text() const;                // "loaded trunk; new pooler, classifier; left out cls.predictions.bias"
 };
 
-// How a model is taken from a folder. As it stands: all parts of the folder's model, and only these.
+// Says how a model is taken from a folder. By default it is the folder's model with all its parts.
 struct LoadRequest {
-  std::vector<ModelKind> kinds;     // those that it may be; empty: any
-  std::optional<HeadKind> head;     // another head than the folder's: its parts that the folder lacks are new
-  std::vector<std::string> labels;  // the classes; empty: the folder's. Another number of them: a new classifier
-  bool new_head = false;            // the head is new even where the folder has one that fits
-  uint64_t seed = 1;                // of what is new
-  // May change what is no part of the weights: the rates of dropout.
+  std::vector<ModelKind> kinds;  // allowed kinds; empty: any
+  // Another head than the folder's is loaded as far as the folder has its parts. The others are new.
+  std::optional<HeadKind> head;
+  // The names of the classes; empty: the folder's. Another number of them makes the classifier new.
+  std::vector<std::string> labels;
+  bool new_head = false;  // never loads the folder's head
+  uint64_t seed = 1;      // draws the new parts
+  // May change the rates of dropout, which are no part of the weights.
   std::function<void(ModelConfig&)> adjust = {};
   LoadReport* report = nullptr;
 };
-// The folder's model with its weights, memory on `memory`. Every tensor of the model must be there in its shape, and
-// none besides: else an error names it. Buffers that older versions saved, such as attention masks, are known and
-// skipped. A tied output projection may be there and must then equal the embedding.
+// Loads the folder's model with its weights into `memory`. Every tensor of the model must be there in its shape, else
+// an error names it. The report names tensors that the model does not have; buffers that older versions saved, such as
+// attention masks, are skipped. Of tied tensors either may be there, or both, which must then be equal.
 std::unique_ptr<Model> load_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients,
                                   const LoadRequest& request = {});
 

@@ -1,13 +1,13 @@
 #include "models/huggingface_tensors.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <map>
 
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/safetensors.h"
+#include "models/transposed_tensors.h"
 
 namespace engine {
 
@@ -20,13 +20,13 @@ std::string with_layer(std::string name, int64_t layer) {
   return star == std::string::npos ? name : name.replace(star, 1, std::to_string(layer));
 }
 
-// A tensor of the file: rows of a parameter, all of them mostly.
+// A place is a tensor of the file. It holds rows of a parameter, mostly all of them.
 struct Place {
   Parameter* parameter;
   std::string name;  // in the file, with the prefix
   bool transposed;
-  Shape shape;         // of these rows
-  int64_t first = 0;   // element of the parameter
+  Shape shape;        // these rows' shape
+  int64_t first = 0;  // its first element in the parameter
 };
 
 std::string part_of(const Parameter& parameter) {
@@ -34,7 +34,7 @@ std::string part_of(const Parameter& parameter) {
   return part == "pooler" || part == "masked_head" || part == "classifier" ? part : "trunk";
 }
 
-// Of the parameters that the model has; a table names those of every head.
+// Lists the places of the model's parameters. The table of names has those of every head.
 std::vector<Place> places_of(const HuggingFaceFormat& format, Parameters& parameters) {
   const int64_t layers = parameters.layers();
   std::vector<Place> places;
@@ -68,45 +68,6 @@ std::string text_of(const std::vector<int64_t>& shape) {
   return text + "]";
 }
 
-// A matrix is transposed by tiles: read by rows of one side, written by rows of the other, some cache lines at a time.
-constexpr int64_t tile_rows = 16, tile_cols = 256;
-
-// The rows begin ... end-1 of to [cols, rows], the transpose of the stored matrix [rows, cols], as f32.
-void load_transposed(const char* from, int64_t rows, int64_t cols, const std::string& dtype, int64_t begin, int64_t end,
-                     float* to) {
-  const int64_t element = static_cast<int64_t>(safetensors_size_of(dtype));
-  float tile[tile_rows][tile_cols];
-  for (int64_t col = begin; col < end; col += tile_cols) {
-    const int64_t width = std::min(tile_cols, end - col);
-    for (int64_t row = 0; row < rows; row += tile_rows) {
-      const int64_t height = std::min(tile_rows, rows - row);
-      for (int64_t i = 0; i < height; ++i)
-        load_floats(from + ((row + i) * cols + col) * element, static_cast<size_t>(width), dtype, tile[i]);
-      for (int64_t j = 0; j < width; ++j)
-        for (int64_t i = 0; i < height; ++i) to[(col + j) * rows + row + i] = tile[i][j];
-    }
-  }
-}
-
-// The rows begin ... end-1 of the transpose of from [rows, cols], in dtype, to `to`. False: F16 cannot hold a value.
-bool store_transposed(const float* from, int64_t rows, int64_t cols, const std::string& dtype, int64_t begin,
-                      int64_t end, char* to) {
-  const int64_t element = static_cast<int64_t>(safetensors_size_of(dtype));
-  std::atomic<bool> good = true;
-  parallel_chunks(end - begin, tile_rows, [&](int64_t first, int64_t last) {
-    float tile[tile_rows][tile_cols];
-    for (int64_t row = 0; row < rows; row += tile_cols) {
-      const int64_t width = std::min(tile_cols, rows - row);
-      for (int64_t i = 0; i < width; ++i)
-        for (int64_t j = first; j < last; ++j) tile[j - first][i] = from[(row + i) * cols + begin + j];
-      for (int64_t j = first; j < last; ++j)
-        if (!try_store_floats(tile[j - first], static_cast<size_t>(width), dtype, to + (j * rows + row) * element))
-          good = false;
-    }
-  });
-  return good;
-}
-
 fs::path weights_file(const fs::path& folder) {
   for (const char* name : {"model.safetensors", "model.safetensors.index.json"})
     if (fs::exists(folder / name)) return folder / name;
@@ -116,7 +77,7 @@ fs::path weights_file(const fs::path& folder) {
   fail(folder.string(), ": has no model.safetensors and no model.safetensors.index.json", hint);
 }
 
-// A list of names with an end: "a, b, c, d and 7 more".
+// Lists the first names and counts the others: "a, b, c, d and 7 more".
 class Names {
  public:
   void add(const std::string& name) {
@@ -137,7 +98,8 @@ void check_tied(const Safetensors& file, const std::string& name, const std::str
   if (!is_same) fail(path, ": tensor ", name, " differs from ", other, "; only tied embeddings are supported");
 }
 
-// The names of a file: with or without the format's prefix, layernorms' gains and biases maybe by their old names.
+// Finds names in a file, which may leave out the format's prefix and may use the old names of layernorms' gains and
+// biases.
 class NamesInFile {
  public:
   NamesInFile(const Safetensors& file, const HuggingFaceFormat& format) : entries_(file.entries()) {
@@ -163,7 +125,7 @@ class NamesInFile {
   std::string left_away_;
 };
 
-// What is wrong with an entry for a place; empty: nothing.
+// Says why an entry does not fit a place; empty: it does.
 std::string misfit(const std::string& name, const Safetensors::Entry& entry, const std::vector<int64_t>& wanted) {
   if (entry.shape != wanted)
     return name + " is " + text_of(entry.shape) + ", it should be " + text_of(wanted) + " by config.json";
@@ -171,86 +133,125 @@ std::string misfit(const std::string& name, const Safetensors::Entry& entry, con
   return "";
 }
 
-// What a file holds for the model's places.
+// The tensors that a file holds for the model's places.
 struct Sources {
   std::vector<Place> places;
-  std::vector<const Safetensors::Entry*> entries;  // of each place; null where the parameter is new
+  std::vector<const Safetensors::Entry*> entries;  // each place's; null where the parameter is new
 };
 
-// Every tensor is there as it should be, or new, and nothing else is; what the file holds for other heads is left out.
-Sources check_tensors(const Safetensors& file, const std::string& path, const HuggingFaceFormat& format,
-                      Parameters& parameters, const NewParts& new_parts, LoadReport& report) {
-  const auto& entries = file.entries();
-  const NamesInFile in_file(file, format);
-  Sources sources{places_of(format, parameters), {}};
-  struct Part {
-    bool is_there = false, is_misshapen = false;
-  };
-  std::map<std::string, Part> parts;
-  for (const Place& place : sources.places) {
-    Part& part = parts[part_of(*place.parameter)];
-    const auto found = entries.find(in_file.of(place.name));
-    if (found == entries.end()) continue;
-    (found->second.shape == shape_in_file(place) ? part.is_there : part.is_misshapen) = true;
-  }
-  std::set<std::string> news;
-  for (const auto& [name, part] : parts) {
-    const bool is_new = new_parts.always.contains(name) ||
-                        (new_parts.allowed.contains(name) && (part.is_misshapen || !part.is_there));
-    (is_new ? report.fresh : report.loaded).push_back(name);
-    if (is_new) news.insert(name);
+// Matches a file's tensors with a model's parameters.
+class TensorCheck {
+ public:
+  TensorCheck(const Safetensors& file, const std::string& path, const HuggingFaceFormat& format,
+              Parameters& parameters)
+      : file_(file), entries_(file.entries()), path_(path), format_(format), parameters_(parameters),
+        names_(file, format) {}
+
+  // Every tensor of the model is there as it should be, or new. The report names those that the model does not have.
+  Sources run(const NewParts& new_parts, LoadReport& report) {
+    Sources sources{places_of(format_, parameters_), {}};
+    const std::set<std::string> news = new_parts_of(sources.places, new_parts, report);
+    Names missing, misshapen;
+    for (const Place& place : sources.places) {
+      sources.entries.push_back(nullptr);
+      if (news.contains(part_of(*place.parameter))) continue;
+      const std::string name = source_of(place.name);
+      known_.insert(name);
+      const auto found = entries_.find(name);
+      if (found == entries_.end()) {
+        missing.add(name + " " + text_of(shape_in_file(place)));
+      } else if (const std::string wrong = misfit(name, found->second, shape_in_file(place)); !wrong.empty()) {
+        misshapen.add(wrong);
+      } else {
+        sources.entries.back() = &found->second;
+      }
+    }
+    find_left_out(report);
+    refuse(missing, misshapen, report);
+    check_tied_tensors();
+    return sources;
   }
 
-  Names missing, misshapen, unknown;
-  std::set<std::string> known;
-  for (const Place& place : sources.places) {
-    sources.entries.push_back(nullptr);
-    if (news.contains(part_of(*place.parameter))) continue;
-    const std::string name = in_file.of(place.name);
-    known.insert(name);
-    const auto found = entries.find(name);
-    if (found == entries.end()) {
-      missing.add(name + " " + text_of(shape_in_file(place)));
-    } else if (const std::string wrong = misfit(name, found->second, shape_in_file(place)); !wrong.empty()) {
-      misshapen.add(wrong);
-    } else {
-      sources.entries.back() = &found->second;
+ private:
+  // Whether the model has the parameter of a tied tensor, and the file has the tensor.
+  bool matters(const HuggingFaceFormat::Tied& tied) const {
+    return parameters_.find(tied.parameter) && entries_.contains(names_.of(tied.name));
+  }
+
+  // Returns the name in the file of a tensor. Where the file saved only the one that is tied to it, it is that one's.
+  std::string source_of(const std::string& wanted) const {
+    const std::string name = names_.of(wanted);
+    if (entries_.contains(name)) return name;
+    for (const auto& tied : format_.tied)
+      if (wanted == tied.same_as && matters(tied)) return names_.of(tied.name);
+    return name;
+  }
+
+  // Chooses the parts of the model that are initialised, and reports the others as loaded.
+  std::set<std::string> new_parts_of(const std::vector<Place>& places, const NewParts& new_parts,
+                                     LoadReport& report) const {
+    struct Part {
+      bool is_there = false, is_misshapen = false;
+    };
+    std::map<std::string, Part> parts;
+    for (const Place& place : places) {
+      Part& part = parts[part_of(*place.parameter)];
+      const auto found = entries_.find(source_of(place.name));
+      if (found == entries_.end()) continue;
+      (found->second.shape == shape_in_file(place) ? part.is_there : part.is_misshapen) = true;
+    }
+    std::set<std::string> news;
+    for (const auto& [name, part] : parts) {
+      const bool is_new = new_parts.always.contains(name) ||
+                          (new_parts.allowed.contains(name) && (part.is_misshapen || !part.is_there));
+      (is_new ? report.fresh : report.loaded).push_back(name);
+      if (is_new) news.insert(name);
+    }
+    return news;
+  }
+
+  // Reports the tensors that are neither the model's, nor tied to one of them, nor buffers.
+  void find_left_out(LoadReport& report) {
+    for (const char* pattern : format_.buffers)
+      for (int64_t layer = 0; layer < parameters_.layers(); ++layer)
+        known_.insert(names_.of(with_layer(pattern, layer)));
+    if (format_.logits_bias) known_.insert(format_.logits_bias);
+    for (const auto& tied : format_.tied)
+      if (matters(tied)) known_.insert(names_.of(tied.name));
+    for (const auto& [name, entry] : entries_)
+      if (!known_.contains(name)) report.left_out.push_back(name);
+  }
+
+  // A name that the model does not have often explains one that is missing.
+  void refuse(const Names& missing, const Names& misshapen, const LoadReport& report) const {
+    if (!missing && !misshapen) return;
+    Names unknown;
+    for (const std::string& name : report.left_out) unknown.add(name);
+    std::string text;
+    const auto add = [&](const char* what, const Names& list) {
+      if (list) text += (text.empty() ? "" : "; ") + std::string(what) + list.text();
+    };
+    add("missing tensors: ", missing);
+    add("", misshapen);
+    add("tensors that this model does not have: ", unknown);
+    fail(path_, ": ", text);
+  }
+
+  void check_tied_tensors() const {
+    for (const auto& tied : format_.tied) {
+      const std::string name = names_.of(tied.name), other = source_of(tied.same_as);
+      if (matters(tied) && name != other) check_tied(file_, name, other, path_);
     }
   }
-  const auto know = [&](const char* pattern) {
-    for (int64_t layer = 0; layer < parameters.layers(); ++layer) known.insert(in_file.of(with_layer(pattern, layer)));
-  };
-  std::for_each(format.buffers.begin(), format.buffers.end(), know);
-  if (format.logits_bias) known.insert(format.logits_bias);
-  const auto matters = [&](const auto& tied) {
-    return parameters.find(tied.parameter) && entries.contains(in_file.of(tied.name));
-  };
-  for (const auto& tied : format.tied)
-    if (matters(tied)) known.insert(in_file.of(tied.name));
-  std::set<std::string> of_other_heads;
-  const auto leave_out = [&](const std::string& name) { of_other_heads.insert(in_file.of(name)); };
-  std::for_each(format.other_heads.begin(), format.other_heads.end(), leave_out);
-  for (const auto& tied : format.tied) leave_out(tied.name);
-  for (const TensorNames& names : format.names)
-    if (names.ours.find('*') == std::string::npos) leave_out(names.theirs);
-  for (const auto& [name, entry] : entries) {
-    if (known.contains(name)) continue;
-    if (of_other_heads.contains(name)) report.left_out.push_back(name);
-    else unknown.add(name);
-  }
 
-  std::string text;
-  const auto add = [&](const char* what, const Names& list) {
-    if (list) text += (text.empty() ? "" : "; ") + std::string(what) + list.text();
-  };
-  add("missing tensors: ", missing);
-  add("", misshapen);
-  add("tensors that this model does not have: ", unknown);
-  if (!text.empty()) fail(path, ": ", text);
-  for (const auto& tied : format.tied)
-    if (matters(tied)) check_tied(file, in_file.of(tied.name), in_file.of(tied.same_as), path);
-  return sources;
-}
+  const Safetensors& file_;
+  const std::map<std::string, Safetensors::Entry>& entries_;
+  const std::string& path_;
+  const HuggingFaceFormat& format_;
+  Parameters& parameters_;
+  NamesInFile names_;
+  std::set<std::string> known_;
+};
 
 }  // namespace
 
@@ -283,19 +284,19 @@ LoadReport load_weights(const fs::path& folder, const HuggingFaceFormat& format,
   const fs::path path = weights_file(folder);
   const Safetensors file = Safetensors::open(path);
   LoadReport report;
-  const auto [places, entries] =
-      check_tensors(file, path.string(), format, parameters, new_parts, report);
+  const std::string path_text = path.string();
+  const auto [places, entries] = TensorCheck(file, path_text, format, parameters).run(new_parts, report);
   parameters.allocate(memory, with_gradients);
   for (Parameter& parameter : parameters.all())
     if (std::find(report.fresh.begin(), report.fresh.end(), part_of(parameter)) != report.fresh.end())
       parameters.initialise(parameter, new_parts.seed);
 
-  // All tensors in one loop over pieces where the host can write them; else one after another, by way of the host.
+  // Loads all tensors in one loop over pieces where the host can write them, else one after another through the host.
   const bool is_host = &memory == &host_memory();
   struct Piece {
     size_t place;
-    int64_t begin, end;  // elements, or rows of what is transposed
-    float* to;           // where the parameter begins
+    int64_t begin, end;  // elements, or rows of a transposed matrix
+    float* to;           // the parameter's first element
   };
   std::vector<Piece> pieces;
   std::vector<float> staged;
@@ -320,7 +321,7 @@ LoadReport load_weights(const fs::path& folder, const HuggingFaceFormat& format,
     float* const value = place.parameter->value.as<float>() + place.first;
     if (!is_host) staged.resize(static_cast<size_t>(elements));
     const int64_t count = place.transposed ? place.shape[0] : elements;
-    const int64_t grain = place.transposed ? tile_cols : int64_t{1} << 20;
+    const int64_t grain = place.transposed ? transposed_grain : int64_t{1} << 20;
     for (int64_t begin = 0; begin < count; begin += grain)
       pieces.push_back({i, begin, std::min(count, begin + grain), is_host ? value : staged.data()});
     if (is_host) continue;
@@ -335,7 +336,7 @@ LoadReport load_weights(const fs::path& folder, const HuggingFaceFormat& format,
 void save_weights(const fs::path& folder, const HuggingFaceFormat& format, const ModelConfig& config,
                   Parameters& parameters, const std::string& dtype) {
   Memory& memory = parameters.memory();
-  std::vector<float> staged;  // a parameter of a device that the host cannot read
+  std::vector<float> staged;  // copy of a device's parameter
   const Parameter* in_staged = nullptr;
   const auto on_host = [&](const Parameter& parameter) -> const float* {
     if (&memory == &host_memory()) return parameter.value.as<float>();

@@ -1,4 +1,4 @@
-// The weights of a model folder: which tensor of the file is which parameter, and the copies between them.
+// Reads and writes the weights of a model folder: matches tensors of the file with parameters and copies between them.
 #pragma once
 
 #include <filesystem>
@@ -11,24 +11,24 @@
 
 namespace engine {
 
-// Parts of a model ("pooler", "masked_head", "classifier": a parameter's name up to the first dot; all else is "trunk")
-// that are initialised where the file lacks them or has them in another shape.
+// Names parts of a model that may be new. A part is a parameter's name up to the first dot ("pooler", "masked_head",
+// "classifier"), and everything else is "trunk".
 struct NewParts {
-  std::set<std::string> allowed;
-  std::set<std::string> always = {};  // those that are new whatever the file has
+  std::set<std::string> allowed;      // new where the file's do not fit
+  std::set<std::string> always = {};  // new whatever the file has
   uint64_t seed = 1;
 };
 
 // Allocates the parameters and fills them from model.safetensors, or the shards of model.safetensors.index.json.
-// Nothing is allocated before every tensor is known to be there in its shape, or to be new; the error lists what is
-// missing, misshapen or unknown.
+// Nothing is allocated before every tensor is known to be there in its shape, or to be new. The error lists the missing
+// and misshapen ones.
 LoadReport load_weights(const std::filesystem::path& folder, const HuggingFaceFormat& format, Parameters& parameters,
                         Memory& memory, bool with_gradients, const NewParts& new_parts = {});
 
 // Whether the folder's weights hold the tensor of this name, with or without the format's prefix.
 bool has_tensor(const std::filesystem::path& folder, const HuggingFaceFormat& format, const std::string& name);
 
-// The folder's fixed bias of the logits; empty where the format or the folder has none, or nothing but zeros.
+// Reads the folder's fixed bias of the logits; empty where the format or the folder has none, or it is all zeros.
 std::vector<float> read_logits_bias(const std::filesystem::path& folder, const HuggingFaceFormat& format,
                                     int64_t vocab_size);
 

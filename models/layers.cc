@@ -219,23 +219,32 @@ FeedForward::FeedForward(Parameters& table, const std::string& name, int64_t wid
       down(table, name + ".down", inner, width, output_initial),
       activation(activation_) {}
 
-void FeedForward::forward(const Run& run, const Tensor& x, const Tensor& y, Saved& saved) const {
+void FeedForward::forward(Pass& pass, const Tensor& x, const Tensor& y, Saved& saved) const {
   const Shape inner{x.rows(), up.weight->shape[0]};
-  const auto fresh = [&] { return run.arena.make(run.compute, inner); };
-  saved.before = run.keep ? fresh() : Tensor{};
-  saved.activated = run.keep ? fresh() : Tensor{};
-  const ArenaScope scope(run.arena);
-  const Tensor activated = run.keep ? saved.activated : fresh();
-  up.forward(run, x, activated, activation, saved.before);
-  down.forward(run, activated, y);
+  const auto fresh = [&] { return pass.arena.make(pass.compute, inner); };
+  saved.before = pass.keep ? fresh() : Tensor{};
+  saved.activated = pass.keep ? fresh() : Tensor{};
+  const ArenaScope scope(pass.arena);
+  const Tensor activated = pass.keep ? saved.activated : fresh();
+  up.forward(pass, x, activated, activation, saved.before);
+  if (const Dropout drops = pass.dropout(dropout); drops.rate > 0)
+    pass.ops.dropout({.x = activated, .y = activated, .dropout = drops});
+  down.forward(pass, activated, y);
 }
 
-void FeedForward::backward(const Run& run, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx,
+void FeedForward::backward(Pass& pass, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx,
                            bool accumulate) const {
-  const ArenaScope scope(run.arena);
-  const Tensor dbefore = run.arena.make(run.compute, saved.before.shape);
-  down.backward(run, dy, saved.activated, dbefore, activation, saved.before);
-  up.backward(run, dbefore, x, dx, Activation::none, {}, accumulate);
+  const ArenaScope scope(pass.arena);
+  const Tensor dbefore = pass.arena.make(pass.compute, saved.before.shape);
+  if (const Dropout drops = pass.dropout(dropout); drops.rate > 0) {
+    const Tensor dactivated = pass.arena.make(pass.compute, saved.before.shape);
+    down.backward(pass, dy, saved.activated, dactivated);
+    pass.ops.dropout({.x = dactivated, .y = dactivated, .dropout = drops});
+    pass.ops.activation_backward({.x = saved.before, .dy = dactivated, .dx = dbefore, .activation = activation});
+  } else {
+    down.backward(pass, dy, saved.activated, dbefore, activation, saved.before);
+  }
+  up.backward(pass, dbefore, x, dx, Activation::none, {}, accumulate);
 }
 
 Activation activation_named(const std::string& name) {

@@ -118,18 +118,19 @@ struct SelfAttention {
 // result.
 struct FeedForward {
   struct Saved {
-    Tensor before, activated;  // [N, F], before and after the activation
+    Tensor before, activated;  // [N, F], before and after the activation (and its dropout)
   };
   Linear up, down;
   Activation activation = Activation::gelu_tanh;
+  DropoutSite dropout;  // of the activated values
 
   FeedForward() = default;
   FeedForward(Parameters& table, const std::string& name, int64_t width, int64_t inner, Activation activation_,
               Initial initial, Initial output_initial);
 
-  void forward(const Run& run, const Tensor& x, const Tensor& y, Saved& saved) const;
+  void forward(Pass& pass, const Tensor& x, const Tensor& y, Saved& saved) const;
   // dx =, or += where accumulated (f32 then).
-  void backward(const Run& run, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx,
+  void backward(Pass& pass, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx,
                 bool accumulate = false) const;
 };
 

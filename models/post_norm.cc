@@ -21,28 +21,28 @@ bool is_tapped(const Pass& pass, size_t boundary) {
 }  // namespace
 
 PostNormBlock::PostNormBlock(Parameters& table, const ModelConfig& config, const std::string& prefix, int layer,
-                             bool decoder, Initial initial, const RelativeTable& relative) {
+                             bool decoder, Initial initial, const PostNormStyle& style) {
   const std::string name = prefix + "layers." + std::to_string(layer);
   const int64_t width = config.hidden_size;
   const int heads = static_cast<int>(config.num_heads);
   range.first = table.size();
-  const auto norm = [&](const char* part, const char* branch) {
-    return ResidualNorm(table, name + part, width, config.layer_norm_epsilon,
-                        table.add_dropout(name + branch, config.dropout));
+  const auto norm = [&](const char* part, const char* branch, float rate) {
+    return ResidualNorm(table, name + part, width, config.layer_norm_epsilon, table.add_dropout(name + branch, rate));
   };
   attention = SelfAttention(table, name + ".attention", width, heads, layer, /*causal=*/decoder,
                             config.attention_dropout, initial, initial);
-  attention.relative = RelativePositions(table, name + ".attention.relative", relative, width / heads,
+  attention.relative = RelativePositions(table, name + ".attention.relative", style.relative, width / heads,
                                          /*causal=*/decoder, initial);
-  norm1 = norm(".norm1", ".attention");
+  norm1 = norm(".norm1", ".attention", style.attended_dropout < 0 ? config.dropout : style.attended_dropout);
   if (decoder) {
     cross_attention =
         CrossAttention(table, name + ".cross_attention", width, heads, layer, config.attention_dropout, initial);
-    cross_norm = norm(".cross_norm", ".cross_attention");
+    cross_norm = norm(".cross_norm", ".cross_attention", config.dropout);
   }
   feed_forward = FeedForward(table, name + ".feed_forward", width, config.inner_size(),
                              activation_named(config.activation), initial, initial);
-  norm2 = norm(".norm2", ".feed_forward");
+  feed_forward.dropout = table.add_dropout(name + ".feed_forward.activation", style.activation_dropout);
+  norm2 = norm(".norm2", ".feed_forward", config.dropout);
   range.last = table.size();
 }
 
@@ -142,13 +142,13 @@ void PostNormBlock::backward_of_outputs(Pass& pass, const Tensor& dbranch, const
 }
 
 PostNormStack::PostNormStack(Parameters& table, const ModelConfig& config, const std::string& prefix, int64_t layers,
-                             bool decoder, Initial initial, const RelativeTable& relative) {
+                             bool decoder, Initial initial, const PostNormStyle& style) {
   range.first = table.size();
   norm = ResidualNorm(table, prefix + "embedding.norm", config.hidden_size, config.layer_norm_epsilon, {});
   range.last = table.size();
   dropout = table.add_dropout(prefix + "embedding", config.dropout);
   for (int64_t layer = 0; layer < layers; ++layer)
-    blocks.emplace_back(table, config, prefix, static_cast<int>(layer), decoder, initial, relative);
+    blocks.emplace_back(table, config, prefix, static_cast<int>(layer), decoder, initial, style);
 }
 
 void PostNormStack::drop(Pass& pass, const Tensor& x) const {

@@ -13,10 +13,12 @@ LanguageModel make_language_model(Config& config, const Options& options, std::u
                " is the token embedding");
   if (!config.init.empty()) {
     const std::filesystem::path folder = open_run(config.init).model;
-    language.model = load_model(
-        folder, memory, training,
-        {.kinds = generating_kinds,
-         .adjust = [&](ModelConfig& model) { set_dropout(model, config.model, options); }});
+    LoadReport report;
+    language.model = load_model(folder, memory, training,
+                                {.kinds = generating_kinds,
+                                 .adjust = [&](ModelConfig& model) { set_dropout(model, config.model, options); },
+                                 .report = &report});
+    if (!report.left_out.empty()) language.report = "from " + config.init + ": " + report.text();
     language.tokenizer = tokenizer ? std::move(tokenizer) : load_tokenizer(folder);
     if (training) check_against_init(config.model, language.model->config(), options, config.init);
     config.model = language.model->config();

@@ -15,9 +15,16 @@ LanguageModel make_language_model(Config& config, const Options& options, std::u
                                   Memory& memory, bool training);
 
 class CausalTask : public ModelTask {
+ public:
+  std::string start_report() const override { return report_; }
+
  protected:
   CausalTask(const Config& config, LanguageModel language)
-      : ModelTask(config, std::move(language.model), std::move(language.tokenizer)) {}
+      : ModelTask(config, std::move(language.model), std::move(language.tokenizer)),
+        report_(std::move(language.report)) {}
+
+ private:
+  std::string report_;
 };
 
 }  // namespace engine

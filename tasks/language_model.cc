@@ -34,7 +34,9 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder) {
 LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients) {
   LanguageModel loaded;
   loaded.tokenizer = load_tokenizer(folder);
-  loaded.model = load_model(folder, memory, with_gradients, {.kinds = generating_kinds});
+  LoadReport report;
+  loaded.model = load_model(folder, memory, with_gradients, {.kinds = generating_kinds, .report = &report});
+  if (!report.left_out.empty()) loaded.report = folder.string() + ": " + report.text();
   require_vocabulary(folder, *loaded.tokenizer, *loaded.model);
   return loaded;
 }
@@ -86,8 +88,14 @@ void check_generation(const GenerationConfig& generation, const Model& model) {
                generation.temperature, ": beam search draws no tokens, so set one of them back");
 }
 
-GenerationOptions generation_options(const GenerationConfig& generation, const Model& model, uint64_t seed,
-                                     int32_t end_token) {
+std::vector<int32_t> end_tokens_of(const Model& model, const Tokenizer& tokenizer) {
+  const std::vector<int32_t>& ends = model.config().end_tokens();
+  if (!ends.empty() || tokenizer.end_token() < 0) return ends;
+  return {tokenizer.end_token()};
+}
+
+GenerationOptions generation_options(const GenerationConfig& generation, const Model& model,
+                                     const Tokenizer& tokenizer, uint64_t seed) {
   check_generation(generation, model);
   const BartOptions& own = model.config().own.get<BartOptions>();
   const bool forces = reads_source(model);
@@ -96,7 +104,7 @@ GenerationOptions generation_options(const GenerationConfig& generation, const M
           .top_p = generation.top_p,
           .max_new_tokens = generation.max_new_tokens,
           .seed = seed,
-          .end_token = end_token,
+          .end_tokens = end_tokens_of(model, tokenizer),
           .first_token = forces ? own.forced_bos_token : -1,
           .last_token = forces ? own.forced_eos_token : -1,
           .beams = generation.num_beams,

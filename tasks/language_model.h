@@ -27,6 +27,7 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder);
 struct LanguageModel {
   std::unique_ptr<Model> model;
   std::unique_ptr<Tokenizer> tokenizer;
+  std::string report;  // says which tensors of the folder were left out; empty: none
 };
 // Loads both from a model folder.
 LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients = false);
@@ -43,11 +44,14 @@ std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view 
 std::vector<int32_t> encode_source(const Tokenizer& tokenizer, std::string_view text);
 std::vector<int32_t> decoder_start(const Model& model);
 
-// A UsageError where [generation] is for another kind of model.
+// Throws a UsageError where [generation] is for another kind of model.
 void check_generation(const GenerationConfig& generation, const Model& model);
-// The options of [generation], checked, and the tokens that a model's config.json forces.
-GenerationOptions generation_options(const GenerationConfig& generation, const Model& model, uint64_t seed,
-                                     int32_t end_token);
+// Returns the tokens at which generation stops, the model's, or else the tokenizer's.
+std::vector<int32_t> end_tokens_of(const Model& model, const Tokenizer& tokenizer);
+// Returns the options of [generation], checked, with the tokens at which it stops and those that a model's config.json
+// forces.
+GenerationOptions generation_options(const GenerationConfig& generation, const Model& model,
+                                     const Tokenizer& tokenizer, uint64_t seed);
 
 // The likelihood of a sequence's tokens, without the first, which nothing precedes.
 struct Score {

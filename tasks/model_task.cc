@@ -26,6 +26,7 @@ void set_dropout(ModelConfig& model, const ModelConfig& asked, const Options& op
   if (options.was_set("model.attention_dropout")) model.attention_dropout = asked.attention_dropout;
   if (options.was_set("model.classifier_dropout") && asked.classifier_dropout >= 0)
     model.classifier_dropout = asked.classifier_dropout;
+  model.own.take_dropouts(asked.own, options);
 }
 
 int32_t first_difference(const Tokenizer& a, const Tokenizer& b) {
@@ -57,7 +58,9 @@ void set_vocabulary(ModelConfig& model, const Tokenizer& tokenizer) {
     fail_usage("model.vocab_size is ", model.vocab_size, ", but the tokenizer has ", tokenizer.vocab_size(),
                " tokens: 0 takes as many as it has");
   model.bos_token = tokenizer.begin_token();
-  model.eos_token = tokenizer.end_token();
+  model.eos_tokens.clear();
+  model.generation_ends.clear();
+  if (tokenizer.end_token() >= 0) model.eos_tokens.push_back(tokenizer.end_token());
   model.pad_token = tokenizer.pad_token();
 }
 

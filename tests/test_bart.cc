@@ -37,6 +37,7 @@ std::unique_ptr<Model> model_with(Bench& bench, const std::string& positions) {
   ModelConfig config = golden->config();
   config.own.get<BartOptions>().positions = positions;
   config.attention_dropout = 0.1f;
+  config.own.get<BartOptions>().activation_dropout = 0.2f;
   auto model = make_model(config);
   model->parameters().allocate(bench.arena.memory(), true);
   for (Parameter& p : model->parameters().all())
@@ -200,7 +201,7 @@ TEST_CASE("bart: greedy and beam texts are those of transformers, whatever runs 
     for (auto [name, options] : generated) {
       CAPTURE(name);
       options.max_new_tokens = 12;
-      options.end_token = 2;
+      options.end_tokens = {2};
       const Texts expected = texts_of(golden.integers(name + ".tokens"), golden.integers(name + ".offsets"));
       Texts thrice = expected;
       for (int i = 0; i < 2; ++i) thrice.insert(thrice.end(), expected.begin(), expected.end());

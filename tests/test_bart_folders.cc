@@ -57,6 +57,27 @@ TEST_CASE("bart folders: names without prefix, tied tensors, older configs") {
   CHECK(config.own.get<BartOptions>().forced_bos_token == -1);
 }
 
+TEST_CASE("bart folders: one of the tied tensors, a rate of the inner values, several tokens that end a text") {
+  const auto golden = load(golden_folder / "plain" / "model");
+  for (const char* only : {"model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight",
+                           "lm_head.weight"}) {
+    CAPTURE(only);
+    ChangedFolder folder(golden_folder / "plain" / "model");
+    folder.rename("model.shared.weight", only);
+    CHECK(same_values(*load(folder.write()), *golden));
+  }
+  ChangedFolder folder(golden_folder / "plain" / "model");
+  folder.config["activation_dropout"] = 0.25;
+  folder.config["eos_token_id"] = {2, 9};
+  const auto model = load(folder.write());
+  CHECK(model->config().own.get<BartOptions>().activation_dropout == 0.25f);
+  const TemporaryFolder saved;
+  save_model(saved.path(), *model);
+  const json config = json::parse(read_text(saved.path() / "config.json"));
+  CHECK(config.at("activation_dropout") == 0.25);
+  CHECK(config.at("eos_token_id") == json({2, 9}));
+}
+
 TEST_CASE("bart folders: tokens, sizes and the logits' bias are kept; other positions are this engine's own") {
   ChangedFolder changed(golden_folder / "scaled" / "model");
   changed.config["forced_eos_token_id"] = 5;

@@ -333,7 +333,7 @@ TEST_CASE("commands: an encoder-decoder reads the prompt with its encoder, with 
       texts.push_back(text);
     }
     // The text is the one that the generator gives for the encoder's tokens and the decoder's first.
-    GenerationOptions options{.max_new_tokens = 5, .end_token = tokenizer.end_token(), .beams = beams};
+    GenerationOptions options{.max_new_tokens = 5, .end_tokens = {tokenizer.end_token()}, .beams = beams};
     options.length_penalty = 2;
     Generator generator(*untrained.ops, *language.model, DType::f32);
     std::vector<int32_t> source = tokenizer.encode("(3*4)");

@@ -76,6 +76,36 @@ TEST_CASE("encoder folders: names without prefix, old names of gains, buffers, o
   }
 }
 
+TEST_CASE("encoder folders: one of two tied tensors, tensors of other models, keys by their general names") {
+  LoadReport report;
+  for (const std::string name : {"bert_masked", "distilbert_masked"}) {
+    CAPTURE(name);
+    const bool is_bert = name == "bert_masked";
+    const auto golden = Folder(name).load();
+    Folder folder(name);
+    folder.rename(is_bert ? "bert.embeddings.word_embeddings.weight" : "distilbert.embeddings.word_embeddings.weight",
+                  is_bert ? "cls.predictions.decoder.weight" : "vocab_projector.weight");
+    if (is_bert) folder.rename("cls.predictions.bias", "cls.predictions.decoder.bias");
+    folder.add("adapter.weight", {1}, bytes_of(1));
+    CHECK(equal_parameters(*folder.load({.report = &report}), *golden) == golden->parameters().all().size());
+    CHECK(report.left_out == std::vector<std::string>{"adapter.weight"});
+    folder.config["tie_word_embeddings"] = false;
+    CHECK(folder.error().find("tie_word_embeddings") != std::string::npos);
+  }
+  // Without logits over the vocabulary nothing is tied.
+  Folder classes("bert_classes");
+  classes.config["tie_word_embeddings"] = false;
+  CHECK(classes.error() == "");
+  CHECK(classes.error({.head = HeadKind::masked}).find("tie_word_embeddings") != std::string::npos);
+  Folder general("distilbert_classes");
+  for (const auto& [name, own] :
+       {std::pair{"hidden_size", "dim"}, {"num_hidden_layers", "n_layers"}, {"num_attention_heads", "n_heads"}}) {
+    general.config[name] = general.config[own];
+    general.config.erase(own);
+  }
+  CHECK(general.error() == "");
+}
+
 TEST_CASE("encoder folders: a trunk alone, with a pooler or without, is saved by its own names") {
   Folder folder("bert_classes");
   const auto golden = folder.load();
@@ -143,11 +173,8 @@ TEST_CASE("encoder folders: what is missing, misshapen, unknown or not done here
   CHECK(error_after([](Folder& f) { f.config["id2label"] = {{"0", "a"}, {"1", "b"}}; }) ==
         "/model.safetensors: classifier.weight is [3, 20], it should be [2, 20] by config.json, "
         "classifier.bias is [3], it should be [2] by config.json");
-  CHECK(error_after([](Folder& f) { f.add("bert.adapter.weight", {1}, bytes_of(1)); }) ==
-        "/model.safetensors: tensors that this model does not have: bert.adapter.weight");
   for (const auto& [key, value] : std::vector<std::pair<std::string, json>>{{"position_embedding_type", "relative_key"},
                                                                             {"is_decoder", true},
-                                                                            {"tie_word_embeddings", false},
                                                                             {"hidden_dropout_prob", 1.0},
                                                                             {"classifier_dropout", -0.1},
                                                                             {"layer_norm_eps", 2},

@@ -163,10 +163,16 @@ TEST_CASE("generation: sequences end with the end token, at the last position, a
     const auto free = generator.generate(prompts, {.max_new_tokens = 1000});
     for (size_t i = 0; i < prompts.size(); ++i) CHECK(prompts[i].size() + free[i].size() == 40);
     const int32_t end = free[0][5];
-    const auto ended = generator.generate(prompts, {.max_new_tokens = 1000, .end_token = end});
+    const auto ended = generator.generate(prompts, {.max_new_tokens = 1000, .end_tokens = {end}});
     for (size_t i = 0; i < prompts.size(); ++i) {
       const auto at = std::find(free[i].begin(), free[i].end(), end);
       CHECK(ended[i] == std::vector<int32_t>(free[i].begin(), at == free[i].end() ? at : at + 1));
+    }
+    const int32_t other = free[1][2];
+    const auto ended_by_either = generator.generate(prompts, {.max_new_tokens = 1000, .end_tokens = {end, other}});
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      const auto at = std::find_if(free[i].begin(), free[i].end(), [&](int32_t t) { return t == end || t == other; });
+      CHECK(ended_by_either[i] == std::vector<int32_t>(free[i].begin(), at == free[i].end() ? at : at + 1));
     }
     for (const auto& text : generator.generate(prompts, {.max_new_tokens = 4})) CHECK(text.size() == 4);
     for (const auto& text : generator.generate(prompts, {.max_new_tokens = 0})) CHECK(text.empty());

@@ -107,7 +107,7 @@ TEST_CASE("relative positions: texts are the same whatever runs beside them") {
     const Texts prompts(sources.size(), {3});
     for (int beams : {1, 3}) {
       CAPTURE(beams);
-      const GenerationOptions options{.max_new_tokens = 12, .end_token = 2, .beams = beams};
+      const GenerationOptions options{.max_new_tokens = 12, .end_tokens = {2}, .beams = beams};
       Texts expected;
       for (int together : {1, 3, 8}) {
         CAPTURE(together);

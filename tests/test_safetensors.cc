@@ -216,6 +216,12 @@ TEST_CASE("safetensors: hostile headers are refused") {
   refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8],\"more\":1}}", 8, "nothing else");
   refused("{\"__metadata__\":{\"a\":1}}", 0, "it should be a string");
   refused("{\"__metadata__\":1}", 0, "__metadata__");
+  const TemporaryFolder folder;
+  const std::string header = "{\"__metadata__\":null}  ";
+  std::string bytes(8, '\0');
+  bytes[0] = static_cast<char>(header.size());
+  write_file(folder.path() / "null.safetensors", bytes + header);
+  CHECK(Safetensors::open(folder.path() / "null.safetensors").metadata().empty());
 }
 
 TEST_CASE("safetensors: shards by an index") {

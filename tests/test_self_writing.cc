@@ -69,7 +69,7 @@ struct Writing {
     Prompts prompts;
     format.append_prompt(e.input(), before_value(e), prompts);
     const auto tokens = own_generator.generate(prompts.tokens, prompts.sources,
-                                           {.max_new_tokens = 4, .end_token = format.end_token()});
+                                           {.max_new_tokens = 4, .end_tokens = {format.end_token()}});
     std::string text = format.text_of(tokens[0]);
     return text.substr(0, text.find(')'));
   }

@@ -36,7 +36,8 @@ class Tokenizer {
   // because no token, and nothing that a token takes from its surroundings, reaches across it.
   virtual bool may_cut(std::string_view text, size_t at) const = 0;
   virtual Encoding encode_with_offsets(std::string_view text) const = 0;
-  // Bytes that are no valid UTF-8 together come out as U+FFFD.
+  // Bytes that are no valid UTF-8 together come out as U+FFFD. Ids from vocab_size() on have no text: the vocabulary of
+  // a model may be larger than the tokenizer's.
   virtual std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = false) const = 0;
 
   virtual int32_t vocab_size() const = 0;                                  // ids are 0 ... vocab_size-1

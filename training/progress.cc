@@ -48,6 +48,13 @@ double Progress::seconds_to_go(int64_t step) const {
   return step > first_ ? passed / static_cast<double>(step - first_) * static_cast<double>(steps_ - step) : INFINITY;
 }
 
+// There is no loss where nothing was scored.
+std::string Progress::loss_text(const StepReport& report) {
+  char text[32] = "-";
+  if (report.scored) std::snprintf(text, sizeof text, "%.4f", report.loss);
+  return text;
+}
+
 void Progress::show(const StepReport& report) {
   const Clock::time_point now = Clock::now();
   if (!terminal_) {
@@ -57,8 +64,9 @@ void Progress::show(const StepReport& report) {
   if (now - shown_ < std::chrono::milliseconds(100)) return;
   shown_ = now;
   char figures[160];
-  const int length = std::snprintf(figures, sizeof figures, " %lld/%lld  loss %.4f  %.0f tokens/s  %s to go",
-                                   static_cast<long long>(report.step), static_cast<long long>(steps_), report.loss,
+  const int length = std::snprintf(figures, sizeof figures, " %lld/%lld  loss %s  %.0f tokens/s  %s to go",
+                                   static_cast<long long>(report.step), static_cast<long long>(steps_),
+                                   loss_text(report).c_str(),
                                    report.tokens_per_second, duration(seconds_to_go(report.step)).characters);
   const int width = std::clamp(columns_of(out_) - length - 3, 0, 40);
   char bar[48] = {};
@@ -74,9 +82,10 @@ void Progress::show(const StepReport& report) {
 void Progress::log(const StepReport& report) {
   if (terminal_) return;
   shown_ = Clock::now();
-  std::fprintf(out_, "step %lld/%lld  loss %.4f  learning_rate %.3g  grad_norm %.3g  %.0f tokens/s  %s to go\n",
-               static_cast<long long>(report.step), static_cast<long long>(steps_), report.loss, report.learning_rate,
-               report.gradient_norm, report.tokens_per_second, duration(seconds_to_go(report.step)).characters);
+  std::fprintf(out_, "step %lld/%lld  loss %s  learning_rate %.3g  grad_norm %.3g  %.0f tokens/s  %s to go\n",
+               static_cast<long long>(report.step), static_cast<long long>(steps_), loss_text(report).c_str(),
+               report.learning_rate, report.gradient_norm, report.tokens_per_second,
+               duration(seconds_to_go(report.step)).characters);
   std::fflush(out_);
 }
 

@@ -10,7 +10,8 @@
 namespace engine {
 
 struct StepReport {
-  int64_t step = 0;  // how many are done
+  int64_t step = 0;    // steps done
+  bool scored = true;  // false: none of these steps has a loss
   double loss = 0, learning_rate = 0, gradient_norm = 0, tokens_per_second = 0;
 };
 
@@ -37,6 +38,7 @@ class Progress {
 
  private:
   double seconds_to_go(int64_t step) const;
+  static std::string loss_text(const StepReport& report);
 
   std::FILE* out_;
   bool terminal_, bar_shown_ = false;

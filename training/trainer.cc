@@ -220,7 +220,8 @@ void Trainer::run_step() {
   window_tokens_ += static_cast<double>(step.tokens);
   window_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   report_ = {.step = progress_.step,
-             .loss = progress_.window_loss / progress_.window_scored,
+             .scored = progress_.window_scored > 0,
+             .loss = progress_.window_scored > 0 ? progress_.window_loss / progress_.window_scored : 0,
              .learning_rate = static_cast<double>(learning_rate),
              .gradient_norm = static_cast<double>(step.gradient_norm),
              .tokens_per_second = window_tokens_ / window_seconds_};

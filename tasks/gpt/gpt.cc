@@ -126,7 +126,7 @@ std::string GptTask::generate(Machine& machine) const {
   const std::vector<std::vector<int32_t>> prompts(count, encode_prompt(tokenizer(), own_.sample_prompt));
   Generator generator(machine.ops, model(), machine.compute, static_cast<int>(count));
   const auto texts =
-      generator.generate(prompts, generation_options(generation, model(), config_.seed, tokenizer().end_token()));
+      generator.generate(prompts, generation_options(generation, model(), tokenizer(), config_.seed));
   std::ostringstream out;
   for (size_t i = 0; i < texts.size(); ++i)
     out << "--- sample " << i + 1 << " ---\n" << own_.sample_prompt << tokenizer().decode(texts[i], true) << "\n";

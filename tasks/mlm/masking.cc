@@ -18,7 +18,7 @@ Masking::Masking(const Tokenizer& tokenizer, double share) : share_(share), mask
 void Masking::apply(std::span<int32_t> tokens, std::span<int32_t> labels, Random& random) {
   candidates_.clear();
   for (size_t i = 0; i < tokens.size(); ++i)
-    if (!is_special_[static_cast<size_t>(tokens[i])]) candidates_.push_back(i);
+    if (is_candidate(tokens[i])) candidates_.push_back(i);
   std::fill(labels.begin(), labels.end(), -100);
   if (candidates_.empty()) return;
   const auto all = static_cast<uint32_t>(candidates_.size());

@@ -17,6 +17,8 @@ class Masking {
   // Throws a UsageError where the tokenizer has no mask token, or no token that stands for text.
   Masking(const Tokenizer& tokenizer, double share);
 
+  // Tells whether a token may be masked, because it stands for text.
+  bool is_candidate(int32_t token) const { return !is_special_[static_cast<size_t>(token)]; }
   // Masks `tokens` in place. labels[i] becomes the token that was there, or -100. Nothing is masked where all tokens
   // are special.
   void apply(std::span<int32_t> tokens, std::span<int32_t> labels, Random& random);

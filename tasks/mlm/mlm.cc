@@ -85,6 +85,9 @@ std::string MlmTask::start_report() const {
     const std::string line = text.empty() ? "" : "\n";
     if (sequences.size()) text += line + name + ": " + std::to_string(sequences.size()) + " sequences";
     if (sequences.skipped()) text += ", " + std::to_string(sequences.skipped()) + " lines without a token are skipped";
+    const auto is_candidate = [&](int32_t token) { return masking_.is_candidate(token); };
+    if (const int64_t empty = sequences.count_without(is_candidate))
+      text += ", " + std::to_string(empty) + " of them hold special tokens alone and are passed over";
     if (sequences.cut()) text += ", " + std::to_string(sequences.cut()) + " lines are cut";
   };
   add("training data", train_);
@@ -112,16 +115,21 @@ Metrics MlmTask::evaluate(Machine& machine, std::string& samples) {
   if (eval_.size() == 0) return {};
   LossTotals totals;
   SequenceBatch batch;
+  int64_t without_labels = 0;
   for (int64_t i = 0; i < eval_.size();) {
     batch.clear();
     for (; i < eval_.size() && batch.tokens.size() < tokens_at_a_time; ++i)
       append(eval_, i, masks_of_evaluation, batch);
+    for (int64_t s = 0; s < batch.sequences(); ++s) without_labels += batch.scored(s, s + 1) == 0;
     totals += step_.evaluate(machine, batch);
   }
-  require(totals.scored > 0, "the evaluation data holds nothing but special tokens");
+  // Data of special tokens alone says nothing about the model.
+  if (totals.scored == 0) return {};
   if (own_.samples > 0) samples = show(machine);
   const double loss = totals.loss / totals.scored;
-  return {{"loss", loss}, {"perplexity", std::exp(loss)}, {"accuracy", totals.correct / totals.scored}};
+  Metrics metrics{{"loss", loss}, {"perplexity", std::exp(loss)}, {"accuracy", totals.correct / totals.scored}};
+  if (without_labels) metrics.emplace_back("sequences_without_labels", static_cast<double>(without_labels));
+  return metrics;
 }
 
 std::string MlmTask::show(Machine& machine) {
@@ -139,11 +147,17 @@ std::string MlmTask::show(Machine& machine) {
       if (batch.targets.labels[i] == -100) continue;
       const int32_t guess = guesses[scored++];
       out << (guess == batch.targets.labels[i] ? "right" : "WRONG") << "  token " << i - begin << " reads "
-          << tokenizer().token(batch.tokens[i]) << ": guess " << tokenizer().token(guess) << ", truth "
-          << tokenizer().token(batch.targets.labels[i]) << '\n';
+          << text_of(batch.tokens[i]) << ": guess " << text_of(guess) << ", truth "
+          << text_of(batch.targets.labels[i]) << '\n';
     }
   }
   return out.str();
+}
+
+std::string MlmTask::text_of(int32_t token) const {
+  if (token < tokenizer().vocab_size()) return tokenizer().token(token);
+  // The model's vocabulary may be larger than the tokenizer's.
+  return "(id " + std::to_string(token) + ")";
 }
 
 std::unique_ptr<Task> make_mlm_task(Config& config, const MlmConfig& own, const DistillationConfig& distillation,

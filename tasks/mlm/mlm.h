@@ -22,7 +22,8 @@ class MlmTask final : public EncoderTask {
   int64_t steps_per_epoch() const override { return plan_ ? plan_->steps_per_epoch() : 0; }
   int64_t steps(double epochs) const override { return plan_ ? plan_->steps(epochs) : 0; }
   void batch_of(int64_t step, SequenceBatch& batch) override;
-  // Returns loss, perplexity and accuracy over the masked tokens.
+  // Returns loss, perplexity and accuracy over the masked tokens, and the number of sequences without one where there
+  // are some. Without a masked token there are no metrics.
   Metrics evaluate(Machine& machine, std::string& samples) override;
   std::pair<std::string, bool> best_metric() const override { return {"loss", false}; }
   std::vector<std::string> metric_names() const override { return {"loss", "perplexity", "accuracy"}; }
@@ -34,6 +35,8 @@ class MlmTask final : public EncoderTask {
   // `masks` counts the maskings of this sequence.
   void append(const Sequences& sequences, int64_t i, uint32_t masks, SequenceBatch& batch);
   std::string show(Machine& machine);
+  // A token for the display of samples.
+  std::string text_of(int32_t token) const;
 
   MlmConfig own_;
   Masking masking_;

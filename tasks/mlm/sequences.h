@@ -6,6 +6,7 @@
 // [SEP].
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "tasks/token_file.h"
@@ -32,6 +33,9 @@ class Sequences {
   int32_t length(int64_t i) const { return counts_[static_cast<size_t>(i)] + special_; }
   // Appends sequence i, special tokens included.
   void append(int64_t i, std::vector<int32_t>& tokens) const;
+
+  // Counts the sequences that hold no token for which `is_scorable` is true.
+  int64_t count_without(const std::function<bool(int32_t)>& is_scorable) const;
 
   // Moves the last `count` sequences into the result.
   Sequences split_off(int64_t count);

@@ -304,7 +304,7 @@ Metrics ScratchpadTask::evaluate(Machine& machine, std::string& samples) {
                           .form = form_,
                           .max_answer_length = own_.max_answer_length,
                           .max_total_length = own_.max_total_length,
-                          .generation = {.end_token = format_.end_token(),
+                          .generation = {.end_tokens = {format_.end_token()},
                                          .beams = config_.generation.num_beams,
                                          .length_penalty = config_.generation.length_penalty,
                                          .early_stopping = config_.generation.early_stopping}};

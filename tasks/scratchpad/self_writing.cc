@@ -110,7 +110,7 @@ void SelfWriter::ask(const SharedGenerator& generator, Forest& forest, const std
   if (asked.empty()) return;
   const std::vector<std::string> texts =
       generate_texts(generator, format_, prompts,
-                     {.max_new_tokens = static_cast<int>(longest_result), .end_token = format_.id_of(')')});
+                     {.max_new_tokens = static_cast<int>(longest_result), .end_tokens = {format_.id_of(')')}});
   for (size_t i = 0; i < asked.size(); ++i) forest.nodes[asked[i]].result = result_of(texts[i]);
 }
 
