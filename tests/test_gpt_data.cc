@@ -52,13 +52,13 @@ std::vector<int32_t> slice(const std::vector<int32_t>& row, int64_t begin, int64
 // A byte-level BPE whose texts begin with a space. It knows <x>, which takes the white space before it, and <y>, which
 // takes that behind it.
 const char prefixing[] = R"({"added_tokens": [
-  {"id": 12, "content": "<x>", "special": false, "lstrip": true, "rstrip": false, "single_word": false,
+  {"id": 13, "content": "<x>", "special": false, "lstrip": true, "rstrip": false, "single_word": false,
    "normalized": false},
-  {"id": 13, "content": "<y>", "special": false, "lstrip": false, "rstrip": true, "single_word": false,
+  {"id": 14, "content": "<y>", "special": false, "lstrip": false, "rstrip": true, "single_word": false,
    "normalized": false}],
   "normalizer": null, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": true}, "post_processor": null,
   "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "c": 2, "Ġ": 3, "Ċ": 4, "ab": 5, "Ġab": 6, "Ġa": 7, ".": 8,
-  "'": 9, "s": 10, "'s": 11, "ĊĊ": 14}, "merges": ["a b", "Ġ ab", "Ġ a", "' s", "Ċ Ċ"]}})";
+  "'": 9, "s": 10, "'s": 11, "ĊĊ": 12}, "merges": ["a b", "Ġ ab", "Ġ a", "' s", "Ċ Ċ"]}})";
 
 }  // namespace
 

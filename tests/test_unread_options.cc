@@ -49,7 +49,7 @@ TEST_CASE("unread options: each is an error that says where it is set and what i
       {encoder("mlm", "model.doubled_position_angles = true\n"), "model.doubled_position_angles is true",
        encoder("mlm", "model.doubled_position_angles = true\n", "sinusoidal_encoder")},
       {encoder("mlm", "model.relative_distances = 5\n"), "model.relative_distances is 5", ""},
-      {decoder + "model.relative_distances = 5\n" + small, "it needs model.relative_positions", ""},
+      {decoder + "model.relative_distances = 5\n" + small, "it needs model.architecture = \"bart\"", ""},
       {bart + "model.relative_distances = 5\n" + small, "it needs model.relative_positions",
        bart + "model.relative_distances = 5\nmodel.relative_positions = \"shared\"\n" + small},
       {encoder("mlm", "training.min_learning_rate = 1e-5\ntraining.scheduler = \"constant\"\n"),

@@ -1,6 +1,7 @@
 // tokenizer.json and tokenizer_config.json, written so that AutoTokenizer gives the ids that we give. tokenizer.json
 // has all that changes ids, and the class named in tokenizer_config.json reads it as it stands.
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "text/tokenizer_json.h"
@@ -80,7 +81,8 @@ ordered_json config(const Vocabulary& vocabulary) {
                            {"model_input_names", {"input_ids", "attention_mask"}}};
   if (traits.token_types) settings["model_input_names"] = {"input_ids", "token_type_ids", "attention_mask"};
   if (traits.max_length) settings["model_max_length"] = traits.max_length;
-  for (const auto& [key, token] : traits.names) settings[key] = token;
+  // In the order of the alphabet, so that the files do not tell a new tokenizer from one that was read.
+  for (const auto& [key, token] : std::map(traits.names.begin(), traits.names.end())) settings[key] = token;
   if (!traits.extra.empty()) settings["extra_special_tokens"] = traits.extra;
   for (const auto& [key, token] : traits.model_names) settings["model_specific_special_tokens"][key] = token;
   if (traits.splits_special) settings["split_special_tokens"] = true;
