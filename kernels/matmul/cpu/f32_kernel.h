@@ -24,7 +24,7 @@ struct KernelF32 {
     int64_t stride;
   };
 
-  // tile[count, cols] = or += a [count, k] b [k, cols], with b packed. The kernel fetches some lines of ahead_lines
+  // tile[count, cols] = or += a [count, k] b [k, cols], with b packed. The kernel fetches two lines of ahead_lines
   // with every few k: all at once they would keep its own loads waiting.
   static void multiply(Left a, const float* b, int64_t k, int count, bool add, float* tile, FetchAhead<>& ahead_lines) {
     if (a.stride) multiply_count<true>(a, b, k, count, add, tile, ahead_lines);
@@ -74,7 +74,7 @@ struct KernelF32 {
     for (; k >= ahead; k -= ahead, advance(ahead)) {
 #pragma GCC unroll 4
       for (int64_t j = 0; j < ahead; ++j) add_term(j);
-      ahead_lines.some();
+      ahead_lines.two_lines();
     }
     for (; k > 0; --k, advance(1)) add_term(0);
 #pragma GCC unroll 14

@@ -141,7 +141,6 @@ class ProductF32 : ProductOf<KernelF32> {
   FetchAhead<> lines_ahead(int64_t row, int64_t col, bool finishes, bool more_rows, int64_t k, int64_t end,
                            int64_t place, int64_t places) const {
     FetchAhead<> lines;
-    lines.set_lines(2);
     if (finishes)
       for (const AnyMatrix& matrix : stored_)
         if (matrix) {
