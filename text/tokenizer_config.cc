@@ -320,7 +320,11 @@ std::vector<AddedToken> tokens_to_add(const TokenizerConfig& config, const std::
   }
   std::set<std::string> named;
   const auto add = [&](const GivenToken& token) {
-    if (!contents.contains(token.token.content) && std::find(given.begin(), given.end(), token) == given.end())
+    const auto same = [&](GivenToken one) {
+      one.token.follows_special = token.token.follows_special;  // no flag of its own
+      return one == token;
+    };
+    if (!contents.contains(token.token.content) && std::none_of(given.begin(), given.end(), same))
       given.push_back(token);
   };
   for (const NamedTokens* names : {&config.names, &config.model_names})
