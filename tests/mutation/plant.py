@@ -40,7 +40,7 @@ def bugs():
 
 def planted(number, part, replacement):
     if part.endswith(";"):
-        return f"if (planted_bug == {number}) {{ {replacement} }} else {{ {part} }}"
+        return f"{{ if (planted_bug == {number}) {{ {replacement} }} else {{ {part} }} }}"
     return f"(planted_bug == {number} ? ({replacement}) : ({part}))"
 
 
