@@ -124,6 +124,9 @@ void Parameters::keep_rounded(Ops& ops) {
 }
 
 void Parameters::pack(Ops& ops, DType compute) {
+  // Copies that are current stay as they are: memory that an arena gives out again has no contents to rely on.
+  const auto is_current = [&](const Parameter& p) { return !p.is_factor || p.packed(compute); };
+  if (std::all_of(all_.begin(), all_.end(), is_current)) return;
   if (!packed_) {
     size_t bytes = 0;
     for (const Parameter& p : all_)
@@ -135,7 +138,6 @@ void Parameters::pack(Ops& ops, DType compute) {
     if (!p.is_factor) continue;
     const Tensor packed =
         packed_->make(DType::u8, {static_cast<int64_t>(ops.packed_bytes(p.shape[1], p.shape[0], compute))});
-    if (p.packed(compute)) continue;
     ops.pack_matrix({.b = p.value, .transpose_b = true, .compute = compute, .packed = packed});
     p.packed_ = {packed, version()};
     p.packed_compute_ = compute;
