@@ -12,7 +12,7 @@ enum class VectorsFormat { jsonl, npy };
 
 // {"embedding": [...]} for each line of a file, or one .npy array with a row a line, for which the file is read twice.
 // A line that is too long is cut. Returns how many were. A line without a token is an Error that names file and line.
-// What cannot be written is an Error.
+// A failed write is an Error.
 size_t embed_lines(SentenceEncoder& encoder, const std::string& input_file, std::ostream& out,
                    VectorsFormat format = VectorsFormat::jsonl);
 

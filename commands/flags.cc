@@ -1,7 +1,6 @@
 #include "commands/flags.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 
 #include "commands/settings.h"
@@ -33,9 +32,7 @@ Flags::Flag& Flags::declare(const std::string& name, const std::string& type, co
 
 void Flags::add(const std::string& name, std::string& target, const std::string& help, const FlagRule& rule) {
   declare(name, "TEXT", help, rule).assign = [&target, rule](const std::vector<std::string>& values) {
-    const std::vector<std::string>& choices = rule.range.choices;
-    if (!choices.empty() && std::find(choices.begin(), choices.end(), values[0]) == choices.end())
-      fail_usage("it must be ", rule.range.text());
+    check_choice(values[0], rule.range);
     target = values[0];
   };
 }
@@ -50,13 +47,7 @@ void Flags::add(const std::string& name, std::vector<std::string>& target, const
 template <class Number>
 void Flags::add_number(const std::string& name, Number& target, const std::string& help, const FlagRule& rule) {
   declare(name, "INTEGER", help, rule).assign = [&target, rule](const std::vector<std::string>& values) {
-    Number value{};
-    const char* const end = values[0].data() + values[0].size();
-    const auto [stop, error] = std::from_chars(values[0].data(), end, value);
-    const std::string limits = rule.range.text();
-    if (error != std::errc{} || stop != end || !rule.range.holds(static_cast<double>(value)))
-      fail_usage("it must be an integer", limits.empty() ? "" : " ", limits);
-    target = value;
+    target = number_of<Number>(values[0], rule.range);
   };
 }
 

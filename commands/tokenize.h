@@ -21,7 +21,7 @@ struct TokenizeRequest {
 };
 // {"ids": [...], "offsets": [[begin, end], ...]} for each line of a file, and "type_ids" for pairs. Offsets are in code
 // points of a token's own text, those of a special token are [0, 0]. The longer text of a pair is shortened first. An
-// error of a line names file and line. What cannot be written is an Error. In the format bin the ids alone are written,
+// error of a line names file and line. A failed write is an Error. In the format bin the ids alone are written,
 // those of one line behind those of the line before, each a little-endian int32.
 void tokenize_lines(const Tokenizer& tokenizer, const std::string& input_file, const TokenizeRequest& request,
                     std::ostream& out);

@@ -64,9 +64,7 @@ bool is_utf8(const std::string& text) {
 
 void check_string(const std::string& text, const Range& range) {
   if (!is_utf8(text)) fail_usage("a text must be valid UTF-8");
-  if (range.choices.empty()) return;
-  if (std::find(range.choices.begin(), range.choices.end(), text) == range.choices.end())
-    fail_usage("it must be ", range.text());
+  check_choice(text, range);
 }
 
 // Levenshtein's distance: the fewest insertions, deletions and replacements of a character.
@@ -101,6 +99,31 @@ std::string Range::text() const {
     result += (without_most ? "below " : "at most ") + number_text(most);
   }
   return result;
+}
+
+template <class Number>
+Number number_of(const std::string& text, const Range& range) {
+  Number value{};
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  bool fits = error == std::errc{} && stop == end && range.holds(static_cast<double>(value));
+  if constexpr (!is_integer<Number>) fits = fits && std::isfinite(value);
+  if constexpr (std::is_unsigned_v<Number>) fits = fits && value <= Number{std::numeric_limits<int64_t>::max()};
+  const std::string limits = range.text();
+  const char* const kind = is_integer<Number> ? "an integer" : "a number";
+  if (!fits) fail_usage("it must be ", kind, limits.empty() ? "" : " ", limits);
+  return value;
+}
+template int number_of(const std::string&, const Range&);
+template int64_t number_of(const std::string&, const Range&);
+template uint64_t number_of(const std::string&, const Range&);
+template float number_of(const std::string&, const Range&);
+template double number_of(const std::string&, const Range&);
+
+void check_choice(const std::string& text, const Range& range) {
+  const std::vector<std::string>& choices = range.choices;
+  if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end())
+    fail_usage("it must be ", range.text());
 }
 
 std::string Option::section() const {
@@ -142,19 +165,9 @@ Option& Options::add_number(const std::string& name, Number& target, const Range
   Option& option = declare(name, type, range, help);
   option.text = [&target] { return text_of(target); };
   option.default_text = option.text();
-  option.assign = [&target, range, type](const std::vector<std::string>& values) {
+  option.assign = [&target, range](const std::vector<std::string>& values) {
     const std::string& text = values.at(0);
-    const std::string limits = range.text();
-    const std::string right = "it must be " + std::string(is_integer<Number> ? "an integer" : "a number") +
-                              (limits.empty() ? "" : " " + limits);
-    Number value{};
-    const char* begin = text.data() + (text.starts_with('+') ? 1 : 0);
-    const auto [end, error] = std::from_chars(begin, text.data() + text.size(), value);
-    bool fits = error == std::errc{} && end == text.data() + text.size() && range.holds(static_cast<double>(value));
-    if constexpr (!is_integer<Number>) fits = fits && std::isfinite(value);
-    if constexpr (std::is_unsigned_v<Number>) fits = fits && value <= Number{std::numeric_limits<int64_t>::max()};
-    if (!fits) fail_usage(right);
-    target = value;
+    target = number_of<Number>(text.substr(text.starts_with('+') ? 1 : 0), range);
   };
   return option;
 }

@@ -37,6 +37,13 @@ inline Range from_up_to_below(double least, double most) {
 }
 inline Range one_of(std::vector<std::string> choices) { return {.choices = std::move(choices)}; }
 
+// Reads a number of a type that Options::add takes. Throws a UsageError that says what would be right where the text is
+// no such number, or out of range. An unsigned one is at most 2^63 - 1.
+template <class Number>
+Number number_of(const std::string& text, const Range& range);
+// Throws a UsageError that lists the choices where there are some and the text is none of them.
+void check_choice(const std::string& text, const Range& range);
+
 // A condition without which nothing reads an option.
 struct Need {
   std::function<bool()> holds;

@@ -65,12 +65,9 @@ struct PreNormStack {
   // Writes the branch's gradient, where it has its own tensor, from that of a joined stream.
   void split(Pass& pass, const StreamGradient& d) const { split(pass, blocks.size(), d); }
   // Tells whether forward returns a stream without a branch.
-  bool ends_joined(const Pass& pass) const { return is_tapped(pass, blocks.size()); }
+  bool ends_joined(const Pass& pass) const { return pass.is_tapped(blocks.size()); }
 
  private:
-  static bool is_tapped(const Pass& pass, size_t boundary) {
-    return pass.tap && pass.tap->is_at(static_cast<int64_t>(boundary));
-  }
   // Returns the dropout of the branch that comes to a boundary from the block before it.
   const DropoutSite& dropout_before(size_t boundary) const {
     return boundary < blocks.size() ? blocks[boundary].norm1.dropout : branch_dropout;

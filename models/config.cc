@@ -21,7 +21,7 @@ std::vector<std::pair<std::string, std::string>> texts_of(const ArchitectureOpti
 void refuse_options_of_others(const ModelConfig& config) {
   for (const OwnOptions::Entry& entry : config.own.all()) {
     if (config.architecture == entry.architecture) continue;
-    const auto defaults = texts_of(*OwnOptions::defaults(entry.architecture)), texts = texts_of(*entry.options);
+    const auto defaults = texts_of(*OwnOptions::defaults(entry.architecture)), texts = entry.texts();
     for (size_t i = 0; i < texts.size(); ++i)
       if (texts[i] != defaults[i])
         fail_usage(texts[i].first, " is an option of ", entry.architecture, "'s, the model is a ", config.architecture);
@@ -53,12 +53,7 @@ OwnOptions& OwnOptions::operator=(const OwnOptions& other) {
   return *this;
 }
 
-std::vector<std::string> OwnOptions::Entry::names() const {
-  const std::unique_ptr<ArchitectureOptions> copy = options->clone();
-  Options declared;
-  copy->declare(declared);
-  return declared.names();
-}
+std::vector<std::pair<std::string, std::string>> OwnOptions::Entry::texts() const { return texts_of(*options); }
 
 void OwnOptions::take_dropouts(const OwnOptions& wanted, const Options& options) {
   for (size_t i = 0; i < entries_.size(); ++i)

@@ -71,7 +71,8 @@ class OwnOptions {
     const char* architecture;
     std::unique_ptr<ArchitectureOptions> options;
 
-    std::vector<std::string> names() const;  // "model.doubled_position_angles"
+    // Returns the names of the options and their present values as text.
+    std::vector<std::pair<std::string, std::string>> texts() const;
   };
   const std::vector<Entry>& all() const { return entries_; }
   void take_dropouts(const OwnOptions& wanted, const Options& options);
@@ -126,7 +127,7 @@ struct ModelConfig {
 // Returns a configuration that leaves open what the architecture decides.
 ModelConfig open_model();
 
-// Where weights come from `init`, so does the model's shape. Throws a UsageError where a set option of [model]
+// The model's shape comes from `init` where its weights do. Throws a UsageError where a set option of [model]
 // contradicts it. The rates of dropout are no part of the shape.
 void check_against_init(const ModelConfig& wanted, const ModelConfig& model, const Options& options,
                         const std::string& init);

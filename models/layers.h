@@ -114,8 +114,7 @@ struct SelfAttention {
                 bool accumulate = false) const;
 };
 
-// y = act(x W1^T + b1) W2^T + b2. The backward pass recomputes the activation, which is cheaper than keeping its
-// result.
+// y = drop(act(x W1^T + b1)) W2^T + b2.
 struct FeedForward {
   struct Saved {
     Tensor before, activated;  // [N, F], before and after the activation (and its dropout)

@@ -16,7 +16,7 @@ void run_objective(Pass& pass, Model& model, Objective& objective, const DeviceB
 }
 
 HeadPass::HeadPass(Pass& whole, const Head& head_of, const Tensor& hidden, const OutputRows& outputs, bool gradients)
-    : pass(outputs ? whole.over(outputs.layout) : whole),
+    : pass(whole.over(outputs)),
       head(head_of),
       outputs_(outputs),
       shape_(hidden.shape),
@@ -41,7 +41,7 @@ Tensor ScoreObjective::run(Pass& pass, const Tensor& hidden, const DeviceBatch& 
 
 void CrossEntropyObjective::score(HeadPass& rows, const DeviceBatch& batch, const LossRequest& request) {
   const Pass& pass = rows.pass;
-  const Gradients* const gradients = request.gradients ? pass.gradients : nullptr;
+  Gradients* const gradients = request.gradients ? pass.gradients : nullptr;
   pass.ops.cross_entropy({.x = rows.features,
                           .weight = head_.projection->factor(pass.compute),
                           .bias = head_.bias_values(),
@@ -55,8 +55,8 @@ void CrossEntropyObjective::score(HeadPass& rows, const DeviceBatch& batch, cons
                           .likeliest = request.likeliest,
                           .gradient_scale = request.gradient_scale,
                           .dx = rows.dfeatures,
-                          .dweight = gradients ? pass.gradients->sum(*head_.projection) : Tensor{},
-                          .dbias = gradients && head_.bias ? pass.gradients->sum(*head_.bias) : Tensor{}});
+                          .dweight = gradients ? gradients->sum(*head_.projection) : Tensor{},
+                          .dbias = gradients && head_.bias ? gradients->sum(*head_.bias) : Tensor{}});
 }
 
 }  // namespace engine

@@ -80,7 +80,9 @@ struct Pass : Run {
     result.layout = rows;
     return result;
   }
-  Pass over_outputs() const { return outputs ? over(outputs.layout) : *this; }
+  // Returns the same pass over output rows, or over all rows where there are none.
+  Pass over(const OutputRows& rows) const { return rows ? over(rows.layout) : *this; }
+  bool is_tapped(size_t boundary) const { return tap && tap->is_at(static_cast<int64_t>(boundary)); }
   // Says that this pass adds nothing more to the gradients of these parameters.
   void done(ParameterRange range) const {
     if (gradients) gradients->done(range);

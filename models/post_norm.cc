@@ -12,12 +12,6 @@ PostNormBuffers rows_for(const OutputRows& outputs, const PostNormBuffers& all) 
   return {rows_for(outputs, all.attended), rows_for(outputs, all.crossed), rows_for(outputs, all.branch)};
 }
 
-Pass pass_over(const Pass& pass, const OutputRows& outputs) { return outputs ? pass.over(outputs.layout) : pass; }
-
-bool is_tapped(const Pass& pass, size_t boundary) {
-  return pass.tap && pass.tap->is_at(static_cast<int64_t>(boundary));
-}
-
 }  // namespace
 
 PostNormBlock::PostNormBlock(Parameters& table, const ModelConfig& config, const std::string& prefix, int layer,
@@ -48,7 +42,7 @@ PostNormBlock::PostNormBlock(Parameters& table, const ModelConfig& config, const
 
 Tensor PostNormBlock::forward_inner(Pass& pass, const Tensor& x, const Tensor& entry, const PostNormBuffers& buffers,
                                     const SourceStates& source, Saved& saved) const {
-  Pass own = pass_over(pass, saved.outputs);
+  Pass own = pass.over(saved.outputs);
   const auto save = [&](const ResidualNorm& norm) {
     return pass.keep ? norm.make_saved(pass, entry.shape) : ResidualNorm::Saved{};
   };
@@ -83,7 +77,7 @@ Tensor PostNormBlock::forward(Pass& pass, const Tensor& x, const PostNormBuffers
   const PostNormBuffers buffers = rows_for(outputs, all);
   const Tensor stream = forward_inner(pass, x, entry, buffers, source, saved);
   // Nothing reads the rows that came in any more, so y takes their memory.
-  Pass own = pass_over(pass, outputs);
+  Pass own = pass.over(outputs);
   norm2.forward_into(own, buffers.branch, stream, entry, saved.norm2);
   return entry;
 }
@@ -93,7 +87,7 @@ void PostNormBlock::backward(Pass& pass, const Tensor& dy, const Tensor& input, 
                              bool accumulate, Saved& saved) const {
   const ArenaScope scope(pass.arena);
   const OutputRows& outputs = saved.outputs;
-  Pass own = pass_over(pass, outputs);
+  Pass own = pass.over(outputs);
   const Shape shape = dy.shape;
   const auto make = [&](DType dtype) { return pass.arena.make(dtype, shape); };
   // These hold the stream behind attention and behind cross attention, as forward had them.
@@ -168,14 +162,14 @@ Tensor PostNormStack::forward(Pass& pass, const Tensor& embedded, Saved& saved, 
   saved.blocks.resize(blocks.size());
   saved.tapped.assign(blocks.size(), {});
   for (size_t i = 0; i < blocks.size(); ++i) {
-    if (is_tapped(pass, i)) {
+    if (pass.is_tapped(i)) {
       pass.tap->forward(pass, static_cast<int64_t>(i), x);
       if (pass.keep) pass.ops.copy({.x = x, .y = saved.tapped[i] = make(DType::f32)});
     }
     const bool is_last = i + 1 == blocks.size();
     x = blocks[i].forward(pass, x, buffers, source, is_last ? outputs : OutputRows{}, saved.blocks[i]);
   }
-  if (is_tapped(pass, blocks.size())) pass.tap->forward(pass, static_cast<int64_t>(blocks.size()), x);
+  if (pass.is_tapped(blocks.size())) pass.tap->forward(pass, static_cast<int64_t>(blocks.size()), x);
   return x;
 }
 
@@ -196,7 +190,7 @@ Tensor PostNormStack::backward(Pass& pass, const Tensor& dhidden, Saved& saved, 
   const Tensor dx = make(DType::f32, shape);
   const PostNormGradients gradients{dembedded, is_decoder ? make(DType::f32, shape) : Tensor{}};
   Tensor dy = dhidden;
-  if (is_tapped(pass, blocks.size())) {
+  if (pass.is_tapped(blocks.size())) {
     dy = make(DType::f32, dhidden.shape);
     pass.ops.copy({.x = dhidden, .y = dy});
     pass.tap->backward(pass, static_cast<int64_t>(blocks.size()), dy);
@@ -210,7 +204,7 @@ Tensor PostNormStack::backward(Pass& pass, const Tensor& dhidden, Saved& saved, 
     const bool is_last = i + 1 == blocks.size();
     blocks[i].backward(pass, is_last ? dy : dx, input, dx, gradients, source, dsource, /*accumulate=*/!is_last,
                        saved.blocks[i]);
-    if (is_tapped(pass, i)) pass.tap->backward(pass, static_cast<int64_t>(i), dx);
+    if (pass.is_tapped(i)) pass.tap->backward(pass, static_cast<int64_t>(i), dx);
   }
   drop(pass, dx);
   norm.backward(pass, dx, saved.norm, {dembedded, {}}, /*accumulate=*/false);

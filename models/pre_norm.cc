@@ -83,7 +83,7 @@ void PreNormStack::split(Pass& pass, size_t boundary, const StreamGradient& d) c
 }
 
 PreNormStack::Stream PreNormStack::at_boundary(Pass& pass, size_t boundary, const Stream& stream) const {
-  if (!is_tapped(pass, boundary)) return stream;
+  if (!pass.is_tapped(boundary)) return stream;
   const Tensor x = join(pass, boundary, stream);
   pass.tap->forward(pass, static_cast<int64_t>(boundary), x);
   return {x, {}};
@@ -103,13 +103,13 @@ PreNormStack::Stream PreNormStack::forward(Pass& pass, const Tensor& x, Saved& s
 
 void PreNormStack::backward(Pass& pass, const StreamGradient& d, Saved& saved) const {
   for (size_t i = blocks.size(); i-- > 0;) {
-    if (is_tapped(pass, i + 1)) {
+    if (pass.is_tapped(i + 1)) {
       pass.tap->backward(pass, static_cast<int64_t>(i + 1), d.residual);
       split(pass, i + 1, d);
     }
-    blocks[i].backward(pass, d, /*has_branch_in=*/i > 0 && !is_tapped(pass, i), saved[i]);
+    blocks[i].backward(pass, d, /*has_branch_in=*/i > 0 && !pass.is_tapped(i), saved[i]);
   }
-  if (is_tapped(pass, 0)) pass.tap->backward(pass, 0, d.residual);
+  if (pass.is_tapped(0)) pass.tap->backward(pass, 0, d.residual);
 }
 
 }  // namespace engine

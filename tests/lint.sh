@@ -38,11 +38,8 @@ while IFS= read -r found; do offence "$found"; done < <(awk '
       print FILENAME ":" start[indent] ": a function of " FNR - start[indent] + 1 " lines; it may have 80"
     start[indent] = 0
   }' "${sources[@]}")
-# In these folders every comment is a sentence. The others follow.
-sentences=('kernels/*.h' 'kernels/*.cc' 'bench/*.h' 'bench/*.cc' ':!*/cuda/*')
-mapfile -t clean < <(git ls-files "${sentences[@]}")
 while IFS=: read -r file line _; do offence "$file:$line: a comment is a sentence: it begins with its subject"; done \
-  < <(grep -nE '^ *// (Of|What|Where|Which|Who|Whose|Whoever)\b' "${clean[@]}" /dev/null)
+  < <(grep -nE '^ *// (Of|What|Where|Which|Who|Whose|Whoever)\b' "${sources[@]}" /dev/null)
 while IFS= read -r found; do offence "$found"; done \
   < <(grep -nEi '\b(TODO|FIXME|XXX|HACK)\b' "${sources[@]}" /dev/null)
 while IFS=: read -r file line _; do

@@ -22,6 +22,21 @@ inline std::string program_path(const std::string& name = "engine") {
   return (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / name).string();
 }
 
+// The task.cfg of a small training, up to its [training].
+inline const std::string small_scratchpad = R"(task = "scratchpad"
+name = "run"
+precision = "f32"
+device = "cpu"
+[model]
+hidden_size = 32
+num_layers = 1
+num_heads = 2
+max_positions = 128
+[scratchpad]
+max_depth = 2
+mixture = ["1:1"]
+)";
+
 struct Ended {
   int code = -1;
   std::string out, error;

@@ -7,24 +7,22 @@
 #include "kernels/backend/backend.h"
 #include "tasks/causal_task.h"
 #include "tasks/tasks.h"
+#include "tests/machine.h"
 #include "tests/temporary.h"
 #include "training/trainer.h"
 
 namespace engine::test {
 
-struct TaskSettings {
+struct TaskSettings : OwnMachine {
   TemporaryFolder folder;
   Config config;
   TaskSections sections;
   Options options;
-  std::unique_ptr<Ops> ops;
-  Arena arena{ops->memory()};
-  Communicator ranks;
-  Machine machine{*ops, arena, DType::f32, ranks};
 
   // Tasks run on one thread, since models this small gain nothing from more, and lose much where other programs run,
   // too.
-  explicit TaskSettings(const std::string& text, const std::string& device = "cpu") : ops(make_ops(device)) {
+  explicit TaskSettings(const std::string& text, const std::string& device = "cpu")
+      : OwnMachine(DType::f32, 0, device) {
     set_threads(1);
     config.declare(options);
     sections.declare(options);

@@ -24,12 +24,8 @@ using nlohmann::json;
 constexpr int64_t positions = 12;
 
 // A small model of arithmetic that knows nothing, and what it runs on.
-struct Untrained {
+struct Untrained : OwnMachine {
   TemporaryFolder folder;
-  std::unique_ptr<Ops> ops = make_cpu_ops();
-  Arena arena{ops->memory()};
-  Communicator ranks;
-  Machine machine{*ops, arena, DType::f32, ranks};
   LanguageModel language;
 
   Untrained() {

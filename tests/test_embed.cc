@@ -13,6 +13,7 @@
 #include "core/parallel.h"
 #include "models/huggingface.h"
 #include "tests/letters.h"
+#include "tests/machine.h"
 #include "tests/model_run.h"
 #include "tests/temporary.h"
 
@@ -79,7 +80,7 @@ TEST_CASE("embed: mean and first rows, normalised, in the order of the input, wh
   on_every_backend([](Bench& bench) {
     const SentenceFolder sentences;
     Communicator ranks;
-  Machine machine{bench.ops, bench.arena, bench.compute, ranks};
+    Machine machine{bench.ops, bench.arena, bench.compute, ranks};
     for (const bool first : {false, true}) {
       CAPTURE(first);
       sentences.pool(first ? "cls_token" : "mean_tokens");
@@ -111,7 +112,7 @@ TEST_CASE("embed: the same bits at any number of threads, of which each has pass
   const int before = thread_count();
   for (const DType compute : {DType::f32, DType::bf16}) {
     Communicator ranks;
-  Machine machine{*ops, arena, compute, ranks};
+    Machine machine{*ops, arena, compute, ranks};
     SentenceEncoder encoder(sentences.path, machine);
     std::vector<std::vector<int32_t>> ids;
     for (int i = 0; i < 3000; ++i) ids.push_back(encoder.encode(std::string("a c e g i q").substr(0, i % 12)));
@@ -130,10 +131,8 @@ TEST_CASE("embed: the same bits at any number of threads, of which each has pass
 }
 
 TEST_CASE("embed: long lines are cut, folders without modules take the mean, and lines come out as JSON") {
-  const std::unique_ptr<Ops> ops = make_cpu_ops();
-  Arena arena(host_memory());
-  Communicator ranks;
-  Machine machine{*ops, arena, DType::f32, ranks};
+  OwnMachine own;
+  Machine& machine = own.machine;
   const SentenceFolder sentences;
   SentenceEncoder encoder(sentences.path, machine);
   CHECK(encoder.encode("a b c d e f g h i j k") == std::vector<int32_t>{2, 5, 6, 7, 8, 9, 10, 11, 3});
@@ -178,10 +177,8 @@ TEST_CASE("embed: long lines are cut, folders without modules take the mean, and
 }
 
 TEST_CASE("embed: lower-cases where the folder says so, and is cut to the least limit") {
-  const std::unique_ptr<Ops> ops = make_cpu_ops();
-  Arena arena(host_memory());
-  Communicator ranks;
-  Machine machine{*ops, arena, DType::f32, ranks};
+  OwnMachine own;
+  Machine& machine = own.machine;
   const SentenceFolder sentences;
   const auto tokens = [&](const char* text) { return SentenceEncoder(sentences.path, machine).encode(text); };
   const auto limit = [&] { return SentenceEncoder(sentences.path, machine).max_length(); };
@@ -200,10 +197,8 @@ TEST_CASE("embed: lower-cases where the folder says so, and is cut to the least 
 }
 
 TEST_CASE("embed: a line without a token is an error that names it") {
-  const std::unique_ptr<Ops> ops = make_cpu_ops();
-  Arena arena(host_memory());
-  Communicator ranks;
-  Machine machine{*ops, arena, DType::f32, ranks};
+  OwnMachine own;
+  Machine& machine = own.machine;
   const SentenceFolder sentences;
   fs::remove(sentences.path / "vocab.txt");
   make_character_tokenizer({"ab"})->save(sentences.path);  // puts nothing around a sentence
@@ -275,10 +270,8 @@ TEST_CASE("embed: a default prompt stands before every sentence, and pooling may
 }
 
 TEST_CASE("embed: a sentence that is all prompt, and vectors that are cut short") {
-  const std::unique_ptr<Ops> ops = make_cpu_ops();
-  Arena arena(host_memory());
-  Communicator ranks;
-  Machine machine{*ops, arena, DType::f32, ranks};
+  OwnMachine own;
+  Machine& machine = own.machine;
   const SentenceFolder sentences;
   write_file(sentences.path / "config_sentence_transformers.json",
              R"({"prompts": {"query": "a b c d e f g h i j"}, "default_prompt_name": "query", "truncate_dim": 7})");

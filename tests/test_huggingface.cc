@@ -56,7 +56,7 @@ struct Folder {
     write_file(path() / "config.json", config.dump());
     write_safetensors(path() / "model.safetensors", tensors);
   }
-  // What loading reports, from the folder's name on and without it; empty where the model is the golden one.
+  // Returns what loading reports behind the folder's name, or nothing where the model is the golden one.
   std::string load() const {
     try {
       const auto model = load_model(path(), host_memory(), false, {.kinds = generating_kinds});

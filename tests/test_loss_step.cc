@@ -22,15 +22,12 @@ StepResult step_with(float label_smoothing) {
   config.model.initializer_range = 0.5f;  // logits that are not all alike
   config.training.label_smoothing = label_smoothing;
   const ThreadScope threads(1);
-  const std::unique_ptr<Ops> ops = make_cpu_ops();
-  Arena arena(ops->memory(), size_t{1} << 28);
-  Communicator ranks;
-  Machine machine{*ops, arena, DType::f32, ranks};
-  TinyTask task(config, *ops);
+  OwnMachine own(DType::f32, size_t{1} << 28);
+  TinyTask task(config, *own.ops);
   SequenceBatch batch;
   task.batch_of(0, batch);
-  const Tensor totals = arena.make_zeros(DType::f32, {3});
-  Pass pass(Run{.ops = *ops, .arena = arena, .compute = DType::f32}, {}, {.is_active = true});
+  const Tensor totals = own.arena.make_zeros(DType::f32, {3});
+  Pass pass(Run{.ops = *own.ops, .arena = own.arena, .compute = DType::f32}, {}, {.is_active = true});
   task.loss().run(pass, batch, 0, batch.sequences(), 1, totals);
   StepResult result;
   result.trained_loss = static_cast<double>(totals.as<float>()[0]);
@@ -39,7 +36,7 @@ StepResult step_with(float label_smoothing) {
     result.gradients.insert(result.gradients.end(), gradient.as<float>(), gradient.as<float>() + gradient.count());
   }
   LossStep step(task.model(), label_smoothing);
-  result.evaluated_loss = step.evaluate(machine, batch).loss;
+  result.evaluated_loss = step.evaluate(own.machine, batch).loss;
   return result;
 }
 

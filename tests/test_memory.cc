@@ -105,23 +105,8 @@ TEST_CASE("memory: an arena in scarce address space grows by regions, which late
 
 TEST_CASE("memory: programs run in limited address space, and say where it is too little") {
   const Program program;
-  const std::string config = program.write("task.cfg", R"(task = "scratchpad"
-name = "run"
-precision = "f32"
-device = "cpu"
-[model]
-hidden_size = 32
-num_layers = 1
-num_heads = 2
-max_positions = 128
-[scratchpad]
-max_depth = 2
-mixture = ["1:1"]
-[training]
-batch_size = 4
-max_steps = 2
-eval_every = 0
-)");
+  const std::string config = program.write(
+      "task.cfg", small_scratchpad + "[training]\nbatch_size = 4\nmax_steps = 2\neval_every = 0\n");
   const auto train = [&](const std::string& limit, const std::string& more) {
     return program.shell("ulimit " + limit + "; exec " + program_path() + " train " + config + " --output_dir " +
                          program.file("runs") + " --resume false " + more);

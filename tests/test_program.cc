@@ -152,7 +152,7 @@ TEST_CASE("program: trains, and its run folder is evaluated, goes on from prompt
     program.fails({verb, run, "--input", lines, "--device", "cpu", "--attention", "cudnn"}, 2, "needs device = ");
   program.fails({"tokenize", run, "--input", program.write("bad.txt", "1\n\xFF\n")}, 1, "bad.txt:2: ");
 
-  // What the run's task.cfg says counts, unless a flag says something else: three new tokens, or one.
+  // The run's task.cfg counts unless a flag says something else: three new tokens, or one.
   const Ended three = program.run({"generate", run, "--prompt", "(1+2)"});
   const Ended one = program.run({"generate", run, "--prompt", "(1+2)", "--max_new_tokens", "1"});
   CHECK(three.code == 0);
@@ -160,7 +160,7 @@ TEST_CASE("program: trains, and its run folder is evaluated, goes on from prompt
   CHECK(three.out.size() <= 5 + 3 + 1);
   CHECK(one.out.size() <= 5 + 1 + 1);
   CHECK(one.out.starts_with("(1+2)"));
-  // Whoever sets an option that does nothing is told so, whatever the run's task.cfg says of it.
+  // An option that does nothing is an error on the command line, whatever the run's task.cfg says of it.
   program.fails({"generate", run, "--prompt", "1", "--top_k", "5"}, 2,
                 "--top_k: generation.top_k is \"5\": nothing reads it here, it needs generation.temperature above 0");
   CHECK(program.run({"generate", run, "--prompt", "1", "--top_k", "5", "--temperature", "1"}).code == 0);

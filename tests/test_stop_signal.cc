@@ -13,20 +13,7 @@ namespace engine::test {
 
 namespace {
 
-constexpr const char* long_training = R"(task = "scratchpad"
-name = "run"
-threads = 1
-precision = "f32"
-device = "cpu"
-[model]
-hidden_size = 32
-num_layers = 1
-num_heads = 2
-max_positions = 128
-[scratchpad]
-max_depth = 2
-mixture = ["1:1"]
-[training]
+const std::string long_training = "threads = 1\n" + small_scratchpad + R"([training]
 batch_size = 4
 max_steps = 1000000
 log_every = 1

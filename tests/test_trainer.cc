@@ -274,11 +274,8 @@ TEST_CASE("trainer: a loss or gradient that is not finite names the step and cha
     config.training.save_every = 2;
     Options options;
     config.declare(options);
-    const std::unique_ptr<Ops> ops = make_cpu_ops();
-    Arena arena(ops->memory(), size_t{1} << 30);
-    Communicator ranks;
-  Machine machine{*ops, arena, DType::f32, ranks};
-    TinyTask task(config, *ops);
+    OwnMachine own(DType::f32, size_t{1} << 30);
+    TinyTask task(config, *own.ops);
     std::vector<float> before;
     task.before_step = [&](int64_t step) {
       if (step != 5) return;
@@ -289,7 +286,7 @@ TEST_CASE("trainer: a loss or gradient that is not finite names the step and cha
     std::string message;
     std::FILE* out = std::fopen("/dev/null", "w");
     try {
-      train_task(config, options, task, machine, out);
+      train_task(config, options, task, own.machine, out);
     } catch (const Error& error) {
       message = error.what();
     }

@@ -8,7 +8,7 @@ namespace engine::test {
 
 namespace {
 
-// What the task of a configuration says, with a vocabulary and data of its own; empty: it is made.
+// Returns the error of making a configuration's task, with a vocabulary and data of its own, or nothing.
 std::string error_of(const std::string& text) {
   TaskSettings settings(text);
   Config& config = settings.config;

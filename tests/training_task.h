@@ -11,6 +11,7 @@
 #include "core/parallel.h"
 #include "kernels/backend/backend.h"
 #include "models/architectures.h"
+#include "tests/machine.h"
 #include "training/loss_step.h"
 #include "training/trainer.h"
 
@@ -134,18 +135,15 @@ inline Outcome train_tiny(Config config, const std::function<void(TinyTask&)>& p
   Options options;
   config.declare(options);
   const ThreadScope threads(config.threads);
-  const std::unique_ptr<Ops> ops = make_cpu_ops();
-  Arena arena(ops->memory(), size_t{1} << 30);
-  Communicator ranks;
-  Machine machine{*ops, arena, compute, ranks};
-  TinyTask task(config, *ops);
+  OwnMachine own(compute, size_t{1} << 30);
+  TinyTask task(config, *own.ops);
   if (prepare) prepare(task);
   char* text = nullptr;
   size_t size = 0;
   std::FILE* out = open_memstream(&text, &size);
   Outcome outcome;
   try {
-    outcome.result = train_task(config, options, task, machine, out);
+    outcome.result = train_task(config, options, task, own.machine, out);
     outcome.exit_code = outcome.result.exit_code();
   } catch (...) {
     std::fclose(out);

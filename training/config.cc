@@ -196,7 +196,7 @@ void Config::declare(Options& options) {
   model.declare(options);
   // check_against_init says more of a model from init.
   for (const OwnOptions::Entry& entry : model.own.all())
-    for (const std::string& option : entry.names())
+    for (const auto& [option, text] : entry.texts())
       options.at(option).needs(
           [this, owner = entry.architecture] { return !init.empty() || model.architecture == owner; },
           "model.architecture = \"" + std::string(entry.architecture) + "\"");

@@ -17,12 +17,6 @@ std::string listed(const std::string& what, const std::vector<std::string>& name
   return names.size() > most ? text + " and " + std::to_string(names.size() - most) + " more" : text;
 }
 
-std::string value_of(const Options& options, const std::string& name) {
-  for (const Options::Option& option : options.all())
-    if (option.name == name) return option.text();
-  return "";
-}
-
 }  // namespace
 
 std::string go_on_from_init(const Config& config, const Options& options, Optimizer& optimizer,
@@ -31,7 +25,7 @@ std::string go_on_from_init(const Config& config, const Options& options, Optimi
   if (config.init.empty()) return "";
   const std::filesystem::path state = RunFolder(config.init).state();
   const bool is_run = has_state(state);
-  const bool same_task = is_run && option_of_state(state, "task") == value_of(options, "task");
+  const bool same_task = is_run && option_of_state(state, "task") == options.find("task")->text();
   if (training.resume_warmup_steps > 0 && (!same_task || training.new_head))
     fail_usage("training.resume_warmup_steps is ", training.resume_warmup_steps, ", but init = \"", config.init,
                "\" is ",

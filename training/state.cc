@@ -20,20 +20,25 @@ std::vector<int64_t> sizes_of(const Shape& shape) {
   return {shape.sizes.begin(), shape.sizes.begin() + shape.rank};
 }
 
-// Returns the tensors of a state in their order in the file, first each parameter's value, then the others.
+// Returns the tensors that a state has of a parameter, its value first.
+std::vector<StateTensor> tensors_of(const StateTensors& state, const Parameter& p) {
+  std::vector<StateTensor> tensors{{"value", &p, p.value}};
+  for (const StateTensor& tensor : state.tensors)
+    if (tensor.parameter == &p) tensors.push_back(tensor);
+  return tensors;
+}
+
+// Returns the tensors of a state in their order in the file.
 std::vector<StateTensor> listed(const StateTensors& state) {
   std::vector<StateTensor> all;
-  for (const Parameter& p : state.parameters.all()) {
-    all.push_back({"value", &p, p.value});
-    for (const StateTensor& tensor : state.tensors)
-      if (tensor.parameter == &p) all.push_back(tensor);
-  }
+  for (const Parameter& p : state.parameters.all())
+    for (const StateTensor& tensor : tensors_of(state, p)) all.push_back(tensor);
   return all;
 }
 
 void load(const StateTensors& state, const StateTensor& tensor, const Safetensors::Entry& entry) {
   if (tensor.kind == "value")
-    state.parameters.write(state.parameters.at(tensor.parameter->name), 0, tensor.tensor.count(), entry.data);
+    state.parameters.write(state.parameters.all()[tensor.parameter->index], 0, tensor.tensor.count(), entry.data);
   else
     state.parameters.memory().copy_in(tensor.tensor.data, entry.data, tensor.tensor.bytes());
 }
@@ -166,9 +171,7 @@ FittingState load_fitting_state(const fs::path& state, const StateTensors& tenso
   std::map<std::string, bool> taken;  // tensors of the file
   for (const auto& [name, entry] : file.entries()) taken[name] = false;
   for (const Parameter& p : tensors.parameters.all()) {
-    std::vector<StateTensor> parts{{"value", &p, p.value}};
-    for (const StateTensor& tensor : tensors.tensors)
-      if (tensor.parameter == &p) parts.push_back(tensor);
+    const std::vector<StateTensor> parts = tensors_of(tensors, p);
     const bool all_fit = std::all_of(parts.begin(), parts.end(), [&](const StateTensor& part) {
       const auto found = file.entries().find(part.name());
       return found != file.entries().end() && fits(found->second, part.tensor);

@@ -24,8 +24,8 @@ struct TrainingProgress {
   // These are sums since the last line of the log.
   double window_loss = 0, window_scored = 0, window_correct = 0;
   double learning_rate = 0;  // of the last step
-  // Where a training went on from another run's state, these are that run's steps, and the parameters whose moments it
-  // did not have. steps_before is 0 where it did not.
+  // These are the steps of the other run whose state a training went on from, and the parameters whose moments that
+  // state did not have. steps_before is 0 without another run.
   int64_t steps_before = 0;
   std::vector<std::string> fresh;
   // The learning rate goes on from this rate (Schedule::go_on_from), since this step. It is that of the other run, or

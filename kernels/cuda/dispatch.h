@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "core/tensor.h"
+#include "kernels/checks.h"
 #include "kernels/cuda/intrinsics.h"
 
 namespace engine::cuda {
@@ -19,13 +20,6 @@ void with_device_elements(const void* data, DType dtype, const Body& body) {
 template <class Body>
 void with_device_elements(const Tensor& tensor, const Body& body) {
   with_device_elements(tensor.data, tensor.dtype, body);
-}
-
-// Calls body(std::true_type or std::false_type).
-template <class Body>
-void with_flag(bool flag, const Body& body) {
-  if (flag) body(std::true_type());
-  else body(std::false_type());
 }
 
 // Calls body(std::integral_constant<int, N>) with N = `width` where vectors fit, else with 1.
