@@ -42,7 +42,7 @@ void on_every_backend(const std::function<void(Bench&)>& test) {
   for (const Backend& backend : backends)
     for (DType compute : {DType::f32, DType::bf16}) {
       CAPTURE(backend.name);
-      CAPTURE(name_of(compute));
+      CAPTURE(std::string(name_of(compute)));
       Arena arena(backend.ops->memory(), size_t{1} << 32);
       Bench bench{*backend.ops, arena, compute};
       bench.is_device = backend.is_device;

@@ -39,7 +39,8 @@ Values sizes_of_dx(const Reference& r) {
 }
 
 void check(Bench& bench, DType other, DType of_dx, int64_t rows, int64_t cols, double scale) {
-  CAPTURE(rows); CAPTURE(cols); CAPTURE(scale); CAPTURE(name_of(other)); CAPTURE(name_of(of_dx));
+  CAPTURE(rows); CAPTURE(cols); CAPTURE(scale);
+  CAPTURE(std::string(name_of(other))); CAPTURE(std::string(name_of(of_dx)));
   const ArenaScope scope(bench.arena);
   CosineLossArgs args{.x = bench.normal(bench.compute, {rows, cols}, scale, 0.3 * scale),
                       .y = bench.normal(other, {rows, cols}, 2, 1), .totals = bench.from(DType::f32, {2}, {10, 20}),

@@ -31,7 +31,7 @@ TEST_CASE("matmul on a device: our kernels and cuBLASLt agree, large tiles and p
           const ProductForm f{M, N, K, compute, DType::f32, (form & 1) != 0, (form & 2) != 0, Activation::gelu_tanh};
           CAPTURE(M);
           CAPTURE(form);
-          CAPTURE(name_of(compute));
+          CAPTURE(std::string(name_of(compute)));
           const Values expected = product_by("cublaslt", device, f);
           CHECK_ELEMENTS(product_by("own", device, f), expected, errors(device, f, expected));
         }

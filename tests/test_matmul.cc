@@ -26,9 +26,11 @@ std::vector<double> rounded(std::vector<double> values, DType dtype) {
 
 // The errors of act(t) or t act'(g), where t errs as a sum of K products and a bias does. Activations err by 1e-6
 // themselves (kernels/elementwise/cpu/activation.h), and no slope is above 1.13. Where c is bf16 a backend may round
-// two things more to bf16 (matmul.h): the bias, and t before an activation or act' takes it.
+// two things more to bf16 (matmul.h): the bias, and t before an activation or act' takes it. There a device's gelu_tanh
+// may also take a tanh that errs by 2^-11 of itself.
 struct MatmulErrors {
   const Case& k;
+  bool is_device;
   Values sizes;   // [M, N] |a| |b| + |bias|
   Values before;  // [M, N] t
   Values bias;    // [N], or empty
@@ -38,6 +40,13 @@ struct MatmulErrors {
     double error = sum_error(k.K) * sizes[i];
     if (k.c == DType::bf16 && !bias.empty()) error += stored_error(bias[i % bias.size()], DType::bf16);
     return error;
+  }
+  // What 2^-11 of tanh(u) changes in t (1 + tanh(u)) / 2, or in t times its gradient (1 + tanh(u)) / 2 + x (1 -
+  // tanh(u)^2) u' / 2 at x, with u = sqrt(2 / pi) (x + 0.044715 x^3).
+  double error_of_tanh(size_t i) const {
+    if (at.empty()) return 0x1p-11 * std::abs(before[i]) / 2;
+    const double slope_of_u = std::sqrt(2 / M_PI) * (1 + 3 * 0.044715 * at[i] * at[i]);
+    return 0x1p-11 * std::abs(before[i]) * (0.5 + std::abs(at[i]) * slope_of_u);
   }
   Values of_before() const {
     Values errors;
@@ -53,6 +62,7 @@ struct MatmulErrors {
       if (at.empty()) error *= has_activation ? 1.13 : 1;
       else error *= std::abs(reference::activation_gradient(k.activation, at[i])) + 1e-6;
       if (has_activation) error += 1e-6 * std::abs(before[i]);
+      if (is_device && k.activation == Activation::gelu_tanh && k.c == DType::bf16) error += error_of_tanh(i);
       const double added = added_to.empty() ? 0 : std::abs(added_to[i]);
       errors.push_back(error + sum_error(1) * (std::abs(c[i]) + added) + stored_error(c[i], k.c));
     }
@@ -99,8 +109,8 @@ Operands make(Bench& bench, const Case& k) {
 void check(Bench& bench, const Case& k) {
   ArenaScope scope(bench.arena);
   INFO("M ", k.M, " N ", k.N, " K ", k.K, " transposes ", k.transpose_a, k.transpose_b, " accumulate ", k.accumulate,
-       " packed ", k.packed, " a ", name_of(k.a), " b ", name_of(k.b), " c ", name_of(k.c), " activation ",
-       static_cast<int>(k.activation));
+       " packed ", k.packed, " a ", std::string(name_of(k.a)), " b ",
+       std::string(name_of(k.b)), " c ", std::string(name_of(k.c)), " activation ", static_cast<int>(k.activation));
   Operands t = make(bench, k);
   const std::vector<double> exact_a = bench.values(t.a);
   const std::vector<double> a = rounded(exact_a, bench.compute), b = rounded(bench.values(t.b), bench.compute);
@@ -115,7 +125,7 @@ void check(Bench& bench, const Case& k) {
   const Values size_a = magnitudes(a), size_b = magnitudes(b), size_bias = magnitudes(bias);
   reference::matmul<double>({k.M, k.N, k.K, size_a.data(), size_b.data(), sizes.data(), k.transpose_a, k.transpose_b,
                              false, pointer(size_bias)});
-  const MatmulErrors errors{k, sizes, before, bias, gradient_at};
+  const MatmulErrors errors{k, bench.is_device, sizes, before, bias, gradient_at};
 
   bench.ops.matmul(arguments(k, t, bench.compute));
   CHECK_ELEMENTS(bench.values(t.c), c, errors.of_c(c, c_before));

@@ -113,7 +113,7 @@ TEST_CASE("trainer: the loss of a small model on a small text falls") {
   config.training.learning_rate = 1e-2f;
   config.training.eval_every = 50;
   for (const DType compute : {DType::f32, DType::bf16}) {
-    CAPTURE(name_of(compute));
+    CAPTURE(std::string(name_of(compute)));
     config.name = name_of(compute);
     CHECK(train_tiny(config, {}, compute).exit_code == 0);
     const std::vector<nlohmann::json> log = log_of(config);
@@ -319,7 +319,7 @@ eval_every = 0
 save_every = 0
 )";
   for (const DType compute : {DType::f32, DType::bf16}) {
-    CAPTURE(name_of(compute));
+    CAPTURE(std::string(name_of(compute)));
     {
       const TemporaryFolder folder(quick_place());
       Config config = tiny_config(folder.path(), name_of(compute));

@@ -25,9 +25,9 @@
 // Numerics: products are summed in f32, in an order that the shape alone decides: the same bits at any number of
 // threads. With bf16 compute the operands are rounded to the nearest bf16, ties to even, and subnormal ones may become
 // 0 (the tile unit takes them so). Without AMX the f32 kernel multiplies the rounded operands. If c is bf16, a backend
-// may round the bias to bf16, and t before it takes the activation or multiplies by act'. a_row_sums are of a itself,
-// not rounded. NaN and infinity spread along their row and column as in the formula, and no further, for padding never
-// meets stored elements.
+// may round the bias to bf16, and t before it takes the activation or multiplies by act', and a device may take a tanh
+// for gelu_tanh that errs by 2^-11 of itself. a_row_sums are of a itself, not rounded. NaN and infinity spread along
+// their row and column as in the formula, and no further, for padding never meets stored elements.
 #pragma once
 
 #include "kernels/arguments.h"

@@ -26,7 +26,7 @@ struct CosineRows {
 };
 
 template <int width, class X, class Y, class DX>
-__global__ void __launch_bounds__(warps* warp_size) cosine_of_rows(const CosineRows<X, Y, DX> a) {
+__global__ void __launch_bounds__(warps* warp_size, 8) cosine_of_rows(const CosineRows<X, Y, DX> a) {
   const int64_t row = int64_t{blockIdx.x} * warps + warp_index();
   if (row >= a.rows) return;
   const int lane = lane_index();

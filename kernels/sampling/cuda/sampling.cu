@@ -131,7 +131,7 @@ __device__ __forceinline__ int draw(const Row& row, uint64_t lowest, uint64_t ta
   return shared.token;
 }
 
-__global__ void __launch_bounds__(1024) sample_kernel(const Samples a) {
+__global__ void __launch_bounds__(1024, 1) sample_kernel(const Samples a) {
   const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
   const int64_t begin = int64_t{blockIdx.x} * a.vocabulary;
   const Row row{a.logits + begin, a.weights ? a.weights + begin : nullptr, a.vocabulary};
