@@ -41,7 +41,7 @@ struct MatmulErrors {
     if (k.c == DType::bf16 && !bias.empty()) error += stored_error(bias[i % bias.size()], DType::bf16);
     return error;
   }
-  // What 2^-11 of tanh(u) changes in t (1 + tanh(u)) / 2, or in t times its gradient (1 + tanh(u)) / 2 + x (1 -
+  // Returns what 2^-11 of tanh(u) changes in t (1 + tanh(u)) / 2, or in t times its gradient (1 + tanh(u)) / 2 + x (1 -
   // tanh(u)^2) u' / 2 at x, with u = sqrt(2 / pi) (x + 0.044715 x^3).
   double error_of_tanh(size_t i) const {
     if (at.empty()) return 0x1p-11 * std::abs(before[i]) / 2;
