@@ -21,6 +21,7 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/losses/cosine_loss.h"
 #include "kernels/losses/cross_entropy.h"
+#include "kernels/losses/segment_cross_entropy.h"
 #include "kernels/losses/soft_cross_entropy.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/layernorm.h"
@@ -48,6 +49,7 @@ namespace engine {
   row(attention_backward, AttentionBackwardArgs)    /* the gradients of q, k, v and relative tables */               \
   row(cross_entropy, CrossEntropyArgs)              /* projection on the vocabulary and loss, with gradients */      \
   row(soft_cross_entropy, SoftCrossEntropyArgs)     /* loss of a student's logits against a teacher's */             \
+  row(segment_cross_entropy, SegmentCrossEntropyArgs) /* loss of which row of each sequence is meant */            \
   row(cosine_loss, CosineLossArgs)                  /* loss of the angle between two matrices' rows */               \
   row(gather_rows, RowsArgs)                        /* y[i] = x[index[i]] */                                         \
   row(scatter_rows, RowsArgs)                       /* y[index[i]] = x[i] */                                         \

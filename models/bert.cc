@@ -3,6 +3,7 @@
 //   h = norm1(x + drop(attention(x)));  x = norm2(h + drop(feed_forward(h)))
 //   masked tokens: logits = norm(act(W x + b)) E^T + c, E the token embedding
 //   classes:       logits = W' drop(tanh(W x0 + b)) + b', x0 the first row of a sequence
+//   answers:       logits = W drop(x) + b, two of every row
 #include "models/bert.h"
 
 #include "models/architectures.h"
@@ -86,6 +87,7 @@ class Bert final : public Model {
       head_.bias = &parameters_.add("masked_head.bias", {config_.vocab_size}, Initial::zeros());
       return;
     }
+    if (config_.head == HeadKind::question_answering) return add_span_outputs(parameters_, head_, config_, width);
     if (config_.head == HeadKind::classification || config_.pooler) {
       head_.dense = Linear(parameters_, "pooler", width, width, initial);
       head_.activation = pooled;

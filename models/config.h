@@ -14,7 +14,8 @@ namespace engine {
 // These bounds of a model's sizes keep their products within an int64 and its tables within reason.
 inline constexpr int64_t most_width = 1 << 20, most_inner = 1 << 23, most_layers = 1024, most_rows = INT32_MAX;
 
-enum class HeadKind { none, masked, classification };  // an encoder predicts nothing, masked tokens or a class
+// An encoder predicts nothing, masked tokens, a class, or where an answer begins and ends.
+enum class HeadKind { none, masked, classification, question_answering };
 
 struct ModelConfig;
 
@@ -109,6 +110,7 @@ struct ModelConfig {
   bool pooler = false;              // dense layer on the first row, in a model without outputs
   float classifier_dropout = 0;     // of the classifier's input
   std::vector<std::string> labels;  // names of the classes
+  float span_dropout = 0;           // of the input of a head that answers questions
 
   OwnOptions own;  // options of single architectures
 

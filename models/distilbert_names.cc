@@ -25,6 +25,7 @@ ModelConfig read_config(const json& config, const std::string& where) {
   result.dropout = dropout_from_huggingface(config, "dropout", where, 0.1);
   result.attention_dropout = dropout_from_huggingface(config, "attention_dropout", where, 0.1);
   result.classifier_dropout = dropout_from_huggingface(config, "seq_classif_dropout", where, 0.2);
+  result.span_dropout = dropout_from_huggingface(config, "qa_dropout", where, 0.1);
   result.layer_norm_epsilon = 1e-12f;
   result.initializer_range = initializer_range_from_huggingface(config, where);
   result.pad_token = token_from_huggingface(config, "pad_token_id", where, result.vocab_size, 0);
@@ -43,6 +44,7 @@ void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["dropout"] = decimal(config.dropout);
   result["attention_dropout"] = decimal(config.attention_dropout);
   result["seq_classif_dropout"] = decimal(config.classifier_dropout);
+  result["qa_dropout"] = decimal(config.span_dropout);
   result["initializer_range"] = decimal(config.initializer_range);
   result["sinusoidal_pos_embds"] = false;
   result["tie_word_embeddings"] = true;
@@ -57,7 +59,8 @@ const HuggingFaceFormat& distilbert_format() {
       .model_type = "distilbert",
       .classes = {{"DistilBertModel", HeadKind::none, /*has_prefix=*/false},
                   {"DistilBertForMaskedLM", HeadKind::masked},
-                  {"DistilBertForSequenceClassification", HeadKind::classification}},
+                  {"DistilBertForSequenceClassification", HeadKind::classification},
+                  {"DistilBertForQuestionAnswering", HeadKind::question_answering}},
       .prefix = "distilbert.",
       .names = {{"embedding.tokens", "distilbert.embeddings.word_embeddings.weight"},
                 {"embedding.positions", "distilbert.embeddings.position_embeddings.weight"},
@@ -87,7 +90,9 @@ const HuggingFaceFormat& distilbert_format() {
                 {"pooler.weight", "pre_classifier.weight"},
                 {"pooler.bias", "pre_classifier.bias"},
                 {"classifier.weight", "classifier.weight"},
-                {"classifier.bias", "classifier.bias"}},
+                {"classifier.bias", "classifier.bias"},
+                {"qa_outputs.weight", "qa_outputs.weight"},
+                {"qa_outputs.bias", "qa_outputs.bias"}},
       .general_keys = {{"hidden_size", "dim"}, {"num_hidden_layers", "n_layers"}, {"num_attention_heads", "n_heads"}},
       .tied = {{"vocab_projector.weight", "distilbert.embeddings.word_embeddings.weight", "masked_head.bias"}},
       .buffers = {"distilbert.embeddings.position_ids"},

@@ -11,6 +11,13 @@ void add_classifier(Parameters& table, Head& head, const ModelConfig& config, in
   head.bias = classifier.bias;
 }
 
+void add_span_outputs(Parameters& table, Head& head, const ModelConfig& config, int64_t width) {
+  head.dropout = table.add_dropout("qa_outputs", config.span_dropout);
+  const Linear outputs(table, "qa_outputs", width, 2, Initial::normal(config.initializer_range));
+  head.projection = outputs.weight;
+  head.bias = outputs.bias;
+}
+
 Tensor Head::forward(Pass& pass, const Tensor& rows, Saved& saved) const {
   Tensor features = rows;
   const auto make = [&](int64_t cols) { return pass.arena.make(pass.compute, {rows.rows(), cols}); };

@@ -40,4 +40,8 @@ struct Head {
 // config.labels.
 void add_classifier(Parameters& table, Head& head, const ModelConfig& config, int64_t width, float deviation);
 
+// Gives a head the projection "qa_outputs" from `width` features of a row to two logits, that an answer begins and that
+// it ends there (Devlin et al. 2018, section 4.2).
+void add_span_outputs(Parameters& table, Head& head, const ModelConfig& config, int64_t width);
+
 }  // namespace engine

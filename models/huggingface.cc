@@ -219,8 +219,9 @@ std::unique_ptr<Model> load_model(const fs::path& path, Memory& memory, bool wit
   const fs::path folder = written_folder(path);
   auto [config, format] = read_config(folder, request.head, /*any_class=*/request.head.has_value());
   NewParts new_parts{.allowed = {}, .seed = request.seed};
-  if (request.head && *request.head != config.head) new_parts.allowed = {"pooler", "masked_head", "classifier"};
-  if (request.new_head) new_parts.always = {"masked_head", "classifier"};
+  if (request.head && *request.head != config.head)
+    new_parts.allowed = {"pooler", "masked_head", "classifier", "qa_outputs"};
+  if (request.new_head) new_parts.always = {"masked_head", "classifier", "qa_outputs"};
   if (request.head) config.head = *request.head;
   if (!request.labels.empty()) {
     if (request.labels.size() != config.labels.size()) new_parts.allowed.insert("classifier");

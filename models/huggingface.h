@@ -16,7 +16,8 @@ namespace engine {
 // the engine does not do are errors, and all other keys are passed over.
 ModelConfig read_model_config(const std::filesystem::path& folder);
 
-// Tells what became of a folder's weights. Parts are "trunk", "pooler", "masked_head" and "classifier".
+// Tells what became of a folder's weights. Parts are "trunk", "pooler", "masked_head", "classifier" and
+// "qa_outputs".
 struct LoadReport {
   std::vector<std::string> loaded, fresh;  // parts of the model
   std::vector<std::string> left_out;       // the file's tensors of other models

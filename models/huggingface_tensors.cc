@@ -31,7 +31,9 @@ struct Place {
 
 std::string part_of(const Parameter& parameter) {
   const std::string part = parameter.name.substr(0, parameter.name.find('.'));
-  return part == "pooler" || part == "masked_head" || part == "classifier" ? part : "trunk";
+  for (const char* own : {"pooler", "masked_head", "classifier", "qa_outputs"})
+    if (part == own) return part;
+  return "trunk";
 }
 
 // Lists the places of the model's parameters. The table of names has those of every head.

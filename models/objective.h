@@ -13,6 +13,7 @@ struct DeviceBatch {
   OutputRows outputs;     // the R rows that are scored
   Tensor labels;          // i32 [R], token or class to predict
   Tensor weights;         // optional f32 [R], weight of each row's loss
+  Tensor spans;           // optional f32 [N, 2], weight of each row as an answer's first and last one
 };
 
 struct LossRequest {
@@ -23,6 +24,7 @@ struct LossRequest {
   Tensor row_losses;         // optional f32 [R]
   Tensor ranks;              // optional i32 [R], ranks of the labels (kernels/sampling/rank.h)
   Tensor likeliest;          // optional i32 [R], token or class of the largest logit
+  Tensor logits;             // optional f32 [N, 2], of an objective that reads all rows
 };
 
 class Objective {

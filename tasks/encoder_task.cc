@@ -120,8 +120,12 @@ Encoder make_encoder(Config& config, const Options& options, const EncoderHead& 
   return encoder;
 }
 
-EncoderTask::EncoderTask(const Config& config, Encoder encoder)
-    : ModelTask(config, std::move(encoder.model), std::move(encoder.tokenizer), std::move(encoder.distillation)),
+EncoderTask::EncoderTask(const Config& config, Encoder encoder,
+                         std::unique_ptr<Objective> (*objective)(const Encoder& encoder))
+    : EncoderTask(config, encoder, objective ? objective(encoder) : std::move(encoder.distillation)) {}
+
+EncoderTask::EncoderTask(const Config& config, Encoder& encoder, std::unique_ptr<Objective> objective)
+    : ModelTask(config, std::move(encoder.model), std::move(encoder.tokenizer), std::move(objective)),
       distillation_(dynamic_cast<Distillation*>(&step_.objective())),
       report_(encoder.report.text().empty() ? "" : "from " + config.init + ": " + encoder.report.text()) {}
 

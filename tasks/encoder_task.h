@@ -55,9 +55,13 @@ class EncoderTask : public ModelTask {
   void load_state(Machine& machine, const std::filesystem::path& folder) override;
 
  protected:
-  EncoderTask(const Config& config, Encoder encoder);
+  // Without `objective`, which makes one for the encoder's model, it is the distillation's, or else the cross entropy.
+  EncoderTask(const Config& config, Encoder encoder,
+              std::unique_ptr<Objective> (*objective)(const Encoder& encoder) = nullptr);
 
  private:
+  EncoderTask(const Config& config, Encoder& encoder, std::unique_ptr<Objective> objective);
+
   Distillation* distillation_;  // objective, where there is a teacher
   std::string report_;
 };

@@ -9,6 +9,7 @@
 #include "tasks/gpt/gpt.h"
 #include "tasks/mlm/mlm.h"
 #include "tasks/scratchpad/scratchpad.h"
+#include "tasks/squad/squad.h"
 
 namespace engine {
 
@@ -31,6 +32,9 @@ std::unique_ptr<Task> make_cola(const Request& r) {
 std::unique_ptr<Task> make_sst2(const Request& r) {
   return make_classification_task(sst2_kind(), r.config, r.sections.distillation, r.options, r.ops, r.training);
 }
+std::unique_ptr<Task> make_squad(const Request& r) {
+  return make_squad_task(r.config, r.sections.squad, r.options, r.ops, r.training);
+}
 
 const std::vector<TaskRow> rows{
     {"gpt", "a decoder learns to continue text", {"gpt", "data", "generation"}, nullptr, false, make_gpt},
@@ -39,6 +43,7 @@ const std::vector<TaskRow> rows{
      {"scratchpad", "generation"}, "evaluation expressions", false, make_scratchpad},
     {"cola", "an encoder says whether a sentence is acceptable", {"data", "distillation"}, nullptr, true, make_cola},
     {"sst2", "an encoder says whether a sentence is positive", {"data", "distillation"}, nullptr, true, make_sst2},
+    {"squad", "an encoder answers questions about a text", {"squad", "data"}, nullptr, true, make_squad},
 };
 
 // The tasks that read a section are described by what they have in common, where that says more than their names.
@@ -100,6 +105,7 @@ void TaskSections::declare(Options& options) {
   scratchpad.declare(options);
   gpt.declare(options);
   mlm.declare(options);
+  squad.declare(options);
   distillation.declare(options);
 }
 

@@ -8,6 +8,7 @@
 #include "tasks/gpt/config.h"
 #include "tasks/mlm/config.h"
 #include "tasks/scratchpad/config.h"
+#include "tasks/squad/config.h"
 #include "training/config.h"
 #include "training/distillation.h"
 #include "training/task.h"
@@ -20,6 +21,7 @@ struct TaskSections {
   ScratchpadConfig scratchpad;
   GptConfig gpt;
   MlmConfig mlm;
+  SquadConfig squad;
   DistillationConfig distillation;
 
   void declare(Options& options);

@@ -116,23 +116,33 @@ Framed encode_framed(const Tokenizer& tokenizer, std::string_view first, std::st
   return encode_cut(tokenizer, first, &second, limit);
 }
 
-std::vector<Framed> encode_windows(const Tokenizer& tokenizer, std::string_view first, std::string_view second,
-                                   size_t max_length, size_t stride) {
-  const Framing& framing = tokenizer.framing();
-  const Encoding a = tokenizer.encode_with_offsets(first), b = tokenizer.encode_with_offsets(second);
-  const size_t room = room_of(framing, true, max_length);
-  require(a.ids.size() + stride < room, "the first text's ", a.ids.size(), " tokens and a stride of ", stride,
+Framed frame_pair(const Framing& framing, const Encoding& first, const Encoding& second, size_t begin, size_t end) {
+  return framed(framing.pair, {&first, 0, first.ids.size()}, {&second, begin, end});
+}
+
+std::vector<std::pair<size_t, size_t>> window_parts(const Tokenizer& tokenizer, size_t first, size_t second,
+                                                    size_t max_length, size_t stride) {
+  const size_t room = room_of(tokenizer.framing(), true, max_length);
+  require(first + stride < room, "the first text's ", first, " tokens and a stride of ", stride,
           " leave no place of ", room, " for the second: shorten it, or allow a greater length");
-  const size_t width = room - a.ids.size(), count = b.ids.size();
-  std::vector<Framed> windows;
+  const size_t width = room - first;
+  std::vector<std::pair<size_t, size_t>> parts;
   // If texts are truncated on the left, the first window is the last part of the text, and the others go back.
   const bool goes_back = tokenizer.truncates_left();
   for (size_t passed = 0;; passed += width - stride) {
-    const size_t reached = std::min(passed + width, count);
-    const Part part = goes_back ? Part{&b, count - reached, count - passed} : Part{&b, passed, reached};
-    windows.push_back(framed(framing.pair, {&a, 0, a.ids.size()}, part));
-    if (reached == count) return windows;
+    const size_t reached = std::min(passed + width, second);
+    parts.emplace_back(goes_back ? second - reached : passed, goes_back ? second - passed : reached);
+    if (reached == second) return parts;
   }
+}
+
+std::vector<Framed> encode_windows(const Tokenizer& tokenizer, std::string_view first, std::string_view second,
+                                   size_t max_length, size_t stride) {
+  const Encoding a = tokenizer.encode_with_offsets(first), b = tokenizer.encode_with_offsets(second);
+  std::vector<Framed> windows;
+  for (const auto& [begin, end] : window_parts(tokenizer, a.ids.size(), b.ids.size(), max_length, stride))
+    windows.push_back(frame_pair(tokenizer.framing(), a, b, begin, end));
+  return windows;
 }
 
 }  // namespace engine

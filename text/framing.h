@@ -54,6 +54,14 @@ Framed encode_framed(const Tokenizer& tokenizer, std::string_view text, const Li
 Framed encode_framed(const Tokenizer& tokenizer, std::string_view first, std::string_view second,
                      const Limit& limit = {});
 
+// Puts all of a first text and the tokens begin ... end-1 of a second into a tokenizer's template of pairs.
+Framed frame_pair(const Framing& framing, const Encoding& first, const Encoding& second, size_t begin, size_t end);
+
+// Returns the tokens, from the first to the one behind the last, of each window that encode_windows makes of a second
+// text with `second` tokens behind a first one with `first` tokens. Throws what it throws.
+std::vector<std::pair<size_t, size_t>> window_parts(const Tokenizer& tokenizer, size_t first, size_t second,
+                                                    size_t max_length, size_t stride);
+
 // Encodes all of `first` with as much of `second` as fits, in as many windows as cover `second`. Each begins `stride`
 // tokens before the end of the last (Devlin et al. 2018 call the step between beginnings so; here it is the overlap).
 // It is an Error if `first` leaves no more than `stride` places.

@@ -28,6 +28,7 @@ int64_t SequenceBatch::tokens_of(int64_t first, int64_t last) const {
 void SequenceBatch::clear() {
   for (std::vector<int32_t>* all : {&tokens, &types, &positions, &targets.labels, &sources}) all->clear();
   targets.weights.clear();
+  targets.spans.clear();
   offsets.assign(1, 0);
   source_offsets.assign(1, 0);
 }
@@ -39,6 +40,7 @@ void SequenceBatch::end_sequence() {
   };
   check("labels", targets.labels.size(), false);
   check("weights", targets.weights.size(), true);
+  check("pairs of span weights", targets.spans.size() / 2, true);
   check("types", types.size(), true);
   check("positions", positions.size(), true);
   require(tokens.size() + sources.size() <= INT32_MAX, "a batch of ", tokens.size() + sources.size(),

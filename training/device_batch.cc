@@ -54,7 +54,7 @@ DeviceBatch BatchUpload::send(Arena& arena, const Model& model, const SequenceBa
   scored_.clear();
   // Reserves as much as the batch has, so that ragged batches, longer or shorter each time, do not allocate.
   scored_.reserve(batch.tokens.capacity());
-  constexpr size_t lists_of_tokens = 7, lists_of_sequences = 2, lists_of_source = 2, padding = 16 * 16;
+  constexpr size_t lists_of_tokens = 9, lists_of_sequences = 2, lists_of_source = 2, padding = 16 * 16;
   upload_.reserve(lists_of_tokens * batch.tokens.capacity() + lists_of_sequences * batch.offsets.capacity() +
                   lists_of_source * batch.sources.capacity() + batch.source_offsets.capacity() + padding);
   for (int32_t i = begin; i < end; ++i)
@@ -84,6 +84,9 @@ DeviceBatch BatchUpload::send(Arena& arena, const Model& model, const SequenceBa
   const Upload::List types = batch.types.empty()
                                  ? upload_.list(0)
                                  : upload_.list(std::span(batch.types).subspan(static_cast<size_t>(begin), count));
+  const Upload::List spans = upload_.list(batch.targets.spans.empty() ? 0 : 2 * static_cast<int64_t>(count));
+  if (spans.count)
+    std::copy_n(batch.targets.spans.begin() + 2 * ptrdiff_t{begin}, spans.count, upload_.floats(spans).begin());
   std::optional<Row> source;
   if (!batch.sources.empty()) {
     source.emplace(upload_, batch.sources, std::vector<int32_t>{}, batch.source_offsets, f, l);
@@ -98,6 +101,8 @@ DeviceBatch BatchUpload::send(Arena& arena, const Model& model, const SequenceBa
                     {upload_.segments(output_offsets, longest), upload_.tensor(output_positions), outputs_before}};
   result.labels = upload_.tensor(label_list);
   if (weights.count) result.weights = upload_.tensor(weights, DType::f32);
+  if (spans.count)
+    result.spans = upload_.tensor(spans, DType::f32).reshaped({static_cast<int64_t>(count), 2});
   if (!source) return result;
   result.tokens.source_ids = upload_.tensor(source->ids);
   result.source = source->layout(batch.source_offsets[f]);

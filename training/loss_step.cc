@@ -52,11 +52,15 @@ LossTotals LossStep::evaluate(Machine& machine, const SequenceBatch& batch, Scor
     const auto wanted = [&](bool is_wanted, DType dtype) {
       return is_wanted ? pass.arena.make(dtype, {scored}) : Tensor{};
     };
+    const Tensor logits = each && each->wants_logits
+                              ? pass.arena.make(DType::f32, {slice.tokens.ids.count(), model_.head().outputs()})
+                              : Tensor{};
     const LossRequest request{.totals = pass.arena.make_zeros(DType::f32, {3}),
                               .gradients = false,
                               .row_losses = wanted(each && each->wants_losses, DType::f32),
                               .ranks = wanted(each && each->wants_ranks, DType::i32),
-                              .likeliest = wanted(each && each->wants_likeliest, DType::i32)};
+                              .likeliest = wanted(each && each->wants_likeliest, DType::i32),
+                              .logits = logits};
     run_objective(pass, model_, *objective_, slice, request, *saved_);
     std::array<float, 3> totals{};
     pass.arena.memory().copy_out(totals.data(), request.totals.data, sizeof totals);
@@ -64,6 +68,7 @@ LossTotals LossStep::evaluate(Machine& machine, const SequenceBatch& batch, Scor
     append_copy(pass, request.row_losses, own.losses);
     append_copy(pass, request.ranks, own.ranks);
     append_copy(pass, request.likeliest, own.likeliest);
+    append_copy(pass, request.logits, own.logits);
   }
   Communicator& ranks = machine.communicator;
   ranks.sum(sums);
@@ -71,6 +76,7 @@ LossTotals LossStep::evaluate(Machine& machine, const SequenceBatch& batch, Scor
     each->losses = ranks.gather(own.losses);
     each->ranks = ranks.gather(own.ranks);
     each->likeliest = ranks.gather(own.likeliest);
+    each->logits = ranks.gather(own.logits);
   }
   return {sums[0], sums[1], sums[2]};
 }

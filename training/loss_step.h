@@ -27,11 +27,12 @@ struct LossTotals {
 // An evaluation returns these of each scored token, in the batch's order.
 struct ScoredTokens {
   // The caller says what it wants. The rest stays empty, and costs nothing.
-  bool wants_losses = false, wants_ranks = false, wants_likeliest = false;
+  bool wants_losses = false, wants_ranks = false, wants_likeliest = false, wants_logits = false;
 
   std::vector<float> losses;       // negative log likelihoods
   std::vector<int32_t> ranks;      // of the label among the logits, 1: the top (kernels/sampling/rank.h)
   std::vector<int32_t> likeliest;  // the token or the class with the largest logit
+  std::vector<float> logits;       // [N][outputs] of every token, scored or not, from an objective that reads all rows
 };
 
 class LossStep final : public BatchLoss {

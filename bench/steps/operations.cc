@@ -124,6 +124,9 @@ class EveryOperation {
     const Tensor logits = make(f32, {scored, vocabulary}), pair = make(f32, {2});
     ops_.soft_cross_entropy(
         {.logits = logits, .targets = make(f32, {scored, vocabulary}), .totals = pair, .dlogits = logits});
+    const Tensor spans = make(f32, {tokens, 2});
+    ops_.segment_cross_entropy(
+        {.logits = spans, .segments = packed(), .targets = spans, .totals = totals, .dlogits = spans});
     ops_.cosine_loss({.x = hidden(), .y = hidden(), .totals = pair, .dx = hidden()});
   }
 

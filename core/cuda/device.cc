@@ -32,6 +32,7 @@ const char* indices_of(FaultKind kind) {
     case FaultKind::ranked_token: return "rank: tokens";
     case FaultKind::segment: return "attention: the last row of segment";
     case FaultKind::mean_segment: return "segment_mean: the last row of segment";
+    case FaultKind::loss_segment: return "segment_cross_entropy: the last row of segment";
     case FaultKind::empty_segment:
     case FaultKind::logits:
     case FaultKind::none: break;

@@ -39,6 +39,7 @@ enum class FaultKind : int {
   label,
   segment,       // rows outside of attention's matrices
   mean_segment,  // rows outside of segment_mean's matrix
+  loss_segment,  // rows outside of segment_cross_entropy's matrix
   gathered_row,
   scattered_row,
   ranked_token,

@@ -3,20 +3,12 @@
 #include <algorithm>
 
 #include "core/parallel.h"
-#include "kernels/checks.h"
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/segments.h"
 #include "kernels/cpu/vector_loop.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
-
-// Every segment must lie inside the rows of x.
-void check_segments(const Segments& segments, int64_t rows) {
-  const int32_t *begin = segments.begin.as<int32_t>(), *end = segments.end.as<int32_t>();
-  for (int64_t s = 0; s < segments.count(); ++s)
-    require(0 <= begin[s] && begin[s] <= end[s] && end[s] <= rows, "segment_mean_forward: segment ", s,
-            " has the rows ", begin[s], " to ", end[s], " of ", rows);
-}
 
 // y = the mean of the rows begin ... end-1 of x, 0 where there are none.
 template <class X, class Y>
@@ -34,7 +26,7 @@ void write_mean(const X* x, int64_t begin, int64_t end, int64_t cols, Y* y) {
 void CpuOps::segment_mean_forward(const SegmentMeanForwardArgs& args) {
   const Segments& segments = args.segments;
   check_segment_mean(args);
-  check_segments(segments, args.x.rows());
+  check_segments("segment_mean_forward", segments, args.x.rows());
   const int32_t *begin = segments.begin.as<int32_t>(), *end = segments.end.as<int32_t>();
   // A piece has several short segments, so that it has enough to do.
   const int64_t cols = args.x.cols(), count = segments.count();

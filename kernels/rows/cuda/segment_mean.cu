@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/segments.h"
 #include "kernels/cuda/vector.h"
 #include "kernels/sizes.h"
 
@@ -11,27 +12,9 @@ namespace {
 
 constexpr unsigned threads = 128;
 
-struct Rows {
-  const int *begin, *end;
-  int rows;  // rows of the matrix
-  FaultReport fault;
-
-  Rows(const Segments& segments, const Tensor& matrix, FaultReport of_device)
-      : begin(segments.begin.as<int32_t>()), end(segments.end.as<int32_t>()), rows(static_cast<int>(matrix.rows())),
-        fault(of_device) {}
-};
-
-// Reports a fault and returns false where segment s is not rows of the matrix.
-__device__ __forceinline__ bool is_inside(const Rows& segments, int s) {
-  const int begin = segments.begin[s], end = segments.end[s];
-  if (0 <= begin && begin <= end && end <= segments.rows) return true;
-  if (threadIdx.x == 0) report_fault(segments.fault, FaultKind::mean_segment, s, end - 1, segments.rows);
-  return false;
-}
-
 // Takes some columns of a segment a block, `width` of them a thread, and adds them in the order of the rows.
 template <int width, class X, class Y>
-__global__ void __launch_bounds__(threads) mean_kernel(const X* x, Rows segments, Y* y, int cols) {
+__global__ void __launch_bounds__(threads) mean_kernel(const X* x, SegmentRows segments, Y* y, int cols) {
   const int s = static_cast<int>(blockIdx.x), column = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x) * width;
   if (!is_inside(segments, s) || column >= cols) return;
   const int begin = segments.begin[s], end = segments.end[s];
@@ -56,7 +39,7 @@ dim3 grid_of(const Segments& segments, int64_t cols, int width) {
 void CudaOps::segment_mean_forward(const SegmentMeanForwardArgs& a) {
   const Operation operation("segment_mean_forward", {a.x, a.y});
   check_segment_mean(a);
-  const Rows segments(a.segments, a.x, device_.fault());
+  const SegmentRows segments(a.segments, a.x, FaultKind::mean_segment, device_.fault());
   const int64_t cols = a.x.cols();
   with_device_elements(a.x, [&]<class X>(X* x) {
     with_device_elements(a.y, [&]<class Y>(Y* y) {

@@ -1,0 +1,112 @@
+#include "tasks/squad/answers.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "text/unicode.h"
+
+namespace engine {
+
+namespace {
+
+// Returns the places of the `most` largest logits, the largest first and equal ones from the last to the first, as
+// numpy's argsort read backwards gives them.
+std::vector<size_t> largest(std::span<const float> logits, size_t column, size_t most) {
+  std::vector<size_t> places(logits.size() / 2);
+  std::iota(places.begin(), places.end(), size_t{0});
+  const size_t kept = std::min(most, places.size());
+  const auto is_before = [&](size_t a, size_t b) {
+    const float x = logits[2 * a + column], y = logits[2 * b + column];
+    return x != y ? x > y : a > b;
+  };
+  std::partial_sort(places.begin(), places.begin() + static_cast<ptrdiff_t>(kept), places.end(), is_before);
+  places.resize(kept);
+  return places;
+}
+
+// Returns the characters begin ... end-1 of a text.
+std::string characters(const std::string& text, int32_t begin, int32_t end) {
+  const char *at = text.data(), *const last = at + text.size();
+  int32_t place = 0;
+  for (; place < begin && at < last; ++place) next_character(at);
+  const char* const first = at;
+  for (; place < end && at < last; ++place) next_character(at);
+  return {first, at};
+}
+
+// Tokens of some tokenizers hold the space before a word.
+std::string trimmed(const std::string& text) {
+  const size_t first = text.find_first_not_of(' '), last = text.find_last_not_of(' ');
+  return first == std::string::npos ? std::string() : text.substr(first, last - first + 1);
+}
+
+void add_pairs(const EncodedQuestions& questions, const WindowLogits& w, const SquadConfig& config,
+               std::vector<Candidate>& candidates) {
+  const size_t first = questions.first_of_context(*w.window), tokens = w.window->end - w.window->begin;
+  const auto most = static_cast<size_t>(config.n_best_size);
+  const auto is_of_context = [&](size_t place) { return place >= first && place < first + tokens; };
+  const std::vector<size_t> ends = largest(w.logits, 1, most);
+  for (const size_t start : largest(w.logits, 0, most)) {
+    if (!is_of_context(start)) continue;
+    for (const size_t end : ends) {
+      if (!is_of_context(end) || end < start || end - start >= static_cast<size_t>(config.max_answer_length)) continue;
+      Candidate candidate;
+      candidate.begin = questions.offsets(*w.window, start - first).first;
+      candidate.end = questions.offsets(*w.window, end - first).second;
+      candidate.start_logit = static_cast<double>(w.logits[2 * start]);
+      candidate.end_logit = static_cast<double>(w.logits[2 * end + 1]);
+      candidate.score = static_cast<double>(w.logits[2 * start] + w.logits[2 * end + 1]);
+      candidates.push_back(candidate);
+    }
+  }
+}
+
+void set_probabilities(std::vector<Candidate>& candidates) {
+  double sum = 0;
+  const double best = std::max_element(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
+                        return a.score < b.score;
+                      })->score;
+  for (Candidate& candidate : candidates) sum += candidate.probability = std::exp(candidate.score - best);
+  for (Candidate& candidate : candidates) candidate.probability /= sum;
+}
+
+}  // namespace
+
+FoundAnswers find_answers(const EncodedQuestions& questions, std::span<const WindowLogits> windows,
+                          const SquadConfig& config) {
+  FoundAnswers found;
+  std::vector<Candidate>& all = found.candidates;
+  std::optional<Candidate> null;
+  for (const WindowLogits& w : windows) {
+    Candidate none;
+    none.start_logit = static_cast<double>(w.logits[0]);
+    none.end_logit = static_cast<double>(w.logits[1]);
+    none.score = static_cast<double>(w.logits[0] + w.logits[1]);
+    if (!null || none.score < null->score) null = none;
+    add_pairs(questions, w, config, all);
+  }
+  // No answer comes last before the sort, so that it stands behind answers with the same score.
+  if (config.version_2) all.push_back(*null);
+  std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
+  const auto is_none = [](const Candidate& candidate) { return candidate.begin == candidate.end; };
+  if (all.size() > static_cast<size_t>(config.n_best_size)) all.resize(static_cast<size_t>(config.n_best_size));
+  if (config.version_2 && std::none_of(all.begin(), all.end(), is_none)) all.push_back(*null);
+  const std::string& context = questions.set().contexts[questions.set().questions[windows[0].window->question].context];
+  for (Candidate& candidate : all) candidate.text = trimmed(characters(context, candidate.begin, candidate.end));
+  if (all.empty() || (all.size() == 1 && all[0].text.empty())) {
+    Candidate empty;
+    empty.text = "empty";
+    all.insert(all.begin(), empty);
+  }
+  set_probabilities(all);
+  const auto best = std::find_if(all.begin(), all.end(), [](const Candidate& c) { return !c.text.empty(); });
+  found.text = all[0].text;
+  if (config.version_2) {
+    found.null_odds = null->score - best->start_logit - best->end_logit;
+    found.text = found.null_odds > config.null_score_diff_threshold ? "" : best->text;
+  }
+  return found;
+}
+
+}  // namespace engine

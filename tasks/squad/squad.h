@@ -1,0 +1,54 @@
+// With task = "squad" an encoder answers questions about texts with a part of the text. It learns at which token of a
+// window (windows.h) the answer begins and ends. In a window that does not hold the answer both are its first token.
+#pragma once
+
+#include "tasks/encoder_task.h"
+#include "tasks/squad/answers.h"
+#include "training/length_groups.h"
+
+namespace engine {
+
+class SquadTask final : public EncoderTask {
+ public:
+  SquadTask(const Config& config, const SquadConfig& own, Encoder encoder, bool training);
+
+  int64_t steps_per_epoch() const override { return plan_ ? plan_->steps_per_epoch() : 0; }
+  int64_t steps(double epochs) const override { return plan_ ? plan_->steps(epochs) : 0; }
+  void batch_of(int64_t step, SequenceBatch& batch) override;
+  // Returns the loss of the windows and the scores of the answers over data.eval, in percent as SQuAD's scorer has
+  // them. A UsageError where an evaluation alone has no data.
+  Metrics evaluate(Machine& machine, std::string& samples) override;
+  std::string predictions() const override { return predictions_; }
+  std::pair<std::string, bool> best_metric() const override { return {"f1", true}; }
+  std::vector<std::string> metric_names() const override;
+  std::string fingerprint() const override { return fingerprint_; }
+  std::string start_report() const override;
+  // Answers the questions of a file in SQuAD's schema. Writes predictions.json, nbest_predictions.json and, with
+  // squad.version_2, null_odds.json into the folder `output`, in the form of run_qa.
+  void predict(Machine& machine, const std::filesystem::path& input, const std::filesystem::path& output) override;
+
+  // Answers every question, in their order. `totals` (optional) receives the loss, `right` (optional) how many windows
+  // with an answer have it begin and end where it does.
+  struct Right {
+    double windows = 0, starts = 0, ends = 0;
+  };
+  std::vector<FoundAnswers> answer(Machine& machine, const EncodedQuestions& questions, LossTotals* totals = nullptr,
+                                   Right* right = nullptr);
+  const SquadConfig& own() const { return own_; }
+
+ private:
+  // Keeps kept(data, number) of the questions, spread evenly.
+  EncodedQuestions open(const char* option, const std::vector<std::string>& files,
+                        int64_t (*kept)(const DataConfig&, int64_t)) const;
+  void append(const EncodedQuestions& questions, const Window& window, float smoothing, SequenceBatch& batch) const;
+
+  const SquadConfig own_;
+  EncodedQuestions train_, eval_;
+  std::unique_ptr<EpochPlan> plan_;
+  std::string fingerprint_, predictions_;
+};
+
+std::unique_ptr<Task> make_squad_task(Config& config, const SquadConfig& own, const Options& options, Ops& ops,
+                                      bool training);
+
+}  // namespace engine

@@ -1,0 +1,101 @@
+#include "tasks/squad/windows.h"
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "core/parallel.h"
+
+namespace engine {
+
+namespace {
+
+void encode_all(const Tokenizer& tokenizer, size_t count, std::vector<Encoding>& encodings,
+                const std::function<std::string_view(size_t)>& text_of,
+                const std::function<std::string(size_t)>& name_of) {
+  encodings.resize(count);
+  parallel_for_or_throw(static_cast<int64_t>(count), [&](int64_t i) {
+    const auto at = static_cast<size_t>(i);
+    try {
+      encodings[at] = tokenizer.encode_with_offsets(text_of(at));
+    } catch (const Error& error) {
+      fail(name_of(at), ": ", error.what());
+    }
+  });
+}
+
+}  // namespace
+
+EncodedQuestions::EncodedQuestions(QuestionSet set, const Tokenizer& tokenizer, const SquadConfig& config)
+    : set_(std::move(set)), framing_(tokenizer.framing()) {
+  special_tokens_ = framing_.special_tokens(/*is_pair=*/true);
+  const auto name = [&](size_t q) { return "question \"" + set_.questions[q].id.substr(0, 80) + "\""; };
+  encode_all(tokenizer, set_.contexts.size(), contexts_, [&](size_t c) { return std::string_view(set_.contexts[c]); },
+             [](size_t c) { return "context " + std::to_string(c + 1); });
+  // White space before a question is no part of it.
+  const auto question_text = [&](size_t q) {
+    const std::string& text = set_.questions[q].text;
+    return std::string_view(text).substr(std::min(text.find_first_not_of(" \t\r\n"), text.size()));
+  };
+  encode_all(tokenizer, set_.questions.size(), questions_, question_text, name);
+  const auto most = static_cast<size_t>(config.max_query_length);
+  for (size_t q = 0; q < questions_.size(); ++q) {
+    Encoding& question = questions_[q];
+    if (question.ids.size() > most) {
+      question.ids.resize(most);
+      question.offsets.resize(most);
+      ++cut_questions_;
+    }
+    try {
+      const size_t context = contexts_[set_.questions[q].context].ids.size();
+      for (const auto& [begin, end] :
+           window_parts(tokenizer, question.ids.size(), context, static_cast<size_t>(config.max_length),
+                        static_cast<size_t>(config.doc_stride)))
+        windows_.push_back({q, begin, end});
+    } catch (const Error& error) {
+      fail(name(q), ": ", error.what(), " (squad.max_length, squad.doc_stride, squad.max_query_length)");
+    }
+  }
+}
+
+Framed EncodedQuestions::framed(const Window& window) const {
+  return frame_pair(framing_, questions_[window.question], contexts_[set_.questions[window.question].context],
+                    window.begin, window.end);
+}
+
+size_t EncodedQuestions::first_of_context(const Window& window) const {
+  size_t place = 0;
+  for (const Framing::Piece& piece : framing_.pair) {
+    if (piece.text == 1) break;
+    place += piece.text == 0 ? questions_[window.question].ids.size() : 1;
+  }
+  return place;
+}
+
+std::optional<std::pair<size_t, size_t>> EncodedQuestions::answer_in(const Window& window) const {
+  const Question& question = set_.questions[window.question];
+  if (question.answers.empty() || window.begin == window.end) return {};
+  const AnswerSpan& answer = question.answers.front();
+  const auto& offsets = contexts_[question.context].offsets;
+  if (offsets[window.begin].first > answer.begin || offsets[window.end - 1].second < answer.end) return {};
+  size_t first = window.begin, last = window.end - 1;
+  while (first + 1 < window.end && offsets[first + 1].first <= answer.begin) ++first;
+  while (last > window.begin && offsets[last - 1].second >= answer.end) --last;
+  if (last < first) return {};
+  const size_t place = first_of_context(window);
+  return std::pair(place + first - window.begin, place + last - window.begin);
+}
+
+uint64_t EncodedQuestions::digest() const {
+  uint64_t digest = empty_hash;
+  const auto add = [&](std::string_view text) { digest = hash_of(text, digest); };
+  for (const Encoding& encoding : contexts_)
+    add({reinterpret_cast<const char*>(encoding.ids.data()), encoding.ids.size() * sizeof(int32_t)});
+  for (const Window& window : windows_) {
+    const auto answer = answer_in(window);
+    const size_t numbers[] = {window.question, window.begin, window.end, answer ? answer->first + 1 : 0,
+                              answer ? answer->second + 1 : 0};
+    add({reinterpret_cast<const char*>(numbers), sizeof numbers});
+  }
+  return digest;
+}
+
+}  // namespace engine

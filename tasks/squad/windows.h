@@ -1,0 +1,65 @@
+// Windows over contexts. A model reads a question with as much of its context as fits. A long context has several
+// windows, each of which begins some tokens before the end of the last (Devlin et al. 2018).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tasks/squad/config.h"
+#include "tasks/squad/examples.h"
+#include "text/tokenizer.h"
+
+namespace engine {
+
+struct Window {
+  size_t question;
+  size_t begin, end;  // its tokens of the context
+};
+
+// Questions with their contexts, encoded. Every context is encoded once, however many questions it has.
+class EncodedQuestions {
+ public:
+  EncodedQuestions() = default;
+  // All threads encode. An Error where no window fits, or where a text is no UTF-8, names the question or the context.
+  EncodedQuestions(QuestionSet set, const Tokenizer& tokenizer, const SquadConfig& config);
+
+  const QuestionSet& set() const { return set_; }
+  const std::vector<Window>& windows() const { return windows_; }
+  // Keeps only the windows for which `is_kept` holds.
+  template <class IsKept>
+  void keep(const IsKept& is_kept) {
+    std::erase_if(windows_, [&](const Window& window) { return !is_kept(window); });
+  }
+  int64_t cut_questions() const { return cut_questions_; }
+
+  // Returns the number of tokens of a window, with the special tokens.
+  size_t length(const Window& window) const {
+    return questions_[window.question].ids.size() + (window.end - window.begin) + special_tokens_;
+  }
+  // Returns the input of the model.
+  Framed framed(const Window& window) const;
+  // Returns the first and the last token, counted in the window, of the question's first answer: the last one that
+  // begins no later than the answer, and the first one that ends no earlier. Nothing where the window does not hold
+  // all of the answer, or where there is none.
+  std::optional<std::pair<size_t, size_t>> answer_in(const Window& window) const;
+  // Returns the place in a window of the context's first token in it.
+  size_t first_of_context(const Window& window) const;
+  // Returns the context's token that is at a place of a window, in characters of the context.
+  std::pair<int32_t, int32_t> offsets(const Window& window, size_t token) const {
+    return contexts_[set_.questions[window.question].context].offsets[window.begin + token];
+  }
+  // A number that tells questions, contexts and answers apart.
+  uint64_t digest() const;
+
+ private:
+  QuestionSet set_;
+  std::vector<Encoding> contexts_, questions_;
+  std::vector<Window> windows_;
+  Framing framing_;
+  size_t special_tokens_ = 0;
+  int64_t cut_questions_ = 0;
+};
+
+}  // namespace engine
