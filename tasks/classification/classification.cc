@@ -122,7 +122,8 @@ ClassificationTask::Split ClassificationTask::encode(const std::vector<std::stri
 }
 
 ClassificationTask::Split ClassificationTask::open(const char* option, const std::vector<std::string>& files) const {
-  if (files.empty()) fail_usage(option, " is missing: a file of task ", kind_.task, ", see docs/tasks/classification.md");
+  if (files.empty())
+    fail_usage(option, " is missing: a file of task ", kind_.task, ", see docs/tasks/classification.md");
   Split split = encode(files, Kept::labelled);
   if (split.size() == 0) fail_usage(option, " holds nothing but empty sentences");
   return split;
