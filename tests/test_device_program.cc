@@ -25,9 +25,9 @@ Program program_of(const std::string& device) { return Program(device == "sim" ?
 double tolerance_of(const std::string& precision) { return precision == "bf16" ? 0x1p-8 / 8 : steps * 8 * 0x1p-24; }
 
 // Writes a configuration with a small model and short sequences into the settings' folder.
-std::string small_config(const std::filesystem::path& path, TaskSettings& settings) {
+std::string small_config(TaskSettings& settings) {
   Config& config = settings.config;
-  adapt(path.filename().string(), settings);
+  adapt(settings);
   config.training.max_steps = steps;
   config.training.batch_size = 3;
   config.training.micro_batch_size = 2;
@@ -68,7 +68,7 @@ struct Trainings {
   std::string config, precision;
 
   Trainings(const std::filesystem::path& path, const std::string& device, const std::string& in)
-      : settings(read_text(path)), program(program_of(device)), config(small_config(path, settings)), precision(in) {}
+      : settings(read_text(path)), program(program_of(device)), config(small_config(settings)), precision(in) {}
   Ended run(std::vector<std::string> arguments, const std::string& device) const {
     arguments.insert(arguments.end(), {"--device", device, "--precision", precision, "--threads", "1"});
     const Ended ended = program.run(arguments);

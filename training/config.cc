@@ -175,12 +175,12 @@ void declare_cuda(Options& options, DeviceOptions& cuda) {
 }  // namespace
 
 void Config::declare(Options& options) {
-  options.add("task", task, any_value(), "the task to train or to evaluate: docs/tasks.md has them all");
+  options.add("task", task, any_value(), "the task to train or to evaluate: docs/training.md lists them");
   options.add("name", name, any_value(), "the run's name: its folder is output_dir/name").may_change();
   options.add("output_dir", output_dir, any_value(), "the folder of all run folders").may_change();
   options.add("init", init, any_value(),
               "a model folder, or a run's folder (its best model), whose weights and tokenizer the training starts "
-              "from; a run of this task gives its state, too, see docs/tasks.md; empty: a new model");
+              "from; a run of this task gives its state, too, see docs/training.md; empty: a new model");
   options.add("resume", resume, "go on from the run folder's state if there is one; false: start anew")
       .may_change();
   options.add("seed", seed, any_value(), "seed of everything random: initial weights, data order, dropout, samples");

@@ -122,7 +122,8 @@ ClassificationTask::Split ClassificationTask::encode(const std::vector<std::stri
 }
 
 ClassificationTask::Split ClassificationTask::open(const char* option, const std::vector<std::string>& files) const {
-  if (files.empty()) fail_usage(option, " is missing: a file of task ", kind_.task, ", see docs/tasks.md");
+  if (files.empty())
+    fail_usage(option, " is missing: a file of task ", kind_.task, ", see docs/tasks/classification.md");
   Split split = encode(files, Kept::labelled);
   if (split.size() == 0) fail_usage(option, " holds nothing but empty sentences");
   return split;
@@ -243,7 +244,7 @@ std::unique_ptr<Task> make_classification_task(const ClassificationKind& kind, C
                                                const DistillationConfig& distillation, const Options& options,
                                                Ops& ops, bool training) {
   if (training && config.data.train.empty())
-    fail_usage("data.train is missing: a file of task ", kind.task, ", see docs/tasks.md");
+    fail_usage("data.train is missing: a file of task ", kind.task, ", see docs/tasks/classification.md");
   if (!training && !config.init.empty()) check_names_of_classes(config, kind);
   Encoder encoder = make_encoder(config, options, {HeadKind::classification, kind.labels}, tokenizer_of(config),
                                  ops.memory(), training);
