@@ -29,8 +29,8 @@ class CachedDecoder {
   // Makes an empty decoding state on arena(), which lives until the caller's scope ends.
   void begin(const DecodeSizes& sizes);
   // Runs over the pending tokens (and new sources) of all sequences, in their order. Returns the logits of each one's
-  // last token, f32 [S, V], on arena(). The caller then updates `cached` and `pending`. Packs the weights where they have
-  // changed since they were last packed.
+  // last token, f32 [S, V], on arena(). The caller then updates `cached` and `pending`. After the first passes packs the
+  // weights where they have changed since they were last packed.
   Tensor logits(std::span<const Sequence> sequences);
   using Copy = DecodeState::Copy;
   void copy_slots(std::span<const Copy> copies) { state_->copy_slots(ops_, arena_, copies); }

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/json.h"
+#include "models/bart.h"
 #include "models/huggingface.h"
 #include "tests/changed_folder.h"
 
@@ -22,6 +23,10 @@ std::string text_of(ModelConfig config) {
   for (const Options::Option& option : options.all()) text += option.name + " " + option.text() + "\n";
   for (const auto& ids : {config.eos_tokens, {config.bos_token, config.pad_token}})
     for (const int32_t id : ids) text += std::to_string(id) + " ";
+  const auto& bart = config.own.get<BartOptions>();
+  for (const int32_t value : {bart.decoder_start_token, bart.forced_bos_token, bart.forced_eos_token})
+    text += std::to_string(value) + " ";
+  text += bart.scale_embedding ? "scaled " : "";
   for (const std::string& label : config.labels) text += label + " ";
   return text;
 }
@@ -81,7 +86,7 @@ const Architecture architectures[] = {
      .obeyed = {{"attention_probs_dropout_prob", 0.3}, {"classifier_dropout", 0.3}, {"hidden_act", "relu"},
                 {"hidden_dropout_prob", 0.3}, {"hidden_size", 24}, {"id2label", {{"0", "x"}, {"1", "y"}, {"2", "z"}}},
                 {"initializer_range", 0.5}, {"intermediate_size", 31}, {"layer_norm_eps", 0.5},
-                {"max_position_embeddings", 23}, {"num_attention_heads", 5}, {"num_hidden_layers", 4},
+                {"max_position_embeddings", 24}, {"num_attention_heads", 5}, {"num_hidden_layers", 4},
                 {"pad_token_id", 3}, {"type_vocab_size", 3}, {"vocab_size", 31}},
      .refused = {{"add_cross_attention", true}, {"is_decoder", true}, {"problem_type", "regression"}},
      .without_effect = {"bos_token_id", "eos_token_id", "is_causal", "tie_word_embeddings"}},
@@ -89,7 +94,7 @@ const Architecture architectures[] = {
      .folder = "bert/distilbert_classes/model",
      .obeyed = {{"activation", "relu"}, {"attention_dropout", 0.3}, {"dim", 24}, {"dropout", 0.3}, {"hidden_dim", 31},
                 {"hidden_size", 24}, {"id2label", {{"0", "x"}, {"1", "y"}, {"2", "z"}}}, {"initializer_range", 0.5},
-                {"max_position_embeddings", 23}, {"n_heads", 5}, {"n_layers", 4}, {"num_attention_heads", 5},
+                {"max_position_embeddings", 24}, {"n_heads", 5}, {"n_layers", 4}, {"num_attention_heads", 5},
                 {"num_hidden_layers", 4}, {"pad_token_id", 3}, {"seq_classif_dropout", 0.3}, {"vocab_size", 31}},
      .refused = {{"problem_type", "multi_label_classification"}},
      // Positions that began as sinusoids are in the file and trained like any others.
@@ -101,7 +106,7 @@ const Architecture architectures[] = {
                 {"bos_token_id", 5}, {"d_model", 24}, {"decoder_attention_heads", 5}, {"decoder_ffn_dim", 31},
                 {"decoder_layers", 4}, {"decoder_start_token_id", 5}, {"dropout", 0.3},
                 {"encoder_attention_heads", 5}, {"encoder_ffn_dim", 31}, {"encoder_layers", 4}, {"eos_token_id", 5},
-                {"forced_eos_token_id", 5}, {"hidden_size", 24}, {"init_std", 0.5}, {"max_position_embeddings", 23},
+                {"forced_eos_token_id", 5}, {"hidden_size", 24}, {"init_std", 0.5}, {"max_position_embeddings", 24},
                 {"num_attention_heads", 5}, {"num_hidden_layers", 4}, {"pad_token_id", 5}, {"scale_embedding", true},
                 {"vocab_size", 31}},
      .refused = {{"is_causal", false}, {"is_decoder", true}, {"is_encoder_decoder", false},

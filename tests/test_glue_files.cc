@@ -81,7 +81,7 @@ TEST_CASE("GLUE files: an index column may be named idx, and where labels are no
   }
   CHECK_THROWS_WITH_AS(read("one\ttwo\n", GlueFormat::sst2, true),
                        doctest::Contains("; a list of sentences, one a line, has no tabs"), Error);
-  // Of these the lines would be taken for sentences.
+  // The lines of other tables would be taken for sentences.
   for (const char* table : {"sentence,label\na film,1\n", "\"idx\",\"sentence\"\n1,\"a film\"\n"})
     CHECK_THROWS_WITH_AS(read(table, GlueFormat::sst2, true),
                          doctest::Contains("file.tsv:1: has commas between the names of its columns"), Error);
