@@ -24,13 +24,13 @@ class CachedDecoder {
   CachedDecoder(Ops& ops, Model& model, DType compute);
 
   // Packing all weights takes as long as some passes that pack them as they multiply, so the first passes do without.
-  static constexpr int64_t passes_without_packing = 4;
+  static constexpr int64_t passes_without_packing = 8;
 
   // Makes an empty decoding state on arena(), which lives until the caller's scope ends.
   void begin(const DecodeSizes& sizes);
   // Runs over the pending tokens (and new sources) of all sequences, in their order. Returns the logits of each one's
-  // last token, f32 [S, V], on arena(). The caller then updates `cached` and `pending`. After the first passes packs the
-  // weights where they have changed since they were last packed.
+  // last token, f32 [S, V], on arena(). The caller then updates `cached` and `pending`. Behind the first passes this
+  // packs the weights where they have changed since they were last packed.
   Tensor logits(std::span<const Sequence> sequences);
   using Copy = DecodeState::Copy;
   void copy_slots(std::span<const Copy> copies) { state_->copy_slots(ops_, arena_, copies); }
