@@ -88,7 +88,9 @@ Tensor CachedDecoder::logits(std::span<const Sequence> sequences) {
     source_keys.set(i, first_of_source, source_lengths_[static_cast<size_t>(s.source_slot)]);
   }
   upload_.send(arena_);
-  if (++passes_ > passes_without_packing) model_.parameters().pack(ops_, compute_);
+  // Elsewhere another kernel may multiply packed weights, and the bits must not depend on how many passes came before.
+  const bool may_wait = compute_ == DType::f32 && &ops_.memory() == &host_memory();
+  if (!may_wait || ++passes_ > passes_without_packing) model_.parameters().pack(ops_, compute_);
 
   state.rows = upload_.tensor(row.rows);
   state.keys = keys.segments();

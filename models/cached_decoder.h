@@ -23,7 +23,8 @@ class CachedDecoder {
   };
   CachedDecoder(Ops& ops, Model& model, DType compute);
 
-  // Packing all weights takes as long as some passes that pack them as they multiply, so the first passes do without.
+  // Packing all weights takes as long as some passes that pack them as they multiply, so the first passes in f32
+  // on the host do without.
   static constexpr int64_t passes_without_packing = 8;
 
   // Makes an empty decoding state on arena(), which lives until the caller's scope ends.

@@ -145,7 +145,8 @@ TEST_CASE("generation: weights are packed after some passes, and the text is the
     Generator generator(bench.ops, *model, bench.compute);
     const int few = CachedDecoder::passes_without_packing;
     generator.generate(prompts, {.max_new_tokens = few});
-    CHECK(packed() == 0);
+    const bool waits = bench.compute == DType::f32 && &bench.ops.memory() == &host_memory();
+    CHECK((packed() == 0) == waits);
     const auto texts = Generator(bench.ops, *model, bench.compute).generate(prompts, {.max_new_tokens = few + 4});
     CHECK(packed() > 0);
     CHECK(generator.generate(prompts, {.max_new_tokens = few + 4}) == texts);
