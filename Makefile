@@ -2,6 +2,7 @@
 
 CXX ?= g++
 comma := ,
+space := $(subst ,, )
 BUILD ?= build
 PLAIN := $(BUILD)
 # SANITIZE=1 builds the engine with the address and undefined-behaviour sanitizers, in a folder of its own. The address
@@ -67,14 +68,20 @@ TEST_OBJECTS := $(TESTS:%.cc=$(PLAIN)/%.o)
 
 CUDNN_FRONTEND_VERSION := 1.32.0
 CUDNN_FRONTEND := build/third_party/cudnn_frontend-$(CUDNN_FRONTEND_VERSION)
-# With the CUDA toolkit the program has both backends: code for each of these architectures, and PTX, all made from the
-# PTX of the first, which no kernel asks more of.
+# With the CUDA toolkit the program has both backends: PTX of compute_80, which no kernel asks more of, and code made from
+# it for each of CUDA_ARCHS. By default these are the GPUs that are here, else the least that the program runs on, for
+# each takes a third of the time to compile. Packages and checks of all kernels set CUDA_ARCHS="80 90 100".
 NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
-CUDA_ARCHS ?= 80 90 100
 ifneq ($(NVCC),)
+ifeq ($(origin CUDA_ARCHS),undefined)
+CUDA_ARCHS := $(filter $(patsubst sm_%,%,$(shell $(NVCC) --list-gpu-code)),\
+  $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -un | awk '$$1 >= 80'))
+CUDA_ARCHS := $(or $(CUDA_ARCHS),80)
+endif
+CUDA_ARCHS_STAMP := $(subst $(space),,$(BUILD)/cuda/for $(CUDA_ARCHS:%=-%))
 CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
 CUDA_FLAGS = -std=c++20 -O3 -I. $(DEPENDENCIES) --expt-relaxed-constexpr -Werror all-warnings -Xptxas -v -Xcompiler -Wall,-Wextra,-Wno-psabi \
-  $(addprefix -gencode arch=compute_$(firstword $(CUDA_ARCHS))$(comma)code=,compute_$(firstword $(CUDA_ARCHS)) $(CUDA_ARCHS:%=sm_%))
+  $(addprefix -gencode arch=compute_80$(comma)code=,compute_80 $(CUDA_ARCHS:%=sm_%))
 CUDA_OBJECTS := $(CUDA_HOST:%.cc=$(BUILD)/cuda/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)/cuda/%.o)
 # cuDNN's attention, where cuDNN's headers are there and those of its C++ graphs, which `make deps` brings.
 ifneq ($(and $(wildcard $(CUDNN_FRONTEND)/include/cudnn_frontend.h),$(wildcard $(CUDA_HOME)/include/cudnn.h)),)
@@ -138,14 +145,18 @@ $(BUILD)/%.o: %.cc
 	@mkdir -p $(@D)
 	$(COMPILER) $(FLAGS) -c $< -o $@
 
+# Compiled anew for other GPUs.
+$(CUDA_ARCHS_STAMP):
+	@mkdir -p $(@D) && rm -f $(@D)/for-* && touch $@
+
 # What ptxas says of registers and shared memory is kept for bench/cuda_static.py.
-$(BUILD)/cuda/%.o: %.cu
+$(BUILD)/cuda/%.o: %.cu $(CUDA_ARCHS_STAMP)
 	@mkdir -p $(@D)
 	$(if $(filter ccache,$(COMPILER)),ccache) $(NVCC) $(CUDA_FLAGS) -c $< -o $@ 2> $@.log || { cat $@.log >&2; exit 1; }
 
 # For bench/cuda_static.py --check, which reads how the compiler stores vectors.
 $(BUILD)/cuda/%.ptx: %.cu $(BUILD)/cuda/%.o
-	$(NVCC) -std=c++20 -O3 -I. --expt-relaxed-constexpr -arch=compute_$(firstword $(CUDA_ARCHS)) -ptx $< -o $@
+	$(NVCC) -std=c++20 -O3 -I. --expt-relaxed-constexpr -arch=compute_80 -ptx $< -o $@
 cuda-check: $(CUDA_OBJECTS) $(CUDA_KERNELS:%.cu=$(BUILD)/cuda/%.ptx)  ## no kernel spills registers or splits a vector's store
 	python3 bench/cuda_static.py --check --build $(BUILD)
 .PHONY: cuda-check

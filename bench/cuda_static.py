@@ -98,6 +98,8 @@ def check(build):
     for file, kernel, architecture, registers, _, spilled in kernels:
         if spilled:
             yield f"{file}: {kernel} for {architecture} spills {spilled} bytes, with {registers} registers"
+    if missing := missing_code(build, kernels):
+        yield missing
     sources, texts = sorted(root.glob("kernels/*/cuda/*.cu")), sorted((build / "cuda/kernels").rglob("*.ptx"))
     if len(sources) != len(texts):
         yield f"{build}/cuda holds the PTX of {len(texts)} of {len(sources)} files: run make cuda-check"
@@ -122,6 +124,13 @@ def launches(build):
     return found
 
 
+def missing_code(build, kernels):
+    """Says which architectures there is no code for, where there are any: by default make compiles for this machine."""
+    missing = set(multiprocessors) - {architecture for _, _, architecture, *_ in kernels}
+    everything = " ".join(name.removeprefix("sm_") for name in multiprocessors)
+    return f'{build} has no code for {", ".join(sorted(missing))}: run make CUDA_ARCHS="{everything}"' if missing else ""
+
+
 def occupancy(architecture, registers, shared, threads):
     """The share of a multiprocessor's warps that are resident."""
     all_registers, all_shared, all_warps, all_blocks = multiprocessors[architecture]
@@ -132,8 +141,10 @@ def occupancy(architecture, registers, shared, threads):
 
 
 def kernel_table(build):
-    started, rows, of_kernel = launches(build), [], {}
-    for file, kernel, architecture, registers, shared, spilled in compiled_kernels(build):
+    started, rows, of_kernel, kernels = launches(build), [], {}, compiled_kernels(build)
+    if missing := missing_code(build, kernels):
+        sys.exit(missing)
+    for file, kernel, architecture, registers, shared, spilled in kernels:
         of_kernel.setdefault((file, kernel), {})[architecture] = (registers, shared, spilled)
     for (file, kernel), figures in sorted(of_kernel.items()):
         threads, dynamic = max(started.get(kernel, {(0, 0)}), key=lambda launch: (launch[1], launch[0]))

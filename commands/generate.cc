@@ -120,6 +120,8 @@ class GenerateVerb final : public Verb {
     return with_language_model(settings_, folder_, ranks, [&](Machine& machine, LanguageModel& language) {
       const Config& config = settings_.config;
       settings_.refuse_unread_flags();
+      const std::string seed = seed_text(config.generation, config.seed, flags_->given("--seed"));
+      if (!seed.empty() && ranks.is_first()) std::cerr << seed << '\n';
       generate_text(machine, language, {prompt_, input_, config.generation, config.seed}, std::cout);
     });
   }
@@ -153,6 +155,11 @@ void generate_text(Machine& machine, LanguageModel& language, const GenerateRequ
     flush(out);
   });
   tell(report, machine);
+}
+
+std::string seed_text(const GenerationConfig& generation, uint64_t seed, bool given) {
+  if (generation.temperature > 0) return "tokens are drawn with --seed " + std::to_string(seed);
+  return given ? "--seed changes nothing at temperature 0: no tokens are drawn" : "";
 }
 
 std::unique_ptr<Verb> make_generate_verb() { return std::make_unique<GenerateVerb>(); }

@@ -21,4 +21,7 @@ struct GenerateRequest {
 // cannot be written is an Error.
 void generate_text(Machine& machine, LanguageModel& language, const GenerateRequest& request, std::ostream& out);
 
+// Says which seed the text comes from, so that it can be had again, or that a given one changes nothing. May be empty.
+std::string seed_text(const GenerationConfig& generation, uint64_t seed, bool given);
+
 }  // namespace engine

@@ -6,6 +6,7 @@
 #include "models/bart.h"
 #include "models/bert.h"
 #include "models/gpt2.h"
+#include "models/huggingface_format.h"
 #include "models/sinusoidal_encoder.h"
 
 namespace engine {

@@ -6,10 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "models/huggingface_format.h"
+#include "models/config.h"
 #include "models/model.h"
 
 namespace engine {
+
+struct HuggingFaceFormat;  // models/huggingface_format.h
 
 enum class ModelKind {
   decoder,         // predicts each token from those before it

@@ -50,6 +50,7 @@ ModelConfig read_config(const json& config, const std::string& where) {
   own.decoder_start_token = token("decoder_start_token_id", 2);
   own.forced_bos_token = token("forced_bos_token_id", -1);
   own.forced_eos_token = token("forced_eos_token_id", 2);
+  require_option(config, "is_decoder", false, where);
   require_option(config, "normalize_before", false, where);
   require_option(config, "add_final_layer_norm", false, where);
   return result;
@@ -128,6 +129,8 @@ const std::vector<HuggingFaceFormat::Tied> tied = {
     {"model.decoder.embed_tokens.weight", "model.shared.weight", "embedding.tokens"},
     {"lm_head.weight", "model.shared.weight", "embedding.tokens"}};
 
+const std::vector<const char*> layer_drops = {"encoder_layerdrop", "decoder_layerdrop"};
+
 std::vector<float>& logits_bias_of(ModelConfig& config) { return config.own.get<BartOptions>().output_bias; }
 
 using Names = std::vector<TensorNames>;
@@ -190,6 +193,7 @@ const HuggingFaceFormat& bart_format() {
       .names = all_names(),
       .general_keys = general_keys,
       .tied = tied,
+      .layer_drops = layer_drops,
       .logits_bias = "final_logits_bias",
       .logits_bias_of = logits_bias_of,
       .suits = has_its_positions,
@@ -209,6 +213,7 @@ const HuggingFaceFormat& own_bart_format() {
       .names = own_names(),
       .general_keys = general_keys,
       .tied = tied,
+      .layer_drops = layer_drops,
       .logits_bias = "final_logits_bias",
       .logits_bias_of = logits_bias_of,
       .read_config = read_own_config,

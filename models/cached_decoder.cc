@@ -54,7 +54,6 @@ CachedDecoder::CachedDecoder(Ops& ops, Model& model, DType compute)
     : ops_(ops), model_(model), compute_(compute), arena_(ops.memory()), saved_(model.make_saved()) {}
 
 void CachedDecoder::begin(const DecodeSizes& sizes) {
-  model_.parameters().pack(ops_, compute_);
   state_ = model_.make_decode_state(arena_, compute_, sizes);
   source_lengths_.assign(static_cast<size_t>(sizes.source_slots), 0);
 }
@@ -89,6 +88,9 @@ Tensor CachedDecoder::logits(std::span<const Sequence> sequences) {
     source_keys.set(i, first_of_source, source_lengths_[static_cast<size_t>(s.source_slot)]);
   }
   upload_.send(arena_);
+  // Elsewhere another kernel may multiply packed weights, and the bits must not depend on how many passes came before.
+  const bool may_wait = compute_ == DType::f32 && &ops_.memory() == &host_memory();
+  if (!may_wait || ++passes_ > passes_without_packing) model_.parameters().pack(ops_, compute_);
 
   state.rows = upload_.tensor(row.rows);
   state.keys = keys.segments();

@@ -23,11 +23,15 @@ class CachedDecoder {
   };
   CachedDecoder(Ops& ops, Model& model, DType compute);
 
-  // Makes an empty decoding state on arena(), which lives until the caller's scope ends. Packs the weights where they
-  // have changed since they were last packed.
+  // Packing all weights takes as long as some passes that pack them as they multiply, so the first passes in f32
+  // on the host do without.
+  static constexpr int64_t passes_without_packing = 8;
+
+  // Makes an empty decoding state on arena(), which lives until the caller's scope ends.
   void begin(const DecodeSizes& sizes);
   // Runs over the pending tokens (and new sources) of all sequences, in their order. Returns the logits of each one's
-  // last token, f32 [S, V], on arena(). The caller then updates `cached` and `pending`.
+  // last token, f32 [S, V], on arena(). The caller then updates `cached` and `pending`. Behind the first passes this
+  // packs the weights where they have changed since they were last packed.
   Tensor logits(std::span<const Sequence> sequences);
   using Copy = DecodeState::Copy;
   void copy_slots(std::span<const Copy> copies) { state_->copy_slots(ops_, arena_, copies); }
@@ -48,6 +52,7 @@ class CachedDecoder {
   std::unique_ptr<DecodeState> state_;
   std::vector<int64_t> source_lengths_;  // of each source slot
   Upload upload_;
+  int64_t passes_ = 0;  // that were run
 };
 
 }  // namespace engine

@@ -69,10 +69,40 @@ json with_own_keys(json config, const HuggingFaceFormat& format, const std::stri
   return config;
 }
 
-// Reads config.json of a model that gets the given head, or else the folder's own. Then an encoder's class that is not
-// known is an error where one is loaded.
-std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& folder, std::optional<HeadKind> head,
-                                                             bool any_class) {
+// Throws an Error that names a key by which transformers computes something else, or loads other weights.
+void refuse_keys(const json& config, ModelKind kind, const std::string& where) {
+  for (const char* key : {"attention_chunk_size", "layer_types", "per_layer_config", "quantization_config",
+                          "sliding_window", "transformers_weights"})
+    if (json_has(config, key, where) && !config[key].empty())
+      fail(where, ": \"", key, "\" is ", config[key].dump().substr(0, 60), ", which is not supported");
+  require_option(config, "is_encoder_decoder", kind == ModelKind::encoder_decoder, where);
+  if (kind != ModelKind::encoder) require_option(config, "is_causal", true, where);
+}
+
+// Throws an Error where transformers would leave out layers of the model that is trained.
+void refuse_layer_drops(const json& config, const HuggingFaceFormat& format, const std::string& where) {
+  for (const char* key : format.layer_drops)
+    if (const double rate = json_number(config, key, where, 0); rate != 0)
+      fail(where, ": \"", key, "\" is ", rate, ": whole layers are not dropped in training here, set it to 0");
+}
+
+// Throws an Error where transformers would train the folder's classifier by another loss than the cross entropy of
+// classes, or read its logits in another way.
+void refuse_problem_type(const json& config, const std::string& where) {
+  constexpr char known[] = "single_label_classification";
+  const std::string type = json_string(config, "problem_type", where, known);
+  if (type != known)
+    fail(where, ": \"problem_type\" is \"", type.substr(0, 60), "\", it should be \"", known, "\"");
+}
+
+// A model that gets another head than the folder's own, or is trained, is checked otherwise.
+struct Purpose {
+  std::optional<HeadKind> head = {};
+  bool any_class = false;  // else an encoder's class that is not known is an error
+  bool trained = false;
+};
+
+std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& folder, const Purpose& purpose) {
   if (!fs::is_directory(folder)) fail(folder.string(), ": there is no such model folder");
   const fs::path file = folder / "config.json";
   if (!fs::exists(file)) fail(folder.string(), ": is no model folder: it has no config.json");
@@ -84,11 +114,16 @@ std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& fol
   const HuggingFaceFormat::Class* const named = class_named(format, config, where);
   if (named) result.head = named->head;
   read_generation_config(folder, format, result);
-  const bool is_encoder = architecture_of(result).kind == ModelKind::encoder;
+  const ModelKind kind = architecture_of(result).kind;
+  const bool is_encoder = kind == ModelKind::encoder;
+  const HeadKind head = purpose.head.value_or(result.head);
+  refuse_keys(config, kind, where);
+  if (purpose.trained) refuse_layer_drops(config, format, where);
+  if (head == HeadKind::classification && result.head == head) refuse_problem_type(config, where);
   // An encoder without logits over the vocabulary has nothing that could be tied.
-  const bool has_logits = !is_encoder || head.value_or(result.head) == HeadKind::masked;
+  const bool has_logits = !is_encoder || head == HeadKind::masked;
   if (has_logits) require_option(config, "tie_word_embeddings", true, where);
-  if (!named && is_encoder && !any_class && json_has(config, "architectures", where)) {
+  if (!named && is_encoder && !purpose.any_class && json_has(config, "architectures", where)) {
     std::string known;
     for (const auto& one : format.classes) known += (known.empty() ? "" : ", ") + std::string(one.name);
     fail(where, ": \"architectures\" is ", config["architectures"].dump().substr(0, 80), ", it should be one of: ",
@@ -211,13 +246,14 @@ double decimal(float value) {
 
 ModelConfig read_model_config(const fs::path& folder) {
   // The class of a model that is not loaded does not matter.
-  return read_config(written_folder(folder), HeadKind::none, /*any_class=*/true).first;
+  return read_config(written_folder(folder), {.head = HeadKind::none, .any_class = true}).first;
 }
 
 std::unique_ptr<Model> load_model(const fs::path& path, Memory& memory, bool with_gradients,
                                   const LoadRequest& request) {
   const fs::path folder = written_folder(path);
-  auto [config, format] = read_config(folder, request.head, /*any_class=*/request.head.has_value());
+  auto [config, format] = read_config(
+      folder, {.head = request.head, .any_class = request.head.has_value(), .trained = with_gradients});
   NewParts new_parts{.allowed = {}, .seed = request.seed};
   if (request.head && *request.head != config.head)
     new_parts.allowed = {"pooler", "masked_head", "classifier", "qa_outputs"};

@@ -43,6 +43,8 @@ struct HuggingFaceFormat {
   };
   std::vector<Tied> tied;
   std::vector<const char*> buffers;  // are skipped
+  // Keys of rates at which transformers leaves out whole layers in training. Nothing here does, so they must then be 0.
+  std::vector<const char*> layer_drops = {};
   // The file's name of a bias of the logits that is not trained, [1, V], and its place in a config. nullptr: none.
   const char* logits_bias = nullptr;
   std::vector<float>& (*logits_bias_of)(ModelConfig& config) = nullptr;

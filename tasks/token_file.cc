@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "tasks/documents.h"
+#include "tasks/reading_report.h"
 
 namespace engine {
 
@@ -61,7 +62,13 @@ bool is_current(const fs::path& cache, const std::string& source) {
   return std::string_view(file.data() + trailer->count * trailer->width, source.size()) == source;
 }
 
-void build(std::ostream& out, const TokenMaker& maker, int32_t vocab_size, const std::string& source) {
+// Names the files in a line for the user.
+std::string text_of(const std::vector<std::string>& files) {
+  return files.front() + (files.size() > 1 ? " and the other files" : "");
+}
+
+void build(std::ostream& out, const TokenMaker& maker, int32_t vocab_size, const std::string& source,
+           ReadingReport& report) {
   Trailer trailer{.count = 0,
                   .width = vocab_size <= 65535 ? 2u : 4u,  // one value is left for breaks
                   .source_bytes = source.size(),
@@ -75,6 +82,7 @@ void build(std::ostream& out, const TokenMaker& maker, int32_t vocab_size, const
   };
   std::vector<uint16_t> narrow;
   maker.make([&](std::span<const int32_t> ids) {
+    report.add(ids.size());
     if (trailer.width == 4) return write(ids);
     narrow.assign(ids.begin(), ids.end());
     write(narrow);
@@ -90,7 +98,8 @@ fs::path made(const fs::path& cache, const std::vector<std::string>& files, cons
   std::error_code error;
   fs::create_directories(cache.parent_path(), error);
   if (error) fail("cannot make the folder ", cache.parent_path().string(), ": ", error.message());
-  write_file(cache, [&](std::ostream& out) { build(out, maker, tokenizer.vocab_size(), source); });
+  ReadingReport report(std::cerr, text_of(files));
+  write_file(cache, [&](std::ostream& out) { build(out, maker, tokenizer.vocab_size(), source, report); });
   return cache;
 }
 
@@ -100,8 +109,7 @@ TokenFile::TokenFile(const fs::path& cache, const std::vector<std::string>& file
     : TokenFile(cache, files, tokenizer,
                 {"", [&](const TokenMaker::Take& take) {
                    if (const size_t empty = encode_documents(files, tokenizer, take))
-                     std::cerr << files.front() << (files.size() > 1 ? " and the other files" : "") << ": " << empty
-                               << " documents without text are passed over\n";
+                     std::cerr << text_of(files) << ": " << empty << " documents without text are passed over\n";
                  }}) {}
 
 TokenFile::TokenFile(const fs::path& cache, const std::vector<std::string>& files, const Tokenizer& tokenizer,

@@ -278,6 +278,12 @@ TEST_CASE("commands: a line that is too long is named; the last token needs no p
                        doctest::Contains("/no/such/file"), Error);
 }
 
+TEST_CASE("commands: generate says which seed its tokens are drawn with, or that none are drawn") {
+  CHECK(seed_text({.temperature = 0.5f}, 7, false) == "tokens are drawn with --seed 7");
+  CHECK(seed_text({.temperature = 0}, 7, true) == "--seed changes nothing at temperature 0: no tokens are drawn");
+  CHECK(seed_text({.temperature = 0}, 7, false) == "");
+}
+
 TEST_CASE("commands: generate goes on from each line, and streams what it gives for one prompt") {
   Untrained untrained;
   const GenerationConfig generation{.max_new_tokens = 6};

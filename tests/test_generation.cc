@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "models/cached_decoder.h"
 #include "tests/operation.h"
 
 namespace engine::test {
@@ -129,6 +130,26 @@ TEST_CASE("generation: greedy tokens are those of full forward passes, whatever 
       CHECK(generator.generate(prompts, options) == expected);
       CHECK(generator.generate(prompts, options) == expected);  // a used cache is as good as a new one
     }
+  });
+}
+
+TEST_CASE("generation: weights are packed after some passes, and the text is the same with packed ones and without") {
+  on_every_backend([](Bench& bench) {
+    const auto model = random_model(bench);
+    const auto prompts = random_prompts(3);
+    const auto packed = [&] {
+      size_t count = 0;
+      for (const Parameter& p : model->parameters().all()) count += static_cast<bool>(p.packed(bench.compute));
+      return count;
+    };
+    Generator generator(bench.ops, *model, bench.compute);
+    const int few = CachedDecoder::passes_without_packing;
+    generator.generate(prompts, {.max_new_tokens = few});
+    const bool waits = bench.compute == DType::f32 && &bench.ops.memory() == &host_memory();
+    CHECK((packed() == 0) == waits);
+    const auto texts = Generator(bench.ops, *model, bench.compute).generate(prompts, {.max_new_tokens = few + 4});
+    CHECK(packed() > 0);
+    CHECK(generator.generate(prompts, {.max_new_tokens = few + 4}) == texts);
   });
 }
 

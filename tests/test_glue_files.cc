@@ -81,6 +81,13 @@ TEST_CASE("GLUE files: an index column may be named idx, and where labels are no
   }
   CHECK_THROWS_WITH_AS(read("one\ttwo\n", GlueFormat::sst2, true),
                        doctest::Contains("; a list of sentences, one a line, has no tabs"), Error);
+  // The lines of other tables would be taken for sentences.
+  for (const char* table : {"sentence,label\na film,1\n", "\"idx\",\"sentence\"\n1,\"a film\"\n"})
+    CHECK_THROWS_WITH_AS(read(table, GlueFormat::sst2, true),
+                         doctest::Contains("file.tsv:1: has commas between the names of its columns"), Error);
+  CHECK_THROWS_WITH_AS(read("{\"sentence\": \"a film\"}\n", GlueFormat::cola, true),
+                       doctest::Contains("file.tsv:1: is JSON: a file has sentences, one a line"), Error);
+  CHECK(read("a sentence, or two\n", GlueFormat::sst2, true).examples.size() == 1);
 }
 
 TEST_CASE("GLUE files: an error names the line and what was expected") {

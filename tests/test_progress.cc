@@ -1,9 +1,11 @@
 // Lines of progress where there is no terminal.
 #include <doctest/doctest.h>
 
+#include <sstream>
 #include <thread>
 
 #include "core/files.h"
+#include "tasks/reading_report.h"
 #include "tests/temporary.h"
 #include "training/progress.h"
 
@@ -34,6 +36,17 @@ TEST_CASE("progress: a step is told where nothing was for a while, and no other"
 TEST_CASE("progress: half a minute is the longest silence of a training's first minutes") {
   CHECK(Progress::longest_silence == std::chrono::seconds(30));
   CHECK(Progress::first_minutes > std::chrono::minutes(4));
+}
+
+TEST_CASE("progress: reading that takes long is told after a while, and again after a longer one") {
+  std::ostringstream out;
+  ReadingReport report(out, "a.txt", std::chrono::milliseconds(100), std::chrono::hours(1));
+  report.add(3);
+  CHECK(out.str() == "");
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  report.add(4);
+  report.add(5);
+  CHECK(out.str() == "reading a.txt: 7 tokens so far\n");
 }
 
 }  // namespace engine::test

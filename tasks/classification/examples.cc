@@ -12,10 +12,10 @@ namespace engine {
 
 namespace {
 
-std::vector<std::string_view> split(std::string_view line) {
+std::vector<std::string_view> split(std::string_view line, char separator = '\t') {
   std::vector<std::string_view> columns;
   for (size_t begin = 0;; ++begin) {
-    const size_t end = std::min(line.find('\t', begin), line.size());
+    const size_t end = std::min(line.find(separator, begin), line.size());
     columns.push_back(line.substr(begin, end - begin));
     if (end == line.size()) return columns;
     begin = end;
@@ -57,6 +57,16 @@ Columns read_header(const std::vector<std::string_view>& names, const std::strin
   return {.has_header = true, .count = names.size(), .sentence = *sentence, .label = label, .index = index};
 }
 
+// Throws an Error where a file's first line shows that it has no sentences, one a line, but another form of table.
+void refuse_other_tables(std::string_view line, const std::string& where) {
+  if (line.starts_with("{\""))
+    fail(where, ": is JSON: a file has sentences, one a line, or columns with tabs between them");
+  const auto is_sentence = [](std::string_view name) { return name == "sentence" || name == "\"sentence\""; };
+  const std::vector<std::string_view> names = split(line, ',');
+  if (names.size() > 1 && std::any_of(names.begin(), names.end(), is_sentence))
+    fail(where, ": has commas between the names of its columns: they should be tabs");
+}
+
 std::optional<int32_t> label_of(std::string_view text) {
   text = trimmed(text);
   if (text != "0" && text != "1") return {};
@@ -75,6 +85,7 @@ Columns read_columns(const std::vector<std::string_view>& cells, GlueFormat form
   const bool is_cola = format == GlueFormat::cola, is_example = is_cola && cells.size() == 4 && label_of(cells[1]);
   const auto names_column = [](std::string_view cell) { return is_column_name(trimmed(cell)); };
   if (!is_example && std::any_of(cells.begin(), cells.end(), names_column)) return read_header(cells, where);
+  if (cells.size() == 1) refuse_other_tables(cells[0], where);
   if (may_be_a_list && cells.size() == 1) return {.count = 1};
   if (is_cola) return {.count = 4, .sentence = 3, .label = 1, .index = {}};
   fail(where, ": is no header: a file for sst2 begins with the names of its columns: ", columns_wanted,
