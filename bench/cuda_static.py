@@ -174,9 +174,9 @@ def counted(build, *arguments):
         yield from cross_entropy_parts(operation) if operation["operation"] == "cross_entropy" else [operation]
 
 
-def seconds_of(operation, device):
-    """Of a call at the full rates of a device: (of its products, of its bytes)."""
-    bf16, f32, bandwidth = devices[device]
+def seconds_of(operation, rates):
+    """Of a call at the full rates of a device (gpus.py): (of its products, of its bytes)."""
+    bf16, f32, bandwidth = rates
     return (operation["flops"] / ((bf16 if operation["compute"] == "bf16" else f32) * 1e12),
             operation["bytes"] / (bandwidth * 1e9))
 
@@ -187,7 +187,7 @@ def step_table(build, batch, length):
                              str(length)):
         cells = []
         for name in devices:
-            arithmetic, memory = seconds_of(operation, name)
+            arithmetic, memory = seconds_of(operation, devices[name])
             floors[name] += operation["calls"] * max(arithmetic, memory)
             seconds = operation["calls"] * max(arithmetic / share_of_products, memory / share_of_memory)
             totals[name] += seconds
@@ -206,7 +206,7 @@ def operations_table(build):
         listed.add(operation["operation"].partition(":")[0])
         cells = []
         for name in devices:
-            arithmetic, memory = seconds_of(operation, name)
+            arithmetic, memory = seconds_of(operation, devices[name])
             cells.append(f"{1e6 * max(arithmetic, memory):.1f}, {'products' if arithmetic > memory else 'memory'}")
         intensity = operation["flops"] / operation["bytes"]
         rows.append([operation["operation"], operation["shapes"], f"{operation['flops'] / 1e9:.1f}",

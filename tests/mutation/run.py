@@ -42,12 +42,13 @@ def main():
         for cases, (failed, _) in zip(groups, sound):
             if failed:
                 sys.exit(f"without a bug {cases} fails, or is not done after {arguments.seconds} s")
-        results = list(pool.map(lambda bug: run(arguments.program, bug[2], bug[0], arguments.seconds), chosen))
-    survivors = 0
-    for (number, file, _, before, part, behind, replacement), (caught, seconds) in zip(chosen, results):
-        if not caught:
-            survivors += 1
-            print(f"survives: {number}, {file}: {(before + part + behind).strip()} => {replacement}")
+        results = pool.map(lambda bug: run(arguments.program, bug[2], bug[0], arguments.seconds), chosen)
+        survivors = 0
+        for (number, file, _, before, part, behind, replacement), (caught, seconds) in zip(chosen, results):
+            survivors += not caught
+            code = " ".join((before + part + behind).split())
+            print(f"{'caught' if caught else 'SURVIVES'}: {number}, {file}, {seconds:.0f} s: {code} => {replacement}",
+                  flush=True)
     print(f"{len(chosen)} planted bugs, {len(chosen) - survivors} caught, {survivors} survive")
     sys.exit(1 if survivors else 0)
 
