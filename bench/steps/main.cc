@@ -4,8 +4,8 @@
 // tokens and sequences of a step. Tokens are random and nothing is dropped. Decoders score every token, "bert" 15 % of
 // them as masked, "minilm" a class a sequence. "encdec" and "bart" (which differ in PyTorch) read a source as long as
 // the target, whose tokens are counted. With --lengths the batches are those of a file (sst2_lengths.py), ten in each
-// step. With --times n it prints a JSON line for each operation of a training step instead, with the median seconds of a
-// call over n steps.
+// step. With --times n it prints a JSON line for each operation of a training step, with the median seconds of a call
+// over n steps, instead.
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <fstream>
