@@ -155,7 +155,7 @@ logits_bytes = 640 << 20
 def cross_entropy_parts(operation):
     """Its products and the kernel between them, one after the other, and what each moves: the logits and their gradient
     pass through memory, and dweight is read and written once for every piece of rows whose logits are held at once."""
-    sizes = re.fullmatch(r"x \[(\d+), (\d+)\] bf16, weight \[(\d+), \d+\] (\w+), .*", operation["shapes"])
+    sizes = re.fullmatch(r"x \[(\d+), (\d+)\] \w+, weight \[(\d+), \d+\] (\w+), .*", operation["shapes"])
     rows, cols, vocabulary = (int(size) for size in sizes.groups()[:3])
     logits, x, weight, flops = rows * vocabulary, 2 * rows * cols, 2 * vocabulary * cols, operation["flops"] / 3
     rounding = 3 * weight if sizes[4] == "f32" else 0  # f32 is read, bf16 written

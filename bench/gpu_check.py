@@ -150,7 +150,7 @@ class Check:
             data = {"tokens per second": round(step["tokens"] / seconds), "milliseconds": round(1e3 * seconds, 3),
                     "GFLOP a step": round(flops / 1e9, 1), "loss": step["loss"], "seconds": step["seconds"]}
             if self.peaks:
-                data["share of peak"] = round(flops / seconds / (self.peaks[0] * 1e12), 4)
+                data["share of peak"] = round(flops / seconds / (self.peaks[0] * 1e12), 6)
             return Result("passed", ", ".join(f"{key} {value}" for key, value in data.items() if key != "seconds"), data)
         return stage
 

@@ -22,12 +22,16 @@ read -r python library prefix < <(python3 -c 'import sys, sysconfig
 print(sys.executable, sysconfig.get_path("stdlib"), sys.prefix)')
 mkdir -p "$root"/{bin,dev,proc,tmp,usr/bin}
 add_with_libraries "$(command -v bash)" "$(command -v env)" "$(command -v cat)" "$(command -v sleep)" "$python"
+libraries=$(dirname "$(ldd "$(command -v bash)" | grep -oE '/[^ ]*/libc\.so\.6')")
+for name in libm.so.6 libdl.so.2 librt.so.1 libpthread.so.0; do
+  [ ! -e "$libraries/$name" ] || add_with_libraries "$libraries/$name"
+done
 mapfile -t modules < <(find "$library/lib-dynload" -name '*.so')
 add_with_libraries "${modules[@]}"
 tar -C "$(dirname "$library")" --exclude=site-packages --exclude=dist-packages --exclude=test --exclude='config-*' \
   --exclude=__pycache__ -c "$(basename "$library")" | tar -C "$root$(dirname "$library")" -x
 [ -e "$root/bin/bash" ] || ln -s "$(command -v bash)" "$root/bin/bash"
-ln -sf "$(command -v env)" "$root/usr/bin/env"
+[ -e "$root/usr/bin/env" ] || ln -s "$(command -v env)" "$root/usr/bin/env"
 tar -C "$root" -xJf "$archive"
 
 # inside COMMAND...: runs it in the root, in the package's folder, with nothing of this machine's environment.
@@ -36,9 +40,10 @@ inside() {
     root=$1; shift
     for file in null zero urandom; do touch "$root/dev/$file"; mount --bind "/dev/$file" "$root/dev/$file"; done
     exec env -i PATH=/bin:/usr/bin:"$(dirname "$1")" HOME=/tmp PYTHONHOME="$PREFIX" \
-      chroot "$root" /usr/bin/env -C /gpu-package "$@"' inside "$root" "$@"
+      "$CHROOT" "$root" /usr/bin/env -C /gpu-package "$@"' inside "$root" "$@"
 }
-export PREFIX=$prefix
+CHROOT=$(PATH=$PATH:/usr/sbin:/sbin command -v chroot)
+export PREFIX=$prefix CHROOT
 package=$root/gpu-package log=$root/log
 # fails WHY: shows the last run, and ends the test.
 fails() { cat "$log" >&2; echo "gpu_package: $1" >&2; exit 1; }
