@@ -21,9 +21,10 @@ DEPENDENCIES = -MMD -MP -MF $(@:.o=.d) -MT '$$(PLAIN)$(@:$(PLAIN)%=%)'
 # Products and sums may be fused, but are never reordered behind our back: results do not depend on the compiler's mood.
 FLAGS = -std=c++20 $(OPTIMISE) $(WARNINGS) -fno-math-errno -fno-trapping-math -I. \
   $(DEPENDENCIES)
-# SELF_CONTAINED=1 links everything but the C library into the programs.
+# SELF_CONTAINED=1 links everything but the C library into the programs. Of that, parts which nothing calls would need a
+# newer one, so they are left out.
 SELF_CONTAINED ?= 0
-LIBRARIES := $(if $(filter 1,$(SELF_CONTAINED)),-static-libstdc++ -static-libgcc -l:libutf8proc.a,-lutf8proc)
+LIBRARIES := $(if $(filter 1,$(SELF_CONTAINED)),-static-libstdc++ -static-libgcc -Wl$(comma)--gc-sections -l:libutf8proc.a,-lutf8proc)
 # With MPI several ranks can train together. MPI=0 leaves it out.
 MPICC := $(shell command -v mpicc 2>/dev/null)
 MPI ?= $(if $(MPICC),1,0)

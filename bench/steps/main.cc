@@ -285,5 +285,10 @@ int main(int argc, char** argv) {
                "lists what each operation computes and moves at a usual shape instead")
       ->excludes(times);
   CLI11_PARSE(app, argc, argv);
-  engine::run(setting);
+  try {
+    engine::run(setting);
+  } catch (const engine::Error& error) {
+    std::cerr << "whole_steps: " << error.what() << "\n";
+    return 1;
+  }
 }
