@@ -38,6 +38,12 @@ TEST_CASE("attention: keys that end one before, at and behind the end of a tile"
     }
 }
 
+// The first of a warp's rows sees one key less than a tile ends with, and the rows behind it see them all.
+TEST_CASE("attention: a causal edge one before the end of a tile") {
+  for (int width : {32, 64, 96, 128})
+    check_attention_case({1, width, {{50, 64}, {40, 70}, {70, 132}}, true, 0});
+}
+
 TEST_CASE("attention: few queries over many keys, with dropout") {
   for (bool causal : {false, true}) {
     check_attention_case({2, 32, {{1, 300}, {1, 7}, {1, 128}}, causal, 0.3f});
