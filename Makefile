@@ -22,7 +22,10 @@ DEPENDENCIES = -MMD -MP -MF $(@:.o=.d) -MT '$$(PLAIN)$(@:$(PLAIN)%=%)'
 # Products and sums may be fused, but are never reordered behind our back: results do not depend on the compiler's mood.
 FLAGS = -std=c++20 $(OPTIMISE) $(WARNINGS) -fno-math-errno -fno-trapping-math -I. \
   $(DEPENDENCIES)
-LIBRARIES := -lutf8proc
+# SELF_CONTAINED=1 links everything but the C library into the programs. Of that, parts which nothing calls would need a
+# newer one, so they are left out.
+SELF_CONTAINED ?= 0
+LIBRARIES := $(if $(filter 1,$(SELF_CONTAINED)),-static-libstdc++ -static-libgcc -Wl$(comma)--gc-sections -l:libutf8proc.a,-lutf8proc)
 # With MPI several ranks can train together. MPI=0 leaves it out.
 MPICC := $(shell command -v mpicc 2>/dev/null)
 MPI ?= $(if $(MPICC),1,0)
@@ -254,6 +257,19 @@ lint:  ## checks what the compiler does not: include directions, lengths, things
 
 gpu-check: $(BUILD)/tests/run $(BUILD)/bench/run $(BUILD)/bench/whole_steps engine  ## tests, sanitizer and benchmarks on this machine's GPU, and a report
 	python3 bench/gpu_check.py --build $(BUILD)
+
+# An archive for a machine that has a GPU of this architecture and perhaps nothing else: the program, its tests and whole
+# steps, and bench/gpu_check.py, which runs them. cuBLAS and cuDNN are too large for it. They are used where they are.
+PACKAGE_ARCH ?= 90
+PACKAGE := $(PLAIN)/package/sm_$(PACKAGE_ARCH)
+PACKAGED := $(addprefix $(PACKAGE)/,engine tests/run bench/whole_steps)
+gpu-package:  ## build/gpu-package.tar.xz: what make gpu-check runs, for a machine with a GPU and without compilers
+	$(if $(NVCC),,$(error gpu-package needs nvcc))
+	$(MAKE) BUILD=$(PACKAGE) CUDA=1 CUDA_ARCHS=$(PACKAGE_ARCH) MPI=0 SELF_CONTAINED=1 $(PACKAGED)
+	NVCC=$(NVCC) bench/pack.sh $(PACKAGE) $(PACKAGE_ARCH) $(PLAIN)/gpu-package.tar.xz
+gpu-package-test: gpu-package  ## runs the archive in a root with a C library, a shell and Python, as far as it needs no GPU
+	tests/gpu_package.sh $(PLAIN)/gpu-package.tar.xz
+.PHONY: gpu-package gpu-package-test
 
 bench: $(BUILD)/bench/run $(BUILD)/bench/whole_steps  ## microbenchmarks of the operations
 	$(BUILD)/bench/run

@@ -166,7 +166,7 @@ logits_bytes = 640 << 20
 def cross_entropy_parts(operation):
     """Its products and the kernel between them, one after the other, and what each moves: the logits and their gradient
     pass through memory, and dweight is read and written once for every piece of rows whose logits are held at once."""
-    sizes = re.fullmatch(r"x \[(\d+), (\d+)\] bf16, weight \[(\d+), \d+\] (\w+), .*", operation["shapes"])
+    sizes = re.fullmatch(r"x \[(\d+), (\d+)\] \w+, weight \[(\d+), \d+\] (\w+), .*", operation["shapes"])
     rows, cols, vocabulary = (int(size) for size in sizes.groups()[:3])
     logits, x, weight, flops = rows * vocabulary, 2 * rows * cols, 2 * vocabulary * cols, operation["flops"] / 3
     rounding = 3 * weight if sizes[4] == "f32" else 0  # f32 is read, bf16 written
@@ -185,9 +185,9 @@ def counted(build, *arguments):
         yield from cross_entropy_parts(operation) if operation["operation"] == "cross_entropy" else [operation]
 
 
-def seconds_of(operation, device):
-    """Of a call at the full rates of a device: (of its products, of its bytes)."""
-    bf16, f32, bandwidth = devices[device]
+def seconds_of(operation, rates):
+    """Of a call at the full rates of a device (gpus.py): (of its products, of its bytes)."""
+    bf16, f32, bandwidth = rates
     return (operation["flops"] / ((bf16 if operation["compute"] == "bf16" else f32) * 1e12),
             operation["bytes"] / (bandwidth * 1e9))
 
@@ -198,7 +198,7 @@ def step_table(build, batch, length):
                              str(length)):
         cells = []
         for name in devices:
-            arithmetic, memory = seconds_of(operation, name)
+            arithmetic, memory = seconds_of(operation, devices[name])
             floors[name] += operation["calls"] * max(arithmetic, memory)
             seconds = operation["calls"] * max(arithmetic / share_of_products, memory / share_of_memory)
             totals[name] += seconds
@@ -217,7 +217,7 @@ def operations_table(build):
         listed.add(operation["operation"].partition(":")[0])
         cells = []
         for name in devices:
-            arithmetic, memory = seconds_of(operation, name)
+            arithmetic, memory = seconds_of(operation, devices[name])
             cells.append(f"{1e6 * max(arithmetic, memory):.1f}, {'products' if arithmetic > memory else 'memory'}")
         intensity = operation["flops"] / operation["bytes"]
         rows.append([operation["operation"], operation["shapes"], f"{operation['flops'] / 1e9:.1f}",

@@ -1,4 +1,6 @@
-"""The models of bench/torch_steps.py that transformers has not: plain PyTorch, as one would write them for speed."""
+"""Models of bench/torch_steps.py in plain PyTorch, as one would write them for speed: those that transformers has not,
+and two that stand for its own where it is not installed."""
+import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
@@ -23,7 +25,7 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The small decoder: 256 wide, 4 layers, 8 heads, vocabulary 64."""
+    """GPT-2's arrangement. By default it is the small decoder: 256 wide, 4 layers, 8 heads, vocabulary 64."""
 
     def __init__(self, vocabulary=64, positions=512, width=256, layers=4, heads=8, inner=1024):
         super().__init__()
@@ -120,3 +122,24 @@ class EncoderDecoder(nn.Module):
 
     def forward(self, source, ids):
         return self.decode(ids, self.keys(source))
+
+
+class Classifier(nn.Module):
+    """BERT with a class a sequence, for sequences of one length: MiniLM's 384 wide, 6 layers, 12 heads."""
+
+    def __init__(self, vocabulary=30522, positions=512, width=384, layers=6, heads=12, inner=1536):
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.tokens, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(positions, width)
+        self.types, self.norm = nn.Parameter(0.02 * torch.randn(2, width)), nn.LayerNorm(width)
+        self.blocks = nn.ModuleList(PostNormBlock(width, heads, inner, False) for _ in range(layers))
+        self.pooler, self.classes = nn.Linear(width, width), nn.Linear(width, 2)
+        for parameter in self.parameters():
+            if parameter.dim() == 2:
+                nn.init.normal_(parameter, 0, 0.02)
+
+    def forward(self, ids, labels):
+        x = self.norm(self.tokens(ids) + self.positions.weight[:ids.shape[1]] + self.types[0])
+        for block in self.blocks:
+            x = block(x)
+        return F.cross_entropy(self.classes(torch.tanh(self.pooler(x[:, 0]))).float(), labels)

@@ -3,7 +3,7 @@
 
 Speaks the protocol of bench/compare.py: prints one JSON line when ready; then, for each number n read from standard
 input, does n steps and prints {"seconds": [...], "tokens": t, "sequences": s, "loss": l, "peak_mb": m}. Needs torch and
-transformers. A training step is zero_grad, forward, loss, backward, AdamW (fused). Random tokens, no dropout. Decoders
+transformers; without transformers "gpt2" and "minilm" are trained in plain PyTorch. A training step is zero_grad, forward, loss, backward, AdamW (fused). Random tokens, no dropout. Decoders
 score every token, "bert" 15 % of them as masked, "minilm" a class a sequence; "encdec" (plain PyTorch) and "bart"
 (transformers) read a source as long as the target, whose tokens are counted. With --lengths the batches are those of a
 file, padded to their longest sequence, ten in each step.
@@ -31,9 +31,17 @@ os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
-import transformers  # noqa: E402
 
-from torch_models import Decoder, EncoderDecoder  # noqa: E402
+from torch_models import Classifier, Decoder, EncoderDecoder  # noqa: E402
+
+try:
+    import transformers
+except ImportError:
+    transformers = None
+plain = transformers is None and arguments.model in ("gpt2", "minilm")
+if transformers is None and (arguments.model in ("bert", "bart") or
+                             (plain and (arguments.work != "train" or arguments.lengths))):
+    sys.exit("torch_steps.py: this work needs transformers")
 
 torch.set_num_threads(arguments.threads)
 torch.manual_seed(1)
@@ -48,6 +56,9 @@ def build():
         return Decoder(), 64
     if arguments.model == "encdec":
         return EncoderDecoder(), 64
+    if plain:
+        model = Classifier() if arguments.model == "minilm" else Decoder(50257, 1024, 768, 12, 12, 3072)
+        return model, model.vocabulary
     if arguments.model == "bart":
         model = transformers.BartForConditionalGeneration(transformers.BartConfig(
             vocab_size=64, max_position_embeddings=512, d_model=256, encoder_layers=3, decoder_layers=3,
@@ -100,13 +111,16 @@ if arguments.work == "train":
             return run(source, inputs)
         if arguments.model == "bart":
             return run(input_ids=source, decoder_input_ids=inputs, use_cache=False).logits
-        return run(input_ids=inputs, use_cache=False).logits if arguments.model == "gpt2" else run(inputs)
+        if arguments.model == "gpt2" and not plain:
+            return run(input_ids=inputs, use_cache=False).logits
+        return run(inputs)
 
     def train(batch):
         optimizer.zero_grad(set_to_none=True)
         with autocast:
             if encodes:
-                loss = run(**batches[batch]).loss
+                inputs_of = batches[batch]
+                loss = run(inputs_of["input_ids"], inputs_of["labels"]) if plain else run(**inputs_of).loss
             else:
                 logits = logits_of()
                 loss = F.cross_entropy(logits.float().view(-1, vocabulary), labels.view(-1))
@@ -159,7 +173,8 @@ else:
 
 for _ in range(2):
     loss = step()
-print(json.dumps({"ready": True, "torch": torch.__version__}), flush=True)
+print(json.dumps({"ready": True, "torch": torch.__version__, "model": "plain PyTorch" if plain else "transformers"}),
+      flush=True)
 for line in sys.stdin:
     seconds = []
     for _ in range(int(line)):

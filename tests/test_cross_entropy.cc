@@ -14,6 +14,7 @@ struct Case {
   bool bias = false, weighted = false, ignored = false, row_losses = true;
   float smoothing = 0;
   double scale = 1;  // scale of the logits
+  double bias_mean = 0;
 };
 
 // The arguments of a case, and the reference with the same values.
@@ -37,7 +38,7 @@ Problem problem_of(Bench& bench, const Case& c) {
                          : static_cast<int>(bench.random.below(static_cast<uint32_t>(c.vocabulary))));
   p.args = {.x = bench.normal(bench.compute, {c.rows, c.cols}),
             .weight = exact(bench, {c.vocabulary, c.cols}, weight_scale),
-            .bias = c.bias ? bench.normal(DType::f32, {c.vocabulary}) : Tensor{},
+            .bias = c.bias ? bench.normal(DType::f32, {c.vocabulary}, 1, c.bias_mean) : Tensor{},
             .labels = bench.integers({c.rows}, labels),
             .row_weights = c.weighted ? bench.normal(DType::f32, {c.rows}, 0.3, 1.2) : Tensor{},
             .label_smoothing = c.smoothing,
@@ -187,6 +188,14 @@ TEST_CASE("cross_entropy: odd shapes, several chunks, large logits") {
     check(bench, {.rows = 12500, .cols = 5, .vocabulary = 19, .bias = true, .weighted = true, .ignored = true});
     const int64_t long_rows = bench.is_device ? 20 : 300;
     check(bench, {.rows = long_rows, .cols = 5, .vocabulary = 60000, .bias = true, .smoothing = 0.1f});
+  });
+}
+
+// The exponential of 0 minus such a logit is infinite, so that what lies behind a row's end must not be taken for one.
+TEST_CASE("cross_entropy: logits far below 0") {
+  on_every_backend([](Bench& bench) {
+    for (int64_t vocabulary : {13, 37, 64})
+      check(bench, {.rows = 11, .cols = 24, .vocabulary = vocabulary, .bias = true, .bias_mean = -300});
   });
 }
 

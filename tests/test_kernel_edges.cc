@@ -1,6 +1,7 @@
 // Sizes at the edges of kernels, where a count that is off by one has no other witness: tiles of keys, launches of many
 // tensors, chunks of sums, digits of the index sort, grids of many rows.
 #include <array>
+#include <functional>
 #include <numeric>
 
 #include "kernels/optimizer/optimizer_ref.h"
@@ -35,6 +36,12 @@ TEST_CASE("attention: keys that end one before, at and behind the end of a tile"
       check_attention_case({1, 96, {{40, 63}}, causal, rate});
       check_attention_case({1, 128, {{15, 15}, {17, 31}}, causal, rate});
     }
+}
+
+// The first of a warp's rows sees one key less than a tile ends with, and the rows behind it see them all.
+TEST_CASE("attention: a causal edge one before the end of a tile") {
+  for (int width : {32, 64, 96, 128})
+    check_attention_case({1, width, {{50, 64}, {40, 70}, {70, 132}}, true, 0});
 }
 
 TEST_CASE("attention: few queries over many keys, with dropout") {
@@ -97,6 +104,40 @@ TEST_CASE("adamw and sum_of_squares: 300 tensors that follow one another in one 
         if (i % 2 == 0) REQUIRE(std::isnan(copies[at]));
         else REQUIRE(copies[at] == static_cast<double>(static_cast<float>(bf16(static_cast<float>(updated[at])))));
       }
+  });
+}
+
+TEST_CASE("copy, lerp, activation, dropout: nothing behind a result's last element is written") {
+  on_every_backend([](Bench& bench) {
+    constexpr int64_t all = 48;
+    const std::vector<double> before(all, 7);
+    // A result of `count` elements at the start of a larger buffer.
+    const auto check = [&](DType dtype, int64_t count, const std::function<void(const Tensor&)>& run) {
+      const Tensor buffer = bench.from(dtype, {all}, before);
+      run({buffer.data, dtype, {1, count}});
+      const std::vector<double> after = bench.values(buffer);
+      for (size_t i = static_cast<size_t>(count); i < all; ++i) CHECK(after[i] == 7);
+      CHECK(part_of(after, 0, static_cast<size_t>(count)) != part_of(before, 0, static_cast<size_t>(count)));
+    };
+    for (int64_t count = 1; count <= 17; ++count) {
+      CAPTURE(count);
+      for (DType dtype : {DType::f32, DType::bf16}) {
+        const Tensor x = bench.normal(dtype, {1, count}), dy = bench.normal(DType::f32, {1, count});
+        const DType other = dtype == DType::f32 ? DType::bf16 : DType::f32;
+        check(other, count, [&](const Tensor& y) { bench.ops.copy({.x = x, .y = y}); });
+        check(dtype, count, [&](const Tensor& y) {
+          bench.ops.activation_forward({.x = x, .y = y, .activation = Activation::gelu_tanh});
+        });
+        check(dtype, count, [&](const Tensor& dx) {
+          bench.ops.activation_backward({.x = x, .dy = dy, .dx = dx, .activation = Activation::gelu_tanh});
+        });
+        check(dtype, count, [&](const Tensor& y) {
+          bench.ops.dropout({.x = x, .y = y, .dropout = {.rate = 0.3f, .seed = 5, .site = 1}});
+        });
+      }
+      const Tensor x = bench.normal(DType::f32, {1, count});
+      check(DType::f32, count, [&](const Tensor& y) { bench.ops.lerp({.x = x, .y = y, .t = 0.5f}); });
+    }
   });
 }
 

@@ -4,7 +4,8 @@
 // tokens and sequences of a step. Tokens are random and nothing is dropped. Decoders score every token, "bert" 15 % of
 // them as masked, "minilm" a class a sequence. "encdec" and "bart" (which differ in PyTorch) read a source as long as
 // the target, whose tokens are counted. With --lengths the batches are those of a file (sst2_lengths.py), ten in each
-// step.
+// step. With --times n it prints a JSON line for each operation of a training step, with the median seconds of a call
+// over n steps, instead.
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <fstream>
@@ -14,9 +15,11 @@
 #include <sstream>
 
 #include "bench/steps/operations.h"
+#include "core/error.h"
 #include "core/files.h"
 #include "core/parallel.h"
 #include "kernels/backend/backend.h"
+#include "kernels/backend/timed_backend.h"
 #include "kernels/observe/count_ops.h"
 #include "models/bart.h"
 #include "models/generation.h"
@@ -28,7 +31,7 @@ namespace {
 
 struct Setting {
   std::string model = "gpt2", work = "train", precision = "auto", device = "cpu", lengths;
-  int batch = 4, length = 256, prompt = 32, fresh = 64, threads = 0;
+  int batch = 4, length = 256, prompt = 32, fresh = 64, threads = 0, times = 0;
   DeviceOptions options;
   bool clip = false, operations = false, every_operation = false;
 };
@@ -183,25 +186,45 @@ void serve(const Step& step) {
   }
 }
 
+nlohmann::json json_of(const OperationCount& count) {
+  return {{"operation", count.name}, {"shapes", count.shapes}, {"compute", name_of(count.compute)},
+          {"calls", count.calls},    {"flops", count.flops},   {"bytes", count.bytes}};
+}
+
 // Prints a JSON line for each operation.
 void list(const std::vector<OperationCount>& counts) {
-  for (const OperationCount& count : counts)
-    std::cout << nlohmann::json{{"operation", count.name}, {"shapes", count.shapes},
-                                {"compute", name_of(count.compute)}, {"calls", count.calls},
-                                {"flops", count.flops}, {"bytes", count.bytes}}.dump() << "\n";
+  for (const OperationCount& count : counts) std::cout << json_of(count).dump() << "\n";
+}
+
+// Times the operations of training steps, behind two steps that make what later ones use.
+void time_steps(TimeOps& ops, Training& training, int steps) {
+  for (int i = 0; i < 2; ++i) training.step();
+  for (int i = 0; i < 1 + steps; ++i) {
+    ops.begin_run();
+    training.step();
+  }
+  for (const OperationTime& time : ops.times()) {
+    nlohmann::json line = json_of(time.operation);
+    line["seconds"] = time.seconds;
+    std::cout << line.dump() << "\n";
+  }
 }
 
 void run(const Setting& setting) {
   set_threads(setting.threads);
   std::vector<OperationCount> counts;
   const bool counted = setting.operations || setting.every_operation;
-  const std::unique_ptr<Ops> ops = counted ? make_count_ops(counts) : make_ops(setting.device, setting.options);
+  const std::unique_ptr<TimeOps> timer = setting.times ? make_timed_ops(setting.device, setting.options) : nullptr;
+  const std::unique_ptr<Ops> untimed =
+      timer ? nullptr : counted ? make_count_ops(counts) : make_ops(setting.device, setting.options);
+  Ops* const ops = timer ? timer.get() : untimed.get();
   if (setting.every_operation) {
     run_every_operation(*ops);
     return list(counts);
   }
   const DType compute = compute_precision(setting.precision, setting.device);
   const bool trains = setting.work == "train";
+  if (timer && !trains) fail_usage("--times times training steps: set --work train");
   if (trains) {
     const std::unique_ptr<Model> model = make_model(config_of(setting.model));
     model->parameters().allocate(ops->memory(), true);
@@ -211,6 +234,7 @@ void run(const Setting& setting) {
       training.step();
       return list(counts);
     }
+    if (timer) return time_steps(*timer, training, setting.times);
     return serve([&] { return StepResult{training.step(), training.tokens(), training.sequences()}; });
   }
   const std::unique_ptr<Model> model = make_model(config_of(setting.model), generating_kinds);
@@ -242,17 +266,29 @@ int main(int argc, char** argv) {
   app.add_option("--precision", setting.precision)->check(CLI::IsMember({"auto", "f32", "bf16"}));
   app.add_option("--batch", setting.batch);
   app.add_option("--length", setting.length);
-  app.add_option("--lengths", setting.lengths, "a file of batches, a line each: the lengths of their sequences");
+  CLI::Option* const lengths =
+      app.add_option("--lengths", setting.lengths, "a file of batches, a line each: the lengths of their sequences");
   app.add_option("--prompt", setting.prompt, "tokens of a prompt, or of a source");
   app.add_option("--new", setting.fresh);
   app.add_option("--threads", setting.threads);
   app.add_option("--device", setting.device)->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--attention", setting.options.attention, "own or cudnn");
   app.add_option("--matmul", setting.options.matmul, "auto, own or cublaslt");
+  CLI::Option* const times =
+      app.add_option("--times", setting.times, "times each operation of so many training steps instead")
+          ->check(CLI::PositiveNumber)
+          ->excludes(lengths);
   app.add_flag("--clip", setting.clip, "training steps take the gradient's norm and clip it at 1");
-  app.add_flag("--operations", setting.operations, "lists what one training step computes and moves instead");
+  app.add_flag("--operations", setting.operations, "lists what one training step computes and moves instead")
+      ->excludes(times);
   app.add_flag("--every_operation", setting.every_operation,
-               "lists what each operation computes and moves at a usual shape instead");
+               "lists what each operation computes and moves at a usual shape instead")
+      ->excludes(times);
   CLI11_PARSE(app, argc, argv);
-  engine::run(setting);
+  try {
+    engine::run(setting);
+  } catch (const engine::Error& error) {
+    std::cerr << "whole_steps: " << error.what() << "\n";
+    return 1;
+  }
 }

@@ -32,6 +32,7 @@ class DeviceMemory final : public Memory {
   void copy_out(void* host, const void* device, size_t bytes) override;  // waits for the device
   void zero(void* device, size_t bytes) override;
   size_t capacity() const override { return capacity_; }
+  Device& device() { return device_; }
 
  private:
   struct Piece {

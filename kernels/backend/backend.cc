@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/communicator.h"
+#include "kernels/backend/timed_backend.h"
 #include "kernels/observe/check_ops.h"
 #if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
 #include "kernels/backend/cuda_backend.h"
@@ -145,6 +146,16 @@ std::unique_ptr<Ops> make_ops(const std::string& device, const DeviceOptions& op
   std::string known = "auto";
   for (const std::string& name : devices()) known += ", " + name;
   fail_usage("device \"", device, "\" is not here: ", known);
+}
+
+std::unique_ptr<TimeOps> make_timed_ops(const std::string& device, const DeviceOptions& options) {
+  std::unique_ptr<Ops> ops = make_ops(device, options);
+  std::unique_ptr<Stopwatch> stopwatch;
+#if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
+  if (&ops->memory() != &host_memory()) stopwatch = cuda::make_stopwatch(ops->memory());
+#endif
+  if (!stopwatch) stopwatch = make_host_stopwatch();
+  return make_time_ops(std::move(ops), std::move(stopwatch));
 }
 
 DType compute_precision(const std::string& precision, const std::string& device) {

@@ -1,24 +1,10 @@
 #include "kernels/observe/count_ops.h"
 
-#include "kernels/observe/arguments.h"
 #include "kernels/observe/wrapped_ops.h"
 
 namespace engine {
 
 namespace {
-
-struct Described {
-  std::string shapes;
-  double bytes = 0;
-  int named = 0;
-
-  void add(const char* name, const Tensor& tensor, Role role, double share) {
-    if (!tensor || tensor.count() == 0) return;
-    bytes += bytes_moved(tensor, role, share);
-    if (named++ < 3) shapes += (shapes.empty() ? "" : ", ") + std::string(name) + " " + tensor.shape.text() + " " +
-                               name_of(tensor.dtype);
-  }
-};
 
 class CountOps final : public WrappedOps<CountOps> {
  public:
@@ -30,24 +16,17 @@ class CountOps final : public WrappedOps<CountOps> {
 
   template <class Args>
   void run(const char* name, const Args& args, void (Ops::*)(const Args&)) {
-    Described described;
-    CopiedArgs(args).each_tensor([&](const char* argument, const Tensor& tensor, Role role, double share = 1) {
-      described.add(argument, tensor, role, share);
-    });
-    count(name, described, product_dtype(args), flops_of(args));
-  }
-
- private:
-  void count(const char* name, const Described& described, DType compute, double flops) {
+    CopiedArgs copied(args);
+    const OperationCount count = described(name, copied);
     for (OperationCount& known : counts_)
-      if (known.name == name && known.shapes == described.shapes && known.compute == compute &&
-          known.flops == flops && known.bytes == described.bytes) {
+      if (known.is_like(count)) {
         ++known.calls;
         return;
       }
-    counts_.push_back({name, described.shapes, compute, 1, flops, described.bytes});
+    counts_.push_back(count);
   }
 
+ private:
   std::vector<OperationCount>& counts_;
 };
 

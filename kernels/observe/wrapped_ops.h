@@ -6,9 +6,9 @@
 namespace engine {
 
 // `method` is the operation's method: (ops.*method)(args) runs it on a backend. Derived may overload run for the
-// arguments of an operation that it treats differently.
-template <class Derived>
-class WrappedOps : public Ops {
+// arguments of an operation that it treats differently. Base is Ops, or an interface that adds to it.
+template <class Derived, class Base = Ops>
+class WrappedOps : public Base {
  public:
 #define ENGINE_WRAP(name, Args) \
   void name(const Args& args) override { static_cast<Derived&>(*this).run(#name, args, &Ops::name); }

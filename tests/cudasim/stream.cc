@@ -96,8 +96,9 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 
 cudaError_t cudaDeviceSynchronize() { return is_capturing() ? refuse_capture("cudaDeviceSynchronize") : finish_all(); }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   *event = new CUevent_st;
+  (*event)->is_timed = !(flags & cudaEventDisableTiming);
   return cudaSuccess;
 }
 
@@ -116,6 +117,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const uint64_t generation = ++event->recorded;
   return push(stream, {[event, generation] {
                          event->completed = std::max(event->completed, generation);
+                         event->reached = std::chrono::steady_clock::now();
                          return std::string();
                        }});
 }
@@ -136,4 +138,13 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const OpenMemory open;
   const std::string error = run_until(event, event->recorded);
   return error.empty() ? cudaSuccess : abandon(error);
+}
+
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
+  for (const cudaEvent_t event : {start, end})
+    if (!event->is_timed || event->recorded == 0) return failed(cudaErrorInvalidResourceHandle);
+  for (const cudaEvent_t event : {start, end})
+    if (event->completed < event->recorded) return failed(cudaErrorNotReady);
+  *milliseconds = std::chrono::duration<float, std::milli>(end->reached - start->reached).count();
+  return cudaSuccess;
 }

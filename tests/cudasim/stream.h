@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 
+#include <chrono>
 #include <deque>
 #include <memory>
 #include <string>
@@ -37,6 +38,8 @@ struct CUgraphExec_st {
 };
 struct CUevent_st {
   uint64_t recorded = 0, completed = 0;
+  bool is_timed = true;
+  std::chrono::steady_clock::time_point reached;  // time of the last completion
   cudaStream_t stream = nullptr;
   const CUgraph_st* graph = nullptr;  // the graph of its recording, or null
 };

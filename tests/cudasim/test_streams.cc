@@ -73,6 +73,24 @@ TEST_CASE("simulated device: work is done when it is waited for, streams only in
   CHECK(s.now() == 4);
 }
 
+TEST_CASE("simulated device: the time between events is had once both were reached, and only of events with times") {
+  Streams s;
+  cudaEvent_t first = nullptr, second = nullptr;
+  for (cudaEvent_t* event : {&first, &second}) cudaEventCreateWithFlags(event, cudaEventDefault);
+  float milliseconds = -1;
+  CHECK(cudaEventElapsedTime(&milliseconds, first, second) == cudaErrorInvalidResourceHandle);  // never recorded
+  cudaEventRecord(first, s.first);
+  s.fill(s.first, 1);
+  cudaEventRecord(second, s.first);
+  cudaEventRecord(s.event, s.first);
+  CHECK(cudaEventElapsedTime(&milliseconds, first, second) == cudaErrorNotReady);
+  REQUIRE(cudaStreamSynchronize(s.first) == cudaSuccess);
+  CHECK(cudaEventElapsedTime(&milliseconds, first, s.event) == cudaErrorInvalidResourceHandle);  // has no time
+  REQUIRE(cudaEventElapsedTime(&milliseconds, first, second) == cudaSuccess);
+  CHECK(milliseconds > 0);
+  for (const cudaEvent_t event : {first, second}) cudaEventDestroy(event);
+}
+
 TEST_CASE("simulated device: copies read their source when their turn comes") {
   Streams s;
   std::fill_n(s.pinned, count, 1.0f);

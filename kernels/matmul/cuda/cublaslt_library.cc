@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #endif
 
+#include <cstdlib>
 #include <string>
 
 #include "core/cuda/library.h"
@@ -31,8 +32,10 @@ namespace {
   _(status_name, cublasLtGetStatusName)
 
 #ifdef ENGINE_SIM
-// Takes the simulated device's functions, which are a part of the program.
+// Takes the simulated device's functions, which are a part of the program, unless CUDASIM_CUBLASLT says "absent".
 bool load(CublasLt& table) {
+  const char* const is = std::getenv("CUDASIM_CUBLASLT");
+  if (is && std::string(is) == "absent") return false;
 #define FOUND(member, name) table.member = &name;
   ENGINE_CUBLASLT_FUNCTIONS(FOUND)
 #undef FOUND
