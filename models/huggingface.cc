@@ -87,7 +87,7 @@ std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& fol
   const bool is_encoder = architecture_of(result).kind == ModelKind::encoder;
   // An encoder without logits over the vocabulary has nothing that could be tied.
   const bool has_logits = !is_encoder || head.value_or(result.head) == HeadKind::masked;
-  if (has_logits) require_option(config, "tie_word_embeddings", true, where);
+  if (has_logits) require_option(config, "tie_word_embeddings", format.ties_embeddings, where);
   if (!named && is_encoder && !any_class && json_has(config, "architectures", where)) {
     std::string known;
     for (const auto& one : format.classes) known += (known.empty() ? "" : ", ") + std::string(one.name);
