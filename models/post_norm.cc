@@ -215,9 +215,10 @@ Tensor PostNormStack::backward(Pass& pass, const Tensor& dhidden, Saved& saved, 
   }
   Tensor input = make(pass.recompute ? DType::f32 : pass.compute, shape);
   for (size_t i = blocks.size(); i-- > 0;) {
-    // Dropout multiplies, and in bf16 the backward pass would round twice what the forward pass rounded once.
-    const bool drops = i == 0 && !mapping && pass.dropout(dropout).rate > 0;
-    if (drops && input.dtype != DType::f32) input = make(DType::f32, shape);
+    // Dropout multiplies, and in bf16 the backward pass would round twice what the forward pass rounded once. A product
+    // may round its bias to bf16, too, where its result is bf16.
+    const bool is_exact = i == 0 && (mapping || pass.dropout(dropout).rate > 0);
+    if (is_exact && input.dtype != DType::f32) input = make(DType::f32, shape);
     recompute_input(pass, i, saved, input);
     const bool is_last = i + 1 == blocks.size();
     blocks[i].backward(pass, is_last ? dy : dx, input, dx, gradients, source, dsource, /*accumulate=*/!is_last,
