@@ -2,12 +2,14 @@
 
 Made with python 3.11, torch 2.15.0, transformers 5.23.0, safetensors 0.8.0:  python tests/golden/make_bert.py
 
-Of the models for masked tokens and for classes of BERT, DistilBERT, RoBERTa, XLM-R and RemBERT, in a folder of its own:
+Of the models for masked tokens, classes and answers of BERT, DistilBERT, RoBERTa, XLM-R and RemBERT, in a folder of its
+own:
   model/      as save_pretrained writes it (f32)
   gradients/  the same, holding the gradient of the loss by each parameter
   after/      the same, holding the parameters after three AdamW steps
-  values.safetensors   tokens, types (BERT's), offsets of three sequences; labels (-100: not scored) of all rows: tokens,
-                       or at the first row of each sequence its class; logits of the scored rows; the hidden states of
+  values.safetensors   tokens, types (where the model has several), offsets of three sequences; labels (-100: not scored)
+                       of all rows: tokens, at the first row of each sequence its class, or (answers) 0 or 1, which picks
+                       one of the two logits of each row and so gives every one of them a gradient; logits of the scored rows; the hidden states of
                        all; the loss (mean over the scored rows); AdamW's settings; and errors: how far transformers' own
                        f32 and bf16 (autocast) results lie from those in double, as the largest difference by the
                        largest value
@@ -18,11 +20,8 @@ import shutil
 
 import torch
 from safetensors.torch import save_file
-from transformers import (BertConfig, BertForMaskedLM, BertForSequenceClassification, DistilBertConfig,
-                          DistilBertForMaskedLM, DistilBertForSequenceClassification, RemBertConfig, RemBertForMaskedLM,
-                          RemBertForSequenceClassification, RobertaConfig, RobertaForMaskedLM,
-                          RobertaForSequenceClassification, XLMRobertaConfig, XLMRobertaForMaskedLM,
-                          XLMRobertaForSequenceClassification)
+import transformers
+from transformers import BertConfig, DistilBertConfig, RemBertConfig, RobertaConfig, XLMRobertaConfig
 
 from golden_steps import adamw_settings, error, results, save_folder
 
@@ -52,21 +51,20 @@ CONFIGS["rembert"] = RemBertConfig(vocab_size=VOCABULARY, hidden_size=20, num_hi
                                    max_position_embeddings=23, type_vocab_size=2, layer_norm_eps=3e-3, bos_token_id=3,
                                    eos_token_id=4, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1,
                                    id2label=LABELS, label2id={name: i for i, name in LABELS.items()})
-MODELS = {"bert_masked": ("bert", BertForMaskedLM), "bert_classes": ("bert", BertForSequenceClassification),
-          "distilbert_masked": ("distilbert", DistilBertForMaskedLM),
-          "distilbert_classes": ("distilbert", DistilBertForSequenceClassification),
-          "roberta_masked": ("roberta", RobertaForMaskedLM),
-          "roberta_classes": ("roberta", RobertaForSequenceClassification),
-          "xlm_roberta_masked": ("xlm_roberta", XLMRobertaForMaskedLM),
-          "xlm_roberta_classes": ("xlm_roberta", XLMRobertaForSequenceClassification),
-          "rembert_masked": ("rembert", RemBertForMaskedLM),
-          "rembert_classes": ("rembert", RemBertForSequenceClassification)}
+FAMILIES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta", "xlm_roberta": "XLMRoberta",
+            "rembert": "RemBert"}
+HEADS = {"masked": "MaskedLM", "classes": "SequenceClassification", "answers": "QuestionAnswering"}
+MODELS = {f"{kind}_{head}": (kind, getattr(transformers, f"{family}For{theirs}"))
+          for kind, family in FAMILIES.items() for head, theirs in HEADS.items()}
 
 
 def make_model(name):
     torch.manual_seed(20)
     kind, model_class = MODELS[name]
-    model = model_class(copy.deepcopy(CONFIGS[kind])).eval()
+    config = copy.deepcopy(CONFIGS[kind])
+    if name.endswith("answers"):
+        config.num_labels = 2
+    model = model_class(config).eval()
     with torch.no_grad():
         for key, p in model.named_parameters():
             if "norm" in key.lower() and key.endswith("weight"):
@@ -97,7 +95,10 @@ def run(model, batch, autocast=False):
             result = model(**inputs, output_hidden_states=True)
             hidden.append(result.hidden_states[-1][0])
             scored = targets != -100
-            logits.append(result.logits[0][scored] if result.logits.dim() == 3 else result.logits)
+            if "start_logits" in result:
+                logits.append(torch.stack((result.start_logits[0], result.end_logits[0]), dim=1)[scored])
+            else:
+                logits.append(result.logits[0][scored] if result.logits.dim() == 3 else result.logits)
             labels.append(targets[scored])
         rows, labels = torch.cat(logits), torch.cat(labels)
         rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
@@ -119,6 +120,8 @@ def make_batch(name):
         if name.endswith("masked"):
             scored = torch.rand(length) < 0.4
             labels[scored] = torch.randint(0, VOCABULARY, (int(scored.sum()),))
+        elif name.endswith("answers"):
+            labels = torch.randint(0, 2, (length,))
         else:
             labels[0] = torch.randint(0, CLASSES, ())
         batch.append((tokens, types, labels))
