@@ -1,4 +1,5 @@
-// The tasks mlm and sst2 (cola is the same code) with RoBERTa, XLM-R and RemBERT, as new models and from those of other tasks.
+// The tasks mlm and sst2 (cola is the same code) with RoBERTa, XLM-R and RemBERT, as new models and from those of other
+// tasks.
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
@@ -197,7 +198,8 @@ TEST_CASE("encoder tasks: options of a RoBERTa's and a RemBERT's own are told fr
     return "";
   };
   CHECK(from_init(narrow) == "");
-  CHECK(from_init("input_embedding_size = 12\n").starts_with("model.input_embedding_size is 12, but the model in init"));
+  const std::string told = from_init("input_embedding_size = 12\n");
+  CHECK(told.starts_with("model.input_embedding_size is 12, but the model in init"));
 }
 
 TEST_CASE("encoder tasks: models of different architectures learn from each other, layers where they are alike") {
