@@ -22,7 +22,7 @@ struct BertKeys {
 // Reads the shared keys. max_positions is the number of rows of the position table.
 ModelConfig read_bert_keys(const nlohmann::json& config, const std::string& where, const BertKeys& keys);
 int64_t read_type_vocab_size(const nlohmann::json& config, const std::string& where);
-// Reads tokens that begin and end a text, which a tokenizer's framing already says, so that they are saved as they were.
+// Reads the tokens that begin and end a text. A tokenizer's framing says the same, so they are kept to be saved alone.
 void read_frame_tokens(const nlohmann::json& config, const std::string& where, int32_t begin, int32_t end,
                        ModelConfig& result);
 // Writes the shared keys. position_rows is the number of rows of the position table.
