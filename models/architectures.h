@@ -53,6 +53,8 @@ inline const std::vector<ModelKind> encoder_kinds{ModelKind::encoder};
 std::unique_ptr<Model> make_gpt2(const ModelConfig& config);
 std::unique_ptr<Model> make_bert(const ModelConfig& config);
 std::unique_ptr<Model> make_distilbert(const ModelConfig& config);
+std::unique_ptr<Model> make_roberta(const ModelConfig& config);
+std::unique_ptr<Model> make_rembert(const ModelConfig& config);
 std::unique_ptr<Model> make_sinusoidal_encoder(const ModelConfig& config);
 std::unique_ptr<Model> make_bart(const ModelConfig& config);
 

@@ -95,6 +95,7 @@ struct PostNormStyle {
   float attended_dropout = -1;   // of what self attention adds; below 0: the model's dropout
   float activation_dropout = 0;  // of the inner values of the feed-forward part
   RelativeTable relative = {};
+  int64_t embedding_size = 0;    // E, width of embeddings that a linear layer takes to C; 0: C, and no such layer
 };
 
 // h = norm1(x + drop(attention(x))); y = norm2(h + drop(feed_forward(h))). A decoder that reads a source has a third
@@ -146,32 +147,42 @@ struct PostNormBlock {
   static bool recomputes(const Pass& pass, const Saved& saved) { return pass.recompute && !saved.outputs; }
 };
 
-// x = drop(norm(embedded)), followed by the blocks.
+// x = drop(norm(embedded)), or a linear layer's mapping of that, followed by the blocks.
 struct PostNormStack {
   struct Saved {
     ResidualNorm::Saved norm;
+    Tensor normed;  // f32 [N, E], input of the mapping
     std::vector<PostNormBlock::Saved> blocks;
     std::vector<Tensor> tapped;  // f32 [N, C], each block's input where a tap may have changed it
   };
   ResidualNorm norm;
   DropoutSite dropout;
+  std::optional<Linear> mapping;
   std::vector<PostNormBlock> blocks;
-  ParameterRange range;  // the parameters of norm
+  ParameterRange range;  // the parameters of norm and mapping
 
   PostNormStack() = default;
   PostNormStack(Parameters& table, const ModelConfig& config, const std::string& prefix, int64_t layers, bool decoder,
                 Initial initial, const PostNormStyle& style = {});
 
-  // Returns f32 [N, C], or [R, C] with output rows, on pass.arena. embedded f32 [N, C] stays in use until the backward
-  // pass. A pass that keeps nothing uses it as scratch. Decoders need a source.
+  // Returns f32 [N, C], or [R, C] with output rows, on pass.arena. embedded f32 [N, C], or [N, E] with a mapping, stays
+  // in use until the backward pass. A pass that keeps nothing uses it as scratch. Decoders need a source.
   Tensor forward(Pass& pass, const Tensor& embedded, Saved& saved, const SourceStates& source = {},
                  const OutputRows& outputs = {}) const;
-  // Returns the gradient of the embedding, f32 [N, C], on pass.arena. dhidden is shaped as what forward returned.
+  // Returns the gradient of the embedding, f32 as it is, on pass.arena. dhidden is shaped as what forward returned.
   // dsource f32 [M, C] is written (=).
   Tensor backward(Pass& pass, const Tensor& dhidden, Saved& saved, const SourceStates& source = {},
                   const Tensor& dsource = {}) const;
 
  private:
+  // Writes the first block's input x, f32 [N, C].
+  void enter(Pass& pass, const Tensor& embedded, const Tensor& x, Saved& saved) const;
+  // Takes the gradient of the first block's input to dembedded. Overwrites dx.
+  void enter_backward(Pass& pass, const Tensor& dx, const Tensor& dembedded, const Saved& saved) const;
+  // Returns the shape of the stream, [N, C].
+  Shape stream_shape(const Shape& embedded) const {
+    return mapping ? Shape{embedded[0], mapping->weight->shape[0]} : embedded;
+  }
   // Drops in place from the embeddings in forward, and from their gradient in backward.
   void drop(Pass& pass, const Tensor& x) const;
   // Writes the input of block i for the backward pass.

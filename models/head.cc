@@ -23,9 +23,12 @@ Tensor Head::forward(Pass& pass, const Tensor& rows, Saved& saved) const {
   const auto make = [&](int64_t cols) { return pass.arena.make(pass.compute, {rows.rows(), cols}); };
   if (dense) {
     const int64_t width = dense->weight->shape[0];
+    const Dropout entry = pass.dropout(entry_dropout);
+    saved.dropped = entry.rate > 0 ? make(rows.cols()) : Tensor{};
+    if (saved.dropped) pass.ops.dropout({.x = rows, .y = saved.dropped, .dropout = entry});
     saved.before = pass.keep ? make(width) : Tensor{};
     features = make(width);
-    dense->forward(pass, rows, features, activation, saved.before);
+    dense->forward(pass, saved.dropped ? saved.dropped : rows, features, activation, saved.before);
   }
   if (norm) {
     const Tensor x = features;
@@ -57,7 +60,8 @@ Tensor Head::backward(Pass& pass, const Tensor& dfeatures, const Tensor& rows, c
     const Tensor dbefore = pass.arena.make(pass.compute, gradient.shape);
     pass.ops.activation_backward({.x = saved.before, .dy = gradient, .dx = dbefore, .activation = activation});
     gradient = pass.arena.make(pass.compute, rows.shape);
-    dense->backward(pass, dbefore, rows, gradient);
+    dense->backward(pass, dbefore, saved.dropped ? saved.dropped : rows, gradient);
+    if (saved.dropped) pass.ops.dropout({.x = gradient, .y = gradient, .dropout = pass.dropout(entry_dropout)});
   }
   pass.done(range);
   return gradient;

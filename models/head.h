@@ -1,6 +1,6 @@
 // The head of a model turns output rows of hidden states into features, and projects these onto V outputs, which are
 // tokens or classes.
-//   features = drop(norm(act(dense(rows)))), each part optional;  logits = features W^T + b
+//   features = drop(norm(act(dense(drop(rows))))), each part optional;  logits = features W^T + b
 #pragma once
 
 #include <optional>
@@ -12,9 +12,11 @@ namespace engine {
 
 struct Head {
   struct Saved {
-    Tensor before;  // [R, E], before the activation
+    Tensor dropped;  // [R, C], input of the dense layer where entry_dropout dropped from it
+    Tensor before;   // [R, E], before the activation
     ResidualNorm::Saved norm;
   };
+  DropoutSite entry_dropout;  // of the rows, for a head with a dense layer
   std::optional<Linear> dense;
   Activation activation = Activation::none;
   std::optional<ResidualNorm> norm;

@@ -122,7 +122,7 @@ std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& fol
   if (head == HeadKind::classification && result.head == head) refuse_problem_type(config, where);
   // An encoder without logits over the vocabulary has nothing that could be tied.
   const bool has_logits = !is_encoder || head == HeadKind::masked;
-  if (has_logits) require_option(config, "tie_word_embeddings", true, where);
+  if (has_logits) require_option(config, "tie_word_embeddings", format.ties_embeddings, where);
   if (!named && is_encoder && !purpose.any_class && json_has(config, "architectures", where)) {
     std::string known;
     for (const auto& one : format.classes) known += (known.empty() ? "" : ", ") + std::string(one.name);

@@ -45,6 +45,8 @@ struct HuggingFaceFormat {
   std::vector<const char*> buffers;  // are skipped
   // Keys of rates at which transformers leaves out whole layers in training. Nothing here does, so they must then be 0.
   std::vector<const char*> layer_drops = {};
+  // "tie_word_embeddings" must be this in a model with logits over the vocabulary.
+  bool ties_embeddings = true;
   // The file's name of a bias of the logits that is not trained, [1, V], and its place in a config. nullptr: none.
   const char* logits_bias = nullptr;
   std::vector<float>& (*logits_bias_of)(ModelConfig& config) = nullptr;
@@ -63,6 +65,9 @@ const HuggingFaceFormat& bart_format();
 const HuggingFaceFormat& own_bart_format();  // serves positions that BART does not have
 const HuggingFaceFormat& bert_format();
 const HuggingFaceFormat& distilbert_format();
+const HuggingFaceFormat& roberta_format();
+const HuggingFaceFormat& xlm_roberta_format();
+const HuggingFaceFormat& rembert_format();
 const HuggingFaceFormat& sinusoidal_encoder_format();
 
 // These serve more than one architecture's config.

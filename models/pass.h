@@ -26,7 +26,7 @@ struct Layout {
   int64_t rows_before = 0;  // such rows of the step before this pass's, over micro-batches and ranks
 };
 
-// Output rows are the rows whose hidden states are wanted. The last layer of BERT, DistilBERT and BART's decoder then
+// Output rows are the rows whose hidden states are wanted. The last layer of BERT, its kin and BART's decoder then
 // computes no others, but for their keys and values. Models may still return all rows.
 struct OutputRows {
   Tensor index;   // i32 [R], ascending; absent: the hidden states of all rows
@@ -98,7 +98,7 @@ struct Tokens {
 
 // These are the f32 embeddings of a pass's tokens, or their gradients.
 struct Embedded {
-  Tensor x;       // [N, C]
+  Tensor x;       // [N, C], or [N, E] in a RemBERT, whose embeddings have a width of their own
   Tensor source;  // [M, C] of the source; absent for other models and where a cache holds its keys and values
 };
 

@@ -138,7 +138,9 @@ void PostNormBlock::backward_of_outputs(Pass& pass, const Tensor& dbranch, const
 PostNormStack::PostNormStack(Parameters& table, const ModelConfig& config, const std::string& prefix, int64_t layers,
                              bool decoder, Initial initial, const PostNormStyle& style) {
   range.first = table.size();
-  norm = ResidualNorm(table, prefix + "embedding.norm", config.hidden_size, config.layer_norm_epsilon, {});
+  const int64_t width = style.embedding_size ? style.embedding_size : config.hidden_size;
+  norm = ResidualNorm(table, prefix + "embedding.norm", width, config.layer_norm_epsilon, {});
+  if (style.embedding_size) mapping = Linear(table, prefix + "embedding.mapping", width, config.hidden_size, initial);
   range.last = table.size();
   dropout = table.add_dropout(prefix + "embedding", config.dropout);
   for (int64_t layer = 0; layer < layers; ++layer)
@@ -150,15 +152,29 @@ void PostNormStack::drop(Pass& pass, const Tensor& x) const {
   if (drops.rate > 0) pass.ops.dropout({.x = x, .y = x, .dropout = drops});
 }
 
+void PostNormStack::enter(Pass& pass, const Tensor& embedded, const Tensor& x, Saved& saved) const {
+  saved.normed = mapping ? pass.arena.make(DType::f32, embedded.shape) : Tensor{};
+  const Tensor& normed = mapping ? saved.normed : x;
+  norm.forward(pass, {}, embedded, normed, saved.norm);
+  drop(pass, normed);
+  if (mapping) mapping->forward(pass, normed, x);
+}
+
+void PostNormStack::enter_backward(Pass& pass, const Tensor& dx, const Tensor& dembedded, const Saved& saved) const {
+  const Tensor dnormed = mapping ? pass.arena.make(DType::f32, dembedded.shape) : dx;
+  if (mapping) mapping->backward(pass, dx, saved.normed, dnormed);
+  drop(pass, dnormed);
+  norm.backward(pass, dnormed, saved.norm, {dembedded, {}}, /*accumulate=*/false);
+}
+
 Tensor PostNormStack::forward(Pass& pass, const Tensor& embedded, Saved& saved, const SourceStates& source,
                               const OutputRows& outputs) const {
   const bool is_decoder = !blocks.empty() && blocks[0].cross_attention;
-  const auto make = [&](DType dtype) { return pass.arena.make(dtype, embedded.shape); };
+  const auto make = [&](DType dtype) { return pass.arena.make(dtype, stream_shape(embedded.shape)); };
   Tensor x = make(DType::f32);
-  const PostNormBuffers buffers{pass.keep ? make(DType::f32) : embedded, is_decoder ? make(DType::f32) : Tensor{},
-                                make(pass.compute)};
-  norm.forward(pass, {}, embedded, x, saved.norm);
-  drop(pass, x);
+  const PostNormBuffers buffers{pass.keep || mapping ? make(DType::f32) : embedded,
+                                is_decoder ? make(DType::f32) : Tensor{}, make(pass.compute)};
+  enter(pass, embedded, x, saved);
   saved.blocks.resize(blocks.size());
   saved.tapped.assign(blocks.size(), {});
   for (size_t i = 0; i < blocks.size(); ++i) {
@@ -176,19 +192,21 @@ Tensor PostNormStack::forward(Pass& pass, const Tensor& embedded, Saved& saved, 
 void PostNormStack::recompute_input(Pass& pass, size_t i, const Saved& saved, const Tensor& input) const {
   if (saved.tapped[i]) return pass.ops.copy({.x = saved.tapped[i], .y = input});
   if (i > 0) return blocks[i - 1].recompute_output(pass, saved.blocks[i - 1], input);
+  if (mapping) return mapping->forward(pass, saved.normed, input);
   norm.recompute(pass, saved.norm, input);
   drop(pass, input);
 }
 
 Tensor PostNormStack::backward(Pass& pass, const Tensor& dhidden, Saved& saved, const SourceStates& source,
                                const Tensor& dsource) const {
-  const Shape shape = saved.norm.sum.shape;
-  const Tensor dembedded = pass.arena.make(DType::f32, shape);
+  const Tensor dembedded = pass.arena.make(DType::f32, saved.norm.sum.shape);
+  const Shape shape = stream_shape(dembedded.shape);
   const ArenaScope scope(pass.arena);
   const auto make = [&](DType dtype, const Shape& of) { return pass.arena.make(dtype, of); };
   const bool is_decoder = !blocks.empty() && blocks[0].cross_attention;
   const Tensor dx = make(DType::f32, shape);
-  const PostNormGradients gradients{dembedded, is_decoder ? make(DType::f32, shape) : Tensor{}};
+  const PostNormGradients gradients{mapping ? make(DType::f32, shape) : dembedded,
+                                    is_decoder ? make(DType::f32, shape) : Tensor{}};
   Tensor dy = dhidden;
   if (pass.is_tapped(blocks.size())) {
     dy = make(DType::f32, dhidden.shape);
@@ -197,17 +215,17 @@ Tensor PostNormStack::backward(Pass& pass, const Tensor& dhidden, Saved& saved, 
   }
   Tensor input = make(pass.recompute ? DType::f32 : pass.compute, shape);
   for (size_t i = blocks.size(); i-- > 0;) {
-    // Dropout multiplies, and in bf16 the backward pass would round twice what the forward pass rounded once.
-    const bool drops = i == 0 && pass.dropout(dropout).rate > 0;
-    if (drops && input.dtype != DType::f32) input = make(DType::f32, shape);
+    // Dropout multiplies, and in bf16 the backward pass would round twice what the forward pass rounded once. A product
+    // may round its bias to bf16, too, where its result is bf16.
+    const bool is_exact = i == 0 && (mapping || pass.dropout(dropout).rate > 0);
+    if (is_exact && input.dtype != DType::f32) input = make(DType::f32, shape);
     recompute_input(pass, i, saved, input);
     const bool is_last = i + 1 == blocks.size();
     blocks[i].backward(pass, is_last ? dy : dx, input, dx, gradients, source, dsource, /*accumulate=*/!is_last,
                        saved.blocks[i]);
     if (pass.is_tapped(i)) pass.tap->backward(pass, static_cast<int64_t>(i), dx);
   }
-  drop(pass, dx);
-  norm.backward(pass, dx, saved.norm, {dembedded, {}}, /*accumulate=*/false);
+  enter_backward(pass, dx, dembedded, saved);
   pass.done(range);
   return dembedded;
 }

@@ -1,5 +1,5 @@
-// BERT and DistilBERT, with a head for masked tokens and with one for classes, match transformers
-// (golden/make_bert.py). The encoder with sinusoidal positions is tested here, too.
+// BERT, DistilBERT, RoBERTa, XLM-R and RemBERT, with a head for masked tokens and with one for classes, match
+// transformers (golden/make_bert.py). The encoder with sinusoidal positions is tested here, too.
 #include <cmath>
 
 #include "models/sinusoidal_encoder.h"
@@ -14,7 +14,11 @@ namespace fs = std::filesystem;
 namespace {
 
 const fs::path golden_folder = "tests/golden/bert";
-const std::vector<std::string> golden_names{"bert_masked", "bert_classes", "distilbert_masked", "distilbert_classes"};
+const std::vector<std::string> golden_names{"bert_masked",        "bert_classes",        "distilbert_masked",
+                                            "distilbert_classes", "roberta_masked",      "roberta_classes",
+                                            "xlm_roberta_masked", "xlm_roberta_classes", "rembert_masked",
+                                            "rembert_classes",    "bert_answers",        "distilbert_answers",
+                                            "roberta_answers",    "xlm_roberta_answers", "rembert_answers"};
 
 // Calls check(run, golden) for every golden model, with gradients, on every backend.
 void on_every_model(const std::function<void(const ModelRun&, const Golden&)>& check) {
@@ -94,6 +98,14 @@ TEST_CASE("bert: saved and loaded again it has the same bits") {
   on_every_model([](const ModelRun& run, const Golden& golden) {
     const TemporaryFolder folder;
     save_model(folder.path(), run.model);
+    const Safetensors ours = Safetensors::open(folder.path() / "model.safetensors"),
+                      theirs = Safetensors::open(golden.folder / "model" / "model.safetensors");
+    CHECK(ours.entries().size() == theirs.entries().size());
+    for (const auto& [name, entry] : theirs.entries()) {
+      CAPTURE(name);
+      CHECK(ours.at(name).shape == entry.shape);
+      CHECK(ours.floats(name) == theirs.floats(name));
+    }
     const auto loaded = load_model(folder.path(), run.bench.arena.memory(), false);
     const ModelRun again{run.bench, *loaded};
     CHECK(same_bits(again.values(), run.values()));

@@ -42,12 +42,21 @@ size_t equal_parameters(Model& model, Model& other) {
   return equal;
 }
 
+// Returns the prefix of a golden model's tensors.
+std::string prefix_of(const std::string& name) {
+  for (const std::string kind : {"distilbert", "rembert", "roberta", "bert"})
+    if (name.find(kind) != std::string::npos) return kind + ".";
+  return "";
+}
+
 std::string bytes_of(size_t floats) { return std::string(floats * sizeof(float), '\0'); }
 
 }  // namespace
 
 TEST_CASE("encoder folders: names without prefix, old names of gains, buffers, other heads, tied projections") {
-  for (const std::string name : {"bert_masked", "bert_classes", "distilbert_masked", "distilbert_classes"}) {
+  for (const std::string name : {"bert_masked", "bert_classes", "distilbert_masked", "distilbert_classes",
+                                 "roberta_masked", "roberta_classes", "xlm_roberta_masked", "rembert_masked",
+                                 "rembert_classes"}) {
     CAPTURE(name);
     const Folder as_it_is(name);
     const auto golden = as_it_is.load();
@@ -55,10 +64,11 @@ TEST_CASE("encoder folders: names without prefix, old names of gains, buffers, o
     LoadReport report;
     const bool masked = name.find("masked") != std::string::npos;
     CHECK(equal_parameters(*as_it_is.load({.report = &report}), *golden) == all);
-    CHECK(report.text() == (masked ? "loaded masked_head, trunk" : "loaded classifier, pooler, trunk"));
+    const std::string pooler = name == "roberta_classes" ? "" : "pooler, ";
+    CHECK(report.text() == (masked ? "loaded masked_head, trunk" : "loaded classifier, " + pooler + "trunk"));
 
     Folder other(name);
-    other.rename(name.starts_with("bert") ? "bert." : "distilbert.", "");
+    other.rename(prefix_of(name), "");
     other.rename("LayerNorm.weight", "LayerNorm.gamma");
     other.rename("LayerNorm.bias", "LayerNorm.beta");
     other.add("embeddings.position_ids", {1, 23}, std::string(23 * 8, '\0'), "I64");
@@ -124,6 +134,122 @@ TEST_CASE("encoder folders: a trunk alone, with a pooler or without, is saved by
   CHECK(json::parse(read_text(saved.path() / "config.json")).at("architectures").at(0) == "BertModel");
   folder.remove("pooler");
   CHECK_FALSE(folder.load()->parameters().find("pooler.weight"));
+}
+
+TEST_CASE("encoder folders: RoBERTa's projection is tied, RemBERT's is a table of its own") {
+  LoadReport report;
+  const auto golden = Folder("xlm_roberta_masked").load();
+  Folder folder("xlm_roberta_masked");
+  folder.rename("roberta.embeddings.word_embeddings.weight", "lm_head.decoder.weight");
+  folder.rename("lm_head.bias", "lm_head.decoder.bias");
+  CHECK(equal_parameters(*folder.load({.report = &report}), *golden) == golden->parameters().all().size());
+  CHECK(report.left_out.empty());
+  folder.config["tie_word_embeddings"] = false;
+  CHECK(folder.error() == "/config.json: \"tie_word_embeddings\" is false, which is not supported");
+
+  Folder untied("rembert_masked");
+  const auto model = untied.load();
+  CHECK(model->parameters().at("embedding.tokens").shape == Shape{53, 11});
+  CHECK(model->parameters().at("masked_head.projection.weight").shape == Shape{53, 27});
+  untied.config.erase("tie_word_embeddings");
+  CHECK(untied.error() == "");
+  untied.config["tie_word_embeddings"] = true;
+  CHECK(untied.error() == "/config.json: \"tie_word_embeddings\" is true, which is not supported");
+  // A model that scores no tokens has neither the table nor the head around it.
+  const auto classes = untied.load({.head = HeadKind::classification, .labels = {"a", "b"}, .report = &report});
+  CHECK_FALSE(classes->parameters().find("masked_head.projection.weight"));
+  CHECK(report.text() == "loaded trunk; new classifier, pooler; left out cls.predictions.LayerNorm.bias, "
+                         "cls.predictions.LayerNorm.weight, cls.predictions.decoder.bias, "
+                         "cls.predictions.decoder.weight and 2 more");
+  // Published RemBERT folders are trunks. Their head for masked tokens is new.
+  Folder trunk("rembert_masked");
+  trunk.config["architectures"] = {"RemBertModel"};
+  trunk.remove("cls.");
+  CHECK(trunk.load({.head = HeadKind::masked, .report = &report})->parameters().find("masked_head.projection.weight"));
+  CHECK(report.text() == "loaded trunk; new masked_head");
+  // The head's width is told by the config alone.
+  untied.config["tie_word_embeddings"] = false;
+  untied.config["output_embedding_size"] = 28;
+  CHECK(untied.error().starts_with("/model.safetensors: cls.predictions.dense.weight is [27, 20], it should be "
+                                   "[28, 20] by config.json"));
+  untied.config["output_embedding_size"] = 0;
+  CHECK(untied.error().starts_with("/config.json: "));
+}
+
+TEST_CASE("encoder folders: a RoBERTa's positions begin behind the pad token's id") {
+  for (const auto& [name, positions] : {std::pair{"roberta_masked", 23}, {"xlm_roberta_masked", 24}}) {
+    const auto model = Folder(name).load();
+    CHECK(model->config().max_positions == positions);
+    CHECK(model->parameters().at("embedding.positions").shape == Shape{26, 20});
+  }
+  Folder folder("roberta_masked");
+  folder.config["max_position_embeddings"] = 3;
+  CHECK(folder.error() == "/config.json: \"max_position_embeddings\" is 3, it should be more than 3, because positions "
+                          "begin behind \"pad_token_id\"");
+  for (const json& pad : {json(nullptr), json(53), json(-1)}) {
+    folder.config["pad_token_id"] = pad;
+    CHECK(folder.error() == "/config.json: \"pad_token_id\" should be a token of the vocabulary, because positions "
+                            "begin behind it");
+  }
+}
+
+TEST_CASE("encoder folders: config.json of RoBERTa, XLM-R and RemBERT is saved as it was read") {
+  for (const std::string name : {"roberta_masked", "roberta_classes", "xlm_roberta_masked", "xlm_roberta_classes",
+                                 "rembert_masked", "rembert_classes"}) {
+    CAPTURE(name);
+    Folder folder(name);
+    const bool is_rembert = name.starts_with("rembert");
+    folder.config[is_rembert ? "classifier_dropout_prob" : "classifier_dropout"] = 0.25;
+    folder.config["hidden_dropout_prob"] = 0.125;
+    folder.config["attention_probs_dropout_prob"] = 0.375;
+    folder.config["initializer_range"] = 0.5;
+    const auto model = folder.load();
+    CHECK(model->config().classifier_dropout == 0.25f);
+    const TemporaryFolder saved;
+    save_model(saved.path(), *model);
+    const json config = json::parse(read_text(saved.path() / "config.json"));
+    for (const auto& [key, value] : config.items()) {
+      CAPTURE(key);
+      REQUIRE(folder.config.contains(key));
+      CHECK(value == folder.config[key]);
+    }
+    for (const auto& [key, value] : folder.config.items()) {
+      CAPTURE(key);
+      const bool is_fixed = key == "add_cross_attention" || key == "is_decoder" || key == "use_cache" ||
+                            key == "transformers_version" || (name.ends_with("masked") && key.ends_with("label")) ||
+                            key == "label2id" || key == "id2label";
+      CHECK((config.contains(key) || is_fixed));
+    }
+  }
+  Folder refused("rembert_classes");
+  refused.config["classifier_dropout_prob"] = 1.5;
+  CHECK(refused.error().find("classifier_dropout_prob") != std::string::npos);
+}
+
+TEST_CASE("encoder folders: a trunk of RoBERTa or RemBERT alone, with a pooler or without") {
+  for (const std::string name : {"roberta_masked", "xlm_roberta_masked", "rembert_masked"}) {
+    CAPTURE(name);
+    Folder folder(name);
+    const auto golden = folder.load();
+    const std::string model_class = name.starts_with("roberta") ? "RobertaModel"
+                                    : name.starts_with("xlm")   ? "XLMRobertaModel"
+                                                                : "RemBertModel";
+    folder.config["architectures"] = {model_class};
+    folder.remove(name.starts_with("rembert") ? "cls." : "lm_head.");
+    const auto trunk = folder.load();
+    CHECK(equal_parameters(*trunk, *golden) == trunk->parameters().all().size());
+    folder.rename(prefix_of(name), "");
+    folder.add("pooler.dense.weight", {20, 20}, bytes_of(400));
+    folder.add("pooler.dense.bias", {20}, bytes_of(20));
+    const auto with_pooler = folder.load();
+    CHECK(with_pooler->parameters().all().size() == trunk->parameters().all().size() + 2);
+    const TemporaryFolder saved;
+    save_model(saved.path(), *with_pooler);
+    const Safetensors file = Safetensors::open(saved.path() / "model.safetensors");
+    CHECK(file.entries().size() == folder.tensors.size());
+    for (const SafetensorsItem& tensor : folder.tensors) CHECK(file.entries().contains(tensor.name));
+    CHECK(json::parse(read_text(saved.path() / "config.json")).at("architectures").at(0) == model_class);
+  }
 }
 
 TEST_CASE("encoder folders: another task keeps the trunk and begins a head, the same task loads everything") {

@@ -170,6 +170,21 @@ void Distillation::set_state(const std::string& text, const Communicator& ranks)
   arena_.memory().copy_in(totals_.data, values.data(), sizeof values);
 }
 
+namespace {
+
+// Copies the positions that both tables have. A RoBERTa's table begins with rows that belong to none.
+void copy_positions(Model& student, Parameter& to, Model& teacher, const Parameter& from) {
+  const int64_t first = from.shape[0] - teacher.config().max_positions,
+                ours = to.shape[0] - student.config().max_positions;
+  const int64_t rows = std::min(from.shape[0] - first, to.shape[0] - ours);
+  const Tensor shared = from.value.row_range(first, first + rows);
+  std::vector<float> numbers(static_cast<size_t>(shared.count()));
+  teacher.parameters().memory().copy_out(numbers.data(), shared.data, shared.bytes());
+  student.parameters().write(to, ours * shared.cols(), shared.count(), numbers.data());
+}
+
+}  // namespace
+
 void begin_with_layers(const std::vector<std::string>& layers, Ops& ops, Model& student, Model& teacher) {
   const int64_t count = student.config().num_layers, theirs = teacher.config().num_layers;
   if (static_cast<int64_t>(layers.size()) != count)
@@ -192,11 +207,7 @@ void begin_with_layers(const std::vector<std::string>& layers, Ops& ops, Model& 
     }
     const Parameter* const from = teacher.parameters().find(name);
     if (from && name == "embedding.positions" && from->shape[1] == parameter.shape[1]) {
-      const int64_t rows = std::min(from->shape[0], parameter.shape[0]);
-      const Tensor shared = from->value.row_range(0, rows);
-      std::vector<float> numbers(static_cast<size_t>(shared.count()));
-      teacher.parameters().memory().copy_out(numbers.data(), shared.data, shared.bytes());
-      student.parameters().write(parameter, 0, shared.count(), numbers.data());
+      copy_positions(student, parameter, teacher, *from);
       continue;
     }
     if (!from || !(from->shape == parameter.shape))
