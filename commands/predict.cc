@@ -1,4 +1,4 @@
-// predict: the labels of a file's sentences, in the form of GLUE.
+// predict: the labels of a file's sentences, in the form of GLUE, or the answers to its questions, in that of SQuAD.
 #include "commands/verb.h"
 #include "commands/with_model.h"
 

@@ -72,6 +72,18 @@ inline void adapt_classification(TaskSettings& settings) {
   config.data.eval = config.data.test = config.data.train;
 }
 
+inline void adapt_squad(TaskSettings& settings) {
+  Config& config = settings.config;
+  config.init = settings.file("encoder");
+  write_letters(config.init);
+  save_small_bert(config.init, 31);
+  config.data.train = {settings.write(
+      "train.json", "{\"data\": [{\"paragraphs\": [{\"context\": \"a b c\", \"qas\": ["
+                    "{\"id\": \"1\", \"question\": \"d\", \"answers\": [{\"text\": \"b\", \"answer_start\": 2}]}, {\"id\": \"2\", \"question\": \"e\", "
+                    "\"answers\": [{\"text\": \"c\", \"answer_start\": 4}]}]}]}]}")};
+  config.data.eval = config.data.test = config.data.train;
+}
+
 // Sets what each configuration needs to be quick and to have its files.
 inline void adapt(TaskSettings& settings) {
   Config& config = settings.config;
@@ -84,6 +96,7 @@ inline void adapt(TaskSettings& settings) {
   if (config.task == "gpt") adapt_gpt(settings);
   if (config.task == "mlm") adapt_mlm(settings);
   if (config.task == "cola" || config.task == "sst2") adapt_classification(settings);
+  if (config.task == "squad") adapt_squad(settings);
 }
 
 }  // namespace engine::test
