@@ -25,7 +25,7 @@ class Replace final : public Rewrite {
   Replace(ReplacePattern pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)), characters_(characters_of(content_)) {}
 
-  // What replaces a match has the place of the match's last character.
+  // A replacement has the place of the match's last character.
   void apply(Text& text) const override {
     Text result;
     size_t kept = 0;

@@ -15,7 +15,7 @@ using nlohmann::json;
 namespace {
 
 constexpr int most_exponent = 308;
-constexpr uint64_t most_steps = 4096;  // that decimals are looked for around a number
+constexpr int most_steps = 4;  // that decimals are looked for on each side of a number
 
 double power_of_ten(int exponent) {
   static const std::vector<double> powers = [] {
@@ -44,12 +44,6 @@ std::optional<double> scaled(uint64_t digits, int64_t exponent) {
 }
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-double exact(std::string_view decimal) {
-  double number = 0;
-  std::from_chars(decimal.data(), decimal.data() + decimal.size(), number);
-  return number;
-}
 
 // Writes whole / 10^fraction.
 std::string decimal_of(bool is_negative, uint64_t whole, int fraction) {
@@ -135,20 +129,19 @@ std::string write_score(double score) {
   if (shortest.find_first_of(".e") == std::string::npos) shortest.append(".0");
   const std::optional<double> read = read_score(shortest);
   if (read == score) return shortest;
-  // Of the decimals close to the number some are read as it.
-  std::string only_read;
+  // Some decimals close to the number are read as it. A whole number that is a double is not rounded, so that
+  // the decimal is read exactly.
   for (int fraction = 19; fraction >= 12; --fraction) {
-    const double digits = std::round(std::abs(score) * power_of_ten(fraction));
-    if (digits >= 1.8e19 || digits < most_steps) continue;
-    for (uint64_t step = 0; step < most_steps; ++step) {
-      const auto whole = static_cast<uint64_t>(digits);
-      const std::string text = decimal_of(score < 0, step % 2 ? whole + step : whole - step, fraction);
-      if (read_score(text) != score) continue;
-      if (exact(text) == score) return text;
-      if (only_read.empty()) only_read = text;
+    const double middle = std::round(std::abs(score) * power_of_ten(fraction));
+    if (middle >= 1.8e19 || middle < 1e6) continue;
+    for (const double direction : {0.0, 2e19}) {
+      double whole = middle;
+      for (int step = 0; step < most_steps; ++step, whole = std::nextafter(whole, direction)) {
+        const std::string text = decimal_of(score < 0, static_cast<uint64_t>(whole), fraction);
+        if (read_score(text) == score) return text;
+      }
     }
   }
-  if (!only_read.empty()) return only_read;
   // A few numbers are never read. Then the one that is read instead is written.
   return read ? write_score(*read) : shortest;
 }

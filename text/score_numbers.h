@@ -13,7 +13,7 @@ namespace engine {
 // a power of ten, rounded again. Nothing where it is out of range.
 std::optional<double> read_score(std::string_view decimal);
 
-// Writes a number so that read_score gives it, and that its decimals round to it too where some do both.
+// Writes a number so that read_score gives it. For a few numbers it gives the next one, which is then written the same.
 std::string write_score(double score);
 
 // Returns the texts of the numbers with a fraction or exponent in model.vocab of a tokenizer.json, in order.

@@ -1,4 +1,4 @@
-// What the loaders of the kinds of tokenizers share: a folder's files, and what is made of them for every kind.
+// The loaders of all kinds of tokenizers share this: a folder's files, and the parts that are made for every kind.
 #pragma once
 
 #include <filesystem>

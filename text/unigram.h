@@ -3,10 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <string_view>
 #include <vector>
 
-#include "text/token_trie.h"
+#include "text/piece_trie.h"
 #include "text/vocabulary.h"
 
 namespace engine {
@@ -15,7 +15,7 @@ class UnigramModel {
  public:
   struct Token {
     int32_t id;
-    size_t begin, end;  // in the word, in characters
+    size_t begin, end;  // in the word, in bytes
   };
 
   // Takes the score of each id of the model's own tokens, which come before all others. With byte_fallback unknown
@@ -24,15 +24,15 @@ class UnigramModel {
 
   // Overwrites `tokens` with those of the word. Unknown characters side by side are one unknown token, or the bytes of
   // all of them, each with the place of all. Without an unknown token an unknown character is an Error.
-  void encode(std::span<const char32_t> word, std::vector<Token>& tokens) const;
+  void encode(std::string_view word, std::vector<Token>& tokens) const;
 
   const std::vector<double>& scores() const { return scores_; }
   bool byte_fallback() const { return byte_fallback_; }
 
  private:
-  void spell_unknown(std::span<const char32_t> word, size_t begin, size_t end, std::vector<Token>& tokens) const;
+  void spell_unknown(std::string_view word, size_t begin, size_t end, std::vector<Token>& tokens) const;
 
-  TokenTrie trie_;
+  PieceTrie trie_;
   std::vector<double> scores_;
   double unknown_score_;
   int32_t unknown_;

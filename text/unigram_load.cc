@@ -1,5 +1,5 @@
-// Makes a Unigram tokenizer of a tokenizer.json as it stands, or of the pieces of a tokenizer.json or SentencePiece model
-// as the classes of transformers do.
+// Makes a Unigram tokenizer of a tokenizer.json as it stands, or of the pieces of a tokenizer.json or SentencePiece
+// model as the classes of transformers do.
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"

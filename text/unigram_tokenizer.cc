@@ -17,8 +17,8 @@ namespace {
 bool is_space(char32_t character) { return class_of(character) == CharacterClass::space; }
 bool is_space(const PlacedCharacter& placed) { return is_space(placed.character); }
 
-void append_ids(const std::vector<UnigramModel::Token>& tokens, std::vector<int32_t>& ids) {
-  for (const UnigramModel::Token& token : tokens) ids.push_back(token.id);
+void append(const std::vector<int32_t>& more, std::vector<int32_t>& ids) {
+  ids.insert(ids.end(), more.begin(), more.end());
 }
 
 }  // namespace
@@ -52,14 +52,55 @@ void UnigramTokenizer::find_separators() {
   in_chunks_ = in_chunks_ && separates_[' '];
 }
 
-const std::vector<UnigramModel::Token>& UnigramTokenizer::spell(Text word, bool prefixed) const {
-  thread_local std::u32string characters;
-  thread_local std::vector<UnigramModel::Token> tokens;
-  characters.clear();
-  if (prefixed) characters += settings_.metaspace->replacement;
-  for (const PlacedCharacter& placed : word) characters += placed.character;
-  model_.encode(characters, tokens);
-  return tokens;
+const UnigramTokenizer::Spelled& UnigramTokenizer::spell(Text word, bool prefixed) const {
+  thread_local Spelled spelled;
+  auto& [text, tokens, ids] = spelled;
+  text.clear();
+  tokens.clear();
+  if (prefixed) append_utf8(text, settings_.metaspace->replacement);
+  for (const PlacedCharacter& placed : word) append_utf8(text, placed.character);
+  WordCache& cache = WordCache::of_this_thread();
+  const WordCache::Word* const known = cache.find(words_, text, text.data() + text.size());
+  if (known) {
+    ids.assign(known->ids, known->ids + known->count);
+    size_t end = 0;
+    for (const int32_t id : ids) {
+      const size_t begin = end;
+      end += vocabulary_.token(id).size();
+      tokens.push_back({id, begin, end});
+    }
+    return spelled;
+  }
+  model_.encode(text, tokens);
+  ids.clear();
+  for (const UnigramModel::Token& token : tokens) ids.push_back(token.id);
+  // The tokens of a known word are as long as they are spelled.
+  const auto is_spelled = [&](const UnigramModel::Token& token) {
+    return token.id != vocabulary_.unknown && token.end - token.begin == vocabulary_.token(token.id).size();
+  };
+  if (std::all_of(tokens.begin(), tokens.end(), is_spelled)) cache.keep(text, ids);
+  return spelled;
+}
+
+// Adds the tokens of a word with the places of their characters.
+void UnigramTokenizer::add_tokens(Text word, bool prefixed, Encoding& encoding) const {
+  const auto& [text, tokens, ids] = spell(word, prefixed);
+  size_t character = 0, byte = 0;  // that many characters begin before the byte
+  const auto characters_before = [&](size_t end) {
+    for (; byte < end; ++byte) character += (text[byte] & 0xc0) != 0x80;
+    return character;
+  };
+  const auto place = [&](size_t number) { return word[std::max<size_t>(number, prefixed) - prefixed]; };
+  size_t first = 0, last = 0, begin = SIZE_MAX;
+  for (const UnigramModel::Token& token : tokens) {
+    // The bytes of unknown characters all have the same place.
+    if (token.begin != begin) {
+      begin = token.begin;
+      first = characters_before(token.begin);
+      last = characters_before(token.end) - 1;
+    }
+    add_token(token.id, vocabulary_.token(token.id), {place(first).begin, place(last).end}, encoding);
+  }
 }
 
 template <class Word>
@@ -157,9 +198,10 @@ void UnigramTokenizer::encode_chunks(std::string_view piece, int32_t first, std:
     } else {
       tokens.clear();
       normalize(chunk, first, [](const AddedToken&, std::pair<int32_t, int32_t>) {}, [&](Text text) {
-        for_each_word(text, [&](Text word, bool prefixed) { append_ids(spell(word, prefixed), tokens); });
+        for_each_word(text, [&](Text word, bool prefixed) { append(spell(word, prefixed).ids, tokens); });
       });
-      if (is_usual) cache.keep(chunk, tokens);
+      // Words were looked for since: the chunk is looked for again, so that its place is known.
+      if (is_usual && !cache.find(chunks_, chunk, end)) cache.keep(chunk, tokens);
       flush();
       ids.insert(ids.end(), tokens.begin(), tokens.end());
     }
@@ -170,25 +212,11 @@ void UnigramTokenizer::encode_chunks(std::string_view piece, int32_t first, std:
 
 void UnigramTokenizer::encode_piece(std::string_view piece, int32_t first, std::vector<int32_t>& ids) const {
   if (in_chunks_) return encode_chunks(piece, first, ids);
-  WordCache& cache = WordCache::of_this_thread();
-  std::string spelled;
-  std::vector<int32_t> tokens;
-  const auto encode_word = [&](Text word, bool prefixed) {
-    spelled.clear();
-    if (prefixed) append_utf8(spelled, settings_.metaspace->replacement);
-    for (const PlacedCharacter& placed : word) append_utf8(spelled, placed.character);
-    if (const WordCache::Word* known = cache.find(words_, spelled, spelled.data() + spelled.size())) {
-      ids.insert(ids.end(), known->ids, known->ids + known->count);
-      return;
-    }
-    tokens.clear();
-    append_ids(spell(word, prefixed), tokens);
-    cache.keep(spelled, tokens);
-    ids.insert(ids.end(), tokens.begin(), tokens.end());
-  };
   normalize(
       piece, first, [&](const AddedToken& token, std::pair<int32_t, int32_t>) { ids.push_back(token.id); },
-      [&](Text text) { for_each_word(text, encode_word); });
+      [&](Text text) {
+        for_each_word(text, [&](Text word, bool prefixed) { append(spell(word, prefixed).ids, ids); });
+      });
 }
 
 void UnigramTokenizer::encode(std::string_view text, std::vector<int32_t>& ids, bool continues) const {
@@ -208,11 +236,6 @@ Encoding UnigramTokenizer::encode_with_offsets(std::string_view text) const {
   require(text.size() <= INT32_MAX, "a text of ", text.size(), " bytes is too long for offsets of 32 bits");
   require_utf8(text);
   Encoding encoding;
-  const auto encode_word = [&](Text word, bool prefixed) {
-    const auto place = [&](size_t character) { return word[std::max<size_t>(character, prefixed) - prefixed]; };
-    for (const UnigramModel::Token& token : spell(word, prefixed))
-      add_token(token.id, vocabulary_.token(token.id), {place(token.begin).begin, place(token.end - 1).end}, encoding);
-  };
   int32_t characters = 0;
   for (const AddedTokens::Piece& piece : plain_added_.split(text)) {
     const int32_t begin = characters;
@@ -226,7 +249,9 @@ Encoding UnigramTokenizer::encode_with_offsets(std::string_view text) const {
         [&](const AddedToken& token, std::pair<int32_t, int32_t> place) {
           add_token(token.id, token.content, place, encoding);
         },
-        [&](Text part) { for_each_word(part, encode_word); });
+        [&](Text part) {
+          for_each_word(part, [&](Text word, bool prefixed) { add_tokens(word, prefixed, encoding); });
+        });
   }
   return encoding;
 }

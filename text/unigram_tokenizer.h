@@ -50,9 +50,14 @@ class UnigramTokenizer final : public VocabularyTokenizer {
   void for_each_word(Text text, const Word& word) const;
   template <class Word>
   void split_at_spaces(Text part, const Word& word) const;
-  // Overwrites the result with the tokens of a word, before which stands a space that the text does not have if
-  // `prefixed`.
-  const std::vector<UnigramModel::Token>& spell(Text word, bool prefixed) const;
+  // A word in UTF-8, before which stands a space that the text does not have if `prefixed`, and its tokens.
+  struct Spelled {
+    std::string word;
+    std::vector<UnigramModel::Token> tokens;
+    std::vector<int32_t> ids;  // of them
+  };
+  const Spelled& spell(Text word, bool prefixed) const;  // as long as no other word is spelled
+  void add_tokens(Text word, bool prefixed, Encoding& encoding) const;
 
   bool ends_chunk(std::string_view piece, const char* place) const;
   const char* chunk_end(std::string_view piece, const char* place) const;
