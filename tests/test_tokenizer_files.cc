@@ -173,7 +173,7 @@ TEST_CASE("tokenizer files: special tokens as the files beside the vocabulary na
 }
 
 TEST_CASE("tokenizer files: each fault has a message that names the file and what is wrong") {
-  check_error(error_with({}), "tokenizer.json, or vocab.json and merges.txt, or vocab.txt, were looked for");
+  check_error(error_with({}), "tokenizer.json, or vocab.json and merges.txt, or vocab.txt, or a SentencePiece model");
   const auto bpe = [](const std::string& vocab, const std::string& merges) {
     return error_with({{"vocab.json", vocab}, {"merges.txt", merges}});
   };
@@ -197,7 +197,8 @@ TEST_CASE("tokenizer files: each fault has a message that names the file and wha
     return error_with({{"tokenizer.json", replaced(small_json, from, to)}});
   };
   CHECK(json("a b", "a b") == "");
-  check_error(json("\"BPE\"", "\"Unigram\""), "/tokenizer.json: a model of type \"Unigram\" is not supported");
+  check_error(json("\"BPE\"", "\"Other\""), "/tokenizer.json: a model of type \"Other\" is not supported");
+  check_error(json("\"BPE\"", "\"Unigram\""), "/tokenizer.json: the vocabulary should be a list of [token, score]");
   check_error(json("\"BPE\"", "3"), "\"type\" is 3, it should be a string");
   check_error(json("\"model\"", "\"x\""), "\"model\" is missing");
   check_error(json("\"vocab\"", "\"x\""), "\"vocab\" is missing");

@@ -153,10 +153,11 @@ TEST_CASE("tokenizer folders: every key that transformers reads is obeyed, named
 }
 
 TEST_CASE("tokenizer folders: a class that is not read here is named, as is a class for another model") {
-  for (const char* name : {"AlbertTokenizer", "XLMRobertaTokenizerFast", "MPNetTokenizer", "ConvBertTokenizer"})
+  for (const char* name : {"CamembertTokenizer", "LlamaTokenizerFast", "MPNetTokenizer", "ConvBertTokenizer"})
     CHECK(error_with({{"tokenizer_class", name}}).starts_with("/tokenizer_config.json: \"tokenizer_class\" is \""));
   CHECK(error_with({{"tokenizer_class", "GPT2Tokenizer"}}).starts_with(
       "/tokenizer.json: the model is of type \"WordPiece\", and the folder's other files name a GPT2Tokenizer, which"));
+  CHECK(error_with({{"tokenizer_class", "XLMRobertaTokenizerFast"}}).find("which takes Unigram") != std::string::npos);
   CHECK(error_with({{"tokenizer_class", "BertTokenizer"}, {"cls_token", nullptr}}) ==
         "/tokenizer_config.json: \"cls_token\" is null, and a BertTokenizer needs such a token");
   CHECK(error_with({{"pad_token", 3}}).starts_with(

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "text/character_kinds.h"
+#include "text/rewrites.h"
 #include "text/unicode.h"
 
 namespace engine {
@@ -45,12 +46,9 @@ void space_chinese(Text& text) {
 
 // ---- decomposition and composition (Unicode 3.11), of Unicode 9 as the reference's ----
 
-// A character of the result, and by how many characters the result has grown there: 1 if the character is new, -n if it
-// stands for n others as well. The places of the result follow from these as in the reference.
-struct Change {
-  char32_t character;
+// The places of the result follow from the changes as in the reference.
+struct Change : CharacterChange {
   int combining_class;
-  int change;
 };
 
 int combining_class(char32_t character) {
@@ -80,12 +78,12 @@ std::vector<Change> decomposed(const Text& text, bool compat) {
                                 : utf8proc_decompose_char(static_cast<utf8proc_int32_t>(placed.character), pieces, 32,
                                                           options, &boundary);
     if (count <= 0 || count > 32) {
-      changes.push_back({placed.character, combining_class(placed.character), 0});
+      changes.push_back({{placed.character, 0}, combining_class(placed.character)});
       continue;
     }
     for (utf8proc_ssize_t i = 0; i < count; ++i) {
       const auto piece = static_cast<char32_t>(pieces[i]);
-      changes.push_back({piece, combining_class(piece), i > 0});
+      changes.push_back({{piece, i > 0}, combining_class(piece)});
     }
   }
   for (auto place = changes.begin(); place != changes.end();) {
@@ -127,11 +125,12 @@ std::vector<Change> composed(const std::vector<Change>& pieces) {
   return result;
 }
 
-void place(const std::vector<Change>& changes, Text& text) {
+template <class One>
+void place(const std::vector<One>& changes, Text& text) {
   Text result;
   result.reserve(changes.size());
   size_t next = 0;
-  for (const Change& change : changes) {
+  for (const CharacterChange& change : changes) {
     const PlacedCharacter& original = text[change.change > 0 ? std::max<size_t>(next, 1) - 1 : next];
     result.push_back({change.character, original.begin, original.end});
     if (change.change <= 0) next += static_cast<size_t>(1 - change.change);
@@ -179,8 +178,8 @@ void lowercase(Text& text) {
   for (PlacedCharacter& placed : text) placed.character = is_dotted(placed) ? U'i' : lower(placed.character);
 }
 
-std::vector<Normalizer::Step> bert_steps(bool clean, bool space_chinese, bool strip_accents, bool lowercase) {
-  std::vector<Normalizer::Step> steps;
+std::vector<Normalizer::Action> bert_steps(bool clean, bool space_chinese, bool strip_accents, bool lowercase) {
+  std::vector<Normalizer::Action> steps;
   if (clean) steps.push_back(Normalizer::Step::clean);
   if (space_chinese) steps.push_back(Normalizer::Step::space_chinese);
   if (strip_accents) steps.insert(steps.end(), {Normalizer::Step::decompose, Normalizer::Step::strip_nonspacing});
@@ -188,19 +187,22 @@ std::vector<Normalizer::Step> bert_steps(bool clean, bool space_chinese, bool st
   return steps;
 }
 
-void read_steps(const json& normalizer, const std::string& where, std::vector<Normalizer::Step>& steps) {
+void read_steps(const json& normalizer, const std::string& where, bool rewrites,
+                std::vector<Normalizer::Action>& steps) {
   using Step = Normalizer::Step;
   const std::string type = json_string(normalizer, "type", where);
   if (type == "Sequence") {
     const json& list = json_member(normalizer, "normalizers", where);
     if (!list.is_array()) fail(where, ": \"normalizers\" should be a list");
-    for (const json& one : list) read_steps(one, where, steps);
+    for (const json& one : list) read_steps(one, where, rewrites, steps);
   } else if (type == "BertNormalizer") {
     const bool lowers = json_bool(normalizer, "lowercase", where, true);
     const auto more = bert_steps(json_bool(normalizer, "clean_text", where, true),
                                  json_bool(normalizer, "handle_chinese_chars", where, true),
                                  json_bool(normalizer, "strip_accents", where, lowers), lowers);
     steps.insert(steps.end(), more.begin(), more.end());
+  } else if (auto rewrite = rewrites ? read_rewrite(normalizer, where) : nullptr) {
+    steps.emplace_back(std::move(rewrite));
   } else {
     constexpr std::pair<const char*, Step> simple[] = {{"NFC", Step::compose},
                                                        {"NFD", Step::decompose},
@@ -212,8 +214,9 @@ void read_steps(const json& normalizer, const std::string& where, std::vector<No
         std::find_if(std::begin(simple), std::end(simple), [&](const auto& known) { return known.first == type; });
     if (found == std::end(simple))
       fail(where, ": the normalizer \"", type.substr(0, 60), "\" is not supported: BertNormalizer, NFC, NFD, NFKC, ",
-           "NFKD, StripAccents, Lowercase and Sequence are");
-    steps.push_back(found->second);
+           "NFKD, StripAccents, Lowercase and Sequence are",
+           rewrites ? ", and Precompiled, Replace, Strip, Nmt and Prepend" : "");
+    steps.emplace_back(found->second);
   }
 }
 
@@ -223,9 +226,9 @@ Normalizer Normalizer::bert(bool clean, bool space_chinese, bool strip_accents, 
   return Normalizer(bert_steps(clean, space_chinese, strip_accents, lowercase));
 }
 
-Normalizer Normalizer::read(const json& normalizer, const std::string& where) {
-  std::vector<Step> steps;
-  read_steps(normalizer, where, steps);
+Normalizer Normalizer::read(const json& normalizer, const std::string& where, bool rewrites) {
+  std::vector<Action> steps;
+  read_steps(normalizer, where, rewrites, steps);
   return Normalizer(std::move(steps));
 }
 
@@ -235,16 +238,20 @@ nlohmann::ordered_json Normalizer::to_json() const {
       {Step::compose, "NFC"},          {Step::decompose, "NFD"},      {Step::compose_compat, "NFKC"},
       {Step::decompose_compat, "NFKD"}, {Step::strip_marks, "StripAccents"}, {Step::lowercase, "Lowercase"}};
   ordered_json list = ordered_json::array();
-  for (size_t i = 0; i < steps_.size();) {
+  for (size_t i = 0; i < actions_.size();) {
+    if (actions_[i].rewrite) {
+      list.push_back(actions_[i++].rewrite->to_json());
+      continue;
+    }
     // Takes the steps of a BertNormalizer that stand here, in its order.
     size_t next = i;
     const auto take = [&](Step step) {
-      const bool is_next = next < steps_.size() && steps_[next] == step;
+      const bool is_next = next < actions_.size() && actions_[next].step == step;
       next += is_next;
       return is_next;
     };
     const bool cleans = take(Step::clean), spaces = take(Step::space_chinese);
-    const bool strips = next + 1 < steps_.size() && steps_[next + 1] == Step::strip_nonspacing &&
+    const bool strips = next + 1 < actions_.size() && actions_[next + 1].step == Step::strip_nonspacing &&
                         take(Step::decompose) && take(Step::strip_nonspacing);
     if (cleans || spaces || strips) {
       const bool lowers = take(Step::lowercase);
@@ -256,8 +263,9 @@ nlohmann::ordered_json Normalizer::to_json() const {
       i = next;
       continue;
     }
-    const auto* const found =
-        std::find_if(std::begin(simple), std::end(simple), [&](const auto& known) { return known.first == steps_[i]; });
+    const auto* const found = std::find_if(std::begin(simple), std::end(simple), [&](const auto& known) {
+      return known.first == actions_[i].step;
+    });
     require(found != std::end(simple), "a normalizer strips accents without taking them apart");
     list.push_back({{"type", found->second}});
     ++i;
@@ -272,15 +280,17 @@ Normalizer Normalizer::lowering_first() const {
   const bool is_sequence = own.is_object() && own["type"] == "Sequence";
   if (lowers(own) || (is_sequence && std::any_of(own["normalizers"].begin(), own["normalizers"].end(), lowers)))
     return *this;
-  std::vector<Step> steps{Step::lowercase};
-  steps.insert(steps.end(), steps_.begin(), steps_.end());
+  std::vector<Action> steps{Step::lowercase};
+  steps.insert(steps.end(), actions_.begin(), actions_.end());
   return Normalizer(std::move(steps));
 }
 
-bool Normalizer::has(Step step) const { return std::find(steps_.begin(), steps_.end(), step) != steps_.end(); }
+bool Normalizer::has(Step step) const {
+  return std::any_of(actions_.begin(), actions_.end(), [&](const Action& action) { return action.step == step; });
+}
 
 void Normalizer::apply(Text& text) const {
-  for (const Step step : steps_) {
+  for (const auto& [step, rewrite] : actions_) {
     switch (step) {
       case Step::clean: clean(text); break;
       case Step::space_chinese: space_chinese(text); break;
@@ -291,6 +301,7 @@ void Normalizer::apply(Text& text) const {
       case Step::strip_nonspacing: remove_kind(text, CharacterKind::nonspacing); break;
       case Step::strip_marks: remove_kind(text, CharacterKind::mark); break;
       case Step::lowercase: lowercase(text); break;
+      case Step::rewrite: rewrite->apply(text); break;
     }
   }
 }
@@ -301,6 +312,8 @@ std::string Normalizer::apply(std::string_view text) const {
   apply(characters);
   return utf8_of(characters);
 }
+
+void place_changes(const std::vector<CharacterChange>& changes, Text& text) { place(changes, text); }
 
 void append_characters(std::string_view text, int32_t first, Text& characters) {
   for (const char *place = text.data(), *end = place + text.size(); place < end; ++first)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
@@ -17,6 +18,18 @@ struct PlacedCharacter {
   int32_t begin, end;
 };
 
+// A character of a step's result, and by how many characters the result has grown there: 0 where it stands for one
+// character, 1 if it is new, -n if it stands for n others as well.
+struct CharacterChange {
+  char32_t character;
+  int change;
+};
+// Overwrites a text with a step's result. Each character has the place of the one that it stands for, a new one that of
+// the character before it.
+void place_changes(const std::vector<CharacterChange>& changes, std::vector<PlacedCharacter>& text);
+
+class Rewrite;
+
 class Normalizer {
  public:
   enum class Step : uint8_t {
@@ -29,15 +42,23 @@ class Normalizer {
     strip_nonspacing,  // no accents, as BERT strips them
     strip_marks,       // no combining marks
     lowercase,
+    rewrite,           // a step with data of its own
+  };
+  struct Action {
+    Action(Step simple) : step(simple) {}
+    Action(std::shared_ptr<const Rewrite> own) : step(Step::rewrite), rewrite(std::move(own)) {}
+
+    Step step;
+    std::shared_ptr<const Rewrite> rewrite;
   };
 
   Normalizer() = default;
-  explicit Normalizer(std::vector<Step> steps) : steps_(std::move(steps)) {}
+  explicit Normalizer(std::vector<Action> actions) : actions_(std::move(actions)) {}
   // Makes BERT's normalizer (Devlin et al. 2018, tokenization.py).
   static Normalizer bert(bool clean, bool space_chinese, bool strip_accents, bool lowercase);
   // Reads the "normalizer" of a tokenizer.json: BertNormalizer, NFC, NFD, NFKC, NFKD, StripAccents, Lowercase and a
-  // Sequence of them. An Error names any other.
-  static Normalizer read(const nlohmann::json& normalizer, const std::string& where);
+  // Sequence of them, with `rewrites` also those of text/rewrites.h. An Error names any other.
+  static Normalizer read(const nlohmann::json& normalizer, const std::string& where, bool rewrites = false);
 
   nlohmann::ordered_json to_json() const;  // as read() reads it; null where there are no steps
 
@@ -46,7 +67,8 @@ class Normalizer {
   Normalizer lowering_first() const;
 
   bool has(Step step) const;
-  bool empty() const { return steps_.empty(); }
+  bool empty() const { return actions_.empty(); }
+  const std::vector<Action>& actions() const { return actions_; }
   // Says whether two characters may become one.
   bool composes() const { return has(Step::compose) || has(Step::compose_compat); }
 
@@ -54,7 +76,7 @@ class Normalizer {
   std::string apply(std::string_view text) const;  // UTF-8
 
  private:
-  std::vector<Step> steps_;
+  std::vector<Action> actions_;
 };
 
 // Appends the characters of a well-formed text. The first is number `first` of the original.

@@ -56,10 +56,12 @@ ClassOfFolder class_of_folder(const json& tokenizer_config, const json& config, 
                  : own.empty() ? "/config.json: \"tokenizer_class\" is \""
                                : "/tokenizer_config.json: \"tokenizer_class\" is \"",
          result.name.substr(0, 60), "\", which is not supported: the tokenizers of BERT, DistilBERT, GPT-2, RoBERTa, ",
-         "BART and GPT-NeoX are, and PreTrainedTokenizerFast with a tokenizer.json");
+         "BART, GPT-NeoX, XLM-RoBERTa, ALBERT, T5 and RemBERT are, and PreTrainedTokenizerFast with a tokenizer.json");
   return result;
 }
 
-bool gives_token_types(TokenizerClass kind) { return kind == TokenizerClass::bert; }
+bool gives_token_types(TokenizerClass kind) {
+  return kind == TokenizerClass::bert || kind == TokenizerClass::rembert;
+}
 
 }  // namespace engine

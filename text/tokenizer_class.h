@@ -13,6 +13,10 @@ enum class TokenizerClass {
   gpt2,
   roberta,
   gpt_neox,
+  xlm_roberta,  // these take the pieces of a Unigram model
+  albert,
+  t5,
+  rembert,
   other,  // known to transformers, not read here
 };
 

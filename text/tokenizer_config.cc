@@ -186,16 +186,37 @@ std::vector<std::pair<const char*, const char*>> usual_names(TokenizerClass kind
     case TokenizerClass::distilbert:
       return {{"unk_token", "[UNK]"}, {"sep_token", "[SEP]"}, {"pad_token", "[PAD]"}, {"cls_token", "[CLS]"},
               {"mask_token", "[MASK]"}};
-    case TokenizerClass::roberta:
-      return {{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"unk_token", "<unk>"}, {"sep_token", "</s>"},
-              {"pad_token", "<pad>"}, {"cls_token", "<s>"}, {"mask_token", "<mask>"}};
     case TokenizerClass::gpt_neox:
       return {{"bos_token", "<|endoftext|>"}, {"eos_token", "<|endoftext|>"}, {"unk_token", "<|endoftext|>"},
               {"pad_token", "<|padding|>"}};
     case TokenizerClass::gpt2:
       return {{"bos_token", "<|endoftext|>"}, {"eos_token", "<|endoftext|>"}, {"unk_token", "<|endoftext|>"}};
+    case TokenizerClass::roberta:
+    case TokenizerClass::xlm_roberta:
+      return {{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"unk_token", "<unk>"}, {"sep_token", "</s>"},
+              {"pad_token", "<pad>"}, {"cls_token", "<s>"}, {"mask_token", "<mask>"}};
+    case TokenizerClass::albert:
+    case TokenizerClass::rembert:
+      return {{"bos_token", "[CLS]"}, {"eos_token", "[SEP]"}, {"unk_token", "<unk>"}, {"sep_token", "[SEP]"},
+              {"pad_token", "<pad>"}, {"cls_token", "[CLS]"}, {"mask_token", "[MASK]"}};
+    case TokenizerClass::t5: return {{"eos_token", "</s>"}, {"unk_token", "<unk>"}, {"pad_token", "<pad>"}};
     default: return {};
   }
+}
+
+// Returns the special tokens without a name that a class has if no file lists any: those of a SentencePiece model, and
+// T5's for gaps.
+std::vector<GivenToken> usual_extra(const TokenizerConfig& config, const std::vector<AddedToken>& pieces) {
+  std::vector<GivenToken> extra;
+  bool has_gaps = false;
+  for (const AddedToken& piece : pieces) {
+    extra.push_back({.token = piece, .is_text = false});
+    has_gaps = has_gaps || piece.content.find("<extra_id_") != std::string::npos;
+  }
+  if (config.of.kind == TokenizerClass::t5 && !has_gaps)
+    for (int64_t i = 0; i < config.extra_ids; ++i)
+      extra.push_back({.token = {.content = "<extra_id_" + std::to_string(i) + ">"}});
+  return extra;
 }
 
 void read_names(const Settings& settings, const json* tokenizer_json, const std::string& where,
@@ -282,7 +303,8 @@ std::vector<AddedToken> read_added_tokens(const json& root, const std::string& w
   return tokens;
 }
 
-TokenizerConfig read_tokenizer_config(const fs::path& folder, const json* tokenizer_json, TokenizerClass otherwise) {
+TokenizerConfig read_tokenizer_config(const fs::path& folder, const json* tokenizer_json, TokenizerClass otherwise,
+                                      const std::vector<AddedToken>& pieces) {
   Settings settings;
   const std::string json_file = (folder / "tokenizer.json").string();
   const json own = merge_file(folder / "tokenizer_config.json", settings);
@@ -305,6 +327,8 @@ TokenizerConfig read_tokenizer_config(const fs::path& folder, const json* tokeni
   rename_extra(settings, false);
   read_names(settings, tokenizer_json, json_file, config);
   read_more_names(settings, config);
+  read_class_settings(settings.all, folder, config);
+  if (!settings.all.contains("extra_special_tokens")) config.extra = usual_extra(config, pieces);
   read_traits(settings.all, tokenizer_json, folder, config);
   return config;
 }

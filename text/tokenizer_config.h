@@ -33,8 +33,10 @@ struct TokenizerConfig {
   NamedTokens model_names;               // image_token, ...
   std::vector<GivenToken> extra;         // extra_special_tokens
   std::map<int64_t, AddedToken> added;   // by the ids that the files give
-  std::optional<bool> lowers_case, strips_accents, spaces_chinese, add_prefix_space, trim_offsets;
+  std::optional<bool> lowers_case, strips_accents, spaces_chinese, add_prefix_space, trim_offsets,
+      keeps_accents;
   bool adds_begin = false, adds_end = false;  // add_bos_token, add_eos_token
+  int64_t extra_ids = 100;                    // T5's tokens for gaps
   bool cleans_up_bpe = false;                 // decoded text of a BPE, too
   TokenizerTraits traits;
 
@@ -42,10 +44,13 @@ struct TokenizerConfig {
 };
 
 // `tokenizer_json` is nullptr where the folder has none; a folder that then names no class is read as one of class
-// `otherwise`. An Error names file and key.
+// `otherwise`. An Error names file and key. `pieces` are a SentencePiece model's that are added tokens.
 TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder, const nlohmann::json* tokenizer_json,
-                                      TokenizerClass otherwise);
+                                      TokenizerClass otherwise, const std::vector<AddedToken>& pieces = {});
 
+// Reads the settings of single classes.
+void read_class_settings(const nlohmann::ordered_json& settings, const std::filesystem::path& folder,
+                         TokenizerConfig& config);
 // Reads the settings that name no tokens. `settings` are those of all files.
 void read_traits(const nlohmann::ordered_json& settings, const nlohmann::json* tokenizer_json,
                  const std::filesystem::path& folder, TokenizerConfig& config);

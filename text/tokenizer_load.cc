@@ -6,9 +6,10 @@
 #include "core/json.h"
 #include "text/added_ids.h"
 #include "text/characters.h"
-#include "text/tokenizer_config.h"
+#include "text/sentencepiece.h"
 #include "text/tokenizer_json.h"
-#include "text/vocabulary_files.h"
+#include "text/tokenizer_source.h"
+#include "text/unigram_json.h"
 
 namespace engine {
 
@@ -17,18 +18,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// A folder's files, parsed as far as all kinds of tokenizers need them.
-struct Source {
-  fs::path folder;
-  std::string where;  // the vocabulary's file, for messages
-  json root;          // tokenizer.json; null: there is none
-  TokenIds tokens;    // the model's
-  TokenizerConfig config;
-  LoadOptions options;
-
-  bool is_whole_file() const { return config.of.kind == TokenizerClass::whole_file; }
-  const json* part(const char* key) const { return root.is_null() ? nullptr : json_find(root, key, where); }
-};
+using Source = TokenizerSource;
 
 bool is_split(const json& pre_tokenizer, const char* pattern, const char* behavior, const std::string& where) {
   if (json_string(pre_tokenizer, "type", where, "") != "Split" || json_bool(pre_tokenizer, "invert", where, false))
@@ -64,6 +54,12 @@ Framing framing_of_ends(const TokenizerConfig& config, const Vocabulary& vocabul
   return framing;
 }
 
+// Makes T5's template: a token behind each text.
+Framing framing_of_end(int32_t end) {
+  const Framing::Piece piece{end, -1, 0};
+  return {{{-1, 0, 0}, piece}, {{-1, 0, 0}, piece, {-1, 1, 0}, piece}};
+}
+
 // Returns the id of a special token that a class cannot do without.
 int32_t needed(const Source& source, const char* key, int32_t id) {
   const TokenizerConfig& config = source.config;
@@ -75,7 +71,8 @@ int32_t needed(const Source& source, const char* key, int32_t id) {
   return id;
 }
 
-// Sets the template and the trims of offsets as the class has them, else as tokenizer.json's post-processor.
+}  // namespace
+
 void set_framing(const Source& source, bool add_prefix_space, Vocabulary& vocabulary) {
   const TokenizerConfig& config = source.config;
   const json* const post = source.part("post_processor");
@@ -89,6 +86,18 @@ void set_framing(const Source& source, bool add_prefix_space, Vocabulary& vocabu
       if (config.trim_offsets.value_or(true)) vocabulary.traits.offset_trims = {add_prefix_space};
       break;
     case TokenizerClass::gpt_neox: vocabulary.framing = framing_of_ends(config, vocabulary); break;
+    case TokenizerClass::xlm_roberta:
+      vocabulary.framing = Framing::roberta(needed(source, "bos_token", vocabulary.begin),
+                                            needed(source, "eos_token", vocabulary.end));
+      break;
+    case TokenizerClass::t5: vocabulary.framing = framing_of_end(needed(source, "eos_token", vocabulary.end)); break;
+    case TokenizerClass::rembert: vocabulary.framing = Framing::bert(classifier(), separator()); break;
+    case TokenizerClass::albert:
+      if (!post) {
+        vocabulary.framing = Framing::bert(classifier(), separator());
+        break;
+      }
+      [[fallthrough]];
     default:
       if (post) {
         vocabulary.framing = read_framing(*post, source.where);
@@ -104,6 +113,8 @@ void set_framing(const Source& source, bool add_prefix_space, Vocabulary& vocabu
       if (!vocabulary.traits.token_types) piece.type = 0;
     }
 }
+
+namespace {
 
 // Sets the tokens that end, begin and fill documents if no file names them: RoBERTa's, GPT-2's or BERT's.
 void set_unnamed(Vocabulary& vocabulary) {
@@ -122,6 +133,8 @@ void set_unnamed(Vocabulary& vocabulary) {
   set(vocabulary.separator, either("</s>", "[SEP]"));
 }
 
+}  // namespace
+
 Vocabulary make_vocabulary(const Source& source) {
   const TokenizerConfig& config = source.config;
   AddedIds added(source.tokens);
@@ -139,6 +152,8 @@ Vocabulary make_vocabulary(const Source& source) {
   set_unnamed(vocabulary);
   return vocabulary;
 }
+
+namespace {
 
 Normalizer normalizer_of(const Source& source) {
   const json* normalizer = source.part("normalizer");
@@ -255,22 +270,35 @@ bool takes_wordpiece(TokenizerClass kind) {
   return kind == TokenizerClass::bert || kind == TokenizerClass::distilbert;
 }
 
+// Returns the type of model that a class takes.
+const char* model_of(TokenizerClass kind) {
+  return takes_wordpiece(kind) ? "WordPiece" : sentencepiece_file(kind) ? "Unigram" : "BPE";
+}
+
 Loader read_tokenizer_json(Source& source) {
   const fs::path file = source.folder / "tokenizer.json";
   source.where = file.string();
-  source.root = parse_json_file(file);
+  std::error_code missing;
+  if (const auto bytes = fs::file_size(file, missing); !missing && bytes > json_most_bytes)
+    fail(source.where, ": ", bytes, " bytes of JSON, at most ", json_most_bytes, " are read");
+  const std::string text = read_text(file);
+  source.root = parse_json(text, source.where);
   const json& model = json_member(source.root, "model", source.where);
   const std::string type =
       json_string(model, "type", source.where, json_has(model, "merges", source.where) ? "BPE" : "WordLevel");
   const std::map<std::string, Loader> loaders = {
-      {"BPE", load_byte_bpe}, {"WordPiece", load_wordpiece}, {"WordLevel", load_characters}};
+      {"BPE", load_byte_bpe}, {"WordPiece", load_wordpiece}, {"WordLevel", load_characters}, {"Unigram", load_unigram}};
   const auto loader = loaders.find(type);
   if (loader == loaders.end())
     fail(source.where, ": a model of type \"", type.substr(0, 60),
-         "\" is not supported; BPE, WordPiece and WordLevel are");
-  source.tokens = read_vocab_json(json_member(model, "vocab", source.where), source.where);
+         "\" is not supported; BPE, WordPiece, Unigram and WordLevel are");
   source.config = read_tokenizer_config(source.folder, &source.root, TokenizerClass::whole_file);
-  const char* const wanted = takes_wordpiece(source.config.of.kind) ? "WordPiece" : "BPE";
+  const json& vocab = json_member(model, "vocab", source.where);
+  // The classes have the file read by another library than `tokenizers`.
+  source.tokens = type == "Unigram" ? read_unigram_vocab(vocab, source.is_whole_file() ? &text : nullptr, source.where,
+                                                         source.scores)
+                                    : read_vocab_json(vocab, source.where);
+  const char* const wanted = model_of(source.config.of.kind);
   if (!source.is_whole_file() && type != wanted)
     fail(source.where, ": the model is of type \"", type, "\", and the folder's other files name a ",
          source.config.of.name, ", which takes ", wanted, ": with \"tokenizer_class\": \"PreTrainedTokenizerFast\" in ",
@@ -321,11 +349,12 @@ std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder, const LoadOpti
     const Loader loader = read_vocabulary_file(source, "vocab.txt", TokenizerClass::bert);
     if (loader == load_wordpiece) return loader(source);
   }
+  if (read_sentencepiece_folder(source)) return load_unigram(source);
   if (has_json || has_text)
     fail(folder.string(), ": a ", source.config.of.name, " is named there, which takes ",
          takes_wordpiece(source.config.of.kind) ? "vocab.txt" : "vocab.json and merges.txt", " or a tokenizer.json");
-  fail(folder.string(),
-       ": no tokenizer there: tokenizer.json, or vocab.json and merges.txt, or vocab.txt, were looked for");
+  fail(folder.string(), ": no tokenizer there: tokenizer.json, or vocab.json and merges.txt, or vocab.txt, or a ",
+       "SentencePiece model (spiece.model, sentencepiece.bpe.model, sentencepiece.model), were looked for");
 }
 
 }  // namespace engine

@@ -4,7 +4,9 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "text/score_numbers.h"
 #include "text/tokenizer_json.h"
+#include "text/unigram_json.h"
 
 namespace engine {
 
@@ -166,6 +168,26 @@ TokenizerFiles character_files(const Vocabulary& vocabulary, bool skips_space) {
                             ",\n    \"unk_token\": " + json_text(unknown) + "\n  }";
   return {{"tokenizer.json", tokenizer_json(vocabulary, pre_tokenizer, post_processor_of(vocabulary, nullptr),
                                             {{"type", "Fuse"}}, model)},
+          {"tokenizer_config.json", config(vocabulary).dump(2) + "\n"}};
+}
+
+TokenizerFiles unigram_files(const Vocabulary& vocabulary, const std::vector<double>& scores,
+                             const Normalizer& normalizer, const UnigramSettings& settings) {
+  std::string vocab = "[";
+  for (size_t id = 0; id < scores.size(); ++id)
+    vocab += (id > 0 ? ", [" : "[") + json_text(vocabulary.token(static_cast<int32_t>(id))) + ", " +
+             write_score(scores[id]) + "]";
+  const std::string unknown = vocabulary.unknown >= 0 ? std::to_string(vocabulary.unknown) : "null";
+  const std::string model = "{\n    \"type\": \"Unigram\",\n    \"unk_id\": " + unknown + ",\n    \"vocab\": " + vocab +
+                            "],\n    \"byte_fallback\": " + (settings.byte_fallback ? "true" : "false") + "\n  }";
+  ordered_json steps = ordered_json::array();
+  if (settings.drops_spaces) steps.push_back({{"type", "WhitespaceSplit"}});
+  if (settings.metaspace) steps.push_back(settings.metaspace->to_json());
+  const ordered_json pre_tokenizer = steps.empty()       ? ordered_json(nullptr)
+                                     : steps.size() == 1 ? steps[0]
+                                                         : ordered_json{{"type", "Sequence"}, {"pretokenizers", steps}};
+  return {{"tokenizer.json", tokenizer_json(vocabulary, pre_tokenizer, post_processor_of(vocabulary, nullptr),
+                                            settings.decoder.to_json(), model, normalizer.to_json())},
           {"tokenizer_config.json", config(vocabulary).dump(2) + "\n"}};
 }
 

@@ -57,9 +57,16 @@ constexpr const char* rewritten_keys[] = {
     "model_input_names", "split_special_tokens", "clean_up_tokenization_spaces", "bos_token", "eos_token", "unk_token",
     "sep_token", "pad_token", "cls_token", "mask_token", "files_loaded", "backend", "name_or_path", "is_local",
     "local_files_only", "tokenizer_file", "special_tokens_map_file", "vocab_file", "merges_file", "auto_map",
-    "init_inputs", "fast_tokenizer_files"};
+    "init_inputs", "fast_tokenizer_files", "keep_accents", "extra_ids", "unk_id", "remove_space", "sp_model_kwargs"};
 
 }  // namespace
+
+void read_class_settings(const ordered_json& all, const fs::path& folder, TokenizerConfig& config) {
+  const std::string where = (folder / "tokenizer_config.json").string();
+  const json settings(all);
+  config.keeps_accents = read_optional(settings, "keep_accents", where);
+  config.extra_ids = json_integer(settings, "extra_ids", where, 0, 10000, 100);
+}
 
 void read_traits(const ordered_json& all, const json* tokenizer_json, const fs::path& folder,
                  TokenizerConfig& config) {

@@ -1,10 +1,11 @@
 """The classes of tokenizers that transformers knows, and those that its models have by default: writes
 text/tokenizer_classes.inc.
 
-Made with Python 3.11, transformers 5.24.0, tokenizers 0.23.3. Run from the root of the repository:
+Made with Python 3.11, transformers 5.24.0, tokenizers 0.23.3, sentencepiece 0.2.3. Run from the root of the repository:
     python tests/golden/make_tokenizer_classes.py
 A class that is not in the list reads a tokenizer.json as it stands. One that is makes a tokenizer of its own from the
-vocabulary: those of BERT, GPT-2, RoBERTa and GPT-NeoX are done here, all others are refused.
+vocabulary: those of BERT, GPT-2, RoBERTa, GPT-NeoX, XLM-RoBERTa, ALBERT, T5
+and RemBERT are done here, all others are refused.
 """
 
 import inspect
@@ -17,7 +18,8 @@ from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES, 
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 KINDS = {"BertTokenizer": "bert", "DistilBertTokenizer": "distilbert", "GPT2Tokenizer": "gpt2", "RobertaTokenizer": "roberta",
-         "GPTNeoXTokenizer": "gpt_neox"}
+         "GPTNeoXTokenizer": "gpt_neox", "XLMRobertaTokenizer": "xlm_roberta", "AlbertTokenizer": "albert", "T5Tokenizer": "t5",
+         "RemBertTokenizer": "rembert"}
 WHOLE_FILE = ("TokenizersBackend", "PythonBackend", "PreTrainedTokenizerFast")
 
 
