@@ -79,7 +79,8 @@ inline void adapt_squad(TaskSettings& settings) {
   save_small_bert(config.init, 31);
   config.data.train = {settings.write(
       "train.json", "{\"data\": [{\"paragraphs\": [{\"context\": \"a b c\", \"qas\": ["
-                    "{\"id\": \"1\", \"question\": \"d\", \"answers\": [{\"text\": \"b\", \"answer_start\": 2}]}, {\"id\": \"2\", \"question\": \"e\", "
+                    "{\"id\": \"1\", \"question\": \"d\", \"answers\": [{\"text\": \"b\", \"answer_start\": 2}]}, "
+                    "{\"id\": \"2\", \"question\": \"e\", "
                     "\"answers\": [{\"text\": \"c\", \"answer_start\": 4}]}]}]}]}")};
   config.data.eval = config.data.test = config.data.train;
 }
