@@ -1,5 +1,5 @@
-// A tree of bytes holds the pieces of a model in a double array (Aoe 1989), so that one walk finds all pieces with which
-// a text begins, at a step a byte.
+// A tree of bytes holds the pieces of a model in a double array (Aoe 1989), so that one walk finds all pieces with
+// which a text begins, at a step a byte.
 #pragma once
 
 #include <cstdint>

@@ -170,8 +170,8 @@ bool read_sentencepiece_folder(TokenizerSource& source) {
   const char* const name = sentencepiece_file(source.config.of.kind);
   if (!name)
     fail(where, ": nothing says how this SentencePiece model is read: add \"tokenizer_class\": ",
-         "\"XLMRobertaTokenizer\", \"AlbertTokenizer\", \"T5Tokenizer\" or \"RemBertTokenizer\" to tokenizer_config.json, or save a ",
-         "tokenizer.json with transformers");
+         "\"XLMRobertaTokenizer\", \"AlbertTokenizer\", \"T5Tokenizer\" or \"RemBertTokenizer\" to ",
+         "tokenizer_config.json, or save a tokenizer.json with transformers");
   if (!fs::exists(source.folder / name))
     fail(where, ": the model of a ", source.config.of.name, " should have the name ", name);
   source.where = (source.folder / name).string();
