@@ -106,6 +106,8 @@ void ModelConfig::declare(Options& options) {
               "share of the attention probabilities that is dropped in training");
   options.add("model.classifier_dropout", classifier_dropout, from_up_to_below(-1, 1),
               "share of what a classifier reads that is dropped in training; -1: as dropout");
+  options.add("model.span_dropout", span_dropout, from_up_to_below(0, 1),
+              "share of what a head that answers questions reads that is dropped in training");
   options.add("model.layer_norm_epsilon", layer_norm_epsilon, at_least(0),
               "added to the variance in a layernorm; 0: the architecture's, GPT-2's 1e-5 or BERT's 1e-12");
   for (const OwnOptions::Entry& entry : own.all()) entry.options->declare(options);

@@ -26,6 +26,7 @@ void set_dropout(ModelConfig& model, const ModelConfig& asked, const Options& op
   if (options.was_set("model.attention_dropout")) model.attention_dropout = asked.attention_dropout;
   if (options.was_set("model.classifier_dropout") && asked.classifier_dropout >= 0)
     model.classifier_dropout = asked.classifier_dropout;
+  if (options.was_set("model.span_dropout")) model.span_dropout = asked.span_dropout;
   model.own.take_dropouts(asked.own, options);
 }
 

@@ -95,10 +95,11 @@ const Architecture architectures[] = {
      .obeyed = {{"activation", "relu"}, {"attention_dropout", 0.3}, {"dim", 24}, {"dropout", 0.3}, {"hidden_dim", 31},
                 {"hidden_size", 24}, {"id2label", {{"0", "x"}, {"1", "y"}, {"2", "z"}}}, {"initializer_range", 0.5},
                 {"max_position_embeddings", 24}, {"n_heads", 5}, {"n_layers", 4}, {"num_attention_heads", 5},
-                {"num_hidden_layers", 4}, {"pad_token_id", 3}, {"seq_classif_dropout", 0.3}, {"vocab_size", 31}},
+                {"num_hidden_layers", 4}, {"pad_token_id", 3}, {"qa_dropout", 0.3}, {"seq_classif_dropout", 0.3},
+                {"vocab_size", 31}},
      .refused = {{"problem_type", "multi_label_classification"}},
      // Positions that began as sinusoids are in the file and trained like any others.
-     .without_effect = {"bos_token_id", "eos_token_id", "is_causal", "qa_dropout", "sinusoidal_pos_embds",
+     .without_effect = {"bos_token_id", "eos_token_id", "is_causal", "sinusoidal_pos_embds",
                         "tie_word_embeddings"}},
     {.name = "bart",
      .folder = "bart/plain/model",

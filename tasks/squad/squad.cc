@@ -215,7 +215,7 @@ std::unique_ptr<Task> make_squad_task(Config& config, const SquadConfig& own, co
                                       bool training) {
   if (training && config.data.train.empty())
     fail_usage("data.train is missing: a file in SQuAD's JSON schema, or a list of them");
-  if (options.was_set("data.block_size"))
+  if (config.data.block_size)
     fail_usage("data.block_size: task squad cuts contexts into windows: set squad.max_length instead");
   if (own.start_weight + own.end_weight == 0) fail_usage("squad.start_weight and squad.end_weight are both 0");
   Encoder encoder = make_encoder(config, options, {HeadKind::question_answering, {}}, tokenizer_of(config),
