@@ -10,6 +10,7 @@
 #include <fstream>
 #include <limits>
 #include <utility>
+#include <vector>
 
 #include "core/control_groups.h"
 #include "core/shortage.h"
@@ -114,7 +115,29 @@ class HostMemory final : public Memory {
   static size_t rounded(size_t bytes) { return (bytes + huge_page - 1) / huge_page * huge_page; }
 };
 
+// Copies at once, where a copy waits for the work anyway.
+class WaitingReadback final : public Readback {
+ public:
+  WaitingReadback(Memory& memory, size_t bytes) : memory_(memory), results_(bytes) {}
+  void start(std::initializer_list<Piece> pieces) override {
+    char* next = results_.data();
+    for (const Piece& piece : pieces) {
+      memory_.copy_out(next, piece.data, piece.bytes);
+      next += piece.bytes;
+    }
+  }
+  const char* wait() override { return results_.data(); }
+
+ private:
+  Memory& memory_;
+  std::vector<char> results_;
+};
+
 }  // namespace
+
+std::unique_ptr<Readback> Memory::make_readback(size_t bytes) {
+  return std::make_unique<WaitingReadback>(*this, bytes);
+}
 
 void fail_out_of_memory(const std::string& what, size_t bytes, size_t free, size_t capacity) {
   fail("out of memory: ", what, " needs ", size_text(bytes), ", ", size_text(free), " of ", size_text(capacity),

@@ -2,12 +2,30 @@
 #pragma once
 
 #include <cstddef>
+#include <initializer_list>
+#include <memory>
 #include <string>
 
 namespace engine {
 
 // An arena of limited address space reserves at least so much at a time.
 constexpr size_t small_reservation = size_t{64} << 20;
+
+// A Readback brings a few small results of a device to the host, which need not wait for them at once. One can be used
+// again and again.
+class Readback {
+ public:
+  struct Piece {
+    const void* data;
+    size_t bytes;
+  };
+  virtual ~Readback() = default;
+  // Copies these results, one behind the other, once the work that was started before has made them.
+  virtual void start(std::initializer_list<Piece> pieces) = 0;
+  // Waits for the copies of the last start, but for no work that was started after it, and returns them. Raises what
+  // that work has found wrong.
+  virtual const char* wait() = 0;
+};
 
 class Memory {
  public:
@@ -23,6 +41,10 @@ class Memory {
   virtual void copy_in(void* device, const void* host, size_t bytes) = 0;
   virtual void copy_out(void* host, const void* device, size_t bytes) = 0;
   virtual void zero(void* device, size_t bytes) = 0;
+  // Makes a Readback for results of so many bytes together.
+  virtual std::unique_ptr<Readback> make_readback(size_t bytes);
+  // Returns whether started work goes on while the host does something else.
+  virtual bool is_asynchronous() const { return false; }
   virtual size_t capacity() const = 0;  // bytes that this process may use
   // Bytes that an arena of this capacity reserves at first: all of them, where reserving costs nothing.
   virtual size_t first_reservation(size_t capacity) const { return capacity; }

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/tensor.h"
+
 namespace engine {
 
 constexpr std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, uint64_t key) {
@@ -75,6 +77,7 @@ struct Dropout {
   uint32_t site = 0;   // a dropout of the model, and its run in the step
   uint32_t step = 0;   // optimizer step
   int64_t first_row = 0;
+  Tensor counters;     // optional, i32 [3]: step, low and high half of first_row, which a device reads there
 
   constexpr uint32_t threshold() const { return static_cast<uint32_t>(static_cast<double>(rate) * 4294967296.0); }
   constexpr float scale() const { return 1.0f / (1.0f - rate); }

@@ -6,6 +6,9 @@ namespace engine {
 
 namespace {
 
+// Passes of a device count the longest sequence in so many rows, so that a captured pass serves for as many tokens.
+constexpr int64_t rows_of_captured = 128;
+
 // These are some segments of rows in a decoding state, with the beginning and the end of each.
 struct CachedSegments {
   Upload& upload;
@@ -19,7 +22,8 @@ struct CachedSegments {
     upload[end][i] = static_cast<int32_t>(first + rows);
     longest = std::max(longest, rows);
   }
-  Segments segments() const { return upload.segments(begin, end, longest); }
+  // The longest counts as a multiple of `unit` rows.
+  Segments segments(int64_t unit) const { return upload.segments(begin, end, (longest + unit - 1) / unit * unit); }
 };
 
 // These are tokens of sequences back to back, with the row of the decoding state that each is written to.
@@ -59,6 +63,12 @@ void CachedDecoder::begin(const DecodeSizes& sizes) {
 }
 
 Tensor CachedDecoder::logits(std::span<const Sequence> sequences) {
+  Tensor result;
+  run(sequences, [&](const Tensor& logits) { result = logits; });
+  return result;
+}
+
+void CachedDecoder::run(std::span<const Sequence> sequences, const std::function<void(const Tensor& logits)>& use) {
   const auto count = static_cast<int64_t>(sequences.size());
   int64_t tokens = 0, source_tokens = 0, new_sources = 0;
   for (const Sequence& s : sequences) {
@@ -92,8 +102,10 @@ Tensor CachedDecoder::logits(std::span<const Sequence> sequences) {
   const bool may_wait = compute_ == DType::f32 && &ops_.memory() == &host_memory();
   if (!may_wait || ++passes_ > passes_without_packing) model_.parameters().pack(ops_, compute_);
 
+  const bool is_captured = tokens == count && source_tokens == 0;
+  const int64_t unit = is_captured && ops_.memory().is_asynchronous() ? rows_of_captured : 1;
   state.rows = upload_.tensor(row.rows);
-  state.keys = keys.segments();
+  state.keys = keys.segments(unit);
   // Recomputation holds a long prompt's activations one layer at a time.
   Pass pass({.ops = ops_, .arena = arena_, .compute = compute_, .recompute = tokens > count, .keep = false},
             row.layout());
@@ -104,8 +116,12 @@ Tensor CachedDecoder::logits(std::span<const Sequence> sequences) {
     inputs.source_ids = upload_.tensor(source_row.ids);
     pass.source = source_row.layout();
   }
-  if (has_sources) state.source_keys = source_keys.segments();
-  return model_logits(pass, model_, inputs, tokens > count ? upload_.tensor(last_rows) : Tensor{}, *saved_);
+  if (has_sources) state.source_keys = source_keys.segments(unit);
+  const auto work = [&] {
+    use(model_logits(pass, model_, inputs, tokens > count ? upload_.tensor(last_rows) : Tensor{}, *saved_));
+  };
+  if (is_captured) ops_.run_captured(upload_.key(), std::ref(work));
+  else work();
 }
 
 void CachedDecoder::check(std::span<const std::vector<int32_t>> prompts,

@@ -3,6 +3,7 @@
 // and beam search schedule its passes.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -29,9 +30,13 @@ class CachedDecoder {
 
   // Makes an empty decoding state on arena(), which lives until the caller's scope ends.
   void begin(const DecodeSizes& sizes);
-  // Runs over the pending tokens (and new sources) of all sequences, in their order. Returns the logits of each one's
-  // last token, f32 [S, V], on arena(). The caller then updates `cached` and `pending`. Behind the first passes this
-  // packs the weights where they have changed since they were last packed.
+  // Runs over the pending tokens (and new sources) of all sequences, in their order, and calls use(logits) with the
+  // logits of each one's last token, f32 [S, V], on arena(). The caller then updates `cached` and `pending`. Where each
+  // sequence has one token, a device may capture the pass with the operations that `use` calls, and launch both as a
+  // whole. So `use` copies nothing to or from the host. Behind the first passes this packs the weights where they have
+  // changed since they were last packed.
+  void run(std::span<const Sequence> sequences, const std::function<void(const Tensor& logits)>& use);
+  // Runs and returns the logits.
   Tensor logits(std::span<const Sequence> sequences);
   using Copy = DecodeState::Copy;
   void copy_slots(std::span<const Copy> copies) { state_->copy_slots(ops_, arena_, copies); }

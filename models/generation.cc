@@ -49,7 +49,6 @@ struct Generator::State {
   void step(const GenerationOptions& options) {
     Arena& arena = decoder.arena();
     const ArenaScope scope(arena);
-    const Tensor logits = decoder.logits(active);
     const auto count = static_cast<int64_t>(active.size());
     Tensor uniform;
     if (options.temperature > 0) {
@@ -61,12 +60,14 @@ struct Generator::State {
       arena.memory().copy_in(uniform.data, draws.data(), uniform.bytes());
     }
     const Tensor next = arena.make(DType::i32, {count});
-    decoder.ops().sample({.logits = logits,
-                          .draws = uniform,
-                          .temperature = options.temperature,
-                          .top_k = options.top_k,
-                          .top_p = options.top_p,
-                          .tokens = next});
+    decoder.run(active, [&](const Tensor& logits) {
+      decoder.ops().sample({.logits = logits,
+                            .draws = uniform,
+                            .temperature = options.temperature,
+                            .top_k = options.top_k,
+                            .top_p = options.top_p,
+                            .tokens = next});
+    });
     arena.memory().copy_out(sampled.data(), next.data, next.bytes());
   }
 

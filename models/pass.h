@@ -24,6 +24,7 @@ struct Layout {
   Segments segments;        // the rows of each sequence
   Tensor positions;         // i32 [rows], position of each row in its sequence
   int64_t rows_before = 0;  // such rows of the step before this pass's, over micro-batches and ranks
+  Tensor dropout_counters;  // optional, i32 [3]: the step and rows_before (Dropout::counters)
 };
 
 // Output rows are the rows whose hidden states are wanted. The last layer of BERT, its kin and BART's decoder then
@@ -41,9 +42,9 @@ struct DropoutStream {
   uint64_t seed = 0;
   uint32_t step = 0;
 
-  Dropout at(const DropoutSite& site, int64_t rows_before) const {
+  Dropout at(const DropoutSite& site, const Layout& rows) const {
     if (!is_active || site.rate == 0) return {};
-    return {site.rate, seed, site.site, step, rows_before};
+    return {site.rate, seed, site.site, step, rows.rows_before, rows.dropout_counters};
   }
 };
 
@@ -73,7 +74,7 @@ struct Pass : Run {
   explicit Pass(const Run& run, const Layout& layout_ = {}, const DropoutStream& stream_ = {})
       : Run(run), layout(layout_), stream(stream_) {}
 
-  Dropout dropout(const DropoutSite& site) const { return stream.at(site, layout.rows_before); }
+  Dropout dropout(const DropoutSite& site) const { return stream.at(site, layout); }
   // Returns the same pass over other rows.
   Pass over(const Layout& rows) const {
     Pass result = *this;

@@ -224,6 +224,29 @@ TEST_CASE("adamw: a norm or a loss that is not finite leaves everything as it is
   });
 }
 
+TEST_CASE("adamw: behind a step that was not finite nothing changes until the mark is removed") {
+  on_every_backend([](Bench& bench) {
+    const Model model(bench, 0.3);
+    const Tensor failed = bench.integers({1}, {0});
+    const auto values = [&] { return bench.values(model.tensors[0].value); };
+    const auto update = [&](double norm_squared) {
+      bench.ops.adamw({.tensors = model.tensors, .learning_rate = 0.1f, .beta1 = 0.9f, .beta2 = 0.95f, .epsilon = 1e-8f,
+                       .weight_decay = 0.1f, .step = 3, .norm_squared = bench.from(DType::f32, {1}, {norm_squared}),
+                       .failed = failed, .max_norm = 1});
+    };
+    std::vector<double> before = values();
+    update(1);
+    CHECK(values() != before);
+    before = values();
+    update(NAN);
+    update(1);
+    CHECK(values() == before);
+    bench.arena.memory().zero(failed.data, failed.bytes());
+    update(1);
+    CHECK(values() != before);
+  });
+}
+
 TEST_CASE("adamw: the same bits at any number of threads, and errors") {
   on_every_backend([](Bench& bench) {
     check_same_at_any_thread_count([&] {

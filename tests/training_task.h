@@ -25,7 +25,10 @@ inline std::filesystem::path quick_place() {
 class TinyTask final : public Task {
  public:
   TinyTask(const Config& config, Ops& ops)
-      : config_(config), model_(make_model(config.model)), step_(*model_, config.training.label_smoothing) {
+      : config_(config),
+        memory_(ops.memory()),
+        model_(make_model(config.model)),
+        step_(*model_, config.training.label_smoothing) {
     model_->parameters().allocate(ops.memory(), true);
     model_->parameters().initialise(config.seed);
   }
@@ -33,10 +36,12 @@ class TinyTask final : public Task {
   std::string data = "one fixed text";
   std::function<void(int64_t step)> before_step;  // step counts from 0
   std::function<void(int64_t step, SequenceBatch&)> change_batch;
+  bool follows = false;              // every step waits for the losses before it
   std::function<Metrics()> measure;  // in place of the loss on the evaluation data
 
   Parameters& parameters() override { return model_->parameters(); }
   int64_t steps_per_epoch() const override { return 0; }
+  bool follows_losses() const override { return follows; }
   int64_t last_step = -1;  // of the last batch
   void batch_of(int64_t step, SequenceBatch& batch) override {
     last_step = step;
@@ -65,8 +70,10 @@ class TinyTask final : public Task {
 
   std::vector<float> values() {
     std::vector<float> all;
-    for (const Parameter& p : parameters().all())
-      all.insert(all.end(), p.value.as<float>(), p.value.as<float>() + p.value.count());
+    for (const Parameter& p : parameters().all()) {
+      all.resize(all.size() + static_cast<size_t>(p.value.count()));
+      memory_.copy_out(&*(all.end() - p.value.count()), p.value.data, p.value.bytes());
+    }
     return all;
   }
   Model& model() { return *model_; }
@@ -90,6 +97,7 @@ class TinyTask final : public Task {
   }
 
   const Config config_;
+  Memory& memory_;
   std::unique_ptr<Model> model_;
   LossStep step_;
 };
@@ -131,11 +139,11 @@ struct Outcome {
 
 // Trains a TinyTask to the end of this run. `prepare` sets its hooks.
 inline Outcome train_tiny(Config config, const std::function<void(TinyTask&)>& prepare = {},
-                          DType compute = DType::f32) {
+                          DType compute = DType::f32, const std::string& device = "cpu") {
   Options options;
   config.declare(options);
   const ThreadScope threads(config.threads);
-  OwnMachine own(compute, size_t{1} << 30);
+  OwnMachine own(compute, size_t{1} << 30, device);
   TinyTask task(config, *own.ops);
   if (prepare) prepare(task);
   char* text = nullptr;

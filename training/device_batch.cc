@@ -36,13 +36,32 @@ struct BatchUpload::Row {
     require(most <= config.max_positions, "a sequence has ", most, " tokens, the model ", config.max_positions,
             " positions");
   }
-  Layout layout(int64_t rows_before) const {
-    return {upload.segments(offsets, longest), upload.tensor(positions), rows_before};
+  Layout layout() const { return {upload.segments(offsets, longest), upload.tensor(positions)}; }
+};
+
+// These are the numbers that dropout counts with in some rows of the step.
+struct BatchUpload::Counters {
+  Upload& upload;
+  int64_t rows_before;
+  Upload::List list;
+
+  Counters(Upload& upload_, const DropoutStream& stream, int64_t rows) : upload(upload_), rows_before(rows) {
+    list = upload.list(stream.is_active ? 3 : 0);
+    if (!stream.is_active) return;
+    const auto bits = static_cast<uint64_t>(rows);
+    upload[list][0] = static_cast<int32_t>(stream.step);
+    upload[list][1] = static_cast<int32_t>(static_cast<uint32_t>(bits));
+    upload[list][2] = static_cast<int32_t>(static_cast<uint32_t>(bits >> 32));
+  }
+  Layout of(Layout layout) const {
+    layout.rows_before = rows_before;
+    if (list.count) layout.dropout_counters = upload.tensor(list);
+    return layout;
   }
 };
 
 DeviceBatch BatchUpload::send(Arena& arena, const Model& model, const SequenceBatch& batch, int64_t first,
-                              int64_t last) {
+                              int64_t last, const DropoutStream& stream) {
   require(0 <= first && first < last && last <= batch.sequences(), "sequences ", first, " to ", last, " of a batch of ",
           batch.sequences());
   require(batch.sources.empty() == !reads_source(model), batch.sources.empty()
@@ -54,7 +73,7 @@ DeviceBatch BatchUpload::send(Arena& arena, const Model& model, const SequenceBa
   scored_.clear();
   // Reserves as much as the batch has, so that ragged batches, longer or shorter each time, do not allocate.
   scored_.reserve(batch.tokens.capacity());
-  constexpr size_t lists_of_tokens = 9, lists_of_sequences = 2, lists_of_source = 2, padding = 16 * 16;
+  constexpr size_t lists_of_tokens = 9, lists_of_sequences = 2, lists_of_source = 2, padding = 16 * 20;
   upload_.reserve(lists_of_tokens * batch.tokens.capacity() + lists_of_sequences * batch.offsets.capacity() +
                   lists_of_source * batch.sources.capacity() + batch.source_offsets.capacity() + padding);
   for (int32_t i = begin; i < end; ++i)
@@ -92,20 +111,22 @@ DeviceBatch BatchUpload::send(Arena& arena, const Model& model, const SequenceBa
     source.emplace(upload_, batch.sources, std::vector<int32_t>{}, batch.source_offsets, f, l);
     source->check(model.config());
   }
+  const auto outputs_before = begin - std::count(labels.begin(), labels.begin() + begin, -100);
+  const Counters counters(upload_, stream, begin), output_counters(upload_, stream, outputs_before),
+      source_counters(upload_, stream, source ? batch.source_offsets[f] : 0);
   upload_.send(arena);
 
-  DeviceBatch result{.tokens = {.ids = upload_.tensor(row.ids)}, .layout = row.layout(begin)};
+  DeviceBatch result{.tokens = {.ids = upload_.tensor(row.ids)}, .layout = counters.of(row.layout())};
   if (types.count) result.tokens.types = upload_.tensor(types);
-  const auto outputs_before = begin - std::count(labels.begin(), labels.begin() + begin, -100);
-  result.outputs = {upload_.tensor(outputs),
-                    {upload_.segments(output_offsets, longest), upload_.tensor(output_positions), outputs_before}};
+  result.outputs = {upload_.tensor(outputs), output_counters.of({upload_.segments(output_offsets, longest),
+                                                                 upload_.tensor(output_positions)})};
   result.labels = upload_.tensor(label_list);
   if (weights.count) result.weights = upload_.tensor(weights, DType::f32);
   if (spans.count)
     result.spans = upload_.tensor(spans, DType::f32).reshaped({static_cast<int64_t>(count), 2});
   if (!source) return result;
   result.tokens.source_ids = upload_.tensor(source->ids);
-  result.source = source->layout(batch.source_offsets[f]);
+  result.source = source_counters.of(source->layout());
   return result;
 }
 

@@ -12,8 +12,9 @@ class BatchUpload {
  public:
   // Puts the sequences first ... last-1 on the arena. Throws an Error for a sequence that is longer than the model's
   // positions, for a source that the model does not read, and for a missing source. It does not allocate once it has
-  // seen slices of this size.
-  DeviceBatch send(Arena& arena, const Model& model, const SequenceBatch& batch, int64_t first, int64_t last);
+  // seen slices of this size. What dropout counts with goes along where the stream is active.
+  DeviceBatch send(Arena& arena, const Model& model, const SequenceBatch& batch, int64_t first, int64_t last,
+                   const DropoutStream& stream = {});
 
   // Returns how many rows of the last slice are scored.
   int64_t scored() const { return static_cast<int64_t>(scored_.size()); }
@@ -22,6 +23,7 @@ class BatchUpload {
 
  private:
   struct Row;  // sequences back to back
+  struct Counters;
 
   Upload upload_;
   std::vector<int32_t> scored_;  // rows of the slice

@@ -24,7 +24,7 @@ LossStep::LossStep(Model& model, std::unique_ptr<Objective> objective)
 void LossStep::run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
                    const Tensor& totals) {
   const ArenaScope scope(pass.arena);
-  const DeviceBatch slice = upload_.send(pass.arena, model_, batch, first, last);
+  const DeviceBatch slice = upload_.send(pass.arena, model_, batch, first, last, pass.stream);
   if (upload_.scored() == 0) return;
   pass.gradients = &model_.parameters().gradients();
   objective_->prepare(pass);

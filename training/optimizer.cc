@@ -11,7 +11,7 @@
 namespace engine {
 
 size_t Optimizer::bytes_of(const Parameters& parameters) {
-  size_t bytes = arena_room(sizeof(float));  // bytes of the norm
+  size_t bytes = arena_room(sizeof(float)) + arena_room(sizeof(int32_t)) + 2 * arena_room(sizeof(AdamWFactors));
   for (const Parameter& p : parameters.all())
     bytes += 2 * arena_room(static_cast<size_t>(p.shape.count()) * sizeof(float));
   return bytes;
@@ -40,6 +40,8 @@ Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& con
     else if (!tensor.keeps_gradient) frozen_.push_back(tensor.gradient);
   }
   norm_squared_ = arena_.make_zeros(DType::f32, {1});
+  failed_ = arena_.make_zeros(DType::i32, {1});
+  for (Group& group : groups_) group.factors = arena_.make(DType::u8, {sizeof(AdamWFactors)});
   group_tensors(0, {});
 }
 
@@ -103,33 +105,50 @@ float Optimizer::gradient_norm() const {
   return std::sqrt(squared);
 }
 
+AdamWArgs Optimizer::arguments(const Group& group, float learning_rate, int64_t step) const {
+  return {.tensors = group.tensors,
+          .learning_rate = learning_rate,
+          .beta1 = config_.adam_beta1,
+          .beta2 = config_.adam_beta2,
+          .epsilon = config_.adam_epsilon,
+          .weight_decay = config_.weight_decay,
+          .step = step + group.steps_before};
+}
+
 void Optimizer::update(float learning_rate, int64_t step, const Tensor& loss, bool has_norm) {
+  update_groups(learning_rate, step, loss, has_norm, /*is_captured=*/false);
+}
+
+void Optimizer::update_groups(float learning_rate, int64_t step, const Tensor& loss, bool has_norm, bool is_captured) {
   zero_stale();
-  for (const Group& group : groups_)
-    if (!group.tensors.empty())
-      ops_.adamw({.tensors = group.tensors,
-                  .learning_rate = learning_rate,
-                  .beta1 = config_.adam_beta1,
-                  .beta2 = config_.adam_beta2,
-                  .epsilon = config_.adam_epsilon,
-                  .weight_decay = config_.weight_decay,
-                  .step = step + group.steps_before,
-                  .norm_squared = has_norm ? norm_squared_ : Tensor{},
-                  .loss = loss,
-                  .max_norm = has_norm ? config_.max_grad_norm : 0});
+  for (const Group& group : groups_) {
+    if (group.tensors.empty()) continue;
+    AdamWArgs args = arguments(group, learning_rate, step);
+    args.norm_squared = has_norm ? norm_squared_ : Tensor{};
+    args.max_norm = has_norm ? config_.max_grad_norm : 0;
+    args.loss = loss;
+    args.failed = failed_;
+    if (is_captured) args.factors = group.factors;
+    ops_.adamw(args);
+  }
   for (const Tensor& gradient : frozen_) arena_.memory().zero(gradient.data, gradient.bytes());
   for (const Parameter* p : kept_) parameters_.gradients().set_stale(*p);
   parameters_.values_changed(/*copies_too=*/true);
 }
 
 void Optimizer::measure_and_update(float learning_rate, int64_t step, const Tensor& loss) {
-  // The kernels and their addresses follow from these. The rates and the step may differ.
+  for (const Group& group : groups_) {
+    if (group.tensors.empty()) continue;
+    const AdamWFactors factors = adamw_factors(arguments(group, learning_rate, step));
+    arena_.memory().copy_in(group.factors.data, &factors, sizeof factors);
+  }
+  // The kernels and their addresses follow from these.
   const std::array<const void*, 2> addresses{norm_squared_.data, loss.data};
   const std::array<size_t, 2> sizes{groups_[0].tensors.size(), groups_[1].tensors.size()};
   const uint64_t of_addresses = hash_of({reinterpret_cast<const char*>(addresses.data()), sizeof addresses});
   const auto work = [&] {
     measure_norm();
-    update(learning_rate, step, loss);
+    update_groups(learning_rate, step, loss, /*has_norm=*/true, /*is_captured=*/true);
   };
   ops_.run_captured(hash_of({reinterpret_cast<const char*>(sizes.data()), sizeof sizes}, of_addresses), std::ref(work));
 }

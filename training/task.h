@@ -55,6 +55,8 @@ class Task {
   // configuration. A training does not go on from a state with another one.
   virtual std::string fingerprint() const = 0;
   virtual BatchLoss& loss() = 0;
+  // Returns whether batches depend on the losses of the steps before them, or on the parameters that these have made.
+  virtual bool follows_losses() const { return false; }
   // Comes after the update of a step, with the mean loss that it had.
   virtual void step_done(int64_t, double) {}
   // Returns metrics of the steps since the last line of the log. Every rank calls this and the next two.

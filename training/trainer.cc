@@ -35,6 +35,22 @@ std::string text_of(const Metrics& metrics) {
   return text.str();
 }
 
+// Returns whether something that is done every so many steps, or never (0), is done after this step.
+bool is_due(int64_t every, int64_t step) { return every > 0 && step % every == 0; }
+
+// Adds the seconds of its life to a sum.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& seconds) : seconds_(seconds) {}
+  ~Stopwatch() { seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  double& seconds_;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
 }  // namespace
 
 TrainingResult train_task(const Config& config, const Options& options, Task& task, Machine& machine, std::FILE* out) {
@@ -102,18 +118,23 @@ void Trainer::begin_display(const std::string& init) {
 
 TrainingResult::Reason Trainer::train() {
   while (progress_.step < schedule_.steps() && !stopped_early()) {
-    run_step();
+    start_step();
+    const int64_t begun = progress_.step + step_.started();
+    if (!may_wait(begun)) finish_steps(0);
     const Wishes wishes = wishes_of_any_rank();
+    if (wishes.any()) finish_steps(0);
+    finish_steps(1);
+    if (step_.started() > 0) continue;
     if (wishes.stop_now) {
       display_->line("stopped at step " + std::to_string(progress_.step) +
                      " without saving, as the file stop_now asks");
       return Reason::stopped_now;
     }
     const bool last = progress_.step == schedule_.steps();
-    if (last || is_due(config_.training.log_every)) log_step();
-    if (last || is_due(config_.training.eval_every)) evaluate();
+    if (last || is_due(config_.training.log_every, progress_.step)) log_step();
+    if (last || is_due(config_.training.eval_every, progress_.step)) evaluate();
     const bool stop = wishes.stop || wishes.stop_signal;
-    if (last || stop || wishes.save || stopped_early() || is_due(config_.training.save_every)) save();
+    if (last || stop || wishes.save || stopped_early() || is_due(config_.training.save_every, progress_.step)) save();
     if (wishes.save) display_->line("saved at step " + std::to_string(progress_.step));
     if (!stop || last) continue;
     display_->line("stopped at step " + std::to_string(progress_.step) + ": the same command goes on from there");
@@ -191,48 +212,70 @@ bool Trainer::go_on_from_state() {
   return false;
 }
 
-bool Trainer::is_due(int64_t every) const { return every > 0 && progress_.step % every == 0; }
-
 bool Trainer::stopped_early() const {
   const int patience = config_.training.early_stopping_patience;
   return patience > 0 && progress_.evaluations_without_better >= patience;
 }
 
-void Trainer::run_step() {
-  const auto start = std::chrono::steady_clock::now();
-  const int64_t batch_number = progress_.step + progress_.data_offset;
+// A device works on while the host reads a step's results, unless something reads the training as it is after the step.
+bool Trainer::may_wait(int64_t step) const {
+  const TrainingConfig& training = config_.training;
+  return step_.is_asynchronous() && !averaging_ && !task_.follows_losses() && step < schedule_.steps() &&
+         !is_due(training.log_every, step) && !is_due(training.eval_every, step) && !is_due(training.save_every, step);
+}
+
+void Trainer::start_step() {
+  const Stopwatch watch(window_seconds_);
+  const int64_t step = progress_.step + step_.started(), batch_number = step + progress_.data_offset;
   task_.prepare(machine_, batch_number);
   task_.batch_of(batch_number, batch_);
-  const float learning_rate = schedule_.learning_rate_at(progress_.step);
-  const StepResult step = step_.run(task_.loss(), batch_, batch_number, progress_.step + 1, learning_rate);
-  if (step.weight == 0) {
-    ++progress_.steps_without_labels;
-  } else {
-    if (!step.is_finite()) return roll_back(step);
-    task_.step_done(batch_number, step.loss());
+  Begun& begun = begun_[static_cast<size_t>(step_.started())];
+  begun = {.batch = batch_number,
+           .learning_rate = schedule_.learning_rate_at(step),
+           .sequences = batch_.sequences(),
+           .tokens = static_cast<int64_t>(batch_.tokens.size())};
+  step_.start(task_.loss(), batch_, batch_number, step + 1, begun.learning_rate);
+}
+
+void Trainer::finish_steps(int64_t but) {
+  while (step_.started() > but) finish_step();
+}
+
+void Trainer::finish_step() {
+  const Begun begun = begun_[0];
+  begun_[0] = begun_[1];
+  StepResult step;
+  {
+    const Stopwatch watch(window_seconds_);
+    step = step_.finish();
+    if (step.weight == 0) {
+      ++progress_.steps_without_labels;
+    } else {
+      if (!step.is_finite()) return roll_back(step, begun);
+      task_.step_done(begun.batch, step.loss());
+    }
+    ++progress_.step;
+    if (averaging_) averaging_->update(progress_.step);
   }
-  ++progress_.step;
-  if (averaging_) averaging_->update(progress_.step);
-  progress_.learning_rate = static_cast<double>(learning_rate);
+  progress_.learning_rate = static_cast<double>(begun.learning_rate);
   progress_.window_loss += step.loss_sum;
   progress_.window_correct += step.correct;
   progress_.window_scored += step.weight;
   window_tokens_ += static_cast<double>(step.tokens);
-  window_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   report_ = {.step = progress_.step,
              .scored = progress_.window_scored > 0,
              .loss = progress_.window_scored > 0 ? progress_.window_loss / progress_.window_scored : 0,
-             .learning_rate = static_cast<double>(learning_rate),
+             .learning_rate = progress_.learning_rate,
              .gradient_norm = static_cast<double>(step.gradient_norm),
              .tokens_per_second = window_tokens_ / window_seconds_};
   display_->show(report_);
 }
 
-void Trainer::roll_back(const StepResult& step) {
+void Trainer::roll_back(const StepResult& step, const Begun& begun) {
   const int64_t failed = progress_.step + 1;
   std::ostringstream what;
   what << "step " << failed << ": the loss is " << step.loss() << ", the gradient's norm " << step.gradient_norm
-       << " (batch of " << batch_.sequences() << " sequences, " << batch_.tokens.size() << " tokens)";
+       << " (batch of " << begun.sequences << " sequences, " << begun.tokens << " tokens)";
   if (progress_.rollbacks >= config_.training.max_rollbacks)
     fail(what.str(), ". The parameters are those before this step; try a lower training.learning_rate, more ",
          "training.warmup_steps, training.max_grad_norm = 1 or precision = \"f32\"",

@@ -59,9 +59,19 @@ class Trainer {
   void begin_display(const std::string& init);
   // Runs steps until the end, or until something ends the training before.
   Reason train();
-  void run_step();
+  // A step in two halves. A device is given the next step before the first is finished, where that may wait.
+  void start_step();
+  void finish_step();
+  void finish_steps(int64_t but);  // all but so many
+  bool may_wait(int64_t step) const;
+  // Tells of a step that is started and not finished.
+  struct Begun {
+    int64_t batch = 0;
+    float learning_rate = 0;
+    int64_t sequences = 0, tokens = 0;
+  };
   // Goes back to the last saved state after a step that was not finite, or throws an Error that tells of the step.
-  void roll_back(const StepResult& step);
+  void roll_back(const StepResult& step, const Begun& begun);
   void log_step();
   void evaluate();
   void save_best();
@@ -72,9 +82,9 @@ class Trainer {
   // Holds what control files and signals want.
   struct Wishes {
     bool stop_now, stop, save, stop_signal;
+    bool any() const { return stop_now || stop || save || stop_signal; }
   };
   Wishes wishes_of_any_rank();
-  bool is_due(int64_t every) const;
   bool is_first() const { return machine_.communicator.is_first(); }
 
   const Config& config_;
@@ -90,6 +100,7 @@ class Trainer {
   StopSignal stop_;
   ControlFiles control_;
   SequenceBatch batch_;
+  std::array<Begun, 2> begun_;  // the steps that are started, the oldest first
   StepReport report_;
   double window_tokens_ = 0, window_seconds_ = 0;
   Metrics last_metrics_;

@@ -2,8 +2,20 @@
 
 #include <array>
 #include <cmath>
+#include <cstring>
+#include <utility>
 
 namespace engine {
+
+namespace {
+
+// A step's numbers on the device. Those of the ranks are added up.
+struct Numbers {
+  std::array<float, 3> sums;  // loss, weight and correct
+  float norm_squared;
+};
+
+}  // namespace
 
 bool StepResult::is_finite() const { return std::isfinite(loss()) && std::isfinite(gradient_norm); }
 
@@ -15,12 +27,26 @@ TrainingStep::TrainingStep(Machine& machine, Parameters& parameters, const Train
       seed_(seed),
       measures_norm_(measures_norm),
       optimizer_(machine.ops, parameters, config, machine.compute),
-      most_tokens_(tokens_at_once(parameters)) {}
+      most_tokens_(tokens_at_once(parameters)) {
+  for (Started& step : steps_) step.numbers = machine.ops.memory().make_readback(sizeof(Numbers));
+}
 
 StepResult TrainingStep::run(BatchLoss& loss, const SequenceBatch& batch, int64_t draw, int64_t update,
                              float learning_rate) {
-  StepResult result{.weight = batch.weight(), .tokens = batch.tokens_of(0, batch.sequences())};
-  if (result.weight == 0) return result;
+  start(loss, batch, draw, update, learning_rate);
+  return finish();
+}
+
+void TrainingStep::start(BatchLoss& loss, const SequenceBatch& batch, int64_t draw, int64_t update,
+                         float learning_rate) {
+  require(started_ < static_cast<int64_t>(steps_.size()), "a third step is started before the first is finished");
+  Started& started = steps_[(oldest_ + static_cast<size_t>(started_)) % steps_.size()];
+  StepResult& result = started.result;
+  result = {.weight = batch.weight(), .tokens = batch.tokens_of(0, batch.sequences())};
+  if (result.weight == 0) {
+    ++started_;
+    return;
+  }
   Communicator& ranks = machine_.communicator;
   Gradients& gradients = parameters_.gradients();
   const ArenaScope scope(machine_.arena);
@@ -48,13 +74,35 @@ StepResult TrainingStep::run(BatchLoss& loss, const SequenceBatch& batch, int64_
   const Tensor loss_sum{totals.data, DType::f32, {1}};
   if (measures_norm_) optimizer_.measure_and_update(learning_rate, update, loss_sum);
   else optimizer_.update(learning_rate, update, loss_sum, /*has_norm=*/false);
-  std::array<float, 3> sums{};
-  machine_.arena.memory().copy_out(sums.data(), totals.data, sizeof sums);
-  ranks.sum(sums);
-  result.loss_sum = static_cast<double>(sums[0]);
-  result.correct = static_cast<double>(sums[2]);
-  if (measures_norm_) result.gradient_norm = optimizer_.gradient_norm();
+  const Tensor& norm_squared = optimizer_.norm_squared();
+  started.numbers->start({{totals.data, totals.bytes()}, {norm_squared.data, norm_squared.bytes()}});
+  ++started_;
+}
+
+StepResult TrainingStep::finish() {
+  require(started_ > 0, "no step is started that could be finished");
+  Started& started = steps_[oldest_];
+  oldest_ = (oldest_ + 1) % steps_.size();
+  const int64_t later = std::exchange(started_, 0);  // dropped where this one ends in an error, or is not finite
+  StepResult result = started.result;
+  if (result.weight != 0) {
+    read(started, result);
+    if (!result.is_finite()) {
+      optimizer_.go_on();
+      return result;
+    }
+  }
+  started_ = later - 1;
   return result;
+}
+
+void TrainingStep::read(Started& started, StepResult& result) {
+  Numbers numbers{};
+  std::memcpy(&numbers, started.numbers->wait(), sizeof numbers);
+  machine_.communicator.sum(numbers.sums);
+  result.loss_sum = static_cast<double>(numbers.sums[0]);
+  result.correct = static_cast<double>(numbers.sums[2]);
+  if (measures_norm_) result.gradient_norm = std::sqrt(numbers.norm_squared);
 }
 
 }  // namespace engine

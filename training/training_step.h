@@ -1,6 +1,8 @@
 // A TrainingStep is one optimizer step of a model, without log or display. The trainer, benchmarks and profiles use it.
 #pragma once
 
+#include <array>
+
 #include "training/optimizer.h"
 #include "training/task.h"
 
@@ -28,9 +30,25 @@ class TrainingStep {
   // changes nothing, and its weight is 0.
   StepResult run(BatchLoss& loss, const SequenceBatch& batch, int64_t draw, int64_t update, float learning_rate);
 
+  // These two are the halves of run. A device works on a started step, and on the next, before the first is finished.
+  // At most two steps are started and not finished. Finishing waits for the oldest. Where that is not finite, the other
+  // is dropped, since it changes nothing either.
+  void start(BatchLoss& loss, const SequenceBatch& batch, int64_t draw, int64_t update, float learning_rate);
+  StepResult finish();
+  int64_t started() const { return started_; }
+  // Returns whether a device goes on while the host does something else, so that finishing late is of use.
+  bool is_asynchronous() const { return machine_.ops.memory().is_asynchronous(); }
+
   Optimizer& optimizer() { return optimizer_; }
 
  private:
+  // A Started step has been started and not finished.
+  struct Started {
+    StepResult result;
+    std::unique_ptr<Readback> numbers;  // sums of the loss and the norm's square
+  };
+  void read(Started& started, StepResult& result);
+
   Machine& machine_;
   Parameters& parameters_;
   const TrainingConfig& config_;
@@ -38,6 +56,9 @@ class TrainingStep {
   bool measures_norm_;
   Optimizer optimizer_;
   int64_t most_tokens_;
+  std::array<Started, 2> steps_;
+  size_t oldest_ = 0;
+  int64_t started_ = 0;
 };
 
 }  // namespace engine

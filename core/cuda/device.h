@@ -64,7 +64,7 @@ class Device {
   const std::string& name() const { return name_; }
   // Waits for all started work, and raises a fault that a kernel has found.
   void synchronize();
-  // Marks that a step is being captured as a graph. Copies to or from the host are an Error then.
+  // Marks that a step is being recorded, to be captured as a graph. Copies to or from the host are an Error then.
   void set_capturing(bool capturing) { is_capturing_ = capturing; }
   bool is_capturing() const { return is_capturing_; }
 

@@ -4,6 +4,8 @@
 #include <cstring>
 
 #include "core/cuda/operation.h"
+#include "core/cuda/readback.h"
+#include "core/cuda/recording.h"
 #include "core/shortage.h"
 #ifdef ENGINE_SIM
 #include <cudasim_memory.h>
@@ -165,7 +167,10 @@ void DeviceMemory::commit(void* base, size_t from, size_t to) {
   if (to > reservation.mapped) grow(static_cast<char*>(base), reservation, to);
   reservation.regions.hand_out(static_cast<char*>(base), reservation.mapped, from, to);
 #ifdef ENGINE_SIM
-  cudasim::hand_out(base, from, to, reservation.mapped, device_.compute_stream());
+  const auto start = [=, mapped = reservation.mapped, stream = device_.compute_stream()] {
+    cudasim::hand_out(base, from, to, mapped, stream);
+  };
+  start_or_record(start, base, from, to, reservation.mapped);
 #endif
 }
 
@@ -208,7 +213,13 @@ void DeviceMemory::copy_out(void* host, const void* device, size_t bytes) {
 }
 
 void DeviceMemory::zero(void* device, size_t bytes) {
-  if (bytes) check(cudaMemsetAsync(device, 0, bytes, device_.compute_stream()), "cudaMemsetAsync");
+  if (!bytes) return;
+  const cudaStream_t stream = device_.compute_stream();
+  start_or_record([=] { check(cudaMemsetAsync(device, 0, bytes, stream), "cudaMemsetAsync"); }, device, bytes);
+}
+
+std::unique_ptr<Readback> DeviceMemory::make_readback(size_t bytes) {
+  return std::make_unique<DeviceReadback>(device_, bytes);
 }
 
 }  // namespace engine::cuda

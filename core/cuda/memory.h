@@ -31,6 +31,8 @@ class DeviceMemory final : public Memory {
   void copy_in(void* device, const void* host, size_t bytes) override;
   void copy_out(void* host, const void* device, size_t bytes) override;  // waits for the device
   void zero(void* device, size_t bytes) override;
+  std::unique_ptr<Readback> make_readback(size_t bytes) override;
+  bool is_asynchronous() const override { return true; }
   size_t capacity() const override { return capacity_; }
   Device& device() { return device_; }
 

@@ -9,7 +9,7 @@ namespace engine::cuda {
 // Holds the last operations, each at its number modulo their count.
 struct Operation::Started {
   std::array<Description, 8> last;
-  size_t count = 0;
+  size_t count = 0, forgotten = 0;
 };
 
 thread_local const Operation* Operation::running = nullptr;
@@ -38,15 +38,23 @@ Operation::~Operation() {
 
 std::string running_operation() { return Operation::running ? Operation::running->description_.text() : ""; }
 
+const char* running_operation_name() {
+  return Operation::running ? Operation::running->description_.name : "a kernel";
+}
+
 std::string started_operations() {
-  const auto& [last, count] = Operation::started;
-  const size_t told = std::min(count, last.size());
+  const auto& [last, count, forgotten] = Operation::started;
+  const size_t running = count - forgotten, told = std::min(running, last.size());
   std::string text;
   for (size_t i = count - told; i < count; ++i) text += (text.empty() ? "" : "; ") + last[i % last.size()].text();
-  if (count > told) text += "; and " + std::to_string(count - told) + " before these";
+  if (running > told) text += "; and " + std::to_string(running - told) + " before these";
   return text;
 }
 
-void forget_started_operations() { Operation::started.count = 0; }
+size_t started_operation_count() { return Operation::started.count; }
+
+void forget_started_operations(size_t count) {
+  Operation::started.forgotten = std::max(Operation::started.forgotten, count);
+}
 
 }  // namespace engine::cuda

@@ -77,6 +77,7 @@ struct AttentionForwardArgs {
     each_attention_input(*this, each);
     each("y", y, Role::both);  // rows outside every segment stay
     each("lse", lse, Role::both);
+    each("dropout.counters", dropout.counters, Role::input);
   }
   DType product_dtype() const { return q.matrix.dtype; }
   double flops() const;
@@ -104,6 +105,7 @@ struct AttentionBackwardArgs {
     each("dv", dv.matrix, Role::both, dv.share() / 2);
     each("drelative_keys", drelative_keys, Role::both);
     each("drelative_values", drelative_values, Role::both);
+    each("dropout.counters", dropout.counters, Role::input);
   }
   DType product_dtype() const { return q.matrix.dtype; }
   double flops() const;

@@ -13,49 +13,66 @@ constexpr size_t most_graphs = 64;  // ragged batches bring ever new shapes
 StepGraphs::~StepGraphs() { clear(); }
 
 void StepGraphs::clear() {
-  for (const auto& [shapes, executable] : executables_)
-    if (executable) cudaGraphExecDestroy(executable);
-  executables_.clear();
+  for (const auto& [shapes, graph] : graphs_)
+    if (graph.executable) cudaGraphExecDestroy(graph.executable);
+  graphs_.clear();
 }
 
-cudaGraph_t StepGraphs::captured(Device& device, const std::function<void()>& work) {
-  cudaGraph_t graph = nullptr;
-  check(cudaStreamBeginCapture(device.compute_stream(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+Recording StepGraphs::recorded(Device& device, const std::function<void()>& work) {
+  Recording recording;
+  const RecordingScope scope(recording);
   device.set_capturing(true);
   try {
     work();
   } catch (...) {
     device.set_capturing(false);
+    throw;
+  }
+  device.set_capturing(false);
+  return recording;
+}
+
+cudaGraph_t StepGraphs::captured(Device& device, Recording& work) {
+  cudaGraph_t graph = nullptr;
+  check(cudaStreamBeginCapture(device.compute_stream(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  try {
+    work.start();
+  } catch (...) {
     if (cudaStreamEndCapture(device.compute_stream(), &graph) == cudaSuccess) cudaGraphDestroy(graph);
     cudaGetLastError();
     throw;
   }
-  device.set_capturing(false);
   check(cudaStreamEndCapture(device.compute_stream(), &graph), "cudaStreamEndCapture");
   return graph;
 }
 
+void StepGraphs::make(Device& device, Graph& graph, Recording&& work) {
+  const cudaGraph_t made = captured(device, work);
+  cudaGraphExecUpdateResultInfo info{};
+  if (graph.executable && cudaGraphExecUpdate(graph.executable, made, &info) != cudaSuccess) {
+    cudaGetLastError();
+    cudaGraphExecDestroy(graph.executable);
+    graph.executable = nullptr;
+  }
+  const cudaError_t code = graph.executable ? cudaSuccess : cudaGraphInstantiate(&graph.executable, made, 0);
+  cudaGraphDestroy(made);
+  check(code, "cudaGraphInstantiate");
+  graph.work = std::move(work);
+}
+
 void StepGraphs::run(Device& device, uint64_t shapes, const std::function<void()>& work) {
   if (device.is_capturing()) return work();
-  const auto found = executables_.find(shapes);
-  if (found == executables_.end()) {
+  const auto found = graphs_.find(shapes);
+  if (found == graphs_.end()) {
     work();
-    if (executables_.size() >= most_graphs) clear();
-    executables_[shapes] = nullptr;
+    if (graphs_.size() >= most_graphs) clear();
+    graphs_[shapes];
     return;
   }
-  cudaGraphExec_t& executable = found->second;
-  const cudaGraph_t graph = captured(device, work);
-  cudaGraphExecUpdateResultInfo info{};
-  if (executable && cudaGraphExecUpdate(executable, graph, &info) != cudaSuccess) {
-    cudaGetLastError();
-    cudaGraphExecDestroy(executable);
-    executable = nullptr;
-  }
-  const cudaError_t made = executable ? cudaSuccess : cudaGraphInstantiate(&executable, graph, 0);
-  cudaGraphDestroy(graph);
-  check(made, "cudaGraphInstantiate");
-  check(cudaGraphLaunch(executable, device.compute_stream()), "cudaGraphLaunch");
+  Graph& graph = found->second;
+  Recording recording = recorded(device, work);
+  if (!graph.executable || !recording.is_like(graph.work)) make(device, graph, std::move(recording));
+  check(cudaGraphLaunch(graph.executable, device.compute_stream()), "cudaGraphLaunch");
 }
 
 }  // namespace engine::cuda

@@ -1,9 +1,10 @@
 // Captures work that repeats with the same shapes as a CUDA graph, and launches it as a whole, so that the device does
 // not wait for the host to start its kernels one by one.
 //
-// Every run captures the work anew and updates the executable graph, so that parameters of the step (the learning rate,
-// the dropout's counters) are right. Capturing costs the host as much as starting the kernels would, but ahead of the
-// device. Where kernels or their order have changed, a new executable graph is made.
+// The work of a run is recorded first. Where it is the same as the last time, to the last argument of a kernel, the
+// graph that was captured then is launched again. So whatever changes from step to step (the learning rate, the
+// dropout's counters) is read from the device's memory where a graph is to be launched again. Else the work is captured
+// and the executable graph updated. Where kernels or their order have changed, a new executable graph is made.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -13,6 +14,7 @@
 #include <map>
 
 #include "core/cuda/device.h"
+#include "core/cuda/recording.h"
 
 namespace engine::cuda {
 
@@ -28,10 +30,16 @@ class StepGraphs {
   void run(Device& device, uint64_t shapes, const std::function<void()>& work);
 
  private:
-  cudaGraph_t captured(Device& device, const std::function<void()>& work);
+  struct Graph {
+    cudaGraphExec_t executable = nullptr;  // null after the first run
+    Recording work;                        // that the executable was made of
+  };
+  static Recording recorded(Device& device, const std::function<void()>& work);
+  static cudaGraph_t captured(Device& device, Recording& work);
+  static void make(Device& device, Graph& graph, Recording&& work);
   void clear();
 
-  std::map<uint64_t, cudaGraphExec_t> executables_;  // null after the first run
+  std::map<uint64_t, Graph> graphs_;  // by their shapes
 };
 
 }  // namespace engine::cuda

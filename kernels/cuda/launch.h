@@ -3,10 +3,12 @@
 
 #include <cuda_runtime.h>
 
+#include <tuple>
 #include <utility>
 
 #include "core/cuda/device.h"
 #include "core/cuda/operation.h"
+#include "core/cuda/recording.h"
 
 namespace engine::cuda {
 
@@ -25,6 +27,21 @@ dim3 blocks(int64_t x, int64_t y = 1, int64_t z = 1);
 // Returns the threads of a block for a row of `elements`, `each` a thread: whole warps, at most 1024 threads.
 unsigned threads_of_row(int64_t elements, int64_t each);
 
+// Adds a start to a recording.
+template <class... Parameters>
+void record(Recording& recording, void (*kernel)(Parameters...), const cudaLaunchConfig_t& config,
+            const Parameters&... parameters) {
+  // A tuple holds the parameters, since gcc 12 spoils a capture of the pack under -ftrivial-auto-var-init=pattern.
+  const auto start = [config, kernel, held = std::tuple<Parameters...>(parameters...)] {
+    const auto call = [&](const Parameters&... each) {
+      return cudaLaunchKernelEx(&config, kernel, Parameters(each)...);
+    };
+    check_launch(std::apply(call, held));
+  };
+  const dim3 grid = config.gridDim;
+  recording.add(start, kernel, grid.x, grid.y, grid.z, config.blockDim.x, config.dynamicSmemBytes, parameters...);
+}
+
 // Starts `kernel` with dynamic shared memory of `shared` bytes. Does nothing for a grid of no blocks.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, size_t shared, cudaStream_t stream,
@@ -36,6 +53,8 @@ void launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, size_t s
   config.blockDim = dim3(threads);
   config.dynamicSmemBytes = shared;
   config.stream = stream;
+  if (Recording* const recording = Recording::running())
+    return record(*recording, kernel, config, Parameters(std::forward<Arguments>(arguments))...);
   check_launch(cudaLaunchKernelEx(&config, kernel, Parameters(std::forward<Arguments>(arguments))...));
   wait_if_synchronous(stream);
 }

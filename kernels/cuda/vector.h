@@ -116,7 +116,7 @@ struct ElementDropout : DropoutDraws {
   template <int width>
   __device__ __forceinline__ void apply(int64_t row, int cols, int col, float (&values)[width]) const {
     if (!drops) return;
-    const uint64_t element = static_cast<uint64_t>((first_row + row) * cols + col);
+    const uint64_t element = static_cast<uint64_t>((first_row() + row) * cols + col);
     if constexpr (width == 1) {
       values[0] = words(element / 4)[element % 4] < threshold ? 0.0f : values[0] * scale;
     } else {

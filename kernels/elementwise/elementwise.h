@@ -42,6 +42,7 @@ struct DropoutArgs {
     each("x", x, Role::input);
     each("residual", residual, Role::input);
     each("y", y, Role::output);
+    each("dropout.counters", dropout.counters, Role::input);
   }
 };
 

@@ -47,6 +47,7 @@ struct LayerNormForwardArgs {
     each("y", y, Role::output);
     each("mean", mean, Role::output);
     each("rstd", rstd, Role::output);
+    each("dropout.counters", dropout.counters, Role::input);
   }
 };
 // dsum = (accumulate: dsum +) dLN(dy);  dx = drop'(dsum).
@@ -71,6 +72,7 @@ struct LayerNormBackwardArgs {
     each("dx", dx, Role::output);
     each("dgain", dgain, Role::both);
     each("dbias", dbias, Role::both);
+    each("dropout.counters", dropout.counters, Role::input);
   }
 };
 

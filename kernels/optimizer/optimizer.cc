@@ -11,6 +11,8 @@ void check_adamw(const AdamWArgs& args) {
   require(args.step >= 1, name, ": step is ", args.step, ", and counts from 1");
   if (args.max_norm > 0 || args.norm_squared) check_vector(name, "norm_squared", args.norm_squared, DType::f32, 1);
   if (args.loss) check_vector(name, "loss", args.loss, DType::f32, 1);
+  if (args.failed) check_vector(name, "failed", args.failed, DType::i32, 1);
+  if (args.factors) check_vector(name, "factors", args.factors, DType::u8, sizeof(AdamWFactors));
   for (const AdamWTensor& tensor : args.tensors) {
     const int64_t count = tensor.value.count();
     check_vector(name, "value", tensor.value, DType::f32, count);

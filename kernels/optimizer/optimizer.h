@@ -14,7 +14,9 @@
 // nothing at all is written (a gradient that is not finite makes |G| not finite): the host need not wait for these two
 // before the update, and tells from them afterwards whether there was one. Without them such a gradient makes a NaN of
 // its own element. On a device, which reports a wrong index when results are next copied to the host, an update that
-// comes before that writes nothing either: the error finds parameters and moments as they were.
+// comes before that writes nothing either: the error finds parameters and moments as they were. With `failed`, an
+// update that is left out sets it, and while it is set updates are left out. So a host that sees a step late finds
+// parameters and moments as they were before it.
 //
 // sum_of_squares: result = sum over all tensors of x^2. Squares of a piece (16 thousand elements) are summed in f32 by
 // many running sums, the pieces in double in their order. A NaN gives a NaN, an infinity or an overflow an infinity.
@@ -57,6 +59,8 @@ struct AdamWArgs {
   int64_t step;         // from 1, for the bias correction
   Tensor norm_squared;  // f32 [1] from sum_of_squares; optional where max_norm is 0
   Tensor loss;          // optional, f32 [1], the step's
+  Tensor failed;        // optional, i32 [1], not 0 since a step that was not finite
+  Tensor factors;       // optional, u8 [sizeof(AdamWFactors)]: adamw_factors, which a device reads there
   float max_norm = 0;   // 0: no clipping
 
   // The elements of `tensors` list theirs.
@@ -64,6 +68,8 @@ struct AdamWArgs {
   void each_tensor(const Each& each) {
     each("norm_squared", norm_squared, Role::input);
     each("loss", loss, Role::input);
+    each("failed", failed, Role::both);
+    each("factors", factors, Role::input);
   }
 };
 
@@ -88,11 +94,11 @@ struct AdamWFactors {
   double decay_rate;  // learning_rate * weight_decay
 
   // Return the factor of a tensor's update, and that of its value before the update.
-  float rate_of(const AdamWTensor& tensor) const {
-    return static_cast<float>(rate * static_cast<double>(tensor.learning_rate_scale));
+  constexpr float rate_of(float learning_rate_scale) const {
+    return static_cast<float>(rate * static_cast<double>(learning_rate_scale));
   }
-  float keep_of(const AdamWTensor& tensor) const {
-    return tensor.decays ? static_cast<float>(1 - decay_rate * static_cast<double>(tensor.learning_rate_scale)) : 1.0f;
+  constexpr float keep_of(float learning_rate_scale, bool decays) const {
+    return decays ? static_cast<float>(1 - decay_rate * static_cast<double>(learning_rate_scale)) : 1.0f;
   }
 };
 AdamWFactors adamw_factors(const AdamWArgs&);

@@ -39,6 +39,7 @@ struct EmbeddingForwardArgs {
     each("position_table", position_table, Role::input, named_share(tokens, position_table));
     each("type_table", type_table, Role::input, named_share(tokens, type_table));
     each("y", y, Role::output);
+    each("dropout.counters", dropout.counters, Role::input);
   }
 };
 struct EmbeddingBackwardArgs {
@@ -59,6 +60,7 @@ struct EmbeddingBackwardArgs {
     each("dposition_table", dposition_table, Role::both, named_share(tokens, dposition_table));
     each("dtype_table", dtype_table, Role::both, named_share(tokens, dtype_table));
     each("touched_blocks", touched_blocks, Role::both);
+    each("dropout.counters", dropout.counters, Role::input);
   }
 };
 

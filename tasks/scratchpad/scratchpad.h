@@ -24,6 +24,8 @@ class ScratchpadTask final : public CausalTask {
   void prepare(Machine& machine, int64_t step) override;
   // An Error without prepare(step) before it where results are self-learned.
   void batch_of(int64_t step, SequenceBatch& batch) override;
+  // The curriculum follows the losses, and self-learned results the parameters.
+  bool follows_losses() const override { return true; }
   void step_done(int64_t step, double loss) override;
   Metrics log(Machine& machine) override;
   void save_state(Machine& machine, const std::filesystem::path& folder) const override;

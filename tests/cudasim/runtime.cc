@@ -152,6 +152,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   if (stream->capture) return failed(cudaErrorStreamCaptureUnsupported);
   stream->capture = std::make_unique<CUgraph_st>();
+  ++host_counts().captures;
   return cudaSuccess;
 }
 
@@ -187,6 +188,7 @@ cudaError_t cudaGraphExecUpdate(cudaGraphExec_t executable, cudaGraph_t graph, c
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   if (stream->capture) return failed(cudaErrorStreamCaptureUnsupported, "a graph is launched inside a capture");
+  ++host_counts().launches;
   return push(stream, {[tasks = executable->tasks] {
                 for (const Task& task : *tasks)
                   if (std::string error = task.run(); !error.empty()) return error;

@@ -31,6 +31,12 @@ cudaError_t abandon(const std::string& error) {
   return failed(cudaErrorLaunchFailure, error);
 }
 
+// Counts a wait of the host, which comes to an idle device if no stream has work then.
+void count_wait() {
+  const bool is_idle = std::all_of(streams.begin(), streams.end(), [](cudaStream_t s) { return s->queue.empty(); });
+  ++(is_idle ? host_counts().idle_waits : host_counts().busy_waits);
+}
+
 // Refuses a call that waits for the device while a stream is captured.
 cudaError_t refuse_capture(const char* call) {
   invalidate_captures();
@@ -38,6 +44,11 @@ cudaError_t refuse_capture(const char* call) {
 }
 
 }  // namespace
+
+HostCounts& host_counts() {
+  static HostCounts counts;
+  return counts;
+}
 
 bool is_capturing() {
   return std::any_of(streams.begin(), streams.end(), [](cudaStream_t s) { return s->capture != nullptr; });
@@ -91,10 +102,18 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (!exists(stream)) return failed(cudaErrorInvalidResourceHandle);
-  return is_capturing() ? refuse_capture("cudaStreamSynchronize") : finish(stream);
+  if (is_capturing()) return refuse_capture("cudaStreamSynchronize");
+  const cudaError_t code = finish(stream);
+  count_wait();
+  return code;
 }
 
-cudaError_t cudaDeviceSynchronize() { return is_capturing() ? refuse_capture("cudaDeviceSynchronize") : finish_all(); }
+cudaError_t cudaDeviceSynchronize() {
+  if (is_capturing()) return refuse_capture("cudaDeviceSynchronize");
+  const cudaError_t code = finish_all();
+  count_wait();
+  return code;
+}
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   *event = new CUevent_st;
@@ -137,6 +156,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (event->completed == event->recorded) return cudaSuccess;
   const OpenMemory open;
   const std::string error = run_until(event, event->recorded);
+  count_wait();
   return error.empty() ? cudaSuccess : abandon(error);
 }
 

@@ -25,6 +25,15 @@ cudaError_t finish_all();
 // Keeps `code` for cudaGetLastError, and returns it. cudaGetErrorString tells `what`, if anything.
 cudaError_t failed(cudaError_t code, const std::string& what = "");
 bool is_capturing();  // any stream
+
+// Counts what the host did since the program began.
+struct HostCounts {
+  uint64_t idle_waits = 0;  // waits behind which the device had no work left
+  uint64_t busy_waits = 0;  // waits for an event while the device had later work
+  uint64_t captures = 0;    // of streams
+  uint64_t launches = 0;    // of graphs
+};
+HostCounts& host_counts();
 void invalidate_captures();
 
 }  // namespace cudasim

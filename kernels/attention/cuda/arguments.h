@@ -28,7 +28,7 @@ struct DropoutCounters : DropoutDraws {
   }
   // Returns the block of four that holds key `key` of this query and head.
   __device__ __forceinline__ uint64_t block_of(int64_t query_row, int heads, int head, int key) const {
-    return (static_cast<uint64_t>((first_row + query_row) * heads + head) << 14) + static_cast<uint64_t>(key / 4);
+    return (static_cast<uint64_t>((first_row() + query_row) * heads + head) << 14) + static_cast<uint64_t>(key / 4);
   }
   __device__ __forceinline__ float factor(int64_t query_row, int heads, int head, int key) const {
     const uint32_t dropped = dropped_of_four(block_of(query_row, heads, head, key));

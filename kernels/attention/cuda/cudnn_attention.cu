@@ -202,7 +202,8 @@ bool CudnnAttention::run(const Arguments& a) {
   memory[cudnn_query_counts] = rows.query_counts = integers(shape.sequences);
   memory[cudnn_key_counts] = rows.key_counts = integers(shape.sequences);
   launch(ragged_rows_kernel, blocks(rows.sequences + 1), warp_size, 0, device_.compute_stream(), a, rows);
-  graph->run(handle_, memory, workspace_.make(DType::u8, {static_cast<int64_t>(graph->workspace_bytes())}).data);
+  void* const scratch = workspace_.make(DType::u8, {static_cast<int64_t>(graph->workspace_bytes())}).data;
+  start_or_record([=, handle = handle_] { graph->run(handle, memory, scratch); }, graph, memory, scratch);
   wait_if_synchronous(device_.compute_stream());
   return true;
 }

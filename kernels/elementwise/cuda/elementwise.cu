@@ -53,8 +53,11 @@ __global__ void dropout_kernel(const X* x, const float* residual, Y* y, int64_t 
 void CudaOps::copy(const CopyArgs& a) {
   const Operation operation("copy", {a.x, a.y});
   if (check_copy(a)) {
-    if (a.x.bytes()) check_launch(cudaMemcpyAsync(a.y.data, a.x.data, a.x.bytes(), cudaMemcpyDeviceToDevice, stream()));
-    return;
+    if (!a.x.bytes()) return;
+    const auto start = [to = a.y.data, from = a.x.data, bytes = a.x.bytes(), stream = stream()] {
+      check_launch(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream));
+    };
+    return start_or_record(start, a.y.data, a.x.data, a.x.bytes());
   }
   with_device_elements(a.x, [&]<class From>(From* x) {
     with_device_elements(a.y, [&]<class To>(To* y) {

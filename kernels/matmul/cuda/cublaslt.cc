@@ -194,14 +194,19 @@ bool LibraryProducts::call_library(const Product& product, Call& call, MatrixPro
   }
   Plan& plan = plan_of(product, call);
   if (!plan.supported) return false;
-  if (bias) plan.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
-  if (call.aux.data) plan.set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, call.aux.data);
   void* const scratch = plan.scratch_bytes ? aligned_scratch(plan.scratch_bytes) : nullptr;
-  const float one = 1, beta = call.accumulate ? 1.0f : 0.0f;
-  require_success(
-      library_.matmul(handle_, plan.operation, &one, product.b.data, plan.a, product.a.data, plan.b, &beta, call.d.data,
-                      plan.d, call.d.data, plan.d, &plan.algorithm, scratch, plan.scratch_bytes, stream),
-      "the product failed");
+  const float beta = call.accumulate ? 1.0f : 0.0f;
+  const void *const a = product.a.data, *const b = product.b.data, *const aux = call.aux.data;
+  void* const d = call.d.data;
+  const auto start = [=, this, &plan] {
+    if (bias) plan.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    if (aux) plan.set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, aux);
+    const float one = 1;
+    require_success(library_.matmul(handle_, plan.operation, &one, b, plan.a, a, plan.b, &beta, d, plan.d, d, plan.d,
+                                    &plan.algorithm, scratch, plan.scratch_bytes, stream),
+                    "the product failed");
+  };
+  start_or_record(start, &plan, a, b, d, bias, aux, scratch, beta);
   wait_if_synchronous(stream);
   if (call.unfinished) finish_product(call.d, 1, rows, cols, call.rest, stream);
   return true;

@@ -43,6 +43,15 @@ float clipping(const AdamWArgs& args) {
   return static_cast<float>(norm <= limit ? 1 : limit / norm);
 }
 
+// Returns whether the step changes nothing, and tells the steps behind it.
+bool is_left_out(const AdamWArgs& args) {
+  const auto is_finite = [](const Tensor& number) { return !number || std::isfinite(number.as<float>()[0]); };
+  const bool is_step = is_finite(args.norm_squared) && is_finite(args.loss);
+  if (!args.failed) return !is_step;
+  if (!is_step) *args.failed.as<int32_t>() = 1;
+  return *args.failed.as<int32_t>() != 0;
+}
+
 ENGINE_INLINE vfloat square_root(vfloat v) {
 #if defined(__AVX512F__)
   return reinterpret_cast<vfloat>(_mm512_maskz_sqrt_ps(0xFFFF, reinterpret_cast<__m512>(v)));
@@ -69,8 +78,8 @@ struct Update {
         v(t.v.as<float>() + begin),
         rounded(t.rounded ? t.rounded.as<bf16>() + begin : nullptr),
         clip(clip_),
-        keep(factors.keep_of(t)),
-        rate(factors.rate_of(t)),
+        keep(factors.keep_of(t.learning_rate_scale, t.decays)),
+        rate(factors.rate_of(t.learning_rate_scale)),
         f(factors) {}
 
   // Updates the elements begin ... end-1. Without has_gradient the gradient is known to be 0 and is not read.
@@ -130,8 +139,7 @@ void update(const AdamWTensor& tensor, const AdamWFactors& factors, float clip, 
 
 void CpuOps::adamw(const AdamWArgs& args) {
   check_adamw(args);
-  for (const Tensor& number : {args.norm_squared, args.loss})
-    if (number && !std::isfinite(number.as<float>()[0])) return;
+  if (is_left_out(args)) return;
   ArenaScope scope(workspace_);
   const Pieces pieces =
       pieces_of(workspace_, args.tensors.size(), [&](size_t i) { return args.tensors[i].value.count(); });

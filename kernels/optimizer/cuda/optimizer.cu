@@ -45,7 +45,7 @@ struct Table {
 // Calls body(table) for tables of all tensors but the empty ones, each as full as possible. row_of(i) gives a Row.
 template <class Row, int most, class SizeOf, class RowOf, class Body>
 void each_table(size_t tensors, const SizeOf& size_of_tensor, const RowOf& row_of, const Body& body) {
-  Table<Row, most> table;
+  Table<Row, most> table{};
   for (size_t i = 0; i < tensors; ++i) {
     if (!size_of_tensor(i)) continue;
     table.row[table.count] = row_of(i);
@@ -76,12 +76,12 @@ struct AdamWRow {
   uint8_t* touched;   // TouchedBlocks, or null
   bfloat16* rounded;  // may be null
   int64_t count;
-  float rate, keep;
+  float learning_rate_scale;
   int first_piece;
-  bool vectors, keeps_gradient;
+  bool vectors, keeps_gradient, decays;
 
   // Updates a block of zeros and returns whether it was one, the same in all lanes of the warp that has the block.
-  __device__ __forceinline__ bool decays_zeros(int64_t at, int64_t end) const {
+  __device__ __forceinline__ bool decays_zeros(int64_t at, int64_t end, float keep) const {
     static_assert(TouchedBlocks::block == warp_size * width);
     const int lane = lane_index();
     if (!touched || at - lane * width >= end) return false;
@@ -103,18 +103,20 @@ constexpr int adamw_rows = 55;
 using AdamWTable = Table<AdamWRow, adamw_rows>;
 static_assert(sizeof(AdamWTable) <= 4000);
 
-// Computes the factor of gradients, negative where there is no step. norm_squared and loss may be null, the first where
-// max_norm is 0. A wrong index leaves the step out, too.
-__global__ void clipping_kernel(const float* norm_squared, const float* loss, float max_norm, FaultReport fault,
-                                float* clipping) {
-  const bool is_step = (!norm_squared || fabsf(*norm_squared) < INFINITY) && (!loss || fabsf(*loss) < INFINITY) &&
-                       !has_fault(fault);
+// Computes the factor of gradients, negative where there is no step. norm_squared, loss and failed may be null, the
+// first where max_norm is 0. A wrong index leaves the step out, too.
+__global__ void clipping_kernel(const float* norm_squared, const float* loss, int* failed, float max_norm,
+                                FaultReport fault, float* clipping) {
+  const bool is_finite = (!norm_squared || fabsf(*norm_squared) < INFINITY) && (!loss || fabsf(*loss) < INFINITY);
+  if (failed && !is_finite) *failed = 1;
+  const bool is_step = is_finite && !(failed && *failed) && !has_fault(fault);
   const float norm = max_norm > 0 ? sqrtf(*norm_squared) : 0.0f;
   *clipping = !is_step ? -1.0f : norm <= max_norm ? 1.0f : max_norm / norm;
 }
 
 struct Step {
-  float one_minus_beta1, beta2, one_minus_beta2, inverse_root_correction2, epsilon;
+  AdamWFactors fixed;           // where on_device is null
+  const AdamWFactors* on_device;
   const float* clipping;
 };
 
@@ -122,7 +124,9 @@ __global__ void __launch_bounds__(threads, 4) adamw_kernel(const AdamWTable tabl
   const float clip = *step.clipping;
   if (clip < 0) return;
   const AdamWRow& t = table.of_block();
-  const auto skips = [&](int64_t at, int64_t end) { return t.decays_zeros(at, end); };
+  const AdamWFactors f = step.on_device ? *step.on_device : step.fixed;
+  const float rate = f.rate_of(t.learning_rate_scale), keep = f.keep_of(t.learning_rate_scale, t.decays);
+  const auto skips = [&](int64_t at, int64_t end) { return t.decays_zeros(at, end, keep); };
   each_of_piece(t.first_piece, t.count, t.vectors, skips, [&]<int w>(int64_t at, std::integral_constant<int, w>) {
     float value[w], g[w], m[w], v[w];
     load_floats(t.value + at, value);
@@ -131,10 +135,10 @@ __global__ void __launch_bounds__(threads, 4) adamw_kernel(const AdamWTable tabl
     load_floats(t.v + at, v);
     for (int i = 0; i < w; ++i) {
       const float clipped = g[i] * clip;
-      m[i] += step.one_minus_beta1 * (clipped - m[i]);
-      v[i] = step.beta2 * v[i] + step.one_minus_beta2 * (clipped * clipped);
-      const float denominator = sqrtf(v[i]) * step.inverse_root_correction2 + step.epsilon;
-      value[i] = value[i] * t.keep - t.rate * (m[i] / denominator);
+      m[i] += f.one_minus_beta1 * (clipped - m[i]);
+      v[i] = f.beta2 * v[i] + f.one_minus_beta2 * (clipped * clipped);
+      const float denominator = sqrtf(v[i]) * f.inverse_root_correction2 + f.epsilon;
+      value[i] = value[i] * keep - rate * (m[i] / denominator);
       g[i] = 0;
     }
     store_floats(t.value + at, value);
@@ -182,12 +186,12 @@ __global__ void __launch_bounds__(final_threads) sum_pieces(const float* sums, i
 void CudaOps::adamw(const AdamWArgs& args) {
   const Operation operation("adamw", {});
   check_adamw(args);
-  const AdamWFactors f = adamw_factors(args);
   const ArenaScope scope(workspace_);
   float* const clipping = workspace_.make(DType::f32, {1}).as<float>();
   launch(clipping_kernel, blocks(1), 1, 0, stream(), args.norm_squared.as<float>(), args.loss.as<float>(),
-         args.max_norm, device_.fault(), clipping);
-  const Step step{f.one_minus_beta1, f.beta2, f.one_minus_beta2, f.inverse_root_correction2, f.epsilon, clipping};
+         args.failed.as<int>(), args.max_norm, device_.fault(), clipping);
+  const Step step{args.factors ? AdamWFactors{} : adamw_factors(args),
+                  static_cast<const AdamWFactors*>(args.factors.data), clipping};
   const auto count = [&](size_t i) { return args.tensors[i].value.count(); };
   const auto row_of = [&](size_t i) {
     const AdamWTensor& t = args.tensors[i];
@@ -198,11 +202,11 @@ void CudaOps::adamw(const AdamWArgs& args) {
                     t.touched_blocks.as<uint8_t>(),
                     static_cast<bfloat16*>(t.rounded.data),
                     count(i),
-                    f.rate_of(t),
-                    f.keep_of(t),
+                    t.learning_rate_scale,
                     0,
                     takes_vectors(width, 0, {t.value.data, t.gradient.data, t.m.data, t.v.data, t.rounded.data}),
-                    t.keeps_gradient};
+                    t.keeps_gradient,
+                    t.decays};
   };
   each_table<AdamWRow, adamw_rows>(args.tensors.size(), count, row_of, [&](const AdamWTable& table) {
     launch(adamw_kernel, blocks(table.pieces), threads, 0, stream(), table, step);
