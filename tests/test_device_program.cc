@@ -40,7 +40,7 @@ std::string small_config(TaskSettings& settings) {
     config.model.num_layers = 1;
     config.model.num_heads = 2;
   }
-  if (config.task != "scratchpad") config.data.block_size = 16;
+  if (config.task != "scratchpad" && config.task != "squad") config.data.block_size = 16;
   std::string text;
   for (const Options::Option& option : settings.options.all())
     if (option.set || option.text() != option.default_text) text += option.name + " = " + option.text() + "\n";
