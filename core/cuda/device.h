@@ -17,7 +17,7 @@ void check(cudaError_t code, const char* what);
 
 // Holds a wrong index that a kernel has found in its data. The first fault of a step stays, and the host raises it as
 // an Error when it next copies results. Kernels call report_fault (kernels/cuda/block.h).
-struct Fault {
+struct alignas(16) Fault {  // written by one store
   int kind;   // a FaultKind, 0 for none
   int value;  // the index
   int limit;  // size of its table

@@ -13,7 +13,7 @@ __device__ __forceinline__ bool has_fault(FaultReport report) {
 // many indices are wrong, only the first one's thread writes to the host's memory.
 __device__ __forceinline__ void report_fault(FaultReport report, FaultKind kind, int place, int value, int limit) {
   if (has_fault(report) || atomic_compare_and_swap(report.is_claimed, 0, 1) != 0) return;
-  *report.fault = {static_cast<int>(kind), value, limit, place};
+  store_global(report.fault, Fault{static_cast<int>(kind), value, limit, place});
 }
 
 // Division of unsigned numbers leaves the compiler shifts and masks.

@@ -10,12 +10,10 @@ namespace engine::cuda {
 // Stands for the tables in kernels without tables.
 struct NoDistances {
   static constexpr bool there = false;
-  static constexpr int least_blocks = 0;  // no bound on blocks a multiprocessor
 };
 
 struct Distances {
   static constexpr bool there = true;
-  static constexpr int least_blocks = 1;  // registers as many as needed
   int distances, rows;
   DeviceMatrix keys, values;  // tables, f32 [rows][width]
   float* scores;               // products with keys, then sums

@@ -42,8 +42,12 @@ __device__ __forceinline__ void add_distances(const AttentionForward& a, const D
   add_table<D>(a, tables, tiles_of, own, 2, tables.values, tables.scores, y);
 }
 
+// So many blocks share a multiprocessor, that is as many as leave a thread the registers that it needs.
 template <int D, class Tables>
-__global__ void __launch_bounds__(threads, Tables::least_blocks)
+constexpr int least_blocks = Tables::there ? 1 : D > 96 ? 2 : 3;
+
+template <int D, class Tables>
+__global__ void __launch_bounds__(threads, least_blocks<D, Tables>)
     forward_kernel(const AttentionForward a, const Tables tables, int tiles) {
   OwnRows own;
   if (!own.find(a, tiles, false)) return;
@@ -177,7 +181,7 @@ __global__ void __launch_bounds__(threads, 1) dq_kernel(const AttentionBackward 
 
 // Rows are keys here, and columns are queries.
 template <int D, class Tables>
-__global__ void __launch_bounds__(threads, Tables::least_blocks)
+__global__ void __launch_bounds__(threads, least_blocks<D, Tables>)
     dk_dv_kernel(const AttentionBackward a, const Tables tables, int tiles) {
   OwnRows own;
   if (!own.find(a, tiles, true)) return;
