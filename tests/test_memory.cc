@@ -26,7 +26,7 @@ class ScarceMemory final : public Memory {
     if (bytes > largest_ || bytes > free_) throw Shortage("in a test", free_, total_);
     free_ -= bytes;
     sizes.push_back(bytes);
-    return std::aligned_alloc(64, bytes);
+    return std::aligned_alloc(64, (bytes + 63) / 64 * 64);  // it needs a multiple of the alignment
   }
   void release(void* data, size_t bytes) override {
     free_ += bytes;
