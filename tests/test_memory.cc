@@ -13,6 +13,7 @@
 #include "core/arena.h"
 #include "core/shortage.h"
 #include "tests/program.h"
+#include "tests/skip.h"
 
 namespace engine::test {
 
@@ -111,6 +112,9 @@ TEST_CASE("memory: programs run in limited address space, and say where it is to
     return program.shell("ulimit " + limit + "; exec " + program_path() + " train " + config + " --output_dir " +
                          program.file("runs") + " --resume false " + more);
   };
+  if (program.shell("ulimit -v 1000000; exec " + program_path() + " --version").error.find("AddressSanitizer") !=
+      std::string::npos)
+    SKIP_TEST("the address sanitizer itself needs more address space");
   for (const char* const limit : {"-v 1000000", "-v 4000000", "-v 30000000", "-d 1000000"}) {
     CAPTURE(limit);
     const Ended ended = train(limit, "");
