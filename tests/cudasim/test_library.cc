@@ -30,10 +30,12 @@ TEST_CASE("libraries of NVIDIA: without cuBLASLt our own kernels train, and one 
   const Variable absent("CUDASIM_CUBLASLT", "absent");
   const Program program("engine-sim");
   const std::string config = program.write(
-      "task.cfg", small_scratchpad + "[training]\nbatch_size = 4\nmax_steps = 2\neval_every = 0\n");
+      "task.cfg", small_scratchpad + "[training]\nbatch_size = 1\nmax_steps = 1\neval_every = 0\n"
+                                    "[generation]\nmax_new_tokens = 1\n");
   CHECK(program.run({"info"}).out.find("matrix products: our own kernels (libcublasLt cannot be loaded)") !=
         std::string::npos);
-  const std::vector<std::string> train{"train", config, "--device", "sim", "--output_dir", program.file("runs")};
+  const std::vector<std::string> train{"train", config, "--device", "sim", "--output_dir", program.file("runs"),
+                                       "--scratchpad.eval_quantity", "1"};
   const Ended ended = program.run(train);
   CHECK_MESSAGE(ended.code == 0, ended.error);
   const std::string note = "note: our own kernels multiply matrices, since libcublasLt";
