@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <numeric>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -61,21 +62,36 @@ void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const
       longest_sequence(config, *encoder.model, *encoder.tokenizer));
 }
 
-int64_t longest_sequence(const Config& config, const Model& model, const Tokenizer& tokenizer) {
-  const int64_t asked = config.data.block_size, positions = model.config().max_positions;
+int64_t longest_sequence(const char* option, int64_t asked, const Model& model, const Tokenizer& tokenizer) {
+  const int64_t positions = model.config().max_positions;
   const int64_t allowed = tokenizer.max_length();
   const auto special = static_cast<int64_t>(tokenizer.framing().special_tokens(/*is_pair=*/false));
-  if (asked > positions) fail_usage("data.block_size is ", asked, ", but the model has only ", positions, " positions");
+  if (asked > positions) fail_usage(option, " is ", asked, ", but the model has only ", positions, " positions");
   if (allowed && asked > allowed)
-    fail_usage("data.block_size is ", asked, ", but the tokenizer's model_max_length is ", allowed,
+    fail_usage(option, " is ", asked, ", but the tokenizer's model_max_length is ", allowed,
                ": lower the one, or raise the other in its tokenizer_config.json");
   const int64_t longest = asked ? asked : allowed ? std::min(allowed, positions) : positions;
-  const char* const name = asked                  ? "data.block_size"
+  const char* const name = asked                  ? option
                            : longest == positions ? "model.max_positions"
                                                   : "the tokenizer's model_max_length";
   if (longest <= special)
     fail_usage(name, " is ", longest, ": it has no room beside the ", special, " special tokens of a sequence");
   return longest;
+}
+
+void each_piece_by_length(const std::vector<int32_t>& lengths,
+                          const std::function<void(size_t i, SequenceBatch& batch)>& append,
+                          const std::function<void(const SequenceBatch& batch, std::span<const size_t> chosen)>& run) {
+  std::vector<size_t> order(lengths.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return lengths[a] > lengths[b]; });
+  SequenceBatch batch;
+  for (size_t first = 0, last; first < order.size(); first = last) {
+    batch.clear();
+    for (last = first; last < order.size() && batch.tokens.size() < tokens_at_a_time; ++last)
+      append(order[last], batch);
+    run(batch, std::span<const size_t>(order).subspan(first, last - first));
+  }
 }
 
 std::unique_ptr<Tokenizer> tokenizer_of(const Config& config) {
@@ -128,6 +144,14 @@ EncoderTask::EncoderTask(const Config& config, Encoder& encoder, std::unique_ptr
     : ModelTask(config, std::move(encoder.model), std::move(encoder.tokenizer), std::move(objective)),
       distillation_(dynamic_cast<Distillation*>(&step_.objective())),
       report_(encoder.report.text().empty() ? "" : "from " + config.init + ": " + encoder.report.text()) {}
+
+void EncoderTask::plan_epochs(std::vector<int32_t> lengths) {
+  plan_ = std::make_unique<EpochPlan>(std::move(lengths), config_.seed,
+                                      BatchRule{.batch_size = config_.training.batch_size,
+                                                .batch_tokens = config_.training.batch_tokens,
+                                                .group_by_length = config_.training.group_by_length,
+                                                .shuffle = config_.data.shuffle});
+}
 
 void EncoderTask::save_state(Machine& machine, const std::filesystem::path& folder) const {
   if (!distillation_) return;

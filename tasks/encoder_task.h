@@ -1,9 +1,13 @@
 // An EncoderTask is the common part of tasks that train one encoder. Such a task brings its batches and its evaluation.
 #pragma once
 
+#include <functional>
+#include <span>
+
 #include "models/huggingface.h"
 #include "tasks/model_task.h"
 #include "training/distillation.h"
+#include "training/length_groups.h"
 
 namespace engine {
 
@@ -40,12 +44,27 @@ void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const
 // Returns the tokenizer that config.data.tokenizer names, or null where init's is used.
 std::unique_ptr<Tokenizer> tokenizer_of(const Config& config);
 
-// Returns the most tokens of a sequence, special ones included. That is data.block_size, else as many as the model has
-// positions and the tokenizer allows. Throws a UsageError where data.block_size is more, or leaves a text no room.
-int64_t longest_sequence(const Config& config, const Model& model, const Tokenizer& tokenizer);
+// Returns the most tokens of a sequence, special ones included. That is `asked`, the value of an option, or where it is
+// 0 as many as the model has positions and the tokenizer allows. Throws a UsageError where `asked` is more, or leaves a
+// text no room.
+int64_t longest_sequence(const char* option, int64_t asked, const Model& model, const Tokenizer& tokenizer);
+inline int64_t longest_sequence(const Config& config, const Model& model, const Tokenizer& tokenizer) {
+  return longest_sequence("data.block_size", config.data.block_size, model, tokenizer);
+}
+
+// Evaluations go through their data in pieces of this many tokens, so that it may be long.
+inline constexpr size_t tokens_at_a_time = size_t{1} << 16;
+
+// Goes through sequences of these lengths, the longest first, because the longest of a batch decides how attention is
+// divided into tiles. Calls append(i, batch) for each of them, and run(batch, its sequences) for every piece.
+void each_piece_by_length(const std::vector<int32_t>& lengths,
+                          const std::function<void(size_t i, SequenceBatch& batch)>& append,
+                          const std::function<void(const SequenceBatch& batch, std::span<const size_t> chosen)>& run);
 
 class EncoderTask : public ModelTask {
  public:
+  int64_t steps_per_epoch() const override { return plan_ ? plan_->steps_per_epoch() : 0; }
+  int64_t steps(double epochs) const override { return plan_ ? plan_->steps(epochs) : 0; }
   std::string start_report() const override { return report_; }
   // Returns the losses of distillation. Its sums are part of the task's state.
   Metrics log(Machine& machine) override {
@@ -58,6 +77,10 @@ class EncoderTask : public ModelTask {
   // Without `objective`, which makes one for the encoder's model, it is the distillation's, or else the cross entropy.
   EncoderTask(const Config& config, Encoder encoder,
               std::unique_ptr<Objective> (*objective)(const Encoder& encoder) = nullptr);
+  // Plans the epochs of a training over sequences of these lengths.
+  void plan_epochs(std::vector<int32_t> lengths);
+
+  std::unique_ptr<EpochPlan> plan_;  // absent in an evaluation
 
  private:
   EncoderTask(const Config& config, Encoder& encoder, std::unique_ptr<Objective> objective);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <iostream>
-#include <numeric>
 #include <sstream>
 
 #include "core/error.h"
@@ -17,8 +16,6 @@ namespace engine {
 
 namespace {
 
-// Sentences are classified in pieces of this many tokens, so that a file may be long.
-constexpr size_t tokens_at_a_time = size_t{1} << 16;
 constexpr size_t samples_shown = 20;
 
 }  // namespace
@@ -83,11 +80,7 @@ ClassificationTask::ClassificationTask(const Config& config, const Classificatio
   train_ = open("data.train", config.data.train);
   train_.keep(kept_of_share(config.data.train_share, static_cast<int64_t>(train_.size())));
   fingerprint_ += ", " + std::to_string(train_.size()) + " sentences " + hexadecimal(train_.digest);
-  plan_ = std::make_unique<EpochPlan>(train_.lengths(), config.seed,
-                                      BatchRule{.batch_size = config.training.batch_size,
-                                                .batch_tokens = config.training.batch_tokens,
-                                                .group_by_length = config.training.group_by_length,
-                                                .shuffle = config.data.shuffle});
+  plan_epochs(train_.lengths());
 }
 
 ClassificationTask::Split ClassificationTask::encode(const std::vector<std::string>& files, Kept kept) const {
@@ -157,18 +150,9 @@ void ClassificationTask::batch_of(int64_t step, SequenceBatch& batch) {
 }
 
 std::vector<int32_t> ClassificationTask::classify(Machine& machine, const Split& split, LossTotals* totals) {
-  // Sentences of like length go together, since the longest decides how attention is divided into tiles.
-  std::vector<size_t> order(split.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return split.begins[a + 1] - split.begins[a] > split.begins[b + 1] - split.begins[b];
-  });
   std::vector<int32_t> classes(split.size());
-  SequenceBatch batch;
-  for (size_t first = 0, last; first < order.size(); first = last) {
-    batch.clear();
-    for (last = first; last < order.size() && batch.tokens.size() < tokens_at_a_time; ++last)
-      append(split, order[last], batch);
+  const auto add = [&](size_t i, SequenceBatch& batch) { append(split, i, batch); };
+  each_piece_by_length(split.lengths(), add, [&](const SequenceBatch& batch, std::span<const size_t> chosen) {
     std::vector<int32_t> predicted;
     if (totals) {
       ScoredTokens each{.wants_likeliest = true};
@@ -177,10 +161,10 @@ std::vector<int32_t> ClassificationTask::classify(Machine& machine, const Split&
     } else {
       predicted = step_.predict(machine, batch);
     }
-    require(predicted.size() == last - first, "there are ", predicted.size(), " predictions for ", last - first,
+    require(predicted.size() == chosen.size(), "there are ", predicted.size(), " predictions for ", chosen.size(),
             " sentences");
-    for (size_t i = first; i < last; ++i) classes[order[i]] = predicted[i - first];
-  }
+    for (size_t i = 0; i < chosen.size(); ++i) classes[chosen[i]] = predicted[i];
+  });
   return classes;
 }
 

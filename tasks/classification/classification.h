@@ -6,7 +6,6 @@
 
 #include "tasks/classification/examples.h"
 #include "tasks/encoder_task.h"
-#include "training/length_groups.h"
 
 namespace engine {
 
@@ -36,8 +35,6 @@ class ClassificationTask final : public EncoderTask {
  public:
   ClassificationTask(const Config& config, const ClassificationKind& kind, Encoder encoder, bool training);
 
-  int64_t steps_per_epoch() const override { return plan_ ? plan_->steps_per_epoch() : 0; }
-  int64_t steps(double epochs) const override { return plan_ ? plan_->steps(epochs) : 0; }
   void batch_of(int64_t step, SequenceBatch& batch) override;
   // Returns loss, accuracy and matthews over data.eval. A UsageError where an evaluation alone has none.
   Metrics evaluate(Machine& machine, std::string& samples) override;
@@ -73,7 +70,6 @@ class ClassificationTask final : public EncoderTask {
   const ClassificationKind& kind_;
   size_t most_tokens_;
   Split train_, eval_;
-  std::unique_ptr<EpochPlan> plan_;
   std::string fingerprint_;
 };
 

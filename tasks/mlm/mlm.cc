@@ -13,8 +13,6 @@ namespace engine {
 
 namespace {
 
-// Evaluation goes through its data in pieces of this many tokens, so that it may be long.
-constexpr size_t tokens_at_a_time = size_t{1} << 16;
 // Evaluation takes this masking of a sequence, training those from 0 on.
 constexpr uint32_t masks_of_evaluation = ~uint32_t{0};
 constexpr uint64_t masking_key = 0x6d61736b696e6773u;  // keeps the draws apart from others of the same seed
@@ -45,11 +43,7 @@ MlmTask::MlmTask(const Config& config, const MlmConfig& own, Encoder encoder, bo
   if (!training) return;
   std::vector<int32_t> lengths;
   for (int64_t i = 0; i < train_.size(); ++i) lengths.push_back(train_.length(i));
-  plan_ = std::make_unique<EpochPlan>(std::move(lengths), config.seed,
-                                      BatchRule{.batch_size = config.training.batch_size,
-                                                .batch_tokens = config.training.batch_tokens,
-                                                .group_by_length = config.training.group_by_length,
-                                                .shuffle = config.data.shuffle});
+  plan_epochs(std::move(lengths));
 }
 
 void MlmTask::open_data(bool training) {

@@ -11,7 +11,6 @@
 #include "tasks/mlm/config.h"
 #include "tasks/mlm/masking.h"
 #include "tasks/mlm/sequences.h"
-#include "training/length_groups.h"
 
 namespace engine {
 
@@ -19,8 +18,6 @@ class MlmTask final : public EncoderTask {
  public:
   MlmTask(const Config& config, const MlmConfig& own, Encoder encoder, bool training);
 
-  int64_t steps_per_epoch() const override { return plan_ ? plan_->steps_per_epoch() : 0; }
-  int64_t steps(double epochs) const override { return plan_ ? plan_->steps(epochs) : 0; }
   void batch_of(int64_t step, SequenceBatch& batch) override;
   // Returns loss, perplexity and accuracy over the masked tokens, and the number of sequences without one where there
   // are some. Without a masked token there are no metrics.
@@ -41,7 +38,6 @@ class MlmTask final : public EncoderTask {
   MlmConfig own_;
   Masking masking_;
   Sequences train_, eval_;
-  std::unique_ptr<EpochPlan> plan_;
   std::string fingerprint_;
 };
 

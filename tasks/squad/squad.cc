@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <iostream>
-#include <numeric>
 #include <sstream>
 
 #include "core/error.h"
@@ -18,8 +17,6 @@ namespace engine {
 
 namespace {
 
-// Windows are run in pieces of this many tokens, so that a file may be long.
-constexpr size_t tokens_at_a_time = size_t{1} << 16;
 
 int64_t kept_of_training(const DataConfig& data, int64_t all) { return kept_of_share(data.train_share, all); }
 int64_t kept_of_evaluation(const DataConfig& data, int64_t all) { return kept_at_most(data.eval_sequences, all); }
@@ -27,32 +24,17 @@ int64_t kept_of_evaluation(const DataConfig& data, int64_t all) { return kept_at
 // Makes the objective of a model that is there already.
 std::unique_ptr<Objective> spans_of(const Encoder& encoder) { return std::make_unique<SpanObjective>(*encoder.model); }
 
-void check_lengths(const SquadConfig& own, const Model& model, const Tokenizer& tokenizer) {
-  const int64_t positions = model.config().max_positions, allowed = tokenizer.max_length();
-  if (own.max_length > positions)
-    fail_usage("squad.max_length is ", own.max_length, ", but the model has only ", positions, " positions");
-  if (allowed && own.max_length > allowed)
-    fail_usage("squad.max_length is ", own.max_length, ", but the tokenizer's model_max_length is ", allowed,
-               ": lower the one, or raise the other in its tokenizer_config.json");
-}
-
 }  // namespace
 
 SquadTask::SquadTask(const Config& config, const SquadConfig& own, Encoder encoder, bool training)
     : EncoderTask(config, std::move(encoder), spans_of), own_(own) {
-  check_lengths(own, model(), tokenizer());
+  longest_sequence("squad.max_length", own.max_length, model(), tokenizer());  // or an error
   fingerprint_ = fingerprint_of(tokenizer());
   if (!config.data.eval.empty()) eval_ = open("data.eval", config.data.eval, kept_of_evaluation);
   if (!training) return;
   train_ = open("data.train", config.data.train, kept_of_training);
   fingerprint_ += ", " + std::to_string(train_.windows().size()) + " windows " + hexadecimal(train_.digest());
-  std::vector<int32_t> lengths;
-  for (const Window& window : train_.windows()) lengths.push_back(static_cast<int32_t>(train_.length(window)));
-  plan_ = std::make_unique<EpochPlan>(std::move(lengths), config.seed,
-                                      BatchRule{.batch_size = config.training.batch_size,
-                                                .batch_tokens = config.training.batch_tokens,
-                                                .group_by_length = config.training.group_by_length,
-                                                .shuffle = config.data.shuffle});
+  plan_epochs(train_.lengths());
 }
 
 EncodedQuestions SquadTask::open(const char* option, const std::vector<std::string>& files,
@@ -115,59 +97,44 @@ void SquadTask::batch_of(int64_t step, SequenceBatch& batch) {
     append(train_, train_.windows()[static_cast<size_t>(i)], config_.training.label_smoothing, batch);
 }
 
-std::vector<FoundAnswers> SquadTask::answer(Machine& machine, const EncodedQuestions& questions, LossTotals* totals,
-                                            Right* right) {
+SquadTask::Logits SquadTask::logits_of(Machine& machine, const EncodedQuestions& questions, LossTotals* totals) {
   const std::vector<Window>& windows = questions.windows();
-  std::vector<size_t> begins(windows.size() + 1, 0), order(windows.size());
-  for (size_t i = 0; i < windows.size(); ++i) begins[i + 1] = begins[i] + 2 * questions.length(windows[i]);
-  std::vector<float> logits(begins.back());
-  // Windows of like length go together, since the longest decides how attention is divided into tiles.
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return questions.length(windows[a]) > questions.length(windows[b]);
-  });
-  SequenceBatch batch;
-  for (size_t first = 0, last; first < order.size(); first = last) {
-    batch.clear();
-    for (last = first; last < order.size() && batch.tokens.size() < tokens_at_a_time; ++last)
-      append(questions, windows[order[last]], /*smoothing=*/0, batch);
+  const std::vector<int32_t> lengths = questions.lengths();
+  Logits logits;
+  for (const int32_t length : lengths) logits.begins.push_back(logits.begins.back() + 2 * static_cast<size_t>(length));
+  logits.values.resize(logits.begins.back());
+  const auto add = [&](size_t i, SequenceBatch& batch) { append(questions, windows[i], /*smoothing=*/0, batch); };
+  each_piece_by_length(lengths, add, [&](const SequenceBatch& batch, std::span<const size_t> chosen) {
     ScoredTokens each{.wants_logits = true};
     const LossTotals sums = step_.evaluate(machine, batch, &each);
     if (totals) *totals += sums;
     require(each.logits.size() == 2 * batch.tokens.size(), "there are ", each.logits.size(), " logits for ",
             batch.tokens.size(), " tokens");
-    for (size_t i = first; i < last; ++i) {
-      const auto from = each.logits.begin() + 2 * ptrdiff_t{batch.offsets[i - first]};
-      const size_t begin = begins[order[i]], count = begins[order[i] + 1] - begin;
-      std::copy_n(from, count, logits.begin() + static_cast<ptrdiff_t>(begin));
-    }
-  }
+    for (size_t i = 0; i < chosen.size(); ++i)
+      std::copy_n(each.logits.begin() + 2 * ptrdiff_t{batch.offsets[i]}, logits.of(chosen[i]).size(),
+                  logits.values.begin() + static_cast<ptrdiff_t>(logits.begins[chosen[i]]));
+  });
+  return logits;
+}
+
+std::vector<FoundAnswers> SquadTask::answers_of(const EncodedQuestions& questions, const Logits& logits) const {
   // Windows of one question lie together.
-  std::vector<size_t> first_window(questions.set().questions.size() + 1, windows.size());
+  const std::vector<Window>& windows = questions.windows();
+  std::vector<size_t> first_window(questions.set().questions.size());
   for (size_t i = windows.size(); i-- > 0;) first_window[windows[i].question] = i;
-  std::vector<FoundAnswers> found(questions.set().questions.size());
+  std::vector<FoundAnswers> found(first_window.size());
   parallel_for_or_throw(static_cast<int64_t>(found.size()), [&](int64_t q) {
     const auto at = static_cast<size_t>(q);
     std::vector<WindowLogits> own;
     for (size_t i = first_window[at]; i < windows.size() && windows[i].question == at; ++i)
-      own.push_back({&windows[i], std::span(logits).subspan(begins[i], begins[i + 1] - begins[i])});
+      own.push_back({&windows[i], logits.of(i)});
     found[at] = find_answers(questions, own, own_);
   });
-  if (!right) return found;
-  for (size_t i = 0; i < windows.size(); ++i) {
-    const auto answer = questions.answer_in(windows[i]);
-    if (!answer) continue;
-    const auto likeliest = [&](size_t column) {
-      size_t best = 0;
-      for (size_t token = 1; token < (begins[i + 1] - begins[i]) / 2; ++token)
-        if (logits[begins[i] + 2 * token + column] > logits[begins[i] + 2 * best + column]) best = token;
-      return best;
-    };
-    right->windows += 1;
-    right->starts += likeliest(0) == answer->first;
-    right->ends += likeliest(1) == answer->second;
-  }
   return found;
+}
+
+std::vector<FoundAnswers> SquadTask::answer(Machine& machine, const EncodedQuestions& questions) {
+  return answers_of(questions, logits_of(machine, questions));
 }
 
 std::vector<std::string> SquadTask::metric_names() const {
@@ -178,13 +145,32 @@ std::vector<std::string> SquadTask::metric_names() const {
   return names;
 }
 
+std::pair<double, double> SquadTask::accuracies(const EncodedQuestions& questions, const Logits& logits) {
+  double windows = 0, starts = 0, ends = 0;
+  for (size_t i = 0; i < questions.windows().size(); ++i) {
+    const auto answer = questions.answer_in(questions.windows()[i]);
+    if (!answer) continue;
+    const std::span<const float> own = logits.of(i);
+    const auto likeliest = [&](size_t column) {
+      size_t best = 0;
+      for (size_t token = 1; token < own.size() / 2; ++token)
+        if (own[2 * token + column] > own[2 * best + column]) best = token;
+      return best;
+    };
+    windows += 1;
+    starts += likeliest(0) == answer->first;
+    ends += likeliest(1) == answer->second;
+  }
+  return windows > 0 ? std::pair{starts / windows, ends / windows} : std::pair{0.0, 0.0};
+}
+
 Metrics SquadTask::evaluate(Machine& machine, std::string& samples) {
   if (eval_.set().questions.empty() && !plan_)
     fail_usage("data.eval is missing: the file of task squad, or a list of them, to evaluate on");
   if (eval_.set().questions.empty()) return {};
   LossTotals totals;
-  Right right;
-  const std::vector<FoundAnswers> found = answer(machine, eval_, &totals, &right);
+  const Logits logits = logits_of(machine, eval_, &totals);
+  const std::vector<FoundAnswers> found = answers_of(eval_, logits);
   AnswerScores scores(own_.version_2);
   std::vector<bool> is_right;
   for (size_t q = 0; q < found.size(); ++q)
@@ -193,9 +179,9 @@ Metrics SquadTask::evaluate(Machine& machine, std::string& samples) {
   predictions_ = prediction_lines(eval_.set(), found);
   Metrics metrics{{"loss", totals.loss / totals.scored}};
   for (const auto& metric : scores.metrics()) metrics.push_back(metric);
-  const auto accuracy = [&](double count) { return right.windows ? count / right.windows : 0; };
-  metrics.emplace_back("start_accuracy", accuracy(right.starts));
-  metrics.emplace_back("end_accuracy", accuracy(right.ends));
+  const auto [start_accuracy, end_accuracy] = accuracies(eval_, logits);
+  metrics.emplace_back("start_accuracy", start_accuracy);
+  metrics.emplace_back("end_accuracy", end_accuracy);
   return metrics;
 }
 

@@ -4,7 +4,6 @@
 
 #include "tasks/encoder_task.h"
 #include "tasks/squad/answers.h"
-#include "training/length_groups.h"
 
 namespace engine {
 
@@ -12,8 +11,6 @@ class SquadTask final : public EncoderTask {
  public:
   SquadTask(const Config& config, const SquadConfig& own, Encoder encoder, bool training);
 
-  int64_t steps_per_epoch() const override { return plan_ ? plan_->steps_per_epoch() : 0; }
-  int64_t steps(double epochs) const override { return plan_ ? plan_->steps(epochs) : 0; }
   void batch_of(int64_t step, SequenceBatch& batch) override;
   // Returns the loss of the windows and the scores of the answers over data.eval, in percent as SQuAD's scorer has
   // them. A UsageError where an evaluation alone has no data.
@@ -27,16 +24,25 @@ class SquadTask final : public EncoderTask {
   // squad.version_2, null_odds.json into the folder `output`, in the form of run_qa.
   void predict(Machine& machine, const std::filesystem::path& input, const std::filesystem::path& output) override;
 
-  // Answers every question, in their order. `totals` (optional) receives the loss, `right` (optional) how many windows
-  // with an answer have it begin and end where it does.
-  struct Right {
-    double windows = 0, starts = 0, ends = 0;
-  };
-  std::vector<FoundAnswers> answer(Machine& machine, const EncodedQuestions& questions, LossTotals* totals = nullptr,
-                                   Right* right = nullptr);
+  // Answers every question, in their order.
+  std::vector<FoundAnswers> answer(Machine& machine, const EncodedQuestions& questions);
   const SquadConfig& own() const { return own_; }
 
  private:
+  // The logits of all windows, one behind the other: of each token the start's and the end's.
+  struct Logits {
+    std::vector<float> values;
+    std::vector<size_t> begins{0};  // of each window's, and the end
+
+    std::span<const float> of(size_t window) const {
+      return std::span(values).subspan(begins[window], begins[window + 1] - begins[window]);
+    }
+  };
+  // `totals` (optional) receives the loss.
+  Logits logits_of(Machine& machine, const EncodedQuestions& questions, LossTotals* totals = nullptr);
+  std::vector<FoundAnswers> answers_of(const EncodedQuestions& questions, const Logits& logits) const;
+  // Returns how often, of the windows with an answer, the likeliest beginning and the likeliest end are the answer's.
+  static std::pair<double, double> accuracies(const EncodedQuestions& questions, const Logits& logits);
   // Keeps kept(data, number) of the questions, spread evenly.
   EncodedQuestions open(const char* option, const std::vector<std::string>& files,
                         int64_t (*kept)(const DataConfig&, int64_t)) const;
@@ -44,7 +50,6 @@ class SquadTask final : public EncoderTask {
 
   const SquadConfig own_;
   EncodedQuestions train_, eval_;
-  std::unique_ptr<EpochPlan> plan_;
   std::string fingerprint_, predictions_;
 };
 

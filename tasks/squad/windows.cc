@@ -56,6 +56,12 @@ EncodedQuestions::EncodedQuestions(QuestionSet set, const Tokenizer& tokenizer, 
   }
 }
 
+std::vector<int32_t> EncodedQuestions::lengths() const {
+  std::vector<int32_t> lengths;
+  for (const Window& window : windows_) lengths.push_back(static_cast<int32_t>(length(window)));
+  return lengths;
+}
+
 Framed EncodedQuestions::framed(const Window& window) const {
   return frame_pair(framing_, questions_[window.question], contexts_[set_.questions[window.question].context],
                     window.begin, window.end);

@@ -27,17 +27,13 @@ class EncodedQuestions {
 
   const QuestionSet& set() const { return set_; }
   const std::vector<Window>& windows() const { return windows_; }
-  // Keeps only the windows for which `is_kept` holds.
-  template <class IsKept>
-  void keep(const IsKept& is_kept) {
-    std::erase_if(windows_, [&](const Window& window) { return !is_kept(window); });
-  }
   int64_t cut_questions() const { return cut_questions_; }
 
   // Returns the number of tokens of a window, with the special tokens.
   size_t length(const Window& window) const {
     return questions_[window.question].ids.size() + (window.end - window.begin) + special_tokens_;
   }
+  std::vector<int32_t> lengths() const;  // of all windows
   // Returns the input of the model.
   Framed framed(const Window& window) const;
   // Returns the first and the last token, counted in the window, of the question's first answer: the last one that
