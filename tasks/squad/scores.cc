@@ -1,11 +1,10 @@
 #include "tasks/squad/scores.h"
 
-#include <utf8proc.h>
-
 #include <algorithm>
 #include <map>
 #include <set>
 
+#include "text/normalizer.h"
 #include "text/unicode.h"
 
 namespace engine {
@@ -23,11 +22,8 @@ bool is_ascii_punctuation(char32_t c) {
 }
 
 std::string lower_case(std::string_view text) {
-  std::string result;
-  each_character(text, [&](char32_t c) {
-    append_utf8(result, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
-  });
-  return result;
+  static const Normalizer normalizer({Normalizer::Step::lowercase});
+  return normalizer.apply(text);
 }
 
 std::vector<std::string> words_of(std::string_view text) {
