@@ -122,8 +122,7 @@ class Bert final : public Model {
       head_.activation = style.pooled;
       if (is_own) head_.entry_dropout = parameters_.add_dropout("classifier.dense", config_.classifier_dropout);
     }
-    if (config_.head == HeadKind::classification)
-      add_classifier(parameters_, head_, config_, width, config_.initializer_range);
+    if (classifies) add_classifier(parameters_, head_, config_, width, config_.initializer_range);
   }
 
   Parameter* token_table_;

@@ -29,7 +29,8 @@ void read_frame_tokens(const nlohmann::json& config, const std::string& where, i
 void write_bert_keys(const ModelConfig& config, const BertKeys& keys, int64_t position_rows, int64_t type_vocab_size,
                      nlohmann::ordered_json& result);
 
-// Names the tensors of the trunk and its pooler, `prefix` being "bert.", and adds those of a head.
+// Names the tensors of the trunk, of its pooler, `prefix` being "bert.", and of the head that answers questions, and
+// adds those of the other heads.
 std::vector<TensorNames> bert_names(const std::string& prefix, const std::vector<TensorNames>& head);
 
 }  // namespace engine

@@ -2,20 +2,26 @@
 
 namespace engine {
 
+namespace {
+
+void add_outputs(Parameters& table, Head& head, const std::string& name, int64_t width, int64_t outputs, float dropout,
+                 float deviation) {
+  head.dropout = table.add_dropout(name, dropout);
+  const Linear layer(table, name, width, outputs, Initial::normal(deviation));
+  head.projection = layer.weight;
+  head.bias = layer.bias;
+}
+
+}  // namespace
+
 void add_classifier(Parameters& table, Head& head, const ModelConfig& config, int64_t width, float deviation) {
   const auto classes = static_cast<int64_t>(config.labels.size());
   if (classes < 1) fail_usage("a model that classifies needs the names of its classes");
-  head.dropout = table.add_dropout("classifier", config.classifier_dropout);
-  const Linear classifier(table, "classifier", width, classes, Initial::normal(deviation));
-  head.projection = classifier.weight;
-  head.bias = classifier.bias;
+  add_outputs(table, head, "classifier", width, classes, config.classifier_dropout, deviation);
 }
 
 void add_span_outputs(Parameters& table, Head& head, const ModelConfig& config, int64_t width) {
-  head.dropout = table.add_dropout("qa_outputs", config.span_dropout);
-  const Linear outputs(table, "qa_outputs", width, 2, Initial::normal(config.initializer_range));
-  head.projection = outputs.weight;
-  head.bias = outputs.bias;
+  add_outputs(table, head, "qa_outputs", width, 2, config.span_dropout, config.initializer_range);
 }
 
 Tensor Head::forward(Pass& pass, const Tensor& rows, Saved& saved) const {

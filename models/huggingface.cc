@@ -255,9 +255,11 @@ std::unique_ptr<Model> load_model(const fs::path& path, Memory& memory, bool wit
   auto [config, format] = read_config(
       folder, {.head = request.head, .any_class = request.head.has_value(), .trained = with_gradients});
   NewParts new_parts{.allowed = {}, .seed = request.seed};
-  if (request.head && *request.head != config.head)
-    new_parts.allowed = {"pooler", "masked_head", "classifier", "qa_outputs"};
-  if (request.new_head) new_parts.always = {"masked_head", "classifier", "qa_outputs"};
+  if (request.head && *request.head != config.head) new_parts.allowed = parts_beside_trunk;
+  if (request.new_head) {
+    new_parts.always = parts_beside_trunk;
+    new_parts.always.erase("pooler");
+  }
   if (request.head) config.head = *request.head;
   if (!request.labels.empty()) {
     if (request.labels.size() != config.labels.size()) new_parts.allowed.insert("classifier");

@@ -31,9 +31,7 @@ struct Place {
 
 std::string part_of(const Parameter& parameter) {
   const std::string part = parameter.name.substr(0, parameter.name.find('.'));
-  for (const char* own : {"pooler", "masked_head", "classifier", "qa_outputs"})
-    if (part == own) return part;
-  return "trunk";
+  return parts_beside_trunk.contains(part) ? part : "trunk";
 }
 
 // Lists the places of the model's parameters. The table of names has those of every head.

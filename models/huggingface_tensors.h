@@ -11,8 +11,10 @@
 
 namespace engine {
 
-// Names parts of a model that may be new. A part is a parameter's name up to the first dot ("pooler", "masked_head",
-// "classifier"), and everything else is "trunk".
+// A part of a model is a parameter's name up to the first dot, if that is one of these. Everything else is "trunk".
+inline const std::set<std::string> parts_beside_trunk{"pooler", "masked_head", "classifier", "qa_outputs"};
+
+// Names parts of a model that may be new.
 struct NewParts {
   std::set<std::string> allowed;      // new where the file's do not fit
   std::set<std::string> always = {};  // new whatever the file has
