@@ -128,30 +128,20 @@ void ByteBpeTokenizer::encode_uncached(std::string_view word, std::vector<int32_
 void ByteBpeTokenizer::encode_words(std::string_view text, std::vector<int32_t>& ids) const {
   WordCache& cache = WordCache::of_this_thread();
   thread_local std::vector<int32_t> tokens;
-  // Known words go through a small buffer: growing `ids` by one word at a time would cost more than finding it.
-  std::array<int32_t, 1024> buffer;
-  size_t buffered = 0;
-  const auto flush = [&] {
-    ids.insert(ids.end(), buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(buffered));
-    buffered = 0;
-  };
+  TokenWriter writer(ids);
   const char* const end = text.data() + text.size();
   for (const char* place = text.data(); place < end;) {
     const char* const word_end = gpt2_word_end(place, end);
     const std::string_view word(place, static_cast<size_t>(word_end - place));
     place = word_end;
     if (const WordCache::Word* known = cache.find(instance_, word, end)) {
-      std::memcpy(&buffer[buffered], known->ids, sizeof known->ids);
-      buffered += known->count;
+      writer.add(*known);
     } else {
       encode_uncached(word, tokens);
       cache.keep(word, tokens);
-      flush();
-      ids.insert(ids.end(), tokens.begin(), tokens.end());
+      writer.add(tokens);
     }
-    if (buffered + WordCache::most_tokens > buffer.size()) flush();
   }
-  flush();
 }
 
 bool ByteBpeTokenizer::needs_space(std::string_view piece) const {

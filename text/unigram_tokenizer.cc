@@ -173,13 +173,7 @@ const char* UnigramTokenizer::chunk_end(std::string_view piece, const char* plac
 void UnigramTokenizer::encode_chunks(std::string_view piece, int32_t first, std::vector<int32_t>& ids) const {
   WordCache& cache = WordCache::of_this_thread();
   thread_local std::vector<int32_t> tokens;
-  // Known chunks go through a small buffer: growing `ids` by one word at a time would cost more than finding it.
-  std::array<int32_t, 1024> buffer;
-  size_t buffered = 0;
-  const auto flush = [&] {
-    ids.insert(ids.end(), buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(buffered));
-    buffered = 0;
-  };
+  TokenWriter writer(ids);
   // Only the first word of a text may be spelled in its own way.
   bool is_usual = !settings_.metaspace || settings_.metaspace->scheme != Metaspace::Scheme::first;
   const char* const end = piece.data() + piece.size();
@@ -193,8 +187,7 @@ void UnigramTokenizer::encode_chunks(std::string_view piece, int32_t first, std:
     place = after;
     const WordCache::Word* const known = is_usual ? cache.find(chunks_, chunk, end) : nullptr;
     if (known) {
-      std::copy_n(known->ids, WordCache::most_tokens, buffer.begin() + static_cast<std::ptrdiff_t>(buffered));
-      buffered += known->count;
+      writer.add(*known);
     } else {
       tokens.clear();
       normalize(chunk, first, [](const AddedToken&, std::pair<int32_t, int32_t>) {}, [&](Text text) {
@@ -202,12 +195,9 @@ void UnigramTokenizer::encode_chunks(std::string_view piece, int32_t first, std:
       });
       // Words were looked for since: the chunk is looked for again, so that its place is known.
       if (is_usual && !cache.find(chunks_, chunk, end)) cache.keep(chunk, tokens);
-      flush();
-      ids.insert(ids.end(), tokens.begin(), tokens.end());
+      writer.add(tokens);
     }
-    if (buffered + WordCache::most_tokens > buffer.size()) flush();
   }
-  flush();
 }
 
 void UnigramTokenizer::encode_piece(std::string_view piece, int32_t first, std::vector<int32_t>& ids) const {

@@ -2,8 +2,10 @@
 // here and never merged. Words of at most 15 bytes and 3 tokens have a place. A new word takes the place of an old one.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
@@ -80,6 +82,44 @@ class WordCache {
   std::vector<Bucket> buckets_ = std::vector<Bucket>(size_t{1} << buckets_log2);  // 4 MiB
   Bucket* bucket_ = nullptr;
   Word wanted_;
+};
+
+// Appends the tokens of words to ids. Those of known words go through a small buffer, since growing the ids by one word
+// at a time would cost more than finding it.
+class TokenWriter {
+ public:
+  explicit TokenWriter(std::vector<int32_t>& ids) : ids_(ids) {}
+  ~TokenWriter() { flush(); }
+  TokenWriter(const TokenWriter&) = delete;
+  TokenWriter& operator=(const TokenWriter&) = delete;
+
+  void add(const WordCache::Word& known) {
+    std::memcpy(&buffer_[buffered_], known.ids, sizeof known.ids);
+    advance(known.count);
+  }
+  // Appends the token if it is wanted. No branch depends on that.
+  void add(int32_t token, bool is_wanted) {
+    buffer_[buffered_] = token;
+    advance(is_wanted);
+  }
+  void add(const std::vector<int32_t>& tokens) {
+    flush();
+    ids_.insert(ids_.end(), tokens.begin(), tokens.end());
+  }
+
+ private:
+  void advance(size_t tokens) {
+    buffered_ += tokens;
+    if (buffered_ + WordCache::most_tokens > buffer_.size()) flush();
+  }
+  void flush() {
+    ids_.insert(ids_.end(), buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(buffered_));
+    buffered_ = 0;
+  }
+
+  std::vector<int32_t>& ids_;
+  std::array<int32_t, 1024> buffer_;
+  size_t buffered_ = 0;
 };
 
 }  // namespace engine

@@ -109,37 +109,26 @@ void WordPieceTokenizer::encode_piece(std::string_view piece, std::vector<int32_
     return;
   }
   WordCache& cache = WordCache::of_this_thread();
-  // Known words go through a small buffer: growing `ids` by one word at a time would cost more than finding it.
-  std::array<int32_t, 1024> buffer;
-  size_t buffered = 0;
-  const auto flush = [&] {
-    ids.insert(ids.end(), buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(buffered));
-    buffered = 0;
-  };
+  TokenWriter writer(ids);
   for (const char* place = piece.data(); place < end;) {
     const BertChunks::Kind kind = chunks_.kind(*place);
     if (kind != BertChunks::Kind::inside) {
-      buffer[buffered] = byte_ids_[static_cast<unsigned char>(*place)];
-      buffered += kind == BertChunks::Kind::punctuation;
+      writer.add(byte_ids_[static_cast<unsigned char>(*place)], kind == BertChunks::Kind::punctuation);
       ++place;
     } else {
       const char* const after = chunks_.end_of(place, end);
       const std::string_view chunk(place, static_cast<size_t>(after - place));
       place = after;
       if (const WordCache::Word* known = cache.find(instance_, chunk, end)) {
-        std::memcpy(&buffer[buffered], known->ids, sizeof known->ids);
-        buffered += known->count;
+        writer.add(*known);
       } else {
         clear();
         encode_chunk(chunk, 0, encoding);
         cache.keep(chunk, encoding.ids);
-        flush();
-        ids.insert(ids.end(), encoding.ids.begin(), encoding.ids.end());
+        writer.add(encoding.ids);
       }
     }
-    if (buffered + WordCache::most_tokens > buffer.size()) flush();
   }
-  flush();
 }
 
 void WordPieceTokenizer::encode_piece(std::string_view piece, int32_t first, Encoding& encoding) const {
