@@ -8,20 +8,26 @@ namespace {
 
 constexpr int threads = 1024;
 
-// Sums all losses by one block, since a loss a row is little work.
-__global__ void __launch_bounds__(threads) sum_of_losses(const float* losses, int64_t rows, float* totals) {
-  double sum = 0;
-  for (int64_t row = threadIdx.x; row < rows; row += threads) sum += static_cast<double>(losses[row]);
+// Sums all losses by one block, since a loss a row is little work. `right` may be null.
+__global__ void __launch_bounds__(threads) sum_of_losses(const float* losses, const float* right, int64_t rows,
+                                                         float* totals) {
+  double sum = 0, right_rows = 0;
+  for (int64_t row = threadIdx.x; row < rows; row += threads) {
+    sum += static_cast<double>(losses[row]);
+    if (right) right_rows += static_cast<double>(right[row]);
+  }
   sum = block_sum(sum);
+  if (right) right_rows = block_sum(right_rows);
   if (threadIdx.x != 0) return;
   totals[0] += static_cast<float>(sum);
   totals[1] += static_cast<float>(rows);
+  if (right) totals[2] += static_cast<float>(right_rows);
 }
 
 }  // namespace
 
-void add_row_losses(const Device& device, const float* losses, int64_t rows, float* totals) {
-  launch(sum_of_losses, blocks(1), threads, 0, device.compute_stream(), losses, rows, totals);
+void add_row_losses(const Device& device, const float* losses, int64_t rows, float* totals, const float* right) {
+  launch(sum_of_losses, blocks(1), threads, 0, device.compute_stream(), losses, right, rows, totals);
 }
 
 }  // namespace engine::cuda

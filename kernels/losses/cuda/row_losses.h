@@ -9,7 +9,9 @@ namespace engine::cuda {
 inline float* room_for_losses(const Tensor& row_losses, int64_t rows, Arena& workspace) {
   return (row_losses ? row_losses : workspace.make(DType::f32, {rows})).as<float>();
 }
-// Adds losses in device memory to the totals, as add_row_losses in row_losses.h does.
-void add_row_losses(const Device& device, const float* losses, int64_t rows, float* totals);
+// Adds losses in device memory and their number to the totals, and with `right`, 1 or 0 for each row, how many are
+// right.
+void add_row_losses(const Device& device, const float* losses, int64_t rows, float* totals,
+                    const float* right = nullptr);
 
 }  // namespace engine::cuda

@@ -11,7 +11,7 @@
 namespace engine::cuda {
 namespace {
 
-constexpr unsigned threads = 128, total_threads = 1024;
+constexpr unsigned threads = 128;
 
 struct SegmentLosses {
   const float *logits, *targets;
@@ -62,22 +62,6 @@ __global__ void __launch_bounds__(threads) segment_loss_and_gradient(const Segme
   a.right[s] = is_right && total == total ? 1 : 0;
 }
 
-// Adds the sums over all sequences, in double, to the totals, by one block.
-__global__ void __launch_bounds__(total_threads) add_totals(const float* losses, const float* right, int count,
-                                                            float* totals) {
-  double loss = 0, sum = 0;
-  for (int s = static_cast<int>(threadIdx.x); s < count; s += static_cast<int>(total_threads)) {
-    loss += static_cast<double>(losses[s]);
-    sum += static_cast<double>(right[s]);
-  }
-  loss = block_sum(loss);
-  sum = block_sum(sum);
-  if (threadIdx.x != 0) return;
-  totals[0] += static_cast<float>(loss);
-  totals[1] += static_cast<float>(count);
-  totals[2] += static_cast<float>(sum);
-}
-
 }  // namespace
 
 void CudaOps::segment_cross_entropy(const SegmentCrossEntropyArgs& args) {
@@ -92,8 +76,7 @@ void CudaOps::segment_cross_entropy(const SegmentCrossEntropyArgs& args) {
                         SegmentRows(args.segments, args.logits, FaultKind::loss_segment, device_.fault()),
                         static_cast<int>(args.logits.cols()), args.gradient_scale};
   launch(segment_loss_and_gradient, blocks(count), threads, 0, stream(), a);
-  launch(add_totals, blocks(1), total_threads, 0, stream(), losses, right, static_cast<int>(count),
-         args.totals.as<float>());
+  add_row_losses(device_, losses, count, args.totals.as<float>(), right);
 }
 
 }  // namespace engine::cuda
