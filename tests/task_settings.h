@@ -1,6 +1,10 @@
 // TaskSettings make a task as the program does, from the text of a task.cfg.
 #pragma once
 
+#include <doctest/doctest.h>
+
+#include <cstdio>
+
 #include "core/arena.h"
 #include "core/files.h"
 #include "core/parallel.h"
@@ -35,6 +39,15 @@ struct TaskSettings : OwnMachine {
   TaskSettings& operator=(const TaskSettings&) = delete;
 
   std::unique_ptr<Task> task(Use use = Use::training) { return make_task(config, sections, options, *ops, use); }
+  // Returns the task after its training, whose lines go nowhere.
+  std::unique_ptr<Task> trained() {
+    auto result = task();
+    std::FILE* const nowhere = std::fopen("/dev/null", "w");
+    const int code = train_task(config, options, *result, machine, nowhere).exit_code();
+    std::fclose(nowhere);
+    REQUIRE(code == 0);
+    return result;
+  }
   std::string file(const std::string& name) const { return (folder.path() / name).string(); }
   std::string write(const std::string& name, const std::string& content) const {
     write_file(folder.path() / name, content);

@@ -49,14 +49,6 @@ struct Taught : TaskSettings {
     config.data.tokenizer = vocabulary(*this, walk);
     config.data.train = {write("train.txt", walk)};
   }
-  std::unique_ptr<Task> trained() {
-    auto result = task();
-    std::FILE* const nowhere = std::fopen("/dev/null", "w");
-    const int code = train_task(config, options, *result, machine, nowhere).exit_code();
-    std::fclose(nowhere);
-    REQUIRE(code == 0);
-    return result;
-  }
   // Returns a metric's values in the log of a run.
   std::vector<double> logged(const std::string& name) const {
     std::istringstream lines(read_text(folder.path() / config.name / "metrics.jsonl"));

@@ -60,14 +60,6 @@ struct Sentences : TaskSettings {
     config.data.train = {sentences("train.tsv", 1)};
     config.data.eval = {sentences("dev.tsv", 2)};
   }
-  std::unique_ptr<Task> trained() {
-    auto result = task();
-    std::FILE* const nowhere = std::fopen("/dev/null", "w");
-    const int code = train_task(config, options, *result, machine, nowhere).exit_code();
-    std::fclose(nowhere);
-    REQUIRE(code == 0);
-    return result;
-  }
   double evaluated(Task& of, const std::string& name) {
     std::string samples;
     return metric(of.evaluate(machine, samples), name);

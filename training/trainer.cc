@@ -39,12 +39,12 @@ std::string text_of(const Metrics& metrics) {
 bool is_due(int64_t every, int64_t step) { return every > 0 && step % every == 0; }
 
 // Adds the seconds of its life to a sum.
-class Stopwatch {
+class TimeAdder {
  public:
-  explicit Stopwatch(double& seconds) : seconds_(seconds) {}
-  ~Stopwatch() { seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
+  explicit TimeAdder(double& seconds) : seconds_(seconds) {}
+  ~TimeAdder() { seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+  TimeAdder(const TimeAdder&) = delete;
+  TimeAdder& operator=(const TimeAdder&) = delete;
 
  private:
   double& seconds_;
@@ -225,7 +225,7 @@ bool Trainer::may_wait(int64_t step) const {
 }
 
 void Trainer::start_step() {
-  const Stopwatch watch(window_seconds_);
+  const TimeAdder adder(window_seconds_);
   const int64_t step = progress_.step + step_.started(), batch_number = step + progress_.data_offset;
   task_.prepare(machine_, batch_number);
   task_.batch_of(batch_number, batch_);
@@ -246,7 +246,7 @@ void Trainer::finish_step() {
   begun_[0] = begun_[1];
   StepResult step;
   {
-    const Stopwatch watch(window_seconds_);
+    const TimeAdder adder(window_seconds_);
     step = step_.finish();
     if (step.weight == 0) {
       ++progress_.steps_without_labels;
