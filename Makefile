@@ -25,7 +25,7 @@ FLAGS = -std=c++20 $(OPTIMISE) $(WARNINGS) -fno-math-errno -fno-trapping-math -I
 # SELF_CONTAINED=1 links everything but the C library into the programs. Of that, parts which nothing calls would need a
 # newer one, so they are left out.
 SELF_CONTAINED ?= 0
-LIBRARIES := $(if $(filter 1,$(SELF_CONTAINED)),-static-libstdc++ -static-libgcc -Wl$(comma)--gc-sections -l:libutf8proc.a,-lutf8proc)
+LIBRARIES := $(if $(filter 1,$(SELF_CONTAINED)),-static-libstdc++ -static-libgcc -Wl$(comma)--gc-sections -l:libutf8proc.a -l:libcsv.a,-lutf8proc -lcsv)
 # With MPI several ranks can train together. MPI=0 leaves it out.
 MPICC := $(shell command -v mpicc 2>/dev/null)
 MPI ?= $(if $(MPICC),1,0)
@@ -175,7 +175,7 @@ SIM_SOURCES := $(filter-out kernels/attention/cuda/cudnn_graph.cc,$(CUDA_HOST)) 
 SIM_OBJECTS := $(SIM_SOURCES:%.cc=$(BUILD)/sim/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)/sim/%.o)
 SIM_FLAGS = $(filter-out -Wconversion,$(FLAGS)) -DENGINE_SIM -isystem tests/cudasim/include \
   -ftrivial-auto-var-init=pattern
-SIM_LIBRARIES := -lutf8proc -lboost_context $(MPI_LIBRARIES)
+SIM_LIBRARIES := -lutf8proc -lcsv -lboost_context $(MPI_LIBRARIES)
 HOST_WITHOUT_BACKEND = $(filter-out %/kernels/backend/backend.o $(CUDA_OBJECTS),$(HOST_OBJECTS))
 $(BUILD)/sim/%.o: %.cu
 	@mkdir -p $(@D)
@@ -229,7 +229,7 @@ mutation-test: $(MUTANTS)/run  ## plants bugs in the CUDA sources and prints whi
 .PHONY: mutation-test
 
 # What the engine, its tests and its benchmarks are built with; oneDNN is there to be compared with.
-PACKAGES := g++ make ccache libutf8proc-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev doctest-dev \
+PACKAGES := g++ make ccache libutf8proc-dev libcsv-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev doctest-dev \
   libbenchmark-dev libdnnl-dev libboost-context-dev libopenmpi-dev openmpi-bin
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 

@@ -41,7 +41,7 @@ class AnswerVerb final : public Verb {
  private:
   void print_answers(Machine& machine, SquadTask& task) const {
     QuestionSet set;
-    set.contexts.push_back(std::string(text_of_file(read_text(context_), context_)));
+    set.contexts.push_back({std::string(text_of_file(read_text(context_), context_))});
     const auto ask = [&](const std::string& text) {
       set.questions.push_back({.id = std::to_string(set.questions.size()), .text = text});
     };
@@ -49,11 +49,10 @@ class AnswerVerb final : public Verb {
     else in_batches(input_, [&](size_t, const std::vector<std::string>& lines) {
       for (const std::string& line : lines) ask(line);
     });
-    const EncodedQuestions questions(std::move(set), task.tokenizer(), task.own());
-    const std::vector<FoundAnswers> found = task.answer(machine, questions);
+    const std::vector<FoundAnswers> found = task.answer(machine, set);
     if (!machine.communicator.is_first()) return;
     for (size_t q = 0; q < found.size(); ++q) {
-      if (!input_.empty()) std::cout << (q ? "\n" : "") << questions.set().questions[q].text << '\n';
+      if (!input_.empty()) std::cout << (q ? "\n" : "") << set.questions[q].text << '\n';
       const std::vector<Candidate>& candidates = found[q].candidates;
       for (size_t i = 0; i < std::min(candidates.size(), answers_shown); ++i) print(candidates[i]);
     }

@@ -12,6 +12,7 @@ class PredictVerb final : public Verb {
     flags.add("DIR", folder_, "a run folder or a model folder", {.required = true});
     flags.add("--input", input_, "a text file", {.required = true});
     flags.add("--output", output_, "where the predictions go", {.required = true});
+    flags.add("--ensemble", ensemble_, "more folders of the task squad, which answer together with the first");
     flags.add_options(settings_);
   }
 
@@ -23,13 +24,28 @@ class PredictVerb final : public Verb {
                    "; a model that writes text is used with generate");
       config.data.eval.clear();  // only the input is read
     };
-    return with_task(settings_, folder_, ranks, leave_out_data,
-                     [&](Machine& machine, Task& task) { task.predict(machine, input_, output_); });
+    return with_task(settings_, folder_, ranks, leave_out_data, [&](Machine& machine, Task& task) {
+      for (const std::string& folder : ensemble_) join(folder, machine, task);
+      task.predict(machine, input_, output_);
+    });
   }
 
  private:
+  // Lets the task answer together with the one of another folder, which has the options that it was trained with.
+  void join(const std::string& folder, Machine& machine, Task& task) {
+    Settings& settings = *others_.emplace_back(std::make_unique<Settings>());
+    const OpenedRun run = open_run(folder);
+    settings.resolve(run.config);
+    settings.config.task = settings_.config.task;
+    settings.config.init = run.model.string();
+    settings.config.data = {};
+    task.join(make_task(settings.config, settings.sections, settings.options, machine.ops, Use::evaluation));
+  }
+
+  std::vector<std::unique_ptr<Settings>> others_;  // outlive the task that is given to with_task's
   Settings settings_;
   std::string folder_, input_, output_;
+  std::vector<std::string> ensemble_;
 };
 
 }  // namespace

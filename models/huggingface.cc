@@ -270,13 +270,16 @@ std::unique_ptr<Model> load_model(const fs::path& path, Memory& memory, bool wit
   config.pooler = config.pooler && config.head == HeadKind::none && has_tensor(folder, *format, pooler);
   if (format->logits_bias) format->logits_bias_of(config) = read_logits_bias(folder, *format, config.vocab_size);
   if (request.adjust) request.adjust(config);
+  new_parts.known_tokens = config.vocab_size;
+  new_parts.tokens = config.vocab_size = std::max(config.vocab_size, request.tokens);
   std::unique_ptr<Model> model;
   try {
     model = make_model(config, request.kinds);
   } catch (const Error& error) {
     fail((folder / "config.json").string(), ": ", error.what());
   }
-  const LoadReport report = load_weights(folder, *format, model->parameters(), memory, with_gradients, new_parts);
+  LoadReport report = load_weights(folder, *format, model->parameters(), memory, with_gradients, new_parts);
+  report.new_tokens = new_parts.tokens - new_parts.known_tokens;
   if (request.report) *request.report = report;
   return model;
 }
@@ -291,6 +294,7 @@ std::string LoadReport::text() const {
   };
   add("loaded", loaded, loaded.size());
   add("new", fresh, fresh.size());
+  if (new_tokens) text += "; " + std::to_string(new_tokens) + " new tokens";
   add("left out", left_out, 4);
   return text;
 }

@@ -21,6 +21,7 @@ ModelConfig read_model_config(const std::filesystem::path& folder);
 struct LoadReport {
   std::vector<std::string> loaded, fresh;  // parts of the model
   std::vector<std::string> left_out;       // the file's tensors of other models
+  int64_t new_tokens = 0;                  // tokens behind the folder's vocabulary
   std::string text() const;                // "loaded trunk; new pooler, classifier; left out cls.predictions.bias"
 };
 
@@ -32,6 +33,7 @@ struct LoadRequest {
   // The names of the classes; empty: the folder's. Another number of them makes the classifier new.
   std::vector<std::string> labels;
   bool new_head = false;  // never loads the folder's head
+  int64_t tokens = 0;     // of the vocabulary, where that is more than the folder's: the rows of the others are new
   uint64_t seed = 1;      // draws the new parts
   // May change the rates of dropout, which are no part of the weights.
   std::function<void(ModelConfig&)> adjust = {};

@@ -150,6 +150,8 @@ class TensorCheck {
   // Every tensor of the model is there as it should be, or new. The report names those that the model does not have.
   Sources run(const NewParts& new_parts, LoadReport& report) {
     Sources sources{places_of(format_, parameters_), {}};
+    for (Place& place : sources.places)
+      if (lacks_rows(place, new_parts)) place.shape.sizes[0] = new_parts.known_tokens;
     const std::set<std::string> news = new_parts_of(sources.places, new_parts, report);
     Names missing, misshapen;
     for (const Place& place : sources.places) {
@@ -173,6 +175,14 @@ class TensorCheck {
   }
 
  private:
+  // Whether the file has the place's table or bias of a smaller vocabulary than the model's.
+  bool lacks_rows(const Place& place, const NewParts& new_parts) const {
+    const auto found = entries_.find(source_of(place.name));
+    return new_parts.tokens > new_parts.known_tokens && !place.transposed && place.shape.sizes[0] == new_parts.tokens &&
+           found != entries_.end() && !found->second.shape.empty() &&
+           found->second.shape[0] == new_parts.known_tokens;
+  }
+
   // Whether the model has the parameter of a tied tensor, and the file has the tensor.
   bool matters(const HuggingFaceFormat::Tied& tied) const {
     return parameters_.find(tied.parameter) && entries_.contains(names_.of(tied.name));
@@ -290,6 +300,9 @@ LoadReport load_weights(const fs::path& folder, const HuggingFaceFormat& format,
   for (Parameter& parameter : parameters.all())
     if (std::find(report.fresh.begin(), report.fresh.end(), part_of(parameter)) != report.fresh.end())
       parameters.initialise(parameter, new_parts.seed);
+  for (const Place& place : places)
+    if (place.shape.count() < place.parameter->shape.count() && place.shape.sizes[0] == new_parts.known_tokens)
+      parameters.initialise(*place.parameter, new_parts.seed);
 
   // Loads all tensors in one loop over pieces where the host can write them, else one after another through the host.
   const bool is_host = &memory == &host_memory();

@@ -19,6 +19,8 @@ struct NewParts {
   std::set<std::string> allowed;      // new where the file's do not fit
   std::set<std::string> always = {};  // new whatever the file has
   uint64_t seed = 1;
+  // Tokens of the folder's vocabulary and of the model's, where this has more: rows of the tokens behind are new.
+  int64_t known_tokens = 0, tokens = 0;
 };
 
 // Allocates the parameters and fills them from model.safetensors, or the shards of model.safetensors.index.json.

@@ -94,8 +94,9 @@ void each_piece_by_length(const std::vector<int32_t>& lengths,
   }
 }
 
-std::unique_ptr<Tokenizer> tokenizer_of(const Config& config) {
-  return config.data.tokenizer.empty() ? nullptr : load_tokenizer(config.data.tokenizer);
+std::unique_ptr<Tokenizer> tokenizer_of(const Config& config, const std::vector<std::string>& special_tokens) {
+  if (config.data.tokenizer.empty()) return nullptr;
+  return load_tokenizer(config.data.tokenizer, {.special_tokens = special_tokens});
 }
 
 Encoder make_encoder(Config& config, const Options& options, const EncoderHead& head,
@@ -121,15 +122,18 @@ Encoder make_encoder(Config& config, const Options& options, const EncoderHead& 
   const bool is_same = there.head == head.head && (head.labels.empty() || are_same_classes(head.labels, there.labels));
   if (!training && !is_same)
     fail_usage(config.init, " is a model for another task than ", config.task, ": train it for this one first");
+  // A trained model's folder has them.
+  const std::vector<std::string> added = training ? head.special_tokens : std::vector<std::string>();
+  if (!encoder.tokenizer) encoder.tokenizer = load_tokenizer(folder, {.special_tokens = added});
   LoadRequest request{.kinds = encoder_kinds,
                       .head = head.head,
                       .labels = head.labels,
                          .new_head = training && (!is_same || config.training.new_head),
+                         .tokens = added.empty() ? 0 : encoder.tokenizer->vocab_size(),
                          .seed = config.seed,
                          .adjust = [&](ModelConfig& loaded) { set_dropout(loaded, model, options); },
                          .report = training ? &encoder.report : nullptr};
   encoder.model = load_model(folder, memory, training, request);
-  if (!encoder.tokenizer) encoder.tokenizer = load_tokenizer(folder);
   if (training) check_against_init(model, encoder.model->config(), options, config.init);
   model = encoder.model->config();
   check_vocabulary(config, *encoder.tokenizer, folder);
@@ -145,12 +149,13 @@ EncoderTask::EncoderTask(const Config& config, Encoder& encoder, std::unique_ptr
       distillation_(dynamic_cast<Distillation*>(&step_.objective())),
       report_(encoder.report.text().empty() ? "" : "from " + config.init + ": " + encoder.report.text()) {}
 
-void EncoderTask::plan_epochs(std::vector<int32_t> lengths) {
+void EncoderTask::plan_epochs(std::vector<int32_t> lengths, std::vector<float> shares) {
   plan_ = std::make_unique<EpochPlan>(std::move(lengths), config_.seed,
                                       BatchRule{.batch_size = config_.training.batch_size,
                                                 .batch_tokens = config_.training.batch_tokens,
                                                 .group_by_length = config_.training.group_by_length,
-                                                .shuffle = config_.data.shuffle});
+                                                .shuffle = config_.data.shuffle},
+                                      std::move(shares));
 }
 
 void EncoderTask::save_state(Machine& machine, const std::filesystem::path& folder) const {

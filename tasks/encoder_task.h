@@ -18,10 +18,11 @@ struct Encoder {
   std::unique_ptr<Distillation> distillation;  // objective; absent without a teacher
 };
 
-// A task needs a head for masked tokens, or for one of some classes.
+// A task needs a head for masked tokens, for one of some classes or for answers, and perhaps tokens of its own.
 struct EncoderHead {
   HeadKind head;
-  std::vector<std::string> labels;  // names of the classes
+  std::vector<std::string> labels;               // names of the classes
+  std::vector<std::string> special_tokens = {};  // that the tokenizer must have: a training adds them
 };
 
 // "(neg, pos)"
@@ -32,8 +33,9 @@ bool are_same_classes(const std::vector<std::string>& ours, const std::vector<st
 // The model and tokenizer of a task: a new model from config.model, or the one in config.init, a model folder or a
 // run's. Of init the trunk is taken, and the head where it is one for the same task: it predicts the same, and its
 // classes have the same names (or no names, LABEL_0 and so on); training.new_head leaves it out. What is not taken is
-// new. `tokenizer` is null where init's is to be used. config.model becomes the model as it is; an option of [model]
-// that was set and says something else is a UsageError, but for the rates of dropout, which are then the model's.
+// new. `tokenizer` is null where init's is to be used, with the special tokens that the task needs. config.model
+// becomes the model as it is; an option of [model] that was set and says something else is a UsageError, but for the
+// rates of dropout, which are then the model's.
 Encoder make_encoder(Config& config, const Options& options, const EncoderHead& head,
                      std::unique_ptr<Tokenizer> tokenizer, Memory& memory, bool training);
 
@@ -41,8 +43,8 @@ Encoder make_encoder(Config& config, const Options& options, const EncoderHead& 
 // where some are named. Throws a UsageError where the teacher is for another task or has other tokens or classes.
 void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const Config& config, Ops& ops);
 
-// Returns the tokenizer that config.data.tokenizer names, or null where init's is used.
-std::unique_ptr<Tokenizer> tokenizer_of(const Config& config);
+// Returns the tokenizer that config.data.tokenizer names, with these special tokens, or null where init's is used.
+std::unique_ptr<Tokenizer> tokenizer_of(const Config& config, const std::vector<std::string>& special_tokens = {});
 
 // Returns the most tokens of a sequence, special ones included. That is `asked`, the value of an option, or where it is
 // 0 as many as the model has positions and the tokenizer allows. Throws a UsageError where `asked` is more, or leaves a
@@ -77,8 +79,9 @@ class EncoderTask : public ModelTask {
   // Without `objective`, which makes one for the encoder's model, it is the distillation's, or else the cross entropy.
   EncoderTask(const Config& config, Encoder encoder,
               std::unique_ptr<Objective> (*objective)(const Encoder& encoder) = nullptr);
-  // Plans the epochs of a training over sequences of these lengths.
-  void plan_epochs(std::vector<int32_t> lengths);
+  // Plans the epochs of a training over sequences of these lengths, which an epoch takes as often as the shares say (no
+  // shares: once).
+  void plan_epochs(std::vector<int32_t> lengths, std::vector<float> shares = {});
 
   std::unique_ptr<EpochPlan> plan_;  // absent in an evaluation
 

@@ -131,4 +131,41 @@ TEST_CASE("length groups: without shuffling examples come in their order; one ex
   CHECK_THROWS_WITH_AS(EpochPlan({}, 1, {}), "there is no example to train on", Error);
 }
 
+TEST_CASE("epochs: an example comes as often as its share says") {
+  const std::vector<int32_t> lengths = lengths_of(90);
+  std::vector<float> shares(90, 1);
+  for (size_t i = 0; i < 30; ++i) shares[i] = 2.5f;
+  for (size_t i = 30; i < 60; ++i) shares[i] = 0.3f;
+  shares[89] = 0;
+  for (const bool shuffle : {true, false}) {
+    EpochPlan plan(lengths, 7, {.batch_size = 8, .shuffle = shuffle}, shares);
+    const int64_t steps = plan.steps_per_epoch();
+    CHECK(steps == (75 + 9 + 29 + 7) / 8);
+    std::vector<int> total(90);
+    constexpr int epochs = 200;
+    for (int epoch = 0; epoch < epochs; ++epoch) {
+      std::vector<int> seen(90);
+      for (const auto& batch : batches_of(plan, epoch * steps, (epoch + 1) * steps))
+        for (const int32_t i : batch) ++seen[static_cast<size_t>(i)];
+      CHECK(std::accumulate(seen.begin(), seen.end(), 0) == 75 + 9 + 29);
+      for (size_t i = 0; i < 90; ++i) {
+        // Never more than one away from the share.
+        CHECK(std::abs(static_cast<float>(seen[i]) - shares[i]) < 1);
+        total[i] += seen[i];
+      }
+    }
+    for (size_t i = 0; i < 90; ++i)
+      CHECK(std::abs(static_cast<float>(total[i]) / epochs - shares[i]) < 0.15f);  // 4 standard deviations
+  }
+  // Epochs differ, and each is a function of the seed and its number alone.
+  EpochPlan one(lengths, 7, {.batch_size = 8}, shares), other(lengths, 7, {.batch_size = 8}, shares);
+  const int64_t steps = one.steps_per_epoch();
+  CHECK(batches_of(one, 0, steps) != batches_of(one, steps, 2 * steps));
+  CHECK(batches_of(one, steps, 2 * steps) == batches_of(other, steps, 2 * steps));
+  // Shares of 1 are the plan without shares.
+  EpochPlan plain(lengths, 7, {.batch_size = 8}), ones(lengths, 7, {.batch_size = 8}, std::vector<float>(90, 1));
+  CHECK(batches_of(plain, 0, 24) == batches_of(ones, 0, 24));
+  CHECK_THROWS_AS(EpochPlan(lengths, 7, {}, std::vector<float>(90, 0)), Error);
+}
+
 }  // namespace engine::test

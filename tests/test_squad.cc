@@ -6,71 +6,15 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
-#include "core/random.h"
-#include "tests/letters.h"
-#include "tests/task_settings.h"
+#include "core/files.h"
+#include "tasks/squad/place_tokens.h"
+#include "tests/squad_letters.h"
 
 namespace engine::test {
 
 namespace fs = std::filesystem;
 
 namespace {
-
-using nlohmann::json;
-
-json question(const std::string& id, const std::string& text, const std::string& answer, int64_t start) {
-  return {{"id", id}, {"question", text}, {"answers", {{{"text", answer}, {"answer_start", start}}}}};
-}
-std::string file_of(const std::string& context, const std::vector<json>& questions) {
-  return json{{"data", {{{"title", "t"}, {"paragraphs", {{{"context", context}, {"qas", questions}}}}}}}}.dump();
-}
-
-// A context is some letters, with "x" before the one that is asked for. The question is one letter of no meaning.
-std::string letters_file(uint64_t seed, int count) {
-  Random random(seed, 1);
-  json paragraphs = json::array();
-  for (int i = 0; i < count; ++i) {
-    const int words = 3 + static_cast<int>(random.below(5));
-    const int at = static_cast<int>(random.below(static_cast<uint32_t>(words)));
-    std::string context, answer;
-    int64_t start = 0;
-    for (int w = 0; w < words; ++w) {
-      if (w == at) context += "x ";
-      if (w == at) start = static_cast<int64_t>(context.size());
-      const std::string letter(1, static_cast<char>('b' + random.below(20)));  // a is an article, and has no F1
-      if (w == at) answer = letter;
-      context += letter + (w + 1 < words ? " " : "");
-    }
-    paragraphs.push_back({{"context", context}, {"qas", {question("q" + std::to_string(i), "y", answer, start)}}});
-  }
-  return json{{"data", {{{"paragraphs", paragraphs}}}}}.dump();
-}
-
-struct Letters : TaskSettings {
-  Letters() : TaskSettings(
-      "task = \"squad\"\n[model]\narchitecture = \"bert\"\nhidden_size = 32\nnum_layers = 2\nnum_heads = 2\n"
-      "max_positions = 32\ninitializer_range = 0.2\n[squad]\nmax_length = 32\ndoc_stride = 4\n[training]\n"
-      "batch_size = 16\nmax_steps = 250\nlearning_rate = 4e-3\neval_every = 0\nsave_every = 0\n") {
-    config.data.tokenizer = file("tokenizer");
-    write_letters(config.data.tokenizer);
-    config.data.train = {write("train.json", letters_file(1, 300))};
-    config.data.eval = {write("dev.json", letters_file(2, 60))};
-  }
-  SquadTask& made() {
-    task_ = task();
-    return static_cast<SquadTask&>(*task_);
-  }
-  std::unique_ptr<Tokenizer> tokenizer() { return load_tokenizer(config.data.tokenizer); }
-
- private:
-  std::unique_ptr<Task> task_;
-};
-
-QuestionSet read(Letters& letters, const std::string& text, AnswersWanted wanted = AnswersWanted::yes) {
-  QuestionSet set;
-  read_questions(letters.write("questions.json", text), wanted, set);
-  return set;
-}
 
 std::string error_of(Letters& letters, const std::string& text) {
   try {
@@ -257,7 +201,85 @@ TEST_CASE("squad: what cannot be is refused") {
   CHECK_THROWS_AS(letters.made(), UsageError);
   letters.sections.squad.start_weight = 1;
   letters.config.data.train = {letters.write("empty.json", "{\"data\": []}")};
-  CHECK_THROWS_WITH_AS(letters.made(), doctest::Contains("data.train holds no question"), UsageError);
+  CHECK_THROWS_WITH_AS(letters.made(), doctest::Contains("data.train leaves no question"), UsageError);
+}
+
+TEST_CASE("squad: tokens of places stand before lines, have no characters and are no answers") {
+  Letters letters;
+  const std::string context = "a b c d e f\ng h\n" "a b c d e f g h";
+  QuestionSet set = read(letters, file_of(context, {question("1", "y", "g h", 28)}));
+  set.contexts[0].begin = 15;
+  set.contexts[0].document = 60;
+  SquadConfig config{.max_length = 64, .doc_stride = 4, .word_tokens = "lines", .context_token = true};
+  CHECK_THROWS_WITH_AS(EncodedQuestions(set, *letters.tokenizer(), config),
+                       doctest::Contains("the tokenizer has no token [CONTEXT=50]"), Error);
+  const auto tokenizer = load_tokenizer(letters.config.data.tokenizer, {.special_tokens = place_tokens(config)});
+  const EncodedQuestions questions(set, *tokenizer, config);
+  const Window& window = questions.windows().at(0);
+  const Framed framed = questions.framed(window);
+  std::string spelled;
+  for (const int32_t id : framed.ids) spelled += tokenizer->token(id) + " ";
+  CHECK(spelled == "[CLS] y [SEP] [CONTEXT=50] [WORD=10] a b c d e f g h [WORD=20] a b c d e f g h [SEP] ");
+  CHECK(questions.offsets(window, 1) == std::pair<int32_t, int32_t>{0, 0});
+  CHECK(questions.offsets(window, 10) == std::pair<int32_t, int32_t>{16, 16});
+  const auto answer = questions.answer_in(window);
+  REQUIRE(answer);
+  CHECK(*answer == std::pair<size_t, size_t>{3 + 17, 3 + 18});
+  // A token of a place is likeliest, and is no answer.
+  std::vector<float> logits(2 * framed.ids.size());
+  logits[2 * (3 + 10)] = logits[2 * (3 + 10) + 1] = 9;
+  logits[2 * (3 + 11)] = logits[2 * (3 + 11) + 1] = 5;
+  const WindowLogits all[] = {{&window, logits}};
+  CHECK(find_answers(questions, all, config).text == "a");
+  config.word_tokens = "sentences";
+  const std::string two = file_of("a b c d e. f g h i j", {question("1", "y", "j", 19)});
+  const EncodedQuestions sentences(read(letters, two), *tokenizer, config);
+  spelled.clear();
+  for (const int32_t id : sentences.framed(sentences.windows()[0]).ids) spelled += tokenizer->token(id) + " ";
+  CHECK(spelled.find("[WORD=0] a b c d e") != std::string::npos);
+  CHECK(spelled.find("[WORD=10] f g h") != std::string::npos);
+}
+
+TEST_CASE("squad: a step between windows in place of an overlap") {
+  Letters letters;
+  std::string context = "a";
+  for (int i = 1; i < 40; ++i) context += std::string(" ") + static_cast<char>('a' + i % 20);
+  const std::string asked = file_of(context, {question("1", "y", "k l", 20)});
+  const auto begins = [&](int64_t step) {
+    const SquadConfig config{.max_length = 16, .window_step = step};
+    const EncodedQuestions questions(read(letters, asked), *letters.tokenizer(), config);
+    std::vector<size_t> list;
+    for (const Window& window : questions.windows()) list.push_back(window.begin);
+    return list;
+  };
+  CHECK(begins(10) == std::vector<size_t>{0, 10, 20, 30});
+  CHECK(begins(100) == std::vector<size_t>{0, 12, 24, 36});  // no token is left out
+}
+
+TEST_CASE("squad: files have weights, a fold is kept for evaluation, and new tokens are trained, saved and loaded") {
+  Letters letters;
+  letters.sections.squad = {.max_length = 32, .doc_stride = 4, .file_weights = {"2", "0.5"}, .folds = 4, .fold = 1,
+                            .word_tokens = "lines"};
+  letters.config.data.train.push_back(letters.write("more.json", letters_file(9, 40)));
+  // Ids differ from those of the first file.
+  std::string more = read_text(letters.config.data.train[1]);
+  for (size_t at = 0; (at = more.find(":\"q", at)) != std::string::npos; at += 3) more.replace(at, 3, ":\"r");
+  write_file(letters.config.data.train[1], more);
+  letters.config.data.eval.clear();
+  letters.config.training.max_steps = 3;
+  const std::string report = letters.made().start_report();
+  CHECK(report.find("squad.fold: ") != std::string::npos);
+  const int64_t steps = letters.made().steps_per_epoch();
+  CHECK(steps > 16 * 2 * 200 / 16 / 16);
+  letters.trained();
+  const fs::path run = fs::path(letters.config.output_dir) / "run";
+  CHECK(fs::exists(run / "last" / "tokenizer.json"));
+  const auto tokenizer = load_tokenizer(run / "last");
+  CHECK(tokenizer->id_of("[WORD=25000]"));
+  CHECK(read_model_config(run / "last").vocab_size == tokenizer->vocab_size());
+  letters.sections.squad.file_weights = {"2"};
+  CHECK_THROWS_WITH_AS(letters.made(), doctest::Contains("squad.file_weights has 1 numbers, data.train 2 files"),
+                       Error);
 }
 
 }  // namespace engine::test

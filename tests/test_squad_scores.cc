@@ -1,3 +1,4 @@
+#include "tasks/squad/answer_words.h"
 #include "tasks/squad/scores.h"
 
 #include <doctest/doctest.h>

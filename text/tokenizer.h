@@ -68,6 +68,7 @@ class Tokenizer {
 // files were looked for.
 struct LoadOptions {
   bool lowers_first = false;  // text is in lower case before the folder's own normalizer sees it
+  std::vector<std::string> special_tokens = {};  // are added behind the folder's where it does not have them
 };
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder, const LoadOptions& options = {});
 

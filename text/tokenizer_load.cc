@@ -136,7 +136,13 @@ void set_unnamed(Vocabulary& vocabulary) {
 }  // namespace
 
 Vocabulary make_vocabulary(const Source& source) {
-  const TokenizerConfig& config = source.config;
+  TokenizerConfig config = source.config;
+  for (const std::string& token : source.options.special_tokens) {
+    const auto is_it = [&](const GivenToken& other) { return other.token.content == token; };
+    if (std::any_of(config.extra.begin(), config.extra.end(), is_it)) continue;
+    config.extra.push_back({.token = {.content = token}});
+    config.traits.extra.push_back(token);
+  }
   AddedIds added(source.tokens);
   if (source.is_whole_file()) added.add(read_added_tokens(source.root, source.where), source.where);
   added.add(tokens_to_add(config, added.all()), source.where);

@@ -21,12 +21,26 @@ void shuffle(std::vector<Element>& elements, Random& random) {
 
 }  // namespace
 
-EpochPlan::EpochPlan(std::vector<int32_t> lengths, uint64_t seed, const BatchRule& rule)
-    : lengths_(std::move(lengths)), order_(lengths_.size()), rank_(lengths_.size()), seed_(seed), rule_(rule) {
-  require(!lengths_.empty(), "there is no example to train on");
-  require(lengths_.size() <= INT32_MAX, lengths_.size(), " examples: more than can be counted in 32 bits");
+EpochPlan::EpochPlan(std::vector<int32_t> lengths, uint64_t seed, const BatchRule& rule, std::vector<float> shares)
+    : lengths_(std::move(lengths)), rank_(lengths_.size()), shares_(std::move(shares)), seed_(seed), rule_(rule) {
+  require(shares_.empty() || shares_.size() == lengths_.size(), "not as many shares as examples");
+  double whole = static_cast<double>(lengths_.size());
+  if (!shares_.empty()) {
+    whole = 0;
+    for (size_t i = 0; i < shares_.size(); ++i) {
+      require(shares_[i] >= 0 && shares_[i] < 1e6f, "an example has the share ", shares_[i]);
+      const double share = static_cast<double>(shares_[i]), part = share - std::floor(share);
+      whole += share - part;
+      partial_sum_ += part;
+      if (part > 0) partial_.push_back(static_cast<int32_t>(i));
+    }
+  }
+  const double count = whole + std::round(partial_sum_);
+  require(count > 0, "there is no example to train on");
+  require(count <= INT32_MAX, count, " examples: more than can be counted in 32 bits");
   require(rule.batch_size >= 1 || rule.batch_tokens >= 1, "a batch of no examples");
-  batches_.reserve(lengths_.size());
+  order_.resize(static_cast<size_t>(count));
+  batches_.reserve(order_.size());
   plan(0);
   steps_per_epoch_ = batches();
 }
@@ -41,10 +55,40 @@ size_t EpochPlan::run_end(size_t begin, int64_t examples, int64_t tokens) const 
   return end;
 }
 
+// The examples with a part of a share are put in a random order, their parts end to end on a line. Those are drawn
+// within which one of round(sum) evenly spaced points lies, whose first is random.
+void EpochPlan::draw(Random& random) {
+  if (shares_.empty()) {
+    std::iota(order_.begin(), order_.end(), 0);
+    return;
+  }
+  size_t count = 0;
+  for (size_t i = 0; i < shares_.size(); ++i)
+    for (auto copies = static_cast<int64_t>(shares_[i]); copies > 0; --copies)
+      order_[count++] = static_cast<int32_t>(i);
+  const size_t drawn = order_.size() - count;
+  if (drawn > 0) {
+    std::sort(partial_.begin(), partial_.end());  // not the order of another epoch
+    shuffle(partial_, random);
+    const double space = partial_sum_ / static_cast<double>(drawn);
+    double point = static_cast<double>(random.uniform()) * space, end = 0;
+    for (const int32_t i : partial_) {
+      const float share = shares_[static_cast<size_t>(i)];
+      end += static_cast<double>(share) - std::floor(static_cast<double>(share));
+      if (end <= point || count == order_.size()) continue;
+      order_[count++] = i;
+      point += space;
+    }
+    // Rounding may leave a place at the end of the line.
+    while (count < order_.size()) order_[count++] = partial_.back();
+  }
+  if (!rule_.shuffle) std::sort(order_.begin(), order_.end());
+}
+
 void EpochPlan::plan(int64_t epoch) {
   epoch_ = epoch;
   Random random(seed_, stream_of_orders + static_cast<uint64_t>(epoch));
-  std::iota(order_.begin(), order_.end(), 0);
+  draw(random);
   if (rule_.shuffle) shuffle(order_, random);
   if (rule_.shuffle && rule_.group_by_length) {
     for (size_t i = 0; i < order_.size(); ++i) rank_[static_cast<size_t>(order_[i])] = static_cast<int32_t>(i);

@@ -1,8 +1,10 @@
-// An EpochPlan says which examples each optimizer step takes. An epoch takes every example once. The plan is a function
-// of the seed, the epoch and the examples' lengths. With shuffling it puts the examples in a random order, divides this
-// into groups of 50 batches, sorts each group by length (equal lengths stay in their random order), divides the whole
-// into batches, and puts these in a random order. So a batch's sequences are about equally long, but still a random
-// choice. Without shuffling examples come in their own order, and nothing is sorted.
+// An EpochPlan says which examples each optimizer step takes. An epoch takes every example once, or as often as the
+// example's share says: 2.5 is twice, and once more in every second epoch on average. All epochs have as many examples:
+// which of those with a part of a share come is drawn anew by systematic sampling over a random order. The plan is a
+// function of the seed, the epoch, the examples' lengths and their shares. With shuffling it puts the examples in a
+// random order, divides this into groups of 50 batches, sorts each group by length (equal lengths stay in their random
+// order), divides the whole into batches, and puts these in a random order. So a batch's sequences are about equally
+// long, but still a random choice. Without shuffling examples come in their own order, and nothing is sorted.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +23,9 @@ struct BatchRule {
 
 class EpochPlan {
  public:
-  // lengths[i] is the number of tokens of example i. Throws an Error where there is no example.
-  EpochPlan(std::vector<int32_t> lengths, uint64_t seed, const BatchRule& rule);
+  // lengths[i] is the number of tokens of example i, shares[i] how often an epoch takes it; no shares: once each.
+  // Throws an Error where there is no example.
+  EpochPlan(std::vector<int32_t> lengths, uint64_t seed, const BatchRule& rule, std::vector<float> shares = {});
 
   // Returns the steps of the first epoch. By batch_size all epochs have as many. By batch_tokens they differ by a few.
   int64_t steps_per_epoch() const { return steps_per_epoch_; }
@@ -35,6 +38,7 @@ class EpochPlan {
 
  private:
   void plan(int64_t epoch);
+  void draw(Random& random);  // puts the examples of an epoch into order_
   void go_to_epoch_of(int64_t step);
   // Returns the end of the longest run from `begin` that has at most `examples` examples or, where tokens is not 0, at
   // most `tokens` tokens. A run has one example at least.
@@ -45,6 +49,9 @@ class EpochPlan {
     int32_t begin, end;  // range in order_
   };
   std::vector<int32_t> lengths_, order_, rank_;
+  std::vector<float> shares_;    // empty: all 1
+  std::vector<int32_t> partial_;  // those whose shares are not whole, in the order in which they are drawn
+  double partial_sum_ = 0;       // of what their shares have above a whole number
   std::vector<Batch> batches_;
   uint64_t seed_;
   BatchRule rule_;

@@ -80,6 +80,8 @@ class Task {
   virtual void predict(Machine&, const std::filesystem::path& /*input*/, const std::filesystem::path& /*output*/) {
     fail("this task labels no inputs");
   }
+  // Takes another model for the same task, with which predict answers together from now on.
+  virtual void join(std::unique_ptr<Task> /*other*/) { fail("models of this task do not answer together"); }
   // Saves a model folder (weights, config, tokenizer) that `init` and every command take.
   virtual void save_model(const std::filesystem::path& folder) = 0;
 };

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/error.h"
+#include "tasks/squad/heat_map.h"
 #include "text/unicode.h"
 
 namespace engine {
@@ -45,7 +47,9 @@ void add_pairs(const EncodedQuestions& questions, const WindowLogits& w, const S
                std::vector<Candidate>& candidates) {
   const size_t first = questions.first_of_context(*w.window), tokens = w.window->end - w.window->begin;
   const auto most = static_cast<size_t>(config.n_best_size);
-  const auto is_of_context = [&](size_t place) { return place >= first && place < first + tokens; };
+  const auto is_of_context = [&](size_t place) {
+    return place >= first && place < first + tokens && !questions.is_place_token(*w.window, place - first);
+  };
   const std::vector<size_t> ends = largest(w.logits, 1, most);
   for (const size_t start : largest(w.logits, 0, most)) {
     if (!is_of_context(start)) continue;
@@ -75,16 +79,27 @@ void set_probabilities(std::vector<Candidate>& candidates) {
 
 FoundAnswers find_answers(const EncodedQuestions& questions, std::span<const WindowLogits> windows,
                           const SquadConfig& config) {
+  const Reading reading{&questions, {windows.begin(), windows.end()}};
+  return find_answers(std::span(&reading, 1), config);
+}
+
+FoundAnswers find_answers(std::span<const Reading> readings, const SquadConfig& config) {
   FoundAnswers found;
   std::vector<Candidate>& all = found.candidates;
   std::optional<Candidate> null;
-  for (const WindowLogits& w : windows) {
-    Candidate none;
-    none.start_logit = static_cast<double>(w.logits[0]);
-    none.end_logit = static_cast<double>(w.logits[1]);
-    none.score = static_cast<double>(w.logits[0] + w.logits[1]);
-    if (!null || none.score < null->score) null = none;
-    add_pairs(questions, w, config, all);
+  const EncodedQuestions& questions = *readings.front().questions;
+  if (config.merge == "best") {
+    require(readings.size() == 1, "squad.merge = \"best\" takes one model with one stride");
+    for (const WindowLogits& w : readings.front().windows) {
+      Candidate none;
+      none.start_logit = static_cast<double>(w.logits[0]);
+      none.end_logit = static_cast<double>(w.logits[1]);
+      none.score = static_cast<double>(w.logits[0] + w.logits[1]);
+      if (!null || none.score < null->score) null = none;
+      add_pairs(questions, w, config, all);
+    }
+  } else {
+    all = heat_map_candidates(readings, config, null.emplace());
   }
   // No answer comes last before the sort, so that it stands behind answers with the same score.
   if (config.version_2) all.push_back(*null);
@@ -92,20 +107,20 @@ FoundAnswers find_answers(const EncodedQuestions& questions, std::span<const Win
   const auto is_none = [](const Candidate& candidate) { return candidate.begin == candidate.end; };
   if (all.size() > static_cast<size_t>(config.n_best_size)) all.resize(static_cast<size_t>(config.n_best_size));
   if (config.version_2 && std::none_of(all.begin(), all.end(), is_none)) all.push_back(*null);
-  const std::string& context = questions.set().contexts[questions.set().questions[windows[0].window->question].context];
+  const QuestionSet& set = questions.set();
+  const size_t question = readings.front().windows.front().window->question;
+  const std::string& context = set.contexts[set.questions[question].context].text;
   for (Candidate& candidate : all) candidate.text = trimmed(characters(context, candidate.begin, candidate.end));
-  if (all.empty() || (all.size() == 1 && all[0].text.empty())) {
+  if (std::all_of(all.begin(), all.end(), [](const Candidate& c) { return c.text.empty(); })) {
     Candidate empty;
     empty.text = "empty";
     all.insert(all.begin(), empty);
   }
   set_probabilities(all);
   const auto best = std::find_if(all.begin(), all.end(), [](const Candidate& c) { return !c.text.empty(); });
-  found.text = all[0].text;
-  if (config.version_2) {
-    found.null_odds = null->score - best->start_logit - best->end_logit;
-    found.text = found.null_odds > config.null_score_diff_threshold ? "" : best->text;
-  }
+  found.best_text = best->text;
+  found.null_odds = null->score - best->start_logit - best->end_logit;
+  found.text = !config.version_2 ? all[0].text : found.null_odds > config.null_score_diff_threshold ? "" : best->text;
   return found;
 }
 

@@ -20,6 +20,7 @@ struct Candidate {
 struct FoundAnswers {
   std::vector<Candidate> candidates;  // the best first, n_best_size of them at most, one at least
   std::string text;                   // the answer
+  std::string best_text;              // the best one that is not empty
   double null_odds = 0;               // score of no answer less that of the best answer
 };
 
@@ -29,11 +30,16 @@ struct WindowLogits {
   std::span<const float> logits;
 };
 
-// Takes, of every window, the n_best_size likeliest beginnings and ends over all its tokens, and those pairs of them
-// that lie in the context, in order, max_answer_length tokens at most. The score of no answer is the least over the
-// windows of the first token's. With version_2 it is a candidate, and it is the answer where it is more than
-// null_score_diff_threshold above the best other one. Where no pair of a window lies in the
-// context, a candidate "empty" with the score 0 stands in, as in run_qa. White space around an answer is no part of it.
+// A reading is one model's windows over a question; see heat_map.h.
+struct Reading;
+
+// With squad.merge = "best", and one reading, takes, of every window, the n_best_size likeliest beginnings and ends
+// over all its tokens, and those pairs of them that lie in the context, in order, max_answer_length tokens at most. The
+// score of no answer is the least over the windows of the first token's. With version_2 it is a candidate, and it is
+// the answer where it is more than null_score_diff_threshold above the best other one. Where no pair of a window lies
+// in the context, a candidate "empty" with the score 0 stands in, as in run_qa. White space around an answer is no part
+// of it. With "logits" and "probabilities" candidates come from heat maps of all readings.
+FoundAnswers find_answers(std::span<const Reading> readings, const SquadConfig& config);
 FoundAnswers find_answers(const EncodedQuestions& questions, std::span<const WindowLogits> windows,
                           const SquadConfig& config);
 

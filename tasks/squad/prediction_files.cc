@@ -4,6 +4,7 @@
 #include <ostream>
 #include <sstream>
 
+#include "core/csv.h"
 #include "core/files.h"
 
 namespace engine {
@@ -41,12 +42,18 @@ Json candidates_of(const FoundAnswers& found) {
 
 }  // namespace
 
-void write_predictions(const QuestionSet& set, const std::vector<FoundAnswers>& found, bool version_2,
+void write_predictions(const QuestionSet& set, const std::vector<FoundAnswers>& found, PredictionFiles files,
                        const std::filesystem::path& folder) {
   std::filesystem::create_directories(folder);
   write_object(folder / "predictions.json", set, found, text_of);
   write_object(folder / "nbest_predictions.json", set, found, candidates_of);
-  if (version_2) write_object(folder / "null_odds.json", set, found, odds_of);
+  if (files.null_odds) write_object(folder / "null_odds.json", set, found, odds_of);
+  if (!files.table) return;
+  write_file(folder / "predictions.csv", [&](std::ostream& out) {
+    out << "id,PredictionString\n";
+    for (size_t q = 0; q < found.size(); ++q)
+      out << csv_field(set.questions[q].id) << ',' << csv_field(found[q].text) << '\n';
+  });
 }
 
 std::string prediction_lines(const QuestionSet& set, const std::vector<FoundAnswers>& found) {

@@ -10,9 +10,13 @@
 namespace engine {
 
 // Writes predictions.json (id: text), nbest_predictions.json (id: list of answers with scores and probabilities) and,
-// with version_2, null_odds.json (id: score of no answer less that of the best answer) into a folder, which is made
-// where it is not there. The form is that of run_qa in transformers.
-void write_predictions(const QuestionSet& set, const std::vector<FoundAnswers>& found, bool version_2,
+// with null_odds, null_odds.json (id: score of no answer less that of the best answer) into a folder, which is made
+// where it is not there. The form is that of run_qa in transformers. With a table predictions.csv has the columns id
+// and PredictionString, as chaii takes them.
+struct PredictionFiles {
+  bool null_odds = false, table = false;
+};
+void write_predictions(const QuestionSet& set, const std::vector<FoundAnswers>& found, PredictionFiles files,
                        const std::filesystem::path& folder);
 
 // Returns a line of JSON a question: its id, the answer and the true ones.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iostream>
+#include <set>
 #include <sstream>
 
 #include "core/error.h"
@@ -9,6 +10,8 @@
 #include "core/hash.h"
 #include "models/span_objective.h"
 #include "tasks/cache_folder.h"
+#include "tasks/squad/place_tokens.h"
+#include "tasks/squad/null_threshold.h"
 #include "tasks/squad/prediction_files.h"
 #include "tasks/squad/scores.h"
 #include "training/subset.h"
@@ -17,6 +20,19 @@ namespace engine {
 
 namespace {
 
+// Sets how often an epoch takes the questions of each file of data.train.
+void weigh_files(QuestionSet& set, const std::vector<std::string>& weights) {
+  if (weights.empty()) return;
+  if (weights.size() != set.files)
+    fail_usage("squad.file_weights has ", weights.size(), " numbers, data.train ", set.files, " files");
+  std::vector<float> numbers;
+  for (const std::string& weight : weights) {
+    const auto number = number_of<double>(weight, between(0, 1000));
+    numbers.push_back(static_cast<float>(number));
+  }
+  for (Question& question : set.questions) question.share = numbers[question.file];
+  std::erase_if(set.questions, [](const Question& question) { return question.share == 0; });
+}
 
 int64_t kept_of_training(const DataConfig& data, int64_t all) { return kept_of_share(data.train_share, all); }
 int64_t kept_of_evaluation(const DataConfig& data, int64_t all) { return kept_at_most(data.eval_sequences, all); }
@@ -30,18 +46,44 @@ SquadTask::SquadTask(const Config& config, const SquadConfig& own, Encoder encod
     : EncoderTask(config, std::move(encoder), spans_of), own_(own) {
   longest_sequence("squad.max_length", own.max_length, model(), tokenizer());  // or an error
   fingerprint_ = fingerprint_of(tokenizer());
-  if (!config.data.eval.empty()) eval_ = open("data.eval", config.data.eval, kept_of_evaluation);
+  const std::vector<std::string>&files = config.data.eval, &train_files = config.data.train;
+  const auto encoded = [&](QuestionSet set) { return EncodedQuestions(std::move(set), this->tokenizer(), own_); };
+  const auto cut = [&](QuestionSet& set) { cut_contexts(set, own_.max_contents); };
+  if (!files.empty()) {
+    eval_ = encoded(open("data.eval", files, kept_of_evaluation, cut));
+  } else if (own.fold >= 0 && !train_files.empty()) {
+    const auto choose = [&](QuestionSet& set) {
+      leave_only_fold(set, own_.fold);
+      cut(set);
+    };
+    eval_ = encoded(open("squad.fold", train_files, kept_of_evaluation, choose));
+  }
   if (!training) return;
-  train_ = open("data.train", config.data.train, kept_of_training);
+  QuestionSet set = open("data.train", train_files, kept_of_training, [&](QuestionSet& all) {
+    if (own_.fold >= 0) leave_out_fold(all, own_.fold);
+    weigh_files(all, own_.file_weights);
+  });
+  counts_ = follow_recipe(set, own_, config.seed);
+  train_ = encoded(std::move(set));
   fingerprint_ += ", " + std::to_string(train_.windows().size()) + " windows " + hexadecimal(train_.digest());
-  plan_epochs(train_.lengths());
+  std::vector<float> shares;
+  for (const Window& window : train_.windows()) shares.push_back(train_.set().questions[window.question].share);
+  const bool is_plain = std::all_of(shares.begin(), shares.end(), [](float share) { return share == 1; });
+  if (!is_plain)
+    fingerprint_ += " shares " + hexadecimal(hash_of({reinterpret_cast<const char*>(shares.data()),
+                                                      shares.size() * sizeof(float)}));
+  plan_epochs(train_.lengths(), is_plain ? std::vector<float>() : std::move(shares));
 }
 
-EncodedQuestions SquadTask::open(const char* option, const std::vector<std::string>& files,
-                                 int64_t (*kept)(const DataConfig&, int64_t)) const {
+QuestionSet SquadTask::open(const char* option, const std::vector<std::string>& files,
+                            int64_t (*kept)(const DataConfig&, int64_t),
+                            const std::function<void(QuestionSet&)>& choose) const {
   QuestionSet set;
   for (const std::string& file : files) read_questions(file, AnswersWanted::yes, set);
-  if (set.questions.empty()) fail_usage(option, " holds no question");
+  keep_languages(set, own_);
+  give_folds(set, own_);
+  choose(set);
+  if (set.questions.empty()) fail_usage(option, " leaves no question", set.blank ? " that is not blank" : "");
   const auto all = static_cast<int64_t>(set.questions.size()), count = kept(config_.data, all);
   if (count < all) {
     std::vector<Question> some;
@@ -49,7 +91,7 @@ EncodedQuestions SquadTask::open(const char* option, const std::vector<std::stri
       some.push_back(std::move(set.questions[static_cast<size_t>(spread_index(i, count, all))]));
     set.questions = std::move(some);
   }
-  return EncodedQuestions(std::move(set), tokenizer(), own_);
+  return set;
 }
 
 std::string SquadTask::start_report() const {
@@ -60,11 +102,14 @@ std::string SquadTask::start_report() const {
     if (set.questions.empty()) return;
     text << '\n' << name << ": " << set.questions.size() << " questions, " << questions.windows().size() << " windows";
     if (set.moved) text << "; " << set.moved << " answers were not at their place and are taken where they stand";
+    if (set.blank) text << "; " << set.blank << " blank questions are left out";
     if (set.lost) text << "; " << set.lost << " answers do not stand in their context and are left out";
     if (questions.cut_questions()) text << "; " << questions.cut_questions() << " questions are cut";
   };
   add("data.train", train_);
-  add(("data." + split_of(config_.data.eval, config_.data)).c_str(), eval_);
+  text << counts_.text();
+  const bool has_fold = config_.data.eval.empty();
+  add(has_fold ? "squad.fold" : ("data." + split_of(config_.data.eval, config_.data)).c_str(), eval_);
   const std::string result = text.str();
   return result.starts_with('\n') ? result.substr(1) : result;
 }
@@ -117,31 +162,18 @@ SquadTask::Logits SquadTask::logits_of(Machine& machine, const EncodedQuestions&
   return logits;
 }
 
-std::vector<FoundAnswers> SquadTask::answers_of(const EncodedQuestions& questions, const Logits& logits) const {
-  // Windows of one question lie together.
-  const std::vector<Window>& windows = questions.windows();
-  std::vector<size_t> first_window(questions.set().questions.size());
-  for (size_t i = windows.size(); i-- > 0;) first_window[windows[i].question] = i;
-  std::vector<FoundAnswers> found(first_window.size());
-  parallel_for_or_throw(static_cast<int64_t>(found.size()), [&](int64_t q) {
-    const auto at = static_cast<size_t>(q);
-    std::vector<WindowLogits> own;
-    for (size_t i = first_window[at]; i < windows.size() && windows[i].question == at; ++i)
-      own.push_back({&windows[i], logits.of(i)});
-    found[at] = find_answers(questions, own, own_);
-  });
-  return found;
-}
-
-std::vector<FoundAnswers> SquadTask::answer(Machine& machine, const EncodedQuestions& questions) {
-  return answers_of(questions, logits_of(machine, questions));
-}
-
 std::vector<std::string> SquadTask::metric_names() const {
   std::vector<std::string> names{"loss", "exact_match", "f1", "jaccard", "start_accuracy", "end_accuracy"};
   if (own_.version_2)
     for (const char* name : {"has_answer_exact", "has_answer_f1", "no_answer_exact", "no_answer_f1"})
       names.emplace_back(name);
+  if (own_.search_null_threshold)
+    for (const auto& [name, value] : NullThresholds().best()) names.push_back(name);
+  std::set<std::string> languages;
+  for (const Question& question : eval_.set().questions)
+    if (!question.language.empty()) languages.insert(question.language);
+  for (const std::string& language : languages)
+    for (const char* name : {"mlqa_exact_", "mlqa_f1_", "jaccard_"}) names.push_back(name + language);
   return names;
 }
 
@@ -170,31 +202,27 @@ Metrics SquadTask::evaluate(Machine& machine, std::string& samples) {
   if (eval_.set().questions.empty()) return {};
   LossTotals totals;
   const Logits logits = logits_of(machine, eval_, &totals);
-  const std::vector<FoundAnswers> found = answers_of(eval_, logits);
+  const std::vector<FoundAnswers> found = answers_of(machine, eval_, logits);
   AnswerScores scores(own_.version_2);
+  NullThresholds thresholds;
   std::vector<bool> is_right;
-  for (size_t q = 0; q < found.size(); ++q)
-    is_right.push_back(scores.add(found[q].text, eval_.set().questions[q].truths).exact_match == 1);
+  for (size_t q = 0; q < found.size(); ++q) {
+    const Question& question = eval_.set().questions[q];
+    is_right.push_back(scores.add(found[q].text, question.truths, question.language).exact_match == 1);
+    if (own_.search_null_threshold)
+      thresholds.add(found[q].null_odds, score_answer(found[q].best_text, question.truths, true),
+                     !question.truths.empty());
+  }
   samples = sample_text(eval_.set(), found, is_right, static_cast<size_t>(own_.samples));
   predictions_ = prediction_lines(eval_.set(), found);
   Metrics metrics{{"loss", totals.loss / totals.scored}};
   for (const auto& metric : scores.metrics()) metrics.push_back(metric);
+  if (own_.search_null_threshold)
+    for (const auto& metric : thresholds.best()) metrics.push_back(metric);
   const auto [start_accuracy, end_accuracy] = accuracies(eval_, logits);
   metrics.emplace_back("start_accuracy", start_accuracy);
   metrics.emplace_back("end_accuracy", end_accuracy);
   return metrics;
-}
-
-void SquadTask::predict(Machine& machine, const std::filesystem::path& input, const std::filesystem::path& output) {
-  QuestionSet set;
-  read_questions(input, AnswersWanted::no, set);
-  if (set.questions.empty()) fail(input.string(), ": holds no question");
-  const EncodedQuestions questions(std::move(set), tokenizer(), own_);
-  if (questions.cut_questions() && machine.communicator.is_first())
-    std::cerr << input.string() << ": " << questions.cut_questions() << " questions are cut to "
-              << own_.max_query_length << " tokens\n";
-  const std::vector<FoundAnswers> found = answer(machine, questions);
-  if (machine.communicator.is_first()) write_predictions(questions.set(), found, own_.version_2, output);
 }
 
 std::unique_ptr<Task> make_squad_task(Config& config, const SquadConfig& own, const Options& options, Ops& ops,
@@ -203,9 +231,12 @@ std::unique_ptr<Task> make_squad_task(Config& config, const SquadConfig& own, co
     fail_usage("data.train is missing: a file in SQuAD's JSON schema, or a list of them");
   if (config.data.block_size)
     fail_usage("data.block_size: task squad cuts contexts into windows: set squad.max_length instead");
+  if (training && own.negatives == "hard" && own.negative_scores.empty())
+    fail_usage("squad.negatives = \"hard\" needs squad.negative_scores: files that predict writes");
   if (own.start_weight + own.end_weight == 0) fail_usage("squad.start_weight and squad.end_weight are both 0");
-  Encoder encoder = make_encoder(config, options, {HeadKind::question_answering, {}}, tokenizer_of(config),
-                                 ops.memory(), training);
+  const EncoderHead needed{HeadKind::question_answering, {}, place_tokens(own)};
+  Encoder encoder = make_encoder(config, options, needed, tokenizer_of(config, needed.special_tokens), ops.memory(),
+                                 training);
   return std::make_unique<SquadTask>(config, own, std::move(encoder), training);
 }
 

@@ -4,6 +4,7 @@
 
 #include "tasks/encoder_task.h"
 #include "tasks/squad/answers.h"
+#include "tasks/squad/recipe.h"
 
 namespace engine {
 
@@ -20,12 +21,16 @@ class SquadTask final : public EncoderTask {
   std::vector<std::string> metric_names() const override;
   std::string fingerprint() const override { return fingerprint_; }
   std::string start_report() const override;
-  // Answers the questions of a file in SQuAD's schema. Writes predictions.json, nbest_predictions.json and, with
-  // squad.version_2, null_odds.json into the folder `output`, in the form of run_qa.
+  // Answers the questions of a file in SQuAD's schema or a table. Writes predictions.json, nbest_predictions.json and,
+  // with squad.version_2, null_odds.json into the folder `output`, in the form of run_qa, for a table predictions.csv,
+  // too, and with squad.score_negatives negative_scores.json.
   void predict(Machine& machine, const std::filesystem::path& input, const std::filesystem::path& output) override;
 
+  // Takes another reader, whatever its tokenizer, where squad.merge averages readers.
+  void join(std::unique_ptr<Task> other) override;
+
   // Answers every question, in their order.
-  std::vector<FoundAnswers> answer(Machine& machine, const EncodedQuestions& questions);
+  std::vector<FoundAnswers> answer(Machine& machine, QuestionSet set);
   const SquadConfig& own() const { return own_; }
 
  private:
@@ -40,16 +45,21 @@ class SquadTask final : public EncoderTask {
   };
   // `totals` (optional) receives the loss.
   Logits logits_of(Machine& machine, const EncodedQuestions& questions, LossTotals* totals = nullptr);
-  std::vector<FoundAnswers> answers_of(const EncodedQuestions& questions, const Logits& logits) const;
+  // Answers from these logits, together with those of more strides and of the readers that joined.
+  std::vector<FoundAnswers> answers_of(Machine& machine, const EncodedQuestions& questions, const Logits& logits);
   // Returns how often, of the windows with an answer, the likeliest beginning and the likeliest end are the answer's.
   static std::pair<double, double> accuracies(const EncodedQuestions& questions, const Logits& logits);
-  // Keeps kept(data, number) of the questions, spread evenly.
-  EncodedQuestions open(const char* option, const std::vector<std::string>& files,
-                        int64_t (*kept)(const DataConfig&, int64_t)) const;
+  // Reads files, keeps the languages that are asked for, and keeps kept(data, number) of the questions that `choose`
+  // leaves, spread evenly.
+  QuestionSet open(const char* option, const std::vector<std::string>& files,
+                   int64_t (*kept)(const DataConfig&, int64_t), const std::function<void(QuestionSet&)>& choose) const;
+  void score_negatives(Machine& machine, const std::filesystem::path& input, const std::filesystem::path& output);
   void append(const EncodedQuestions& questions, const Window& window, float smoothing, SequenceBatch& batch) const;
 
   const SquadConfig own_;
+  std::vector<std::unique_ptr<SquadTask>> others_;
   EncodedQuestions train_, eval_;
+  RecipeCounts counts_;
   std::string fingerprint_, predictions_;
 };
 

@@ -3,19 +3,19 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/parallel.h"
+#include "tasks/squad/place_tokens.h"
 
 namespace engine {
 
 namespace {
 
-void encode_all(const Tokenizer& tokenizer, size_t count, std::vector<Encoding>& encodings,
-                const std::function<std::string_view(size_t)>& text_of,
+void encode_all(size_t count, std::vector<Encoding>& encodings, const std::function<Encoding(size_t)>& encoding_of,
                 const std::function<std::string(size_t)>& name_of) {
   encodings.resize(count);
   parallel_for_or_throw(static_cast<int64_t>(count), [&](int64_t i) {
     const auto at = static_cast<size_t>(i);
     try {
-      encodings[at] = tokenizer.encode_with_offsets(text_of(at));
+      encodings[at] = encoding_of(at);
     } catch (const Error& error) {
       fail(name_of(at), ": ", error.what());
     }
@@ -24,18 +24,26 @@ void encode_all(const Tokenizer& tokenizer, size_t count, std::vector<Encoding>&
 
 }  // namespace
 
-EncodedQuestions::EncodedQuestions(QuestionSet set, const Tokenizer& tokenizer, const SquadConfig& config)
-    : set_(std::move(set)), framing_(tokenizer.framing()) {
+EncodedQuestions::EncodedQuestions(std::shared_ptr<const QuestionSet> shared, const Tokenizer& tokenizer,
+                                   const SquadConfig& config)
+    : set_(std::move(shared)), framing_(tokenizer.framing()) {
   special_tokens_ = framing_.special_tokens(/*is_pair=*/true);
-  const auto name = [&](size_t q) { return "question \"" + set_.questions[q].id.substr(0, 80) + "\""; };
-  encode_all(tokenizer, set_.contexts.size(), contexts_, [&](size_t c) { return std::string_view(set_.contexts[c]); },
+  const auto name = [&](size_t q) { return "question \"" + set_->questions[q].id.substr(0, 80) + "\""; };
+  has_place_tokens_ = config.word_tokens != "none" || config.context_token;
+  const auto encode_context = [&](size_t c) {
+    const Context& context = set_->contexts[c];
+    return has_place_tokens_ ? encode_with_places(tokenizer, context, config)
+                             : tokenizer.encode_with_offsets(context.text);
+  };
+  encode_all(set_->contexts.size(), contexts_, encode_context,
              [](size_t c) { return "context " + std::to_string(c + 1); });
   // White space before a question is no part of it.
-  const auto question_text = [&](size_t q) {
-    const std::string& text = set_.questions[q].text;
-    return std::string_view(text).substr(std::min(text.find_first_not_of(" \t\r\n"), text.size()));
+  const auto encode_question = [&](size_t q) {
+    const std::string& text = set_->questions[q].text;
+    return tokenizer.encode_with_offsets(
+        std::string_view(text).substr(std::min(text.find_first_not_of(" \t\r\n"), text.size())));
   };
-  encode_all(tokenizer, set_.questions.size(), questions_, question_text, name);
+  encode_all(set_->questions.size(), questions_, encode_question, name);
   const auto most = static_cast<size_t>(config.max_query_length);
   for (size_t q = 0; q < questions_.size(); ++q) {
     Encoding& question = questions_[q];
@@ -45,10 +53,13 @@ EncodedQuestions::EncodedQuestions(QuestionSet set, const Tokenizer& tokenizer, 
       ++cut_questions_;
     }
     try {
-      const size_t context = contexts_[set_.questions[q].context].ids.size();
-      for (const auto& [begin, end] :
-           window_parts(tokenizer, question.ids.size(), context, static_cast<size_t>(config.max_length),
-                        static_cast<size_t>(config.doc_stride)))
+      const size_t context = contexts_[set_->questions[q].context].ids.size();
+      const auto most_tokens = static_cast<size_t>(config.max_length), used = question.ids.size() + special_tokens_;
+      auto overlap = static_cast<size_t>(config.doc_stride);
+      // A step that is longer than a window would leave tokens out.
+      if (config.window_step && used < most_tokens)
+        overlap = most_tokens - used - std::min(most_tokens - used, static_cast<size_t>(config.window_step));
+      for (const auto& [begin, end] : window_parts(tokenizer, question.ids.size(), context, most_tokens, overlap))
         windows_.push_back({q, begin, end});
     } catch (const Error& error) {
       fail(name(q), ": ", error.what(), " (squad.max_length, squad.doc_stride, squad.max_query_length)");
@@ -63,7 +74,7 @@ std::vector<int32_t> EncodedQuestions::lengths() const {
 }
 
 Framed EncodedQuestions::framed(const Window& window) const {
-  return frame_pair(framing_, questions_[window.question], contexts_[set_.questions[window.question].context],
+  return frame_pair(framing_, questions_[window.question], contexts_[set_->questions[window.question].context],
                     window.begin, window.end);
 }
 
@@ -77,7 +88,7 @@ size_t EncodedQuestions::first_of_context(const Window& window) const {
 }
 
 std::optional<std::pair<size_t, size_t>> EncodedQuestions::answer_in(const Window& window) const {
-  const Question& question = set_.questions[window.question];
+  const Question& question = set_->questions[window.question];
   if (question.answers.empty() || window.begin == window.end) return {};
   const AnswerSpan& answer = question.answers.front();
   const auto& offsets = contexts_[question.context].offsets;

@@ -2,6 +2,7 @@
 // windows, each of which begins some tokens before the end of the last (Devlin et al. 2018).
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -23,9 +24,12 @@ class EncodedQuestions {
  public:
   EncodedQuestions() = default;
   // All threads encode. An Error where no window fits, or where a text is no UTF-8, names the question or the context.
-  EncodedQuestions(QuestionSet set, const Tokenizer& tokenizer, const SquadConfig& config);
+  EncodedQuestions(std::shared_ptr<const QuestionSet> set, const Tokenizer& tokenizer, const SquadConfig& config);
+  EncodedQuestions(QuestionSet set, const Tokenizer& tokenizer, const SquadConfig& config)
+      : EncodedQuestions(std::make_shared<const QuestionSet>(std::move(set)), tokenizer, config) {}
 
-  const QuestionSet& set() const { return set_; }
+  const QuestionSet& set() const { return *set_; }
+  const std::shared_ptr<const QuestionSet>& shared_set() const { return set_; }
   const std::vector<Window>& windows() const { return windows_; }
   int64_t cut_questions() const { return cut_questions_; }
 
@@ -44,18 +48,28 @@ class EncodedQuestions {
   size_t first_of_context(const Window& window) const;
   // Returns the context's token that is at a place of a window, in characters of the context.
   std::pair<int32_t, int32_t> offsets(const Window& window, size_t token) const {
-    return contexts_[set_.questions[window.question].context].offsets[window.begin + token];
+    return contexts_[set_->questions[window.question].context].offsets[window.begin + token];
+  }
+  // Returns the characters of all tokens of a context.
+  const std::vector<std::pair<int32_t, int32_t>>& context_offsets(size_t context) const {
+    return contexts_[context].offsets;
+  }
+  // Whether a token of the context has no characters, because it tells a place (place_tokens.h).
+  bool is_place_token(const Window& window, size_t token) const {
+    const auto [begin, end] = offsets(window, token);
+    return has_place_tokens_ && begin == end;
   }
   // A number that tells questions, contexts and answers apart.
   uint64_t digest() const;
 
  private:
-  QuestionSet set_;
+  std::shared_ptr<const QuestionSet> set_ = std::make_shared<const QuestionSet>();
   std::vector<Encoding> contexts_, questions_;
   std::vector<Window> windows_;
   Framing framing_;
   size_t special_tokens_ = 0;
   int64_t cut_questions_ = 0;
+  bool has_place_tokens_ = false;
 };
 
 }  // namespace engine

@@ -1,0 +1,45 @@
+#include "tasks/squad/passages.h"
+
+#include <algorithm>
+
+namespace engine {
+
+std::vector<ByteRange> lines_of(std::string_view text) {
+  std::vector<ByteRange> lines;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    lines.emplace_back(begin, end);
+    begin = end + 1;
+  }
+  return lines;
+}
+
+std::vector<ByteRange> sentences_of(std::string_view text) {
+  static constexpr std::string_view danda = "\xe0\xa5\xa4";
+  const auto is_space = [&](size_t at) { return text[at] == ' ' || text[at] == '\t' || text[at] == '\r'; };
+  std::vector<ByteRange> sentences;
+  size_t begin = 0;
+  for (size_t at = 0; at < text.size();) {
+    size_t behind = at + 1;
+    bool ends = text[at] == '\n';
+    if (!ends) {
+      const bool is_danda = text.substr(at).starts_with(danda);
+      if (is_danda) behind = at + danda.size();
+      const bool is_mark = is_danda || text[at] == '.' || text[at] == '?' || text[at] == '!';
+      ends = is_mark && behind < text.size() && (is_space(behind) || text[behind] == '\n');
+      if (ends) {
+        while (behind < text.size() && is_space(behind)) ++behind;
+        if (behind < text.size() && text[behind] == '\n') ++behind;
+      }
+    }
+    if (ends) {
+      sentences.emplace_back(begin, behind);
+      begin = behind;
+    }
+    at = behind;
+  }
+  if (begin < text.size()) sentences.emplace_back(begin, text.size());
+  return sentences;
+}
+
+}  // namespace engine

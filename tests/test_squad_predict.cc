@@ -1,0 +1,184 @@
+// Predictions of the task squad: heat maps, readers that answer together, thresholds and the files that are written.
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "core/csv.h"
+#include "core/files.h"
+#include "tasks/squad/heat_map.h"
+#include "tasks/squad/null_threshold.h"
+#include "tasks/squad/recipe.h"
+#include "tests/squad_letters.h"
+#include "text/unicode.h"
+
+namespace engine::test {
+
+namespace fs = std::filesystem;
+
+TEST_CASE("heat map: logits of windows and readers are averaged by character") {
+  Letters letters;
+  SquadConfig config{.max_length = 8, .doc_stride = 2, .n_best_size = 3, .max_answer_length = 2, .merge = "logits"};
+  const std::string asked = file_of("bb c d e f", {question("1", "y", "c", 3)});
+  const EncodedQuestions questions(read(letters, asked), *letters.tokenizer(), config);
+  // The windows are [CLS] y [SEP], four tokens and [SEP]. The word bb is one token, which nothing knows.
+  REQUIRE(questions.windows().size() >= 2);
+  std::vector<std::vector<float>> all_logits;
+  std::vector<WindowLogits> windows;
+  Random random(1, 1);
+  const size_t context = count_characters(std::string("bb c d e f"));
+  std::vector<double> starts(context), ends(context), counts(context);
+  double none = INFINITY;
+  for (const Window& window : questions.windows()) {
+    std::vector<float>& own = all_logits.emplace_back(2 * questions.length(window));
+    for (float& value : own) value = random.normal();
+    none = std::min(none, static_cast<double>(own[0]) + static_cast<double>(own[1]));
+    const size_t first = questions.first_of_context(window);
+    for (size_t token = 0; token < window.end - window.begin; ++token)
+      for (auto c = questions.offsets(window, token).first; c < questions.offsets(window, token).second; ++c) {
+        starts[static_cast<size_t>(c)] += static_cast<double>(own[2 * (first + token)]);
+        ends[static_cast<size_t>(c)] += static_cast<double>(own[2 * (first + token) + 1]);
+        counts[static_cast<size_t>(c)] += 1;
+      }
+  }
+  for (size_t w = 0; w < all_logits.size(); ++w) windows.push_back({&questions.windows()[w], all_logits[w]});
+  // The best of all pairs of characters that begin and end a word is the answer.
+  double best = -INFINITY;
+  size_t begin = 0, end = 0;
+  const std::vector<size_t> word_begins{0, 3, 5, 7, 9}, word_ends{1, 3, 5, 7, 9};
+  for (size_t i = 0; i < 5; ++i)
+    for (size_t j = i; j < std::min<size_t>(5, i + 2); ++j) {
+      const size_t s = word_begins[i], e = word_ends[j];
+      const double score = starts[s] / counts[s] + ends[e] / counts[e];
+      if (score > best) best = score, begin = s, end = e + 1;
+    }
+  config.n_best_size = 20;
+  Candidate null;
+  const Reading reading{&questions, windows};
+  const std::vector<Candidate> candidates = heat_map_candidates(std::span(&reading, 1), config, null);
+  CHECK(null.score == doctest::Approx(none));
+  const auto top = std::max_element(candidates.begin(), candidates.end(),
+                                    [](const Candidate& a, const Candidate& b) { return a.score < b.score; });
+  CHECK(top->score == doctest::Approx(best));
+  CHECK(top->begin == static_cast<int32_t>(begin));
+  CHECK(top->end == static_cast<int32_t>(end));
+  // Two equal readers say what one says.
+  const Reading both[] = {reading, reading};
+  const FoundAnswers one = find_answers(std::span(&reading, 1), config), two = find_answers(both, config);
+  REQUIRE(one.candidates.size() == two.candidates.size());
+  for (size_t i = 0; i < one.candidates.size(); ++i) {
+    CHECK(one.candidates[i].text == two.candidates[i].text);
+    CHECK(one.candidates[i].score == doctest::Approx(two.candidates[i].score));
+  }
+  // The score of probabilities is the logarithm of a product of means of probabilities: of one window it is that of its
+  // softmax.
+  config.merge = "probabilities";
+  config.max_length = 32;
+  const EncodedQuestions whole(read(letters, asked), *letters.tokenizer(), config);
+  REQUIRE(whole.windows().size() == 1);
+  std::vector<float> values(2 * whole.length(whole.windows()[0]));
+  for (float& value : values) value = random.normal();
+  double sums[2] = {};
+  for (size_t i = 0; i < values.size(); ++i) sums[i % 2] += std::exp(static_cast<double>(values[i]));
+  const WindowLogits only[] = {{&whole.windows()[0], values}};
+  const FoundAnswers found = find_answers(whole, only, config);
+  for (const Candidate& candidate : found.candidates) {
+    CHECK(candidate.score < 0);
+    if (candidate.text != "c") continue;
+    const size_t place = whole.first_of_context(whole.windows()[0]) + 1;
+    const double logits = static_cast<double>(values[2 * place] + values[2 * place + 1]);
+    const double expected = logits - std::log(sums[0] * sums[1]);
+    CHECK(candidate.score == doctest::Approx(expected));
+  }
+  config.merge = "best";
+  CHECK_THROWS_AS(find_answers(both, config), Error);
+}
+
+TEST_CASE("null thresholds: the best one of all that could be chosen") {
+  Random random(4, 4);
+  for (int round = 0; round < 50; ++round) {
+    NullThresholds thresholds;
+    struct Row {
+      double odds, exact;
+      bool has_answer;
+    };
+    std::vector<Row> rows;
+    for (int i = 0; i < 12; ++i) {
+      const bool has_answer = random.below(2) == 0;
+      rows.push_back({static_cast<double>(random.below(6)), has_answer && random.below(2) ? 1.0 : 0.0, has_answer});
+      AnswerScore score;
+      score.exact_match = score.f1 = rows.back().exact;
+      thresholds.add(rows.back().odds, score, has_answer);
+    }
+    const auto exact_with = [&](double threshold) {
+      double sum = 0;
+      for (const Row& row : rows) sum += row.odds > threshold ? !row.has_answer : row.exact;
+      return 100 * sum / static_cast<double>(rows.size());
+    };
+    double best = 0;
+    for (double threshold = -1; threshold < 7; ++threshold) best = std::max(best, exact_with(threshold));
+    const auto found = thresholds.best();
+    CHECK(found[0].first == "best_exact");
+    CHECK(found[0].second == doctest::Approx(best));
+    CHECK(exact_with(found[1].second) == doctest::Approx(best));
+    CHECK(found[2].second == doctest::Approx(best));
+  }
+  CHECK(NullThresholds().best()[0].second == 0);
+}
+
+TEST_CASE("squad: readers answer together, tables get tables, negatives get scores, and long contexts are cut") {
+  Letters letters;
+  letters.config.training.max_steps = 250;
+  letters.trained();
+  const std::string run = (fs::path(letters.config.output_dir) / "run").string();
+  const std::string options = "task = \"squad\"\n[squad]\nmax_length = 12\ndoc_stride = 4\nmax_answer_length = 1\n";
+  const auto reader = [&](const std::string& more) {
+    auto settings = std::make_unique<TaskSettings>(options + more);
+    settings->config.init = run;
+    return settings;
+  };
+  const auto first = reader("merge = \"logits\"\nstrides = [\"2\"]\n"), second = reader("merge = \"logits\"\n");
+  const auto task = first->task(Use::evaluation);
+  task->join(second->task(Use::evaluation));
+  const std::string table = first->write(
+      "ask.csv", "id,context,question,answer_text,answer_start\n\"1,a\",b c d e f g h i b b x c d,y,c,24\n"
+                 "2,\"b x d\nb c e\nb d\",y,d,4\n");
+  const fs::path output = first->file("answers");
+  task->predict(first->machine, table, output);
+  const json predictions = json::parse(read_text(output / "predictions.json"));
+  CHECK(predictions["1,a"] == "c");
+  CHECK(predictions["2"] == "d");
+  CHECK(read_text(output / "predictions.csv") == "id,PredictionString\n\"1,a\",c\n2,d\n");
+  CHECK_FALSE(fs::exists(output / "negative_scores.json"));
+
+  const auto alone = reader("merge = \"best\"\n");
+  const auto other = reader("");
+  const auto best = alone->task(Use::evaluation);
+  CHECK_THROWS_WITH_AS(best->join(other->task(Use::evaluation)), doctest::Contains("squad.merge"), UsageError);
+
+  const auto scorer = reader("score_negatives = true\nmin_paragraph_length = 3\n");
+  scorer->task(Use::evaluation)->predict(scorer->machine, table, output);
+  const json scores = json::parse(read_text(output / "negative_scores.json"));
+  CHECK(scores.size() == 1);  // the line "b d" holds the answer's text
+  CHECK(scores["2#2"].get<double>() > 0);
+  CHECK(scores["2#2"].get<double>() < 1);
+
+  const auto cut = reader("max_contents = 3\n");
+  cut->task(Use::evaluation)->predict(cut->machine, table, output);
+  const std::string early = json::parse(read_text(output / "predictions.json"))["1,a"];
+  CHECK(std::string("b c d").find(early) != std::string::npos);
+}
+
+TEST_CASE("squad: contexts are cut behind a word") {
+  QuestionSet set;
+  for (const char* text : {" a  bb\xc2\xa0" "c d", "a bb", "a", ""}) set.contexts.push_back({text});
+  cut_contexts(set, 2);
+  CHECK(set.contexts[0].text == " a  bb");
+  CHECK(set.contexts[0].document == 10);
+  CHECK(set.contexts[1].text == "a bb");
+  CHECK(set.contexts[1].document == 0);
+  CHECK(set.contexts[2].text == "a");
+  cut_contexts(set, 0);
+  CHECK(set.contexts[0].text == " a  bb");
+}
+
+}  // namespace engine::test
