@@ -74,6 +74,7 @@ inline void adapt_classification(TaskSettings& settings) {
 
 inline void adapt_squad(TaskSettings& settings) {
   Config& config = settings.config;
+  if (config.init.empty()) return;  // its files are here
   config.init = settings.file("encoder");
   write_letters(config.init);
   save_small_bert(config.init, 31);
