@@ -3,6 +3,11 @@
 
 #include <doctest/doctest.h>
 
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "core/files.h"
+
 namespace engine::test {
 
 TEST_CASE("squad: an answer is compared without case, punctuation, articles and spacing") {
@@ -55,6 +60,31 @@ TEST_CASE("squad: Jaccard's share of common words, in any script") {
   CHECK(score_answer(north, {north + " " + land}, false).jaccard == 0.5);
   CHECK(score_answer("The Hat the hat", {"the hat"}, false).jaccard == 1);
   CHECK(score_answer("hat.", {"hat"}, false).jaccard == 0);  // punctuation is a part of a word
+}
+
+TEST_CASE("squad: answers in other languages score what MLQA's scorer says") {
+  const nlohmann::json cases = nlohmann::json::parse(read_text("tests/golden/answer_scores.json"));
+  CHECK(cases.size() >= 16);
+  for (const nlohmann::json& one : cases) {
+    const std::string language = one["language"], answer = one["answer"];
+    CAPTURE(answer);
+    CHECK(normalized_answer_in(language, answer) == one["normalized"].get<std::string>());
+    const AnswerScore score = score_answer_in(language, answer, one["truths"].get<std::vector<std::string>>());
+    CHECK(score.exact_match == one["exact_match"].get<double>());
+    CHECK(score.f1 == doctest::Approx(one["f1"].get<double>()));
+  }
+  // English names do, too, and a language that MLQA has not has no articles.
+  CHECK(normalized_answer_in("German", "Die Katze") == "katze");
+  CHECK(normalized_answer_in("hindi", "the") == "the");
+  AnswerScores scores(/*version_2=*/false);
+  scores.add("Die Katze", {"katze"}, "de");
+  scores.add("Hund", {"katze"}, "de");
+  scores.add("a", {"a"});
+  std::map<std::string, double> metrics;
+  for (const auto& [name, value] : scores.metrics()) metrics[name] = value;
+  CHECK(metrics.at("mlqa_exact_de") == 50);
+  CHECK(metrics.at("mlqa_f1_de") == 50);
+  CHECK(metrics.at("jaccard_de") == doctest::Approx(0.25));
 }
 
 }  // namespace engine::test
