@@ -70,6 +70,19 @@ json parse_json(std::string_view text, const std::string& where) {
   }
 }
 
+json parse_json_pieces(std::string_view text, const std::string& where, const TakeObject& take) {
+  check_structure(text, where);
+  const auto on_event = [&](int depth, json::parse_event_t event, json& parsed) {
+    if (event == json::parse_event_t::key) return take(depth, parsed.get_ref<const std::string&>(), nullptr);
+    return event != json::parse_event_t::object_end || take(depth, "", &parsed);
+  };
+  try {
+    return json::parse(text, on_event);
+  } catch (const json::exception& error) {
+    fail(where, ": not valid JSON: ", plain(error.what()));
+  }
+}
+
 json parse_json_file(const std::filesystem::path& file, size_t most_bytes) {
   std::error_code missing;
   const auto bytes = std::filesystem::file_size(file, missing);

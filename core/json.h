@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
@@ -18,6 +19,11 @@ inline constexpr size_t json_most_depth = 64;
 // stands twice in one object is an error, because nobody knows which of the two was meant.
 nlohmann::json parse_json(std::string_view text, const std::string& where);
 nlohmann::json parse_json_file(const std::filesystem::path& file, size_t most_bytes = json_most_bytes);
+// Parses a text of any size, from which `take` takes objects away, so that they are never all in memory. It is called
+// with every key (`object` is null) and with every object that ended, each with its depth: a key is one deeper than its
+// object, and the whole text is 0 deep. It returns whether the object stays in the result.
+using TakeObject = std::function<bool(int depth, const std::string& key, nlohmann::json* object)>;
+nlohmann::json parse_json_pieces(std::string_view text, const std::string& where, const TakeObject& take);
 
 // These read the members of an object. Without a default an absent key (or null) is an Error. A wrong type always is.
 const nlohmann::json& json_member(const nlohmann::json& object, const char* key, const std::string& where);

@@ -49,6 +49,14 @@ TEST_CASE("squad: a file that is not right says where") {
   Letters letters;
   CHECK(error_of(letters, "[]") == ": should be an object with the member \"data\", as SQuAD's files have it");
   CHECK(error_of(letters, "{\"data\": 3}") == ": \"data\" should be a list");
+  CHECK(error_of(letters, "{\"version\": \"1.1\"}").find("\"data\"") != std::string::npos);
+  CHECK(error_of(letters, "{\"data\": [{\"paragraphs\": [3]}]}") ==
+        ": data[0]: \"paragraphs\" should hold objects alone");
+  CHECK(error_of(letters, "{\"data\": [4]}") == ": data[0]: should be an object");
+  CHECK(error_of(letters, "{\"data\": [{\"paragraphs\": [{\"context\": \"a\"").find("not valid JSON") !=
+        std::string::npos);
+  // Members of other names are passed over, whatever they hold.
+  CHECK(error_of(letters, "{\"other\": [{\"paragraphs\": [{\"context\": 3}]}], \"data\": []}").empty());
   CHECK(error_of(letters, "{\"data\": [{\"paragraphs\": [{\"qas\": []}]}]}").find("data[0].paragraphs[0]") !=
         std::string::npos);
   CHECK(error_of(letters, file_of("a b", {question("1", "y", "a", 0), question("1", "y", "b", 2)})) ==

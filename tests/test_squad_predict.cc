@@ -181,4 +181,64 @@ TEST_CASE("squad: contexts are cut behind a word") {
   CHECK(set.contexts[0].text == " a  bb");
 }
 
+TEST_CASE("squad: files of any size are answered piece by piece") {
+  Letters letters;
+  letters.config.training.max_steps = 1;
+  letters.trained();
+  TaskSettings reader("task = \"squad\"\n[squad]\nmax_length = 32\ndoc_stride = 4\nversion_2 = true\n");
+  reader.config.init = (fs::path(letters.config.output_dir) / "run").string();
+  const auto task = reader.task(Use::evaluation);
+  // Pieces end behind a context: the first has all questions about its contexts, in both forms.
+  json paragraphs = json::array();
+  std::string rows = "id,context,question\n";
+  for (int p = 0; p < 3; ++p) {
+    json questions = json::array();
+    const std::string context = std::string("b c ") + static_cast<char>('d' + p);
+    for (int q = 0; q < 3000; ++q) {
+      const std::string id = std::to_string(p) + "-" + std::to_string(q);
+      questions.push_back({{"id", id}, {"question", "y"}});
+      rows.append(id).append(",").append(context).append(",y\n");
+    }
+    paragraphs.push_back({{"context", context}, {"qas", questions}});
+  }
+  const std::string file = reader.write("many.json", json{{"data", {{{"paragraphs", paragraphs}}}}}.dump());
+  const std::string table = reader.write("many.csv", rows);
+  for (const std::string& input : {file, table}) {
+    std::vector<size_t> pieces;
+    each_piece_of_questions(input, AnswersWanted::no, [&](QuestionSet set) { pieces.push_back(set.questions.size()); });
+    CHECK(pieces == std::vector<size_t>{6000, 3000});
+  }
+  const fs::path output = reader.file("answers");
+  task->predict(reader.machine, file, output);
+  const json predictions = json::parse(read_text(output / "predictions.json"));
+  CHECK(predictions.size() == 9000);
+  CHECK(json::parse(read_text(output / "nbest_predictions.json")).size() == 9000);
+  CHECK(json::parse(read_text(output / "null_odds.json")).size() == 9000);
+  const fs::path of_table = reader.file("table_answers");
+  task->predict(reader.machine, table, of_table);
+  CHECK(json::parse(read_text(of_table / "predictions.json")) == predictions);
+  // An error in a later piece leaves no files.
+  std::string broken = read_text(file);
+  broken.replace(broken.rfind("\"2-2999\""), 8, "\"0-0\"");
+  const fs::path none = reader.file("no_answers");
+  CHECK_THROWS_WITH_AS(task->predict(reader.machine, reader.write("broken.json", broken), none),
+                       doctest::Contains("data[0].paragraphs[2].qas[2999]: the id \"0-0\" occurs a second time"),
+                       Error);
+  CHECK_FALSE(fs::exists(none / "predictions.json"));
+}
+
+TEST_CASE("squad: a context of a megabyte has its windows, and its answer in the last of them") {
+  Letters letters;
+  std::string context;
+  while (context.size() < (1 << 20)) context += "b c d e f g ";
+  context += "x h";
+  const int64_t place = static_cast<int64_t>(context.size()) - 1;
+  const EncodedQuestions questions(read(letters, file_of(context, {question("1", "y", "h", place)})),
+                                   *letters.tokenizer(), {.max_length = 384, .doc_stride = 128});
+  const size_t tokens = context.size() / 2 + 1;
+  CHECK(questions.windows().size() == (tokens - 380 + 251) / 252 + 1);
+  CHECK(questions.answer_in(questions.windows().back()).has_value());
+  CHECK_FALSE(questions.answer_in(questions.windows().front()).has_value());
+}
+
 }  // namespace engine::test

@@ -1,5 +1,7 @@
 #include "tasks/squad/examples.h"
 
+#include <utility>
+
 #include "core/error.h"
 #include "text/unicode.h"
 
@@ -7,12 +9,19 @@ namespace engine {
 
 namespace {
 
+constexpr size_t questions_of_a_piece = 4096;
+
 // Returns the byte of the occurrence of `answer` that is nearest to `wanted`, npos where there is none.
 size_t nearest(std::string_view context, std::string_view answer, size_t wanted) {
   const size_t behind = context.find(answer, wanted), before = context.rfind(answer, wanted);
   if (behind == std::string_view::npos || before == std::string_view::npos)
     return behind == std::string_view::npos ? before : behind;
   return wanted - before <= behind - wanted ? before : behind;
+}
+
+void read_file(const std::filesystem::path& file, QuestionAdder& to) {
+  if (file.extension() == ".csv") read_squad_table(file, to);
+  else read_squad_json(file, to);
 }
 
 }  // namespace
@@ -25,7 +34,8 @@ size_t byte_of(std::string_view text, int64_t place) {
 
 bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos; }
 
-QuestionAdder::QuestionAdder(AnswersWanted wanted, QuestionSet& set) : wanted_(wanted), set_(set) {
+QuestionAdder::QuestionAdder(AnswersWanted wanted, QuestionSet& set, const std::function<void()>& piece)
+    : wanted_(wanted), set_(set), piece_(piece) {
   for (const Question& question : set.questions) ids_.insert(question.id);
 }
 
@@ -52,11 +62,23 @@ void QuestionAdder::add_answer(const std::string& text, int64_t place, Question&
   question.answers.push_back({text, begin, begin + static_cast<int64_t>(count_characters(text))});
 }
 
+void QuestionAdder::end_context() {
+  if (piece_ && set_.questions.size() >= questions_of_a_piece) piece_();
+}
+
 void read_questions(const std::filesystem::path& file, AnswersWanted wanted, QuestionSet& set) {
   QuestionAdder to(wanted, set);
-  if (file.extension() == ".csv") read_squad_table(file, to);
-  else read_squad_json(file, to);
+  read_file(file, to);
   ++set.files;
+}
+
+void each_piece_of_questions(const std::filesystem::path& file, AnswersWanted wanted,
+                             const std::function<void(QuestionSet)>& piece) {
+  QuestionSet set;
+  const auto give = [&] { piece(std::exchange(set, {})); };
+  QuestionAdder to(wanted, set, give);
+  read_file(file, to);
+  if (!set.questions.empty()) give();
 }
 
 }  // namespace engine

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -53,6 +54,10 @@ enum class AnswersWanted { yes, no };  // a file to predict has questions alone
 // question that is not marked as impossible has no answers although they are wanted.
 void read_questions(const std::filesystem::path& file, AnswersWanted wanted, QuestionSet& set);
 
+// Reads a file of any size piece by piece, a few thousand questions at a time, all those about a context together.
+void each_piece_of_questions(const std::filesystem::path& file, AnswersWanted wanted,
+                             const std::function<void(QuestionSet)>& piece);
+
 // Returns the byte at which character `place` begins, or npos where the text has fewer characters.
 size_t byte_of(std::string_view text, int64_t place);
 bool is_blank(std::string_view text);  // empty, or white space
@@ -60,18 +65,22 @@ bool is_blank(std::string_view text);  // empty, or white space
 // Appends questions to a set, which it checks.
 class QuestionAdder {
  public:
-  QuestionAdder(AnswersWanted wanted, QuestionSet& set);
+  // `piece` (optional) is called whenever the set has as many questions as a piece, or more, and must empty it.
+  QuestionAdder(AnswersWanted wanted, QuestionSet& set, const std::function<void()>& piece = nullptr);
   // Adds a question whose context is the set's last, or counts it where it is blank. `where` names it in errors.
   void add(Question question, const std::string& where);
   // Adds an answer to a question whose context is the set's last. `place` is the character at which the file says that
   // it begins; below 0: the file does not say.
   void add_answer(const std::string& text, int64_t place, Question& question);
+  // Comes behind the last question about a context, or before the first about a new one.
+  void end_context();
   AnswersWanted wanted() const { return wanted_; }
   QuestionSet& set() { return set_; }
 
  private:
   AnswersWanted wanted_;
   QuestionSet& set_;
+  std::function<void()> piece_;
   std::unordered_set<std::string> ids_;
 };
 

@@ -23,12 +23,6 @@ std::vector<size_t> first_windows(const EncodedQuestions& questions) {
   return first;
 }
 
-void report_cut_questions(const EncodedQuestions& questions, const std::string& input, const SquadConfig& config) {
-  if (questions.cut_questions())
-    std::cerr << input << ": " << questions.cut_questions() << " questions are cut to " << config.max_query_length
-              << " tokens\n";
-}
-
 }  // namespace
 
 void SquadTask::join(std::unique_ptr<Task> other) {
@@ -89,15 +83,23 @@ std::vector<FoundAnswers> SquadTask::answer(Machine& machine, QuestionSet set) {
 }
 
 void SquadTask::predict(Machine& machine, const std::filesystem::path& input, const std::filesystem::path& output) {
-  auto set = std::make_shared<QuestionSet>();
-  read_questions(input, AnswersWanted::no, *set);
-  if (set->questions.empty()) fail(input.string(), ": holds no question");
-  cut_contexts(*set, own_.max_contents);
-  const EncodedQuestions questions(set, tokenizer(), own_);
-  if (machine.communicator.is_first()) report_cut_questions(questions, input.string(), own_);
-  const std::vector<FoundAnswers> found = answers_of(machine, questions, logits_of(machine, questions));
-  if (machine.communicator.is_first())
-    write_predictions(*set, found, {own_.version_2, input.extension() == ".csv"}, output);
+  int64_t questions = 0, cut = 0;
+  const auto answer_all = [&](const WritePredictions& write) {
+    each_piece_of_questions(input, AnswersWanted::no, [&](QuestionSet set) {
+      cut_contexts(set, own_.max_contents);
+      const EncodedQuestions piece(std::move(set), tokenizer(), own_);
+      const std::vector<FoundAnswers> found = answers_of(machine, piece, logits_of(machine, piece));
+      if (write) write(piece.set(), found);
+      questions += static_cast<int64_t>(found.size());
+      cut += piece.cut_questions();
+    });
+    if (questions == 0) fail(input.string(), ": holds no question");
+  };
+  const bool writes = machine.communicator.is_first();
+  if (writes) write_predictions(output, {own_.version_2, input.extension() == ".csv"}, answer_all);
+  else answer_all(nullptr);
+  if (cut && writes)
+    std::cerr << input.string() << ": " << cut << " questions are cut to " << own_.max_query_length << " tokens\n";
   if (own_.score_negatives) score_negatives(machine, input, output);
 }
 

@@ -13,19 +13,23 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Writes an object with a member a question, one after another, in the layout of json.dump(indent=4).
-void write_object(const std::filesystem::path& file, const QuestionSet& set, const std::vector<FoundAnswers>& found,
-                  Json (*value_of)(const FoundAnswers&)) {
-  write_file(file, [&](std::ostream& out) {
-    out << "{";
-    for (size_t q = 0; q < found.size(); ++q) {
-      std::string value = value_of(found[q]).dump(4);
-      for (size_t at = 0; (at = value.find('\n', at)) != std::string::npos; at += 5) value.insert(at + 1, "    ");
-      out << (q ? ",\n    " : "\n    ") << Json(set.questions[q].id).dump() << ": " << value;
-    }
-    out << "\n}\n";
-  });
-}
+// An object with a member a question, one after another, in the layout of json.dump(indent=4).
+class ObjectFile {
+ public:
+  ObjectFile(std::ostream& out, Json (*value_of)(const FoundAnswers&)) : out_(out), value_of_(value_of) { out_ << "{"; }
+  void add(const std::string& id, const FoundAnswers& found) {
+    std::string value = value_of_(found).dump(4);
+    for (size_t at = 0; (at = value.find('\n', at)) != std::string::npos; at += 5) value.insert(at + 1, "    ");
+    out_ << (is_first_ ? "\n    " : ",\n    ") << Json(id).dump() << ": " << value;
+    is_first_ = false;
+  }
+  void end() { out_ << "\n}\n"; }
+
+ private:
+  std::ostream& out_;
+  Json (*value_of_)(const FoundAnswers&);
+  bool is_first_ = true;
+};
 
 Json text_of(const FoundAnswers& found) { return found.text; }
 Json odds_of(const FoundAnswers& found) { return found.null_odds; }
@@ -42,18 +46,39 @@ Json candidates_of(const FoundAnswers& found) {
 
 }  // namespace
 
-void write_predictions(const QuestionSet& set, const std::vector<FoundAnswers>& found, PredictionFiles files,
-                       const std::filesystem::path& folder) {
+void write_predictions(const std::filesystem::path& folder, PredictionFiles files,
+                       const std::function<void(const WritePredictions& write)>& work) {
   std::filesystem::create_directories(folder);
-  write_object(folder / "predictions.json", set, found, text_of);
-  write_object(folder / "nbest_predictions.json", set, found, candidates_of);
-  if (files.null_odds) write_object(folder / "null_odds.json", set, found, odds_of);
-  if (!files.table) return;
-  write_file(folder / "predictions.csv", [&](std::ostream& out) {
-    out << "id,PredictionString\n";
-    for (size_t q = 0; q < found.size(); ++q)
-      out << csv_field(set.questions[q].id) << ',' << csv_field(found[q].text) << '\n';
-  });
+  std::vector<ObjectFile> objects;
+  std::ostream* table = nullptr;
+  const WritePredictions write = [&](const QuestionSet& set, const std::vector<FoundAnswers>& found) {
+    for (size_t q = 0; q < found.size(); ++q) {
+      for (ObjectFile& object : objects) object.add(set.questions[q].id, found[q]);
+      if (table) *table << csv_field(set.questions[q].id) << ',' << csv_field(found[q].text) << '\n';
+    }
+  };
+  // Each file is written inside the writing of the one before.
+  std::vector<std::pair<const char*, Json (*)(const FoundAnswers&)>> names{
+      {"predictions.json", text_of}, {"nbest_predictions.json", candidates_of}};
+  if (files.null_odds) names.emplace_back("null_odds.json", odds_of);
+  const std::function<void(size_t)> write_from = [&](size_t i) {
+    if (i < names.size()) {
+      write_file(folder / names[i].first, [&](std::ostream& out) {
+        objects.emplace_back(out, names[i].second);
+        write_from(i + 1);
+        objects[i].end();
+      });
+    } else if (files.table && !table) {
+      write_file(folder / "predictions.csv", [&](std::ostream& out) {
+        table = &out;
+        out << "id,PredictionString\n";
+        write_from(i);
+      });
+    } else {
+      work(write);
+    }
+  };
+  write_from(0);
 }
 
 std::string prediction_lines(const QuestionSet& set, const std::vector<FoundAnswers>& found) {

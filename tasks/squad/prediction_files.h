@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -9,15 +10,18 @@
 
 namespace engine {
 
-// Writes predictions.json (id: text), nbest_predictions.json (id: list of answers with scores and probabilities) and,
-// with null_odds, null_odds.json (id: score of no answer less that of the best answer) into a folder, which is made
-// where it is not there. The form is that of run_qa in transformers. With a table predictions.csv has the columns id
-// and PredictionString, as chaii takes them.
+// The files of predict, to which pieces are appended: predictions.json (id: text), nbest_predictions.json (id: list of
+// answers with scores and probabilities) and, with null_odds, null_odds.json (id: score of no answer less that of the
+// best answer), in the form of run_qa in transformers; with a table predictions.csv, too, which has the columns id and
+// PredictionString, as chaii takes them.
 struct PredictionFiles {
   bool null_odds = false, table = false;
 };
-void write_predictions(const QuestionSet& set, const std::vector<FoundAnswers>& found, PredictionFiles files,
-                       const std::filesystem::path& folder);
+using WritePredictions = std::function<void(const QuestionSet& set, const std::vector<FoundAnswers>& found)>;
+// Makes the folder where it is not there, and lets `work` write piece after piece. The files appear whole, when it has
+// ended, or not at all.
+void write_predictions(const std::filesystem::path& folder, PredictionFiles files,
+                       const std::function<void(const WritePredictions& write)>& work);
 
 // Returns a line of JSON a question: its id, the answer and the true ones.
 std::string prediction_lines(const QuestionSet& set, const std::vector<FoundAnswers>& found);

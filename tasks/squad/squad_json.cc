@@ -1,9 +1,12 @@
 // SQuAD's JSON schema.
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/json.h"
 #include "tasks/squad/examples.h"
+#include "text/unicode.h"
 
 namespace engine {
 
@@ -15,19 +18,45 @@ class Reader {
  public:
   Reader(const std::filesystem::path& file, QuestionAdder& to) : file_(file.string()), to_(to) {}
 
+  // Reads paragraph after paragraph, of which none stays in memory. What is left must have the form of a file that has
+  // none.
   void read() {
-    const json all = parse_json_file(file_);
-    if (!all.is_object())
+    // A pipe is read whole.
+    std::optional<MappedFile> file;
+    std::string piped;
+    if (std::filesystem::is_regular_file(file_)) file.emplace(file_);
+    else piped = read_text(file_);
+    const std::string_view text = file ? std::string_view(file->data(), file->size()) : piped;
+    size_t article = 0, paragraph = 0;
+    std::string first_key, second_key;  // of the file's object, and of an article
+    const auto take = [&](int depth, const std::string& key, json* object) {
+      if (!object) {
+        if (depth == 1) first_key = key;
+        if (depth == 3) second_key = key;
+        return true;
+      }
+      if (first_key != "data") return true;
+      if (depth == article_depth) {
+        ++article;
+        paragraph = 0;
+      }
+      if (depth != paragraph_depth || second_key != "paragraphs") return true;
+      read_paragraph(*object, place(place(file_, "data", article), "paragraphs", paragraph++));
+      return false;
+    };
+    const json rest = parse_json_pieces(text_of_file(text, file_), file_, take);
+    if (!rest.is_object())
       fail(file_, ": should be an object with the member \"data\", as SQuAD's files have it");
-    const json& articles = list(all, "data", file_);
+    const json& articles = list(rest, "data", file_);
     for (size_t a = 0; a < articles.size(); ++a) {
       const std::string where = place(file_, "data", a);
-      const json& paragraphs = list(articles[a], "paragraphs", where);
-      for (size_t p = 0; p < paragraphs.size(); ++p) read_paragraph(paragraphs[p], place(where, "paragraphs", p));
+      if (!list(articles[a], "paragraphs", where).empty()) fail(where, ": \"paragraphs\" should hold objects alone");
     }
   }
 
  private:
+  static constexpr int article_depth = 2, paragraph_depth = 4;
+
   static std::string place(const std::string& where, const char* member, size_t index) {
     return where + (where.ends_with(']') ? "." : ": ") + member + "[" + std::to_string(index) + "]";
   }
@@ -42,6 +71,7 @@ class Reader {
     const json& questions = list(paragraph, "qas", where);
     to_.set().contexts.push_back({json_string(paragraph, "context", where)});
     for (size_t q = 0; q < questions.size(); ++q) read_question(questions[q], place(where, "qas", q));
+    to_.end_context();
   }
 
   void read_question(const json& entry, const std::string& where) {

@@ -77,7 +77,10 @@ class Reader {
     row.fold = number.value_or(-1);
     // Rows about one document often stand together.
     std::vector<Context>& contexts = to_.set().contexts;
-    if (contexts.empty() || has_new_context(fields)) contexts.push_back({field(fields, context)});
+    if (contexts.empty() || has_new_context(fields)) {
+      to_.end_context();
+      contexts.push_back({field(fields, context)});
+    }
     const std::string answer = field(fields, answer_text);
     if (!answer.empty() && to_.wanted() == AnswersWanted::yes)
       to_.add_answer(answer, whole_number(field(fields, answer_start), "answer_start", where).value_or(-1), row);
