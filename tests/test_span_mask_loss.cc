@@ -148,6 +148,7 @@ TEST_CASE("span mask loss: a loss that is 0, one that is huge, one that is infin
     CHECK(run(certain, {1, 0, 0, 0}, d) > 150);
     for (const double value : bench.values(d)) CHECK(std::isfinite(value));
     CHECK(std::isinf(run({-INFINITY, 0, 0, 0, 0, 0, 0, 0}, {1, 0, 0, 0}, {})));
+    CHECK(std::isnan(run({NAN, 0, 0, 0, 0, 0, 0, 0}, {0, 1, 0, 0}, {})));
     CHECK(std::isnan(run({0, 0, 0, NAN, 0, 0, 0, 0}, {0, 1, 0, 0}, {})));
     CHECK(std::isnan(run({0, 0, 0, 0, 0, 0, NAN, 0}, {0, 1, 0, 0}, {})));
   });

@@ -11,7 +11,7 @@ namespace engine {
 // Returns log(e^x + e^y). A NaN gives a NaN.
 ENGINE_HOST_DEVICE inline float log_add(float x, float y) {
   const float high = x < y ? y : x, low = x < y ? x : y;
-  return high == -INFINITY ? high : high + std::log1p(std::exp(low - high));
+  return high == -INFINITY ? low : high + std::log1p(std::exp(low - high));
 }
 
 // Sums over some rows, which add up.
