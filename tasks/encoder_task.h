@@ -16,7 +16,7 @@ struct Encoder {
   std::unique_ptr<Model> model;
   std::unique_ptr<Tokenizer> tokenizer;
   LoadReport report;  // report on init, in training
-  std::unique_ptr<ScoreObjective> objective = nullptr;        // absent: the cross entropy of tokens or classes
+  std::unique_ptr<ScoreObjective> objective = nullptr;   // absent: the cross entropy of tokens or classes
   std::unique_ptr<Distillation> distillation = nullptr;  // has the objective; absent without a teacher
 };
 

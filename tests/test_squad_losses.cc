@@ -1,4 +1,4 @@
-// What task squad trains on: soft targets, the loss of which tokens an answer covers, the parts of its head, a teacher.
+// The losses of task squad: soft targets, the loss of which tokens an answer covers, parts of its head, a teacher.
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
@@ -104,7 +104,7 @@ TEST_CASE("squad losses: soft targets follow the Jaccard of the spans, and mix w
   CHECK(last_token_targets(none, {0.2, 0.5})[1] == doctest::Approx(0.05));
 }
 
-TEST_CASE("squad losses: a batch has soft targets, weights and the answer's mask in training, and none in evaluations") {
+TEST_CASE("squad losses: a batch has soft targets and the answer's mask in training, and none in evaluations") {
   Questions run;
   run.config.data.train = {run.write("one.json", file_of(3, 1))};
   run.config.training.batch_size = 1;

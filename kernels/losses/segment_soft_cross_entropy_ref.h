@@ -15,9 +15,11 @@ struct SegmentSoftCrossEntropy {
   double temperature = 1, gradient_scale = 1;
   double loss = 0;
   std::vector<T> dlogits;  // added to
+  std::vector<T> sizes;    // sums of the magnitudes of what was added
 
   void run() {
     loss = 0;
+    sizes.assign(logits.size(), 0);
     for (size_t s = 0; s < begin.size(); ++s)
       for (size_t k = 0; k < cols; ++k) column(static_cast<size_t>(begin[s]), static_cast<size_t>(end[s]), k);
   }
@@ -39,8 +41,9 @@ struct SegmentSoftCrossEntropy {
     for (size_t i = 0; i < q.size(); ++i) {
       const double of_teacher = std::exp(p[i]);
       if (of_teacher != 0) loss += temperature * temperature * of_teacher * (p[i] - q[i]);
-      dlogits[(first + i) * cols + k] +=
-          static_cast<T>(gradient_scale * temperature * (std::exp(q[i]) - of_teacher));
+      const size_t at = (first + i) * cols + k;
+      dlogits[at] += static_cast<T>(gradient_scale * temperature * (std::exp(q[i]) - of_teacher));
+      sizes[at] += static_cast<T>(std::abs(gradient_scale) * temperature * (std::exp(q[i]) + of_teacher));
     }
   }
 };

@@ -31,7 +31,8 @@ struct SpanMaskLoss {
   std::vector<double> softmax(size_t first, size_t rows, size_t column) const {
     std::vector<double> p(rows);
     double high = -INFINITY, sum = 0;
-    for (size_t i = 0; i < rows; ++i) high = std::max(high, p[i] = static_cast<double>(logits[2 * (first + i) + column]));
+    for (size_t i = 0; i < rows; ++i) p[i] = static_cast<double>(logits[2 * (first + i) + column]);
+    for (const double value : p) high = std::max(high, value);
     for (double& value : p) sum += value = std::exp(value - high);
     for (double& value : p) value /= sum;
     return p;
