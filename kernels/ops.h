@@ -22,10 +22,13 @@
 #include "kernels/losses/cosine_loss.h"
 #include "kernels/losses/cross_entropy.h"
 #include "kernels/losses/segment_cross_entropy.h"
+#include "kernels/losses/segment_soft_cross_entropy.h"
 #include "kernels/losses/soft_cross_entropy.h"
+#include "kernels/losses/span_mask_loss.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/layernorm.h"
 #include "kernels/optimizer/optimizer.h"
+#include "kernels/rows/column_chain.h"
 #include "kernels/rows/embedding.h"
 #include "kernels/rows/rows.h"
 #include "kernels/rows/segment_mean.h"
@@ -50,6 +53,10 @@ namespace engine {
   row(cross_entropy, CrossEntropyArgs)              /* projection on the vocabulary and loss, with gradients */      \
   row(soft_cross_entropy, SoftCrossEntropyArgs)     /* loss of a student's logits against a teacher's */             \
   row(segment_cross_entropy, SegmentCrossEntropyArgs) /* loss of which row of each sequence is meant */            \
+  row(segment_soft_cross_entropy, SegmentSoftCrossEntropyArgs) /* the same against a teacher's logits */             \
+  row(span_mask_loss, SpanMaskLossArgs)             /* loss of which rows an answer covers */                        \
+  row(chain_columns_forward, ChainColumnsForwardArgs)   /* one column of a matrix += w times another */              \
+  row(chain_columns_backward, ChainColumnsBackwardArgs) /* the gradients of the columns and of w */                  \
   row(cosine_loss, CosineLossArgs)                  /* loss of the angle between two matrices' rows */               \
   row(gather_rows, RowsArgs)                        /* y[i] = x[index[i]] */                                         \
   row(scatter_rows, RowsArgs)                       /* y[index[i]] = x[i] */                                         \

@@ -81,14 +81,13 @@ std::vector<TensorNames> bert_names(const std::string& prefix, const std::vector
     names.push_back({ours + "feed_forward.up." + kind, layer + "intermediate.dense." + kind});
     names.push_back({ours + "feed_forward.down." + kind, layer + "output.dense." + kind});
     names.push_back({"pooler." + kind, prefix + "pooler.dense." + kind});
-    names.push_back({"qa_outputs." + kind, "qa_outputs." + kind});
   }
   for (const auto& [kind, theirs] : {std::pair{"gain", "weight"}, {"bias", "bias"}}) {
     names.push_back({ours + "norm1." + kind, layer + "attention.output.LayerNorm." + theirs});
     names.push_back({ours + "norm2." + kind, layer + "output.LayerNorm." + theirs});
   }
   names.insert(names.end(), head.begin(), head.end());
-  return names;
+  return with_span_names(std::move(names));
 }
 
 }  // namespace engine

@@ -1,5 +1,7 @@
 #include "models/config.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "models/architectures.h"
 
@@ -26,6 +28,17 @@ void refuse_options_of_others(const ModelConfig& config) {
       if (texts[i] != defaults[i])
         fail_usage(texts[i].first, " is an option of ", entry.architecture, "'s, the model is a ", config.architecture);
   }
+}
+
+const std::vector<std::string> span_orders{ModelConfig::independent_spans, "start_first", "end_first"};
+
+void check_span_parts(const ModelConfig& config) {
+  if (std::find(span_orders.begin(), span_orders.end(), config.span_order) == span_orders.end())
+    fail_usage("model.span_order \"", config.span_order.substr(0, 60), "\" is unknown: independent, start_first or ",
+               "end_first");
+  if (!config.has_span_parts() || config.head == HeadKind::question_answering) return;
+  fail_usage(config.span_dense ? "model.span_dense is true" : "model.span_order is \"" + config.span_order + "\"",
+             ": it is for a model that answers questions, which task = \"squad\" trains");
 }
 
 // Tells whether an option's text leaves the value to the architecture or the folder.
@@ -73,9 +86,15 @@ ModelConfig ModelConfig::completed() const {
                row.layer_norm_epsilon, ": leave it out");
   if (config.classifier_dropout < 0) config.classifier_dropout = config.dropout;
   check_sizes(config);
+  check_span_parts(config);
   for (const OwnOptions::Entry& entry : config.own.all())
     if (config.architecture == entry.architecture) entry.options->check();
   return config;
+}
+
+void take_span_parts(ModelConfig& model, const ModelConfig& wanted, const Options& options) {
+  if (options.was_set("model.span_dense")) model.span_dense = wanted.span_dense;
+  if (options.was_set("model.span_order")) model.span_order = wanted.span_order;
 }
 
 ModelConfig open_model() {
@@ -108,6 +127,12 @@ void ModelConfig::declare(Options& options) {
               "share of what a classifier reads that is dropped in training; -1: as dropout");
   options.add("model.span_dropout", span_dropout, from_up_to_below(0, 1),
               "share of what a head that answers questions reads that is dropped in training");
+  options.add("model.span_dense", span_dense,
+              "a dense layer with mish whose outputs a head that answers questions reads beside the hidden states; "
+              "transformers cannot load the model");
+  options.add("model.span_order", span_order, one_of(span_orders),
+              "start_first: the logit of an answer's end reads that of its start, too; end_first: the other way round; "
+              "transformers cannot load either");
   options.add("model.layer_norm_epsilon", layer_norm_epsilon, at_least(0),
               "added to the variance in a layernorm; 0: the architecture's, GPT-2's 1e-5 or BERT's 1e-12");
   for (const OwnOptions::Entry& entry : own.all()) entry.options->declare(options);

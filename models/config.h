@@ -88,6 +88,7 @@ class OwnOptions {
 struct ModelConfig {
   // This activation, an epsilon of 0 and a classifier_dropout below 0 leave the choice to the architecture.
   static constexpr const char* open_activation = "auto";
+  static constexpr const char* independent_spans = "independent";  // an answer's first and last token
 
   std::string architecture = "gpt2";
   int64_t hidden_size = 256;    // C
@@ -111,6 +112,10 @@ struct ModelConfig {
   float classifier_dropout = 0;     // of the classifier's input
   std::vector<std::string> labels;  // names of the classes
   float span_dropout = 0;           // of the input of a head that answers questions
+  bool span_dense = false;          // a dense layer with mish beside that input
+  std::string span_order = independent_spans;  // or the logit that the other one reads: start_first, end_first
+
+  bool has_span_parts() const { return span_dense || span_order != independent_spans; }
 
   OwnOptions own;  // options of single architectures
 
@@ -125,6 +130,10 @@ struct ModelConfig {
   // unknown, a size is impossible, or an option of another architecture was set. Makers of models call this.
   ModelConfig completed() const;
 };
+
+// Replaces the parts of the head for answers by those that were set in `options`, whose values `wanted` holds. They
+// belong to a task, so they may be added to a model that came without them.
+void take_span_parts(ModelConfig& model, const ModelConfig& wanted, const Options& options);
 
 // Returns a configuration that leaves open what the architecture decides.
 ModelConfig open_model();

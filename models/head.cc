@@ -22,6 +22,7 @@ void add_classifier(Parameters& table, Head& head, const ModelConfig& config, in
 
 void add_span_outputs(Parameters& table, Head& head, const ModelConfig& config, int64_t width) {
   add_outputs(table, head, "qa_outputs", width, 2, config.span_dropout, config.initializer_range);
+  head.span.add(table, config, width);
 }
 
 Tensor Head::forward(Pass& pass, const Tensor& rows, Saved& saved) const {
@@ -74,6 +75,12 @@ Tensor Head::backward(Pass& pass, const Tensor& dfeatures, const Tensor& rows, c
 }
 
 void Head::project(const Run& run, const Tensor& features, const Tensor& logits) const {
+  const ArenaScope scope(run.arena);
+  SpanHead::Saved saved;
+  project(run, features, logits, saved);
+}
+
+void Head::project(const Run& run, const Tensor& features, const Tensor& logits, SpanHead::Saved& saved) const {
   run.ops.matmul({.a = features,
                   .b = projection->factor(run.compute),
                   .c = logits,
@@ -81,6 +88,17 @@ void Head::project(const Run& run, const Tensor& features, const Tensor& logits)
                   .compute = run.compute,
                   .packed_b = run.keep ? Tensor{} : projection->packed(run.compute),
                   .bias = bias_values()});
+  span.forward(run, features, logits, saved);
+}
+
+void Head::project_backward(const Run& run, const Tensor& logits, const Tensor& dlogits, const Tensor& features,
+                            const SpanHead::Saved& saved, const Tensor& dfeatures) const {
+  span.chain_backward(run, logits, dlogits);
+  Linear outputs;
+  outputs.weight = projection;
+  outputs.bias = bias;
+  outputs.backward(run, dlogits, features, dfeatures);
+  span.dense_backward(run, dlogits, features, saved, dfeatures);
 }
 
 }  // namespace engine

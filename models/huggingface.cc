@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -33,15 +34,18 @@ const HuggingFaceFormat& format_of(const ModelConfig& config) {
 // Returns the class that "architectures" names, or null where it names none of the format's.
 const HuggingFaceFormat::Class* class_named(const HuggingFaceFormat& format, const json& config,
                                             const std::string& where) {
+  const std::string prefix = json_has(config, span_head_key, where) ? own_class : "";
   for (const json& name : json_has(config, "architectures", where) ? config["architectures"] : json::array())
     for (const auto& known : format.classes)
-      if (name == known.name) return &known;
+      if (name == known.name || name == prefix + known.name) return &known;
   return nullptr;
 }
 
 // Finds the format by "model_type". The first configs had only "architectures".
 const HuggingFaceFormat& format_of(const json& config, const std::string& where) {
-  const std::string model_type = json_string(config, "model_type", where, "");
+  std::string model_type = json_string(config, "model_type", where, "");
+  if (json_has(config, span_head_key, where) && model_type.starts_with(own_type))
+    model_type.erase(0, std::strlen(own_type));
   std::string known;
   for (const HuggingFaceFormat* format : formats()) {
     if (model_type == format->model_type) return *format;
@@ -113,6 +117,7 @@ std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& fol
   ModelConfig result = format.read_config(with_own_keys(config, format, where), where);
   const HuggingFaceFormat::Class* const named = class_named(format, config, where);
   if (named) result.head = named->head;
+  read_span_head(config, where, result);
   read_generation_config(folder, format, result);
   const ModelKind kind = architecture_of(result).kind;
   const bool is_encoder = kind == ModelKind::encoder;
@@ -261,6 +266,8 @@ std::unique_ptr<Model> load_model(const fs::path& path, Memory& memory, bool wit
     new_parts.always.erase("pooler");
   }
   if (request.head) config.head = *request.head;
+  if (config.head != HeadKind::question_answering)
+    config.span_dense = false, config.span_order = ModelConfig::independent_spans;
   if (!request.labels.empty()) {
     if (request.labels.size() != config.labels.size()) new_parts.allowed.insert("classifier");
     config.labels = request.labels;
@@ -269,7 +276,10 @@ std::unique_ptr<Model> load_model(const fs::path& path, Memory& memory, bool wit
   const std::string pooler = std::string(format->prefix) + "pooler.dense.weight";
   config.pooler = config.pooler && config.head == HeadKind::none && has_tensor(folder, *format, pooler);
   if (format->logits_bias) format->logits_bias_of(config) = read_logits_bias(folder, *format, config.vocab_size);
+  const ModelConfig in_folder = config;
   if (request.adjust) request.adjust(config);
+  if (!in_folder.span_dense) new_parts.allowed.insert("span_dense");
+  if (config.span_order != in_folder.span_order) new_parts.always.insert("span_order");
   new_parts.known_tokens = config.vocab_size;
   new_parts.tokens = config.vocab_size = std::max(config.vocab_size, request.tokens);
   std::unique_ptr<Model> model;
@@ -308,6 +318,7 @@ void save_model(const fs::path& folder, Model& model, const std::string& dtype) 
   config["model_type"] = format.model_type;
   config["dtype"] = dtype == "F32" ? "float32" : dtype == "F16" ? "float16" : "bfloat16";
   format.write_config(model.config(), config);
+  write_span_head(model.config(), config);
   write_tokens(format, model.config(), model.config().eos_tokens, config);
   save_weights(folder, format, model.config(), model.parameters(), dtype);
   write_file(folder / "config.json", config.dump(2) + "\n");

@@ -34,7 +34,8 @@ Tensor HeadPass::backward() {
 }
 
 Tensor ScoreObjective::run(Pass& pass, const Tensor& hidden, const DeviceBatch& batch, const LossRequest& request) {
-  HeadPass rows(pass, head_, hidden, batch.outputs, request.gradients);
+  const OutputRows scored = rows_of(batch);
+  HeadPass rows(pass, head_, hidden, scored, request.gradients);
   score(rows, batch, request);
   return request.gradients ? rows.backward() : Tensor{};
 }

@@ -14,6 +14,15 @@ struct DeviceBatch {
   Tensor labels;          // i32 [R], token or class to predict
   Tensor weights;         // optional f32 [R], weight of each row's loss
   Tensor spans;           // optional f32 [N, 2], weight of each row as an answer's first and last one
+  Tensor covered;         // optional f32 [N], 1 for the rows of an answer, else 0
+};
+
+// A teacher's logits beside the targets, for an objective that reads all rows.
+struct SoftTargets {
+  Tensor logits;  // f32 [N, 2]
+  float temperature = 1;
+  Tensor totals;             // f32 [2], += loss sum, sequences
+  float gradient_scale = 1;  // of the loss sum
 };
 
 struct LossRequest {
@@ -25,6 +34,7 @@ struct LossRequest {
   Tensor ranks;              // optional i32 [R], ranks of the labels (kernels/sampling/rank.h)
   Tensor likeliest;          // optional i32 [R], token or class of the largest logit
   Tensor logits;             // optional f32 [N, 2], of an objective that reads all rows
+  SoftTargets soft;          // optional, with gradients alone
 };
 
 class Objective {
@@ -63,11 +73,13 @@ class HeadPass {
   Head::Saved saved_;
 };
 
-// A ScoreObjective scores the features that a model's head makes of the output rows.
+// A ScoreObjective scores the features that a model's head makes of the output rows, or of all rows where it reads all.
 class ScoreObjective : public Objective {
  public:
   explicit ScoreObjective(const Model& model) : head_(model.head()) {}
   Tensor run(Pass& pass, const Tensor& hidden, const DeviceBatch& batch, const LossRequest& request) override;
+  // Returns the rows that it scores.
+  OutputRows rows_of(const DeviceBatch& batch) const { return reads_all_rows() ? OutputRows{} : batch.outputs; }
   // Adds to request.totals. With gradients it writes rows.dfeatures and adds to the gradients of the projection.
   virtual void score(HeadPass& rows, const DeviceBatch& batch, const LossRequest& request) = 0;
 

@@ -1,22 +1,30 @@
-// A SpanObjective asks of every sequence at which of its tokens an answer begins, and at which it ends.
-//   logits = W features + b, [N, 2];  loss = the sum over sequences and both columns of the cross entropy over the
-//   sequence's tokens (kernels/losses/segment_cross_entropy.h), with the weights that the batch's spans give
+// A SpanObjective asks of every sequence at which of its tokens an answer begins, and at which it ends. The head gives
+// two logits a row, z [N, 2] (models/span_head.h).
+//   loss = sum over sequences and both columns of the cross entropy over the sequence's tokens, with the weights that
+//          the batch's spans give (kernels/losses/segment_cross_entropy.h)
+//        + mask_weight times the loss of which tokens lie between the two (kernels/losses/span_mask_loss.h)
+// A teacher's logits add to the gradients (kernels/losses/segment_soft_cross_entropy.h). dz is the sum of all three
+// gradients. The mask and the teacher count where gradients are taken, not in evaluations.
 #pragma once
 
 #include "models/objective.h"
 
 namespace engine {
 
-class SpanObjective final : public Objective {
+class SpanObjective final : public ScoreObjective {
  public:
-  // The model's head has two outputs (add_span_outputs).
-  explicit SpanObjective(const Model& model) : head_(model.head()) {}
+  // The model's head has two outputs (add_span_outputs). A batch must have `covered` where mask_weight is above 0.
+  explicit SpanObjective(const Model& model, float mask_weight = 0)
+      : ScoreObjective(model), mask_weight_(mask_weight) {}
   bool reads_all_rows() const override { return true; }
   // A batch without spans has no loss, only the logits that the request wants.
-  Tensor run(Pass& pass, const Tensor& hidden, const DeviceBatch& batch, const LossRequest& request) override;
+  void score(HeadPass& rows, const DeviceBatch& batch, const LossRequest& request) override;
 
  private:
-  const Head& head_;
+  void add_mask_loss(const Pass& pass, const Tensor& logits, const DeviceBatch& batch, const LossRequest& request,
+                     const Tensor& dlogits) const;
+
+  float mask_weight_;
 };
 
 }  // namespace engine

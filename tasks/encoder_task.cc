@@ -35,7 +35,8 @@ bool are_same_classes(const std::vector<std::string>& ours, const std::vector<st
   return true;
 }
 
-void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const Config& config, Ops& ops) {
+void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const Config& config, Ops& ops,
+                 std::optional<LongestSequence> longest) {
   if (distillation.teacher.empty()) return;
   const std::filesystem::path folder = open_run(distillation.teacher).model;
   const ModelConfig& student = encoder.model->config();
@@ -56,10 +57,14 @@ void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const
       fail_usage("distillation.layers begins a new model, init is there already: leave one of them out");
     begin_with_layers(distillation.layers, ops, *encoder.model, *teacher);
   }
-  encoder.distillation = std::make_unique<Distillation>(
-      distillation, *encoder.model, std::move(teacher),
-      std::make_unique<CrossEntropyObjective>(*encoder.model, config.training.label_smoothing),
-      longest_sequence(config, *encoder.model, *encoder.tokenizer));
+  if (!encoder.objective)
+    encoder.objective = std::make_unique<CrossEntropyObjective>(*encoder.model, config.training.label_smoothing);
+  if (!longest) longest = {"data.block_size", longest_sequence(config, *encoder.model, *encoder.tokenizer)};
+  if (teacher->config().max_positions < longest->tokens)
+    fail_usage("distillation.teacher has only ", teacher->config().max_positions, " positions, a sequence up to ",
+               longest->tokens, " tokens: set ", longest->option, " to ", teacher->config().max_positions, " or less");
+  encoder.distillation = std::make_unique<Distillation>(distillation, *encoder.model, std::move(teacher),
+                                                        std::move(encoder.objective));
 }
 
 int64_t longest_sequence(const char* option, int64_t asked, const Model& model, const Tokenizer& tokenizer) {
@@ -128,11 +133,15 @@ Encoder make_encoder(Config& config, const Options& options, const EncoderHead& 
   LoadRequest request{.kinds = encoder_kinds,
                       .head = head.head,
                       .labels = head.labels,
-                         .new_head = training && (!is_same || config.training.new_head),
-                         .tokens = added.empty() ? 0 : encoder.tokenizer->vocab_size(),
-                         .seed = config.seed,
-                         .adjust = [&](ModelConfig& loaded) { set_dropout(loaded, model, options); },
-                         .report = training ? &encoder.report : nullptr};
+                      .new_head = training && (!is_same || config.training.new_head),
+                      .tokens = added.empty() ? 0 : encoder.tokenizer->vocab_size(),
+                      .seed = config.seed,
+                      .adjust =
+                          [&](ModelConfig& loaded) {
+                            set_dropout(loaded, model, options);
+                            if (training) take_span_parts(loaded, model, options);
+                          },
+                      .report = training ? &encoder.report : nullptr};
   encoder.model = load_model(folder, memory, training, request);
   if (training) check_against_init(model, encoder.model->config(), options, config.init);
   model = encoder.model->config();
@@ -140,12 +149,17 @@ Encoder make_encoder(Config& config, const Options& options, const EncoderHead& 
   return encoder;
 }
 
-EncoderTask::EncoderTask(const Config& config, Encoder encoder,
-                         std::unique_ptr<Objective> (*objective)(const Encoder& encoder))
-    : EncoderTask(config, encoder, objective ? objective(encoder) : std::move(encoder.distillation)) {}
+namespace {
 
-EncoderTask::EncoderTask(const Config& config, Encoder& encoder, std::unique_ptr<Objective> objective)
-    : ModelTask(config, std::move(encoder.model), std::move(encoder.tokenizer), std::move(objective)),
+std::unique_ptr<Objective> objective_of(Encoder& encoder) {
+  if (encoder.distillation) return std::move(encoder.distillation);
+  return std::move(encoder.objective);
+}
+
+}  // namespace
+
+EncoderTask::EncoderTask(const Config& config, Encoder encoder)
+    : ModelTask(config, std::move(encoder.model), std::move(encoder.tokenizer), objective_of(encoder)),
       distillation_(dynamic_cast<Distillation*>(&step_.objective())),
       report_(encoder.report.text().empty() ? "" : "from " + config.init + ": " + encoder.report.text()) {}
 

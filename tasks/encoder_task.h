@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 
 #include "models/huggingface.h"
@@ -15,7 +16,14 @@ struct Encoder {
   std::unique_ptr<Model> model;
   std::unique_ptr<Tokenizer> tokenizer;
   LoadReport report;  // report on init, in training
-  std::unique_ptr<Distillation> distillation;  // objective; absent without a teacher
+  std::unique_ptr<ScoreObjective> objective = nullptr;   // absent: the cross entropy of tokens or classes
+  std::unique_ptr<Distillation> distillation = nullptr;  // has the objective; absent without a teacher
+};
+
+// The most tokens of a task's sequences, and the option that says so.
+struct LongestSequence {
+  const char* option;
+  int64_t tokens;
 };
 
 // A task needs a head for masked tokens, for one of some classes or for answers, and perhaps tokens of its own.
@@ -41,7 +49,9 @@ Encoder make_encoder(Config& config, const Options& options, const EncoderHead& 
 
 // Gives a trained encoder the teacher that config names, if it names one, and begins a new encoder with its layers
 // where some are named. Throws a UsageError where the teacher is for another task or has other tokens or classes.
-void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const Config& config, Ops& ops);
+// `longest` is by default data.block_size.
+void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const Config& config, Ops& ops,
+                 std::optional<LongestSequence> longest = {});
 
 // Returns the tokenizer that config.data.tokenizer names, with these special tokens, or null where init's is used.
 std::unique_ptr<Tokenizer> tokenizer_of(const Config& config, const std::vector<std::string>& special_tokens = {});
@@ -76,9 +86,7 @@ class EncoderTask : public ModelTask {
   void load_state(Machine& machine, const std::filesystem::path& folder) override;
 
  protected:
-  // Without `objective`, which makes one for the encoder's model, it is the distillation's, or else the cross entropy.
-  EncoderTask(const Config& config, Encoder encoder,
-              std::unique_ptr<Objective> (*objective)(const Encoder& encoder) = nullptr);
+  EncoderTask(const Config& config, Encoder encoder);
   // Plans the epochs of a training over sequences of these lengths, which an epoch takes as often as the shares say (no
   // shares: once).
   void plan_epochs(std::vector<int32_t> lengths, std::vector<float> shares = {});
@@ -86,8 +94,6 @@ class EncoderTask : public ModelTask {
   std::unique_ptr<EpochPlan> plan_;  // absent in an evaluation
 
  private:
-  EncoderTask(const Config& config, Encoder& encoder, std::unique_ptr<Objective> objective);
-
   Distillation* distillation_;  // objective, where there is a teacher
   std::string report_;
 };

@@ -33,7 +33,7 @@ std::unique_ptr<Task> make_sst2(const Request& r) {
   return make_classification_task(sst2_kind(), r.config, r.sections.distillation, r.options, r.ops, r.training);
 }
 std::unique_ptr<Task> make_squad(const Request& r) {
-  return make_squad_task(r.config, r.sections.squad, r.options, r.ops, r.training);
+  return make_squad_task(r.config, r.sections.squad, r.sections.distillation, r.options, r.ops, r.training);
 }
 
 const std::vector<TaskRow> rows{
@@ -43,7 +43,8 @@ const std::vector<TaskRow> rows{
      {"scratchpad", "generation"}, "evaluation expressions", false, make_scratchpad},
     {"cola", "an encoder says whether a sentence is acceptable", {"data", "distillation"}, nullptr, true, make_cola},
     {"sst2", "an encoder says whether a sentence is positive", {"data", "distillation"}, nullptr, true, make_sst2},
-    {"squad", "an encoder answers questions about a text", {"squad", "data"}, nullptr, true, make_squad},
+    {"squad", "an encoder answers questions about a text", {"squad", "data", "distillation"}, nullptr, true,
+     make_squad},
 };
 
 // The tasks that read a section are described by what they have in common, where that says more than their names.

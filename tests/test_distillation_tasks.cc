@@ -178,7 +178,8 @@ TEST_CASE("distillation: a teacher that does not fit is told") {
   TaskSettings none("task = \"mlm\"\n[distillation]\ntemperature = 4\n");
   CHECK_THROWS_WITH_AS(none.task(), doctest::Contains("it needs a model in distillation.teacher"), UsageError);
   TaskSettings decoder("task = \"gpt\"\n[distillation]\nteacher = \"x\"\n");
-  CHECK_THROWS_WITH_AS(decoder.task(), doctest::Contains("it needs one of the tasks mlm, cola and sst2"), UsageError);
+  CHECK_THROWS_WITH_AS(decoder.task(), doctest::Contains("it needs one of the tasks mlm, cola, sst2 and squad"),
+                       UsageError);
 }
 
 TEST_CASE("distillation: a classifier learns from one of as many classes") {

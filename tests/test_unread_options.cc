@@ -69,7 +69,7 @@ TEST_CASE("unread options: each is an error that says where it is set and what i
        ""},
       {encoder("sst2", "generation.temperature = 0.5\n"), "it needs a task whose model writes text", ""},
       {encoder("sst2", "distillation.temperature = 3\n"), "it needs a model in distillation.teacher", ""},
-      {decoder + "distillation.temperature = 3\n", "it needs one of the tasks mlm, cola and sst2", ""},
+      {decoder + "distillation.temperature = 3\n", "it needs one of the tasks mlm, cola, sst2 and squad", ""},
       {decoder + "scratchpad.batching = \"topological\"\n", "it needs scratchpad.explanation = \"self_learned\"", ""},
       {decoder + "scratchpad.curriculum_rate = 0.2\nscratchpad.curriculum = \"argmax\"\n",
        "it needs scratchpad.curriculum = \"exp3\"",

@@ -29,6 +29,7 @@ void SequenceBatch::clear() {
   for (std::vector<int32_t>* all : {&tokens, &types, &positions, &targets.labels, &sources}) all->clear();
   targets.weights.clear();
   targets.spans.clear();
+  targets.covered.clear();
   offsets.assign(1, 0);
   source_offsets.assign(1, 0);
 }
@@ -41,6 +42,7 @@ void SequenceBatch::end_sequence() {
   check("labels", targets.labels.size(), false);
   check("weights", targets.weights.size(), true);
   check("pairs of span weights", targets.spans.size() / 2, true);
+  check("marks of an answer", targets.covered.size(), true);
   check("types", types.size(), true);
   check("positions", positions.size(), true);
   require(tokens.size() + sources.size() <= INT32_MAX, "a batch of ", tokens.size() + sources.size(),

@@ -17,6 +17,7 @@ struct Targets {
   // [N][2] weight of each token as the first and as the last one of an answer; empty: there are no answers. Where there
   // are some, every sequence has one label, which counts it.
   std::vector<float> spans;
+  std::vector<float> covered;  // [N] 1 for the tokens of an answer, else 0; empty: nothing reads them
 };
 
 // These sequences lie back to back on the host.

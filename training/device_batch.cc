@@ -73,7 +73,7 @@ DeviceBatch BatchUpload::send(Arena& arena, const Model& model, const SequenceBa
   scored_.clear();
   // Reserves as much as the batch has, so that ragged batches, longer or shorter each time, do not allocate.
   scored_.reserve(batch.tokens.capacity());
-  constexpr size_t lists_of_tokens = 9, lists_of_sequences = 2, lists_of_source = 2, padding = 16 * 20;
+  constexpr size_t lists_of_tokens = 10, lists_of_sequences = 2, lists_of_source = 2, padding = 16 * 20;
   upload_.reserve(lists_of_tokens * batch.tokens.capacity() + lists_of_sequences * batch.offsets.capacity() +
                   lists_of_source * batch.sources.capacity() + batch.source_offsets.capacity() + padding);
   for (int32_t i = begin; i < end; ++i)
@@ -106,6 +106,9 @@ DeviceBatch BatchUpload::send(Arena& arena, const Model& model, const SequenceBa
   const Upload::List spans = upload_.list(batch.targets.spans.empty() ? 0 : 2 * static_cast<int64_t>(count));
   if (spans.count)
     std::copy_n(batch.targets.spans.begin() + 2 * ptrdiff_t{begin}, spans.count, upload_.floats(spans).begin());
+  const Upload::List covered = upload_.list(batch.targets.covered.empty() ? 0 : static_cast<int64_t>(count));
+  if (covered.count)
+    std::copy_n(batch.targets.covered.begin() + begin, covered.count, upload_.floats(covered).begin());
   std::optional<Row> source;
   if (!batch.sources.empty()) {
     source.emplace(upload_, batch.sources, std::vector<int32_t>{}, batch.source_offsets, f, l);
@@ -124,6 +127,7 @@ DeviceBatch BatchUpload::send(Arena& arena, const Model& model, const SequenceBa
   if (weights.count) result.weights = upload_.tensor(weights, DType::f32);
   if (spans.count)
     result.spans = upload_.tensor(spans, DType::f32).reshaped({static_cast<int64_t>(count), 2});
+  if (covered.count) result.covered = upload_.tensor(covered, DType::f32);
   if (!source) return result;
   result.tokens.source_ids = upload_.tensor(source->ids);
   result.source = source_counters.of(source->layout());

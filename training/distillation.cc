@@ -31,7 +31,7 @@ void DistillationConfig::declare(Options& options) {
 
 namespace {
 
-void check(const DistillationConfig& config, Model& student, Model& teacher, int64_t longest) {
+void check(const DistillationConfig& config, Model& student, Model& teacher) {
   const int64_t outputs = student.head().outputs(), theirs = teacher.head().outputs();
   if (outputs != theirs)
     fail_usage("distillation.teacher predicts one of ", theirs,
@@ -40,9 +40,6 @@ void check(const DistillationConfig& config, Model& student, Model& teacher, int
   if (config.cosine_weight > 0 && width != their_width)
     fail_usage("distillation.teacher has hidden states ", their_width, " wide, the model ", width, " wide, which the ",
                "cosine loss cannot compare: set distillation.cosine_weight = 0, or model.hidden_size = ", their_width);
-  if (teacher.config().max_positions < longest)
-    fail_usage("distillation.teacher has only ", teacher.config().max_positions, " positions, a sequence up to ",
-               longest, " tokens: set data.block_size to ", teacher.config().max_positions, " or less");
   if (config.hard_weight + config.soft_weight + config.cosine_weight == 0)
     fail_usage("all weights of [distillation] are 0: there is nothing to learn");
 }
@@ -50,7 +47,7 @@ void check(const DistillationConfig& config, Model& student, Model& teacher, int
 }  // namespace
 
 Distillation::Distillation(const DistillationConfig& config, Model& student, std::unique_ptr<Model> teacher,
-                           std::unique_ptr<ScoreObjective> own, int64_t longest)
+                           std::unique_ptr<ScoreObjective> own)
     : config_(config),
       teacher_(std::move(teacher)),
       own_(std::move(own)),
@@ -58,7 +55,7 @@ Distillation::Distillation(const DistillationConfig& config, Model& student, std
       saved_(teacher_->make_saved()),
       arena_(student.parameters().memory(), 4096),
       totals_(arena_.make_zeros(DType::f32, {sums, 1})) {
-  check(config, student, *teacher_, longest);
+  check(config, student, *teacher_);
 }
 
 void Distillation::prepare(const Run& run) { teacher_->parameters().pack(run.ops, run.compute); }
@@ -66,9 +63,15 @@ void Distillation::prepare(const Run& run) { teacher_->parameters().pack(run.ops
 Tensor Distillation::run(Pass& pass, const Tensor& hidden, const DeviceBatch& batch, const LossRequest& request) {
   if (!request.gradients) return own_->run(pass, hidden, batch, request);
   const Taught taught = ask_teacher(pass, batch);
-  HeadPass rows(pass, student_head_, hidden, batch.outputs, /*gradients=*/true);
+  const OutputRows scored = own_->rows_of(batch);
+  HeadPass rows(pass, student_head_, hidden, scored, /*gradients=*/true);
   LossRequest hard = request;
   hard.gradient_scale *= config_.hard_weight;
+  if (taught.logits)  // the mean of both columns
+    hard.soft = {.logits = taught.logits,
+                 .temperature = config_.temperature,
+                 .totals = totals_.row_range(0, 2),
+                 .gradient_scale = request.gradient_scale * config_.soft_weight / 2};
   own_->score(rows, batch, hard);
   if (taught.features) add_soft_loss(rows, taught.features, request.gradient_scale * config_.soft_weight);
   const Tensor dhidden = rows.backward();
@@ -85,19 +88,23 @@ Tensor Distillation::run(Pass& pass, const Tensor& hidden, const DeviceBatch& ba
 Distillation::Taught Distillation::ask_teacher(Pass& pass, const DeviceBatch& batch) {
   const Head& head = teacher_->head();
   const bool soft = config_.soft_weight > 0, cosine = config_.cosine_weight > 0;
+  const OutputRows scored = own_->rows_of(batch);
+  const bool all_rows = own_->reads_all_rows();
   Taught taught;
-  if (soft) taught.features = pass.arena.make(pass.compute, {batch.labels.count(), head.projection->shape[1]});
+  if (soft && all_rows) taught.logits = pass.arena.make(DType::f32, {batch.tokens.ids.count(), head.outputs()});
+  else if (soft) taught.features = pass.arena.make(pass.compute, {batch.labels.count(), head.projection->shape[1]});
   if (cosine)
     taught.hidden = pass.arena.make(DType::f32, {batch.tokens.ids.count(), teacher_->config().hidden_size});
   if (!soft && !cosine) return taught;
   const ArenaScope scope(pass.arena);
   Pass own(Run{.ops = pass.ops, .arena = pass.arena, .compute = pass.compute, .keep = false}, batch.layout);
-  if (!cosine) own.outputs = batch.outputs;
+  if (!cosine) own.outputs = scored;
   const Tensor hidden = teacher_->hidden_states(own, batch.tokens, *saved_);
   if (cosine) pass.ops.copy({.x = hidden, .y = taught.hidden});
-  if (soft)
-    pass.ops.copy({.x = HeadPass(own, head, hidden, batch.outputs, /*gradients=*/false).features,
-                   .y = taught.features});
+  if (!soft) return taught;
+  const Tensor features = HeadPass(own, head, hidden, scored, /*gradients=*/false).features;
+  if (all_rows) head.project(own, features, taught.logits);
+  else pass.ops.copy({.x = features, .y = taught.features});
   return taught;
 }
 
@@ -149,7 +156,8 @@ Metrics Distillation::log(Communicator& ranks) {
   const std::array<float, sums> values = read(ranks);
   Metrics metrics;
   const auto mean = [&](size_t at) { return static_cast<double>(values[at]) / static_cast<double>(values[at + 1]); };
-  if (values[1] > 0) metrics.emplace_back("soft_loss", mean(0));
+  const double columns = own_->reads_all_rows() ? 2 : 1;
+  if (values[1] > 0) metrics.emplace_back("soft_loss", mean(0) / columns);
   if (values[3] > 0) metrics.emplace_back("cosine_loss", mean(2));
   arena_.memory().zero(totals_.data, totals_.bytes());
   return metrics;

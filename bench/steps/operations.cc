@@ -127,6 +127,16 @@ class EveryOperation {
     const Tensor spans = make(f32, {tokens, 2});
     ops_.segment_cross_entropy(
         {.logits = spans, .segments = packed(), .targets = spans, .totals = totals, .dlogits = spans});
+    ops_.segment_soft_cross_entropy(
+        {.logits = spans, .segments = packed(), .targets = spans, .totals = pair, .dlogits = make(f32, {tokens, 2})});
+    const Tensor one = make(f32, {1});
+    ops_.span_mask_loss({.logits = spans,
+                         .segments = packed(),
+                         .mask = make(f32, {tokens}),
+                         .total = one,
+                         .dlogits = make(f32, {tokens, 2})});
+    ops_.chain_columns_forward({.y = spans, .weight = one});
+    ops_.chain_columns_backward({.y = spans, .dy = make(f32, {tokens, 2}), .weight = one, .dweight = make(f32, {1})});
     ops_.cosine_loss({.x = hidden(), .y = hidden(), .totals = pair, .dx = hidden()});
   }
 

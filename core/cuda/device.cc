@@ -33,6 +33,8 @@ const char* indices_of(FaultKind kind) {
     case FaultKind::segment: return "attention: the last row of segment";
     case FaultKind::mean_segment: return "segment_mean: the last row of segment";
     case FaultKind::loss_segment: return "segment_cross_entropy: the last row of segment";
+    case FaultKind::soft_loss_segment: return "segment_soft_cross_entropy: the last row of segment";
+    case FaultKind::mask_segment: return "span_mask_loss: the last row of segment";
     case FaultKind::empty_segment:
     case FaultKind::logits:
     case FaultKind::none: break;

@@ -40,6 +40,8 @@ enum class FaultKind : int {
   segment,       // rows outside of attention's matrices
   mean_segment,  // rows outside of segment_mean's matrix
   loss_segment,  // rows outside of segment_cross_entropy's matrix
+  soft_loss_segment,
+  mask_segment,  // rows outside of span_mask_loss's matrix
   gathered_row,
   scattered_row,
   ranked_token,

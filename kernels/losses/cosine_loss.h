@@ -14,6 +14,7 @@
 
 #include <cmath>
 
+#include "kernels/host_device.h"
 #include "kernels/losses/row_losses.h"
 
 namespace engine {
@@ -37,12 +38,6 @@ struct CosineLossArgs {
 };
 
 inline constexpr float cosine_epsilon = 1e-12f;
-
-#ifdef __CUDACC__
-#define ENGINE_HOST_DEVICE __host__ __device__
-#else
-#define ENGINE_HOST_DEVICE
-#endif
 
 // The loss of a row, and its gradient: dx = of_x x + of_y y.
 struct CosineOfRow {

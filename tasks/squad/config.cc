@@ -38,6 +38,11 @@ void SquadConfig::declare(Options& options) {
               "weight of the loss of a window that does not hold the answer");
   declare_recipe(options);
   options.add("squad.samples", samples, at_least(0), "questions that each evaluation shows, half of them mistakes");
+  options.add("squad.jaccard_alpha", jaccard_alpha, between(0.0, 1.0),
+              "share of a target on the answer's own token; the rest is spread over tokens by the Jaccard of the "
+              "answer and the span that would begin or end there; 1: none is spread");
+  options.add("squad.segmentation_weight", segmentation_weight, at_least(0),
+              "weight of the loss of which tokens the answer covers; 0: none");
 }
 
 void SquadConfig::declare_recipe(Options& options) {

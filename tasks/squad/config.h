@@ -40,6 +40,7 @@ struct SquadConfig {
   std::string word_tokens = "none";  // none lines sentences
   bool context_token = false;
   int samples = 10;
+  double jaccard_alpha = 1, segmentation_weight = 0;
 
   void declare(Options& options);
 

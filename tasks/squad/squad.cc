@@ -14,6 +14,7 @@
 #include "tasks/squad/null_threshold.h"
 #include "tasks/squad/prediction_files.h"
 #include "tasks/squad/scores.h"
+#include "tasks/squad/targets.h"
 #include "training/subset.h"
 
 namespace engine {
@@ -37,13 +38,18 @@ void weigh_files(QuestionSet& set, const std::vector<std::string>& weights) {
 int64_t kept_of_training(const DataConfig& data, int64_t all) { return kept_of_share(data.train_share, all); }
 int64_t kept_of_evaluation(const DataConfig& data, int64_t all) { return kept_at_most(data.eval_sequences, all); }
 
-// Makes the objective of a model that is there already.
-std::unique_ptr<Objective> spans_of(const Encoder& encoder) { return std::make_unique<SpanObjective>(*encoder.model); }
+// Options of the task's own loss are not read where that has no weight beside a teacher's.
+void check_hard_loss(const SquadConfig& own, const DistillationConfig& distillation) {
+  if (distillation.teacher.empty() || distillation.hard_weight > 0) return;
+  if (own.jaccard_alpha < 1) fail_usage("squad.jaccard_alpha is not read with distillation.hard_weight = 0");
+  if (own.segmentation_weight > 0)
+    fail_usage("squad.segmentation_weight is not read with distillation.hard_weight = 0");
+}
 
 }  // namespace
 
 SquadTask::SquadTask(const Config& config, const SquadConfig& own, Encoder encoder, bool training)
-    : EncoderTask(config, std::move(encoder), spans_of), own_(own) {
+    : EncoderTask(config, std::move(encoder)), own_(own) {
   longest_sequence("squad.max_length", own.max_length, model(), tokenizer());  // or an error
   fingerprint_ = fingerprint_of(tokenizer());
   const std::vector<std::string>&files = config.data.eval, &train_files = config.data.train;
@@ -114,7 +120,7 @@ std::string SquadTask::start_report() const {
   return result.starts_with('\n') ? result.substr(1) : result;
 }
 
-void SquadTask::append(const EncodedQuestions& questions, const Window& window, float smoothing,
+void SquadTask::append(const EncodedQuestions& questions, const Window& window, Targets targets,
                        SequenceBatch& batch) const {
   const Framed framed = questions.framed(window);
   batch.tokens.insert(batch.tokens.end(), framed.ids.begin(), framed.ids.end());
@@ -122,16 +128,21 @@ void SquadTask::append(const EncodedQuestions& questions, const Window& window, 
   batch.targets.labels.push_back(0);
   batch.targets.labels.resize(batch.tokens.size(), -100);
   const auto answer = questions.answer_in(window);
-  const double negative = answer ? 1 : own_.negative_weight, both = own_.start_weight + own_.end_weight;
-  const std::pair<size_t, size_t> meant = answer.value_or(std::pair<size_t, size_t>{0, 0});
-  // Smoothing spreads a part of a target over all tokens.
-  const double spread = static_cast<double>(smoothing), share = spread / static_cast<double>(framed.ids.size());
-  const auto add = [&](double weight, bool is_meant) {
-    batch.targets.spans.push_back(static_cast<float>(negative * weight / both * (share + (is_meant ? 1 - spread : 0))));
-  };
+  const size_t context = questions.first_of_context(window);
+  const WindowShape shape{.tokens = framed.ids.size(),
+                          .context = {context, context + (window.end - window.begin)},
+                          .answer = answer.value_or(std::pair<size_t, size_t>{0, 0}),
+                          .has_answer = answer.has_value()};
+  const bool trained = targets == Targets::trained;
+  SoftTargetShares shares;
+  if (trained) shares = {static_cast<double>(config_.training.label_smoothing), own_.jaccard_alpha};
+  const std::vector<double> first = first_token_targets(shape, shares), last = last_token_targets(shape, shares);
+  const double weight = (answer ? 1 : own_.negative_weight) / (own_.start_weight + own_.end_weight);
+  const auto is_covered = [&](size_t i) { return answer && answer->first <= i && i <= answer->second; };
   for (size_t i = 0; i < framed.ids.size(); ++i) {
-    add(own_.start_weight, i == meant.first);
-    add(own_.end_weight, i == meant.second);
+    batch.targets.spans.push_back(static_cast<float>(weight * own_.start_weight * first[i]));
+    batch.targets.spans.push_back(static_cast<float>(weight * own_.end_weight * last[i]));
+    if (trained && own_.segmentation_weight > 0) batch.targets.covered.push_back(is_covered(i) ? 1.0f : 0.0f);
   }
   batch.end_sequence();
 }
@@ -139,7 +150,7 @@ void SquadTask::append(const EncodedQuestions& questions, const Window& window, 
 void SquadTask::batch_of(int64_t step, SequenceBatch& batch) {
   batch.clear();
   for (const int32_t i : plan_->batch(step))
-    append(train_, train_.windows()[static_cast<size_t>(i)], config_.training.label_smoothing, batch);
+    append(train_, train_.windows()[static_cast<size_t>(i)], Targets::trained, batch);
 }
 
 SquadTask::Logits SquadTask::logits_of(Machine& machine, const EncodedQuestions& questions, LossTotals* totals) {
@@ -148,7 +159,7 @@ SquadTask::Logits SquadTask::logits_of(Machine& machine, const EncodedQuestions&
   Logits logits;
   for (const int32_t length : lengths) logits.begins.push_back(logits.begins.back() + 2 * static_cast<size_t>(length));
   logits.values.resize(logits.begins.back());
-  const auto add = [&](size_t i, SequenceBatch& batch) { append(questions, windows[i], /*smoothing=*/0, batch); };
+  const auto add = [&](size_t i, SequenceBatch& batch) { append(questions, windows[i], Targets::evaluated, batch); };
   each_piece_by_length(lengths, add, [&](const SequenceBatch& batch, std::span<const size_t> chosen) {
     ScoredTokens each{.wants_logits = true};
     const LossTotals sums = step_.evaluate(machine, batch, &each);
@@ -225,8 +236,8 @@ Metrics SquadTask::evaluate(Machine& machine, std::string& samples) {
   return metrics;
 }
 
-std::unique_ptr<Task> make_squad_task(Config& config, const SquadConfig& own, const Options& options, Ops& ops,
-                                      bool training) {
+std::unique_ptr<Task> make_squad_task(Config& config, const SquadConfig& own, const DistillationConfig& distillation,
+                                      const Options& options, Ops& ops, bool training) {
   if (training && config.data.train.empty())
     fail_usage("data.train is missing: a file in SQuAD's JSON schema, or a list of them");
   if (config.data.block_size)
@@ -234,9 +245,12 @@ std::unique_ptr<Task> make_squad_task(Config& config, const SquadConfig& own, co
   if (training && own.negatives == "hard" && own.negative_scores.empty())
     fail_usage("squad.negatives = \"hard\" needs squad.negative_scores: files that predict writes");
   if (own.start_weight + own.end_weight == 0) fail_usage("squad.start_weight and squad.end_weight are both 0");
+  check_hard_loss(own, distillation);
   const EncoderHead needed{HeadKind::question_answering, {}, place_tokens(own)};
   Encoder encoder = make_encoder(config, options, needed, tokenizer_of(config, needed.special_tokens), ops.memory(),
                                  training);
+  encoder.objective = std::make_unique<SpanObjective>(*encoder.model, static_cast<float>(own.segmentation_weight));
+  if (training) add_teacher(encoder, distillation, config, ops, LongestSequence{"squad.max_length", own.max_length});
   return std::make_unique<SquadTask>(config, own, std::move(encoder), training);
 }
 

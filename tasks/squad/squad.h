@@ -54,7 +54,8 @@ class SquadTask final : public EncoderTask {
   QuestionSet open(const char* option, const std::vector<std::string>& files,
                    int64_t (*kept)(const DataConfig&, int64_t), const std::function<void(QuestionSet&)>& choose) const;
   void score_negatives(Machine& machine, const std::filesystem::path& input, const std::filesystem::path& output);
-  void append(const EncodedQuestions& questions, const Window& window, float smoothing, SequenceBatch& batch) const;
+  enum class Targets { trained, evaluated };  // evaluations know neither smoothing nor other soft targets
+  void append(const EncodedQuestions& questions, const Window& window, Targets targets, SequenceBatch& batch) const;
 
   const SquadConfig own_;
   std::vector<std::unique_ptr<SquadTask>> others_;
@@ -63,7 +64,7 @@ class SquadTask final : public EncoderTask {
   std::string fingerprint_, predictions_;
 };
 
-std::unique_ptr<Task> make_squad_task(Config& config, const SquadConfig& own, const Options& options, Ops& ops,
-                                      bool training);
+std::unique_ptr<Task> make_squad_task(Config& config, const SquadConfig& own, const DistillationConfig& distillation,
+                                      const Options& options, Ops& ops, bool training);
 
 }  // namespace engine

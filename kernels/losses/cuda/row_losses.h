@@ -13,5 +13,7 @@ inline float* room_for_losses(const Tensor& row_losses, int64_t rows, Arena& wor
 // right.
 void add_row_losses(const Device& device, const float* losses, int64_t rows, float* totals,
                     const float* right = nullptr);
+// Adds losses in device memory to the total, f32 [1].
+void add_losses(const Device& device, const float* losses, int64_t rows, float* total);
 
 }  // namespace engine::cuda
