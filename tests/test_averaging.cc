@@ -149,7 +149,7 @@ TEST_CASE("averaging: both methods in either order are what wrappers around an o
   });
 }
 
-TEST_CASE("averaging: evaluations are on the averages, the weights or the slow weights, and training gets its own back") {
+TEST_CASE("averaging: evaluations are on averages, weights or slow weights, and training gets its own back") {
   on_every_backend([](Bench& bench) {
     for (const char* choice : {"averages", "weights", "slow_weights"}) {
       CAPTURE(std::string(choice));

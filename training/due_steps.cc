@@ -12,7 +12,8 @@ void check_parts(const char* parts_name, int64_t parts, const char* every_name, 
   const int64_t steps = task.steps_per_epoch();
   if (steps < 1)
     fail_usage(parts_name, " is ", parts, ", but this data is made without end and has no epochs: set ", every_name);
-  if (parts > steps) fail_usage(parts_name, " is ", parts, ", but an epoch has ", steps, " steps: set it to these at most");
+  if (parts > steps)
+    fail_usage(parts_name, " is ", parts, ", but an epoch has ", steps, " steps: set it to these at most");
 }
 
 }  // namespace

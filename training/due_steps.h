@@ -1,5 +1,5 @@
-// DueSteps says after which steps a training logs, evaluates and saves. That is every so many steps, or n times an epoch:
-// the part i of an epoch of T steps is done after its step ceil(i T / n), so that the last part ends with the epoch.
+// DueSteps says after which steps a training logs, evaluates and saves. That is every so many steps, or n times an
+// epoch. The part i of an epoch of T steps is done after its step ceil(i T / n), so that the last ends with the epoch.
 #pragma once
 
 #include "training/task.h"

@@ -1,4 +1,4 @@
-// What a training writes: lines of the log, evaluations, the best model, its state and last model.
+// The trainer's writing: lines of the log, evaluations, the best model, the state and the last model.
 #include <algorithm>
 #include <cmath>
 #include <sstream>
