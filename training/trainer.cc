@@ -112,7 +112,7 @@ TrainingResult::Reason Trainer::train() {
     const int64_t begun = progress_.step + step_.started();
     if (!may_wait(begun)) finish_steps(0);
     const Wishes wishes = wishes_of_any_rank();
-    if (wishes.any()) finish_steps(0);
+    if (wishes.any() || schedule_.is_out_of_time()) finish_steps(0);
     finish_steps(1);
     if (step_.started() > 0) continue;
     if (wishes.stop_now) {
