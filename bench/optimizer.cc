@@ -1,5 +1,5 @@
-// Times operations over all parameters: AdamW with clipping, sum of squares, lerp, cast. The arguments are tensors and
-// elements of each.
+// Times operations over all parameters: AdamW with clipping, sum of squares, clipping of each norm, lerp, cast. The
+// arguments are tensors and elements of each.
 #include "kernels/optimizer/optimizer.h"
 
 #include "bench/work.h"
@@ -58,6 +58,24 @@ void sum_of_squares(benchmark::State& state) {
   rate(state, "GB/s", work.count * 4);
 }
 
+// Times the reading alone, as where no gradient is too long.
+void clip_norms(benchmark::State& state) {
+  Parameters work(state);
+  std::vector<ClippedTensor> tensors;
+  std::vector<std::vector<double>> all;
+  for (const Tensor& gradient : work.gradients) {
+    tensors.push_back({gradient});
+    all.push_back(values(gradient));
+  }
+  ClipNormsArgs args{.tensors = tensors, .max_norm = 1.01f, .result = work.norm_squared};
+  work.ops->clip_norms(args);
+  if (!proven(state, work.norm_squared, {reference::clip_norms(all, static_cast<double>(args.max_norm))}, 1e-6)) return;
+  if (!proven(state, work.gradients.back(), all.back(), 1e-6)) return;
+  args.max_norm = 1e9f;
+  repeat(state, [&] { work.ops->clip_norms(args); });
+  rate(state, "GB/s", work.count * 4);
+}
+
 void lerp(benchmark::State& state) {
   Work work;
   const Tensor x = work.random(DType::f32, {state.range(0)}), y = work.random(DType::f32, {state.range(0)});
@@ -85,6 +103,12 @@ BENCHMARK(adamw)
     ->Unit(benchmark::kMicrosecond)
     ->UseRealTime();
 BENCHMARK(sum_of_squares)
+    ->Args({16, 2 << 20})
+    ->Args({4000, 64})
+    ->Args({50, 65536})
+    ->Unit(benchmark::kMicrosecond)
+    ->UseRealTime();
+BENCHMARK(clip_norms)
     ->Args({16, 2 << 20})
     ->Args({4000, 64})
     ->Args({50, 65536})

@@ -67,7 +67,8 @@ namespace engine {
   row(lerp, LerpArgs)                               /* y += t (x - y) */                                             \
   row(dropout, DropoutArgs)                         /* y = residual + drop(x) */                                     \
   row(adamw, AdamWArgs)                             /* an optimizer step of many tensors */                          \
-  row(sum_of_squares, SumOfSquaresArgs)             /* over many tensors */
+  row(sum_of_squares, SumOfSquaresArgs)             /* over many tensors */                                          \
+  row(clip_norms, ClipNormsArgs)                    /* scales long ones of many tensors down, sum of squares */
 
 class Ops {
  public:

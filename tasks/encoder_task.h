@@ -77,6 +77,10 @@ class EncoderTask : public ModelTask {
  public:
   int64_t steps_per_epoch() const override { return plan_ ? plan_->steps_per_epoch() : 0; }
   int64_t steps(double epochs) const override { return plan_ ? plan_->steps(epochs) : 0; }
+  EpochSteps epoch_of(int64_t step) override {
+    const auto [first, count] = plan_->epoch_of(step);
+    return {first, count};
+  }
   std::string start_report() const override { return report_; }
   // Returns the losses of distillation. Its sums are part of the task's state.
   Metrics log(Machine& machine) override {

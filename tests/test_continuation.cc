@@ -146,7 +146,7 @@ TEST_CASE("continuation: old moments go on as in one training, new ones begin as
     Random random(1, static_cast<uint64_t>(drawn));
     for (const AdamWTensor& t : optimizer.tensors())
       for (int i = 0; i < 3; ++i) t.gradient.as<float>()[i] = random.normal();
-    optimizer.measure_norm();
+    optimizer.clip_and_measure_norm();
     optimizer.update(0.1f, number);
   };
   Parameters one, two, three;

@@ -107,6 +107,35 @@ TEST_CASE("adamw and sum_of_squares: 300 tensors that follow one another in one 
   });
 }
 
+TEST_CASE("clip_norms: 300 tensors that follow one another in one buffer, every third too long") {
+  on_every_backend([](Bench& bench) {
+    constexpr size_t count = 300;
+    std::vector<ClippedTensor> tensors;
+    std::vector<std::vector<double>> expected;
+    std::vector<double> all;
+    for (size_t i = 0; i < count; ++i) {
+      expected.emplace_back(1 + i * 7 % 50, i % 3 == 0 ? 1.5 : 0.01);
+      all.insert(all.end(), expected.back().begin(), expected.back().end());
+    }
+    const Tensor buffer = bench.from(DType::f32, {static_cast<int64_t>(all.size())}, all);
+    all.clear();
+    for (const std::vector<double>& one : expected) {
+      char* const begin = static_cast<char*>(buffer.data) + all.size() * sizeof(float);
+      tensors.push_back({{begin, DType::f32, {static_cast<int64_t>(one.size())}}});
+      all.insert(all.end(), one.begin(), one.end());
+    }
+    const Tensor result = bench.unset(DType::f32, {1});
+    bench.ops.clip_norms({.tensors = tensors, .max_norm = 1, .result = result});
+    const double remaining = reference::clip_norms(expected, 1);
+    all.clear();
+    for (const std::vector<double>& one : expected) all.insert(all.end(), one.begin(), one.end());
+    CHECK_CLOSE(bench.values(buffer), all, 3 * epsilon_of(DType::f32));
+    CHECK_CLOSE(bench.values(result), std::vector<double>{remaining}, 4 * epsilon_of(DType::f32));
+    const std::vector<double> clipped = bench.values(buffer);
+    CHECK(clipped[1] == static_cast<double>(0.01f));  // the second tensor is short, and keeps its bits
+  });
+}
+
 TEST_CASE("copy, lerp, activation, dropout: nothing behind a result's last element is written") {
   on_every_backend([](Bench& bench) {
     constexpr int64_t all = 48;

@@ -19,6 +19,7 @@ std::string log_of(const Config& config) {
   for (std::string line; std::getline(lines, line);) {
     nlohmann::json event = nlohmann::json::parse(line);
     event.erase("tokens_per_second");
+    event.erase("seconds");
     log += event.dump() + "\n";
   }
   return log;
@@ -81,6 +82,21 @@ TEST_CASE("late steps: log, evaluations and weights are those of a training that
       };
     });
     CHECK(steps == 2 * 12);
+  });
+}
+
+TEST_CASE("late steps: averages, slow weights and clipping of each gradient are those of a training that waits") {
+  on_every_device([](const std::string& device) {
+    LateAndWaiting both(device);
+    for (Config& config : both.configs) {
+      config.training.swa_start = 4;
+      config.training.swa_every = 3;
+      config.training.lookahead_every = 5;
+      config.training.max_tensor_norm = 0.05f;
+    }
+    both.check_same();
+    for (const char* file : {"last/parameters.bin", "state/tensors.safetensors"})
+      CHECK(read_text(both.folder.path() / "late" / file) == read_text(both.folder.path() / "waiting" / file));
   });
 }
 

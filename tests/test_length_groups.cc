@@ -79,6 +79,22 @@ TEST_CASE("length groups: every epoch takes every example once, in another order
     }
 }
 
+TEST_CASE("length groups: the epoch of a step, its first step and its length") {
+  const std::vector<int32_t> lengths = lengths_of(1003);
+  EpochPlan equal(lengths, 5, {.batch_size = 8});
+  CHECK(equal.epoch_of(125) == std::pair<int64_t, int64_t>(0, 126));
+  CHECK(equal.epoch_of(126) == std::pair<int64_t, int64_t>(126, 126));
+  EpochPlan plan(lengths, 5, {.batch_tokens = 100, .group_by_length = false});
+  std::set<int64_t> counts;
+  for (int epoch = 4; epoch >= 0; --epoch) {  // backwards, too
+    const int64_t begin = epoch ? plan.steps(epoch) : 0, end = plan.steps(epoch + 1);
+    CHECK(plan.epoch_of(begin) == std::pair(begin, end - begin));
+    CHECK(plan.epoch_of(end - 1) == std::pair(begin, end - begin));
+    counts.insert(end - begin);
+  }
+  CHECK(counts.size() > 1);
+}
+
 TEST_CASE("length groups: batches have batch_size examples of about one length, in no order of length") {
   const std::vector<int32_t> lengths = lengths_of(8 * 500 + 3);
   EpochPlan grouped(lengths, 1, {.batch_size = 8}), plain(lengths, 1, {.batch_size = 8, .group_by_length = false});

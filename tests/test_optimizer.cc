@@ -316,4 +316,69 @@ TEST_CASE("sum_of_squares: many tensors, extremes, and what is not finite") {
   });
 }
 
+TEST_CASE("clip_norms: each gradient by its own norm, and the sum of the squares that remain") {
+  on_every_backend([](Bench& bench) {
+    for (const float max_norm : {0.1f, 5.0f, 1e6f}) {
+      CAPTURE(max_norm);
+      const Model model(bench, 0.3);
+      std::vector<ClippedTensor> tensors;
+      std::vector<std::vector<double>> expected, before;
+      for (const Tensor& gradient : model.gradients) {
+        tensors.push_back({gradient});
+        expected.push_back(bench.values(gradient));
+      }
+      before = expected;
+      const double remaining = reference::clip_norms(expected, static_cast<double>(max_norm));
+      const Tensor result = bench.unset(DType::f32, {1});
+      bench.ops.clip_norms({.tensors = tensors, .max_norm = max_norm, .result = result});
+      // A norm is a root of 64 running sums of at most 256 squares, so its error is half of their 16 roundings.
+      const double tolerance = 16 * epsilon_of(DType::f32);
+      CHECK(std::abs(bench.values(result)[0] - remaining) <= tolerance * remaining);
+      int clipped = 0;
+      for (size_t i = 0; i < expected.size(); ++i) {
+        CAPTURE(i);
+        const std::vector<double> after = bench.values(model.gradients[i]);
+        CHECK(relative_difference(after, expected[i]) <= tolerance);
+        if (expected[i] == before[i]) CHECK(after == before[i]);  // to the bit
+        else ++clipped;
+      }
+      if (max_norm == 0.1f) CHECK(clipped >= 6);
+      else CHECK(clipped == (max_norm == 5.0f));  // the gradient of 50001 elements, whose norm is about 67
+    }
+  });
+}
+
+TEST_CASE("clip_norms: a gradient that is not finite stays, and so is the sum; the same bits at any thread count") {
+  on_every_backend([](Bench& bench) {
+    const Tensor result = bench.unset(DType::f32, {1});
+    for (const double wrong : {NAN, INFINITY}) {
+      const std::array<ClippedTensor, 2> tensors{{{bench.from(DType::f32, {3}, {3, 0, 4})},
+                                                  {bench.from(DType::f32, {2}, {5, wrong})}}};
+      bench.ops.clip_norms({.tensors = tensors, .max_norm = 1, .result = result});
+      CHECK_FALSE(std::isfinite(bench.values(result)[0]));
+      CHECK(bench.values(tensors[1].gradient)[0] == 5);
+      CHECK_CLOSE(bench.values(tensors[0].gradient), (std::vector<double>{0.6, 0, 0.8}), 3 * epsilon_of(DType::f32));
+    }
+    bench.ops.clip_norms({.tensors = {}, .max_norm = 1, .result = result});
+    CHECK(bench.values(result)[0] == 0);
+    check_same_at_any_thread_count([&] {
+      Bench fresh{bench.ops, bench.arena, bench.compute};
+      ArenaScope scope(bench.arena);
+      const Model model(fresh, 1);
+      std::vector<ClippedTensor> tensors;
+      for (const Tensor& gradient : model.gradients) tensors.push_back({gradient});
+      const Tensor sum = fresh.unset(DType::f32, {1});
+      bench.ops.clip_norms({.tensors = tensors, .max_norm = 2, .result = sum});
+      std::vector<double> all = fresh.values(sum);
+      for (const Tensor& gradient : model.gradients) append(all, fresh.values(gradient));
+      return all;
+    });
+    const ClippedTensor wrong{bench.integers({1}, {1})};
+    CHECK_THROWS_WITH_AS(bench.ops.clip_norms({.tensors = std::span(&wrong, 1), .max_norm = 1, .result = result}),
+                         "clip_norms: gradient is i32, not f32", Error);
+    CHECK_THROWS_WITH_AS(bench.ops.clip_norms({.tensors = {}, .max_norm = 0, .result = result}),
+                         "clip_norms: max_norm is 0, and must be above 0", Error);
+  });
+}
+
 }  // namespace engine::test

@@ -33,6 +33,35 @@ TEST_CASE("progress: a step is told where nothing was for a while, and no other"
   CHECK(text.find("step 5/10") == std::string::npos);
 }
 
+TEST_CASE("progress: a step that is told after a long silence and is logged, too, has one line") {
+  const TemporaryFolder folder;
+  const std::string file = (folder.path() / "out").string();
+  std::FILE* const out = std::fopen(file.c_str(), "w");
+  REQUIRE(out != nullptr);
+  Progress progress(out, /*terminal=*/false, 0, 20, std::chrono::milliseconds(0));  // every step comes after a silence
+  for (const int64_t step : {10, 20, 20}) {  // after a rollback a step comes again
+    progress.show({.step = step});
+    progress.log({.step = step});
+  }
+  std::fclose(out);
+  std::istringstream lines(read_text(file));
+  std::vector<std::string> steps;
+  for (std::string line; std::getline(lines, line);) steps.push_back(line.substr(0, line.find("  ")));
+  CHECK(steps == std::vector<std::string>{"step 10/20", "step 20/20", "step 20/20"});
+}
+
+TEST_CASE("progress: the time to go is what the clock leaves where that is less") {
+  const TemporaryFolder folder;
+  const std::string file = (folder.path() / "out").string();
+  std::FILE* const out = std::fopen(file.c_str(), "w");
+  REQUIRE(out != nullptr);
+  Progress progress(out, /*terminal=*/false, 0, 1000000000);
+  std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  progress.log({.step = 1, .seconds_left = 83});
+  std::fclose(out);
+  CHECK(read_text(file).find("  1:23 to go") != std::string::npos);
+}
+
 TEST_CASE("progress: half a minute is the longest silence of a training's first minutes") {
   CHECK(Progress::longest_silence == std::chrono::seconds(30));
   CHECK(Progress::first_minutes > std::chrono::minutes(4));

@@ -173,7 +173,7 @@ void check_same_training(const fs::path& a, const fs::path& b, const fs::path& i
   REQUIRE(one.size() == other.size());
   for (size_t i = 0; i < one.size(); ++i)
     for (const auto& [name, value] : one[i].items()) {
-      if (name == "tokens_per_second" || name == "generating_share") continue;
+      if (name == "tokens_per_second" || name == "generating_share" || name == "seconds") continue;
       CAPTURE(name);
       if (!value.is_number_float()) CHECK(value == other[i].at(name));
       else CHECK(other[i].at(name).get<double>() == doctest::Approx(value.get<double>()).epsilon(1e-4));
@@ -241,6 +241,28 @@ TEST_CASE("ranks: a student's losses are logged of all ranks") {
   CHECK(events(folder.path / "one").at(0).contains("soft_loss"));
   REQUIRE(folder.train(2, "of_2", taught) == 0);
   check_same_training(folder.path / "one", folder.path / "of_2", folder.path / "initial");
+}
+
+TEST_CASE("ranks: clipping of each gradient, averages and slow weights are those of one rank") {
+  if (const char* const why = why_no_ranks()) SKIP_TEST(why);
+  const Folder folder;
+  const std::string options =
+      "--training.max_tensor_norm 0.05 --training.swa_start 2 --training.swa_every 1 --training.lookahead_every 2";
+  REQUIRE(folder.train(0, "one", options) == 0);
+  REQUIRE(folder.train(0, "initial", no_step) == 0);
+  REQUIRE(folder.train(2, "of_2", options) == 0);
+  check_same_training(folder.path / "one", folder.path / "of_2", folder.path / "initial");
+}
+
+TEST_CASE("ranks: the first one's clock ends all after the same step") {
+  if (const char* const why = why_no_ranks()) SKIP_TEST(why);
+  const Folder folder;
+  CHECK(folder.train(2, "timed", "--training.max_steps 1000000 --training.scheduler linear --training.log_every 1 "
+                     "--training.eval_every 0 --training.save_every 0 --training.max_minutes 0.02") == 0);
+  CHECK(read_text(folder.out()).find("ended by the clock at step ") != std::string::npos);
+  const std::vector<nlohmann::json> log = events(folder.path / "timed");
+  CHECK(log.back().at("split") == "eval");
+  CHECK(log.back().at("step").get<int64_t>() < 1000000);
 }
 
 TEST_CASE("ranks: the error of one ends all") {

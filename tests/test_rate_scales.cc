@@ -107,13 +107,42 @@ TEST_CASE("rate scales: the norm is that of what is trained, and frozen gradient
   Optimizer optimizer(*ops, parameters, config, DType::f32);
   for (Parameter& p : parameters.all())
     for (int i = 0; i < 4; ++i) parameters.gradients().read(p).as<float>()[i] = p.name == "classifier.weight" ? 2 : NAN;
-  optimizer.measure_norm();
+  optimizer.clip_and_measure_norm();
   optimizer.update(1, 1);
   CHECK(optimizer.gradient_norm() == 4);
   for (Parameter& p : parameters.all()) {
     CHECK(parameters.gradients().read(p).as<float>()[3] == 0);
     CHECK((p.value.as<float>()[3] == 0) == (p.name == "embedding.tokens"));
   }
+}
+
+TEST_CASE("rate scales: gradients are clipped each by itself and then all together, frozen ones not at all") {
+  Parameters parameters = table_of({"embedding.tokens", "layers.0.weight", "classifier.weight"});
+  const std::unique_ptr<Ops> ops = make_cpu_ops();
+  parameters.allocate(ops->memory(), true);
+  TrainingConfig config = config_of({"embedding:0"});
+  config.max_tensor_norm = 2;
+  config.max_grad_norm = 1;
+  config.adam_beta1 = 0;  // m is the gradient
+  Optimizer optimizer(*ops, parameters, config, DType::f32);
+  const auto gradient_of = [&](const char* name) {
+    return parameters.gradients().read(parameters.at(name)).as<float>();
+  };
+  std::fill_n(gradient_of("embedding.tokens"), 4, NAN);
+  std::fill_n(gradient_of("layers.0.weight"), 4, 8.0f);  // of norm 16
+  std::fill_n(gradient_of("classifier.weight"), 4, 0.75f);  // of norm 1.5
+  optimizer.clip_and_measure_norm();
+  CHECK(gradient_of("layers.0.weight")[0] == 1);
+  CHECK(gradient_of("classifier.weight")[0] == 0.75f);
+  CHECK(std::isnan(gradient_of("embedding.tokens")[0]));
+  CHECK(optimizer.gradient_norm() == 2.5f);  // 2 and 1.5
+  optimizer.update(1, 1);
+  const auto moment_of = [&](const char* name) {
+    return optimizer.tensors()[parameters.at(name).index].m.as<float>()[0];
+  };
+  CHECK(moment_of("layers.0.weight") == doctest::Approx(1 / 2.5));
+  CHECK(moment_of("classifier.weight") == doctest::Approx(0.75 / 2.5));
+  CHECK(moment_of("embedding.tokens") == 0);
 }
 
 }  // namespace engine::test

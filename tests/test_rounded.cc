@@ -106,7 +106,7 @@ TEST_CASE("rounded copies: a training with them has the bits of one whose produc
       Pass pass(Run{.ops = *settings.ops, .arena = settings.arena, .compute = DType::bf16}, {},
                 {.is_active = true, .step = static_cast<uint32_t>(step)});
       task->loss().run(pass, batch, 0, batch.sequences(), 1.0f / static_cast<float>(batch.scored()), totals);
-      optimizer.measure_norm();
+      optimizer.clip_and_measure_norm();
       optimizer.update(1e-2f, step + 1);
       results.push_back(on_host<float>(settings.ops->memory(), totals)[0]);
       results.push_back(optimizer.gradient_norm());

@@ -69,6 +69,61 @@ TEST_CASE("schedule: numbers that make none are refused") {
   CHECK_THROWS_AS(Schedule(config, 10), UsageError);
 }
 
+TEST_CASE("schedule: cycles by hand, and their decay by cycle and by step") {
+  TrainingConfig config;
+  config.scheduler = "cyclic";
+  config.learning_rate = 0.9f;
+  config.min_learning_rate = 0.1f;
+  config.cycle_steps = 8;
+  const auto check = [&](const std::vector<std::pair<int64_t, double>>& expected) {
+    const Schedule schedule(config, 10);
+    for (const auto& [step, rate] : expected) {
+      CAPTURE(step);
+      CHECK(schedule.learning_rate_at(step) == doctest::Approx(rate));
+    }
+  };
+  check({{0, 0.1}, {1, 0.3}, {2, 0.5}, {4, 0.9}, {5, 0.7}, {7, 0.3}, {8, 0.1}, {12, 0.9}, {100, 0.9}});
+  config.cycle_decay = 0.5f;
+  check({{0, 0.1}, {4, 0.1 + 0.8 / 2}, {6, 0.1 + 0.4 / 2}, {8, 0.1}, {12, 0.1 + 0.8 / 4}, {20, 0.1 + 0.8 / 8}});
+  config.cycle_decay_by = "step";
+  check({{0, 0.1}, {1, 0.1 + 0.2 / 2}, {4, 0.1 + 0.8 / 16}, {6, 0.1 + 0.4 / 64}, {8, 0.1}, {12, 0.1 + 0.8 / 4096}});
+  config.cycle_decay = 1;
+  config.cycle_steps = 5;  // rises for two steps and a half
+  check({{0, 0.1}, {1, 0.42}, {2, 0.74}, {3, 0.74}, {4, 0.42}, {5, 0.1}});
+  config.cycle_steps = 0;
+  CHECK_THROWS_WITH_AS(Schedule(config, 10), doctest::Contains("training.cycle_steps"), UsageError);
+}
+
+TEST_CASE("schedule: the clock brings the rate down where it is faster than the steps") {
+  TrainingConfig config = config_of("linear");  // from 0.8 to 0.2 after 4 steps
+  config.max_minutes = 2;
+  Schedule schedule(config, 104);
+  schedule.observe_time(0, 0);
+  CHECK(schedule.learning_rate_at(0) == doctest::Approx(0.2));
+  schedule.observe_time(3, 15);
+  CHECK(schedule.learning_rate_at(3) == doctest::Approx(0.8));  // warm-up goes by steps
+  schedule.observe_time(4, 20);
+  CHECK(schedule.learning_rate_at(4) == doctest::Approx(0.8));
+  schedule.observe_time(9, 70);  // half of the 100 seconds that were left after warm-up
+  CHECK(schedule.learning_rate_at(9) == doctest::Approx(0.5));
+  CHECK(schedule.seconds_left() == doctest::Approx(50));
+  schedule.observe_time(79, 71);  // three quarters of the steps
+  CHECK(schedule.learning_rate_at(79) == doctest::Approx(0.35));
+  CHECK_FALSE(schedule.is_out_of_time());
+  schedule.observe_time(80, 120);
+  CHECK(schedule.is_out_of_time());
+  CHECK(schedule.learning_rate_at(80) == doctest::Approx(0.2));
+  // A resumed training knows when its warm-up was over.
+  Schedule resumed(config, 104);
+  resumed.set_observed(schedule.observed());
+  resumed.observe_time(9, 70);
+  CHECK(resumed.learning_rate_at(9) == doctest::Approx(0.5));
+  Schedule without(config_of("linear"), 104);
+  without.observe_time(4, 1e9);
+  CHECK_FALSE(without.is_out_of_time());
+  CHECK(without.learning_rate_at(54) == doctest::Approx(0.5));
+}
+
 TEST_CASE("schedule: steps of a run") {
   TrainingConfig config;
   CHECK_THROWS_AS(training_steps(config, 10), UsageError);

@@ -21,6 +21,14 @@ eval_every = 0
 save_every = 0
 )";
 
+// Sets what the process does with a signal while this lives.
+struct Disposition {
+  int signal;
+  void (*before)(int);
+  Disposition(int signal_, void (*handler)(int)) : signal(signal_), before(std::signal(signal_, handler)) {}
+  ~Disposition() { std::signal(signal, before); }
+};
+
 struct Training {
   Program program;
   std::vector<std::string> arguments{"train", program.write("task.cfg", long_training), "--output_dir",
@@ -32,6 +40,7 @@ struct Training {
     const pid_t child = forkpty(&terminal, nullptr, nullptr, nullptr);
     REQUIRE(child >= 0);
     if (child == 0) {
+      std::signal(SIGHUP, SIG_DFL);  // which a run of these tests under nohup ignores
       const std::string path = program_path();
       std::vector<char*> argv{const_cast<char*>(path.c_str())};
       for (std::string& argument : arguments) argv.push_back(argument.data());
@@ -58,6 +67,7 @@ struct Training {
 TEST_CASE("stop signal: every signal is noted, and actions are restored") {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
     CAPTURE(signal);
+    const Disposition as_usual(signal, SIG_DFL);
     struct sigaction before {}, within {}, behind {};
     sigaction(signal, nullptr, &before);
     {
@@ -91,12 +101,25 @@ TEST_CASE("stop signal: SIGUSR1 is a wish to save, every time") {
 
 TEST_CASE("stop signal: SIGHUP stays ignored under nohup") {
   for (const int signal : {SIGHUP, SIGPIPE}) {
-    void (*const before)(int) = std::signal(signal, SIG_IGN);
+    const Disposition ignored(signal, SIG_IGN);
     StopSignal stop;
     std::raise(signal);
     CHECK_FALSE(stop.received());
-    std::signal(signal, before);
   }
+}
+
+TEST_CASE("stop signal: a training under nohup goes on after SIGHUP, until another signal ends it") {
+  const Training training;
+  const std::string log = training.program.file("log");
+  const Ended ended = training.program.shell(
+      "trap '' HUP; " + program_path() + " train " + training.arguments[1] + " --output_dir " + training.arguments[3] +
+      " > " + log + " & trained=$!; steps() { grep -c loss " + log + "; }; "
+      "until [ $(steps) -gt 0 ]; do sleep 0.05; done; kill -HUP $trained; sleep 0.1; before=$(steps); "
+      "until [ $(steps) -gt $((before + 3)) ]; do sleep 0.05; kill -0 $trained || exit 1; done; "
+      "kill -TERM $trained; wait $trained");
+  CAPTURE(ended.error);
+  CHECK(ended.code == 130);
+  CHECK(training.is_saved());
 }
 
 TEST_CASE("stop signal: a training that loses its terminal saves and ends with 130") {

@@ -54,6 +54,24 @@ TEST_CASE("unread options: each is an error that says where it is set and what i
        bart + "model.relative_distances = 5\nmodel.relative_positions = \"shared\"\n" + small},
       {encoder("mlm", "training.min_learning_rate = 1e-5\ntraining.scheduler = \"constant\"\n"),
        "it needs a training.scheduler that falls", encoder("mlm", "training.min_learning_rate = 1e-5\n")},
+      {encoder("mlm", "training.cycle_steps = 9\n"), "it needs training.scheduler = \"cyclic\"",
+       encoder("mlm", "training.cycle_steps = 9\ntraining.scheduler = \"cyclic\"\n")},
+      {encoder("mlm", "training.cycle_decay_by = \"step\"\ntraining.scheduler = \"cyclic\"\n"
+               "training.cycle_steps = 9\n"), "training.cycle_decay below 1",
+       encoder("mlm", "training.cycle_decay_by = \"step\"\ntraining.cycle_steps = 9\n"
+       "training.scheduler = \"cyclic\"\ntraining.cycle_decay = 0.9\n")},
+      {encoder("mlm", "training.warmup_steps = 9\ntraining.scheduler = \"cyclic\"\ntraining.cycle_steps = 9\n"),
+       "it needs a training.scheduler other than \"cyclic\"", encoder("mlm", "training.warmup_steps = 9\n")},
+      {encoder("mlm", "training.lookahead_alpha = 0.8\n"), "it needs training.lookahead_every above 0",
+       encoder("mlm", "training.lookahead_alpha = 0.8\ntraining.lookahead_every = 5\n")},
+      {encoder("mlm", "training.averaging_order = \"swa_first\"\ntraining.lookahead_every = 5\n"),
+       "training.swa_start above 0", encoder("mlm", "training.averaging_order = \"swa_first\"\n"
+       "training.lookahead_every = 5\ntraining.swa_start = 5\n")},
+      {encoder("mlm", "training.evaluate_on = \"weights\"\n"), "it needs training.swa_start or training.lookahead",
+       encoder("mlm", "training.evaluate_on = \"weights\"\ntraining.swa_start = 5\n")},
+      {encoder("mlm", "training.evaluate_on = \"slow_weights\"\ntraining.swa_start = 5\n"),
+       "it needs training.lookahead_every above 0",
+       encoder("mlm", "training.evaluate_on = \"slow_weights\"\ntraining.lookahead_every = 5\n")},
       {decoder + "data.block_size = 9\n", "it needs a task that reads files", encoder("mlm", "data.block_size = 9\n")},
       {encoder("mlm", "generation.top_k = 3\n"), "it needs a task whose model writes text", decoder +
        "generation.top_k = 3\ngeneration.temperature = 1\n" + small},

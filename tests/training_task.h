@@ -40,7 +40,9 @@ class TinyTask final : public Task {
   std::function<Metrics()> measure;  // in place of the loss on the evaluation data
 
   Parameters& parameters() override { return model_->parameters(); }
-  int64_t steps_per_epoch() const override { return 0; }
+  int64_t epoch_steps = 0;           // 0: no epochs
+  std::function<double()> seconds;   // a clock in place of the machine's
+  int64_t steps_per_epoch() const override { return epoch_steps; }
   bool follows_losses() const override { return follows; }
   int64_t last_step = -1;  // of the last batch
   void batch_of(int64_t step, SequenceBatch& batch) override {
@@ -146,6 +148,7 @@ inline Outcome train_tiny(Config config, const std::function<void(TinyTask&)>& p
   OwnMachine own(compute, size_t{1} << 30, device);
   TinyTask task(config, *own.ops);
   if (prepare) prepare(task);
+  if (task.seconds) own.machine.seconds = task.seconds;
   char* text = nullptr;
   size_t size = 0;
   std::FILE* out = open_memstream(&text, &size);

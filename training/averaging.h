@@ -1,6 +1,17 @@
-// Averaging keeps means of the parameters' values over steps of a training (stochastic weight averaging; Izmailov et
-// al. 2018), beside the values that are trained. After n averaged steps avg += (value - avg) / n has made the mean of
-// each.
+// Averaging makes other values of the parameters beside those that are trained, by two methods that a step may have
+// both.
+//
+// SWA (stochastic weight averaging; Izmailov et al. 2018) keeps means over steps of the training. After n averaged
+// steps avg += (value - avg) / n has made the mean of each. It never changes the values that are trained.
+//
+// Lookahead (Zhang et al. 2019) keeps slow weights, which begin as the values that the training starts from. After each
+// `every` steps slow += alpha (value - slow), and the training goes on from there: value = slow.
+//
+// training.averaging_order says which is first in a step that has both. lookahead_first averages the values that
+// Lookahead has set back, which is SWA around Lookahead around the optimizer. swa_first averages those before that.
+//
+// training.evaluate_on says which values evaluations and saved models have: SWA's averages once there are any, the
+// values that are trained, or the slow weights.
 #pragma once
 
 #include <vector>
@@ -11,27 +22,35 @@ namespace engine {
 
 class Averaging {
  public:
-  // Averages from step `start` on (counted from 1), every `every` steps.
-  Averaging(Ops& ops, Parameters& parameters, int64_t start, int64_t every);
+  Averaging(Ops& ops, Parameters& parameters, const TrainingConfig& config);
 
-  // Comes after the update of step `step`.
+  // Must be called when the parameters have the values that a new training starts from.
+  void begin();
+  // Comes after the update of step `step` (counted from 1).
   void update(int64_t step);
-  // Exchanges the parameters' values and their averages, where there are any. A caller swaps before and after the
-  // reader that shall see the averages.
+  // Returns whether update(step) reads or changes any value.
+  bool acts_on(int64_t step) const { return is_averaged(step) || is_looked_ahead(step); }
+  // Exchanges the parameters' values and those that evaluations and saved models have, where these are others. A caller
+  // swaps before and after the reader that shall see them.
   void swap();
-  bool has_average() const { return count_ > 0; }
 
-  // Returns the averages, as part of a training's state. count() is the number of averaged steps.
+  // Returns averages and slow weights, as part of a training's state. count() is the number of averaged steps.
   std::vector<StateTensor> state() const;
   int64_t count() const { return count_; }
   void set_count(int64_t count) { count_ = count; }
 
  private:
+  bool is_averaged(int64_t step) const;
+  bool is_looked_ahead(int64_t step) const;
+  void average();
+  void look_ahead();
+
   Ops& ops_;
   Parameters& parameters_;
+  const TrainingConfig& config_;
   Arena arena_;
-  std::vector<Tensor> averages_;  // f32, one for each parameter
-  int64_t start_, every_, count_ = 0;
+  std::vector<Tensor> averages_, slow_;  // f32, one for each parameter; empty where the method is off
+  int64_t count_ = 0;
 };
 
 }  // namespace engine

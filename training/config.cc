@@ -25,9 +25,32 @@ void declare_data(Options& options, DataConfig& data) {
               "a folder with a tokenizer, or \"characters\" for those of the training text; empty: the one in init");
 }
 
-void declare_training(Options& options, TrainingConfig& training) {
+// The schedulers that have options of their own.
+void declare_plateaus_and_cycles(Options& options, TrainingConfig& training) {
   const auto falls_on_plateaus = [&training] { return training.scheduler == "plateau"; };
-  const std::string plateau = "training.scheduler = \"plateau\"";
+  const auto is_cyclic = [&training] { return training.scheduler == "cyclic"; };
+  const std::string plateau = "training.scheduler = \"plateau\"", cyclic = "training.scheduler = \"cyclic\"";
+  options.add("training.plateau_factor", training.plateau_factor, Range{.least = 0, .most = 1, .without_least = true},
+              "scheduler plateau: factor of the learning rate at each reduction, down to min_learning_rate")
+      .needs(falls_on_plateaus, plateau);
+  options.add("training.plateau_patience", training.plateau_patience, at_least(1),
+              "scheduler plateau: evaluations in a row without a better one after which the rate is reduced")
+      .needs(falls_on_plateaus, plateau);
+  options.add("training.cycle_steps", training.cycle_steps, at_least(0),
+              "scheduler cyclic: steps of a cycle; in its first half the rate rises from min_learning_rate to "
+              "learning_rate, in its second half it falls back")
+      .needs(is_cyclic, cyclic);
+  options.add("training.cycle_decay", training.cycle_decay, Range{.least = 0, .most = 1, .without_least = true},
+              "scheduler cyclic: what the rate has above min_learning_rate is multiplied by this factor to the power "
+              "of the cycle (from 1) or of the step (from 0)")
+      .needs(is_cyclic, cyclic);
+  options.add("training.cycle_decay_by", training.cycle_decay_by, one_of({"cycle", "step"}),
+              "scheduler cyclic: what is counted in the power of cycle_decay")
+      .needs([is_cyclic, &training] { return is_cyclic() && training.cycle_decay < 1; },
+             cyclic + " and training.cycle_decay below 1");
+}
+
+void declare_training(Options& options, TrainingConfig& training) {
   options.add("training.batch_size", training.batch_size, between(1, most_tokens),
               "sequences an optimizer step, over all ranks");
   options.add("training.micro_batch_size", training.micro_batch_size, between(0, most_tokens),
@@ -42,6 +65,10 @@ void declare_training(Options& options, TrainingConfig& training) {
       .may_change();
   options.add("training.epochs", training.epochs, at_least(0), "passes over the training data where max_steps is 0")
       .may_change();
+  options.add("training.max_minutes", training.max_minutes, at_least(0),
+              "the training ends after so many minutes if its steps are not done before, and its learning rate falls "
+              "by the clock where that is faster than by steps; 0: the clock does not count")
+      .may_change();
   options.add("training.learning_rate", training.learning_rate, at_least(0),
               "the highest learning rate, reached after warm-up");
   options.add("training.min_learning_rate", training.min_learning_rate, at_least(0),
@@ -51,17 +78,14 @@ void declare_training(Options& options, TrainingConfig& training) {
               "the learning rate with which warm-up starts, such as the last one of the model in init")
       .needs([&training] { return training.warmup_steps > 0; }, "training.warmup_steps above 0");
   options.add("training.scheduler", training.scheduler,
-              one_of({"linear", "cosine", "constant", "exponential", "plateau"}),
+              one_of({"linear", "cosine", "constant", "exponential", "plateau", "cyclic"}),
               "the way the learning rate falls after warm-up: to min_learning_rate at the end, or (plateau) when "
-              "evaluations become no better");
-  options.add("training.plateau_factor", training.plateau_factor, Range{.least = 0, .most = 1, .without_least = true},
-              "scheduler plateau: factor of the learning rate at each reduction, down to min_learning_rate")
-      .needs(falls_on_plateaus, plateau);
-  options.add("training.plateau_patience", training.plateau_patience, at_least(1),
-              "scheduler plateau: evaluations in a row without a better one after which the rate is reduced")
-      .needs(falls_on_plateaus, plateau);
+              "evaluations become no better; cyclic: it rises and falls again and again");
+  declare_plateaus_and_cycles(options, training);
   options.add("training.warmup_steps", training.warmup_steps, at_least(0),
-              "steps in which the learning rate rises linearly to learning_rate");
+              "steps in which the learning rate rises linearly to learning_rate")
+      .needs([&training] { return training.scheduler != "cyclic"; },
+             "a training.scheduler other than \"cyclic\", whose cycles begin at min_learning_rate");
   options.add("training.learning_rate_scales", training.learning_rate_scales,
               "\"NAME:FACTOR\" of the learning rate of the parameters whose names begin with NAME, such as "
               "\"embedding:0\": the longest NAME counts; 0 freezes them");
@@ -84,16 +108,51 @@ void declare_training(Options& options, TrainingConfig& training) {
   options.add("training.adam_epsilon", training.adam_epsilon, above(0), "added to the root of the mean square");
   options.add("training.max_grad_norm", training.max_grad_norm, at_least(0),
               "gradients of a larger norm, over all parameters, are scaled down to it; 0: never");
+  options.add("training.max_tensor_norm", training.max_tensor_norm, at_least(0),
+              "a parameter's gradient of a larger norm is scaled down to it, each by itself, before max_grad_norm "
+              "counts for what remains; 0: never");
   options.add("training.label_smoothing", training.label_smoothing, from_up_to_below(0, 1),
               "share of a label's probability that is spread over the vocabulary");
+}
+
+void declare_averages(Options& options, TrainingConfig& training) {
+  const auto averages = [&training] { return training.swa_start > 0; };
+  const auto looks_ahead = [&training] { return training.lookahead_every > 0; };
+  const std::string swa = "training.swa_start above 0", lookahead = "training.lookahead_every above 0";
+  options.add("training.swa_start", training.swa_start, at_least(0),
+              "stochastic weight averaging: from this step on the weights are averaged; 0: off");
+  options.add("training.swa_every", training.swa_every, at_least(1), "steps between two that are averaged")
+      .needs(averages, swa);
+  options.add("training.lookahead_every", training.lookahead_every, at_least(0),
+              "Lookahead: every so many steps slow weights go lookahead_alpha of the way to the weights, and the "
+              "weights go on from there; 0: off");
+  options.add("training.lookahead_alpha", training.lookahead_alpha,
+              Range{.least = 0, .most = 1, .without_least = true},
+              "Lookahead: the part of the way that slow weights go")
+      .needs(looks_ahead, lookahead);
+  options.add("training.averaging_order", training.averaging_order, one_of({"lookahead_first", "swa_first"}),
+              "what comes first in a step that has both: lookahead_first: averages are of weights that Lookahead has "
+              "set back, SWA(Lookahead(optimizer)); swa_first: of those before that, Lookahead(SWA(optimizer))")
+      .needs([=] { return averages() && looks_ahead(); }, swa + " and " + lookahead);
+  options.add("training.evaluate_on", training.evaluate_on, one_of({"averages", "weights", "slow_weights"}),
+              "the values that are evaluated and saved in best and last: averages: those of SWA, once there are any; "
+              "weights: those that are trained; slow_weights: Lookahead's")
+      .needs([=] { return averages() || looks_ahead(); }, "training.swa_start or training.lookahead_every above 0")
+      .needs([=, &training] { return training.evaluate_on != "slow_weights" || looks_ahead(); }, lookahead);
 }
 
 void declare_log_and_saving(Options& options, TrainingConfig& training) {
   options.add("training.log_every", training.log_every, at_least(1), "steps between two lines of the log").may_change();
   options.add("training.eval_every", training.eval_every, at_least(0), "steps between evaluations; 0: only at the end")
       .may_change();
+  options.add("training.evals_per_epoch", training.evals_per_epoch, at_least(0),
+              "evaluations in equal parts of each epoch, in place of eval_every; 0: eval_every counts")
+      .may_change();
   options.add("training.save_every", training.save_every, at_least(0),
               "steps between savings of the state and the last model; 0: only at the end")
+      .may_change();
+  options.add("training.saves_per_epoch", training.saves_per_epoch, at_least(0),
+              "savings in equal parts of each epoch, in place of save_every; 0: save_every counts")
       .may_change();
   options.add("training.keep_checkpoints", training.keep_checkpoints, at_least(0),
               "numbered model folders that are kept beside best and last; one appears with each saving")
@@ -107,11 +166,7 @@ void declare_log_and_saving(Options& options, TrainingConfig& training) {
   options.add("training.recompute", training.recompute,
               "recompute each block in the backward pass in place of keeping its activations: less memory, more time")
       .may_change();
-  options.add("training.swa_start", training.swa_start, at_least(0),
-              "stochastic weight averaging: from this step on the weights are averaged, and the averages are evaluated "
-              "and saved in best and last; 0: off");
-  options.add("training.swa_every", training.swa_every, at_least(1), "steps between two that are averaged")
-      .needs([&training] { return training.swa_start > 0; }, "training.swa_start above 0");
+  declare_averages(options, training);
   options.add("training.max_rollbacks", training.max_rollbacks, at_least(0),
               "a step whose loss or gradients are not finite goes back to the last saved state, and from there on with "
               "the data behind it, so often at most; 0: such a step ends the training");

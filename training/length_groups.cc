@@ -143,6 +143,11 @@ int64_t EpochPlan::steps(double epochs) const {
   return count + up_to(other.batches()) - whole * other.batches();
 }
 
+std::pair<int64_t, int64_t> EpochPlan::epoch_of(int64_t step) {
+  go_to_epoch_of(step);
+  return {first_step_, batches()};
+}
+
 std::span<const int32_t> EpochPlan::batch(int64_t step) {
   require(step >= 0, "step ", step, " is before the first");
   go_to_epoch_of(step);

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "core/random.h"
@@ -34,7 +35,9 @@ class EpochPlan {
   // Returns the examples of optimizer step `step` (from 0, over all epochs), valid until the next call. Allocates
   // nothing.
   std::span<const int32_t> batch(int64_t step);
-  int64_t epoch() const { return epoch_; }  // epoch of the last batch
+  // Returns the first step of the epoch that holds this step, and how many it has.
+  std::pair<int64_t, int64_t> epoch_of(int64_t step);
+  int64_t epoch() const { return epoch_; }  // epoch of the last batch or of epoch_of
 
  private:
   void plan(int64_t epoch);

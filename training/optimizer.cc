@@ -39,6 +39,8 @@ Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& con
     if (scale > 0) gradients_.push_back(tensor.gradient);
     else if (!tensor.keeps_gradient) frozen_.push_back(tensor.gradient);
   }
+  if (config.max_tensor_norm > 0)
+    for (const Tensor& gradient : gradients_) clipped_.push_back({gradient});
   norm_squared_ = arena_.make_zeros(DType::f32, {1});
   failed_ = arena_.make_zeros(DType::i32, {1});
   for (Group& group : groups_) group.factors = arena_.make(DType::u8, {sizeof(AdamWFactors)});
@@ -94,9 +96,10 @@ void Optimizer::start_sum(const Parameter& parameter, Communicator& ranks) const
     ranks.start_or(std::span(tensor.touched_blocks.as<uint8_t>(), tensor.touched_blocks.bytes()));
 }
 
-void Optimizer::measure_norm() {
+void Optimizer::clip_and_measure_norm() {
   zero_stale();
-  ops_.sum_of_squares({.tensors = gradients_, .result = norm_squared_});
+  if (clipped_.empty()) ops_.sum_of_squares({.tensors = gradients_, .result = norm_squared_});
+  else ops_.clip_norms({.tensors = clipped_, .max_norm = config_.max_tensor_norm, .result = norm_squared_});
 }
 
 float Optimizer::gradient_norm() const {
@@ -147,7 +150,7 @@ void Optimizer::measure_and_update(float learning_rate, int64_t step, const Tens
   const std::array<size_t, 2> sizes{groups_[0].tensors.size(), groups_[1].tensors.size()};
   const uint64_t of_addresses = hash_of({reinterpret_cast<const char*>(addresses.data()), sizeof addresses});
   const auto work = [&] {
-    measure_norm();
+    clip_and_measure_norm();
     update_groups(learning_rate, step, loss, /*has_norm=*/true, /*is_captured=*/true);
   };
   ops_.run_captured(hash_of({reinterpret_cast<const char*>(sizes.data()), sizeof sizes}, of_addresses), std::ref(work));

@@ -29,8 +29,9 @@ class Optimizer {
 
   // Starts to sum a parameter's complete gradient over all ranks, on the host's memory, unless the parameter is frozen.
   void start_sum(const Parameter& parameter, Communicator& ranks) const;
-  // Starts to measure the norm of all gradients together, which is not finite where any of them is not.
-  void measure_norm();
+  // Scales every gradient whose own norm is above max_tensor_norm down to that, and starts to measure the norm of all
+  // gradients together behind that, which is not finite where any of them is not.
+  void clip_and_measure_norm();
   // Starts one update. With the norm measured for it, gradients are scaled down to max_grad_norm where that is less.
   // Gradients are 0 or stale after it. step counts from 1. Where the norm or the loss (f32 [1], optional) is not
   // finite, the device leaves parameters, moments and gradients as they are, and so it does with all later updates
@@ -79,6 +80,7 @@ class Optimizer {
   std::vector<AdamWTensor> tensors_;
   std::array<Group, 2> groups_;             // set_steps_before fills the second
   std::vector<Tensor> gradients_, frozen_;  // gradients in the norm, and frozen ones to be zeroed
+  std::vector<ClippedTensor> clipped_;      // the gradients in the norm where each is clipped by itself
   std::vector<const Parameter*> kept_;      // their gradients stay as they are, and become stale
   Tensor norm_squared_, failed_;
 };

@@ -43,9 +43,12 @@ Progress::Progress(std::FILE* out, bool terminal, int64_t first, int64_t steps, 
     : out_(out), terminal_(terminal), first_(first), steps_(steps), silence_(silence), start_(Clock::now()),
       shown_(start_) {}
 
-double Progress::seconds_to_go(int64_t step) const {
+double Progress::seconds_to_go(const StepReport& report) const {
   const double passed = std::chrono::duration<double>(Clock::now() - start_).count();
-  return step > first_ ? passed / static_cast<double>(step - first_) * static_cast<double>(steps_ - step) : INFINITY;
+  const int64_t done = report.step - first_;
+  const double by_steps =
+      done > 0 ? passed / static_cast<double>(done) * static_cast<double>(steps_ - report.step) : INFINITY;
+  return std::min(by_steps, report.seconds_left);
 }
 
 // There is no loss where nothing was scored.
@@ -58,7 +61,8 @@ std::string Progress::loss_text(const StepReport& report) {
 void Progress::show(const StepReport& report) {
   const Clock::time_point now = Clock::now();
   if (!terminal_) {
-    if (now - shown_ >= silence_ && now - start_ < first_minutes) log(report);
+    is_told_ = now - shown_ >= silence_ && now - start_ < first_minutes;
+    if (is_told_) write(report);
     return;
   }
   if (now - shown_ < std::chrono::milliseconds(100)) return;
@@ -67,7 +71,7 @@ void Progress::show(const StepReport& report) {
   const int length = std::snprintf(figures, sizeof figures, " %lld/%lld  loss %s  %.0f tokens/s  %s to go",
                                    static_cast<long long>(report.step), static_cast<long long>(steps_),
                                    loss_text(report).c_str(),
-                                   report.tokens_per_second, duration(seconds_to_go(report.step)).characters);
+                                   report.tokens_per_second, duration(seconds_to_go(report)).characters);
   const int width = std::clamp(columns_of(out_) - length - 3, 0, 40);
   char bar[48] = {};
   const int done = static_cast<int>(static_cast<double>(width) * static_cast<double>(report.step) /
@@ -80,12 +84,15 @@ void Progress::show(const StepReport& report) {
 }
 
 void Progress::log(const StepReport& report) {
-  if (terminal_) return;
+  if (!terminal_ && !is_told_) write(report);
+}
+
+void Progress::write(const StepReport& report) {
   shown_ = Clock::now();
   std::fprintf(out_, "step %lld/%lld  loss %s  learning_rate %.3g  grad_norm %.3g  %.0f tokens/s  %s to go\n",
                static_cast<long long>(report.step), static_cast<long long>(steps_), loss_text(report).c_str(),
                report.learning_rate, report.gradient_norm, report.tokens_per_second,
-               duration(seconds_to_go(report.step)).characters);
+               duration(seconds_to_go(report)).characters);
   std::fflush(out_);
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <string>
@@ -13,6 +14,7 @@ struct StepReport {
   int64_t step = 0;    // steps done
   bool scored = true;  // false: none of these steps has a loss
   double loss = 0, learning_rate = 0, gradient_norm = 0, tokens_per_second = 0;
+  double seconds_left = INFINITY;  // until the clock ends the training
 };
 
 class Progress {
@@ -29,7 +31,7 @@ class Progress {
   // Comes after every step. The bar moves, ten times a second at most. Without a terminal a line comes where none came
   // for longest_silence.
   void show(const StepReport& report);
-  // Comes after a step that is logged. Writes a line where there is no terminal.
+  // Comes after a step that is logged, after show(). Writes a line where there is no terminal and show() wrote none.
   void log(const StepReport& report);
   // Writes a line of text of its own, above the bar.
   void line(const std::string& text);
@@ -37,11 +39,13 @@ class Progress {
   void finish();
 
  private:
-  double seconds_to_go(int64_t step) const;
+  double seconds_to_go(const StepReport& report) const;
+  void write(const StepReport& report);
   static std::string loss_text(const StepReport& report);
 
   std::FILE* out_;
   bool terminal_, bar_shown_ = false;
+  bool is_told_ = false;  // whether show() wrote a line of the last step
   int64_t first_, steps_;
   Clock::duration silence_;
   Clock::time_point start_, shown_{};  // the last time that anything was shown

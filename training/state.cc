@@ -83,6 +83,10 @@ void save_state(const fs::path& folder, const StateTensors& tensors, const Train
                                     {"window_scored", progress.window_scored},
                                     {"window_correct", progress.window_correct},
                                     {"learning_rate", progress.learning_rate},
+                                    {"tokens", progress.tokens},
+                                    {"seconds", progress.seconds},
+                                    {"run_seconds", progress.run_seconds},
+                                    {"max_minutes", progress.max_minutes},
                                     {"steps_before", progress.steps_before},
                                     {"fresh", progress.fresh},
                                     {"learning_rate_before", progress.learning_rate_before},
@@ -93,7 +97,8 @@ void save_state(const fs::path& folder, const StateTensors& tensors, const Train
                                     {"steps_without_labels", progress.steps_without_labels},
                                     {"averaged", progress.averaged},
                                     {"plateau_reductions", progress.observed.reductions},
-                                    {"plateau_evaluations", progress.observed.evaluations}};
+                                    {"plateau_evaluations", progress.observed.evaluations},
+                                    {"warmup_seconds", progress.observed.warmup_seconds}};
   write_folder(folder, [&](const fs::path& aside) {
     const StateFolder to(aside);
     write_safetensors(to.tensors(), items);
@@ -132,7 +137,12 @@ TrainingProgress read_progress(const fs::path& state) {
   progress.averaged = json_integer(json, "averaged", where, 0, most, 0);
   progress.observed.reductions = json_integer(json, "plateau_reductions", where, 0, most, 0);
   progress.observed.evaluations = json_integer(json, "plateau_evaluations", where, 0, most, 0);
+  progress.observed.warmup_seconds = json_number(json, "warmup_seconds", where, 0);
   progress.learning_rate = json_number(json, "learning_rate", where, 0);
+  progress.tokens = json_integer(json, "tokens", where, 0, most, 0);
+  progress.seconds = json_number(json, "seconds", where, 0);
+  progress.run_seconds = json_number(json, "run_seconds", where, 0);
+  progress.max_minutes = json_number(json, "max_minutes", where, 0);
   progress.steps_before = json_integer(json, "steps_before", where, 0, most, 0);
   progress.learning_rate_before = json_number(json, "learning_rate_before", where, 0);
   progress.goes_on_since = json_integer(json, "goes_on_since", where, 0, most, 0);

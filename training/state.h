@@ -24,6 +24,10 @@ struct TrainingProgress {
   // These are sums since the last line of the log.
   double window_loss = 0, window_scored = 0, window_correct = 0;
   double learning_rate = 0;  // of the last step
+  int64_t tokens = 0;        // of the batches so far that were trained on
+  double seconds = 0;        // that the steps took
+  double run_seconds = 0;    // with evaluations and savings
+  double max_minutes = 0;    // of the whole training; 0: any
   // These are the steps of the other run whose state a training went on from, and the parameters whose moments that
   // state did not have. steps_before is 0 without another run.
   int64_t steps_before = 0;

@@ -1,8 +1,10 @@
 // A Task is a use of a model as the trainer sees it, with parameters, batches, loss and metrics. tasks/ implements it.
 #pragma once
 
+#include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -17,12 +19,23 @@ namespace engine {
 
 using Metrics = std::vector<std::pair<std::string, double>>;
 
+// Returns the seconds of a clock that nobody sets.
+inline double steady_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 // A training runs on a Machine.
 struct Machine {
   Ops& ops;
   Arena& arena;
   DType compute;
   Communicator& communicator;
+  std::function<double()> seconds = steady_seconds;
+};
+
+// The steps of an epoch, counted from 0 over all epochs.
+struct EpochSteps {
+  int64_t first = 0, count = 0;
 };
 
 // Computes the loss of a batch and its gradients.
@@ -45,6 +58,11 @@ class Task {
   // Returns the steps of so many epochs, for tasks whose epochs differ. Those of a part of an epoch are rounded up.
   virtual int64_t steps(double epochs) const {
     return static_cast<int64_t>(std::ceil(epochs * static_cast<double>(steps_per_epoch())));
+  }
+  // Returns the epoch that holds step `step` (from 0), where data has epochs.
+  virtual EpochSteps epoch_of(int64_t step) {
+    const int64_t count = steps_per_epoch();
+    return {step / count * count, count};
   }
   // Comes before batch_of(step), and lets the model itself make what the batch needs, with the parameters of this step.
   virtual void prepare(Machine&, int64_t) {}

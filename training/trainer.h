@@ -8,6 +8,7 @@
 
 #include "training/averaging.h"
 #include "training/control_files.h"
+#include "training/due_steps.h"
 #include "training/progress.h"
 #include "training/schedule.h"
 #include "training/state.h"
@@ -24,6 +25,7 @@ struct TrainingResult {
     finished,       // all steps are done
     was_finished,   // they were done before
     stopped_early,  // evaluations became no better
+    out_of_time,    // the clock ended it
     stopped,        // the control file stop ended it after saving
     stopped_now,    // the control file stop_now ended it
     interrupted     // a signal ended it after saving
@@ -57,6 +59,7 @@ class Trainer {
   bool go_on_from_state();  // false: the run has finished
   std::string start_anew();  // says what became of init
   void begin_display(const std::string& init);
+  void begin_clock();
   // Runs steps until the end, or until something ends the training before.
   Reason train();
   // A step in two halves. A device is given the next step before the first is finished, where that may wait.
@@ -72,6 +75,8 @@ class Trainer {
   };
   // Goes back to the last saved state after a step that was not finite, or throws an Error that tells of the step.
   void roll_back(const StepResult& step, const Begun& begun);
+  // Logs, evaluates and saves where that is due after a step that is done, or `last` or `saves` ask for it.
+  void do_due(bool last, bool saves);
   void log_step();
   void evaluate();
   void save_best();
@@ -79,12 +84,16 @@ class Trainer {
   TrainingProgress load();
   StateTensors state_tensors();
   bool stopped_early() const;
+  bool is_done() const;
+  std::string end_report() const;  // empty where all steps are done
+  // Returns the seconds since the first step, evaluations and savings included, over all resumptions.
+  double run_seconds() const { return machine_.seconds() - clock_begin_; }
   // Holds what control files and signals want.
   struct Wishes {
     bool stop_now, stop, save, stop_signal;
     bool any() const { return stop_now || stop || save || stop_signal; }
   };
-  Wishes wishes_of_any_rank();
+  Wishes wishes_of_any_rank();  // and tells the schedule the time of the first rank
   bool is_first() const { return machine_.communicator.is_first(); }
 
   const Config& config_;
@@ -93,8 +102,9 @@ class Trainer {
   Machine& machine_;
   std::FILE* out_;
   Schedule schedule_;
+  DueSteps due_;
   TrainingStep step_;
-  std::unique_ptr<Averaging> averaging_;  // absent where it is off
+  Averaging averaging_;
   TrainingFolder folder_;
   TrainingProgress progress_;
   StopSignal stop_;
@@ -102,7 +112,10 @@ class Trainer {
   SequenceBatch batch_;
   std::array<Begun, 2> begun_;  // the steps that are started, the oldest first
   StepReport report_;
-  double window_tokens_ = 0, window_seconds_ = 0;
+  double clock_begin_ = 0;  // the time of machine_.seconds at which run_seconds() was 0
+  // The window is what comes after the last line of the log. These are the numbers of progress_ before it.
+  int64_t tokens_before_window_ = 0;
+  double seconds_before_window_ = 0;
   Metrics last_metrics_;
   std::string last_samples_;
   std::unique_ptr<Progress> display_;

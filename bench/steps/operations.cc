@@ -161,6 +161,8 @@ class EveryOperation {
     const Tensor norm = make(f32, {1});
     ops_.adamw({.tensors = std::span(&all, 1), .norm_squared = norm, .max_norm = 1});
     ops_.sum_of_squares({.tensors = std::span(&all.gradient, 1), .result = norm});
+    const ClippedTensor clipped{.gradient = all.gradient};
+    ops_.clip_norms({.tensors = std::span(&clipped, 1), .max_norm = 1, .result = norm});
     ops_.lerp({.x = all.value, .y = all.m, .t = 0.001f});
   }
 

@@ -31,6 +31,14 @@ void check_sum_of_squares(const SumOfSquaresArgs& args) {
   for (const Tensor& tensor : args.tensors) check_vector(name, "a tensor", tensor, DType::f32, tensor.count());
 }
 
+void check_clip_norms(const ClipNormsArgs& args) {
+  const char* name = "clip_norms";
+  require(args.max_norm > 0, name, ": max_norm is ", args.max_norm, ", and must be above 0");
+  check_vector(name, "result", args.result, DType::f32, 1);
+  for (const ClippedTensor& tensor : args.tensors)
+    check_vector(name, "gradient", tensor.gradient, DType::f32, tensor.gradient.count());
+}
+
 AdamWFactors adamw_factors(const AdamWArgs& args) {
   const double step = static_cast<double>(args.step), rate = static_cast<double>(args.learning_rate);
   const double correction1 = 1 - std::pow(static_cast<double>(args.beta1), step);

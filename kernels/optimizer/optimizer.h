@@ -1,4 +1,5 @@
-// AdamW over many tensors in one pass, and the sum of squares that clipping needs.
+// AdamW over many tensors in one pass, the sum of squares that clipping by all gradients' norm needs, and clipping of
+// each gradient by its own norm.
 //
 // For every element, with the gradient's sum of squares |G|^2 over all tensors (Loshchilov and Hutter 2019, in the
 // order of operations of PyTorch's AdamW):
@@ -21,8 +22,13 @@
 // sum_of_squares: result = sum over all tensors of x^2. Squares of a piece (16 thousand elements) are summed in f32 by
 // many running sums, the pieces in double in their order. A NaN gives a NaN, an infinity or an overflow an infinity.
 //
-// Both are bound by memory: 32 bytes an element read and written by adamw, 34 with rounded, 4 by sum_of_squares. All
-// tensors are divided into pieces that are handed out in one go: many small ones cost no more than a few large ones.
+// clip_norms: gradient *= min(1, max_norm / |gradient|) for every tensor by itself, and result = the sum over all
+// tensors of the squared norms that remain, min(|gradient|, max_norm)^2. So it takes the place of sum_of_squares. Norms
+// are summed as there. Where a norm is not finite, its gradient stays and result is not finite.
+//
+// All are bound by memory: 32 bytes an element read and written by adamw, 34 with rounded, 4 by sum_of_squares, 4 by
+// clip_norms and 8 more in a gradient that is scaled. All tensors are divided into pieces that are handed out in one
+// go: many small ones cost no more than a few large ones.
 //
 // A vocabulary's rows that no sequence has named have gradient, m and v 0, and their update is the decay alone, to the
 // bit. With touched blocks it costs 8 bytes an element, or nothing where nothing decays. Rows that an earlier step has
@@ -83,9 +89,30 @@ struct SumOfSquaresArgs {
   }
 };
 
+struct ClippedTensor {
+  Tensor gradient;  // f32
+
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("gradient", gradient, Role::both);
+  }
+};
+struct ClipNormsArgs {
+  std::span<const ClippedTensor> tensors;
+  float max_norm;  // above 0
+  Tensor result;   // f32 [1], =; not finite where any element is not
+
+  // The elements of `tensors` list theirs.
+  template <class Each>
+  void each_tensor(const Each& each) {
+    each("result", result, Role::output);
+  }
+};
+
 // Check that the arguments fit one another.
 void check_adamw(const AdamWArgs&);
 void check_sum_of_squares(const SumOfSquaresArgs&);
+void check_clip_norms(const ClipNormsArgs&);
 
 // The factors of a step, which are the same for all elements of a tensor.
 struct AdamWFactors {

@@ -15,6 +15,19 @@ double sum_of_squares(const std::vector<std::vector<T>>& tensors) {
   return total;
 }
 
+// Returns the sum of the squares that remain.
+template <class T>
+double clip_norms(std::vector<std::vector<T>>& tensors, double max_norm) {
+  for (std::vector<T>& tensor : tensors) {
+    double squares = 0;
+    for (const T& value : tensor) squares += static_cast<double>(value) * static_cast<double>(value);
+    const double norm = std::sqrt(squares);
+    if (!(norm > max_norm) || std::isinf(norm)) continue;
+    for (T& value : tensor) value = static_cast<T>(static_cast<double>(value) * (max_norm / norm));
+  }
+  return sum_of_squares(tensors);
+}
+
 template <class T>
 struct AdamW {
   double learning_rate, beta1, beta2, epsilon, weight_decay;

@@ -135,6 +135,21 @@ void update(const AdamWTensor& tensor, const AdamWFactors& factors, float clip, 
   }
 }
 
+// Returns the sum of squares of each piece of tensor_of(i).
+template <class TensorOf>
+const float* squares_of(Arena& workspace, const Pieces& pieces, const TensorOf& tensor_of) {
+  float* sums = workspace.make(DType::f32, {pieces.count}).template as<float>();
+  parallel_for(pieces.count, [&](int64_t i) {
+    const Piece& piece = pieces.list[i];
+    const float* x = tensor_of(static_cast<size_t>(piece.tensor)).template as<float>() + piece.begin;
+    sums[i] = sum_over(piece.size, [&](int64_t at, auto part) {
+      const vfloat value = load(x + at, part);
+      return value * value;
+    });
+  });
+  return sums;
+}
+
 }  // namespace
 
 void CpuOps::adamw(const AdamWArgs& args) {
@@ -155,18 +170,39 @@ void CpuOps::sum_of_squares(const SumOfSquaresArgs& args) {
   check_sum_of_squares(args);
   ArenaScope scope(workspace_);
   const Pieces pieces = pieces_of(workspace_, args.tensors.size(), [&](size_t i) { return args.tensors[i].count(); });
-  float* sums = workspace_.make(DType::f32, {pieces.count}).as<float>();
-  parallel_for(pieces.count, [&](int64_t i) {
-    const Piece& piece = pieces.list[i];
-    const float* x = args.tensors[static_cast<size_t>(piece.tensor)].as<float>() + piece.begin;
-    sums[i] = sum_over(piece.size, [&](int64_t at, auto part) {
-      const vfloat value = load(x + at, part);
-      return value * value;
-    });
-  });
+  const float* sums = squares_of(workspace_, pieces, [&](size_t i) -> const Tensor& { return args.tensors[i]; });
   double total = 0;
   for (int64_t i = 0; i < pieces.count; ++i) total += static_cast<double>(sums[i]);
   args.result.as<float>()[0] = static_cast<float>(total);
+}
+
+void CpuOps::clip_norms(const ClipNormsArgs& args) {
+  check_clip_norms(args);
+  ArenaScope scope(workspace_);
+  const auto gradient = [&](size_t i) -> const Tensor& { return args.tensors[i].gradient; };
+  const Pieces pieces = pieces_of(workspace_, args.tensors.size(), [&](size_t i) { return gradient(i).count(); });
+  const float* sums = squares_of(workspace_, pieces, gradient);
+  float* factors = workspace_.make(DType::f32, {static_cast<int64_t>(args.tensors.size())}).as<float>();
+  const double limit = static_cast<double>(args.max_norm);
+  double remaining = 0;
+  int64_t next = 0;
+  for (size_t tensor = 0; tensor < args.tensors.size(); ++tensor) {
+    double squares = 0;
+    for (; next < pieces.count && pieces.list[next].tensor == static_cast<int64_t>(tensor); ++next)
+      squares += static_cast<double>(sums[next]);
+    const double norm = std::sqrt(squares);
+    const bool is_clipped = norm > limit && std::isfinite(norm);
+    factors[tensor] = is_clipped ? static_cast<float>(limit / norm) : 1.0f;
+    remaining += is_clipped ? limit * limit : squares;
+  }
+  args.result.as<float>()[0] = static_cast<float>(remaining);
+  parallel_for(pieces.count, [&](int64_t i) {
+    const Piece& piece = pieces.list[i];
+    const float factor = factors[piece.tensor];
+    if (factor == 1) return;
+    float* x = gradient(static_cast<size_t>(piece.tensor)).as<float>() + piece.begin;
+    each_vector(piece.size, [&](int64_t at, auto part) { store(x + at, load(x + at, part) * factor, part); });
+  });
 }
 
 }  // namespace engine::ENGINE_ISA

@@ -1,12 +1,12 @@
-// AdamW and the sum of squares on a device, over many tensors in few launches. A table of tensors is among the kernel's
-// parameters (4 KiB at most), so that no copy to the device comes before. A launch serves 55 (adamw) or 127
-// (sum_of_squares) tensors. Every tensor is divided into pieces of 4096 elements, a block each, which finds its tensor
-// by bisection. Blocks take 16 bytes at a time where all of a tensor's arrays begin on 16 bytes.
+// AdamW, the sum of squares and clipping of each norm on a device, over many tensors in few launches. A table of
+// tensors is among the kernel's parameters (4 KiB at most), so that no copy to the device comes before. A launch serves
+// 55 (adamw) or 127 (the others) tensors. Every tensor is divided into pieces of 4096 elements, a block each, which
+// finds its tensor by bisection. Blocks take 16 bytes at a time where all of a tensor's arrays begin on 16 bytes.
 //
 // Memory bounds the time: adamw reads and writes 32 bytes an element (8 in an untouched block), and 2 for its rounded
-// copy. sum_of_squares reads 4. A turn of a warp is a block of AdamWTensor::touched_blocks. A piece's
-// squares are summed in f32 by 1024 running sums and a tree, and the pieces' sums in double, by one block in a fixed
-// order.
+// copy. sum_of_squares reads 4, clip_norms reads 4 and takes 8 more in a tensor that is scaled. A turn of a warp is a
+// block of AdamWTensor::touched_blocks. A piece's squares are summed in f32 by 1024 running sums and a tree, and the
+// pieces' sums in double, by one block in a fixed order.
 #include "kernels/optimizer/optimizer.h"
 
 #include <algorithm>
@@ -30,16 +30,17 @@ struct Table {
   int pieces = 0;  // pieces of all tensors
   Row row[most];
 
-  // Returns the tensor of this block.
-  __device__ __forceinline__ const Row& of_block() const {
+  // Returns the place of this block's tensor in the table.
+  __device__ __forceinline__ int place_of_block() const {
     int low = 0, high = count;
     while (high - low > 1) {
       const int middle = (low + high) / 2;
       if (row[middle].first_piece <= static_cast<int>(blockIdx.x)) low = middle;
       else high = middle;
     }
-    return row[low];
+    return low;
   }
+  __device__ __forceinline__ const Row& of_block() const { return row[place_of_block()]; }
 };
 
 // Calls body(table) for tables of all tensors but the empty ones, each as full as possible. row_of(i) gives a Row.
@@ -159,8 +160,9 @@ constexpr int squares_rows = 127;
 using SquaresTable = Table<SquaresRow, squares_rows>;
 static_assert(sizeof(SquaresTable) <= 4000);
 
-__global__ void __launch_bounds__(threads) squares_of_pieces(const SquaresTable table, float* sums) {
-  const SquaresRow& t = table.of_block();
+template <class SomeTable>
+__global__ void __launch_bounds__(threads) squares_of_pieces(const SomeTable table, float* sums) {
+  const auto& t = table.of_block();
   float sum[width] = {};
   const auto skips = [](int64_t, int64_t) { return false; };
   each_of_piece(t.first_piece, t.count, t.vectors, skips, [&]<int w>(int64_t at, std::integral_constant<int, w>) {
@@ -179,6 +181,46 @@ __global__ void __launch_bounds__(final_threads) sum_pieces(const float* sums, i
     total += static_cast<double>(sums[i]);
   total = block_sum(total);
   if (threadIdx.x == 0) *result = static_cast<float>(total);
+}
+
+struct ClipRow {
+  float* x;
+  int64_t count;
+  int first_piece;
+  bool vectors;
+};
+using ClipTable = Table<ClipRow, squares_rows>;
+static_assert(sizeof(ClipTable) <= 4000);
+
+// Adds the sums of a tensor's pieces, a block a tensor of the table, in a fixed order. Writes the tensor's factor and
+// the square of the norm that remains.
+__global__ void __launch_bounds__(threads) clipping_factors(const ClipTable table, const float* sums, float max_norm,
+                                                            float* factors, float* remaining) {
+  const int tensor = static_cast<int>(blockIdx.x);
+  const int end = tensor + 1 < table.count ? table.row[tensor + 1].first_piece : table.pieces;
+  double squares = 0;
+  for (int i = table.row[tensor].first_piece + static_cast<int>(threadIdx.x); i < end; i += threads)
+    squares += static_cast<double>(sums[i]);
+  squares = block_sum(squares);
+  if (threadIdx.x != 0) return;
+  const double norm = sqrt(squares), limit = static_cast<double>(max_norm);
+  const bool is_clipped = norm > limit && norm < static_cast<double>(INFINITY);
+  factors[tensor] = is_clipped ? static_cast<float>(limit / norm) : 1.0f;
+  remaining[tensor] = static_cast<float>(is_clipped ? limit * limit : squares);
+}
+
+__global__ void __launch_bounds__(threads) scale_pieces(const ClipTable table, const float* factors) {
+  const int tensor = table.place_of_block();
+  const ClipRow& t = table.row[tensor];
+  const float factor = factors[tensor];
+  if (factor == 1) return;
+  const auto skips = [](int64_t, int64_t) { return false; };
+  each_of_piece(t.first_piece, t.count, t.vectors, skips, [&]<int w>(int64_t at, std::integral_constant<int, w>) {
+    float x[w];
+    load_floats(t.x + at, x);
+    for (int i = 0; i < w; ++i) x[i] *= factor;
+    store_floats(t.x + at, x);
+  });
 }
 
 }  // namespace
@@ -227,10 +269,40 @@ void CudaOps::sum_of_squares(const SumOfSquaresArgs& args) {
   };
   float* next = sums;
   each_table<SquaresRow, squares_rows>(args.tensors.size(), count, row_of, [&](const SquaresTable& table) {
-    launch(squares_of_pieces, blocks(table.pieces), threads, 0, stream(), table, next);
+    launch(squares_of_pieces<SquaresTable>, blocks(table.pieces), threads, 0, stream(), table, next);
     next += table.pieces;
   });
   launch(sum_pieces, blocks(1), final_threads, 0, stream(), sums, pieces, args.result.as<float>());
+}
+
+void CudaOps::clip_norms(const ClipNormsArgs& args) {
+  const Operation operation("clip_norms", {args.result});
+  check_clip_norms(args);
+  const auto count = [&](size_t i) { return args.tensors[i].gradient.count(); };
+  int64_t pieces = 0, tensors = 0;
+  for (size_t i = 0; i < args.tensors.size(); ++i) {
+    pieces += ceil_div(count(i), piece_size);
+    tensors += count(i) > 0;
+  }
+  const ArenaScope scope(workspace_);
+  float* const sums = workspace_.make(DType::f32, {pieces}).as<float>();
+  float* const factors = workspace_.make(DType::f32, {tensors}).as<float>();
+  float* const remaining = workspace_.make(DType::f32, {tensors}).as<float>();
+  const auto row_of = [&](size_t i) {
+    float* x = args.tensors[i].gradient.as<float>();
+    return ClipRow{x, count(i), 0, takes_vectors(width, 0, {x})};
+  };
+  float *next_sum = sums, *next_factor = factors, *next_remaining = remaining;
+  each_table<ClipRow, squares_rows>(args.tensors.size(), count, row_of, [&](const ClipTable& table) {
+    launch(squares_of_pieces<ClipTable>, blocks(table.pieces), threads, 0, stream(), table, next_sum);
+    launch(clipping_factors, blocks(table.count), threads, 0, stream(), table, next_sum, args.max_norm, next_factor,
+           next_remaining);
+    launch(scale_pieces, blocks(table.pieces), threads, 0, stream(), table, next_factor);
+    next_sum += table.pieces;
+    next_factor += table.count;
+    next_remaining += table.count;
+  });
+  launch(sum_pieces, blocks(1), final_threads, 0, stream(), remaining, tensors, args.result.as<float>());
 }
 
 }  // namespace engine::cuda

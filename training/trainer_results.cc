@@ -1,0 +1,106 @@
+// The trainer's writing: lines of the log, evaluations, the best model, the state and the last model.
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+
+#include "core/files.h"
+#include "training/best_metric.h"
+#include "training/trainer.h"
+
+namespace engine {
+
+namespace {
+
+std::string text_of(const Metrics& metrics) {
+  std::ostringstream text;
+  for (const auto& [name, value] : metrics) text << "  " << name << ' ' << value;
+  return text.str();
+}
+
+}  // namespace
+
+void Trainer::do_due(bool last, bool saves) {
+  if (last || due_.logs(progress_.step)) log_step();
+  if (last || due_.evaluates(progress_.step)) evaluate();
+  if (last || saves || stopped_early() || due_.saves(progress_.step)) save();
+}
+
+void Trainer::log_step() {
+  Metrics metrics{{"learning_rate", report_.learning_rate},
+                  {"grad_norm", report_.gradient_norm},
+                  {"tokens_per_second", report_.tokens_per_second},
+                  {"tokens", static_cast<double>(progress_.tokens)},
+                  {"seconds", progress_.seconds}};
+  if (progress_.window_scored > 0)
+    metrics.insert(metrics.begin(),
+                   {{"loss", report_.loss}, {"accuracy", progress_.window_correct / progress_.window_scored}});
+  for (const auto& [name, count] : {std::pair{"rollbacks", progress_.rollbacks},
+                                    std::pair{"steps_without_labels", progress_.steps_without_labels}})
+    if (count) metrics.emplace_back(name, static_cast<double>(count));
+  const Metrics own = task_.log(machine_);
+  metrics.insert(metrics.end(), own.begin(), own.end());
+  folder_.record(progress_.step, "train", metrics);
+  display_->log(report_);
+  progress_.window_loss = progress_.window_correct = progress_.window_scored = 0;
+  tokens_before_window_ = progress_.tokens;
+  seconds_before_window_ = progress_.seconds;
+}
+
+void Trainer::evaluate() {
+  std::string samples;
+  averaging_.swap();
+  last_metrics_ = task_.evaluate(machine_, samples);
+  if (!samples.empty()) folder_.write_samples(progress_.step, samples);
+  if (const std::string lines = task_.predictions(); !lines.empty()) folder_.write_predictions(lines);
+  last_samples_ = std::move(samples);
+  // The metrics are empty without data to evaluate on.
+  if (!last_metrics_.empty()) save_best();
+  averaging_.swap();
+}
+
+void Trainer::save_best() {
+  const auto [name, more_is_better] = best_metric(config_, task_);
+  const auto chooses = [&name = name](const auto& metric) { return metric.first == name; };
+  const auto found = std::find_if(last_metrics_.begin(), last_metrics_.end(), chooses);
+  require(found != last_metrics_.end(), "the evaluation gives no metric ", name, ", which chooses the best model, but",
+          text_of(last_metrics_));
+  const double value = found->second;
+  const bool better = std::isfinite(value) &&
+                      (!progress_.has_best || (more_is_better ? value > progress_.best : value < progress_.best));
+  folder_.record(progress_.step, "eval", last_metrics_);
+  display_->line("eval at step " + std::to_string(progress_.step) + text_of(last_metrics_) +
+                 (better ? "  (best)" : ""));
+  if (schedule_.observe(better))
+    display_->line("no better " + name + " in a while: the learning rate is reduced to " +
+                   std::to_string(schedule_.learning_rate_at(progress_.step)));
+  if (!better) {
+    ++progress_.evaluations_without_better;
+    return;
+  }
+  progress_.has_best = true;
+  progress_.best = value;
+  progress_.best_step = progress_.step;
+  progress_.evaluations_without_better = 0;
+  if (is_first())
+    write_folder(folder_.best(), [&](const std::filesystem::path& aside) { task_.save_model(aside); });
+}
+
+void Trainer::save() {
+  progress_.averaged = averaging_.count();
+  progress_.observed = schedule_.observed();
+  progress_.run_seconds = run_seconds();
+  // Every rank takes part in saving the task's state, and the first one writes.
+  if (!is_first()) return task_.save_state(machine_, StateFolder(folder_.state()).task());
+  const auto save_model = [&](const std::filesystem::path& aside) { task_.save_model(aside); };
+  averaging_.swap();
+  if (config_.training.keep_checkpoints > 0) {
+    write_folder(folder_.checkpoint(progress_.step), save_model);
+    folder_.keep_checkpoints(config_.training.keep_checkpoints);
+  }
+  write_folder(folder_.last(), save_model);
+  averaging_.swap();
+  save_state(folder_.state(), state_tensors(), progress_, options_.toml(), task_.fingerprint(),
+             [&](const std::filesystem::path& aside) { task_.save_state(machine_, aside); });
+}
+
+}  // namespace engine
