@@ -3,6 +3,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "commands/generation_file.h"
 #include "commands/lines.h"
 #include "commands/verb.h"
 #include "commands/with_model.h"
@@ -103,6 +104,7 @@ class GenerateVerb final : public Verb {
     flags.add("DIR", folder_, "a run folder or a model folder", {.required = true});
     flags.add("--prompt", prompt_, "the text to continue, or that an encoder reads");
     flags.add("--input", input_, "a text file with a prompt a line");
+    flags.add("--ignore", ignored_, "keys of a model folder's generation_config.json that are passed over");
     for (const char* name : {"temperature", "top_k", "top_p", "max_new_tokens", "num_beams", "length_penalty"}) {
       const std::string option = std::string("generation.") + name;
       flags.add_short(settings_, std::string("--") + name, option, settings_.options.find(option)->help);
@@ -118,7 +120,11 @@ class GenerateVerb final : public Verb {
     if (flags_->given("--prompt") == flags_->given("--input"))
       fail_usage("generate goes on from --prompt TEXT or from the lines of --input FILE: give one of them");
     return with_language_model(settings_, folder_, ranks, [&](Machine& machine, LanguageModel& language) {
-      const Config& config = settings_.config;
+      Config& config = settings_.config;
+      // The task.cfg of a run says all of [generation].
+      if (const OpenedRun run = open_run(folder_); run.config.empty())
+        take_generation_file(run.model, reads_source(*language.model), settings_.options, ignored_,
+                             config.generation);
       settings_.refuse_unread_flags();
       const std::string seed = seed_text(config.generation, config.seed, flags_->given("--seed"));
       if (!seed.empty() && ranks.is_first()) std::cerr << seed << '\n';
@@ -129,6 +135,7 @@ class GenerateVerb final : public Verb {
  private:
   Settings settings_;
   std::string folder_, prompt_, input_;
+  std::vector<std::string> ignored_;
   const Flags* flags_ = nullptr;
 };
 
