@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <span>
 
@@ -288,6 +289,26 @@ TEST_CASE("squad: files have weights, a fold is kept for evaluation, and new tok
   letters.sections.squad.file_weights = {"2"};
   CHECK_THROWS_WITH_AS(letters.made(), doctest::Contains("squad.file_weights has 1 numbers, data.train 2 files"),
                        Error);
+}
+
+TEST_CASE("squad: another question is other data, and logits that are no numbers answer nothing") {
+  Letters letters;
+  const SquadConfig config{.max_length = 32, .doc_stride = 4};
+  QuestionSet set = read(letters, file_of("a b c", {question("1", "y", "b", 2)}));
+  const EncodedQuestions questions(set, *letters.tokenizer(), config);
+  const uint64_t digest = questions.digest();
+  set.questions[0].text = "z";
+  CHECK(EncodedQuestions(set, *letters.tokenizer(), config).digest() != digest);
+  letters.config.training.max_steps = 1;
+  letters.trained();
+  TaskSettings broken("task = \"squad\"\n[squad]\nmax_length = 32\ndoc_stride = 4\n");
+  broken.config.init = (fs::path(letters.config.output_dir) / "run").string();
+  const auto task = broken.task(Use::evaluation);
+  for (Parameter& parameter : task->parameters().all())
+    if (parameter.name.starts_with("qa_outputs")) parameter.value.as<float>()[0] = NAN;
+  task->parameters().values_changed(/*copies_too=*/true);
+  CHECK_THROWS_WITH_AS(task->predict(broken.machine, letters.config.data.train[0], broken.file("answers")),
+                       doctest::Contains("not finite"), Error);
 }
 
 }  // namespace engine::test

@@ -37,10 +37,14 @@ std::string characters(const std::string& text, int32_t begin, int32_t end) {
   return {first, at};
 }
 
-// Tokens of some tokenizers hold the space before a word.
-std::string trimmed(const std::string& text) {
-  const size_t first = text.find_first_not_of(' '), last = text.find_last_not_of(' ');
-  return first == std::string::npos ? std::string() : text.substr(first, last - first + 1);
+// Sets the text of a candidate, without the spaces around it: tokens of some tokenizers hold the one before a word.
+void set_text(const std::string& context, Candidate& candidate) {
+  const std::string text = characters(context, candidate.begin, candidate.end);
+  const size_t first = std::min(text.find_first_not_of(' '), text.size()), behind = text.find_last_not_of(' ') + 1;
+  candidate.text = first < behind ? text.substr(first, behind - first) : "";
+  candidate.begin += static_cast<int32_t>(first);
+  candidate.end = candidate.text.empty() ? candidate.begin
+                                         : candidate.end - static_cast<int32_t>(text.size() - behind);
 }
 
 void add_pairs(const EncodedQuestions& questions, const WindowLogits& w, const SquadConfig& config,
@@ -110,7 +114,7 @@ FoundAnswers find_answers(std::span<const Reading> readings, const SquadConfig& 
   const QuestionSet& set = questions.set();
   const size_t question = readings.front().windows.front().window->question;
   const std::string& context = set.contexts[set.questions[question].context].text;
-  for (Candidate& candidate : all) candidate.text = trimmed(characters(context, candidate.begin, candidate.end));
+  for (Candidate& candidate : all) set_text(context, candidate);
   if (std::all_of(all.begin(), all.end(), [](const Candidate& c) { return c.text.empty(); })) {
     Candidate empty;
     empty.text = "empty";

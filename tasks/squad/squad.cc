@@ -1,6 +1,7 @@
 #include "tasks/squad/squad.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iostream>
 #include <set>
 #include <sstream>
@@ -166,6 +167,9 @@ SquadTask::Logits SquadTask::logits_of(Machine& machine, const EncodedQuestions&
     if (totals) *totals += sums;
     require(each.logits.size() == 2 * batch.tokens.size(), "there are ", each.logits.size(), " logits for ",
             batch.tokens.size(), " tokens");
+    // Answers are sorted by them.
+    if (!std::all_of(each.logits.begin(), each.logits.end(), [](float logit) { return std::isfinite(logit); }))
+      fail("the model's logits are not finite: no answer is better than another");
     for (size_t i = 0; i < chosen.size(); ++i)
       std::copy_n(each.logits.begin() + 2 * ptrdiff_t{batch.offsets[i]}, logits.of(chosen[i]).size(),
                   logits.values.begin() + static_cast<ptrdiff_t>(logits.begins[chosen[i]]));

@@ -96,7 +96,7 @@ std::optional<std::pair<size_t, size_t>> EncodedQuestions::answer_in(const Windo
   size_t first = window.begin, last = window.end - 1;
   while (first + 1 < window.end && offsets[first + 1].first <= answer.begin) ++first;
   while (last > window.begin && offsets[last - 1].second >= answer.end) --last;
-  if (last < first) return {};
+  if (last < first) std::swap(first, last);  // tokens of one character have the same places
   const size_t place = first_of_context(window);
   return std::pair(place + first - window.begin, place + last - window.begin);
 }
@@ -104,8 +104,9 @@ std::optional<std::pair<size_t, size_t>> EncodedQuestions::answer_in(const Windo
 uint64_t EncodedQuestions::digest() const {
   uint64_t digest = empty_hash;
   const auto add = [&](std::string_view text) { digest = hash_of(text, digest); };
-  for (const Encoding& encoding : contexts_)
-    add({reinterpret_cast<const char*>(encoding.ids.data()), encoding.ids.size() * sizeof(int32_t)});
+  for (const auto* encodings : {&contexts_, &questions_})
+    for (const Encoding& encoding : *encodings)
+      add({reinterpret_cast<const char*>(encoding.ids.data()), encoding.ids.size() * sizeof(int32_t)});
   for (const Window& window : windows_) {
     const auto answer = answer_in(window);
     const size_t numbers[] = {window.question, window.begin, window.end, answer ? answer->first + 1 : 0,
