@@ -7,6 +7,7 @@
 #include "core/files.h"
 #include "tasks/squad/heat_map.h"
 #include "tasks/squad/null_threshold.h"
+#include "tasks/squad/passages.h"
 #include "tasks/squad/recipe.h"
 #include "tests/squad_letters.h"
 #include "text/unicode.h"
@@ -166,6 +167,34 @@ TEST_CASE("squad: readers answer together, tables get tables, negatives get scor
   cut->task(Use::evaluation)->predict(cut->machine, table, output);
   const std::string early = json::parse(read_text(output / "predictions.json"))["1,a"];
   CHECK(std::string("b c d").find(early) != std::string::npos);
+}
+
+TEST_CASE("squad: an answer cuts no word where words are to stay whole") {
+  const WordEdges edges("ab \xe0\xa4\xb0\xe0\xa4\xbe, c_1-d");  // the second word is a letter and a mark
+  CHECK(edges.are_whole(0, 2));
+  CHECK_FALSE(edges.are_whole(1, 2));
+  CHECK_FALSE(edges.are_whole(3, 4));
+  CHECK(edges.are_whole(3, 5));
+  CHECK(edges.are_whole(2, 5));
+  CHECK_FALSE(edges.are_whole(7, 9));
+  CHECK(edges.are_whole(7, 10));
+  CHECK(edges.are_whole(11, 12));
+
+  Letters letters;
+  SquadConfig config{.max_length = 32, .doc_stride = 4};
+  // The tokenizer takes _ for punctuation, so that the word b_c has three tokens.
+  const std::string asked = file_of("b_c d", {question("1", "y", "d", 4)});
+  const EncodedQuestions questions(read(letters, asked), *letters.tokenizer(), config);
+  const Window& window = questions.windows()[0];
+  REQUIRE(window.end == 4);
+  std::vector<float> logits(2 * questions.length(window));
+  const size_t first = questions.first_of_context(window);
+  logits[2 * first] = logits[2 * first + 1] = 5;  // b
+  logits[2 * (first + 2) + 1] = 3;                // c
+  const WindowLogits all[] = {{&window, logits}};
+  CHECK(find_answers(questions, all, config).text == "b");
+  config.whole_words = true;
+  CHECK(find_answers(questions, all, config).text == "b_c");
 }
 
 TEST_CASE("squad: contexts are cut behind a word") {

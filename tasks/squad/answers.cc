@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "tasks/squad/heat_map.h"
+#include "tasks/squad/passages.h"
 #include "text/unicode.h"
 
 namespace engine {
@@ -105,15 +106,18 @@ FoundAnswers find_answers(std::span<const Reading> readings, const SquadConfig& 
   } else {
     all = heat_map_candidates(readings, config, null.emplace());
   }
+  const size_t question = readings.front().windows.front().window->question;
+  const std::string& context = questions.set().contexts[questions.set().questions[question].context].text;
+  if (config.whole_words) {
+    const WordEdges edges(context);
+    std::erase_if(all, [&](const Candidate& c) { return !edges.are_whole(c.begin, c.end); });
+  }
   // No answer comes last before the sort, so that it stands behind answers with the same score.
   if (config.version_2) all.push_back(*null);
   std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
   const auto is_none = [](const Candidate& candidate) { return candidate.begin == candidate.end; };
   if (all.size() > static_cast<size_t>(config.n_best_size)) all.resize(static_cast<size_t>(config.n_best_size));
   if (config.version_2 && std::none_of(all.begin(), all.end(), is_none)) all.push_back(*null);
-  const QuestionSet& set = questions.set();
-  const size_t question = readings.front().windows.front().window->question;
-  const std::string& context = set.contexts[set.questions[question].context].text;
   for (Candidate& candidate : all) set_text(context, candidate);
   if (std::all_of(all.begin(), all.end(), [](const Candidate& c) { return c.text.empty(); })) {
     Candidate empty;

@@ -20,6 +20,7 @@ void SquadConfig::declare(Options& options) {
   options.add("squad.n_best_size", n_best_size, between(1, 1000),
               "beginnings and ends of a window that are combined, and answers that are kept");
   options.add("squad.max_answer_length", max_answer_length, between(1, 1 << 20), "tokens of an answer at most");
+  options.add("squad.whole_words", whole_words, "no answer begins or ends within a word, as run_qa's may");
   options.add("squad.search_null_threshold", search_null_threshold,
               "an evaluation also tells with which squad.null_score_diff_threshold exact_match and f1 would be best")
       .needs([this] { return version_2; }, "squad.version_2 = true");

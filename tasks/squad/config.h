@@ -17,6 +17,7 @@ struct SquadConfig {
   double null_score_diff_threshold = 0;
   bool search_null_threshold = false;
   int n_best_size = 20, max_answer_length = 30;
+  bool whole_words = false;
   std::string merge = "best";  // best logits probabilities
   std::vector<std::string> strides;
   int64_t max_contents = 0;

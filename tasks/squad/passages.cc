@@ -1,6 +1,10 @@
 #include "tasks/squad/passages.h"
 
+#include <utf8proc.h>
+
 #include <algorithm>
+
+#include "text/unicode.h"
 
 namespace engine {
 
@@ -12,6 +16,15 @@ std::vector<ByteRange> lines_of(std::string_view text) {
     begin = end + 1;
   }
   return lines;
+}
+
+WordEdges::WordEdges(std::string_view text) {
+  for (const char *at = text.data(), *const end = at + text.size(); at < end;) {
+    const char32_t character = next_character(at);
+    const utf8proc_category_t kind = utf8proc_category(static_cast<utf8proc_int32_t>(character));
+    const bool is_mark = kind >= UTF8PROC_CATEGORY_MN && kind <= UTF8PROC_CATEGORY_ME;
+    of_word_.push_back(is_mark || is_word_character(character));
+  }
 }
 
 std::vector<ByteRange> sentences_of(std::string_view text) {
