@@ -21,6 +21,8 @@ class Settings {
   }
   // After the command line is parsed: the file (none where it is empty) and then the flags.
   void resolve(const std::filesystem::path& file);
+  // Whether a flag sets the option.
+  bool has_flag(const std::string& option) const;
   // A UsageError for a flag that nothing reads. What a run's task.cfg says is passed over.
   void refuse_unread_flags() const;
 

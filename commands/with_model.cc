@@ -24,6 +24,8 @@ int with_task(Settings& settings, const std::string& folder, Communicator& ranks
   const OpenedRun run = open_run(folder);
   settings.resolve(run.config);
   settings.config.init = run.model.string();
+  // The model's folder has the tokenizer that it was trained with, wherever that came from.
+  if (!settings.has_flag("data.tokenizer")) settings.config.data.tokenizer.clear();
   adjust(settings.config);
   ConfiguredMachine backend(settings.config, ranks);
   const auto task = make_task(settings.config, settings.sections, settings.options, backend.ops(), Use::evaluation);

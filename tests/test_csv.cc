@@ -116,6 +116,7 @@ TEST_CASE("squad table: a row that is not right says where") {
   CHECK(table.error(head + "1,b,y,b,0.5,\n") == ":2: answer_start is \"0.5\": it should be a whole number");
   CHECK(table.error(head + ",b,y,b,0,\n") == ":2: the id is empty");
   CHECK(table.error("fold," + head + "-1,1,b,y,b,0,\n") == ":2: fold is -1: it should not be negative");
+  CHECK(table.error(head + "1,b\xe9,y,b,0,\n") == ":2: byte 233 is no valid UTF-8: save the table as UTF-8");
   CHECK(table.error(head + "1,b \"c\",y,b,0,\n").find(":2: a quote") == 0);
 }
 

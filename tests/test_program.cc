@@ -208,6 +208,11 @@ training = {batch_size = 2, max_steps = 2}
   const Ended evaluated = program.run({"eval", run});
   CHECK(evaluated.out.find("matthews ") != std::string::npos);
   CHECK(evaluated.error == "");
+  // The run has its own tokenizer: the folder that it came from may be gone.
+  const std::string moved = tokenizer + "_moved";
+  std::filesystem::rename(tokenizer, moved);
+  CHECK(program.run({"eval", run}).out == evaluated.out);
+  std::filesystem::rename(moved, tokenizer);
   // The standard output holds a name and a number a line, and samples are in a file where they are wanted.
   std::istringstream metrics(evaluated.out);
   for (std::string line; std::getline(metrics, line);) {

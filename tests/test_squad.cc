@@ -64,6 +64,7 @@ TEST_CASE("squad: a file that is not right says where") {
         ": data[0].paragraphs[0].qas[1]: the id \"1\" occurs a second time");
   CHECK(error_of(letters, file_of("a b", {json{{"id", "1"}, {"question", "y"}}}))
             .find("question \"1\" has no \"answers\"") != std::string::npos);
+  CHECK(error_of(letters, file_of("a b", {question("", "y", "a", 0)})).ends_with("qas[0]: the id is empty"));
   CHECK(error_of(letters, file_of("a b", {json{{"id", 1}, {"question", "y"}}})).find("qas[0]") != std::string::npos);
   CHECK(read(letters, file_of("a b", {json{{"id", "1"}, {"question", "y"}}}), AnswersWanted::no).questions.size() == 1);
   // A question that is marked as impossible has no answer, whatever stands beside it.
@@ -289,6 +290,8 @@ TEST_CASE("squad: files have weights, a fold is kept for evaluation, and new tok
   letters.sections.squad.file_weights = {"2"};
   CHECK_THROWS_WITH_AS(letters.made(), doctest::Contains("squad.file_weights has 1 numbers, data.train 2 files"),
                        Error);
+  letters.sections.squad.file_weights = {"2", "x"};
+  CHECK_THROWS_WITH_AS(letters.made(), doctest::Contains("squad.file_weights has \"x\""), UsageError);
 }
 
 TEST_CASE("squad: another question is other data, and logits that are no numbers answer nothing") {

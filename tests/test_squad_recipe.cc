@@ -122,6 +122,10 @@ TEST_CASE("squad recipe: a line with the answer's text is no negative, and goes 
   set = one("a b\nc d\ne b\nc", "b\nc");
   follow_recipe(set, {.remove_multi_answer_sentences = true}, 1);
   CHECK(context_of(set) == "a b\nc d\ne b\nc");
+  // Negatives have the numbers of the document's lines, whatever was left out, so that scores find them.
+  set = one(text, "it", 1);
+  follow_recipe(set, {.negatives = "uniform", .min_paragraph_length = 0, .remove_multi_answer_sentences = true}, 1);
+  CHECK(set.questions.at(1).id == "q#4");
 }
 
 TEST_CASE("squad recipe: hard negatives come as often as their scores say") {

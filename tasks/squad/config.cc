@@ -54,7 +54,8 @@ void SquadConfig::declare_recipe(Options& options) {
   options.add("squad.language", language, any_value(), "the language of questions whose file does not say it");
   options.add("squad.folds", folds, between(0, 1000),
               "parts into which the questions of files without a fold are divided by their contexts; 0: these are "
-              "always trained on");
+              "always trained on")
+      .needs([this] { return fold >= 0; }, "squad.fold, the part that is not trained on");
   options.add("squad.fold", fold, between(-1, 999),
               "the part of data.train that is not trained on, and evaluated where data.eval is empty; -1: none");
   options.add("squad.paragraphs", paragraphs, one_of({"document", "gold"}),

@@ -1,5 +1,6 @@
 #include "tasks/squad/examples.h"
 
+#include <cctype>
 #include <utility>
 
 #include "core/error.h"
@@ -20,11 +21,17 @@ size_t nearest(std::string_view context, std::string_view answer, size_t wanted)
 }
 
 void read_file(const std::filesystem::path& file, QuestionAdder& to) {
-  if (file.extension() == ".csv") read_squad_table(file, to);
+  if (is_table(file)) read_squad_table(file, to);
   else read_squad_json(file, to);
 }
 
 }  // namespace
+
+bool is_table(const std::filesystem::path& file) {
+  std::string end = file.extension().string();
+  for (char& c : end) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return end == ".csv";
+}
 
 size_t byte_of(std::string_view text, int64_t place) {
   const char *at = text.data(), *const end = at + text.size();

@@ -58,6 +58,8 @@ void read_questions(const std::filesystem::path& file, AnswersWanted wanted, Que
 void each_piece_of_questions(const std::filesystem::path& file, AnswersWanted wanted,
                              const std::function<void(QuestionSet)>& piece);
 
+bool is_table(const std::filesystem::path& file);  // by its name's end, in any case
+
 // Returns the byte at which character `place` begins, or npos where the text has fewer characters.
 size_t byte_of(std::string_view text, int64_t place);
 bool is_blank(std::string_view text);  // empty, or white space

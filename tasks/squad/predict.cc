@@ -8,6 +8,7 @@
 #include "core/files.h"
 #include "core/parallel.h"
 #include "tasks/squad/heat_map.h"
+#include "tasks/squad/option_numbers.h"
 #include "tasks/squad/prediction_files.h"
 #include "tasks/squad/squad.h"
 
@@ -51,7 +52,7 @@ std::vector<FoundAnswers> SquadTask::answers_of(Machine& machine, const EncodedQ
   const auto read_strides = [&](SquadTask& task) {
     for (const std::string& stride : own_.strides) {
       SquadConfig config = task.own_;
-      config.doc_stride = number_of<int64_t>(stride, between(0, 1 << 20));
+      config.doc_stride = number_of_option<int64_t>("squad.strides", stride, between(0, 1 << 20));
       config.window_step = 0;
       read(task, config);
     }
@@ -83,10 +84,12 @@ std::vector<FoundAnswers> SquadTask::answer(Machine& machine, QuestionSet set) {
 }
 
 void SquadTask::predict(Machine& machine, const std::filesystem::path& input, const std::filesystem::path& output) {
-  int64_t questions = 0, cut = 0;
+  int64_t questions = 0, cut = 0, blank = 0;
   const auto answer_all = [&](const WritePredictions& write) {
     each_piece_of_questions(input, AnswersWanted::no, [&](QuestionSet set) {
       cut_contexts(set, own_.max_contents);
+      for (const Question& question : set.questions)
+        blank += is_blank(question.text) || is_blank(set.contexts[question.context].text);
       const EncodedQuestions piece(std::move(set), tokenizer(), own_);
       const std::vector<FoundAnswers> found = answers_of(machine, piece, logits_of(machine, piece));
       if (write) write(piece.set(), found);
@@ -96,8 +99,9 @@ void SquadTask::predict(Machine& machine, const std::filesystem::path& input, co
     if (questions == 0) fail(input.string(), ": holds no question");
   };
   const bool writes = machine.communicator.is_first();
-  if (writes) write_predictions(output, {own_.version_2, input.extension() == ".csv"}, answer_all);
+  if (writes) write_predictions(output, {own_.version_2, is_table(input)}, answer_all);
   else answer_all(nullptr);
+  if (blank && writes) std::cerr << input.string() << ": " << blank << " questions or their contexts are blank\n";
   if (cut && writes)
     std::cerr << input.string() << ": " << cut << " questions are cut to " << own_.max_query_length << " tokens\n";
   if (own_.score_negatives) score_negatives(machine, input, output);

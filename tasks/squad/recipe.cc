@@ -218,7 +218,8 @@ class NegativeScores {
     const auto found = scores_.find(negative.id);
     if (found == scores_.end())
       fail("squad.negative_scores hold none for \"", negative.id.substr(0, 80),
-           "\": predict writes them for a whole file (squad.score_negatives)");
+           "\": predict writes them with squad.score_negatives, of a run with squad.fold for that fold alone, and for ",
+           "lines of squad.min_paragraph_length");
     return found->second;
   }
 
@@ -232,7 +233,7 @@ std::string RecipeCounts::text() const {
   std::ostringstream text;
   if (without_paragraph) text << "; " << without_paragraph << " questions left out, whose answers stand on no line";
   if (dropped_lines) text << "; " << dropped_lines << " lines left out that repeat an answer";
-  if (negatives) text << "; " << negatives << " lines without the answer";
+  if (negatives) text << "; " << *negatives << " lines without the answer";
   if (confusing) text << "; " << confusing << " confusing sentences";
   return text.str();
 }
@@ -267,6 +268,7 @@ void leave_only_fold(QuestionSet& set, int64_t fold) {
 
 RecipeCounts follow_recipe(QuestionSet& set, const SquadConfig& config, uint64_t seed) {
   RecipeCounts counts;
+  if (config.negatives != "none") counts.negatives = 0;
   const bool gold = config.paragraphs == "gold", with_negatives = config.negatives != "none";
   if (!config.remove_multi_answer_sentences && !gold && !with_negatives && !config.shuffle_sentences &&
       config.confusing_sentences == 0)
@@ -279,15 +281,16 @@ RecipeCounts follow_recipe(QuestionSet& set, const SquadConfig& config, uint64_t
   for (const Question& question : set.questions) {
     Random random(seed, stream_of_recipe ^ hash_of(question.id));
     Passage passage = passage_of(set, question);
-    if (config.remove_multi_answer_sentences) remove_repeated_answers(question, passage, counts);
+    // Their numbers are those of the whole document's lines.
     std::vector<std::pair<Question, Passage>> negatives;
     if (with_negatives) negatives = negatives_of(question, passage, config.min_paragraph_length);
+    if (config.remove_multi_answer_sentences) remove_repeated_answers(question, passage, counts);
     if (scores) scores->choose(negatives);
     if (gold && !take_gold_line(passage)) {
       ++counts.without_paragraph;
       continue;
     }
-    counts.negatives += static_cast<int64_t>(negatives.size());
+    if (with_negatives) *counts.negatives += static_cast<int64_t>(negatives.size());
     if (config.shuffle_sentences) shuffle_sentences(passage, random);
     if (confusing && static_cast<double>(random.uniform()) < config.confusing_sentences) {
       const std::string sentence = confusing->sentence_for(set, question, random);
@@ -322,13 +325,9 @@ void cut_contexts(QuestionSet& set, int64_t words) {
 
 void leave_only_negatives(QuestionSet& set, const SquadConfig& config) {
   NewSet made(set);
-  RecipeCounts counts;
-  for (const Question& question : set.questions) {
-    Passage passage = passage_of(set, question);
-    if (config.remove_multi_answer_sentences) remove_repeated_answers(question, passage, counts);
-    for (auto& [negative, line] : negatives_of(question, passage, config.min_paragraph_length))
+  for (const Question& question : set.questions)
+    for (auto& [negative, line] : negatives_of(question, passage_of(set, question), config.min_paragraph_length))
       made.add(std::move(negative), std::move(line));
-  }
   set = made.take();
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "tasks/squad/config.h"
@@ -12,7 +13,7 @@ namespace engine {
 
 struct RecipeCounts {
   int64_t without_paragraph = 0;  // questions left out because no line holds all of their answer
-  int64_t negatives = 0;          // questions made of lines without the answer
+  std::optional<int64_t> negatives;  // questions made of lines without the answer, where they are asked for
   int64_t dropped_lines = 0;      // lines that repeat an answer
   int64_t confusing = 0;          // sentences added
   std::string text() const;

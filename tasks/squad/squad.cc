@@ -11,6 +11,7 @@
 #include "core/hash.h"
 #include "models/span_objective.h"
 #include "tasks/cache_folder.h"
+#include "tasks/squad/option_numbers.h"
 #include "tasks/squad/place_tokens.h"
 #include "tasks/squad/null_threshold.h"
 #include "tasks/squad/prediction_files.h"
@@ -28,10 +29,8 @@ void weigh_files(QuestionSet& set, const std::vector<std::string>& weights) {
   if (weights.size() != set.files)
     fail_usage("squad.file_weights has ", weights.size(), " numbers, data.train ", set.files, " files");
   std::vector<float> numbers;
-  for (const std::string& weight : weights) {
-    const auto number = number_of<double>(weight, between(0, 1000));
-    numbers.push_back(static_cast<float>(number));
-  }
+  for (const std::string& weight : weights)
+    numbers.push_back(static_cast<float>(number_of_option<double>("squad.file_weights", weight, between(0, 1000))));
   for (Question& question : set.questions) question.share = numbers[question.file];
   std::erase_if(set.questions, [](const Question& question) { return question.share == 0; });
 }
@@ -90,7 +89,10 @@ QuestionSet SquadTask::open(const char* option, const std::vector<std::string>& 
   keep_languages(set, own_);
   give_folds(set, own_);
   choose(set);
-  if (set.questions.empty()) fail_usage(option, " leaves no question", set.blank ? " that is not blank" : "");
+  if (set.questions.empty())
+    fail_usage(option, " leaves no question", set.blank ? " that is not blank" : "", " of ", files.front(),
+               files.size() > 1 ? " and the other files" : "",
+               own_.fold >= 0 && own_.folds == 0 ? "; files without a column fold have folds by squad.folds" : "");
   const auto all = static_cast<int64_t>(set.questions.size()), count = kept(config_.data, all);
   if (count < all) {
     std::vector<Question> some;

@@ -78,6 +78,7 @@ class Reader {
     if (!entry.is_object()) fail(where, ": should be an object");
     Question question;
     question.id = json_string(entry, "id", where);
+    if (question.id.empty()) fail(where, ": the id is empty");
     question.text = json_string(entry, "question", where);
     question.language = json_string(entry, "language", where, "");
     const bool is_impossible = json_bool(entry, "is_impossible", where, false);

@@ -1,4 +1,5 @@
 // Tables of questions as the data of chaii has them: id,context,question,answer_text,answer_start,language,fold.
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -33,6 +34,10 @@ class Reader {
 
   void read() {
     const std::string text = read_text(file_);
+    if (const size_t bad = find_invalid_utf8(text); bad < text.size())
+      fail(file_, ":", 1 + std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(bad), '\n'),
+           ": byte ", static_cast<int>(static_cast<unsigned char>(text[bad])),
+           " is no valid UTF-8: save the table as UTF-8");
     read_csv(text_of_file(text, file_), file_, [this](int64_t line, const std::vector<std::string>& fields) {
       const std::string where = file_ + ":" + std::to_string(line);
       if (columns_ == 0) read_names(fields, where);
