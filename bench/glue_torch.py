@@ -14,6 +14,8 @@ import pathlib
 import random
 import time
 
+from length_batches import batches
+
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("model", type=pathlib.Path)
 parser.add_argument("--task", choices=["cola", "sst2"], required=True)
@@ -41,18 +43,6 @@ def read(file):
     return [(row[0].strip(), int(row[1])) for row in rows[1:]]
 
 
-def batches(examples, generator):
-    """Shuffled; each 50 batches' worth sorted by length, then cut."""
-    order = list(range(len(examples)))
-    generator.shuffle(order)
-    size, result = arguments.batch, []
-    for at in range(0, len(order), 50 * size):
-        group = sorted(order[at:at + 50 * size], key=lambda i: -len(examples[i][0]))
-        result += [group[i:i + size] for i in range(0, len(group), size)]
-    generator.shuffle(result)
-    return result
-
-
 def matthews(guesses, truths):
     count = {(g, t): 0 for g in (0, 1) for t in (0, 1)}
     for pair in zip(guesses, truths):
@@ -71,6 +61,7 @@ def main():
         return [(i, label) for i, (_, label) in zip(ids, rows)]
 
     train, dev = encoded(arguments.train), encoded(arguments.dev)
+    lengths = [len(ids) for ids, _ in train]
     results = {"model": arguments.model.name, "task": arguments.task, "epochs": arguments.epochs,
                "batch": arguments.batch, "threads": arguments.threads, "learning_rate": arguments.learning_rate, "torch": torch.__version__,
                "transformers": transformers.__version__, "runs": []}
@@ -100,13 +91,13 @@ def main():
         rest = [p for p in model.parameters() if p.dim() < 2]
         optimizer = torch.optim.AdamW([{"params": decays, "weight_decay": arguments.weight_decay},
                                        {"params": rest, "weight_decay": 0.0}], lr=arguments.learning_rate, fused=True)
-        steps = arguments.epochs * len(batches(train, random.Random(0)))
+        steps = arguments.epochs * len(batches(lengths, arguments.batch, random.Random(0)))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
         run = {"seed": seed, "steps": steps, "evaluations": []}
         seconds = cpu_seconds = 0.0
         for _ in range(arguments.epochs):
             begin, cpu_begin = time.perf_counter(), time.process_time()
-            for batch in batches(train, generator):
+            for batch in batches(lengths, arguments.batch, generator):
                 rows = [train[i] for i in batch]
                 loss = model(**padded(rows), labels=torch.tensor([label for _, label in rows])).loss
                 optimizer.zero_grad(set_to_none=True)

@@ -12,6 +12,8 @@ import json
 import pathlib
 import subprocess
 
+from squad_files import first_questions
+
 here = pathlib.Path(__file__).parent
 root = here.parent
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -31,28 +33,9 @@ parser.add_argument("--output", type=pathlib.Path, required=True)
 parser.add_argument("options", nargs="*", help="options of the engine, behind --")
 arguments = parser.parse_args()
 
-
-def first_questions(file, count):
-    """A file with the first so many questions of another one."""
-    if not count:
-        return file
-    articles, left = [], count
-    for article in json.loads(file.read_text())["data"]:
-        paragraphs = []
-        for paragraph in article["paragraphs"]:
-            taken = paragraph["qas"][:left]
-            left -= len(taken)
-            if taken:
-                paragraphs.append({"context": paragraph["context"], "qas": taken})
-        if paragraphs:
-            articles.append({"title": article.get("title", ""), "paragraphs": paragraphs})
-    output = root / "runs" / "bench_squad" / f"first_{count}.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps({"version": "1.1", "data": articles}))
-    return output
-
-
-train = first_questions(arguments.train, arguments.first)
+train = arguments.train
+if arguments.first:
+    train = first_questions(train, arguments.first, root / "runs" / "bench_squad" / f"first_{arguments.first}.json")
 results = json.loads(arguments.output.read_text()) if arguments.output.exists() else {"model": arguments.model.name, "runs": []}
 for seed in arguments.seeds:
     name = f"{arguments.name}_{seed}"

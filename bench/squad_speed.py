@@ -18,6 +18,8 @@ import subprocess
 import tempfile
 import time
 
+from squad_files import first_questions
+
 here = pathlib.Path(__file__).parent
 root = here.parent
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -34,17 +36,6 @@ parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--engine", default=str(root / "engine"))
 parser.add_argument("--output", type=pathlib.Path, required=True)
 arguments = parser.parse_args()
-
-
-def first_questions(file, count, output):
-    articles, left = [], count
-    for article in json.loads(file.read_text())["data"]:
-        for paragraph in article["paragraphs"]:
-            taken, left = paragraph["qas"][:left], max(0, left - len(paragraph["qas"]))
-            if taken:
-                articles.append({"title": "", "paragraphs": [{"context": paragraph["context"], "qas": taken}]})
-    output.write_text(json.dumps({"version": "1.1", "data": articles}))
-    return output
 
 
 def timed(command):

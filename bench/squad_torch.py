@@ -21,6 +21,8 @@ import resource
 import string
 import time
 
+from length_batches import batches
+
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("model", type=pathlib.Path)
 parser.add_argument("--train", type=pathlib.Path, required=True)
@@ -76,18 +78,6 @@ def labelled(tokenizer, rows):
             start = max(t for t in places if offsets[t][0] <= begin)
             stop = min(t for t in places if offsets[t][1] >= end)
         result.append((ids, encoded["token_type_ids"][i], start, stop))
-    return result
-
-
-def batches(windows, generator):
-    """Shuffled; each 50 batches' worth sorted by length, then cut."""
-    order = list(range(len(windows)))
-    generator.shuffle(order)
-    size, result = arguments.batch, []
-    for at in range(0, len(order), 50 * size):
-        group = sorted(order[at:at + 50 * size], key=lambda i: -len(windows[i][0]))
-        result += [group[i:i + size] for i in range(0, len(group), size)]
-    generator.shuffle(result)
     return result
 
 
@@ -157,6 +147,7 @@ def main():
     tokenizer = transformers.AutoTokenizer.from_pretrained(arguments.model)
     tokenizer.model_max_length = 512
     train = labelled(tokenizer, questions_of(arguments.train, arguments.first))
+    lengths = [len(ids) for ids, *_ in train]
     evaluation = Evaluation(tokenizer, questions_of(arguments.dev))
     results = {"model": arguments.model.name, "mode": arguments.mode, "threads": arguments.threads,
                "torch": torch.__version__, "transformers": transformers.__version__, "runs": []}
@@ -171,14 +162,14 @@ def main():
             [{"params": [p for p in plain.parameters() if p.dim() >= 2], "weight_decay": 0.01},
              {"params": [p for p in plain.parameters() if p.dim() < 2], "weight_decay": 0.0}],
             lr=arguments.learning_rate, fused=True)
-        steps = arguments.epochs * len(batches(train, random.Random(0)))
+        steps = arguments.epochs * len(batches(lengths, arguments.batch, random.Random(0)))
         warmup = arguments.warmup_steps
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda s: (s + 1) / warmup if s < warmup else max(0.0, (steps - s) / (steps - warmup)))
         run = {"seed": seed, "first": arguments.first, "epochs": arguments.epochs}
         done, tokens, seconds = 0, 0, 0.0
         while done < (arguments.steps or steps):
-            for batch in batches(train, generator):
+            for batch in batches(lengths, arguments.batch, generator):
                 begin = time.perf_counter()
                 rows = [train[i] for i in batch]
                 with torch.autocast("cpu", dtype=torch.bfloat16, enabled=arguments.mode.startswith("bf16")):

@@ -34,10 +34,8 @@ class PredictVerb final : public Verb {
   // Lets the task answer together with the one of another folder, which has the options that it was trained with.
   void join(const std::string& folder, Machine& machine, Task& task) {
     Settings& settings = *others_.emplace_back(std::make_unique<Settings>());
-    const OpenedRun run = open_run(folder);
-    settings.resolve(run.config);
+    take_run(settings, folder);
     settings.config.task = settings_.config.task;
-    settings.config.init = run.model.string();
     settings.config.data = {};
     task.join(make_task(settings.config, settings.sections, settings.options, machine.ops, Use::evaluation));
   }

@@ -19,13 +19,17 @@ int with_language_model(Settings& settings, const std::string& folder, Communica
   return 0;
 }
 
-int with_task(Settings& settings, const std::string& folder, Communicator& ranks,
-              const std::function<void(Config&)>& adjust, const std::function<void(Machine&, Task&)>& work) {
+void take_run(Settings& settings, const std::string& folder) {
   const OpenedRun run = open_run(folder);
   settings.resolve(run.config);
   settings.config.init = run.model.string();
   // The model's folder has the tokenizer that it was trained with, wherever that came from.
   if (!settings.has_flag("data.tokenizer")) settings.config.data.tokenizer.clear();
+}
+
+int with_task(Settings& settings, const std::string& folder, Communicator& ranks,
+              const std::function<void(Config&)>& adjust, const std::function<void(Machine&, Task&)>& work) {
+  take_run(settings, folder);
   adjust(settings.config);
   ConfiguredMachine backend(settings.config, ranks);
   const auto task = make_task(settings.config, settings.sections, settings.options, backend.ops(), Use::evaluation);

@@ -12,6 +12,9 @@ namespace engine {
 int with_language_model(Settings& settings, const std::string& folder, Communicator& ranks,
                         const std::function<void(Machine&, LanguageModel&)>& work);
 
+// Reads the options of a folder's run, if it is one, and makes its model the one in init.
+void take_run(Settings& settings, const std::string& folder);
+
 // work(machine, task) for a run folder whose task is to be evaluated. `adjust` has the last word on the configuration.
 int with_task(Settings& settings, const std::string& folder, Communicator& ranks,
               const std::function<void(Config&)>& adjust, const std::function<void(Machine&, Task&)>& work);

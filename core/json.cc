@@ -53,6 +53,15 @@ std::string plain(const std::string& message) {
   return text;
 }
 
+json parse(std::string_view text, const std::string& where, const json::parser_callback_t& on_event = nullptr) {
+  check_structure(text, where);
+  try {
+    return json::parse(text, on_event);
+  } catch (const json::exception& error) {
+    fail(where, ": not valid JSON: ", plain(error.what()));
+  }
+}
+
 [[noreturn]] void fail_type(const json& value, const char* key, const std::string& where, const std::string& wanted) {
   std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
   if (text.size() > 60) text = text.substr(0, 60) + " ...";
@@ -61,26 +70,14 @@ std::string plain(const std::string& message) {
 
 }  // namespace
 
-json parse_json(std::string_view text, const std::string& where) {
-  check_structure(text, where);
-  try {
-    return json::parse(text);
-  } catch (const json::exception& error) {
-    fail(where, ": not valid JSON: ", plain(error.what()));
-  }
-}
+json parse_json(std::string_view text, const std::string& where) { return parse(text, where); }
 
 json parse_json_pieces(std::string_view text, const std::string& where, const TakeObject& take) {
-  check_structure(text, where);
   const auto on_event = [&](int depth, json::parse_event_t event, json& parsed) {
     if (event == json::parse_event_t::key) return take(depth, parsed.get_ref<const std::string&>(), nullptr);
     return event != json::parse_event_t::object_end || take(depth, "", &parsed);
   };
-  try {
-    return json::parse(text, on_event);
-  } catch (const json::exception& error) {
-    fail(where, ": not valid JSON: ", plain(error.what()));
-  }
+  return parse(text, where, on_event);
 }
 
 json parse_json_file(const std::filesystem::path& file, size_t most_bytes) {

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "tasks/squad/examples.h"
+#include "tests/error_text.h"
 #include "tests/temporary.h"
 
 namespace engine::test {
@@ -22,15 +23,6 @@ std::vector<Row> rows_of(std::string_view text) {
   std::vector<Row> rows;
   read_csv(text, "t.csv", [&](int64_t line, const auto& fields) { rows.push_back({line, fields}); });
   return rows;
-}
-
-std::string error_of(const std::function<void()>& work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 struct Table : TemporaryFolder {

@@ -16,6 +16,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "tests/error_text.h"
 #include "tests/temporary.h"
 
 namespace engine::test {
@@ -23,16 +24,6 @@ namespace engine::test {
 namespace fs = std::filesystem;
 
 namespace {
-
-// Returns the error that `act` gives. Empty where it gives none.
-std::string error_of(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 

@@ -10,6 +10,7 @@
 #include "core/files.h"
 #include "tasks/squad/confusing.h"
 #include "tasks/squad/passages.h"
+#include "tests/error_text.h"
 #include "tests/temporary.h"
 #include "text/unicode.h"
 
@@ -49,15 +50,6 @@ void check_places(const QuestionSet& set) {
       CHECK(context.substr(at, answer.text.size()) == answer.text);
       CHECK(answer.end - answer.begin == static_cast<int64_t>(count_characters(answer.text)));
     }
-}
-
-std::string error_of(const std::function<void()>& work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 #include "tasks/squad/examples.h"
 
-#include <cctype>
 #include <utility>
 
 #include "core/error.h"
+#include "tasks/squad/answer_words.h"
 #include "text/unicode.h"
 
 namespace engine {
@@ -28,9 +28,7 @@ void read_file(const std::filesystem::path& file, QuestionAdder& to) {
 }  // namespace
 
 bool is_table(const std::filesystem::path& file) {
-  std::string end = file.extension().string();
-  for (char& c : end) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return end == ".csv";
+  return in_lower_case(file.extension().string()) == ".csv";
 }
 
 size_t byte_of(std::string_view text, int64_t place) {

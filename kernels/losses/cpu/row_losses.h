@@ -8,11 +8,10 @@
 namespace engine::ENGINE_ISA {
 
 // Takes loss_of(row) of every row, `grain` rows in a piece of work, and writes the losses to row_losses where it is
-// given. Adds their sum, taken in double and in the order of the rows, to totals[0], and the number of rows to
-// totals[1].
+// given. Adds their sum, taken in double and in the order of the rows, to *total.
 template <class LossOf>
-void add_losses_of_rows(int64_t rows, int64_t grain, const Tensor& row_losses, const Tensor& totals, Arena& workspace,
-                        const LossOf& loss_of) {
+void add_losses(int64_t rows, int64_t grain, const Tensor& row_losses, float* total, Arena& workspace,
+                const LossOf& loss_of) {
   if (!rows) return;
   const ArenaScope scope(workspace);
   float* const losses = (row_losses ? row_losses : workspace.make(DType::f32, {rows})).as<float>();
@@ -21,7 +20,14 @@ void add_losses_of_rows(int64_t rows, int64_t grain, const Tensor& row_losses, c
   });
   double sum = 0;
   for (int64_t row = 0; row < rows; ++row) sum += static_cast<double>(losses[row]);
-  totals.as<float>()[0] += static_cast<float>(sum);
+  *total += static_cast<float>(sum);
+}
+
+// Does the same with totals[0], and adds the number of rows to totals[1].
+template <class LossOf>
+void add_losses_of_rows(int64_t rows, int64_t grain, const Tensor& row_losses, const Tensor& totals, Arena& workspace,
+                        const LossOf& loss_of) {
+  add_losses(rows, grain, row_losses, totals.as<float>(), workspace, loss_of);
   totals.as<float>()[1] += static_cast<float>(rows);
 }
 
