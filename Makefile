@@ -161,7 +161,7 @@ $(BUILD)/cuda/%.o: %.cu $(CUDA_ARCHS_STAMP)
 $(BUILD)/cuda/%.ptx: %.cu $(BUILD)/cuda/%.o
 	$(NVCC) -std=c++20 -O3 -I. --expt-relaxed-constexpr -arch=compute_80 -ptx $< -o $@
 cuda-check: $(CUDA_OBJECTS) $(CUDA_KERNELS:%.cu=$(BUILD)/cuda/%.ptx)  ## no kernel spills registers or splits a vector's store
-	python3 bench/cuda_static.py --check --build $(BUILD)
+	python3 bench/cuda_static.py --check $(CUDA_ARCHS) --build $(BUILD)
 .PHONY: cuda-check
 
 $(BUILD)/cuda/%.o: %.cc

@@ -92,13 +92,13 @@ def split_stores(ptx):
     return found
 
 
-def check(build):
-    """What is wrong with the compiled kernels, a line each."""
+def check(build, architectures):
+    """What is wrong with the kernels that are compiled for these architectures, a line each."""
     kernels = compiled_kernels(build)
     for file, kernel, architecture, registers, _, spilled in kernels:
         if spilled:
             yield f"{file}: {kernel} for {architecture} spills {spilled} bytes, with {registers} registers"
-    if missing := missing_code(build, kernels):
+    if missing := missing_code(build, kernels, architectures):
         yield missing
     sources, texts = sorted(root.glob("kernels/*/cuda/*.cu")), sorted((build / "cuda/kernels").rglob("*.ptx"))
     if len(sources) != len(texts):
@@ -124,10 +124,10 @@ def launches(build):
     return found
 
 
-def missing_code(build, kernels):
+def missing_code(build, kernels, architectures):
     """Says which architectures there is no code for, where there are any: by default make compiles for this machine."""
-    missing = set(multiprocessors) - {architecture for _, _, architecture, *_ in kernels}
-    everything = " ".join(name.removeprefix("sm_") for name in multiprocessors)
+    missing = set(architectures) - {architecture for _, _, architecture, *_ in kernels}
+    everything = " ".join(name.removeprefix("sm_") for name in architectures)
     return f'{build} has no code for {", ".join(sorted(missing))}: run make CUDA_ARCHS="{everything}"' if missing else ""
 
 
@@ -142,7 +142,7 @@ def occupancy(architecture, registers, shared, threads):
 
 def kernel_table(build):
     started, rows, of_kernel, kernels = launches(build), [], {}, compiled_kernels(build)
-    if missing := missing_code(build, kernels):
+    if missing := missing_code(build, kernels, multiprocessors):
         sys.exit(missing)
     for file, kernel, architecture, registers, shared, spilled in kernels:
         of_kernel.setdefault((file, kernel), {})[architecture] = (registers, shared, spilled)
@@ -232,13 +232,14 @@ def operations_table(build):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=pathlib.Path, default=root / "build")
-    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--check", nargs="+", metavar="ARCHITECTURE",
+                        help="say what is wrong with the code for these, such as 80 90")
     parser.add_argument("--tables", nargs="+", default=["kernels", "step", "operations"])
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--length", type=int, default=1024)
     arguments = parser.parse_args()
     if arguments.check:
-        problems = list(check(arguments.build))
+        problems = list(check(arguments.build, [f"sm_{number}" for number in arguments.check]))
         print(*problems, sep="\n")
         sys.exit(1 if problems else 0)
     tables = {"kernels": lambda: kernel_table(arguments.build),
