@@ -31,6 +31,7 @@
 #include "kernels/rows/column_chain.h"
 #include "kernels/rows/embedding.h"
 #include "kernels/rows/rows.h"
+#include "kernels/rows/scaled_rows.h"
 #include "kernels/rows/segment_mean.h"
 #include "kernels/sampling/rank.h"
 #include "kernels/sampling/sampling.h"
@@ -60,6 +61,8 @@ namespace engine {
   row(cosine_loss, CosineLossArgs)                  /* loss of the angle between two matrices' rows */               \
   row(gather_rows, RowsArgs)                        /* y[i] = x[index[i]] */                                         \
   row(scatter_rows, RowsArgs)                       /* y[index[i]] = x[i] */                                         \
+  row(add_scaled_rows, AddScaledRowsArgs)           /* y[b[i]] += s x[a[i]], s made of a weight by a gate */         \
+  row(row_scale_backward, RowScaleBackwardArgs)     /* the gradient of the weights */                                \
   row(segment_mean_forward, SegmentMeanForwardArgs) /* y[s] = the mean of the rows of sequence s */                  \
   row(sample, SampleArgs)                           /* tokens drawn from logits */                                   \
   row(rank, RankArgs)                               /* ranks of given tokens among logits */                         \

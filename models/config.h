@@ -115,6 +115,10 @@ struct ModelConfig {
   bool span_dense = false;          // a dense layer with mish beside that input
   std::string span_order = independent_spans;  // or the logit that the other one reads: start_first, end_first
 
+  // A decoder with thought states is recurrent at its thought tokens (models/thought_states.h).
+  bool thought_states = false, thought_norm = true;
+  int32_t thought_token = -1;
+
   bool has_span_parts() const { return span_dense || span_order != independent_spans; }
 
   OwnOptions own;  // options of single architectures

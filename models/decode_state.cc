@@ -13,6 +13,11 @@ KeyValueCache::KeyValueCache(Arena& arena, DType compute, const DecodeSizes& siz
   }
 }
 
+void KeyValueCache::make_gradients(Arena& arena) {
+  for (const Tensor& layer : k)
+    for (std::vector<Tensor>* side : {&dk, &dv}) side->push_back(arena.make_zeros(DType::f32, layer.shape));
+}
+
 void KeyValueCache::copy_slots(Ops& ops, Arena& arena, std::span<const Copy> copies) const {
   int64_t count = 0;
   for (const Copy& copy : copies) count += copy.rows;

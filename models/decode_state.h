@@ -40,11 +40,14 @@ class KeyValueCache final : public DecodeState {
  public:
   std::vector<Tensor> k, v;       // for each layer [slots * rows, C]
   std::vector<Tensor> source_kv;  // for each layer k | v [source_slots * source_rows, 2C]
+  std::vector<Tensor> dk, dv;     // their gradients, f32, where passes through the cache are trained
 
   // Makes memory for `layers` layers of width C on the arena.
   KeyValueCache(Arena& arena, DType compute, const DecodeSizes& sizes, int64_t layers, int64_t width,
                 bool with_sources);
 
+  // Makes zeros for the gradients of k and v.
+  void make_gradients(Arena& arena);
   void copy_slots(Ops& ops, Arena& arena, std::span<const Copy> copies) const override;
 };
 

@@ -34,7 +34,7 @@ const HuggingFaceFormat& format_of(const ModelConfig& config) {
 // Returns the class that "architectures" names, or null where it names none of the format's.
 const HuggingFaceFormat::Class* class_named(const HuggingFaceFormat& format, const json& config,
                                             const std::string& where) {
-  const std::string prefix = json_has(config, span_head_key, where) ? own_class : "";
+  const std::string prefix = has_own_parts(config, where) ? own_class : "";
   for (const json& name : json_has(config, "architectures", where) ? config["architectures"] : json::array())
     for (const auto& known : format.classes)
       if (name == known.name || name == prefix + known.name) return &known;
@@ -44,7 +44,7 @@ const HuggingFaceFormat::Class* class_named(const HuggingFaceFormat& format, con
 // Finds the format by "model_type". The first configs had only "architectures".
 const HuggingFaceFormat& format_of(const json& config, const std::string& where) {
   std::string model_type = json_string(config, "model_type", where, "");
-  if (json_has(config, span_head_key, where) && model_type.starts_with(own_type))
+  if (has_own_parts(config, where) && model_type.starts_with(own_type))
     model_type.erase(0, std::strlen(own_type));
   std::string known;
   for (const HuggingFaceFormat* format : formats()) {
@@ -117,7 +117,7 @@ std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& fol
   ModelConfig result = format.read_config(with_own_keys(config, format, where), where);
   const HuggingFaceFormat::Class* const named = class_named(format, config, where);
   if (named) result.head = named->head;
-  read_span_head(config, where, result);
+  read_own_parts(config, where, result);
   read_generation_config(folder, format, result);
   const ModelKind kind = architecture_of(result).kind;
   const bool is_encoder = kind == ModelKind::encoder;
@@ -263,7 +263,7 @@ std::unique_ptr<Model> load_model(const fs::path& path, Memory& memory, bool wit
   if (request.head && *request.head != config.head) new_parts.allowed = parts_beside_trunk;
   if (request.new_head) {
     new_parts.always = parts_beside_trunk;
-    new_parts.always.erase("pooler");
+    for (const char* part : {"pooler", "thought"}) new_parts.always.erase(part);
   }
   if (request.head) config.head = *request.head;
   if (config.head != HeadKind::question_answering)
@@ -279,6 +279,7 @@ std::unique_ptr<Model> load_model(const fs::path& path, Memory& memory, bool wit
   const ModelConfig in_folder = config;
   if (request.adjust) request.adjust(config);
   if (!in_folder.span_dense) new_parts.allowed.insert("span_dense");
+  if (!in_folder.thought_states) new_parts.allowed.insert("thought");
   if (config.span_order != in_folder.span_order) new_parts.always.insert("span_order");
   new_parts.known_tokens = config.vocab_size;
   new_parts.tokens = config.vocab_size = std::max(config.vocab_size, request.tokens);
@@ -318,7 +319,7 @@ void save_model(const fs::path& folder, Model& model, const std::string& dtype) 
   config["model_type"] = format.model_type;
   config["dtype"] = dtype == "F32" ? "float32" : dtype == "F16" ? "float16" : "bfloat16";
   format.write_config(model.config(), config);
-  write_span_head(model.config(), config);
+  write_own_parts(model.config(), config);
   write_tokens(format, model.config(), model.config().eos_tokens, config);
   save_weights(folder, format, model.config(), model.parameters(), dtype);
   write_file(folder / "config.json", config.dump(2) + "\n");

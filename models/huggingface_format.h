@@ -72,12 +72,15 @@ const HuggingFaceFormat& sinusoidal_encoder_format();
 
 // Adds the names of a head that answers questions to those of a trunk and its other heads.
 std::vector<TensorNames> with_span_names(std::vector<TensorNames> names);
-// This key of config.json tells the parts of a head that transformers does not have (models/span_head.h). Their folder
-// also gets a model_type and a class of this engine's own, so that transformers refuses it, instead of leaving parts
-// out.
-inline constexpr const char *span_head_key = "engine_span_head", *own_type = "engine_", *own_class = "Engine";
-void read_span_head(const nlohmann::json& config, const std::string& where, ModelConfig& result);
-void write_span_head(const ModelConfig& config, nlohmann::ordered_json& result);
+// Names the parameters of thought states.
+const std::vector<TensorNames>& thought_names();
+// Keys of config.json of this engine's own tell the parts that transformers does not have, which are those of a head
+// for answers (models/span_head.h) and thought states. Their folder also gets a model_type and a class of this engine's
+// own, so that transformers refuses it, instead of leaving parts out.
+inline constexpr const char *own_type = "engine_", *own_class = "Engine";
+bool has_own_parts(const nlohmann::json& config, const std::string& where);
+void read_own_parts(const nlohmann::json& config, const std::string& where, ModelConfig& result);
+void write_own_parts(const ModelConfig& config, nlohmann::ordered_json& result);
 
 // These serve more than one architecture's config.
 std::string activation_from_huggingface(const std::string& name, const std::string& where);

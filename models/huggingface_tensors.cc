@@ -39,7 +39,7 @@ std::vector<Place> places_of(const HuggingFaceFormat& format, Parameters& parame
   const int64_t layers = parameters.layers();
   std::vector<Place> places;
   int64_t named = 0;
-  for (const TensorNames& names : format.names) {
+  const auto add = [&](const TensorNames& names) {
     const bool of_a_layer = names.ours.find('*') != std::string::npos;
     for (int64_t layer = 0; layer < (of_a_layer ? layers : 1); ++layer) {
       Parameter* const parameter = parameters.find(with_layer(names.ours, layer));
@@ -50,7 +50,9 @@ std::vector<Place> places_of(const HuggingFaceFormat& format, Parameters& parame
       named += place.shape.count();
       places.push_back(std::move(place));
     }
-  }
+  };
+  for (const TensorNames& names : format.names) add(names);
+  for (const TensorNames& names : thought_names()) add(names);
   require(named == parameters.count(), "the Hugging Face names of ", format.architecture,
           " do not name every parameter");
   return places;

@@ -13,7 +13,7 @@ namespace engine {
 
 // A part of a model is a parameter's name up to the first dot, if that is one of these. Everything else is "trunk".
 inline const std::set<std::string> parts_beside_trunk{"pooler",     "masked_head", "classifier",
-                                                         "qa_outputs", "span_dense",  "span_order"};
+                                                         "qa_outputs", "span_dense",  "span_order", "thought"};
 
 // Names parts of a model that may be new.
 struct NewParts {

@@ -158,7 +158,7 @@ void SelfAttention::forward(Pass& pass, const Tensor& x, const Tensor& y, Saved&
   const int64_t tokens = x.rows(), width = x.cols();
   saved.qkv = pass.arena.make(pass.compute, {tokens, 3 * width});
   saved.mixed = pass.arena.make(pass.compute, {tokens, width});
-  saved.lse = pass.state || !pass.keep ? Tensor{} : pass.arena.make(DType::f32, {tokens, heads});
+  saved.lse = pass.keep ? pass.arena.make(DType::f32, {tokens, heads}) : Tensor{};
   qkv.forward(pass, x, saved.qkv);
   Columns k{saved.qkv, width, width}, v{saved.qkv, 2 * width, width};
   if (pass.state) {
@@ -192,24 +192,37 @@ void SelfAttention::backward(Pass& pass, const Tensor& dy, const Tensor& x, cons
   const Tensor dqkv = pass.arena.make(pass.compute, {tokens, 3 * width});
   output.backward(pass, dy, saved.mixed, dmixed);
   const RelativeGradients drelative(pass, relative);
+  Columns k{saved.qkv, width, width}, v{saved.qkv, 2 * width, width};
+  Columns dk{dqkv, width, width}, dv{dqkv, 2 * width, width};
+  const auto* const cache = static_cast<const KeyValueCache*>(pass.state);
+  if (cache) {
+    const auto at = static_cast<size_t>(layer);
+    k = cache->k[at], v = cache->v[at], dk = cache->dk[at], dv = cache->dv[at];
+  }
   pass.ops.attention_backward({.q = {saved.qkv, 0, width},
-                               .k = {saved.qkv, width, width},
-                               .v = {saved.qkv, 2 * width, width},
+                               .k = k,
+                               .v = v,
                                .heads = heads,
                                .queries = pass.layout.segments,
-                               .keys = pass.layout.segments,
+                               .keys = cache ? cache->keys : pass.layout.segments,
                                .causal = causal,
                                .scale = 1 / std::sqrt(static_cast<float>(width / heads)),
                                .y = saved.mixed,
                                .dy = dmixed,
                                .lse = saved.lse,
                                .dq = {dqkv, 0, width},
-                               .dk = {dqkv, width, width},
-                               .dv = {dqkv, 2 * width, width},
+                               .dk = dk,
+                               .dv = dv,
+                               .adds_to_keys = cache != nullptr,
                                .dropout = pass.dropout(dropout),
                                .relative = relative.tables(),
                                .drelative_keys = drelative.keys,
                                .drelative_values = drelative.values});
+  if (cache) {
+    // Passes behind this one have added what their queries give.
+    pass.ops.gather_rows({.x = dk, .index = cache->rows, .y = {dqkv, width, width}});
+    pass.ops.gather_rows({.x = dv, .index = cache->rows, .y = {dqkv, 2 * width, width}});
+  }
   qkv.backward(pass, dqkv, x, dx, Activation::none, {}, accumulate);
 }
 

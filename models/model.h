@@ -7,6 +7,7 @@
 #include "models/config.h"
 #include "models/head.h"
 #include "models/pass.h"
+#include "models/thought_states.h"
 
 namespace engine {
 
@@ -17,13 +18,15 @@ class Model {
     virtual ~Saved() = default;
   };
 
-  explicit Model(const ModelConfig& config) : config_(config) {}
+  explicit Model(const ModelConfig& config) : config_(config), thought_states_(parameters_, config) {}
   virtual ~Model() = default;
 
   const ModelConfig& config() const { return config_; }
   Parameters& parameters() { return parameters_; }
   // Returns the head. Throws an Error where the model has no outputs.
   const Head& head() const;
+  // Returns what makes the model recurrent at its thought tokens. It is absent in most models.
+  const ThoughtStates& thought_states() const { return thought_states_; }
 
   virtual std::unique_ptr<Saved> make_saved() const = 0;
 
@@ -50,6 +53,8 @@ class Model {
  protected:
   ModelConfig config_;
   Parameters parameters_;
+  // Its parameters come first in the table, for their gradients are complete last.
+  ThoughtStates thought_states_;
   Head head_;
 };
 

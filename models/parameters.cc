@@ -60,7 +60,8 @@ void Parameters::initialise(uint64_t seed) {
 }
 
 void Parameters::initialise(Parameter& p, uint64_t seed) {
-  std::vector<float> host(static_cast<size_t>(p.shape.count()), p.initial.value);
+  std::vector<float> host(static_cast<size_t>(p.shape.count()));
+  for (size_t i = 0; i < host.size(); ++i) host[i] = p.initial.value + p.initial.step * static_cast<float>(i);
   // Draws are cut into pieces by shape. `each` numbers of the sequence make one value.
   const auto drawn = [&](uint64_t each, const auto& draw) {
     parallel_chunks(p.shape.count(), 1 << 14, [&](int64_t begin, int64_t end) {

@@ -14,13 +14,15 @@
 
 namespace engine {
 
-// The initial values of a parameter are a constant, normal numbers of mean 0, or uniform numbers.
+// The initial values of a parameter are a constant or a ramp, normal numbers of mean 0, or uniform numbers.
 struct Initial {
   enum class Kind { constant, normal, xavier } kind = Kind::constant;
-  float value = 0;  // constant, standard deviation, or number of stacked matrices
+  float value = 0;  // constant, a ramp's first value, standard deviation, or number of stacked matrices
+  float step = 0;   // of a ramp, from one value to the next
 
   static Initial zeros() { return {Kind::constant, 0}; }
   static Initial ones() { return {Kind::constant, 1}; }
+  static Initial ramp(float first, float step) { return {Kind::constant, first, step}; }
   static Initial normal(float deviation) { return {Kind::normal, deviation}; }
   // Draws uniformly within +- sqrt(6 / (inputs + outputs)) (Glorot, Bengio 2010).
   static Initial xavier() { return {Kind::xavier, 1}; }

@@ -17,6 +17,7 @@ struct Run {
   bool recompute = false;  // save each block's input only, and recompute the rest backward
   bool keep = true;        // false: no backward pass follows
   Gradients* gradients = nullptr;  // those of the model; absent without a backward pass
+  bool is_last = true;             // no pass behind it adds to the same gradients
 };
 
 // A Layout says which rows of a flat row belong together, and the position of each.
@@ -86,7 +87,7 @@ struct Pass : Run {
   bool is_tapped(size_t boundary) const { return tap && tap->is_at(static_cast<int64_t>(boundary)); }
   // Says that this pass adds nothing more to the gradients of these parameters.
   void done(ParameterRange range) const {
-    if (gradients) gradients->done(range);
+    if (gradients && is_last) gradients->done(range);
   }
 };
 

@@ -232,22 +232,29 @@ inline void check_threads(const ModelRun& run, const Batch& batch) {
 // Checks gradients by finite differences, without and with dropout. It does so in f32 only, since rounding to bf16 has
 // no derivative, and on the CPU only. Derivatives show that the mathematics is right, and a device must match the
 // golden gradients, which take hundreds of passes less.
-inline void check_derivatives(const ModelRun& run, const Batch& batch) {
-  if (run.bench.is_device) return;
+// losses_of(training, gradients) gives the losses of the scored tokens, and adds to the gradients; it need not where it
+// is not asked to.
+template <class Losses>
+void check_derivatives_of(Bench& bench, Parameters& parameters, const Losses& losses_of) {
+  if (bench.is_device) return;
   for (const bool training : {false, true}) {
     CAPTURE(training);
-    run.zero_gradients();
-    const std::vector<double> losses = run.losses(batch, {.training = training});
-    const double loss = mean(losses) * batch.scored();
-    for (const Parameter& p : run.model.parameters().all()) {
+    parameters.gradients().zero();
+    const std::vector<double> losses = losses_of(training, /*gradients=*/true);
+    const auto scored = static_cast<double>(losses.size());
+    const double loss = mean(losses) * scored;
+    std::vector<std::vector<double>> gradients;
+    for (const Parameter& p : parameters.all()) gradients.push_back(bench.values(parameters.gradients().read(p)));
+    for (const Parameter& p : parameters.all()) {
       CAPTURE(p.name);
-      const std::vector<double> values = run.bench.values(p.value), gradient = run.gradient(p);
+      const std::vector<double> values = bench.values(p.value);
+      const std::vector<double>& gradient = gradients[p.index];
       // This is a direction over some elements, since one over thousands would drown each.
       std::vector<std::pair<size_t, double>> direction;
       double slope = 0, size = 0;
       for (int i = 0; i < 24; ++i) {
-        const size_t element = run.bench.random.below(static_cast<uint32_t>(values.size()));
-        direction.emplace_back(element, static_cast<double>(run.bench.random.normal()));
+        const size_t element = bench.random.below(static_cast<uint32_t>(values.size()));
+        direction.emplace_back(element, static_cast<double>(bench.random.normal()));
         slope += gradient[element] * direction.back().second;
         size += std::abs(gradient[element] * direction.back().second);
       }
@@ -257,8 +264,8 @@ inline void check_derivatives(const ModelRun& run, const Batch& batch) {
           std::vector<float> moved(values.begin(), values.end());
           for (const auto& [element, by] : direction)
             moved[element] += static_cast<float>(signs[end] * by) * step;
-          run.bench.arena.memory().copy_in(p.value.data, moved.data(), p.value.bytes());
-          ends[end] = mean(run.losses(batch, {.training = training, .gradients = false})) * batch.scored();
+          bench.arena.memory().copy_in(p.value.data, moved.data(), p.value.bytes());
+          ends[end] = mean(losses_of(training, /*gradients=*/false)) * scored;
         }
         return (ends[0] - ends[1]) / (2 * static_cast<double>(step));
       };
@@ -267,7 +274,7 @@ inline void check_derivatives(const ModelRun& run, const Batch& batch) {
       const float step = 0.01f;
       const double fine = difference(step), coarse = difference(2 * step);
       const std::vector<float> restored(values.begin(), values.end());
-      run.bench.arena.memory().copy_in(p.value.data, restored.data(), p.value.bytes());
+      bench.arena.memory().copy_in(p.value.data, restored.data(), p.value.bytes());
       const double allowed = 0.5 * std::abs(fine - coarse) +
                              8 * epsilon_of(DType::f32) * loss / static_cast<double>(step);
       INFO("slope ", slope, ", by differences ", (4 * fine - coarse) / 3, ", allowed ", allowed, " of ", size);
@@ -275,6 +282,11 @@ inline void check_derivatives(const ModelRun& run, const Batch& batch) {
       CHECK(allowed <= 0.02 * size);
     }
   }
+}
+inline void check_derivatives(const ModelRun& run, const Batch& batch) {
+  check_derivatives_of(run.bench, run.model.parameters(), [&](bool training, bool gradients) {
+    return run.losses(batch, {.training = training, .gradients = gradients});
+  });
 }
 
 }  // namespace engine::test

@@ -94,6 +94,38 @@ TEST_CASE("attention: dropout of probabilities") {
   }
 }
 
+TEST_CASE("attention: gradients of keys and values that are added to") {
+  on_every_backend([](Bench& bench) {
+    for (const auto& [lengths, causal] : std::vector<std::pair<std::vector<AttentionLengths>, bool>>{
+             {{{3, 9}, {1, 1}, {0, 4}, {20, 75}}, true}, {{{5, 5}, {40, 40}}, false}}) {
+      CAPTURE(causal);
+      const ArenaScope scope(bench.arena);
+      AttentionProblem problem(bench, {.heads = 2, .width = 24, .sequences = lengths, .causal = causal, .rate = 0.1f});
+      problem.results();
+      AttentionBackwardArgs adding = problem.backward;
+      const Shape shape{problem.key_rows, problem.width};
+      adding.dk = bench.normal(DType::f32, shape), adding.dv = bench.normal(DType::f32, shape);
+      adding.adds_to_keys = true;
+      for (Columns AttentionBackwardArgs::* part : {&AttentionBackwardArgs::dk, &AttentionBackwardArgs::dv}) {
+        const Values before = problem.values(adding.*part), own = problem.inside_keys(problem.values(problem.backward.*part));
+        Values expected, allowed;
+        for (size_t i = 0; i < own.size(); ++i) {
+          expected.push_back(before[i] + own[i]);
+          allowed.push_back(stored_error(own[i], bench.compute) + 2 * stored_error(expected[i], DType::f32) +
+                            2 * stored_error(before[i], DType::f32));
+        }
+        AttentionBackwardArgs again = adding;
+        (part == &AttentionBackwardArgs::dk ? again.dv : again.dk) = bench.zeros(shape);
+        bench.ops.attention_backward(again);
+        CHECK_ELEMENTS(problem.values(again.*part), expected, allowed);
+      }
+      adding.dk = bench.normal(DType::bf16, shape);
+      CHECK_THROWS_WITH_AS(bench.ops.attention_backward(adding),
+                           "attention_backward: dk and dv are added to, so they have to be f32", Error);
+    }
+  });
+}
+
 TEST_CASE("attention: large logits do not overflow") {
   for (double size : {30.0, 1000.0}) {  // logits of 100 and of thousands
     check_case({2, 32, {{40, 40}, {150, 150}}, true, 0, size});

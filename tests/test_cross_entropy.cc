@@ -11,7 +11,7 @@ using Reference = reference::CrossEntropy<double>;
 
 struct Case {
   int64_t rows, cols, vocabulary;
-  bool bias = false, weighted = false, ignored = false, row_losses = true;
+  bool bias = false, weighted = false, ignored = false, row_losses = true, unlikely = false;
   float smoothing = 0;
   double scale = 1;  // scale of the logits
   double bias_mean = 0;
@@ -28,6 +28,12 @@ Tensor exact(Bench& bench, Shape shape, double scale) {
   return bench.from(DType::f32, shape, bench.values(bench.normal(DType::bf16, shape, scale)));
 }
 
+std::vector<int> every_second(int64_t rows) {
+  std::vector<int> result;
+  for (int64_t r = 0; r < rows; ++r) result.push_back(static_cast<int>(r % 2));
+  return result;
+}
+
 Problem problem_of(Bench& bench, const Case& c) {
   Problem p;
   const double weight_scale = c.scale / std::sqrt(static_cast<double>(c.cols));
@@ -41,6 +47,7 @@ Problem problem_of(Bench& bench, const Case& c) {
             .bias = c.bias ? bench.normal(DType::f32, {c.vocabulary}, 1, c.bias_mean) : Tensor{},
             .labels = bench.integers({c.rows}, labels),
             .row_weights = c.weighted ? bench.normal(DType::f32, {c.rows}, 0.3, 1.2) : Tensor{},
+            .unlikely = c.unlikely ? bench.integers({c.rows}, every_second(c.rows)) : Tensor{},
             .label_smoothing = c.smoothing,
             .compute = bench.compute,
             .totals = bench.from(DType::f32, {3}, {10, 20, 30}),
@@ -60,6 +67,7 @@ Problem problem_of(Bench& bench, const Case& c) {
   if (c.bias) e.bias = bench.values(p.args.bias);
   e.labels = labels;
   if (c.weighted) e.row_weights = bench.values(p.args.row_weights);
+  if (c.unlikely) e.unlikely = every_second(c.rows);
   e.smoothing = static_cast<double>(c.smoothing);
   e.gradient_scale = 0.25;
   e.dweight = bench.values(p.args.dweight);
@@ -100,15 +108,21 @@ struct CrossEntropyErrors {
         mean_size += std::abs(l[v]) / tokens;
       }
       lse_error += of_vocabulary;
-      row_losses[r] = w * (lse_error + (1 - e.smoothing) * logit_errors[label] +
+      const bool is_unlikely = !e.unlikely.empty() && e.unlikely[r];
+      // The probability of the others errs as the label's does, which is `ratio` times as large.
+      const double rest = std::max(1 - p[label], static_cast<double>(least_rest)), ratio = p[label] / rest;
+      const double of_rest = ratio * (lse_error + logit_errors[label] + 4 * of_vocabulary) + of_vocabulary / rest;
+      row_losses[r] = is_unlikely ? w * of_rest + stored_error(e.row_losses[r], DType::f32) : w * (lse_error + (1 - e.smoothing) * logit_errors[label] +
                            e.smoothing * (mean_error + of_vocabulary * mean_size)) +
                       stored_error(e.row_losses[r], DType::f32);
       for (size_t v = 0; v < e.vocabulary; ++v) {
         const double target = (v == label ? 1 - e.smoothing : 0.0) + e.smoothing / tokens;
         // Probabilities below the smallest number of f32 may be 0.
-        const double scale = std::abs(e.gradient_scale) * w, dl = scale * (p[v] - target);
-        const double error = scale * ((p[v] + 1e-37) * (logit_errors[v] + lse_error) + 1e-37 + sum_error(1) * target) +
-                             stored_error(dl, compute);
+        const double scale = std::abs(e.gradient_scale) * w * (is_unlikely ? ratio : 1);
+        const double wanted = is_unlikely ? v == label : target, dl = scale * (p[v] - wanted);
+        const double error = scale * ((p[v] + 1e-37) * (logit_errors[v] + lse_error) + 1e-37 + sum_error(1) * wanted) +
+                             stored_error(dl, compute) +
+                             (is_unlikely ? std::abs(dl) * (of_rest + logit_errors[label] + lse_error) : 0);
         if (!dbias.empty()) dbias[v] += error + sum_error(rows) * std::abs(dl);
         for (size_t c = 0; c < e.cols; ++c) {
           const double x = std::abs(e.x[r * e.cols + c]), weight = std::abs(e.weight[v * e.cols + c]);
@@ -148,6 +162,7 @@ TEST_CASE("cross_entropy: the reference's gradients are the derivatives of its l
   Reference c;
   c.rows = 4, c.cols = 3, c.vocabulary = 5, c.smoothing = 0.1, c.gradient_scale = 1.5;
   c.labels = {2, ignored_label, 0, 4};
+  c.unlikely = {0, 0, 0, 1};
   for (auto [values, count] : {std::pair{&c.x, 12}, {&c.weight, 15}, {&c.bias, 5}, {&c.row_weights, 4}})
     for (int i = 0; i < count; ++i) values->push_back(0.7 * random.normal() + 0.2);
   c.run();
@@ -163,7 +178,7 @@ TEST_CASE("cross_entropy: the reference's gradients are the derivatives of its l
 
 TEST_CASE("cross_entropy: every choice of optional arguments") {
   on_every_backend([](Bench& bench) {
-    for (int choice = 0; choice < 32; ++choice)
+    for (int choice = 0; choice < 64; ++choice)
       check(bench, {.rows = 9,
                     .cols = 17,
                     .vocabulary = 33,
@@ -171,6 +186,7 @@ TEST_CASE("cross_entropy: every choice of optional arguments") {
                     .weighted = (choice & 2) != 0,
                     .ignored = (choice & 4) != 0,
                     .row_losses = (choice & 8) != 0,
+                    .unlikely = (choice & 32) != 0,
                     .smoothing = choice & 16 ? 0.1f : 0.0f});
   });
 }
@@ -297,8 +313,10 @@ TEST_CASE("cross_entropy: ranks of the labels and the likeliest tokens, exactly,
       for (int64_t r = 0; r < rows; ++r)
         expected.labels.push_back(
             r % 3 == 1 ? ignored_label : static_cast<int>(bench.random.below(static_cast<uint32_t>(vocabulary))));
-      expected.run();
-      for (const bool gradients : {false, true}) {
+      for (const int choice : {0, 1, 2, 3}) {
+        const bool gradients = choice & 1;
+        expected.ranked_token = choice & 2 ? static_cast<int>(vocabulary) / 2 : -1;
+        expected.run();
         const std::vector<int> untouched(static_cast<size_t>(rows), 7);
         const Tensor ranks = bench.integers({rows}, untouched), likeliest = bench.integers({rows}, untouched);
         bench.ops.cross_entropy({.x = bench.from(DType::f32, {rows, 8}, expected.x),
@@ -307,6 +325,7 @@ TEST_CASE("cross_entropy: ranks of the labels and the likeliest tokens, exactly,
                                  .compute = bench.compute,
                                  .totals = bench.zeros({3}),
                                  .ranks = ranks,
+                                 .ranked_token = expected.ranked_token,
                                  .likeliest = likeliest,
                                  .dx = gradients ? bench.unset(DType::f32, {rows, 8}) : Tensor{}});
         const std::vector<double> got_ranks = bench.values(ranks), got_likeliest = bench.values(likeliest);
@@ -322,14 +341,17 @@ TEST_CASE("cross_entropy: ranks of the labels and the likeliest tokens, exactly,
 
 TEST_CASE("cross_entropy: a NaN in a row makes its loss, the total and the gradients NaN") {
   on_every_backend([](Bench& bench) {
-    const Problem p = problem_of(bench, {.rows = 5, .cols = 8, .vocabulary = 20});
-    bench.fill(p.args.x.reshaped({40, 1}).row_range(16, 17), {NAN});
-    bench.ops.cross_entropy(p.args);
-    const std::vector<double> losses = bench.values(p.args.row_losses);
-    for (size_t r = 0; r < 5; ++r) CHECK(std::isnan(losses[r]) == (r == 2));
-    CHECK(std::isnan(bench.values(p.args.totals)[0]));
-    CHECK(std::isnan(bench.values(p.args.dx)[17]));
-    CHECK(std::isnan(bench.values(p.args.dweight)[0]));
+    for (const size_t row : {2, 3}) {  // the second one is unlikely
+      const Problem p = problem_of(bench, {.rows = 5, .cols = 8, .vocabulary = 20, .unlikely = true});
+      bench.fill(p.args.x.reshaped({40, 1}).row_range(static_cast<int64_t>(row) * 8, static_cast<int64_t>(row) * 8 + 1),
+                 {NAN});
+      bench.ops.cross_entropy(p.args);
+      const std::vector<double> losses = bench.values(p.args.row_losses);
+      for (size_t r = 0; r < 5; ++r) CHECK(std::isnan(losses[r]) == (r == row));
+      CHECK(std::isnan(bench.values(p.args.totals)[0]));
+      CHECK(std::isnan(bench.values(p.args.dx)[row * 8 + 1]));
+      CHECK(std::isnan(bench.values(p.args.dweight)[0]));
+    }
   });
 }
 

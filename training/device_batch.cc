@@ -7,6 +7,13 @@
 
 namespace engine {
 
+void write_counters(Upload& upload, const Upload::List& list, const DropoutStream& stream, int64_t rows_before) {
+  const auto bits = static_cast<uint64_t>(rows_before);
+  upload[list][0] = static_cast<int32_t>(stream.step);
+  upload[list][1] = static_cast<int32_t>(static_cast<uint32_t>(bits));
+  upload[list][2] = static_cast<int32_t>(static_cast<uint32_t>(bits >> 32));
+}
+
 // This holds the tokens of some sequences that lie back to back, and their places.
 struct BatchUpload::Row {
   Upload& upload;
@@ -47,11 +54,7 @@ struct BatchUpload::Counters {
 
   Counters(Upload& upload_, const DropoutStream& stream, int64_t rows) : upload(upload_), rows_before(rows) {
     list = upload.list(stream.is_active ? 3 : 0);
-    if (!stream.is_active) return;
-    const auto bits = static_cast<uint64_t>(rows);
-    upload[list][0] = static_cast<int32_t>(stream.step);
-    upload[list][1] = static_cast<int32_t>(static_cast<uint32_t>(bits));
-    upload[list][2] = static_cast<int32_t>(static_cast<uint32_t>(bits >> 32));
+    if (stream.is_active) write_counters(upload, list, stream, rows);
   }
   Layout of(Layout layout) const {
     layout.rows_before = rows_before;

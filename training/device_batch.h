@@ -8,6 +8,10 @@
 
 namespace engine {
 
+// Writes the numbers that dropout counts with in rows of which there are so many before (Dropout::counters) to a list of
+// three.
+void write_counters(Upload& upload, const Upload::List& list, const DropoutStream& stream, int64_t rows_before);
+
 class BatchUpload {
  public:
   // Puts the sequences first ... last-1 on the arena. Throws an Error for a sequence that is longer than the model's

@@ -7,25 +7,28 @@ namespace engine {
 
 namespace {
 
-// Appends a tensor's elements to `all`.
+// Appends a tensor's elements to `all`: element order[i] as the i-th one, or all as they are.
 template <class T>
-void append_copy(const Run& run, const Tensor& tensor, std::vector<T>& all) {
+void append_copy(const Run& run, const Tensor& tensor, std::span<const int32_t> order, std::vector<T>& all) {
   if (!tensor) return;
-  const size_t before = all.size();
-  all.resize(before + static_cast<size_t>(tensor.count()));
-  run.arena.memory().copy_out(all.data() + before, tensor.data, tensor.bytes());
+  std::vector<T> numbers(static_cast<size_t>(tensor.count()));
+  run.arena.memory().copy_out(numbers.data(), tensor.data, tensor.bytes());
+  if (order.empty()) all.insert(all.end(), numbers.begin(), numbers.end());
+  for (const int32_t place : order) all.push_back(numbers[static_cast<size_t>(place)]);
 }
 
 }  // namespace
 
-LossStep::LossStep(Model& model, std::unique_ptr<Objective> objective)
-    : model_(model), objective_(std::move(objective)), saved_(model.make_saved()) {}
+LossStep::LossStep(Model& model, std::unique_ptr<Objective> objective, std::unique_ptr<BatchRunner> runner)
+    : model_(model),
+      objective_(std::move(objective)),
+      runner_(runner ? std::move(runner) : make_plain_runner(model)) {}
 
 void LossStep::run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
                    const Tensor& totals) {
   const ArenaScope scope(pass.arena);
-  const DeviceBatch slice = upload_.send(pass.arena, model_, batch, first, last, pass.stream);
-  if (upload_.scored() == 0) return;
+  const DeviceBatch slice = runner_->send(pass.arena, batch, first, last, pass.stream);
+  if (runner_->scored() == 0) return;
   pass.gradients = &model_.parameters().gradients();
   objective_->prepare(pass);
   // gradient_scale belongs to a sum over weights. A mean over all tokens divides by their number instead.
@@ -33,8 +36,8 @@ void LossStep::run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_
   const LossRequest request{.totals = totals,
                             .gradient_scale = gradient_scale,
                             .token_scale = static_cast<float>(gradient_scale * batch.weight() / all_tokens)};
-  const auto work = [&] { run_objective(pass, model_, *objective_, slice, request, *saved_); };
-  pass.ops.run_captured(upload_.key() ^ (pass.recompute ? 1 : 0), std::ref(work));
+  const auto work = [&] { runner_->run(pass, *objective_, slice, request); };
+  pass.ops.run_captured(runner_->key() ^ (pass.recompute ? 1 : 0), std::ref(work));
 }
 
 LossTotals LossStep::evaluate(Machine& machine, const SequenceBatch& batch, ScoredTokens* each) {
@@ -46,8 +49,8 @@ LossTotals LossStep::evaluate(Machine& machine, const SequenceBatch& batch, Scor
     last = micro_batch_end(batch, first, end, 0, most_tokens);
     const ArenaScope scope(machine.arena);
     Pass pass(Run{.ops = machine.ops, .arena = machine.arena, .compute = machine.compute, .keep = false});
-    const DeviceBatch slice = upload_.send(pass.arena, model_, batch, first, last);
-    const int64_t scored = upload_.scored();
+    const DeviceBatch slice = runner_->send(pass.arena, batch, first, last);
+    const int64_t scored = runner_->scored();
     if (scored == 0) continue;
     const auto wanted = [&](bool is_wanted, DType dtype) {
       return is_wanted ? pass.arena.make(dtype, {scored}) : Tensor{};
@@ -61,14 +64,14 @@ LossTotals LossStep::evaluate(Machine& machine, const SequenceBatch& batch, Scor
                               .ranks = wanted(each && each->wants_ranks, DType::i32),
                               .likeliest = wanted(each && each->wants_likeliest, DType::i32),
                               .logits = logits};
-    run_objective(pass, model_, *objective_, slice, request, *saved_);
+    runner_->run(pass, *objective_, slice, request);
     std::array<float, 3> totals{};
     pass.arena.memory().copy_out(totals.data(), request.totals.data, sizeof totals);
     for (size_t i = 0; i < sums.size(); ++i) sums[i] += static_cast<double>(totals[i]);
-    append_copy(pass, request.row_losses, own.losses);
-    append_copy(pass, request.ranks, own.ranks);
-    append_copy(pass, request.likeliest, own.likeliest);
-    append_copy(pass, request.logits, own.logits);
+    append_copy(pass, request.row_losses, runner_->order(), own.losses);
+    append_copy(pass, request.ranks, runner_->order(), own.ranks);
+    append_copy(pass, request.likeliest, runner_->order(), own.likeliest);
+    append_copy(pass, request.logits, {}, own.logits);
   }
   Communicator& ranks = machine.communicator;
   ranks.sum(sums);

@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "training/device_batch.h"
+#include "training/batch_runner.h"
 #include "training/task.h"
 
 namespace engine {
@@ -40,7 +40,8 @@ class LossStep final : public BatchLoss {
   // The objective is by default the cross entropy of tokens or classes.
   explicit LossStep(Model& model, float label_smoothing = 0)
       : LossStep(model, std::make_unique<CrossEntropyObjective>(model, label_smoothing)) {}
-  LossStep(Model& model, std::unique_ptr<Objective> objective);
+  // The runner (optional) is how the model is run; by default once over all rows.
+  LossStep(Model& model, std::unique_ptr<Objective> objective, std::unique_ptr<BatchRunner> runner = nullptr);
 
   Objective& objective() { return *objective_; }
 
@@ -58,8 +59,7 @@ class LossStep final : public BatchLoss {
  private:
   Model& model_;
   std::unique_ptr<Objective> objective_;
-  std::unique_ptr<Model::Saved> saved_;
-  BatchUpload upload_;
+  std::unique_ptr<BatchRunner> runner_;
 };
 
 }  // namespace engine

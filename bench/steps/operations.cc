@@ -144,6 +144,10 @@ class EveryOperation {
     const Tensor some = make(bf16, {scored, width}), index = make(i32, {scored}), means = make(f32, {sequences, width});
     ops_.gather_rows({.x = hidden(), .index = index, .y = some});
     ops_.scatter_rows({.x = some, .index = index, .y = hidden()});
+    const Tensor states = make(f32, {scored, width}), mixture = make(f32, {12});
+    ops_.add_scaled_rows({.x = states, .y = stream(), .y_index = index, .scale = {mixture, 0, Gate::relu}});
+    ops_.row_scale_backward(
+        {.x = states, .dy = stream(), .dy_index = index, .scale = {mixture, 0, Gate::softmax}, .dweights = mixture});
     ops_.segment_mean_forward({.x = hidden(), .segments = packed(), .y = means});
     ops_.copy({.x = stream(), .y = hidden()});
   }

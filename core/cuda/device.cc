@@ -28,6 +28,10 @@ const char* indices_of(FaultKind kind) {
     case FaultKind::type_gradient: return "embedding_backward: types";
     case FaultKind::label: return "cross_entropy: labels";
     case FaultKind::gathered_row: return "gather_rows: index";
+    case FaultKind::added_from: return "add_scaled_rows: x_index";
+    case FaultKind::added_to: return "add_scaled_rows: y_index";
+    case FaultKind::scaled_from: return "row_scale_backward: x_index";
+    case FaultKind::scaled_to: return "row_scale_backward: dy_index";
     case FaultKind::scattered_row: return "scatter_rows: index";
     case FaultKind::ranked_token: return "rank: tokens";
     case FaultKind::segment: return "attention: the last row of segment";

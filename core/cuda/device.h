@@ -43,6 +43,10 @@ enum class FaultKind : int {
   soft_loss_segment,
   mask_segment,  // rows outside of span_mask_loss's matrix
   gathered_row,
+  added_from,
+  added_to,
+  scaled_from,
+  scaled_to,
   scattered_row,
   ranked_token,
   empty_segment,  // for cuDNN

@@ -92,6 +92,8 @@ int64_t check_attention(const AttentionBackwardArgs& a, SegmentValues segments) 
   check_columns(name, "dq", a.dq, a.q.matrix.rows(), a.q.width);
   check_columns(name, "dk", a.dk, a.k.matrix.rows(), a.q.width);
   check_columns(name, "dv", a.dv, a.k.matrix.rows(), a.q.width);
+  require(!a.adds_to_keys || (a.dk.matrix.dtype == DType::f32 && a.dv.matrix.dtype == DType::f32), name,
+          ": dk and dv are added to, so they have to be f32");
   if (a.relative.distances) {
     const int64_t rows = a.relative.keys.rows();
     check_matrix(name, "drelative_keys", a.drelative_keys, DType::f32, rows, width);

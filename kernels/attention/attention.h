@@ -27,7 +27,8 @@
 //
 // Saved by forward: y and lse. Backward recomputes P, tile by tile, as exp(S - lse).
 // Written (=): y, lse; dq, dk and dv of every row inside a segment. Rows outside of all segments are not touched. Added
-// to (+=): the gradients of relative tables.
+// to (+=): the gradients of relative tables; dk and dv where the argument says so, for keys that queries of several
+// passes read.
 //
 // Numerics. Exponents are taken of S minus a maximum, so that no finite score overflows. A query that sees no key (an
 // empty key segment, or a causal query before the first key) has y = 0, lse = -infinity and gradients 0. Where q, k and
@@ -90,6 +91,7 @@ struct AttentionBackwardArgs {
   float scale = 1;
   Tensor y, dy, lse;
   Columns dq, dk, dv;                       // =, for every row inside a segment
+  bool adds_to_keys = false;                // dk and dv, then f32, +=
   Dropout dropout;
   RelativeTables relative;
   Tensor drelative_keys, drelative_values;  // f32 as the tables, +=; one where these are one

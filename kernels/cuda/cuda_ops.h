@@ -32,6 +32,7 @@ class CudaOps final : public Ops {
  private:
   cudaStream_t stream() const { return device_.compute_stream(); }
   MatrixProducts& products();  // made at the first product
+  void attention_backward_adding(const AttentionBackwardArgs& args, int64_t width);
 
   const DeviceOptions options_;
   Device device_;

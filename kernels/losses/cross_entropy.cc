@@ -17,6 +17,8 @@ void check_cross_entropy(const CrossEntropyArgs& args) {
   check_vector(name, "totals", args.totals, DType::f32, 3);
   if (args.bias) check_vector(name, "bias", args.bias, DType::f32, vocabulary);
   if (args.row_weights) check_vector(name, "row_weights", args.row_weights, DType::f32, rows);
+  if (args.unlikely) check_vector(name, "unlikely", args.unlikely, DType::i32, rows);
+  require(args.ranked_token < vocabulary, name, ": ranked_token is ", args.ranked_token, ", not below ", vocabulary);
   if (args.row_losses) check_vector(name, "row_losses", args.row_losses, DType::f32, rows);
   if (args.ranks) check_vector(name, "ranks", args.ranks, DType::i32, rows);
   if (args.likeliest) check_vector(name, "likeliest", args.likeliest, DType::i32, rows);

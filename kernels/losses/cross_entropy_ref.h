@@ -1,6 +1,7 @@
 // The specification of kernels/losses/cross_entropy.h in plain loops.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -14,6 +15,8 @@ struct CrossEntropy {
   std::vector<T> x, weight, bias;  // bias may be empty
   std::vector<int> labels;
   std::vector<T> row_weights;      // may be empty, for 1
+  std::vector<int> unlikely;       // may be empty, for 0
+  int ranked_token = -1;
   double smoothing = 0, gradient_scale = 1;
   double loss = 0, weights = 0, correct = 0;
   std::vector<T> row_losses, dx, dweight, dbias;  // dweight, dbias: +=
@@ -50,20 +53,26 @@ struct CrossEntropy {
     for (size_t v = 1; v < vocabulary; ++v)
       if (l[v] > l[best]) best = v;
     likeliest[r] = static_cast<int>(best);
-    for (double value : l) ranks[r] += value > l[label];
+    const size_t ranked = ranked_token < 0 ? label : static_cast<size_t>(ranked_token);
+    for (double value : l) ranks[r] += value > l[ranked];
     ++ranks[r];
     double sum = 0, mean = 0;
     for (double value : l) sum += std::exp(value - l[best]);
     for (double value : l) mean += value / tokens;
     const double lse = l[best] + std::log(sum);
-    const double row_loss = w * ((1 - smoothing) * (lse - l[label]) + smoothing * (lse - mean));
+    const double p = std::exp(l[label] - lse), rest = std::max(1 - p, static_cast<double>(least_rest));
+    const bool is_unlikely = !unlikely.empty() && unlikely[r];
+    const double row_loss =
+        is_unlikely ? -w * std::log(rest) : w * ((1 - smoothing) * (lse - l[label]) + smoothing * (lse - mean));
     row_losses[r] = static_cast<T>(row_loss);
     loss += row_loss;
     weights += w;
     correct += best == label;
     for (size_t v = 0; v < vocabulary; ++v) {
       const double target = (v == label ? 1 - smoothing : 0.0) + smoothing / tokens;
-      const double dl = gradient_scale * w * (std::exp(l[v] - lse) - target);
+      const double dl =
+          gradient_scale * w *
+          (is_unlikely ? p / rest * ((v == label) - std::exp(l[v] - lse)) : std::exp(l[v] - lse) - target);
       dbias[v] += static_cast<T>(dl);
       for (size_t c = 0; c < cols; ++c) {
         dx[r * cols + c] += static_cast<T>(dl * static_cast<double>(weight[v * cols + c]));

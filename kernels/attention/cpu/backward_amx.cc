@@ -51,7 +51,7 @@ struct BackwardTiles : TileKernel {
   }
   bool take_short(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t first_head, int64_t last_head,
                   int64_t width) const {
-    if (!is_short(span, width) || a.dy.dtype != DType::bf16) return false;
+    if (!is_short(span, width) || a.dy.dtype != DType::bf16 || a.adds_to_keys) return false;
     short_attention_backward(a, span, first_head, last_head, width, together);
     return true;
   }

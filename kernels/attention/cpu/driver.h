@@ -172,8 +172,10 @@ void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, in
       backward_block<drops.value>(a, span, head, width, block, kernel, ahead);
     }
   });
-  write_rows(a.dk, span.key_begin, head, width, span.keys, kernel.dkeys, padded_width, a.scale);
-  write_rows(a.dv, span.key_begin, head, width, span.keys, kernel.dvalues, padded_width);
+  with_flag(a.adds_to_keys, [&](auto adds) {
+    write_rows<adds.value>(a.dk, span.key_begin, head, width, span.keys, kernel.dkeys, padded_width, a.scale);
+    write_rows<adds.value>(a.dv, span.key_begin, head, width, span.keys, kernel.dvalues, padded_width);
+  });
 }
 
 // A task has some whole heads of a sequence, so that the sums over its queries have one order.

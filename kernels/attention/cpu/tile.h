@@ -50,13 +50,17 @@ void read_rows(const Columns& columns, int64_t row, int64_t head, int64_t width,
   std::fill(to + rows * padded_width, to + padded_rows * padded_width, 0.0f);
 }
 
-// Writes the head's columns of `rows` rows = factor from [rows][padded_width].
-inline void write_rows(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t rows,
-                       const float* from, int64_t padded_width, float factor = 1) {
+// Writes the head's columns of `rows` rows = factor from [rows][padded_width], or += where it adds.
+template <bool adds = false>
+void write_rows(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t rows, const float* from,
+                int64_t padded_width, float factor = 1) {
   with_head(columns, row, head, width, [&](auto* to, int64_t stride) {
     for (int64_t r = 0; r < rows; ++r)
-      each_vector(
-          width, [&](int64_t d, auto n) { store(to + r * stride + d, load(from + r * padded_width + d) * factor, n); });
+      each_vector(width, [&](int64_t d, auto n) {
+        vfloat result = load(from + r * padded_width + d) * factor;
+        if constexpr (adds) result += load(to + r * stride + d, n);
+        store(to + r * stride + d, result, n);
+      });
   });
 }
 

@@ -198,11 +198,45 @@ __global__ void __launch_bounds__(tile_threads, 2) dk_dv_kernel(const AttentionB
   tiles_of.of_warp(1).store(dv, v_factor, a.dv, to, column, count, a.width, vectors);
 }
 
+// Adds the gradients of keys and values that lie in scratch to those of all passes. A block takes a key of a sequence.
+__global__ void __launch_bounds__(tile_threads) add_to_keys_kernel(const AttentionBackward sums,
+                                                                   const AttentionBackward own) {
+  const int sequence = static_cast<int>(blockIdx.x) / sums.longest_key;
+  const int key = static_cast<int>(blockIdx.x) % sums.longest_key;
+  BlockSpan span;
+  if (!read_span(sums, sequence, span) || key >= span.keys) return;
+  const int64_t row = span.key_begin + key;
+  const auto add = [&](const DeviceMatrix& to, const DeviceMatrix& from) {
+    for (int c = static_cast<int>(threadIdx.x); c < sums.heads * sums.width; c += tile_threads) {
+      const int64_t at = row * from.stride + c;
+      reinterpret_cast<float*>(to.data)[row * to.stride + c] +=
+          from.is_bf16 ? to_float(reinterpret_cast<const bf16*>(from.data)[at])
+                       : reinterpret_cast<const float*>(from.data)[at];
+    }
+  };
+  add(sums.dk, own.dk);
+  add(sums.dv, own.dv);
+}
+
 }  // namespace
+
+// The tensor cores' kernels write whole rows in the queries' precision, and so does cuDNN.
+void CudaOps::attention_backward_adding(const AttentionBackwardArgs& a, int64_t width) {
+  const ArenaScope scope(workspace_);
+  AttentionBackwardArgs own = a;
+  own.adds_to_keys = false;
+  own.dk = workspace_.make(a.q.matrix.dtype, {a.k.matrix.rows(), a.q.width});
+  own.dv = workspace_.make(a.q.matrix.dtype, {a.k.matrix.rows(), a.q.width});
+  attention_backward(own);
+  if (!a.queries.count() || !a.keys.longest) return;
+  launch(add_to_keys_kernel, blocks(a.queries.count() * a.keys.longest), tile_threads, 0, stream(),
+         AttentionBackward(a, width, device_.fault(), nullptr), AttentionBackward(own, width, device_.fault(), nullptr));
+}
 
 void CudaOps::attention_backward(const AttentionBackwardArgs& a) {
   const Operation operation("attention_backward", {a.q.matrix, a.k.matrix, a.v.matrix, a.dy});
   const int64_t width = check_attention(a, SegmentValues::on_device);
+  if (a.adds_to_keys) return attention_backward_adding(a, width);
   const ArenaScope scope(workspace_);
   const Tensor delta = workspace_.make(DType::f32, {a.q.matrix.rows(), a.heads});
   const AttentionBackward arguments(a, width, device_.fault(), delta.as<float>());

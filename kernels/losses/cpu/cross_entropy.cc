@@ -23,7 +23,8 @@ struct RowResult {
 };
 
 // Takes the loss of one row. With `gradient` a second pass turns its logits into e^(l - largest).
-RowResult row_loss(float* logits, int64_t vocabulary, int64_t label, float weight, float smoothing, bool gradient) {
+RowResult row_loss(float* logits, int64_t vocabulary, int64_t label, float weight, bool is_unlikely, float smoothing,
+                   bool gradient) {
   vfloat top = splat(-INFINITY);
   each_vector(vocabulary,
               [&](int64_t v, auto part) { top = maximum(top, only(load(logits + v, part), part, splat(-INFINITY))); });
@@ -38,6 +39,14 @@ RowResult row_loss(float* logits, int64_t vocabulary, int64_t label, float weigh
     if (gradient) store(logits + v, e, part);
     return only(e, part);
   });
+  if (is_unlikely) {
+    const float of_label = std::exp(label_logit - high), others = (total - of_label) / total;
+    const float rest = others < least_rest ? least_rest : others;  // a NaN stays
+    const float ratio = of_label / total / rest;
+    result.loss = -weight * std::log(rest);
+    result.gradient = {-weight * ratio / total, 0, -weight * ratio};
+    return result;
+  }
   const float mean = distances / static_cast<float>(vocabulary);
   result.loss =
       weight * (std::log(total) - (1 - smoothing) * (label_logit - high) - (smoothing > 0 ? smoothing * mean : 0));
@@ -142,7 +151,8 @@ class Projection {
       for (int64_t r = 0; r < size; ++r) to.as<int32_t>()[scored_[begin + r]] = found.as<int32_t>()[r];
     };
     if (args_.ranks) {
-      for (int64_t r = 0; r < size; ++r) tokens.as<int32_t>()[r] = labels_[scored_[begin + r]];
+      for (int64_t r = 0; r < size; ++r)
+        tokens.as<int32_t>()[r] = args_.ranked_token < 0 ? labels_[scored_[begin + r]] : args_.ranked_token;
       ops_.rank({.logits = logits, .tokens = tokens, .ranks = found});
       put(args_.ranks);
     }
@@ -191,7 +201,7 @@ class Projection {
           const int32_t row = scored_[begin + r];
           float* logits = logits_.as<float>() + r * vocabulary_;
           results_[r] = row_loss(logits, vocabulary_, labels_[row], row_weights_ ? row_weights_[row] : 1.0f,
-                                 args_.label_smoothing, gradient);
+                                 args_.unlikely && args_.unlikely.as<int32_t>()[row], args_.label_smoothing, gradient);
           if (gradient)
             row_gradient(logits, dlogits + r * vocabulary_, vocabulary_, labels_[row], args_.gradient_scale,
                          results_[r].gradient);
