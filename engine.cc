@@ -23,7 +23,7 @@ constexpr Row verbs[] = {
     {"train", "trains; a run folder appears under runs/NAME",
      "engine train configs/arithmetic.cfg --training.max_steps 200 --name first", make_train_verb},
     {"eval", "evaluates a run folder or a model folder", "engine eval runs/first", make_eval_verb},
-    {"predict", "labels a file's sentences, in the form of GLUE, or answers a file's questions, in that of SQuAD",
+    {"predict", "labels a file's sentences (GLUE), answers its questions (SQuAD), or chooses among its completions",
      "engine predict runs/sst2 --input sentences.txt --output labels.tsv", make_predict_verb},
     {"answer", "the answers to a question that stand in a text",
      "engine answer runs/squad --context text.txt --question \"Who won?\"", make_answer_verb},

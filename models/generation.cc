@@ -1,6 +1,7 @@
 #include "models/generation.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "core/random.h"
 #include "models/beam_search.h"
@@ -27,7 +28,9 @@ float draw_of(uint64_t seed, size_t index, int64_t position) {
 }  // namespace
 
 int64_t tokens_to_gain(const ModelConfig& config, std::span<const int32_t> prompt, const GenerationOptions& options) {
-  return std::clamp<int64_t>(config.max_positions - static_cast<int64_t>(prompt.size()), 0, options.max_new_tokens);
+  const int64_t each = options.uncounted.token < 0 ? 1 : 1 + int64_t{options.uncounted.most_in_a_row};
+  return std::clamp<int64_t>(config.max_positions - static_cast<int64_t>(prompt.size()), 0,
+                             each * options.max_new_tokens);
 }
 
 struct Generator::State {
@@ -37,12 +40,42 @@ struct Generator::State {
   std::vector<int64_t> free_slots;
   std::vector<int32_t> sampled;
   std::vector<float> draws;
+  // These are of each prompt's result so far, where a token is uncounted.
+  struct Counts {
+    int text = 0, uncounted_in_a_row = 0;
+    void add(bool is_uncounted) {
+      text += !is_uncounted;
+      uncounted_in_a_row = is_uncounted ? uncounted_in_a_row + 1 : 0;
+    }
+  };
+  std::vector<Counts> counts;
 
   State(Ops& ops, Model& model, DType compute, int max_sequences_)
       : decoder(ops, model, compute), max_sequences(static_cast<size_t>(max_sequences_)) {}
 
   int64_t gain(std::span<const int32_t> prompt, const GenerationOptions& options) const {
     return tokens_to_gain(decoder.config(), prompt, options);
+  }
+
+  // Logits that become -infinity: those of the uncounted token where no more may follow.
+  struct Bans {
+    Tensor values, places;  // f32 [n, 1], i32 [n] among all logits; absent where nothing is banned
+  };
+  Bans make_bans(const GenerationOptions& options) {
+    const UncountedToken& rule = options.uncounted;
+    if (rule.token < 0) return {};
+    std::vector<int32_t> places;
+    for (size_t i = 0; i < active.size(); ++i)
+      if (counts[active[i].index].uncounted_in_a_row >= rule.most_in_a_row)
+        places.push_back(static_cast<int32_t>(static_cast<int64_t>(i) * decoder.config().vocab_size + rule.token));
+    if (places.empty()) return {};
+    const std::vector<float> values(places.size(), -std::numeric_limits<float>::infinity());
+    Arena& arena = decoder.arena();
+    const auto count = static_cast<int64_t>(places.size());
+    const Bans bans{arena.make(DType::f32, {count, 1}), arena.make(DType::i32, {count})};
+    arena.memory().copy_in(bans.values.data, values.data(), bans.values.bytes());
+    arena.memory().copy_in(bans.places.data, places.data(), bans.places.bytes());
+    return bans;
   }
 
   // Runs one pass over every active sequence's pending tokens. `sampled` receives the next token of each.
@@ -60,7 +93,11 @@ struct Generator::State {
       arena.memory().copy_in(uniform.data, draws.data(), uniform.bytes());
     }
     const Tensor next = arena.make(DType::i32, {count});
+    const Bans bans = make_bans(options);
     decoder.run(active, [&](const Tensor& logits) {
+      if (bans.places)
+        decoder.ops().scatter_rows(
+            {.x = bans.values, .index = bans.places, .y = Tensor{logits.data, DType::f32, {logits.count(), 1}}});
       decoder.ops().sample({.logits = logits,
                             .draws = uniform,
                             .temperature = options.temperature,
@@ -136,6 +173,7 @@ std::vector<std::vector<int32_t>> Generator::generate(Texts prompts, Texts sourc
     results[i].reserve(static_cast<size_t>(state.gain(prompts[i], options)));
   const ArenaScope scope(state.decoder.arena());
   state.begin(prompts, sources, options);
+  state.counts.assign(prompts.size(), {});
 
   size_t next = 0;
   while (true) {
@@ -147,8 +185,13 @@ std::vector<std::vector<int32_t>> Generator::generate(Texts prompts, Texts sourc
       Sequence sequence = state.active[i];
       std::vector<int32_t>& result = results[sequence.index];
       const std::vector<int32_t>& prompt = prompts[sequence.index];
-      const bool is_last = static_cast<int64_t>(result.size()) + 1 >= state.gain(prompt, options);
+      bool is_last = static_cast<int64_t>(result.size()) + 1 >= state.gain(prompt, options);
       int32_t token = state.sampled[i];
+      if (options.uncounted.token >= 0) {
+        State::Counts& counts = state.counts[sequence.index];
+        counts.add(token == options.uncounted.token);
+        is_last = is_last || counts.text >= options.max_new_tokens;
+      }
       if (is_last && options.last_token >= 0) token = options.last_token;
       if (result.empty() && prompt.size() == 1 && options.first_token >= 0) token = options.first_token;
       result.push_back(token);

@@ -8,6 +8,13 @@
 
 namespace engine {
 
+// A token that is no text, such as a thought. It does not count towards max_new_tokens, and only so many may follow one
+// another.
+struct UncountedToken {
+  int32_t token = -1;  // -1: none
+  int most_in_a_row = 0;
+};
+
 struct GenerationOptions {
   float temperature = 0;  // 0: greedy
   int top_k = 0;          // 0: all
@@ -17,6 +24,7 @@ struct GenerationOptions {
   std::vector<int32_t> end_tokens = {};  // each ends a sequence and is part of the result
   int32_t first_token = -1, last_token = -1;  // forced tokens: the first behind a prompt of one token, the last at
                                               // the limit of tokens; -1: none
+  UncountedToken uncounted = {};  // without beams
   // Beam search runs where beams > 1 (see beam_search.h). temperature is 0 then.
   int beams = 1;
   float length_penalty = 1;
@@ -50,7 +58,7 @@ class Generator {
   std::unique_ptr<State> state_;
 };
 
-// Returns how many tokens a prompt may gain.
+// Returns how many tokens a prompt may gain, uncounted ones included.
 int64_t tokens_to_gain(const ModelConfig& config, std::span<const int32_t> prompt, const GenerationOptions& options);
 
 }  // namespace engine

@@ -71,6 +71,7 @@ struct Pass : Run {
   DropoutStream stream;
   DecodeState* state = nullptr;  // of a decoder that continues sequences
   StreamTap* tap = nullptr;
+  bool bidirectional = false;    // a decoder's tokens see those behind them, too
 
   explicit Pass(const Run& run, const Layout& layout_ = {}, const DropoutStream& stream_ = {})
       : Run(run), layout(layout_), stream(stream_) {}

@@ -2,11 +2,28 @@
 
 #include "core/error.h"
 #include "models/huggingface.h"
+#include "tasks/documents.h"
 
 namespace engine {
 
+std::unique_ptr<Tokenizer> choose_tokenizer(const Config& config, bool training,
+                                            const std::vector<std::string>& special_tokens) {
+  const std::string& choice = config.data.tokenizer;
+  // A trained model has its tokenizer beside it.
+  if (!config.init.empty() && (choice.empty() || !training)) return nullptr;
+  if (choice.empty())
+    fail_usage(
+        "data.tokenizer is missing: a folder with a tokenizer, or \"characters\" for those of the training text");
+  if (choice != "characters") return load_tokenizer(choice, {.special_tokens = special_tokens});
+  if (!config.init.empty())
+    fail_usage("data.tokenizer = \"characters\" makes a new vocabulary, which the model in init = \"", config.init,
+               "\" does not know: leave data.tokenizer out, or init");
+  return make_tokenizer_of_characters(config.data.train, special_tokens);
+}
+
 LanguageModel make_language_model(Config& config, const Options& options, std::unique_ptr<Tokenizer> tokenizer,
-                                  Memory& memory, bool training) {
+                                  Memory& memory, bool training,
+                                  const std::vector<std::string>& special_tokens) {
   LanguageModel language;
   if (training && config.training.new_head)
     fail_usage("training.new_head is for models with a head of their own: that of task ", config.task,
@@ -22,7 +39,7 @@ LanguageModel make_language_model(Config& config, const Options& options, std::u
     language.tokenizer = tokenizer ? std::move(tokenizer) : load_tokenizer(folder);
     if (training) check_against_init(config.model, language.model->config(), options, config.init);
     config.model = language.model->config();
-    check_vocabulary(config, *language.tokenizer, folder);
+    check_vocabulary(config, *language.tokenizer, folder, special_tokens);
     check_generation(config.generation, *language.model);
     return language;
   }

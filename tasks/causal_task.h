@@ -7,12 +7,18 @@
 
 namespace engine {
 
+// Returns the tokenizer that data.tokenizer names, a folder's or one of the characters of data.train. Special tokens
+// are added to it where it lacks them. Null means the one of init.
+std::unique_ptr<Tokenizer> choose_tokenizer(const Config& config, bool training,
+                                            const std::vector<std::string>& special_tokens = {});
+
 // Makes the model and tokenizer of a task. The model is a new one from config.model (with the tokenizer's vocabulary
 // where its own is 0), or the one in config.init. `tokenizer` is null where init's is used. config.model becomes the
 // model as it is. A set option of [model] that contradicts it is a UsageError, except for the rates of dropout, which
-// the model takes.
+// the model takes. special_tokens are those that `tokenizer` may have beside init's.
 LanguageModel make_language_model(Config& config, const Options& options, std::unique_ptr<Tokenizer> tokenizer,
-                                  Memory& memory, bool training);
+                                  Memory& memory, bool training,
+                                  const std::vector<std::string>& special_tokens = {});
 
 class CausalTask : public ModelTask {
  public:

@@ -102,6 +102,13 @@ size_t for_each_piece(const std::vector<std::string>& files, const TakePiece& ta
 
 size_t encode_documents(const std::vector<std::string>& files, const Tokenizer& tokenizer,
                         const std::function<void(std::span<const int32_t> ids)>& take, size_t piece_bytes) {
+  return encode_pieces(files, tokenizer, [&](const DocumentPiece&, std::span<const int32_t> ids) { take(ids); },
+                       piece_bytes);
+}
+
+size_t encode_pieces(const std::vector<std::string>& files, const Tokenizer& tokenizer,
+                     const std::function<void(const DocumentPiece& piece, std::span<const int32_t> ids)>& take,
+                     size_t piece_bytes) {
   std::vector<int32_t> ids;
   const auto encode = [&](const DocumentPiece& piece) {
     ids.clear();
@@ -114,15 +121,16 @@ size_t encode_documents(const std::vector<std::string>& files, const Tokenizer& 
       fail_at_line(piece, tokenizer, error);
     }
     if (piece.ends && tokenizer.end_token() >= 0) ids.push_back(tokenizer.end_token());
-    take(ids);
+    take(piece, ids);
   };
   return for_each_piece(files, encode, &tokenizer, piece_bytes);
 }
 
-std::unique_ptr<Tokenizer> make_tokenizer_of_characters(const std::vector<std::string>& files) {
+std::unique_ptr<Tokenizer> make_tokenizer_of_characters(const std::vector<std::string>& files,
+                                                        const std::vector<std::string>& special_tokens) {
   CharacterSet characters;
   for_each_piece(files, [&](const DocumentPiece& piece) { characters.add(piece.text); });
-  return make_character_tokenizer(characters);
+  return make_character_tokenizer(characters, special_tokens);
 }
 
 }  // namespace engine

@@ -37,7 +37,13 @@ size_t encode_documents(const std::vector<std::string>& files, const Tokenizer& 
                         const std::function<void(std::span<const int32_t> ids)>& take,
                         size_t piece_bytes = usual_piece_bytes);
 
-// Makes a vocabulary of the characters that the files hold.
-std::unique_ptr<Tokenizer> make_tokenizer_of_characters(const std::vector<std::string>& files);
+// The same with the piece that the ids are of.
+size_t encode_pieces(const std::vector<std::string>& files, const Tokenizer& tokenizer,
+                     const std::function<void(const DocumentPiece& piece, std::span<const int32_t> ids)>& take,
+                     size_t piece_bytes = usual_piece_bytes);
+
+// Makes a vocabulary of the characters that the files hold, with special tokens behind them.
+std::unique_ptr<Tokenizer> make_tokenizer_of_characters(const std::vector<std::string>& files,
+                                                        const std::vector<std::string>& special_tokens = {});
 
 }  // namespace engine

@@ -37,13 +37,14 @@ int32_t first_difference(const Tokenizer& a, const Tokenizer& b) {
   return a.vocab_size() == b.vocab_size() ? -1 : shared;
 }
 
-void check_vocabulary(const Config& config, const Tokenizer& tokenizer, const std::filesystem::path& folder) {
+void check_vocabulary(const Config& config, const Tokenizer& tokenizer, const std::filesystem::path& folder,
+                      const std::vector<std::string>& special_tokens) {
   if (tokenizer.vocab_size() > config.model.vocab_size)
     fail_usage(config.data.tokenizer.empty() ? "its tokenizer" : "data.tokenizer \"" + config.data.tokenizer + "\"",
                " has ", tokenizer.vocab_size(), " tokens, the model in init = \"", config.init, "\" only ",
                config.model.vocab_size);
   if (config.data.tokenizer.empty() || !has_tokenizer(folder)) return;
-  const std::unique_ptr<Tokenizer> own = load_tokenizer(folder);
+  const std::unique_ptr<Tokenizer> own = load_tokenizer(folder, {.special_tokens = special_tokens});
   const int32_t id = first_difference(tokenizer, *own);
   if (id < 0) return;
   const auto shown = [&](const Tokenizer& one) {

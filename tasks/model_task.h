@@ -46,8 +46,10 @@ void set_dropout(ModelConfig& model, const ModelConfig& asked, const Options& op
 int32_t first_difference(const Tokenizer& a, const Tokenizer& b);
 
 // Throws a UsageError where the tokenizer of a model from init, which is in `folder`, has tokens that the model does
-// not know, or where data.tokenizer has other tokens than the tokenizer in `folder`, if there is one.
-void check_vocabulary(const Config& config, const Tokenizer& tokenizer, const std::filesystem::path& folder);
+// not know, or where data.tokenizer has other tokens than the tokenizer in `folder`, if there is one,
+// with these special tokens.
+void check_vocabulary(const Config& config, const Tokenizer& tokenizer, const std::filesystem::path& folder,
+                      const std::vector<std::string>& special_tokens = {});
 
 // Gives a new model the tokenizer's vocabulary where its own is 0, and the tokenizer's special tokens.
 void set_vocabulary(ModelConfig& model, const Tokenizer& tokenizer);

@@ -10,6 +10,7 @@
 #include "tasks/mlm/mlm.h"
 #include "tasks/scratchpad/scratchpad.h"
 #include "tasks/squad/squad.h"
+#include "tasks/thought/thought.h"
 
 namespace engine {
 
@@ -35,6 +36,9 @@ std::unique_ptr<Task> make_sst2(const Request& r) {
 std::unique_ptr<Task> make_squad(const Request& r) {
   return make_squad_task(r.config, r.sections.squad, r.sections.distillation, r.options, r.ops, r.training);
 }
+std::unique_ptr<Task> make_thought(const Request& r) {
+  return make_thought_task(r.config, r.sections.thought, r.options, r.ops, r.training);
+}
 
 const std::vector<TaskRow> rows{
     {"gpt", "a decoder learns to continue text", {"gpt", "data", "generation"}, nullptr, false, make_gpt},
@@ -45,6 +49,8 @@ const std::vector<TaskRow> rows{
     {"sst2", "an encoder says whether a sentence is positive", {"data", "distillation"}, nullptr, true, make_sst2},
     {"squad", "an encoder answers questions about a text", {"squad", "data", "distillation"}, nullptr, true,
      make_squad},
+    {"thought", "a decoder learns text or chains of steps with thought tokens",
+     {"thought", "data", "generation"}, nullptr, true, make_thought},
 };
 
 // The tasks that read a section are described by what they have in common, where that says more than their names.
@@ -107,6 +113,7 @@ void TaskSections::declare(Options& options) {
   gpt.declare(options);
   mlm.declare(options);
   squad.declare(options);
+  thought.declare(options);
   distillation.declare(options);
 }
 

@@ -9,6 +9,7 @@
 #include "tasks/mlm/config.h"
 #include "tasks/scratchpad/config.h"
 #include "tasks/squad/config.h"
+#include "tasks/thought/config.h"
 #include "training/config.h"
 #include "training/distillation.h"
 #include "training/task.h"
@@ -22,6 +23,7 @@ struct TaskSections {
   GptConfig gpt;
   MlmConfig mlm;
   SquadConfig squad;
+  ThoughtConfig thought;
   DistillationConfig distillation;
 
   void declare(Options& options);

@@ -86,6 +86,16 @@ inline void adapt_squad(TaskSettings& settings) {
   config.data.eval = config.data.test = config.data.train;
 }
 
+inline void adapt_thought(TaskSettings& settings) {
+  Config& config = settings.config;
+  ThoughtConfig& own = settings.sections.thought;
+  own.eval_problems = 4;
+  if (!own.is_text()) return;
+  config.data.train = config.data.eval = {text_file};
+  own.context = 32;
+  own.count = 4;
+}
+
 // Sets what each configuration needs to be quick and to have its files.
 inline void adapt(TaskSettings& settings) {
   Config& config = settings.config;
@@ -93,12 +103,14 @@ inline void adapt(TaskSettings& settings) {
   config.training.batch_size = 4;
   config.training.eval_every = 0;
   config.training.save_every = 0;
-  if (config.task == "gpt" || config.task == "scratchpad") config.generation.max_new_tokens = 8;
+  if (config.task == "gpt" || config.task == "scratchpad" || config.task == "thought")
+    config.generation.max_new_tokens = 8;
   if (config.task == "scratchpad") settings.sections.scratchpad.eval_quantity = 5;
   if (config.task == "gpt") adapt_gpt(settings);
   if (config.task == "mlm") adapt_mlm(settings);
   if (config.task == "cola" || config.task == "sst2") adapt_classification(settings);
   if (config.task == "squad") adapt_squad(settings);
+  if (config.task == "thought") adapt_thought(settings);
 }
 
 }  // namespace engine::test

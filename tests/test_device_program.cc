@@ -33,14 +33,16 @@ std::string small_config(TaskSettings& settings) {
   config.training.micro_batch_size = 2;
   config.training.log_every = 1;
   config.training.warmup_steps = 2;
-  if (config.task == "gpt" || config.task == "scratchpad") config.generation.max_new_tokens = 1;
+  if (config.task == "gpt" || config.task == "scratchpad" || config.task == "thought")
+    config.generation.max_new_tokens = 1;
   if (config.task == "scratchpad") settings.sections.scratchpad.eval_quantity = 1;
   if (config.init.empty()) {
     config.model.hidden_size = 32;
     config.model.num_layers = 1;
     config.model.num_heads = 2;
   }
-  if (config.task != "scratchpad" && config.task != "squad") config.data.block_size = 16;
+  if (config.task != "scratchpad" && config.task != "squad" && config.task != "thought")
+    config.data.block_size = 16;
   std::string text;
   for (const Options::Option& option : settings.options.all())
     if (option.set || option.text() != option.default_text) text += option.name + " = " + option.text() + "\n";

@@ -237,6 +237,46 @@ TEST_CASE("generation: takes up changed weights, and packs them once for each ve
   });
 }
 
+TEST_CASE("generation: an uncounted token adds to no text, and so many follow one another") {
+  on_every_backend([](Bench& bench) {
+    const auto model = random_model(bench);
+    const auto prompts = random_prompts(6);
+    Generator generator(bench.ops, *model, bench.compute, 4);
+    const auto free = generator.generate(prompts, {.temperature = 3, .max_new_tokens = 12, .seed = 2});
+    std::vector<int> counts(37);
+    for (const auto& text : free)
+      for (const int32_t token : text) ++counts[static_cast<size_t>(token)];
+    const auto often = static_cast<int32_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
+    REQUIRE(counts[static_cast<size_t>(often)] > 3);
+    for (const int most : {0, 1, 3}) {
+      // Greedy texts of so large weights repeat themselves, sampled ones do not.
+      for (const float temperature : {0.0f, 3.0f}) {
+        const GenerationOptions options{.temperature = temperature,
+                                        .max_new_tokens = 12,
+                                        .seed = 2,
+                                        .uncounted = {.token = often, .most_in_a_row = most}};
+        const auto texts = generator.generate(prompts, options);
+        int uncounted = 0;
+        for (size_t i = 0; i < texts.size(); ++i) {
+          int in_a_row = 0;
+          int64_t counted = 0;
+          for (const int32_t token : texts[i]) {
+            in_a_row = token == often ? in_a_row + 1 : 0;
+            uncounted += token == often;
+            counted += token != often;
+            CHECK(in_a_row <= most);
+          }
+          CHECK((counted == 12 || prompts[i].size() + texts[i].size() == 40));
+        }
+        if (most > 0 && temperature > 0) CHECK(uncounted > 0);
+        // Neighbours make no difference.
+        if (bench.compute == DType::f32)
+          CHECK(Generator(bench.ops, *model, bench.compute, 1).generate(prompts, options) == texts);
+      }
+    }
+  });
+}
+
 TEST_CASE("generation: prompts that cannot be are errors") {
   on_every_backend([](Bench& bench) {
     const auto model = random_model(bench);

@@ -110,13 +110,37 @@ std::unique_ptr<Tokenizer> make_character_tokenizer(const std::vector<std::strin
   return make_character_tokenizer(characters);
 }
 
-std::unique_ptr<Tokenizer> make_character_tokenizer(const CharacterSet& characters) {
+std::unique_ptr<Tokenizer> make_character_tokenizer(const CharacterSet& characters,
+                                                    const std::vector<std::string>& special_tokens) {
   std::vector<std::string> tokens = {end_of_text};
   for (char32_t character = 0; character < characters.seen().size(); ++character)
     if (characters.seen()[character]) append_utf8(tokens.emplace_back(), character);
+  for (const std::string& token : special_tokens)
+    if (std::find(tokens.begin(), tokens.end(), token) == tokens.end()) tokens.push_back(token);
   Vocabulary vocabulary(std::move(tokens));
   vocabulary.add_special(end_of_text);
+  for (const std::string& token : special_tokens) vocabulary.add_special(token);
+  vocabulary.traits.extra = special_tokens;
   for (const char* key : {"eos_token", "bos_token"}) vocabulary.name(key, 0);
+  vocabulary.traits.token_types = false;
+  return std::make_unique<CharacterTokenizer>(std::move(vocabulary), false);
+}
+
+std::unique_ptr<Tokenizer> make_symbol_tokenizer(const std::vector<std::string>& symbols,
+                                                 const std::vector<std::string>& special_tokens) {
+  std::vector<std::pair<std::string, int64_t>> tokens;
+  std::vector<AddedToken> added;
+  const auto add = [&](const std::vector<std::string>& some, bool special) {
+    for (const std::string& content : some) {
+      const auto id = static_cast<int32_t>(tokens.size());
+      tokens.emplace_back(content, id);
+      added.push_back({.id = id, .content = content, .special = special});
+    }
+  };
+  add(symbols, false);
+  add(special_tokens, true);
+  Vocabulary vocabulary(tokens, added, "a vocabulary of symbols");
+  vocabulary.traits.extra = special_tokens;
   vocabulary.traits.token_types = false;
   return std::make_unique<CharacterTokenizer>(std::move(vocabulary), false);
 }

@@ -85,7 +85,13 @@ class CharacterSet {
 // Makes a vocabulary of the characters (code points) of `texts`, in code point order, behind the token "<|endoftext|>"
 // (0), which begins and ends a document.
 std::unique_ptr<Tokenizer> make_character_tokenizer(const std::vector<std::string_view>& texts);
-std::unique_ptr<Tokenizer> make_character_tokenizer(const CharacterSet& characters);
+// Special tokens follow behind the characters.
+std::unique_ptr<Tokenizer> make_character_tokenizer(const CharacterSet& characters,
+                                                    const std::vector<std::string>& special_tokens = {});
+// Makes a vocabulary of symbols of any length, each recognised as a whole, with special tokens behind them.
+// Nothing else can be encoded.
+std::unique_ptr<Tokenizer> make_symbol_tokenizer(const std::vector<std::string>& symbols,
+                                                 const std::vector<std::string>& special_tokens);
 // Makes the vocabulary of arithmetic expressions: <pad> <eos> <bos> <start> 0-9 + - * ( ) = . White space is skipped.
 std::unique_ptr<Tokenizer> make_arithmetic_tokenizer();
 

@@ -7,7 +7,6 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "tasks/cache_folder.h"
-#include "tasks/documents.h"
 #include "tasks/gpt/permutation.h"
 
 namespace engine {
@@ -16,20 +15,6 @@ namespace {
 
 // Evaluation goes through its data in pieces of this many tokens, so that it may be long.
 constexpr size_t tokens_at_a_time = size_t{1} << 18;
-
-std::unique_ptr<Tokenizer> choose_tokenizer(const Config& config, bool training) {
-  const std::string& choice = config.data.tokenizer;
-  // A trained model has its tokenizer beside it.
-  if (!config.init.empty() && (choice.empty() || !training)) return nullptr;
-  if (choice.empty())
-    fail_usage(
-        "data.tokenizer is missing: a folder with a tokenizer, or \"characters\" for those of the training text");
-  if (choice != "characters") return load_tokenizer(choice);
-  if (!config.init.empty())
-    fail_usage("data.tokenizer = \"characters\" makes a new vocabulary, which the model in init = \"", config.init,
-               "\" does not know: leave data.tokenizer out, or init");
-  return make_tokenizer_of_characters(config.data.train);
-}
 
 }  // namespace
 

@@ -1,0 +1,115 @@
+#include "models/cached_scorer.h"
+
+#include <set>
+
+#include "core/error.h"
+#include "models/architectures.h"
+#include "models/cached_rows.h"
+
+namespace engine {
+
+namespace {
+
+// This is enough for the matrix units, and little enough to stay small.
+constexpr size_t tokens_per_pass = 4096;
+
+template <class T>
+void append_copy(Memory& memory, const Tensor& tensor, std::vector<T>& all) {
+  const size_t before = all.size();
+  all.resize(before + static_cast<size_t>(tensor.count()));
+  memory.copy_out(all.data() + before, tensor.data, tensor.bytes());
+}
+
+}  // namespace
+
+CachedScorer::CachedScorer(Ops& ops, Model& model, DType compute)
+    : ops_(ops), model_(model), compute_(compute), arena_(ops.memory()), objective_(model), saved_(model.make_saved()) {
+  require(architecture_of(model.config()).kind == ModelKind::decoder,
+          "texts are scored behind a cache by decoders: this model is a ", model.config().architecture);
+}
+
+void CachedScorer::begin(const DecodeSizes& sizes) { state_ = model_.make_decode_state(arena_, compute_, sizes); }
+
+void CachedScorer::check(std::span<const Piece> pieces) const {
+  std::set<int64_t> slots;
+  for (const Piece& piece : pieces) {
+    const auto count = static_cast<int64_t>(piece.tokens.size());
+    require(count > 0, "a piece without tokens");
+    require(piece.labels.empty() || piece.labels.size() == piece.tokens.size(), "a piece of ", count, " tokens has ",
+            piece.labels.size(), " labels");
+    require(0 <= piece.slot && piece.slot < state_->sizes.slots, "slot ", piece.slot, " of ", state_->sizes.slots);
+    require(slots.insert(piece.slot).second, "two pieces of slot ", piece.slot);
+    const int64_t end = piece.cached + count;
+    require(piece.cached >= 0 && end <= state_->sizes.rows, "a sequence of ", end, " tokens: the cache has rows for ",
+            state_->sizes.rows);
+    require(end <= model_.config().max_positions, "a sequence of ", end, " tokens: the model has positions for ",
+            model_.config().max_positions);
+    for (const int32_t token : piece.tokens)
+      require(0 <= token && token < model_.config().vocab_size, "token ", token, ": the model has ",
+              model_.config().vocab_size, " tokens");
+  }
+}
+
+void CachedScorer::score(std::span<const Piece> pieces, Scores& scores, bool bidirectional) {
+  check(pieces);
+  model_.parameters().pack(ops_, compute_);
+  for (size_t first = 0, last; first < pieces.size(); first = last) {
+    size_t tokens = 0;
+    for (last = first; last < pieces.size(); ++last) {
+      if (last > first && tokens + pieces[last].tokens.size() > tokens_per_pass) break;
+      tokens += pieces[last].tokens.size();
+    }
+    run(pieces.subspan(first, last - first), scores, bidirectional);
+  }
+}
+
+void CachedScorer::run(std::span<const Piece> pieces, Scores& scores, bool bidirectional) {
+  const ArenaScope scope(arena_);
+  int64_t tokens = 0, scored = 0;
+  for (const Piece& piece : pieces) {
+    tokens += static_cast<int64_t>(piece.tokens.size());
+    for (const int32_t label : piece.labels) scored += label != -100;
+  }
+  const auto count = static_cast<int64_t>(pieces.size());
+  upload_.clear();
+  CachedRow row(upload_, tokens, count);
+  CachedSegments keys(upload_, count);
+  const Upload::List index = upload_.list(scored), labels = upload_.list(scored);
+  size_t at = 0;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const Piece& piece = pieces[i];
+    for (size_t t = 0; t < piece.labels.size(); ++t) {
+      if (piece.labels[t] == -100) continue;
+      upload_[index][at] = static_cast<int32_t>(row.token + t);
+      upload_[labels][at++] = piece.labels[t];
+    }
+    const int64_t first = piece.slot * state_->sizes.rows;
+    row.add(piece.tokens, piece.cached, first);
+    keys.set(i, first, piece.cached + static_cast<int64_t>(piece.tokens.size()));
+  }
+  upload_.send(arena_);
+  state_->rows = upload_.tensor(row.rows);
+  state_->keys = keys.segments(1);
+  // Recomputation holds the activations of one layer at a time.
+  Pass pass({.ops = ops_, .arena = arena_, .compute = compute_, .recompute = true, .keep = false}, row.layout());
+  pass.state = state_.get();
+  pass.bidirectional = bidirectional;
+  const Tokens inputs{.ids = upload_.tensor(row.ids)};
+  if (scored == 0) {
+    model_.hidden_states(pass, inputs, *saved_);
+    return;
+  }
+  const LossRequest request{.totals = arena_.make_zeros(DType::f32, {3}),
+                            .gradients = false,
+                            .row_losses = arena_.make(DType::f32, {scored}),
+                            .ranks = scores.wants_ranks ? arena_.make(DType::i32, {scored}) : Tensor{}};
+  const DeviceBatch batch{.tokens = inputs,
+                          .layout = pass.layout,
+                          .outputs = {.index = upload_.tensor(index)},
+                          .labels = upload_.tensor(labels)};
+  run_objective(pass, model_, objective_, batch, request, *saved_);
+  append_copy(arena_.memory(), request.row_losses, scores.losses);
+  if (request.ranks) append_copy(arena_.memory(), request.ranks, scores.ranks);
+}
+
+}  // namespace engine

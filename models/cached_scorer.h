@@ -1,0 +1,56 @@
+// CachedScorer runs new tokens of many sequences behind what their slots of a decoding state hold, and scores them. So
+// texts that share a beginning run it once. Its slot is copied, and each text goes on in its own. CachedDecoder does
+// the same for the last token of each sequence alone, and gives its logits.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "models/objective.h"
+#include "models/upload.h"
+
+namespace engine {
+
+class CachedScorer {
+ public:
+  // A piece is tokens of a sequence whose slot holds `cached` tokens before them. They overwrite what it holds there.
+  struct Piece {
+    int64_t slot = 0, cached = 0;
+    std::span<const int32_t> tokens;
+    std::span<const int32_t> labels = {};  // one for each token, -100: not scored; empty: none is scored
+  };
+  // Holds what is known of each scored token, in the order of the pieces.
+  struct Scores {
+    bool wants_ranks = false;
+
+    std::vector<float> losses;   // negative log likelihoods
+    std::vector<int32_t> ranks;  // of the label among the logits, 1: the top; empty where not wanted
+  };
+  // Throws an Error where the model is no decoder.
+  CachedScorer(Ops& ops, Model& model, DType compute);
+
+  // Makes an empty decoding state on arena(), which lives until the caller's scope ends.
+  void begin(const DecodeSizes& sizes);
+  // Runs the pieces, which are of different slots, in passes that fit into memory, and appends to `scores`. Each token
+  // sees those before it or, where it is bidirectional, all of its piece, too. A wrong piece is an Error.
+  void score(std::span<const Piece> pieces, Scores& scores, bool bidirectional = false);
+  using Copy = DecodeState::Copy;
+  void copy_slots(std::span<const Copy> copies) { state_->copy_slots(ops_, arena_, copies); }
+
+  Arena& arena() { return arena_; }
+
+ private:
+  void check(std::span<const Piece> pieces) const;
+  void run(std::span<const Piece> pieces, Scores& scores, bool bidirectional);
+
+  Ops& ops_;
+  Model& model_;
+  DType compute_;
+  Arena arena_;
+  CrossEntropyObjective objective_;
+  std::unique_ptr<Model::Saved> saved_;
+  std::unique_ptr<DecodeState> state_;
+  Upload upload_;
+};
+
+}  // namespace engine

@@ -1,0 +1,64 @@
+#include "tasks/thought/config.h"
+
+namespace engine {
+
+void ThoughtConfig::declare(Options& options) {
+  const auto text = [this] { return is_text(); };
+  const auto chase = [this] { return data == "chase"; };
+  const std::string for_text = "thought.data = \"text\"", for_chase = "thought.data = \"chase\"";
+  options.add("thought.data", data, one_of({"text", "chase"}),
+              "text: the documents of data.train; chase: problems that take some steps, which are made as they are "
+              "drawn");
+  options.add("thought.token", token, any_value(),
+              "the thought, a special token; where the tokenizer lacks it, it takes the first row of the model's "
+              "vocabulary that no token has");
+  options.add("thought.context", context, at_least(2), "tokens that a sequence has at most")
+      .needs(text, for_text);
+  options.add("thought.min_piece", min_piece, at_least(2),
+              "a document is cut into pieces of context + 1 tokens; an end shorter than this is dropped")
+      .needs(text, for_text);
+  options.add("thought.documents", documents, one_of({"apart", "joined"}),
+              "the documents of a packed row; apart: each is a sequence of its own; joined: the row is one sequence, "
+              "in which they see those before them")
+      .needs(text, for_text);
+  options.add("thought.count", count, at_least(0),
+              "thoughts of a sequence, for which as many tokens are dropped at its end; a sequence too short for them "
+              "has none")
+      .needs(text, for_text);
+  options.add("thought.places", places, one_of({"random", "none"}),
+              "the places of the thoughts; random: drawn evenly; none: the same tokens without thoughts")
+      .needs(text, for_text);
+  options.add("thought.questions", questions,
+              "files of multiple choice to evaluate on, a line each: {\"context\": ..., \"completions\": [...], "
+              "\"answer\": index}")
+      .needs(text, for_text);
+  options.add("thought.prefix_lm", prefix_lm, "the contexts of questions are seen in both directions")
+      .needs(text, for_text);
+  options.add("thought.before_completion", before_completion, at_least(0),
+              "thoughts put before each completion of a question")
+      .needs(text, for_text);
+  options.add("thought.samples", samples, at_least(0), "texts generated at each evaluation, as [generation] says")
+      .needs(text, for_text);
+  options.add("thought.sample_prompt", sample_prompt, any_value(),
+              "the beginning of these texts; empty: the start of a document")
+      .needs(text, for_text);
+  options.add("thought.show", show, one_of({"shown", "hidden", "counted"}),
+              "the thoughts that the model writes in these texts; counted: their number behind the text")
+      .needs(text, for_text);
+  options.add("thought.most_in_a_row", most_in_a_row, at_least(0),
+              "thoughts that the model may write one after another in these texts")
+      .needs(text, for_text);
+  options.add("thought.arm", arm, one_of({"none", "pause", "written"}),
+              "none: the answer follows the problem; pause: a thought a hop lies between; written: every step is "
+              "written")
+      .needs(chase, for_chase);
+  options.add("thought.nodes", nodes, between(4, 64), "nodes of the cycle that is followed").needs(chase, for_chase);
+  options.add("thought.hops", hops, between(1, 64), "the most steps of a problem").needs(chase, for_chase);
+  options.add("thought.curriculum", curriculum,
+              "problems begin with one hop; one more comes with a running accuracy above .9, or after 300 steps")
+      .needs(chase, for_chase);
+  options.add("thought.eval_problems", eval_problems, at_least(1), "problems evaluated for each number of hops")
+      .needs(chase, for_chase);
+}
+
+}  // namespace engine

@@ -1,0 +1,37 @@
+// The section [thought] of a task.cfg.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/options.h"
+
+namespace engine {
+
+struct ThoughtConfig {
+  std::string data = "text";         // text chase
+  std::string token = "<|dense|>";   // the thought
+  // Text.
+  int64_t context = 512;             // most tokens that a sequence has as inputs
+  int64_t min_piece = 30;            // a shorter end of a document is dropped
+  std::string documents = "apart";   // apart joined
+  int64_t count = 32;                // thoughts of a sequence
+  std::string places = "random";     // random none
+  std::vector<std::string> questions;  // files of multiple choice
+  bool prefix_lm = false;            // contexts are seen in both directions
+  int64_t before_completion = 0;     // thoughts before each completion
+  int samples = 2;
+  std::string sample_prompt;         // may be empty
+  std::string show = "shown";        // shown hidden counted
+  int most_in_a_row = 8;             // thoughts that a model may write
+  // Chains of steps.
+  std::string arm = "none";          // none pause written
+  int nodes = 8, hops = 6;
+  bool curriculum = true;
+  int eval_problems = 512;           // for each number of hops
+
+  bool is_text() const { return data == "text"; }
+  void declare(Options& options);
+};
+
+}  // namespace engine

@@ -1,0 +1,265 @@
+#include "tasks/thought/text_task.h"
+
+#include <cmath>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "tasks/cache_folder.h"
+#include "tasks/gpt/permutation.h"
+#include "tasks/thought/answering.h"
+#include "tasks/thought/samples.h"
+#include "training/subset.h"
+
+namespace engine {
+
+namespace {
+
+// Evaluation goes through its data in pieces of this many tokens, so that it may be long.
+constexpr size_t tokens_at_a_time = size_t{1} << 18;
+// Keeps the draws of places apart from every other use of the seed.
+constexpr uint64_t place_stream = uint64_t{0x7468} << 48;
+// Evaluations have the same places whatever the run's seed, so that runs can be compared.
+constexpr uint64_t evaluation_seed = 453345;
+
+Random random_of(uint64_t seed, int64_t epoch, int64_t sequence) {
+  return {seed + static_cast<uint64_t>(epoch) * 0x9E3779B97F4A7C15u, place_stream | static_cast<uint64_t>(sequence)};
+}
+
+struct Right {
+  double right = 0, all = 0;
+  double share() const { return right / all; }
+};
+
+std::string prediction_line(const ChoiceQuestion& question, std::span<const double> scores,
+                            nlohmann::ordered_json head) {
+  head["line"] = question.line;
+  if (question.answer >= 0) head["answer"] = question.answer;
+  head["choice"] = best_of(scores);
+  head["scores"] = scores;
+  return head.dump() + "\n";
+}
+
+}  // namespace
+
+ThoughtTextTask::ThoughtTextTask(const Config& config, const ThoughtConfig& own, LanguageModel language, bool training)
+    : ThoughtTask(config, own, std::move(language)),
+      plan_{.count = own.count, .thought = thought_, .inserts = own.places != "none"} {
+  check(training || !config.data.eval.empty());
+  fingerprint_ = fingerprint_of(tokenizer());
+  open_data(training);
+  // A training learns of wrong questions before it begins.
+  question_names(own.questions);
+  if (training) questions_ = read_choice_files(own.questions, tokenizer(), model().config(), question_rule(true));
+}
+
+void ThoughtTextTask::check(bool reads_documents) const {
+  if (config_.data.block_size > 0)
+    fail_usage("data.block_size: nothing reads it in task thought, whose sequences have thought.context tokens");
+  if (!reads_documents) return;
+  if (own_.context > model().config().max_positions)
+    fail_usage("thought.context is ", own_.context, ", but the model has only ", model().config().max_positions,
+               " positions");
+  if (2 * own_.count > own_.context)
+    fail_usage("thought.count is ", own_.count, ", but a sequence of thought.context = ", own_.context,
+               " tokens has room for ", own_.context / 2, " thoughts and as many tokens");
+}
+
+void ThoughtTextTask::open_data(bool training) {
+  const DataConfig& data = config_.data;
+  const CacheFolder cache(config_, training);
+  const DocumentRule rule{.context = own_.context, .min_piece = own_.min_piece, .joined = own_.documents == "joined"};
+  const auto open = [&](const std::vector<std::string>& files, std::optional<PackedDocuments>& documents) {
+    const std::string split = split_of(files, data);
+    documents.emplace(cache.path() / (split + ".documents"), files, tokenizer(), rule);
+    const TokenFile& tokens = documents->tokens();
+    fingerprint_ +=
+        ", " + split + " data of " + std::to_string(tokens.size()) + " tokens " + hexadecimal(tokens.hash());
+  };
+  if (training) open(data.train, train_);
+  if (!data.eval.empty()) open(data.eval, eval_);
+}
+
+std::string ThoughtTextTask::start_report() const {
+  std::string report = CausalTask::start_report();
+  const auto add = [&](const char* split, const std::optional<PackedDocuments>& documents) {
+    if (!documents) return;
+    if (!report.empty()) report += '\n';
+    report.append(split).append(": ").append(documents->report());
+    const int64_t least = 2 * own_.count + 1, without = documents->shorter_than(least);
+    if (own_.count > 0)
+      report.append(", ").append(std::to_string(without)).append(" of ").append(std::to_string(documents->sequences()))
+          .append(" sequences have fewer than ").append(std::to_string(least))
+          .append(" tokens and are left without thoughts");
+  };
+  add("data.train", train_);
+  add("data.eval", eval_);
+  for (const ChoiceFile& file : questions_)
+    if (file.skipped > 0)
+      report.append(report.empty() ? "" : "\n").append(file.file).append(": ").append(std::to_string(file.skipped))
+          .append(" questions are longer than the model and are skipped");
+  return report;
+}
+
+int64_t ThoughtTextTask::rows() const { return kept_of_share(config_.data.train_share, train_->rows()); }
+
+int64_t ThoughtTextTask::steps_per_epoch() const {
+  const int64_t batch = sequences_a_step(own_.context);
+  return (rows() + batch - 1) / batch;
+}
+
+void ThoughtTextTask::batch_of(int64_t step, SequenceBatch& batch) {
+  batch.clear();
+  const int64_t count = sequences_a_step(own_.context), steps = steps_per_epoch();
+  const int64_t epoch = step / steps, begin = step % steps * count;
+  for (std::vector<int32_t>* list : {&batch.tokens, &batch.targets.labels})
+    list->reserve(static_cast<size_t>(count * own_.context));
+  for (int64_t i = begin; i < std::min(begin + count, rows()); ++i) {
+    const int64_t one = config_.data.shuffle ? permuted(i, rows(), config_.seed, static_cast<uint64_t>(epoch)) : i;
+    train_->each_sequence(spread_index(one, rows(), train_->rows()), [&](int64_t index, std::vector<int32_t>& tokens) {
+      Random random = random_of(config_.seed, epoch, index);
+      insert_thoughts(plan_, random, tokens);
+      append_sequence(tokens, thought_, batch);
+    });
+  }
+}
+
+std::pair<std::string, bool> ThoughtTextTask::best_metric() const {
+  if (config_.data.eval.empty() && has_questions()) return {"accuracy", true};
+  return {"loss", false};
+}
+
+std::vector<std::string> ThoughtTextTask::metric_names() const {
+  std::vector<std::string> names;
+  if (!config_.data.eval.empty() || !has_questions()) names = {"loss", "perplexity"};
+  if (!config_.data.eval.empty() && inserts())
+    names.insert(names.end(), {"loss_without_thoughts", "perplexity_without_thoughts", "thoughts"});
+  if (!has_questions()) return names;
+  for (const std::string& name : question_names(own_.questions)) names.push_back("accuracy_" + name);
+  names.insert(names.end(), {"accuracy", "skipped_questions"});
+  return names;
+}
+
+void ThoughtTextTask::evaluate_documents(Machine& machine, Metrics& metrics) {
+  const int64_t all = eval_->rows(), count = kept_at_most(config_.data.eval_sequences, all);
+  const ThoughtPlan without{.count = plan_.count, .thought = thought_, .inserts = false};
+  LossTotals totals[2];
+  SequenceBatch batches[2];
+  double thoughts = 0;
+  std::vector<int32_t> copy;
+  for (int64_t row = 0; row < count;) {
+    for (SequenceBatch& batch : batches) batch.clear();
+    for (; row < count && batches[0].tokens.size() < tokens_at_a_time; ++row)
+      eval_->each_sequence(spread_index(row, count, all), [&](int64_t index, std::vector<int32_t>& tokens) {
+        copy = tokens;
+        Random random = random_of(evaluation_seed, 0, index);
+        const bool fits = insert_thoughts(plan_, random, tokens);
+        append_sequence(tokens, thought_, batches[0]);
+        if (!inserts()) return;
+        thoughts += fits ? static_cast<double>(plan_.count) : 0;
+        insert_thoughts(without, random, copy);
+        append_sequence(copy, thought_, batches[1]);
+      });
+    for (const size_t i : {size_t{0}, size_t{1}})
+      if (batches[i].sequences() > 0) totals[i] += evaluate_batch(machine, batches[i]);
+  }
+  const auto add = [&](const LossTotals& sums, const char* behind) {
+    const double loss = sums.loss / sums.scored;
+    metrics.emplace_back(std::string("loss").append(behind), loss);
+    metrics.emplace_back(std::string("perplexity").append(behind), std::exp(loss));
+  };
+  add(totals[0], "");
+  if (!inserts()) return;
+  add(totals[1], "_without_thoughts");
+  metrics.emplace_back("thoughts", thoughts);
+}
+
+ChoiceRule ThoughtTextTask::question_rule(bool needs_answers) const {
+  return {.thought = thought_, .before_completion = own_.before_completion, .needs_answers = needs_answers};
+}
+
+std::vector<std::vector<double>> ThoughtTextTask::score_questions(Machine& machine, CachedScorer& scorer,
+                                                                  const ChoiceFile& file) const {
+  const auto [first, end] = machine.communicator.share(static_cast<int64_t>(file.questions.size()));
+  const auto part = std::span(file.questions).subspan(static_cast<size_t>(first), static_cast<size_t>(end - first));
+  const ChoiceScoring rule{.thought = thought_, .prefix_lm = own_.prefix_lm};
+  std::vector<float> own;
+  for (const std::vector<double>& scores : score_completions(scorer, model().config(), machine.compute, part, rule))
+    own.insert(own.end(), scores.begin(), scores.end());
+  const std::vector<float> all = machine.communicator.gather(own);
+  std::vector<std::vector<double>> scores;
+  size_t at = 0;
+  for (const ChoiceQuestion& question : file.questions) {
+    const auto begin = all.begin() + static_cast<ptrdiff_t>(at);
+    at += question.completions.size();
+    scores.emplace_back(begin, all.begin() + static_cast<ptrdiff_t>(at));
+  }
+  return scores;
+}
+
+void ThoughtTextTask::evaluate_questions(Machine& machine, Metrics& metrics) {
+  if (questions_.empty())
+    questions_ = read_choice_files(own_.questions, tokenizer(), model().config(), question_rule(true));
+  const std::unique_ptr<CachedScorer> scorer = make_scorer(machine);
+  Right total;
+  int64_t skipped = 0;
+  for (const ChoiceFile& file : questions_) {
+    const std::vector<std::vector<double>> scores = score_questions(machine, *scorer, file);
+    Right own;
+    for (size_t q = 0; q < scores.size(); ++q) {
+      own.right += best_of(scores[q]) == file.questions[q].answer;
+      own.all += 1;
+      predictions_ += prediction_line(file.questions[q], scores[q], {{"file", file.file}});
+    }
+    metrics.emplace_back("accuracy_" + file.name, own.share());
+    total.right += own.right;
+    total.all += own.all;
+    skipped += file.skipped;
+  }
+  metrics.emplace_back("accuracy", total.share());
+  metrics.emplace_back("skipped_questions", static_cast<double>(skipped));
+}
+
+Metrics ThoughtTextTask::evaluate(Machine& machine, std::string& samples) {
+  if (!train_ && !eval_ && !has_questions())
+    fail_usage("nothing to evaluate on: name documents in data.eval, or files of questions in thought.questions");
+  Metrics metrics;
+  predictions_.clear();
+  if (eval_) evaluate_documents(machine, metrics);
+  if (has_questions()) evaluate_questions(machine, metrics);
+  if (own_.samples > 0) samples = generate(machine);
+  return metrics;
+}
+
+std::string ThoughtTextTask::generate(Machine& machine) const {
+  const GenerationConfig& generation = config_.generation;
+  // At temperature 0 all texts would be the same.
+  const auto count = static_cast<size_t>(generation.temperature > 0 ? own_.samples : 1);
+  const std::vector<std::vector<int32_t>> prompts(count, encode_prompt(tokenizer(), own_.sample_prompt));
+  GenerationOptions options = generation_options(generation, model(), tokenizer(), config_.seed);
+  options.uncounted = {.token = thought_, .most_in_a_row = own_.most_in_a_row};
+  const auto texts = make_generator(machine, static_cast<int64_t>(count))->generate(prompts, options);
+  std::ostringstream out;
+  for (size_t i = 0; i < texts.size(); ++i)
+    out << "--- sample " << i + 1 << " ---\n"
+        << own_.sample_prompt << text_with_thoughts(tokenizer(), texts[i], thought_, own_.show) << "\n";
+  return out.str();
+}
+
+void ThoughtTextTask::predict(Machine& machine, const std::filesystem::path& input,
+                              const std::filesystem::path& output) {
+  const ChoiceFile file = read_choices(input.string(), tokenizer(), model().config(), question_rule(false));
+  const std::unique_ptr<CachedScorer> scorer = make_scorer(machine);
+  const std::vector<std::vector<double>> scores = score_questions(machine, *scorer, file);
+  if (!machine.communicator.is_first()) return;
+  std::string lines;
+  for (size_t q = 0; q < scores.size(); ++q)
+    lines += prediction_line(file.questions[q], scores[q], nlohmann::ordered_json::object());
+  write_file(output, lines);
+  if (file.skipped > 0)
+    std::cerr << file.file << ": " << file.skipped << " questions are longer than the model and are skipped\n";
+}
+
+}  // namespace engine
