@@ -16,6 +16,7 @@ CachedDecoder::CachedDecoder(Ops& ops, Model& model, DType compute)
 
 void CachedDecoder::begin(const DecodeSizes& sizes) {
   state_ = model_.make_decode_state(arena_, compute_, sizes);
+  thoughts_.emplace(model_, arena_, sizes.slots);
   source_lengths_.assign(static_cast<size_t>(sizes.source_slots), 0);
 }
 
@@ -25,7 +26,34 @@ Tensor CachedDecoder::logits(std::span<const Sequence> sequences) {
   return result;
 }
 
+void CachedDecoder::copy_slots(std::span<const Copy> copies) {
+  state_->copy_slots(ops_, arena_, copies);
+  thoughts_->copy_slots(ops_, arena_, copies);
+}
+
 void CachedDecoder::run(std::span<const Sequence> sequences, const std::function<void(const Tensor& logits)>& use) {
+  if (!model_.thought_states()) return run_pass(sequences, &use);
+  // The parts before the last one of each sequence run first, a part of every sequence at a time.
+  std::vector<Sequence> last(sequences.begin(), sequences.end());
+  for (bool is_cut = true; is_cut;) {
+    std::vector<Sequence> now;
+    for (Sequence& s : last) {
+      const auto parts = parts_at_thoughts(s.pending, model_.config().thought_token);
+      if (parts.size() < 2) continue;
+      now.push_back(s);
+      now.back().pending = parts[0];
+      s.cached += std::ssize(parts[0]);
+      s.pending = s.pending.subspan(parts[0].size());
+    }
+    is_cut = !now.empty();
+    const ArenaScope scope(arena_);
+    if (is_cut) run_pass(now, nullptr);
+  }
+  run_pass(last, &use);
+}
+
+void CachedDecoder::run_pass(std::span<const Sequence> sequences,
+                             const std::function<void(const Tensor& logits)>* use) {
   const auto count = static_cast<int64_t>(sequences.size());
   int64_t tokens = 0, source_tokens = 0, new_sources = 0;
   for (const Sequence& s : sequences) {
@@ -40,6 +68,9 @@ void CachedDecoder::run(std::span<const Sequence> sequences, const std::function
   CachedRow source_row(upload_, source_tokens, new_sources);
   CachedSegments keys(upload_, count), source_keys(upload_, has_sources ? count : 0);
   const Upload::List last_rows = upload_.list(count);
+  std::vector<CachedThoughts::Part> parts;
+  for (const Sequence& s : sequences) parts.push_back({s.slot, s.cached, s.pending});
+  thoughts_->list(upload_, parts);
   for (size_t i = 0; i < sequences.size(); ++i) {
     const Sequence& s = sequences[i];
     const auto pending = static_cast<int64_t>(s.pending.size()), source = static_cast<int64_t>(s.source.size());
@@ -75,7 +106,16 @@ void CachedDecoder::run(std::span<const Sequence> sequences, const std::function
   }
   if (has_sources) state.source_keys = source_keys.segments(unit);
   const auto work = [&] {
-    use(model_logits(pass, model_, inputs, tokens > count ? upload_.tensor(last_rows) : Tensor{}, *saved_));
+    thoughts_->begin(pass, upload_);
+    if (use) {
+      const Tensor rows = tokens > count ? upload_.tensor(last_rows) : Tensor{};
+      const Tensor logits = model_logits(pass, model_, inputs, rows, *saved_);
+      thoughts_->end(pass, upload_);
+      (*use)(logits);
+    } else {
+      model_.hidden_states(pass, inputs, *saved_);
+      thoughts_->end(pass, upload_);
+    }
   };
   if (is_captured) ops_.run_captured(upload_.key(), std::ref(work));
   else work();

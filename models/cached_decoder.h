@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "models/architectures.h"
+#include "models/cached_thoughts.h"
 #include "models/upload.h"
 
 namespace engine {
@@ -34,12 +35,13 @@ class CachedDecoder {
   // logits of each one's last token, f32 [S, V], on arena(). The caller then updates `cached` and `pending`. Where each
   // sequence has one token, a device may capture the pass with the operations that `use` calls, and launch both as a
   // whole. So `use` copies nothing to or from the host. Behind the first passes this packs the weights where they have
-  // changed since they were last packed.
+  // changed since they were last packed. A model with thought states takes pending tokens with thoughts in several
+  // passes, and a sequence that continues with a thought has all its cached tokens from such passes.
   void run(std::span<const Sequence> sequences, const std::function<void(const Tensor& logits)>& use);
   // Runs and returns the logits.
   Tensor logits(std::span<const Sequence> sequences);
   using Copy = DecodeState::Copy;
-  void copy_slots(std::span<const Copy> copies) { state_->copy_slots(ops_, arena_, copies); }
+  void copy_slots(std::span<const Copy> copies);
 
   Ops& ops() { return ops_; }
   Arena& arena() { return arena_; }
@@ -49,12 +51,16 @@ class CachedDecoder {
   void check(std::span<const std::vector<int32_t>> prompts, std::span<const std::vector<int32_t>> sources) const;
 
  private:
+  // Runs one pass. A null `use` wants no logits.
+  void run_pass(std::span<const Sequence> sequences, const std::function<void(const Tensor& logits)>* use);
+
   Ops& ops_;
   Model& model_;
   DType compute_;
   Arena arena_;
   std::unique_ptr<Model::Saved> saved_;
   std::unique_ptr<DecodeState> state_;
+  std::optional<CachedThoughts> thoughts_;
   std::vector<int64_t> source_lengths_;  // of each source slot
   Upload upload_;
   int64_t passes_ = 0;  // that were run

@@ -28,9 +28,17 @@ CachedScorer::CachedScorer(Ops& ops, Model& model, DType compute)
           "texts are scored behind a cache by decoders: this model is a ", model.config().architecture);
 }
 
-void CachedScorer::begin(const DecodeSizes& sizes) { state_ = model_.make_decode_state(arena_, compute_, sizes); }
+void CachedScorer::begin(const DecodeSizes& sizes) {
+  state_ = model_.make_decode_state(arena_, compute_, sizes);
+  thoughts_.emplace(model_, arena_, sizes.slots);
+}
 
-void CachedScorer::check(std::span<const Piece> pieces) const {
+void CachedScorer::copy_slots(std::span<const Copy> copies) {
+  state_->copy_slots(ops_, arena_, copies);
+  thoughts_->copy_slots(ops_, arena_, copies);
+}
+
+void CachedScorer::check(std::span<const Piece> pieces, bool bidirectional) const {
   std::set<int64_t> slots;
   for (const Piece& piece : pieces) {
     const auto count = static_cast<int64_t>(piece.tokens.size());
@@ -47,19 +55,51 @@ void CachedScorer::check(std::span<const Piece> pieces) const {
     for (const int32_t token : piece.tokens)
       require(0 <= token && token < model_.config().vocab_size, "token ", token, ": the model has ",
               model_.config().vocab_size, " tokens");
+    require(!bidirectional || !model_.thought_states() ||
+                parts_at_thoughts(piece.tokens, model_.config().thought_token).size() == 1,
+            "a piece with thoughts is seen in both directions: their states have none");
   }
 }
 
 void CachedScorer::score(std::span<const Piece> pieces, Scores& scores, bool bidirectional) {
-  check(pieces);
+  check(pieces, bidirectional);
   model_.parameters().pack(ops_, compute_);
-  for (size_t first = 0, last; first < pieces.size(); first = last) {
-    size_t tokens = 0;
-    for (last = first; last < pieces.size(); ++last) {
-      if (last > first && tokens + pieces[last].tokens.size() > tokens_per_pass) break;
-      tokens += pieces[last].tokens.size();
+  const int32_t thought = model_.thought_states() ? model_.config().thought_token : -1;
+  // The first parts of all pieces come first, then the second ones, and so on. `places` are those of their scored tokens
+  // among the results.
+  std::vector<std::vector<Piece>> rounds;
+  std::vector<std::vector<size_t>> places;
+  const size_t before = scores.losses.size();
+  size_t place = before;
+  for (const Piece& piece : pieces) {
+    size_t round = 0, begin = 0;
+    for (const std::span<const int32_t> tokens : parts_at_thoughts(piece.tokens, thought)) {
+      if (rounds.size() == round) rounds.emplace_back(), places.emplace_back();
+      const auto labels = piece.labels.empty() ? piece.labels : piece.labels.subspan(begin, tokens.size());
+      rounds[round].push_back({piece.slot, piece.cached + static_cast<int64_t>(begin), tokens, labels});
+      for (const int32_t label : labels)
+        if (label != -100) places[round].push_back(place++);
+      begin += tokens.size();
+      ++round;
     }
-    run(pieces.subspan(first, last - first), scores, bidirectional);
+  }
+  scores.losses.resize(place);
+  if (scores.wants_ranks) scores.ranks.resize(place);
+  for (size_t round = 0; round < rounds.size(); ++round) {
+    const std::span<const Piece> parts = rounds[round];
+    Scores found{.wants_ranks = scores.wants_ranks, .ranked_token = scores.ranked_token};
+    for (size_t first = 0, last; first < parts.size(); first = last) {
+      size_t tokens = 0;
+      for (last = first; last < parts.size(); ++last) {
+        if (last > first && tokens + parts[last].tokens.size() > tokens_per_pass) break;
+        tokens += parts[last].tokens.size();
+      }
+      run(parts.subspan(first, last - first), found, bidirectional);
+    }
+    for (size_t i = 0; i < found.losses.size(); ++i) {
+      scores.losses[places[round][i]] = found.losses[i];
+      if (scores.wants_ranks) scores.ranks[places[round][i]] = found.ranks[i];
+    }
   }
 }
 
@@ -75,6 +115,9 @@ void CachedScorer::run(std::span<const Piece> pieces, Scores& scores, bool bidir
   CachedRow row(upload_, tokens, count);
   CachedSegments keys(upload_, count);
   const Upload::List index = upload_.list(scored), labels = upload_.list(scored);
+  std::vector<CachedThoughts::Part> parts;
+  for (const Piece& piece : pieces) parts.push_back({piece.slot, piece.cached, piece.tokens});
+  thoughts_->list(upload_, parts);
   size_t at = 0;
   for (size_t i = 0; i < pieces.size(); ++i) {
     const Piece& piece = pieces[i];
@@ -95,19 +138,23 @@ void CachedScorer::run(std::span<const Piece> pieces, Scores& scores, bool bidir
   pass.state = state_.get();
   pass.bidirectional = bidirectional;
   const Tokens inputs{.ids = upload_.tensor(row.ids)};
+  thoughts_->begin(pass, upload_);
   if (scored == 0) {
     model_.hidden_states(pass, inputs, *saved_);
+    thoughts_->end(pass, upload_);
     return;
   }
   const LossRequest request{.totals = arena_.make_zeros(DType::f32, {3}),
                             .gradients = false,
                             .row_losses = arena_.make(DType::f32, {scored}),
-                            .ranks = scores.wants_ranks ? arena_.make(DType::i32, {scored}) : Tensor{}};
+                            .ranks = scores.wants_ranks ? arena_.make(DType::i32, {scored}) : Tensor{},
+                            .ranked_token = scores.ranked_token};
   const DeviceBatch batch{.tokens = inputs,
                           .layout = pass.layout,
                           .outputs = {.index = upload_.tensor(index)},
                           .labels = upload_.tensor(labels)};
   run_objective(pass, model_, objective_, batch, request, *saved_);
+  thoughts_->end(pass, upload_);
   append_copy(arena_.memory(), request.row_losses, scores.losses);
   if (request.ranks) append_copy(arena_.memory(), request.ranks, scores.ranks);
 }

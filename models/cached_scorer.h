@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "models/cached_thoughts.h"
 #include "models/objective.h"
 #include "models/upload.h"
 
@@ -23,6 +24,7 @@ class CachedScorer {
   struct Scores {
     bool wants_ranks = false;
 
+    int32_t ranked_token = -1;   // takes the ranks of this token instead of the labels'
     std::vector<float> losses;   // negative log likelihoods
     std::vector<int32_t> ranks;  // of the label among the logits, 1: the top; empty where not wanted
   };
@@ -32,15 +34,18 @@ class CachedScorer {
   // Makes an empty decoding state on arena(), which lives until the caller's scope ends.
   void begin(const DecodeSizes& sizes);
   // Runs the pieces, which are of different slots, in passes that fit into memory, and appends to `scores`. Each token
-  // sees those before it or, where it is bidirectional, all of its piece, too. A wrong piece is an Error.
+  // sees those before it or, where it is bidirectional, all of its piece, too. A model with thought states takes a piece
+  // with thoughts in several passes; what a thought at a piece's beginning injects was captured at the slot's last
+  // token, which must then be the one before it. A wrong piece is an Error.
   void score(std::span<const Piece> pieces, Scores& scores, bool bidirectional = false);
   using Copy = DecodeState::Copy;
-  void copy_slots(std::span<const Copy> copies) { state_->copy_slots(ops_, arena_, copies); }
+  void copy_slots(std::span<const Copy> copies);
 
   Arena& arena() { return arena_; }
 
  private:
-  void check(std::span<const Piece> pieces) const;
+  void check(std::span<const Piece> pieces, bool bidirectional) const;
+  // Runs some pieces in one pass. Each has a thought with a state at most at its beginning.
   void run(std::span<const Piece> pieces, Scores& scores, bool bidirectional);
 
   Ops& ops_;
@@ -50,6 +55,7 @@ class CachedScorer {
   CrossEntropyObjective objective_;
   std::unique_ptr<Model::Saved> saved_;
   std::unique_ptr<DecodeState> state_;
+  std::optional<CachedThoughts> thoughts_;
   Upload upload_;
 };
 

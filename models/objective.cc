@@ -53,6 +53,7 @@ void CrossEntropyObjective::score(HeadPass& rows, const DeviceBatch& batch, cons
                           .totals = request.totals,
                           .row_losses = request.row_losses,
                           .ranks = request.ranks,
+                          .ranked_token = request.ranked_token,
                           .likeliest = request.likeliest,
                           .gradient_scale = request.gradient_scale,
                           .dx = rows.dfeatures,

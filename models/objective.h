@@ -32,6 +32,7 @@ struct LossRequest {
   bool gradients = true;     // false: evaluation
   Tensor row_losses;         // optional f32 [R]
   Tensor ranks;              // optional i32 [R], ranks of the labels (kernels/sampling/rank.h)
+  int32_t ranked_token = -1; // takes the ranks of this token instead
   Tensor likeliest;          // optional i32 [R], token or class of the largest logit
   Tensor logits;             // optional f32 [N, 2], of an objective that reads all rows
   SoftTargets soft;          // optional, with gradients alone

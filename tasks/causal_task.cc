@@ -6,6 +6,26 @@
 
 namespace engine {
 
+namespace {
+
+// A model may get thought states that it came without. Those that it has stay as they are.
+void take_thought_states(ModelConfig& model, const ModelConfig& wanted, const std::string& init) {
+  if (!wanted.thought_states) return;
+  if (!model.thought_states) {
+    model.thought_states = true;
+    model.thought_norm = wanted.thought_norm;
+    model.thought_token = wanted.thought_token;
+  }
+  if (model.thought_norm != wanted.thought_norm)
+    fail_usage("thought.norm is ", wanted.thought_norm ? "true" : "false", ", but the thought states of the model in init = \"",
+               init, "\" have ", model.thought_norm ? "a" : "no", " layernorm");
+  if (model.thought_token != wanted.thought_token)
+    fail_usage("thought.token is the token ", wanted.thought_token, ", but the thought states of the model in init = \"",
+               init, "\" stand at the token ", model.thought_token);
+}
+
+}  // namespace
+
 std::unique_ptr<Tokenizer> choose_tokenizer(const Config& config, bool training,
                                             const std::vector<std::string>& special_tokens) {
   const std::string& choice = config.data.tokenizer;
@@ -33,9 +53,14 @@ LanguageModel make_language_model(Config& config, const Options& options, std::u
     LoadReport report;
     language.model = load_model(folder, memory, training,
                                 {.kinds = generating_kinds,
-                                 .adjust = [&](ModelConfig& model) { set_dropout(model, config.model, options); },
+                                 .seed = config.seed,
+                                 .adjust =
+                                     [&](ModelConfig& model) {
+                                       set_dropout(model, config.model, options);
+                                       take_thought_states(model, config.model, config.init);
+                                     },
                                  .report = &report});
-    if (!report.left_out.empty()) language.report = "from " + config.init + ": " + report.text();
+    if (!report.left_out.empty() || !report.fresh.empty()) language.report = "from " + config.init + ": " + report.text();
     language.tokenizer = tokenizer ? std::move(tokenizer) : load_tokenizer(folder);
     if (training) check_against_init(config.model, language.model->config(), options, config.init);
     config.model = language.model->config();

@@ -25,8 +25,8 @@ class CausalTask : public ModelTask {
   std::string start_report() const override { return report_; }
 
  protected:
-  CausalTask(const Config& config, LanguageModel language)
-      : ModelTask(config, std::move(language.model), std::move(language.tokenizer)),
+  CausalTask(const Config& config, LanguageModel&& language, std::unique_ptr<BatchRunner> runner = nullptr)
+      : ModelTask(config, std::move(language.model), std::move(language.tokenizer), nullptr, std::move(runner)),
         report_(std::move(language.report)) {}
 
  private:

@@ -21,14 +21,15 @@ class ModelTask : public Task {
   const Tokenizer& tokenizer() const { return *tokenizer_; }
 
  protected:
-  // A null objective means the cross entropy of tokens or classes.
+  // A null objective means the cross entropy of tokens or classes, and a null runner the model's own (make_runner).
   ModelTask(const Config& config, std::unique_ptr<Model> model, std::unique_ptr<Tokenizer> tokenizer,
-            std::unique_ptr<Objective> objective = nullptr)
+            std::unique_ptr<Objective> objective = nullptr, std::unique_ptr<BatchRunner> runner = nullptr)
       : config_(config),
         model_(std::move(model)),
         tokenizer_(std::move(tokenizer)),
         step_(*model_, objective ? std::move(objective)
-                                 : std::make_unique<CrossEntropyObjective>(*model_, config.training.label_smoothing)) {}
+                                 : std::make_unique<CrossEntropyObjective>(*model_, config.training.label_smoothing),
+              std::move(runner)) {}
 
   // Returns how many sequences of about `length` tokens make an optimizer step.
   int64_t sequences_a_step(int64_t length) const;

@@ -1,5 +1,7 @@
 #include "training/batch_runner.h"
 
+#include "training/thought_runner.h"
+
 namespace engine {
 
 namespace {
@@ -27,5 +29,9 @@ class PlainRunner final : public BatchRunner {
 }  // namespace
 
 std::unique_ptr<BatchRunner> make_plain_runner(Model& model) { return std::make_unique<PlainRunner>(model); }
+
+std::unique_ptr<BatchRunner> make_runner(Model& model) {
+  return model.thought_states() ? make_thought_runner(model, {}) : make_plain_runner(model);
+}
 
 }  // namespace engine

@@ -26,5 +26,7 @@ class BatchRunner {
 };
 
 std::unique_ptr<BatchRunner> make_plain_runner(Model& model);
+// Returns the plain one, or for a model with thought states the one that runs chunk by chunk (thought_runner.h).
+std::unique_ptr<BatchRunner> make_runner(Model& model);
 
 }  // namespace engine

@@ -22,7 +22,7 @@ void append_copy(const Run& run, const Tensor& tensor, std::span<const int32_t> 
 LossStep::LossStep(Model& model, std::unique_ptr<Objective> objective, std::unique_ptr<BatchRunner> runner)
     : model_(model),
       objective_(std::move(objective)),
-      runner_(runner ? std::move(runner) : make_plain_runner(model)) {}
+      runner_(runner ? std::move(runner) : make_runner(model)) {}
 
 void LossStep::run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_t last, float gradient_scale,
                    const Tensor& totals) {

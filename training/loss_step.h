@@ -40,7 +40,7 @@ class LossStep final : public BatchLoss {
   // The objective is by default the cross entropy of tokens or classes.
   explicit LossStep(Model& model, float label_smoothing = 0)
       : LossStep(model, std::make_unique<CrossEntropyObjective>(model, label_smoothing)) {}
-  // The runner (optional) is how the model is run; by default once over all rows.
+  // The runner (optional) is how the model is run, by default that of make_runner.
   LossStep(Model& model, std::unique_ptr<Objective> objective, std::unique_ptr<BatchRunner> runner = nullptr);
 
   Objective& objective() { return *objective_; }

@@ -12,6 +12,16 @@ void ThoughtConfig::declare(Options& options) {
   options.add("thought.token", token, any_value(),
               "the thought, a special token; where the tokenizer lacks it, it takes the first row of the model's "
               "vocabulary that no token has");
+  options.add("thought.recurrence", recurrence, one_of({"none", "exact", "passes"}),
+              "what a thought reads of the token before it; none: its keys and values, as any token does; exact: its "
+              "state, too, rows run piece by piece from thought to thought; passes: the same by several runs of whole "
+              "rows, which is an approximation where a row has as many thoughts or more");
+  options.add("thought.unroll", unroll, at_least(1), "the runs of a row, of which the last one carries the loss")
+      .needs([this] { return recurrence == "passes"; }, "thought.recurrence = \"passes\"");
+  options.add("thought.detach", detach, "no gradient goes through the runs before the last one")
+      .needs([this] { return recurrence == "passes"; }, "thought.recurrence = \"passes\"");
+  options.add("thought.norm", norm, "a layernorm on the states that thoughts get")
+      .needs([this] { return recurrence != "none"; }, "thought.recurrence");
   options.add("thought.context", context, at_least(2), "tokens that a sequence has at most")
       .needs(text, for_text);
   options.add("thought.min_piece", min_piece, at_least(2),
@@ -49,8 +59,8 @@ void ThoughtConfig::declare(Options& options) {
               "thoughts that the model may write one after another in these texts")
       .needs(text, for_text);
   options.add("thought.arm", arm, one_of({"none", "pause", "written"}),
-              "none: the answer follows the problem; pause: a thought a hop lies between; written: every step is "
-              "written")
+              "none: the answer follows the problem; pause: a thought a hop lies between, which carries a state where "
+              "thought.recurrence says so; written: every step is written")
       .needs(chase, for_chase);
   options.add("thought.nodes", nodes, between(4, 64), "nodes of the cycle that is followed").needs(chase, for_chase);
   options.add("thought.hops", hops, between(1, 64), "the most steps of a problem").needs(chase, for_chase);

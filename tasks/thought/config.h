@@ -11,6 +11,10 @@ namespace engine {
 struct ThoughtConfig {
   std::string data = "text";         // text chase
   std::string token = "<|dense|>";   // the thought
+  std::string recurrence = "none";   // none exact passes
+  int64_t unroll = 4;                // passes
+  bool detach = false;               // the gradient goes through the last one alone
+  bool norm = true;                  // of what is captured
   // Text.
   int64_t context = 512;             // most tokens that a sequence has as inputs
   int64_t min_piece = 30;            // a shorter end of a document is dropped

@@ -6,6 +6,7 @@
 #include "models/huggingface.h"
 #include "tasks/thought/chase_task.h"
 #include "tasks/thought/text_task.h"
+#include "training/thought_runner.h"
 
 namespace engine {
 
@@ -13,10 +14,16 @@ namespace {
 
 constexpr int64_t sequences_at_once = 64;
 
+// Returns the way in which a training runs a model; null: the model's own.
+std::unique_ptr<BatchRunner> runner_of(Model& model, const ThoughtConfig& own) {
+  if (own.recurrence != "passes") return nullptr;
+  return make_thought_runner(model, {.is_exact = false, .passes = own.unroll, .detached = own.detach});
+}
+
 // Tells whether this use of the task puts thoughts anywhere. A model that has no room for one can do without else.
 bool needs_thoughts(const Config& config, const ThoughtConfig& own, bool training) {
   const bool inserts = own.count > 0 && own.places != "none" && !config.data.eval.empty();
-  return training || inserts || own.before_completion > 0;
+  return training || own.recurrence != "none" || inserts || own.before_completion > 0;
 }
 
 // Returns the tokenizer of a model in init with the thought as its token. Null means that there is no row for one, and
@@ -52,7 +59,13 @@ std::unique_ptr<Tokenizer> chase_tokenizer(const Config& config, const ThoughtCo
 }  // namespace
 
 ThoughtTask::ThoughtTask(const Config& config, const ThoughtConfig& own, LanguageModel language)
-    : CausalTask(config, std::move(language)), own_(own), thought_(tokenizer().id_of(own.token).value_or(-1)) {}
+    : CausalTask(config, std::move(language), runner_of(*language.model, own)),
+      own_(own),
+      thought_(tokenizer().id_of(own.token).value_or(-1)) {
+  // What a model writes is exact, and so is what an evaluation says of it.
+  if (own.recurrence == "passes")
+    exact_.emplace(model(), std::make_unique<CrossEntropyObjective>(model()), make_thought_runner(model(), {}));
+}
 
 std::unique_ptr<CachedScorer> ThoughtTask::make_scorer(Machine& machine) const {
   return std::make_unique<CachedScorer>(machine.ops, model(), machine.compute);
@@ -77,10 +90,18 @@ std::unique_ptr<Task> make_thought_task(Config& config, const ThoughtConfig& own
       fail_usage("data.", files == &config.data.train ? "train" : "eval",
                  ": thought.data = \"chase\" makes its own problems, and reads no file");
   auto tokenizer = is_text ? text_tokenizer(config, own, training) : chase_tokenizer(config, own);
+  if (own.recurrence != "none") {
+    require(tokenizer != nullptr, "a recurrence needs a thought");
+    config.model.thought_states = true;
+    config.model.thought_norm = own.norm;
+    config.model.thought_token = tokenizer->id_of(own.token).value();
+  }
   LanguageModel language =
       make_language_model(config, options, std::move(tokenizer), ops.memory(), training, {own.token});
   if (reads_source(*language.model))
     fail_usage("the model in init = \"", config.init, "\" reads a source: task thought trains decoders alone");
+  if (own.recurrence == "none" && language.model->thought_states())
+    fail_usage("thought.recurrence is \"none\", but the model in init = \"", config.init, "\" has thought states");
   if (!is_text) return std::make_unique<ChaseTask>(config, own, std::move(language));
   return std::make_unique<ThoughtTextTask>(config, own, std::move(language), training);
 }

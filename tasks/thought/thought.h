@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "models/cached_scorer.h"
@@ -18,13 +19,16 @@ class ThoughtTask : public CausalTask {
   ThoughtTask(const Config& config, const ThoughtConfig& own, LanguageModel language);
 
   LossTotals evaluate_batch(Machine& machine, const SequenceBatch& batch, ScoredTokens* each = nullptr) {
-    return step_.evaluate(machine, batch, each);
+    return (exact_ ? *exact_ : step_).evaluate(machine, batch, each);
   }
   std::unique_ptr<CachedScorer> make_scorer(Machine& machine) const;
   std::unique_ptr<Generator> make_generator(Machine& machine, int64_t sequences) const;
 
   const ThoughtConfig own_;
   const int32_t thought_;  // -1: the tokenizer has none
+
+ private:
+  std::optional<LossStep> exact_;  // evaluates where a training approximates
 };
 
 std::unique_ptr<Task> make_thought_task(Config& config, const ThoughtConfig& own, const Options& options, Ops& ops,
