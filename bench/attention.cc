@@ -1,7 +1,9 @@
 // Times attention at the shapes that the models here run. The arguments are sequences, heads, keys a sequence, D,
 // causal (0 full, 1 causal, 2 full with lengths from half of that to all of it, 3 one query a sequence), bf16. Rates
-// count the products of visible scores.
+// count the products of visible scores. Those of rotary are rows, heads of q and k together, D, turned dimensions,
+// bf16.
 #include "bench/work.h"
+#include "kernels/attention/rotary_ref.h"
 
 namespace engine::bench {
 namespace {
@@ -86,6 +88,30 @@ void attention_backward(benchmark::State& state) {
   report(state, 5, problem);
 }
 
+void rotary(benchmark::State& state) {
+  const int64_t rows = state.range(0), heads = state.range(1), head = state.range(2), dims = state.range(3);
+  const DType dtype = dtype_of_flag(state.range(4));
+  constexpr int64_t longest = 1024;
+  Work work;
+  std::vector<float> angles(static_cast<size_t>(longest * dims));
+  rotary_table(angles.data(), longest, dims, 10000);
+  size_t i = 0;
+  const Tensor table = work.filled(DType::f32, {longest, dims}, [&] { return angles[i++]; });
+  const Tensor x = work.random(dtype, {rows, heads * head * 3 / 2}), positions = work.indices(rows, longest);
+  const RotaryArgs args{.x = {x, 0, heads * head}, .positions = positions, .table = table, .heads = heads};
+  reference::Rotary<double> expected{.cols = static_cast<size_t>(x.cols()),
+                                     .heads = static_cast<size_t>(heads),
+                                     .head_width = static_cast<size_t>(head),
+                                     .dims = static_cast<size_t>(dims)};
+  for (const double position : values(positions)) expected.positions.push_back(static_cast<int>(position));
+  std::vector<double> turned = values(x);
+  expected.turn(turned);
+  work.ops->rotary(args);
+  if (!proven(state, x, turned, dtype == DType::bf16 ? 1e-2 : 1e-3)) return;
+  repeat(state, [&] { work.ops->rotary(args); });
+  rate(state, "GB/s", static_cast<double>(rows * heads * dims) * 2 * static_cast<double>(size_of(dtype)));
+}
+
 void training_shapes(benchmark::internal::Benchmark* benchmark) {
   for (int dtype : {0, 1}) {
     benchmark->Args({64, 8, 128, 32, causal, dtype});  // the small decoder
@@ -111,6 +137,12 @@ BENCHMARK(attention_forward)
     ->Apply(decoding_shapes)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
+void rotary_shapes(benchmark::internal::Benchmark* benchmark) {
+  for (int dtype : {0, 1})
+    for (int dims : {16, 64}) benchmark->Args({1024, 24, 64, dims, dtype});  // Pythia 160M, a quarter and all of a head
+}
+
+BENCHMARK(rotary)->Apply(rotary_shapes)->Unit(benchmark::kMicrosecond)->UseRealTime();
 BENCHMARK(attention_backward)->Apply(training_shapes)->Unit(benchmark::kMillisecond)->UseRealTime();
 
 }  // namespace

@@ -19,6 +19,7 @@ here = pathlib.Path(__file__).parent
 train_modes = ["f32", "bf16", "f32-compiled", "bf16-compiled"]
 generate_modes = ["f32", "bf16", "bf16-weights", "f32-compiled", "bf16-compiled", "bf16-weights-compiled"]
 gpt2 = ["--model", "gpt2", "--work", "train", "--batch", "4", "--length", "256"]
+neox = ["--model", "neox", "--work", "train", "--batch", "4", "--length", "256"]
 decoder = ["--model", "decoder", "--work", "train", "--batch", "64", "--length", "128"]
 bert = ["--model", "bert", "--work", "train", "--batch", "8", "--length", "128"]
 minilm = ["--model", "minilm", "--work", "train", "--batch", "32", "--length", "128"]
@@ -28,6 +29,8 @@ from_source = ["--work", "generate", "--batch", "64", "--prompt", "64", "--new",
 works = {
     "gpt2-train": (gpt2, "auto", train_modes, 1.8),
     "gpt2-train-f32": (gpt2, "f32", ["f32", "f32-compiled"], 1.1),
+    "neox-train": (neox, "auto", train_modes, 1.8),
+    "neox-train-f32": (neox, "f32", ["f32", "f32-compiled"], 1.1),
     "decoder-train": (decoder, "auto", train_modes, 3.5),
     "decoder-train-f32": (decoder, "f32", ["f32", "f32-compiled"], 1.4),
     "gpt2-generate": (["--model", "gpt2", "--work", "generate", "--batch", "1", "--prompt", "32", "--new", "64"],

@@ -29,6 +29,8 @@ def arithmetic():
 
 names = {"gpt2-train": "training step, GPT-2 124M, 4 x 256 tokens",
          "gpt2-train-f32": "the same, f32 against f32",
+         "neox-train": "training step, GPT-NeoX 162M (Pythia's size), 4 x 256 tokens",
+         "neox-train-f32": "the same, f32 against f32",
          "decoder-train": "training step, decoder of 3.2M parameters, 64 x 128 tokens",
          "decoder-train-f32": "the same, f32 against f32",
          "gpt2-generate": "greedy generation, GPT-2 124M, one sequence",

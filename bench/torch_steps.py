@@ -15,7 +15,7 @@ import sys
 import time
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--model", choices=["gpt2", "decoder", "bert", "minilm", "encdec", "bart"], required=True)
+parser.add_argument("--model", choices=["gpt2", "neox", "decoder", "bert", "minilm", "encdec", "bart"], required=True)
 parser.add_argument("--work", choices=["train", "generate"], default="train")
 parser.add_argument("--batch", type=int, default=4)
 parser.add_argument("--length", type=int, default=256, help="tokens a sequence")
@@ -39,7 +39,7 @@ try:
 except ImportError:
     transformers = None
 plain = transformers is None and arguments.model in ("gpt2", "minilm")
-if transformers is None and (arguments.model in ("bert", "bart") or
+if transformers is None and (arguments.model in ("bert", "bart", "neox") or
                              (plain and (arguments.work != "train" or arguments.lengths))):
     sys.exit("torch_steps.py: this work needs transformers")
 
@@ -64,6 +64,9 @@ def build():
             vocab_size=64, max_position_embeddings=512, d_model=256, encoder_layers=3, decoder_layers=3,
             encoder_attention_heads=8, decoder_attention_heads=8, encoder_ffn_dim=1024, decoder_ffn_dim=1024, dropout=0,
             attention_dropout=0, activation_dropout=0))
+    elif arguments.model == "neox":
+        model = transformers.GPTNeoXForCausalLM(transformers.GPTNeoXConfig(
+            vocab_size=50304, hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072))
     elif arguments.model == "gpt2":
         model = transformers.GPT2LMHeadModel(transformers.GPT2Config(resid_pdrop=0, embd_pdrop=0, attn_pdrop=0))
     else:
@@ -111,7 +114,7 @@ if arguments.work == "train":
             return run(source, inputs)
         if arguments.model == "bart":
             return run(input_ids=source, decoder_input_ids=inputs, use_cache=False).logits
-        if arguments.model == "gpt2" and not plain:
+        if arguments.model in ("gpt2", "neox") and not plain:
             return run(input_ids=inputs, use_cache=False).logits
         return run(inputs)
 
@@ -150,7 +153,7 @@ else:
     def step():
         with autocast:
             current, length = prompt, arguments.prompt + arguments.new
-            if arguments.model == "gpt2":
+            if arguments.model in ("gpt2", "neox"):
                 past = None
                 for _ in range(arguments.new):
                     result = run(input_ids=current, past_key_values=past, use_cache=True, logits_to_keep=1)

@@ -17,6 +17,7 @@
 
 #include "core/memory.h"
 #include "kernels/attention/attention.h"
+#include "kernels/attention/rotary.h"
 #include "kernels/elementwise/activation.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/losses/cosine_loss.h"
@@ -51,6 +52,7 @@ namespace engine {
   row(layernorm_backward, LayerNormBackwardArgs)    /* the gradients of x, residual, gain and bias */                \
   row(attention_forward, AttentionForwardArgs)      /* y = softmax(scale q k^T) v */                                 \
   row(attention_backward, AttentionBackwardArgs)    /* the gradients of q, k, v and relative tables */               \
+  row(rotary, RotaryArgs)                           /* turns q and k, or their gradients, by positions */             \
   row(cross_entropy, CrossEntropyArgs)              /* projection on the vocabulary and loss, with gradients */      \
   row(soft_cross_entropy, SoftCrossEntropyArgs)     /* loss of a student's logits against a teacher's */             \
   row(segment_cross_entropy, SegmentCrossEntropyArgs) /* loss of which row of each sequence is meant */            \

@@ -7,6 +7,8 @@
 #include "models/bert.h"
 #include "models/gpt2.h"
 #include "models/huggingface_format.h"
+#include "models/neox.h"
+#include "models/positions.h"
 #include "models/sinusoidal_encoder.h"
 
 namespace engine {
@@ -25,15 +27,20 @@ std::span<const Architecture> architectures() {
       Architecture{.name = "gpt2",
                    .kind = ModelKind::decoder,
                    .make = make_gpt2,
-                   .formats = {gpt2_format},
+                   .formats = {gpt2_format, own_gpt2_format},
                    .activation = "gelu_tanh",
-                   .own_options = options_of<Gpt2Options>},
+                   .own_options = {options_of<Gpt2Options>, options_of<PositionOptions>, options_of<RotaryOptions>}},
+      Architecture{.name = "gpt_neox",
+                   .kind = ModelKind::decoder,
+                   .make = make_gpt_neox,
+                   .formats = {gpt_neox_format},
+                   .own_options = {options_of<NeoxOptions>, options_of<RotaryOptions>}},
       Architecture{.name = "bert",
                    .kind = ModelKind::encoder,
                    .make = make_bert,
                    .formats = {bert_format},
                    .layer_norm_epsilon = 1e-12f,
-                   .own_options = options_of<BertOptions>},
+                   .own_options = {options_of<BertOptions>}},
       Architecture{.name = "distilbert",
                    .kind = ModelKind::encoder,
                    .make = make_distilbert,
@@ -44,24 +51,24 @@ std::span<const Architecture> architectures() {
                    .kind = ModelKind::encoder,
                    .make = make_roberta,
                    .formats = {roberta_format, xlm_roberta_format},
-                   .own_options = options_of<RobertaOptions>},
+                   .own_options = {options_of<RobertaOptions>}},
       Architecture{.name = "rembert",
                    .kind = ModelKind::encoder,
                    .make = make_rembert,
                    .formats = {rembert_format},
                    .layer_norm_epsilon = 1e-12f,
-                   .own_options = options_of<RemBertOptions>},
+                   .own_options = {options_of<RemBertOptions>}},
       Architecture{.name = "sinusoidal_encoder",
                    .kind = ModelKind::encoder,
                    .make = make_sinusoidal_encoder,
                    .formats = {sinusoidal_encoder_format},
-                   .own_options = options_of<SinusoidalOptions>},
+                   .own_options = {options_of<SinusoidalOptions>}},
       Architecture{.name = "bart",
                    .kind = ModelKind::encoder_decoder,
                    .make = make_bart,
                    .formats = {bart_format, own_bart_format},
                    .saves_epsilon = false,
-                   .own_options = options_of<BartOptions>}};
+                   .own_options = {options_of<PositionOptions>, options_of<BartOptions>}}};
   return rows;
 }
 

@@ -31,8 +31,8 @@ struct Architecture {
   float layer_norm_epsilon = 1e-5f;
   // Tells whether its folders hold the epsilon. Where they do not, another one would be lost when the model is saved.
   bool saves_epsilon = true;
-  // Makes its own options at their defaults. Null means that it has none.
-  std::unique_ptr<ArchitectureOptions> (*own_options)() = nullptr;
+  // Make its own options at their defaults. Architectures may share some.
+  std::vector<std::unique_ptr<ArchitectureOptions> (*)()> own_options = {};
 };
 
 std::span<const Architecture> architectures();
@@ -51,6 +51,7 @@ inline const std::vector<ModelKind> generating_kinds{ModelKind::decoder, ModelKi
 inline const std::vector<ModelKind> encoder_kinds{ModelKind::encoder};
 
 std::unique_ptr<Model> make_gpt2(const ModelConfig& config);
+std::unique_ptr<Model> make_gpt_neox(const ModelConfig& config);
 std::unique_ptr<Model> make_bert(const ModelConfig& config);
 std::unique_ptr<Model> make_distilbert(const ModelConfig& config);
 std::unique_ptr<Model> make_roberta(const ModelConfig& config);

@@ -16,6 +16,7 @@
 #include "kernels/attention/attention.h"
 #include "models/architectures.h"
 #include "models/blocks.h"
+#include "models/positions.h"
 
 namespace engine {
 
@@ -51,7 +52,7 @@ struct Side {
        Initial initial) {
     const auto& own = config.own.get<BartOptions>();
     range.first = table.size();
-    if (own.positions == "learned")
+    if (config.own.get<PositionOptions>().positions == "learned")
       positions = &table.add(prefix + "embedding.positions",
                              {config.max_positions + unused_positions, config.hidden_size}, initial);
     range.last = table.size();
@@ -73,7 +74,7 @@ class Bart final : public Model {
     const Initial initial = Initial::normal(config.initializer_range);
     token_table_ = &parameters_.add("embedding.tokens", {config.vocab_size, width}, initial);
     token_table_->is_factor = true;
-    if (own.positions == "sinusoidal") {
+    if (config.own.get<PositionOptions>().positions == "sinusoidal") {
       require(width % 2 == 0, "sinusoidal positions need an even model.hidden_size, it is ", width);
       sinusoids_ =
           &parameters_.add_constant({positions, width}, [=](float* to) { write_positions(to, positions, width); });
@@ -171,8 +172,6 @@ class Bart final : public Model {
 }  // namespace
 
 void BartOptions::declare(Options& options) {
-  options.add("model.positions", positions, one_of({"learned", "sinusoidal", "none"}),
-              "bart: what tells the places of tokens apart; only learned ones make a model that transformers can load");
   options.add("model.relative_positions", relative_positions, one_of({"none", "shared", "separate"}),
               "bart: what self attention adds to keys and values by their distance from the query: nothing, rows of "
               "one table, or of one for each; with tables transformers cannot load the model");
@@ -190,8 +189,6 @@ void BartOptions::take_dropouts(const ArchitectureOptions& wanted, const Options
 }
 
 void BartOptions::check() const {
-  if (positions != "learned" && positions != "sinusoidal" && positions != "none")
-    fail_usage("model.positions \"", positions.substr(0, 60), "\" are unknown: learned, sinusoidal or none");
   if (relative_positions != "none" && relative_positions != "shared" && relative_positions != "separate")
     fail_usage("model.relative_positions \"", relative_positions.substr(0, 60),
                "\" are unknown: none, shared or separate");
@@ -199,6 +196,9 @@ void BartOptions::check() const {
     fail_usage("model.relative_distances is ", relative_distances, ": it must be from 1 to ", most_distances);
 }
 
-std::unique_ptr<Model> make_bart(const ModelConfig& config) { return std::make_unique<Bart>(config); }
+std::unique_ptr<Model> make_bart(const ModelConfig& config) {
+  require_positions(config, {"learned", "sinusoidal", "none"});
+  return std::make_unique<Bart>(config);
+}
 
 }  // namespace engine

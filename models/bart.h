@@ -7,7 +7,6 @@ namespace engine {
 
 struct BartOptions final : OptionsOf<BartOptions> {
   int64_t decoder_layers = 0;               // 0: as many as the encoder
-  std::string positions = "learned";        // learned, sinusoidal or none
   std::string relative_positions = "none";  // self attention's tables, none, shared by keys and values or separate
   int64_t relative_distances = 64;          // distances told apart each way, the last one for all farther
   bool scale_embedding = false;             // scales token embeddings by sqrt(C)

@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "models/bart.h"
 #include "models/huggingface_format.h"
+#include "models/positions.h"
 
 namespace engine {
 
@@ -78,14 +79,14 @@ void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
 }
 
 bool has_its_positions(const ModelConfig& config) {
-  const auto& own = config.own.get<BartOptions>();
-  return own.positions == "learned" && !own.has_relative_tables();
+  return config.own.get<PositionOptions>().positions == "learned" &&
+         !config.own.get<BartOptions>().has_relative_tables();
 }
 
 ModelConfig read_own_config(const json& config, const std::string& where) {
   ModelConfig result = read_config(config, where);
   auto& own = result.own.get<BartOptions>();
-  own.positions = json_string(config, "positions", where);
+  result.own.get<PositionOptions>().positions = json_string(config, "positions", where);
   own.relative_positions = json_string(config, "relative_positions", where, "none");
   own.relative_distances = json_integer(config, "relative_distances", where, 1, most_rows, own.relative_distances);
   return result;
@@ -94,7 +95,7 @@ ModelConfig read_own_config(const json& config, const std::string& where) {
 void write_own_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   write_config(config, result);
   const auto& own = config.own.get<BartOptions>();
-  result["positions"] = own.positions;
+  result["positions"] = config.own.get<PositionOptions>().positions;
   if (!own.has_relative_tables()) return;
   result["relative_positions"] = own.relative_positions;
   result["relative_distances"] = own.relative_distances;

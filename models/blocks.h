@@ -10,22 +10,32 @@
 
 namespace engine {
 
-// r += attention(norm1(r)); r += feed_forward(norm2(r)). A block leaves its last addition, its branch, to the norm that
+// The properties of a pre-layernorm stack that differ between architectures.
+struct PreNormStyle {
+  bool is_parallel = false;        // attention and feed-forward read the same stream
+  bool attention_bias = true;      // of attention's linear layers
+  const Tensor* rotary = nullptr;  // table of rotary positions (kernels/attention/rotary.h), optional
+};
+
+// r += attention(norm1(r)); r += feed_forward(norm2(r)). A parallel block (GPT-NeoX) reads r once,
+// r += attention(norm1(r)) + feed_forward(norm2(r)). A block leaves its last addition, its branch, to the norm that
 // reads the stream next. So the residual stream r and the branch of the block before come in, and this block's go out.
 struct PreNormBlock {
   struct Saved {
-    ResidualNorm::Saved norm1, norm2;  // their results are recomputed backward, which costs less than memory
+    // The norms' results are recomputed backward, which costs less than memory. A parallel block's two are of one sum.
+    ResidualNorm::Saved norm1, norm2;
     SelfAttention::Saved attention;
     FeedForward::Saved feed_forward;
   };
   ResidualNorm norm1, norm2;
   SelfAttention attention;
   FeedForward feed_forward;
+  bool is_parallel = false;
   ParameterRange range;
 
   // branch_dropout drops from the branch that comes in.
   PreNormBlock(Parameters& table, const ModelConfig& config, int layer, bool causal, Initial initial,
-               Initial output_initial, DropoutSite branch_dropout);
+               Initial output_initial, DropoutSite branch_dropout, const PreNormStyle& style);
 
   // branch_in (optional) is the branch that is not yet added to residual. `branch` [N, C] receives this block's, and
   // the new residual is returned. normed [N, C] is scratch.
@@ -36,9 +46,12 @@ struct PreNormBlock {
   void backward(Pass& pass, const StreamGradient& d, bool has_branch_in, Saved& saved) const;
 
  private:
-  // Runs everything after norm1, whose result is in `normed`. A recomputation runs it a second time. Writes branch, and
-  // overwrites normed.
-  void forward_inner(Pass& pass, const Tensor& branch, const Tensor& normed, Saved& saved) const;
+  // Runs everything after norm1, whose result is in `normed`, and returns the new residual. A recomputation runs it a
+  // second time. Writes branch, and overwrites normed.
+  Tensor forward_inner(Pass& pass, const Tensor& branch, const Tensor& normed, Saved& saved) const;
+  // Runs the backward pass of feed-forward and attention, to norm1's gradient dnormed. normed [N, C] is scratch.
+  void backward_inner(Pass& pass, const StreamGradient& d, const Tensor& normed, const Tensor& dnormed,
+                      const Saved& saved) const;
 };
 
 struct PreNormStack {
@@ -51,7 +64,8 @@ struct PreNormStack {
   DropoutSite branch_dropout;  // drops from the last block's branch
 
   PreNormStack() = default;
-  PreNormStack(Parameters& table, const ModelConfig& config, bool causal, Initial initial, Initial output_initial);
+  PreNormStack(Parameters& table, const ModelConfig& config, bool causal, Initial initial, Initial output_initial,
+               const PreNormStyle& style = {});
 
   // x f32 [N, C] stays in use until the backward pass.
   Stream forward(Pass& pass, const Tensor& x, Saved& saved) const;

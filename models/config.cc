@@ -22,11 +22,14 @@ std::vector<std::pair<std::string, std::string>> texts_of(const ArchitectureOpti
 // Throws a UsageError where an option of another architecture was set.
 void refuse_options_of_others(const ModelConfig& config) {
   for (const OwnOptions::Entry& entry : config.own.all()) {
-    if (config.architecture == entry.architecture) continue;
-    const auto defaults = texts_of(*OwnOptions::defaults(entry.architecture)), texts = entry.texts();
+    if (entry.is_of(config.architecture)) continue;
+    const auto defaults = texts_of(*entry.make()), texts = entry.texts();
+    std::string owners;
+    for (const char* owner : entry.architectures)
+      owners.append(owners.empty() ? "" : " and ").append(owner).append("'s");
     for (size_t i = 0; i < texts.size(); ++i)
       if (texts[i] != defaults[i])
-        fail_usage(texts[i].first, " is an option of ", entry.architecture, "'s, the model is a ", config.architecture);
+        fail_usage(texts[i].first, " is an option of ", owners, ", the model is a ", config.architecture);
   }
 }
 
@@ -46,24 +49,27 @@ bool is_open(const std::string& text) { return text == "0" || text == "0.0" || t
 
 }  // namespace
 
-std::unique_ptr<ArchitectureOptions> OwnOptions::defaults(const std::string& architecture) {
-  for (const Architecture& row : architectures())
-    if (row.own_options && row.name == architecture) return row.own_options();
-  fail("the architecture ", architecture, " has no options of its own");
-}
-
 OwnOptions::OwnOptions() {
   for (const Architecture& row : architectures())
-    if (row.own_options) entries_.push_back({row.name, row.own_options()});
+    for (const auto make : row.own_options) {
+      const auto same = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.make == make; });
+      if (same != entries_.end()) same->architectures.push_back(row.name);
+      else entries_.push_back({{row.name}, make, make()});
+    }
 }
 
 OwnOptions::OwnOptions(const OwnOptions& other) {
-  for (const Entry& entry : other.entries_) entries_.push_back({entry.architecture, entry.options->clone()});
+  for (const Entry& entry : other.entries_)
+    entries_.push_back({entry.architectures, entry.make, entry.options->clone()});
 }
 
 OwnOptions& OwnOptions::operator=(const OwnOptions& other) {
   for (size_t i = 0; i < entries_.size(); ++i) entries_[i].options->assign(*other.entries_[i].options);
   return *this;
+}
+
+bool OwnOptions::Entry::is_of(const std::string& architecture) const {
+  return std::find(architectures.begin(), architectures.end(), architecture) != architectures.end();
 }
 
 std::vector<std::pair<std::string, std::string>> OwnOptions::Entry::texts() const { return texts_of(*options); }
@@ -88,7 +94,7 @@ ModelConfig ModelConfig::completed() const {
   check_sizes(config);
   check_span_parts(config);
   for (const OwnOptions::Entry& entry : config.own.all())
-    if (config.architecture == entry.architecture) entry.options->check();
+    if (entry.is_of(config.architecture)) entry.options->check();
   return config;
 }
 

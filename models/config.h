@@ -19,8 +19,8 @@ enum class HeadKind { none, masked, classification, question_answering };
 
 struct ModelConfig;
 
-// The options of one architecture (architectures.h) are declared for every architecture, but a user may set them for
-// their own architecture only.
+// The options of one architecture (architectures.h), or of a few, are declared for every architecture, but a user may
+// set them for those only.
 class ArchitectureOptions {
  public:
   virtual ~ArchitectureOptions() = default;
@@ -69,16 +69,16 @@ class OwnOptions {
   }
 
   struct Entry {
-    const char* architecture;
+    std::vector<const char*> architectures;          // that read them
+    std::unique_ptr<ArchitectureOptions> (*make)();  // at their defaults
     std::unique_ptr<ArchitectureOptions> options;
 
+    bool is_of(const std::string& architecture) const;
     // Returns the names of the options and their present values as text.
     std::vector<std::pair<std::string, std::string>> texts() const;
   };
   const std::vector<Entry>& all() const { return entries_; }
   void take_dropouts(const OwnOptions& wanted, const Options& options);
-  // Makes an architecture's options at their defaults.
-  static std::unique_ptr<ArchitectureOptions> defaults(const std::string& architecture);
 
  private:
   [[noreturn]] static void fail_missing();

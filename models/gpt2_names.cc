@@ -1,9 +1,11 @@
-// GPT2LMHeadModel's config keys and tensor names.
+// GPT2LMHeadModel's config keys and tensor names. Models with rotary positions, which GPT-2 does not have, get this
+// engine's own model_type "engine_gpt2", which transformers does not know: it adds the keys of the positions.
 #include <nlohmann/json.hpp>
 
 #include "core/json.h"
 #include "models/gpt2.h"
 #include "models/huggingface_format.h"
+#include "models/positions.h"
 
 namespace engine {
 
@@ -57,38 +59,75 @@ void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["use_cache"] = true;
 }
 
+bool has_its_positions(const ModelConfig& config) { return config.own.get<PositionOptions>().positions == "learned"; }
+
+ModelConfig read_own_config(const json& config, const std::string& where) {
+  ModelConfig result = read_config(config, where);
+  result.own.get<PositionOptions>().positions = json_string(config, "positions", where);
+  auto& rotary = result.own.get<RotaryOptions>();
+  rotary.share = json_number(config, "rotary_share", where, rotary.share);
+  rotary.base = static_cast<float>(json_number(config, "rotary_base", where, static_cast<double>(rotary.base)));
+  return result;
+}
+
+void write_own_config(const ModelConfig& config, nlohmann::ordered_json& result) {
+  write_config(config, result);
+  const auto& rotary = config.own.get<RotaryOptions>();
+  result["positions"] = config.own.get<PositionOptions>().positions;
+  result["rotary_share"] = rotary.share;
+  result["rotary_base"] = decimal(rotary.base);
+}
+
+// Returns the format, by transformers' or this engine's type and class.
+HuggingFaceFormat format_of(const char* model_type, const char* class_name) {
+  return {.architecture = "gpt2",
+          .model_type = model_type,
+          .classes = {{class_name}},
+          .prefix = "transformer.",
+          .names = {{"embedding.tokens", "transformer.wte.weight"},
+                    {"embedding.positions", "transformer.wpe.weight"},
+                    {"layers.*.norm1.gain", "transformer.h.*.ln_1.weight"},
+                    {"layers.*.norm1.bias", "transformer.h.*.ln_1.bias"},
+                    {"layers.*.attention.qkv.weight", "transformer.h.*.attn.c_attn.weight", true},
+                    {"layers.*.attention.qkv.bias", "transformer.h.*.attn.c_attn.bias"},
+                    {"layers.*.attention.output.weight", "transformer.h.*.attn.c_proj.weight", true},
+                    {"layers.*.attention.output.bias", "transformer.h.*.attn.c_proj.bias"},
+                    {"layers.*.norm2.gain", "transformer.h.*.ln_2.weight"},
+                    {"layers.*.norm2.bias", "transformer.h.*.ln_2.bias"},
+                    {"layers.*.feed_forward.up.weight", "transformer.h.*.mlp.c_fc.weight", true},
+                    {"layers.*.feed_forward.up.bias", "transformer.h.*.mlp.c_fc.bias"},
+                    {"layers.*.feed_forward.down.weight", "transformer.h.*.mlp.c_proj.weight", true},
+                    {"layers.*.feed_forward.down.bias", "transformer.h.*.mlp.c_proj.bias"},
+                    {"final_norm.gain", "transformer.ln_f.weight"},
+                    {"final_norm.bias", "transformer.ln_f.bias"}},
+          .general_keys = {{"hidden_size", "n_embd"},
+                           {"num_hidden_layers", "n_layer"},
+                           {"num_attention_heads", "n_head"},
+                           {"max_position_embeddings", "n_positions"}},
+          .tied = {{"lm_head.weight", "transformer.wte.weight", "embedding.tokens"}},
+          .buffers = {"transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias"},
+          .read_config = read_config,
+          .write_config = write_config};
+}
+
 }  // namespace
 
 const HuggingFaceFormat& gpt2_format() {
-  static const HuggingFaceFormat format = {
-      .architecture = "gpt2",
-      .model_type = "gpt2",
-      .classes = {{"GPT2LMHeadModel"}},
-      .prefix = "transformer.",
-      .names = {{"embedding.tokens", "transformer.wte.weight"},
-                {"embedding.positions", "transformer.wpe.weight"},
-                {"layers.*.norm1.gain", "transformer.h.*.ln_1.weight"},
-                {"layers.*.norm1.bias", "transformer.h.*.ln_1.bias"},
-                {"layers.*.attention.qkv.weight", "transformer.h.*.attn.c_attn.weight", true},
-                {"layers.*.attention.qkv.bias", "transformer.h.*.attn.c_attn.bias"},
-                {"layers.*.attention.output.weight", "transformer.h.*.attn.c_proj.weight", true},
-                {"layers.*.attention.output.bias", "transformer.h.*.attn.c_proj.bias"},
-                {"layers.*.norm2.gain", "transformer.h.*.ln_2.weight"},
-                {"layers.*.norm2.bias", "transformer.h.*.ln_2.bias"},
-                {"layers.*.feed_forward.up.weight", "transformer.h.*.mlp.c_fc.weight", true},
-                {"layers.*.feed_forward.up.bias", "transformer.h.*.mlp.c_fc.bias"},
-                {"layers.*.feed_forward.down.weight", "transformer.h.*.mlp.c_proj.weight", true},
-                {"layers.*.feed_forward.down.bias", "transformer.h.*.mlp.c_proj.bias"},
-                {"final_norm.gain", "transformer.ln_f.weight"},
-                {"final_norm.bias", "transformer.ln_f.bias"}},
-      .general_keys = {{"hidden_size", "n_embd"},
-                       {"num_hidden_layers", "n_layer"},
-                       {"num_attention_heads", "n_head"},
-                       {"max_position_embeddings", "n_positions"}},
-      .tied = {{"lm_head.weight", "transformer.wte.weight", "embedding.tokens"}},
-      .buffers = {"transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias"},
-      .read_config = read_config,
-      .write_config = write_config};
+  static const HuggingFaceFormat format = [] {
+    HuggingFaceFormat result = format_of("gpt2", "GPT2LMHeadModel");
+    result.suits = has_its_positions;
+    return result;
+  }();
+  return format;
+}
+
+const HuggingFaceFormat& own_gpt2_format() {
+  static const HuggingFaceFormat format = [] {
+    HuggingFaceFormat result = format_of("engine_gpt2", "EngineGPT2LMHeadModel");
+    result.read_config = read_own_config;
+    result.write_config = write_own_config;
+    return result;
+  }();
   return format;
 }
 

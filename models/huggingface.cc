@@ -127,7 +127,8 @@ std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& fol
   if (head == HeadKind::classification && result.head == head) refuse_problem_type(config, where);
   // An encoder without logits over the vocabulary has nothing that could be tied.
   const bool has_logits = !is_encoder || head == HeadKind::masked;
-  if (has_logits) require_option(config, "tie_word_embeddings", format.ties_embeddings, where);
+  if (has_logits && format.ties_embeddings)
+    require_option(config, "tie_word_embeddings", *format.ties_embeddings, where);
   if (!named && is_encoder && !purpose.any_class && json_has(config, "architectures", where)) {
     std::string known;
     for (const auto& one : format.classes) known += (known.empty() ? "" : ", ") + std::string(one.name);
@@ -289,7 +290,7 @@ std::unique_ptr<Model> load_model(const fs::path& path, Memory& memory, bool wit
   } catch (const Error& error) {
     fail((folder / "config.json").string(), ": ", error.what());
   }
-  LoadReport report = load_weights(folder, *format, model->parameters(), memory, with_gradients, new_parts);
+  LoadReport report = load_weights(folder, *format, config, model->parameters(), memory, with_gradients, new_parts);
   report.new_tokens = new_parts.tokens - new_parts.known_tokens;
   if (request.report) *request.report = report;
   return model;

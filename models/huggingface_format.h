@@ -3,6 +3,7 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,8 @@ struct TensorNames {
   bool transposed = false;  // theirs is [inputs, outputs]
   // Theirs holds the rows of one of our `parts` equal parts, which lie one below the other: q of q|k|v.
   int part = 0, parts = 1;
+  // Theirs has q, k and v of each head side by side, [H, 3, D] rows where ours are [3, H, D].
+  bool by_head = false;
 };
 
 struct HuggingFaceFormat {
@@ -40,13 +43,14 @@ struct HuggingFaceFormat {
     const char* name;
     const char* same_as;
     const char* parameter;  // matters to models that have this parameter
+    const char* unless = "";  // and lack this one
   };
   std::vector<Tied> tied;
   std::vector<const char*> buffers;  // are skipped
   // Keys of rates at which transformers leaves out whole layers in training. Nothing here does, so they must then be 0.
   std::vector<const char*> layer_drops = {};
-  // "tie_word_embeddings" must be this in a model with logits over the vocabulary.
-  bool ties_embeddings = true;
+  // "tie_word_embeddings" must be this in a model with logits over the vocabulary. Absent: read_config reads it.
+  std::optional<bool> ties_embeddings = true;
   // The file's name of a bias of the logits that is not trained, [1, V], and its place in a config. nullptr: none.
   const char* logits_bias = nullptr;
   std::vector<float>& (*logits_bias_of)(ModelConfig& config) = nullptr;
@@ -61,6 +65,8 @@ struct HuggingFaceFormat {
 };
 
 const HuggingFaceFormat& gpt2_format();
+const HuggingFaceFormat& own_gpt2_format();  // serves rotary positions, which GPT-2 does not have
+const HuggingFaceFormat& gpt_neox_format();
 const HuggingFaceFormat& bart_format();
 const HuggingFaceFormat& own_bart_format();  // serves positions that BART does not have
 const HuggingFaceFormat& bert_format();

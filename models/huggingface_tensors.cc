@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/safetensors.h"
+#include "models/tensor_places.h"
 #include "models/transposed_tensors.h"
 
 namespace engine {
@@ -15,53 +16,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string with_layer(std::string name, int64_t layer) {
-  const size_t star = name.find('*');
-  return star == std::string::npos ? name : name.replace(star, 1, std::to_string(layer));
-}
-
-// A place is a tensor of the file. It holds rows of a parameter, mostly all of them.
-struct Place {
-  Parameter* parameter;
-  std::string name;  // in the file, with the prefix
-  bool transposed;
-  Shape shape;        // these rows' shape
-  int64_t first = 0;  // its first element in the parameter
-};
-
 std::string part_of(const Parameter& parameter) {
   const std::string part = parameter.name.substr(0, parameter.name.find('.'));
   return parts_beside_trunk.contains(part) ? part : "trunk";
-}
-
-// Lists the places of the model's parameters. The table of names has those of every head.
-std::vector<Place> places_of(const HuggingFaceFormat& format, Parameters& parameters) {
-  const int64_t layers = parameters.layers();
-  std::vector<Place> places;
-  int64_t named = 0;
-  const auto add = [&](const TensorNames& names) {
-    const bool of_a_layer = names.ours.find('*') != std::string::npos;
-    for (int64_t layer = 0; layer < (of_a_layer ? layers : 1); ++layer) {
-      Parameter* const parameter = parameters.find(with_layer(names.ours, layer));
-      if (!parameter) continue;
-      Place place{parameter, with_layer(names.theirs, layer), names.transposed, parameter->shape};
-      place.shape.sizes[0] /= names.parts;
-      place.first = names.part * place.shape.count();
-      named += place.shape.count();
-      places.push_back(std::move(place));
-    }
-  };
-  for (const TensorNames& names : format.names) add(names);
-  for (const TensorNames& names : thought_names()) add(names);
-  require(named == parameters.count(), "the Hugging Face names of ", format.architecture,
-          " do not name every parameter");
-  return places;
-}
-
-std::vector<int64_t> shape_in_file(const Place& place) {
-  std::vector<int64_t> shape(place.shape.sizes.begin(), place.shape.sizes.begin() + place.shape.rank);
-  if (place.transposed) std::swap(shape[0], shape[1]);
-  return shape;
 }
 
 std::string text_of(const std::vector<int64_t>& shape) {
@@ -145,13 +102,13 @@ struct Sources {
 class TensorCheck {
  public:
   TensorCheck(const Safetensors& file, const std::string& path, const HuggingFaceFormat& format,
-              Parameters& parameters)
-      : file_(file), entries_(file.entries()), path_(path), format_(format), parameters_(parameters),
+              Parameters& parameters, int64_t heads)
+      : file_(file), entries_(file.entries()), path_(path), format_(format), parameters_(parameters), heads_(heads),
         names_(file, format) {}
 
   // Every tensor of the model is there as it should be, or new. The report names those that the model does not have.
   Sources run(const NewParts& new_parts, LoadReport& report) {
-    Sources sources{places_of(format_, parameters_), {}};
+    Sources sources{places_of(format_, parameters_, heads_), {}};
     for (Place& place : sources.places)
       if (lacks_rows(place, new_parts)) place.shape.sizes[0] = new_parts.known_tokens;
     const std::set<std::string> news = new_parts_of(sources.places, new_parts, report);
@@ -187,7 +144,8 @@ class TensorCheck {
 
   // Whether the model has the parameter of a tied tensor, and the file has the tensor.
   bool matters(const HuggingFaceFormat::Tied& tied) const {
-    return parameters_.find(tied.parameter) && entries_.contains(names_.of(tied.name));
+    return parameters_.find(tied.parameter) && !parameters_.find(tied.unless) &&
+           entries_.contains(names_.of(tied.name));
   }
 
   // Returns the name in the file of a tensor. Where the file saved only the one that is tied to it, it is that one's.
@@ -261,6 +219,7 @@ class TensorCheck {
   const std::string& path_;
   const HuggingFaceFormat& format_;
   Parameters& parameters_;
+  int64_t heads_;
   NamesInFile names_;
   std::set<std::string> known_;
 };
@@ -291,13 +250,14 @@ const HuggingFaceFormat::Class& class_of(const HuggingFaceFormat& format, HeadKi
   fail("models of architecture \"", format.architecture, "\" have no such head");
 }
 
-LoadReport load_weights(const fs::path& folder, const HuggingFaceFormat& format, Parameters& parameters, Memory& memory,
-                        bool with_gradients, const NewParts& new_parts) {
+LoadReport load_weights(const fs::path& folder, const HuggingFaceFormat& format, const ModelConfig& config,
+                        Parameters& parameters, Memory& memory, bool with_gradients, const NewParts& new_parts) {
   const fs::path path = weights_file(folder);
   const Safetensors file = Safetensors::open(path);
   LoadReport report;
   const std::string path_text = path.string();
-  const auto [places, entries] = TensorCheck(file, path_text, format, parameters).run(new_parts, report);
+  TensorCheck check(file, path_text, format, parameters, config.num_heads);
+  const auto [places, entries] = check.run(new_parts, report);
   parameters.allocate(memory, with_gradients);
   for (Parameter& parameter : parameters.all())
     if (std::find(report.fresh.begin(), report.fresh.end(), part_of(parameter)) != report.fresh.end())
@@ -311,7 +271,7 @@ LoadReport load_weights(const fs::path& folder, const HuggingFaceFormat& format,
   struct Piece {
     size_t place;
     int64_t begin, end;  // elements, or rows of a transposed matrix
-    float* to;           // the parameter's first element
+    float* to;           // first element of the parameter or, without transposing, of the piece
   };
   std::vector<Piece> pieces;
   std::vector<float> staged;
@@ -324,7 +284,7 @@ LoadReport load_weights(const fs::path& folder, const HuggingFaceFormat& format,
         load_transposed(entry.data, shape[1], shape[0], entry.dtype, begin, end, to);
       } else {
         const size_t element = safetensors_size_of(entry.dtype), first = static_cast<size_t>(begin);
-        load_floats(entry.data + first * element, static_cast<size_t>(end - begin), entry.dtype, to + begin);
+        load_floats(entry.data + first * element, static_cast<size_t>(end - begin), entry.dtype, to);
       }
     });
     pieces.clear();
@@ -335,10 +295,18 @@ LoadReport load_weights(const fs::path& folder, const HuggingFaceFormat& format,
     const int64_t elements = place.shape.count();
     float* const value = place.parameter->value.as<float>() + place.first;
     if (!is_host) staged.resize(static_cast<size_t>(elements));
-    const int64_t count = place.transposed ? place.shape[0] : elements;
-    const int64_t grain = place.transposed ? transposed_grain : int64_t{1} << 20;
-    for (int64_t begin = 0; begin < count; begin += grain)
-      pieces.push_back({i, begin, std::min(count, begin + grain), is_host ? value : staged.data()});
+    float* const to = is_host ? value : staged.data();
+    if (place.transposed) {
+      for (int64_t begin = 0; begin < place.shape[0]; begin += transposed_grain)
+        pieces.push_back({i, begin, std::min(place.shape[0], begin + transposed_grain), to});
+    } else {
+      constexpr int64_t grain = 1 << 20;
+      const int64_t row = elements / place.shape[0], together = place.rows_together() * row;
+      for (int64_t block = 0; block < elements; block += together)
+        for (int64_t begin = block; begin < block + together; begin += grain)
+          pieces.push_back({i, begin, std::min(block + together, begin + grain),
+                            to + place.our_row(block / row) * row + (begin - block)});
+    }
     if (is_host) continue;
     load_pieces();
     parameters.write(*place.parameter, place.first, elements, staged.data());
@@ -364,7 +332,7 @@ void save_weights(const fs::path& folder, const HuggingFaceFormat& format, const
   };
   const std::string left_away = class_of(format, config.head).has_prefix ? "" : format.prefix;
   std::vector<SafetensorsItem> items;
-  for (const Place& place : places_of(format, parameters)) {
+  for (const Place& place : places_of(format, parameters, config.num_heads)) {
     const auto fill_rows = [&, place](int64_t begin, int64_t end, char* to) {
       const float* values = on_host(*place.parameter) + place.first;
       if (place.transposed) {
@@ -372,8 +340,13 @@ void save_weights(const fs::path& folder, const HuggingFaceFormat& format, const
         require(good, values_too_large_for_half);
         return;
       }
-      const int64_t row = place.shape.count() / place.shape[0];
-      store_floats(values + begin * row, static_cast<size_t>((end - begin) * row), dtype, to);
+      const int64_t row = place.shape.count() / place.shape[0], together = place.rows_together();
+      const auto row_bytes = row * static_cast<int64_t>(safetensors_size_of(dtype));
+      for (int64_t first = begin, last; first < end; first = last) {
+        last = std::min(end, (first / together + 1) * together);
+        store_floats(values + place.our_row(first) * row, static_cast<size_t>((last - first) * row), dtype,
+                     to + (first - begin) * row_bytes);
+      }
     };
     const std::string name = place.name.starts_with(left_away) ? place.name.substr(left_away.size()) : place.name;
     items.push_back({name, dtype, shape_in_file(place), nullptr, fill_rows});

@@ -6,9 +6,10 @@
 
 namespace engine {
 
-Linear::Linear(Parameters& table, const std::string& name, int64_t inputs, int64_t outputs, Initial initial)
+Linear::Linear(Parameters& table, const std::string& name, int64_t inputs, int64_t outputs, Initial initial,
+               bool with_bias)
     : weight(&table.add(name + ".weight", {outputs, inputs}, initial)),
-      bias(&table.add(name + ".bias", {outputs}, Initial::zeros())) {
+      bias(with_bias ? &table.add(name + ".bias", {outputs}, Initial::zeros()) : nullptr) {
   weight->is_factor = weight->is_linear = true;
 }
 
@@ -146,13 +147,24 @@ RelativeGradients::RelativeGradients(const Run& run, const RelativePositions& re
 }
 
 SelfAttention::SelfAttention(Parameters& table, const std::string& name, int64_t width, int heads_, int layer_,
-                             bool causal_, float attention_dropout, Initial initial, Initial output_initial)
-    : qkv(table, name + ".qkv", width, 3 * width, initial.stacked(3)),
-      output(table, name + ".output", width, width, output_initial),
+                             bool causal_, float attention_dropout, Initial initial, Initial output_initial,
+                             bool with_bias)
+    : qkv(table, name + ".qkv", width, 3 * width, initial.stacked(3), with_bias),
+      output(table, name + ".output", width, width, output_initial, with_bias),
       heads(heads_),
       layer(layer_),
       causal(causal_),
       dropout(table.add_dropout(name + ".probabilities", attention_dropout)) {}
+
+void SelfAttention::turn(Pass& pass, const Tensor& all, bool is_backward) const {
+  if (!rotary) return;
+  const int64_t width = all.cols() / 3;
+  pass.ops.rotary({.x = {all, 0, 2 * width},
+                   .positions = pass.layout.positions,
+                   .table = *rotary,
+                   .heads = 2 * heads,
+                   .backward = is_backward});
+}
 
 void SelfAttention::forward(Pass& pass, const Tensor& x, const Tensor& y, Saved& saved) const {
   const int64_t tokens = x.rows(), width = x.cols();
@@ -160,6 +172,7 @@ void SelfAttention::forward(Pass& pass, const Tensor& x, const Tensor& y, Saved&
   saved.mixed = pass.arena.make(pass.compute, {tokens, width});
   saved.lse = pass.keep ? pass.arena.make(DType::f32, {tokens, heads}) : Tensor{};
   qkv.forward(pass, x, saved.qkv);
+  turn(pass, saved.qkv, /*is_backward=*/false);
   Columns k{saved.qkv, width, width}, v{saved.qkv, 2 * width, width};
   if (pass.state) {
     const auto& cache = static_cast<const KeyValueCache&>(*pass.state);
@@ -223,6 +236,7 @@ void SelfAttention::backward(Pass& pass, const Tensor& dy, const Tensor& x, cons
     pass.ops.gather_rows({.x = dk, .index = cache->rows, .y = {dqkv, width, width}});
     pass.ops.gather_rows({.x = dv, .index = cache->rows, .y = {dqkv, 2 * width, width}});
   }
+  turn(pass, dqkv, /*is_backward=*/true);
   qkv.backward(pass, dqkv, x, dx, Activation::none, {}, accumulate);
 }
 

@@ -14,7 +14,8 @@ struct Linear {
   int64_t first = 0, count = 0;  // rows of W that it has; count 0: all
 
   Linear() = default;
-  Linear(Parameters& table, const std::string& name, int64_t inputs, int64_t outputs, Initial initial);
+  Linear(Parameters& table, const std::string& name, int64_t inputs, int64_t outputs, Initial initial,
+         bool with_bias = true);
   // Returns the same layer with only some of the outputs.
   Linear part(int64_t first_output, int64_t outputs) const;
 
@@ -103,15 +104,20 @@ struct SelfAttention {
   bool causal = false;
   DropoutSite dropout;
   RelativePositions relative;
+  const Tensor* rotary = nullptr;  // optional f32 [P, r], by which q and k are turned (kernels/attention/rotary.h)
 
   SelfAttention() = default;
   SelfAttention(Parameters& table, const std::string& name, int64_t width, int heads_, int layer_, bool causal_,
-                float attention_dropout, Initial initial, Initial output_initial);
+                float attention_dropout, Initial initial, Initial output_initial, bool with_bias = true);
 
   void forward(Pass& pass, const Tensor& x, const Tensor& y, Saved& saved) const;
   // dx =, or += where accumulated (f32 then).
   void backward(Pass& pass, const Tensor& dy, const Tensor& x, const Saved& saved, const Tensor& dx,
                 bool accumulate = false) const;
+
+ private:
+  // Turns q and k, or back their gradients, in q | k | v where there are rotary positions.
+  void turn(Pass& pass, const Tensor& all, bool is_backward) const;
 };
 
 // y = drop(act(x W1^T + b1)) W2^T + b2.

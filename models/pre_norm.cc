@@ -3,13 +3,15 @@
 namespace engine {
 
 PreNormBlock::PreNormBlock(Parameters& table, const ModelConfig& config, int layer, bool causal, Initial initial,
-                           Initial output_initial, DropoutSite branch_dropout) {
+                           Initial output_initial, DropoutSite branch_dropout, const PreNormStyle& style)
+    : is_parallel(style.is_parallel) {
   const std::string name = "layers." + std::to_string(layer);
   const int64_t width = config.hidden_size;
   range.first = table.size();
   norm1 = ResidualNorm(table, name + ".norm1", width, config.layer_norm_epsilon, branch_dropout);
   attention = SelfAttention(table, name + ".attention", width, static_cast<int>(config.num_heads), layer, causal,
-                            config.attention_dropout, initial, output_initial);
+                            config.attention_dropout, initial, output_initial, style.attention_bias);
+  attention.rotary = style.rotary;
   norm2 = ResidualNorm(table, name + ".norm2", width, config.layer_norm_epsilon,
                        table.add_dropout(name + ".attention", config.dropout));
   feed_forward = FeedForward(table, name + ".feed_forward", width, config.inner_size(),
@@ -17,24 +19,45 @@ PreNormBlock::PreNormBlock(Parameters& table, const ModelConfig& config, int lay
   range.last = table.size();
 }
 
-void PreNormBlock::forward_inner(Pass& pass, const Tensor& branch, const Tensor& normed, Saved& saved) const {
+Tensor PreNormBlock::forward_inner(Pass& pass, const Tensor& branch, const Tensor& normed, Saved& saved) const {
   attention.forward(pass, normed, branch, saved.attention);
-  norm2.forward(pass, branch, saved.norm1.sum, normed, saved.norm2);
+  Tensor residual;
+  if (is_parallel) {
+    residual = pass.arena.make(DType::f32, branch.shape);
+    const Tensor& sum = saved.norm1.sum;
+    pass.ops.dropout({.x = branch, .residual = sum, .y = residual, .dropout = pass.dropout(norm2.dropout)});
+    saved.norm2 = saved.norm1;
+    norm2.recompute(pass, saved.norm2, normed);
+  } else {
+    norm2.forward(pass, branch, saved.norm1.sum, normed, saved.norm2);
+    residual = saved.norm2.sum;
+  }
   feed_forward.forward(pass, normed, branch, saved.feed_forward);
+  return residual;
 }
 
 Tensor PreNormBlock::forward(Pass& pass, const Tensor& residual, const Tensor& branch_in, const Tensor& branch,
                              const Tensor& normed, Saved& saved) const {
   const Tensor kept = pass.recompute ? pass.arena.make(DType::f32, residual.shape) : Tensor{};
   norm1.forward(pass, branch_in, residual, normed, saved.norm1);
-  if (!pass.recompute) {
-    forward_inner(pass, branch, normed, saved);
-    return saved.norm2.sum;
-  }
+  if (!pass.recompute) return forward_inner(pass, branch, normed, saved);
   const ArenaScope scope(pass.arena);
-  forward_inner(pass, branch, normed, saved);
-  pass.ops.copy({.x = saved.norm2.sum, .y = kept});
+  pass.ops.copy({.x = forward_inner(pass, branch, normed, saved), .y = kept});
   return kept;
+}
+
+void PreNormBlock::backward_inner(Pass& pass, const StreamGradient& d, const Tensor& normed, const Tensor& dnormed,
+                                  const Saved& saved) const {
+  // The gradient of a parallel block's stream waits until attention has read that of its branch, which may be the same.
+  const Tensor dnorm2 = is_parallel ? pass.arena.make(pass.compute, normed.shape) : dnormed;
+  norm2.recompute(pass, saved.norm2, normed);
+  feed_forward.backward(pass, d.branch(), normed, saved.feed_forward, dnorm2);
+  if (!is_parallel) norm2.backward(pass, dnorm2, saved.norm2, d, /*accumulate=*/true);
+  else if (d.own_branch)
+    pass.ops.dropout({.x = d.residual, .y = d.own_branch, .dropout = pass.dropout(norm2.dropout)});
+  norm1.recompute(pass, saved.norm1, normed);
+  attention.backward(pass, d.branch(), normed, saved.attention, dnormed);
+  if (is_parallel) norm2.backward(pass, dnorm2, saved.norm2, {d.residual, {}}, /*accumulate=*/true);
 }
 
 void PreNormBlock::backward(Pass& pass, const StreamGradient& d, bool has_branch_in, Saved& saved) const {
@@ -45,20 +68,16 @@ void PreNormBlock::backward(Pass& pass, const StreamGradient& d, bool has_branch
     norm1.recompute(pass, saved.norm1, normed);
     forward_inner(pass, /*branch=*/dnormed, normed, saved);
   }
-  norm2.recompute(pass, saved.norm2, normed);
-  feed_forward.backward(pass, d.branch(), normed, saved.feed_forward, dnormed);
-  norm2.backward(pass, dnormed, saved.norm2, d, /*accumulate=*/true);
-  norm1.recompute(pass, saved.norm1, normed);
-  attention.backward(pass, d.branch(), normed, saved.attention, dnormed);
+  backward_inner(pass, d, normed, dnormed, saved);
   norm1.backward(pass, dnormed, saved.norm1, has_branch_in ? d : StreamGradient{d.residual, {}}, /*accumulate=*/true);
   pass.done(range);
 }
 
 PreNormStack::PreNormStack(Parameters& table, const ModelConfig& config, bool causal, Initial initial,
-                           Initial output_initial) {
+                           Initial output_initial, const PreNormStyle& style) {
   // A block's norm adds the branch of the block before it. The first block has no such branch to drop from.
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    blocks.emplace_back(table, config, static_cast<int>(layer), causal, initial, output_initial, branch_dropout);
+    blocks.emplace_back(table, config, static_cast<int>(layer), causal, initial, output_initial, branch_dropout, style);
     branch_dropout = table.add_dropout("layers." + std::to_string(layer) + ".feed_forward", config.dropout);
   }
 }

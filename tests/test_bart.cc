@@ -4,6 +4,7 @@
 
 #include "kernels/observe/count_ops.h"
 #include "models/bart.h"
+#include "models/positions.h"
 #include "models/beam_search.h"
 #include "models/huggingface.h"
 #include "tests/cached_checks.h"
@@ -35,7 +36,7 @@ void on_every_model(const std::function<void(const ModelRun&, const Golden&)>& c
 std::unique_ptr<Model> model_with(Bench& bench, const std::string& positions) {
   const auto golden = load_model(golden_folder / "plain" / "model", bench.arena.memory(), false);
   ModelConfig config = golden->config();
-  config.own.get<BartOptions>().positions = positions;
+  config.own.get<PositionOptions>().positions = positions;
   config.attention_dropout = 0.1f;
   config.own.get<BartOptions>().activation_dropout = 0.2f;
   auto model = make_model(config);
@@ -154,7 +155,7 @@ TEST_CASE("bart: sinusoidal positions and none: packing, recomputation, threads,
       const TemporaryFolder folder;
       save_model(folder.path(), *model);
       const auto loaded = load_model(folder.path(), bench.arena.memory(), false, {.kinds = generating_kinds});
-      CHECK(loaded->config().own.get<BartOptions>().positions == positions);
+      CHECK(loaded->config().own.get<PositionOptions>().positions == positions);
       CHECK(same_bits(ModelRun(bench, *loaded).logits(golden.batch()), run.logits(golden.batch())));
     }
   });

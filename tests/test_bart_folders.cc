@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "models/bart.h"
+#include "models/positions.h"
 #include "models/huggingface.h"
 #include "tests/changed_folder.h"
 
@@ -110,7 +111,7 @@ TEST_CASE("bart folders: tokens, sizes and the logits' bias are kept; other posi
   CHECK(names(saved.path()) == names(golden_folder / "scaled" / "model"));
 
   ModelConfig other = model->config();
-  other.own.get<BartOptions>().positions = "none";
+  other.own.get<PositionOptions>().positions = "none";
   const auto own = make_model(other);
   own->parameters().allocate(host_memory(), false);
   own->parameters().initialise(3);
@@ -157,10 +158,12 @@ TEST_CASE("bart folders: what is missing, misshapen or not done here is named") 
     f.config["model_type"] = "engine_bart";
     f.config["positions"] = "rotary";
   });
-  CHECK(unknown.starts_with("/config.json: model.positions \"rotary\" are unknown"));
+  CHECK(unknown.starts_with("/config.json: model.positions is \"rotary\", those of a bart are learned, sinusoidal or "
+                            "none"));
   ModelConfig gpt2{.vocab_size = 5};
-  gpt2.own.get<BartOptions>().positions = "none";
-  CHECK_THROWS_WITH_AS(make_model(gpt2), doctest::Contains("model.positions is an option of bart's"), UsageError);
+  gpt2.own.get<PositionOptions>().positions = "none";
+  CHECK_THROWS_WITH_AS(make_model(gpt2), "model.positions is \"none\", those of a gpt2 are learned or rotary",
+                       UsageError);
 }
 
 }  // namespace engine::test

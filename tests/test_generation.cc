@@ -4,6 +4,7 @@
 #include <set>
 
 #include "models/cached_decoder.h"
+#include "models/positions.h"
 #include "tests/operation.h"
 
 namespace engine::test {
@@ -18,6 +19,14 @@ ModelConfig tiny_config() {
           .max_positions = 40,
           // Weights are large, so that each token and position matters and generated texts vary.
           .initializer_range = 0.3f};
+}
+
+// Returns the decoders of one sequence: GPT-2 with learned and with rotary positions, and GPT-NeoX.
+std::vector<ModelConfig> tiny_decoders() {
+  std::vector<ModelConfig> configs(3, tiny_config());
+  configs[1].own.get<PositionOptions>().positions = "rotary";
+  configs[2].architecture = "gpt_neox";
+  return configs;
 }
 
 std::unique_ptr<Model> random_model(Bench& bench, const ModelConfig& config = tiny_config()) {
@@ -63,72 +72,82 @@ std::vector<int32_t> greedy_without_cache(Bench& bench, Model& model, std::vecto
   return {tokens.begin() + static_cast<ptrdiff_t>(begin), tokens.end()};
 }
 
+// Checks that the logits of two texts, read in pieces over a cache, are those of a full forward pass.
+void check_incremental(Bench& bench, const ModelConfig& config) {
+  const auto model = random_model(bench, config);
+  Random random(5, 0);
+  const std::vector<std::vector<int32_t>> texts{random_tokens(random, 17), random_tokens(random, 9)};
+  const int capacity = 20;
+  const auto cache = model->make_decode_state(bench.arena, bench.compute, {.slots = 2, .rows = capacity});
+  // Pieces have different lengths, first a prompt, then a few tokens, then one at a time.
+  std::vector<std::vector<double>> incremental(2);
+  std::vector<int> cached{0, 0};
+  const auto saved = model->make_saved();
+  for (const std::vector<int>& piece : {std::vector<int>{7, 3}, {4, 1}, {1, 1}, {1, 1}, {3, 2}, {1, 1}}) {
+    const ArenaScope scope(bench.arena);
+    std::vector<int> ids, positions, rows, offsets{0}, begin, end;
+    for (int s = 0; s < 2; ++s) {
+      for (int t = cached[static_cast<size_t>(s)]; t < cached[static_cast<size_t>(s)] + piece[static_cast<size_t>(s)];
+           ++t) {
+        ids.push_back(texts[static_cast<size_t>(s)][static_cast<size_t>(t)]);
+        positions.push_back(t);
+        rows.push_back(s * capacity + t);
+      }
+      cached[static_cast<size_t>(s)] += piece[static_cast<size_t>(s)];
+      offsets.push_back(static_cast<int>(ids.size()));
+      begin.push_back(s * capacity);
+      end.push_back(s * capacity + cached[static_cast<size_t>(s)]);
+    }
+    const auto count = static_cast<int64_t>(ids.size());
+    cache->rows = bench.integers({count}, rows);
+    cache->keys = {bench.integers({2}, begin), bench.integers({2}, end),
+                  *std::max_element(cached.begin(), cached.end())};
+    Pass pass(Run{.ops = bench.ops, .arena = bench.arena, .compute = bench.compute},
+              {Segments::packed(bench.integers({3}, offsets), *std::max_element(piece.begin(), piece.end())),
+               bench.integers({count}, positions)});
+    pass.state = cache.get();
+    const auto logits =
+        bench.values(model_logits(pass, *model, {.ids = bench.integers({count}, ids)}, {}, *saved));
+    for (size_t s = 0; s < 2; ++s)
+      incremental[s].insert(incremental[s].end(), logits.begin() + offsets[s] * config.vocab_size,
+                            logits.begin() + offsets[s + 1] * config.vocab_size);
+  }
+  // Sums in another order differ by a rounding or so a layer, magnified by the largest attention scores (about 13).
+  const double tolerance = 40 * epsilon_of(bench.compute);
+  for (size_t s = 0; s < 2; ++s) CHECK_CLOSE(incremental[s], full_logits(bench, *model, texts[s]), tolerance);
+}
+
 }  // namespace
 
 TEST_CASE("generation: incremental logits are those of a full forward pass") {
   on_every_backend([](Bench& bench) {
-    const auto model = random_model(bench);
-    const ModelConfig& config = model->config();
-    Random random(5, 0);
-    const std::vector<std::vector<int32_t>> texts{random_tokens(random, 17), random_tokens(random, 9)};
-    const int capacity = 20;
-    const auto cache = model->make_decode_state(bench.arena, bench.compute, {.slots = 2, .rows = capacity});
-    // Pieces have different lengths, first a prompt, then a few tokens, then one at a time.
-    std::vector<std::vector<double>> incremental(2);
-    std::vector<int> cached{0, 0};
-    const auto saved = model->make_saved();
-    for (const std::vector<int>& piece : {std::vector<int>{7, 3}, {4, 1}, {1, 1}, {1, 1}, {3, 2}, {1, 1}}) {
-      const ArenaScope scope(bench.arena);
-      std::vector<int> ids, positions, rows, offsets{0}, begin, end;
-      for (int s = 0; s < 2; ++s) {
-        for (int t = cached[static_cast<size_t>(s)]; t < cached[static_cast<size_t>(s)] + piece[static_cast<size_t>(s)];
-             ++t) {
-          ids.push_back(texts[static_cast<size_t>(s)][static_cast<size_t>(t)]);
-          positions.push_back(t);
-          rows.push_back(s * capacity + t);
-        }
-        cached[static_cast<size_t>(s)] += piece[static_cast<size_t>(s)];
-        offsets.push_back(static_cast<int>(ids.size()));
-        begin.push_back(s * capacity);
-        end.push_back(s * capacity + cached[static_cast<size_t>(s)]);
-      }
-      const auto count = static_cast<int64_t>(ids.size());
-      cache->rows = bench.integers({count}, rows);
-      cache->keys = {bench.integers({2}, begin), bench.integers({2}, end),
-                    *std::max_element(cached.begin(), cached.end())};
-      Pass pass(Run{.ops = bench.ops, .arena = bench.arena, .compute = bench.compute},
-                {Segments::packed(bench.integers({3}, offsets), *std::max_element(piece.begin(), piece.end())),
-                 bench.integers({count}, positions)});
-      pass.state = cache.get();
-      const auto logits =
-          bench.values(model_logits(pass, *model, {.ids = bench.integers({count}, ids)}, {}, *saved));
-      for (size_t s = 0; s < 2; ++s)
-        incremental[s].insert(incremental[s].end(), logits.begin() + offsets[s] * config.vocab_size,
-                              logits.begin() + offsets[s + 1] * config.vocab_size);
+    for (const ModelConfig& config : tiny_decoders()) {
+      CAPTURE(config.architecture);
+      check_incremental(bench, config);
     }
-    // Sums in another order differ by a rounding or so a layer, magnified by the largest attention scores (about 13).
-    const double tolerance = 40 * epsilon_of(bench.compute);
-    for (size_t s = 0; s < 2; ++s) CHECK_CLOSE(incremental[s], full_logits(bench, *model, texts[s]), tolerance);
   });
 }
 
 TEST_CASE("generation: greedy tokens are those of full forward passes, whatever runs beside them") {
   on_every_backend([](Bench& bench) {
     if (bench.compute != DType::f32) return;  // in bf16 two logits may round to one
-    const auto model = random_model(bench);
-    const auto prompts = random_prompts(7);
-    const GenerationOptions options{.max_new_tokens = 12};
-    std::vector<std::vector<int32_t>> expected;
-    std::set<int32_t> different;
-    for (const auto& prompt : prompts) {
-      expected.push_back(greedy_without_cache(bench, *model, prompt, 12));
-      different.insert(expected.back().begin(), expected.back().end());
-    }
-    CHECK(different.size() > 5);  // else the texts would be alike whatever was done
-    for (int together : {1, 2, 3, 64}) {
-      Generator generator(bench.ops, *model, bench.compute, together);
-      CHECK(generator.generate(prompts, options) == expected);
-      CHECK(generator.generate(prompts, options) == expected);  // a used cache is as good as a new one
+    for (const ModelConfig& config : tiny_decoders()) {
+      CAPTURE(config.architecture);
+      const auto model = random_model(bench, config);
+      const auto prompts = random_prompts(7);
+      const GenerationOptions options{.max_new_tokens = 12};
+      std::vector<std::vector<int32_t>> expected;
+      std::set<int32_t> different;
+      for (const auto& prompt : prompts) {
+        expected.push_back(greedy_without_cache(bench, *model, prompt, 12));
+        different.insert(expected.back().begin(), expected.back().end());
+      }
+      CHECK(different.size() > 5);  // else the texts would be alike whatever was done
+      for (int together : {1, 2, 3, 64}) {
+        Generator generator(bench.ops, *model, bench.compute, together);
+        CHECK(generator.generate(prompts, options) == expected);
+        CHECK(generator.generate(prompts, options) == expected);  // a used cache is as good as a new one
+      }
     }
   });
 }

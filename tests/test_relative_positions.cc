@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "models/bart.h"
+#include "models/positions.h"
 #include "models/generation.h"
 #include "models/huggingface.h"
 #include "tests/cached_checks.h"
@@ -23,7 +24,7 @@ std::unique_ptr<Model> model_with(Bench& bench, const std::string& relative, int
                                   const std::string& positions = "none", double size = 0.5) {
   const auto golden = load_model(golden_folder / "model", bench.arena.memory(), false, {.kinds = generating_kinds});
   ModelConfig config = golden->config();
-  config.own.get<BartOptions>().positions = positions;
+  config.own.get<PositionOptions>().positions = positions;
   config.own.get<BartOptions>().relative_positions = relative;
   config.own.get<BartOptions>().relative_distances = distances;
   config.attention_dropout = 0.1f;

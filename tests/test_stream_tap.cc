@@ -2,7 +2,7 @@
 #include <map>
 
 #include "models/architectures.h"
-#include "models/bart.h"
+#include "models/positions.h"
 #include "tests/model_checks.h"
 
 namespace engine::test {
@@ -35,6 +35,7 @@ std::unique_ptr<Model> model_of(Bench& bench, const std::string& architecture) {
   config.architecture = architecture;
   config.hidden_size = 12, config.num_layers = 3, config.num_heads = 3, config.vocab_size = 13;
   config.max_positions = 8, config.dropout = 0.2f, config.attention_dropout = 0.1f, config.initializer_range = 0.3f;
+  if (architecture == "gpt_neox") config.own.get<RotaryOptions>().share = 1;
   if (architecture_of(config).kind == ModelKind::encoder) config.head = HeadKind::masked;
   auto model = make_model(config);
   model->parameters().allocate(bench.arena.memory(), true);
@@ -48,7 +49,7 @@ Batch batch_of(const Model& model) {
   return batch;
 }
 
-const std::vector<std::string> kinds{"gpt2", "bert", "sinusoidal_encoder", "bart"};
+const std::vector<std::string> kinds{"gpt2", "gpt_neox", "bert", "sinusoidal_encoder", "bart"};
 
 }  // namespace
 

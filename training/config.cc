@@ -1,6 +1,7 @@
 #include "training/config.h"
 
 #include "models/bart.h"
+#include "models/positions.h"
 
 namespace engine {
 
@@ -250,11 +251,16 @@ void Config::declare(Options& options) {
       .may_change();
   model.declare(options);
   // check_against_init says more of a model from init.
-  for (const OwnOptions::Entry& entry : model.own.all())
+  for (const OwnOptions::Entry& entry : model.own.all()) {
+    std::string owners;
+    for (const char* owner : entry.architectures) owners.append(owners.empty() ? "\"" : " or \"").append(owner) += '"';
     for (const auto& [option, text] : entry.texts())
-      options.at(option).needs(
-          [this, owner = entry.architecture] { return !init.empty() || model.architecture == owner; },
-          "model.architecture = \"" + std::string(entry.architecture) + "\"");
+      options.at(option).needs([this, &entry] { return !init.empty() || entry.is_of(model.architecture); },
+                               "model.architecture = " + owners);
+  }
+  for (const char* option : {"model.rotary_share", "model.rotary_base"})
+    options.at(option).needs([this] { return !init.empty() || turns_positions(model); },
+                             "model.positions = \"rotary\" or model.architecture = \"gpt_neox\"");
   options.at("model.relative_distances")
       .needs([this] { return !init.empty() || model.own.get<BartOptions>().has_relative_tables(); },
              "model.relative_positions = \"shared\" or \"separate\"");

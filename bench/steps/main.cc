@@ -52,6 +52,11 @@ ModelConfig config_of(const std::string& model) {
   if (model == "gpt2") {
     config.hidden_size = 768, config.num_layers = 12, config.num_heads = 12;
     config.vocab_size = 50257, config.max_positions = 1024;
+  } else if (model == "neox") {
+    config = open_model();
+    config.architecture = "gpt_neox";
+    config.hidden_size = 768, config.num_layers = 12, config.num_heads = 12;
+    config.vocab_size = 50304, config.max_positions = 2048;
   } else if (model == "decoder") {
     config.hidden_size = 256, config.num_layers = 4, config.num_heads = 8;
     config.vocab_size = 64, config.max_positions = 512;
@@ -261,7 +266,7 @@ int main(int argc, char** argv) {
   engine::Setting setting;
   CLI::App app("Whole steps of the engine, for bench/compare.py");
   app.add_option("--model", setting.model)
-      ->check(CLI::IsMember({"gpt2", "decoder", "bert", "minilm", "encdec", "bart"}));
+      ->check(CLI::IsMember({"gpt2", "neox", "decoder", "bert", "minilm", "encdec", "bart"}));
   app.add_option("--work", setting.work)->check(CLI::IsMember({"train", "generate"}));
   app.add_option("--precision", setting.precision)->check(CLI::IsMember({"auto", "f32", "bf16"}));
   app.add_option("--batch", setting.batch);

@@ -97,6 +97,10 @@ class EveryOperation {
                             .causal = true,
                             .y = y,
                             .lse = lse});
+    ops_.rotary({.x = {qkv, 0, 2 * width},
+                 .positions = make(i32, {tokens}),
+                 .table = make(f32, {length, width / heads / 4}),
+                 .heads = 2 * heads});
     ops_.attention_backward({.q = columns(qkv, 0),
                              .k = columns(qkv, 1),
                              .v = columns(qkv, 2),

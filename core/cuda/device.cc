@@ -34,6 +34,7 @@ const char* indices_of(FaultKind kind) {
     case FaultKind::scaled_to: return "row_scale_backward: dy_index";
     case FaultKind::scattered_row: return "scatter_rows: index";
     case FaultKind::ranked_token: return "rank: tokens";
+    case FaultKind::rotary_position: return "rotary: positions";
     case FaultKind::segment: return "attention: the last row of segment";
     case FaultKind::mean_segment: return "segment_mean: the last row of segment";
     case FaultKind::loss_segment: return "segment_cross_entropy: the last row of segment";

@@ -37,6 +37,7 @@ enum class FaultKind : int {
   position_gradient,
   type_gradient,
   label,
+  rotary_position,
   segment,       // rows outside of attention's matrices
   mean_segment,  // rows outside of segment_mean's matrix
   loss_segment,  // rows outside of segment_cross_entropy's matrix

@@ -13,6 +13,7 @@ import transformers
 TARGET = pathlib.Path(__file__).parent / "config_keys.json"
 CLASSES = {
     "gpt2": transformers.GPT2Config,
+    "gpt_neox": transformers.GPTNeoXConfig,
     "bert": transformers.BertConfig,
     "distilbert": transformers.DistilBertConfig,
     "bart": transformers.BartConfig,

@@ -36,6 +36,8 @@ TEXTS = {
     "bpe": ["Hello", " lead", "a<|endoftext|>b", "x<sep>y <p>", "a <m> b", "  <m>  a", " <m>", "\t<m>\n b", "caf\u00e9 e\u0301<m>", "<m><m> <sep> ab", "",
             "xab ab<s>ab </s>b", "   ab  ", "<P>\u00c9 <M>"],
 }
+TEXTS["neox"] = ["def f(x):\n    if x:\n        return  1\n", "  a   ab     ab", "      ", " ", "ab<|endoftext|>  ab", "<|padding|> a",
+                 "cafe\u0301 \u00e9", "\t  \n   b", "", "ab ab", "a\u00a0  b", "\u212b  \u2126"]
 TEXTS["characters"] = ["ab<m>a", " a <m> b", "", "ba<p>b", "a . b"]
 
 
@@ -79,12 +81,19 @@ def bases():
              "byte_fallback": False, "ignore_merges": False, "vocab": vocab, "merges": [list(merge) for merge in merges]}
     bpe = whole(model, added_tokens=[token(vocab["<|endoftext|>"], "<|endoftext|>")], pre_tokenizer=BYTE_LEVEL, decoder=BYTE_LEVEL,
                 post_processor=BYTE_LEVEL | {"trim_offsets": False})
+    # GPT-NeoX's form: special tokens first, and behind the vocabulary runs of spaces that are no special tokens.
+    shifted = {"<|endoftext|>": 0, "<|padding|>": 1} | {one: id + 2 for one, id in vocab.items() if one != "<|endoftext|>"}
+    runs = [token(len(shifted) + i, " " * (6 - i), normalized=True, special=False) for i in range(5)]
+    neox = whole(model | {"vocab": shifted, "continuing_subword_prefix": None, "end_of_word_suffix": None}, decoder=BYTE_LEVEL,
+                 added_tokens=[token(0, "<|endoftext|>"), token(1, "<|padding|>")] + runs, normalizer={"type": "NFC"},
+                 pre_tokenizer=BYTE_LEVEL, post_processor=BYTE_LEVEL)
     letters = {"<u>": 0, "a": 1, "b": 2, " ": 3, "<m>": 4, ".": 5}
     split = {"type": "Split", "pattern": {"Regex": "[\\s\\S]"}, "behavior": "Isolated", "invert": False}
     characters = whole({"type": "WordLevel", "vocab": letters, "unk_token": "<u>"}, pre_tokenizer=split, decoder={"type": "Fuse"},
                        added_tokens=[token(4, "<m>")])
     lines = "#version: 0.2\n" + "".join(" ".join(merge) + "\n" for merge in merges)
     return {"bert": {"tokenizer.json": bert}, "bpe": {"tokenizer.json": bpe}, "characters": {"tokenizer.json": characters},
+            "neox": {"tokenizer.json": neox},
             "bert files": {"vocab.txt": "".join(word + "\n" for word in WORDS)}, "bpe files": {"vocab.json": vocab, "merges.txt": lines}}
 
 
@@ -328,6 +337,15 @@ def chosen_folders():
                  special_tokens_map__json={"pad_token": {"content": "<m>", "lstrip": True}, "additional_special_tokens": ["<p>"]})
 
 
+def neox_folders():
+    """Folders as GPT-NeoX and Pythia come: one with the class that they name, one with the model's type alone, one as it stands."""
+    names = {name: "<|endoftext|>" for name in ("bos_token", "eos_token", "unk_token")}
+    for name in ("GPTNeoXTokenizer", "GPTNeoXTokenizerFast"):
+        yield folder("neox", {"tokenizer_class": name, "add_prefix_space": False} | names, model="gpt_neox")
+    yield folder("neox", model="gpt_neox")
+    yield folder("neox", {"tokenizer_class": "PreTrainedTokenizerFast"} | names)
+
+
 def stored(folder, encodings):
     """The folder with the places of its encodings in a list of all that occur."""
     with tempfile.TemporaryDirectory() as path:
@@ -375,6 +393,7 @@ def main():
     folders = [stored(one, encodings) for one in chosen_folders()]
     mixed = [stored(random_folder(rng), encodings) for _ in range(90)]
     folders += [one for one in mixed if "refused" not in one]
+    folders += [stored(one, encodings) for one in neox_folders()]
     versions = f"transformers {transformers.__version__}, tokenizers {tokenizers.__version__}"
     rows = ",\n".join(json.dumps(one, separators=(",", ":")) for one in folders)
     head = json.dumps({"made_with": versions, "keys": keys_read(), "windows": list(windows()), "texts": TEXTS, "bases": BASES}, separators=(",", ":"))
