@@ -3,7 +3,8 @@
 // input, it does n steps and prints {"seconds": [...], "tokens": t, "sequences": s, "loss": l, "peak_mb": m} with the
 // tokens and sequences of a step. Tokens are random and nothing is dropped. Decoders score every token, "bert" 15 % of
 // them as masked, "minilm" a class a sequence. "encdec" and "bart" (which differ in PyTorch) read a source as long as
-// the target, whose tokens are counted. With --lengths the batches are those of a file (sst2_lengths.py), ten in each
+// the target, whose tokens are counted. With --thoughts a decoder's rows have so many at
+// random places, which carry states as --recurrence says. With --lengths the batches are those of a file (sst2_lengths.py), ten in each
 // step. With --times n it prints a JSON line for each operation of a training step, with the median seconds of a call
 // over n steps, instead.
 #include <CLI/CLI.hpp>
@@ -12,6 +13,7 @@
 #include <iostream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <sstream>
 
 #include "bench/steps/operations.h"
@@ -24,6 +26,7 @@
 #include "models/bart.h"
 #include "models/generation.h"
 #include "training/loss_step.h"
+#include "training/thought_runner.h"
 #include "training/training_step.h"
 
 namespace engine {
@@ -31,7 +34,8 @@ namespace {
 
 struct Setting {
   std::string model = "gpt2", work = "train", precision = "auto", device = "cpu", lengths;
-  int batch = 4, length = 256, prompt = 32, fresh = 64, threads = 0, times = 0;
+  std::string recurrence = "none";
+  int batch = 4, length = 256, prompt = 32, fresh = 64, threads = 0, times = 0, thoughts = 0, unroll = 4;
   DeviceOptions options;
   bool clip = false, operations = false, every_operation = false;
 };
@@ -98,6 +102,26 @@ std::vector<std::vector<int>> lengths_of(const Setting& setting) {
   return result;
 }
 
+// Replaces tokens of each row but its first one by thoughts, as many as are asked for.
+void put_thoughts(int thoughts, int32_t thought, Random& random, SequenceBatch& batch) {
+  for (size_t s = 0; s + 1 < batch.offsets.size(); ++s) {
+    const auto begin = static_cast<size_t>(batch.offsets[s]), end = static_cast<size_t>(batch.offsets[s + 1]);
+    std::vector<size_t> places(end - begin - 1);
+    std::iota(places.begin(), places.end(), begin + 1);
+    require(static_cast<size_t>(thoughts) <= places.size(), "a row has too few tokens for its thoughts");
+    for (int i = 0; i < thoughts; ++i) {
+      const auto left = static_cast<uint32_t>(places.size() - static_cast<size_t>(i));
+      std::swap(places[static_cast<size_t>(i)], places[static_cast<size_t>(i) + random.below(left)]);
+      batch.tokens[places[static_cast<size_t>(i)]] = thought;
+    }
+  }
+}
+
+std::unique_ptr<BatchRunner> runner_of(Model& model, const Setting& setting) {
+  if (setting.recurrence == "none") return make_plain_runner(model);
+  return make_thought_runner(model, {.is_exact = setting.recurrence == "exact", .passes = setting.unroll});
+}
+
 SequenceBatch random_batch(const std::vector<int>& lengths, const ModelConfig& config, Random& random) {
   SequenceBatch batch;
   for (const int length : lengths) {
@@ -122,10 +146,13 @@ class Training {
  public:
   Training(Ops& ops, Model& model, DType compute, const Setting& setting)
       : config_(training_config(setting)), arena_(ops.memory()), machine_{ops, arena_, compute, ranks_},
-        step_(machine_, model.parameters(), config_, /*seed=*/1, /*measures_norm=*/setting.clip), loss_(model) {
+        step_(machine_, model.parameters(), config_, /*seed=*/1, /*measures_norm=*/setting.clip),
+        loss_(model, std::make_unique<CrossEntropyObjective>(model), runner_of(model, setting)) {
     Random random(7, 0);
     for (const std::vector<int>& lengths : lengths_of(setting))
       batches_.push_back(random_batch(lengths, model.config(), random));
+    for (SequenceBatch& batch : batches_)
+      if (setting.thoughts) put_thoughts(setting.thoughts, model.config().thought_token, random, batch);
     at_once_ = batches_.size() == 1 ? 1 : 10;
   }
 
@@ -231,7 +258,10 @@ void run(const Setting& setting) {
   const bool trains = setting.work == "train";
   if (timer && !trains) fail_usage("--times times training steps: set --work train");
   if (trains) {
-    const std::unique_ptr<Model> model = make_model(config_of(setting.model));
+    ModelConfig config = config_of(setting.model);
+    config.thought_token = static_cast<int32_t>(config.vocab_size) - 1;
+    config.thought_states = setting.recurrence != "none";
+    const std::unique_ptr<Model> model = make_model(config);
     model->parameters().allocate(ops->memory(), true);
     model->parameters().initialise(1);
     Training training(*ops, *model, compute, setting);
@@ -275,6 +305,9 @@ int main(int argc, char** argv) {
       app.add_option("--lengths", setting.lengths, "a file of batches, a line each: the lengths of their sequences");
   app.add_option("--prompt", setting.prompt, "tokens of a prompt, or of a source");
   app.add_option("--new", setting.fresh);
+  app.add_option("--thoughts", setting.thoughts)->check(CLI::NonNegativeNumber);
+  app.add_option("--recurrence", setting.recurrence)->check(CLI::IsMember({"none", "exact", "passes"}));
+  app.add_option("--unroll", setting.unroll, "passes of --recurrence passes")->check(CLI::PositiveNumber);
   app.add_option("--threads", setting.threads);
   app.add_option("--device", setting.device)->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--attention", setting.options.attention, "own or cudnn");

@@ -9,7 +9,7 @@ namespace engine {
 
 namespace {
 
-constexpr uint64_t kept_share = 16;  // one problem in so many is for evaluation
+constexpr uint32_t kept_share = 16;  // one problem in so many is for evaluation
 
 std::vector<int> permutation(Random& random, int count) {
   std::vector<int> order(static_cast<size_t>(count));
@@ -20,8 +20,10 @@ std::vector<int> permutation(Random& random, int count) {
 
 // Tells by a problem without its number of hops.
 bool is_kept(const std::vector<int32_t>& edges, int32_t begin) {
-  const uint64_t hash = hash_of({reinterpret_cast<const char*>(edges.data()), edges.size() * sizeof edges[0]});
-  return hash_of({reinterpret_cast<const char*>(&begin), sizeof begin}, hash) % kept_share == 0;
+  uint64_t hash = hash_of({reinterpret_cast<const char*>(edges.data()), edges.size() * sizeof edges[0]});
+  // The lower bits of this hash are functions of the lower bits of the tokens alone, so all are mixed.
+  hash = hash_of({reinterpret_cast<const char*>(&begin), sizeof begin}, hash);
+  return Random(hash, 0).below(kept_share) == 0;
 }
 
 }  // namespace
