@@ -233,9 +233,9 @@ inline void check_threads(const ModelRun& run, const Batch& batch) {
 // no derivative, and on the CPU only. Derivatives show that the mathematics is right, and a device must match the
 // golden gradients, which take hundreds of passes less.
 // losses_of(training, gradients) gives the losses of the scored tokens, and adds to the gradients; it need not where it
-// is not asked to.
+// is not asked to. A loss errs by so many roundings.
 template <class Losses>
-void check_derivatives_of(Bench& bench, Parameters& parameters, const Losses& losses_of) {
+void check_derivatives_of(Bench& bench, Parameters& parameters, double roundings, const Losses& losses_of) {
   if (bench.is_device) return;
   for (const bool training : {false, true}) {
     CAPTURE(training);
@@ -276,7 +276,7 @@ void check_derivatives_of(Bench& bench, Parameters& parameters, const Losses& lo
       const std::vector<float> restored(values.begin(), values.end());
       bench.arena.memory().copy_in(p.value.data, restored.data(), p.value.bytes());
       const double allowed = 0.5 * std::abs(fine - coarse) +
-                             8 * epsilon_of(DType::f32) * loss / static_cast<double>(step);
+                             roundings * epsilon_of(DType::f32) * loss / static_cast<double>(step);
       INFO("slope ", slope, ", by differences ", (4 * fine - coarse) / 3, ", allowed ", allowed, " of ", size);
       CHECK(std::abs((4 * fine - coarse) / 3 - slope) <= allowed);
       CHECK(allowed <= 0.02 * size);
@@ -284,7 +284,7 @@ void check_derivatives_of(Bench& bench, Parameters& parameters, const Losses& lo
   }
 }
 inline void check_derivatives(const ModelRun& run, const Batch& batch) {
-  check_derivatives_of(run.bench, run.model.parameters(), [&](bool training, bool gradients) {
+  check_derivatives_of(run.bench, run.model.parameters(), 8, [&](bool training, bool gradients) {
     return run.losses(batch, {.training = training, .gradients = gradients});
   });
 }

@@ -44,7 +44,7 @@ TEST_CASE("thoughts: the gradients of chunks and of passes are derivatives, with
     Thinking thinking(bench, true, true);
     for (const ThoughtRunning& running : {ThoughtRunning{}, ThoughtRunning{.is_exact = false, .passes = 3}}) {
       CAPTURE(running.is_exact);
-      check_derivatives_of(bench, thinking.model->parameters(), [&](bool training, bool) {
+      check_derivatives_of(bench, thinking.model->parameters(), 32, [&](bool training, bool) {
         LossStep step(*thinking.model, std::make_unique<CrossEntropyObjective>(*thinking.model),
                       make_thought_runner(*thinking.model, running));
         const ArenaScope scope(bench.arena);
