@@ -1,5 +1,5 @@
-// predict: the labels of a file's sentences, in the form of GLUE, the answers to its questions, in that of SQuAD, or the
-// choices among the completions of its questions.
+// predict: the labels of a file's sentences, in the form of GLUE, the answers to its questions, in that of SQuAD, or
+// the choices among the completions of its questions.
 #include "commands/verb.h"
 #include "commands/with_model.h"
 

@@ -22,8 +22,8 @@ std::vector<std::vector<int32_t>> inputs_of(const SequenceBatch& batch) {
 
 // A folder with a model of the characters of a text, whose vocabulary has so many rows more.
 std::string folder_of_model(const TaskSettings& settings, int64_t more_rows) {
-  TaskSettings gpt("task = \"gpt\"\n[data]\ntokenizer = \"characters\"\n[model]\nhidden_size = 16\nnum_layers = 1\n"
-                   "num_heads = 2\nmax_positions = 48\n");
+  TaskSettings gpt("task = \"gpt\"\n[data]\ntokenizer = \"characters\"\n[model]\nhidden_size = 32\nnum_layers = 2\n"
+                   "num_heads = 2\nmax_positions = 48\ninitializer_range = 0.2\n");
   gpt.config.data.train = {walk};
   gpt.config.model.vocab_size = make_tokenizer_of_characters({walk})->vocab_size() + more_rows;
   const std::string folder = settings.file("model");

@@ -166,7 +166,8 @@ TEST_CASE("thought questions: wrong lines are errors that name file and line, lo
 
 TEST_CASE("thought questions: the task counts right answers by file and in all, and predicts") {
   ThoughtSettings settings;
-  const std::string question = "{\"context\": \"the\", \"completions\": [\" mill\", \" z\"]";
+  settings.config.model.max_positions = 80;
+  const std::string question = "{\"context\": \"the\", \"completions\": [\" mill\", \" hill\"]";
   const std::string other = settings.write("other.jsonl", question + ", \"answer\": 1}\n");
   settings.sections.thought.questions = {choices, other};
   const auto task = settings.task();
