@@ -89,8 +89,10 @@ inline void adapt_squad(TaskSettings& settings) {
 inline void adapt_thought(TaskSettings& settings) {
   Config& config = settings.config;
   ThoughtConfig& own = settings.sections.thought;
-  own.eval_problems = 4;
-  if (!own.is_text()) return;
+  if (!own.is_text()) {
+    own.eval_problems = 4;
+    return;
+  }
   config.data.train = config.data.eval = {text_file};
   own.context = 32;
   own.count = 4;
