@@ -2,7 +2,7 @@
 
     make build/bench/model_logits && python bench/check_huggingface.py [FOLDER ...]
 
-Without arguments: random GPT-2 models of odd sizes, saved by transformers in several ways (dtypes, shards,
+Without arguments: random models of GPT-2 and GPT-NeoX, of odd sizes, saved by transformers in several ways (dtypes, shards,
 activations), read by the engine, whose logits and whose own folder, loaded by transformers, must agree with them.
 With arguments: folders that the engine wrote; where one has a tokenizer, AutoTokenizer must give the ids of
 `engine tokenize`, and a per-line log likelihood equal to that of `engine score`.
@@ -21,12 +21,21 @@ os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPTNeoXConfig
 
 ROOT = pathlib.Path(__file__).parent.parent
 # f32 sums in another order, relative to the largest logit; bf16 products are compared with bf16 by transformers.
 TOLERANCE = 1e-5
-DEFAULTS = dict(vocab_size=131, n_positions=70, n_embd=48, n_layer=3, n_head=6, bos_token_id=5, eos_token_id=7)
+# By kind of config: the values that a check may change, and the keys that must come back.
+KINDS = {
+    GPT2Config: (dict(vocab_size=131, n_positions=70, n_embd=48, n_layer=3, n_head=6, bos_token_id=5, eos_token_id=7),
+                 ["activation_function", "embd_pdrop", "resid_pdrop", "attn_pdrop", "layer_norm_epsilon"]),
+    GPTNeoXConfig: (dict(vocab_size=131, max_position_embeddings=70, hidden_size=48, num_hidden_layers=3,
+                         num_attention_heads=6, intermediate_size=100, bos_token_id=5, eos_token_id=7),
+                    ["hidden_act", "hidden_dropout", "attention_dropout", "layer_norm_eps", "rope_parameters",
+                     "use_parallel_residual", "attention_bias", "intermediate_size"])}
+KEYS = ["hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "max_position_embeddings",
+        "initializer_range", "bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings"]
 FAILURES = []
 
 
@@ -54,11 +63,12 @@ def run_engine(arguments, text):
     return result.stdout
 
 
-def check_random(build, name, options, dtype="F32", **saving):
+def check_random(build, name, options, dtype="F32", kind=GPT2Config, **saving):
     """transformers -> engine -> transformers."""
     torch.manual_seed(3)
-    config = GPT2Config(**{**DEFAULTS, **options})
-    model = GPT2LMHeadModel(config).eval()
+    defaults, keys = KINDS[kind]
+    config = kind(**{**defaults, **options})
+    model = AutoModelForCausalLM.from_config(config).eval()
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.1 * torch.randn_like(p))
@@ -91,11 +101,9 @@ def check_random(build, name, options, dtype="F32", **saving):
             # "gelu_pytorch_tanh" comes back as "gelu_new": the same function, rounded elsewhere.
             allowed = TOLERANCE if name == "gelu_pytorch_tanh" else 0
             check(f"{name}: its logits are the original's", error <= allowed, f"{error:.1e}")
-        for key in ("n_embd", "n_layer", "n_head", "vocab_size", "n_positions", "activation_function", "embd_pdrop",
-                    "resid_pdrop", "attn_pdrop", "layer_norm_epsilon", "initializer_range", "bos_token_id",
-                    "eos_token_id", "pad_token_id", "tie_word_embeddings"):
+        for key in KEYS + keys:
             a, b = getattr(reference.config, key), getattr(again.config, key)
-            same_activation = {a, b} == {"gelu_new", "gelu_pytorch_tanh"}
+            same_activation = key == "activation_function" and {a, b} == {"gelu_new", "gelu_pytorch_tanh"}
             check(f"{name}: {key}", a == b or same_activation, "" if a == b else f"{a} became {b}")
 
 
@@ -120,7 +128,7 @@ def check_folder(engine, folder, texts):
         theirs = tokenizer(text, add_special_tokens=False)["input_ids"]
         check(f"{folder}: ids of {text!r}", ids == theirs and len(ids) > 0, f"{len(ids)} tokens")
         compared += 1
-        if not 1 < len(ids) <= model.config.n_positions:
+        if not 1 < len(ids) <= model.config.max_position_embeddings:
             continue
         scored = json.loads(run_engine([engine, "score", folder, "--input", "/dev/stdin", "--precision", "f32"],
                                        text + "\n"))
@@ -152,6 +160,11 @@ def main():
         check_random(build, "bf16 in", {}, half=True)
         check_random(build, "bf16 out", {}, dtype="BF16")
         check_random(build, "f16 out", {}, dtype="F16")
+        rotary = {"rope_type": "default", "rope_theta": 300.0, "partial_rotary_factor": 1.0}
+        for number, options in enumerate(({}, {"use_parallel_residual": False}, {"tie_word_embeddings": True},
+                                          {"rope_parameters": rotary, "attention_bias": False, "hidden_act": "relu"})):
+            check_random(build, f"neox {number}", options, kind=GPTNeoXConfig)
+        check_random(build, "neox in shards, bf16 out", {}, dtype="BF16", kind=GPTNeoXConfig, max_shard_size="60KB")
     print(f"{len(FAILURES)} differences" if FAILURES else "everything agrees")
     sys.exit(1 if FAILURES else 0)
 

