@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t sequences_at_once = 64;
 
-// Returns the way in which a training runs a model; null: the model's own.
+// Returns the way in which rows are run; null: the model's own.
 std::unique_ptr<BatchRunner> runner_of(Model& model, const ThoughtConfig& own) {
   if (own.recurrence != "passes") return nullptr;
   return make_thought_runner(model, {.is_exact = false, .passes = own.unroll, .detached = own.detach});
@@ -61,11 +61,7 @@ std::unique_ptr<Tokenizer> chase_tokenizer(const Config& config, const ThoughtCo
 ThoughtTask::ThoughtTask(const Config& config, const ThoughtConfig& own, LanguageModel language)
     : CausalTask(config, std::move(language), runner_of(*language.model, own)),
       own_(own),
-      thought_(tokenizer().id_of(own.token).value_or(-1)) {
-  // What a model writes is exact, and so is what an evaluation says of it.
-  if (own.recurrence == "passes")
-    exact_.emplace(model(), std::make_unique<CrossEntropyObjective>(model()), make_thought_runner(model(), {}));
-}
+      thought_(tokenizer().id_of(own.token).value_or(-1)) {}
 
 std::unique_ptr<CachedScorer> ThoughtTask::make_scorer(Machine& machine) const {
   return std::make_unique<CachedScorer>(machine.ops, model(), machine.compute);

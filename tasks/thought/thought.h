@@ -3,7 +3,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "models/cached_scorer.h"
@@ -13,22 +12,19 @@
 namespace engine {
 
 // A ThoughtTask is what both kinds of data share. The loss of a training is loss(). An evaluation runs the model by
-// evaluate_batch, make_scorer or make_generator alone, so that another way to run thoughts has these places.
+// evaluate_batch, which runs rows as a training does, or by make_scorer and make_generator, which are exact.
 class ThoughtTask : public CausalTask {
  protected:
   ThoughtTask(const Config& config, const ThoughtConfig& own, LanguageModel language);
 
   LossTotals evaluate_batch(Machine& machine, const SequenceBatch& batch, ScoredTokens* each = nullptr) {
-    return (exact_ ? *exact_ : step_).evaluate(machine, batch, each);
+    return step_.evaluate(machine, batch, each);
   }
   std::unique_ptr<CachedScorer> make_scorer(Machine& machine) const;
   std::unique_ptr<Generator> make_generator(Machine& machine, int64_t sequences) const;
 
   const ThoughtConfig own_;
   const int32_t thought_;  // -1: the tokenizer has none
-
- private:
-  std::optional<LossStep> exact_;  // evaluates where a training approximates
 };
 
 std::unique_ptr<Task> make_thought_task(Config& config, const ThoughtConfig& own, const Options& options, Ops& ops,
