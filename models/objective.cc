@@ -48,6 +48,8 @@ void CrossEntropyObjective::score(HeadPass& rows, const DeviceBatch& batch, cons
                           .bias = head_.bias_values(),
                           .labels = batch.labels,
                           .row_weights = batch.weights,
+                          .penalties = request.gradients ? batch.penalties : Tensor{},
+                          .penalised_token = thought_,
                           .label_smoothing = request.gradients ? label_smoothing_ : 0,
                           .compute = pass.compute,
                           .totals = request.totals,

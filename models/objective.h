@@ -13,6 +13,7 @@ struct DeviceBatch {
   OutputRows outputs;     // the R rows that are scored
   Tensor labels;          // i32 [R], token or class to predict
   Tensor weights;         // optional f32 [R], weight of each row's loss
+  Tensor penalties;       // optional f32 [R], weight of a penalty on a thought as the token behind each row
   Tensor spans;           // optional f32 [N, 2], weight of each row as an answer's first and last one
   Tensor covered;         // optional f32 [N], 1 for the rows of an answer, else 0
 };
@@ -93,11 +94,12 @@ class ScoreObjective : public Objective {
 class CrossEntropyObjective final : public ScoreObjective {
  public:
   explicit CrossEntropyObjective(const Model& model, float label_smoothing = 0)
-      : ScoreObjective(model), label_smoothing_(label_smoothing) {}
+      : ScoreObjective(model), label_smoothing_(label_smoothing), thought_(model.config().thought_token) {}
   void score(HeadPass& rows, const DeviceBatch& batch, const LossRequest& request) override;
 
  private:
   float label_smoothing_;
+  int32_t thought_;  // the token that penalties are on
 };
 
 }  // namespace engine

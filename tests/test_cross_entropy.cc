@@ -11,7 +11,7 @@ using Reference = reference::CrossEntropy<double>;
 
 struct Case {
   int64_t rows, cols, vocabulary;
-  bool bias = false, weighted = false, ignored = false, row_losses = true, unlikely = false;
+  bool bias = false, weighted = false, ignored = false, row_losses = true, penalised = false;
   float smoothing = 0;
   double scale = 1;  // scale of the logits
   double bias_mean = 0;
@@ -28,9 +28,10 @@ Tensor exact(Bench& bench, Shape shape, double scale) {
   return bench.from(DType::f32, shape, bench.values(bench.normal(DType::bf16, shape, scale)));
 }
 
-std::vector<int> every_second(int64_t rows) {
-  std::vector<int> result;
-  for (int64_t r = 0; r < rows; ++r) result.push_back(static_cast<int>(r % 2));
+// Returns a penalty for every second row.
+std::vector<double> every_second(int64_t rows) {
+  std::vector<double> result;
+  for (int64_t r = 0; r < rows; ++r) result.push_back(r % 2 ? 0.5 : 0);
   return result;
 }
 
@@ -47,7 +48,8 @@ Problem problem_of(Bench& bench, const Case& c) {
             .bias = c.bias ? bench.normal(DType::f32, {c.vocabulary}, 1, c.bias_mean) : Tensor{},
             .labels = bench.integers({c.rows}, labels),
             .row_weights = c.weighted ? bench.normal(DType::f32, {c.rows}, 0.3, 1.2) : Tensor{},
-            .unlikely = c.unlikely ? bench.integers({c.rows}, every_second(c.rows)) : Tensor{},
+            .penalties = c.penalised ? bench.from(DType::f32, {c.rows}, every_second(c.rows)) : Tensor{},
+            .penalised_token = c.penalised ? static_cast<int32_t>(c.vocabulary / 2) : -1,
             .label_smoothing = c.smoothing,
             .compute = bench.compute,
             .totals = bench.from(DType::f32, {3}, {10, 20, 30}),
@@ -67,7 +69,7 @@ Problem problem_of(Bench& bench, const Case& c) {
   if (c.bias) e.bias = bench.values(p.args.bias);
   e.labels = labels;
   if (c.weighted) e.row_weights = bench.values(p.args.row_weights);
-  if (c.unlikely) e.unlikely = every_second(c.rows);
+  if (c.penalised) e.penalties = every_second(c.rows), e.penalised_token = p.args.penalised_token;
   e.smoothing = static_cast<double>(c.smoothing);
   e.gradient_scale = 0.25;
   e.dweight = bench.values(p.args.dweight);
@@ -108,21 +110,22 @@ struct CrossEntropyErrors {
         mean_size += std::abs(l[v]) / tokens;
       }
       lse_error += of_vocabulary;
-      const bool is_unlikely = !e.unlikely.empty() && e.unlikely[r];
-      // The probability of the others errs as the label's does, which is `ratio` times as large.
-      const double rest = std::max(1 - p[label], static_cast<double>(least_rest)), ratio = p[label] / rest;
-      const double of_rest = ratio * (lse_error + logit_errors[label] + 4 * of_vocabulary) + of_vocabulary / rest;
-      row_losses[r] = is_unlikely ? w * of_rest + stored_error(e.row_losses[r], DType::f32) : w * (lse_error + (1 - e.smoothing) * logit_errors[label] +
+      const double u = e.penalties.empty() ? 0 : e.penalties[r];
+      const size_t t = u != 0 ? static_cast<size_t>(e.penalised_token) : 0;
+      // The probability of the others errs as the token's does, which is `ratio` times as large.
+      const double rest = std::max(1 - p[t], static_cast<double>(least_rest)), ratio = p[t] / rest;
+      const double of_rest = ratio * (lse_error + logit_errors[t] + 4 * of_vocabulary) + of_vocabulary / rest;
+      row_losses[r] = u * (of_rest + of_vocabulary * std::abs(std::log(rest))) + w * (lse_error + (1 - e.smoothing) * logit_errors[label] +
                            e.smoothing * (mean_error + of_vocabulary * mean_size)) +
                       stored_error(e.row_losses[r], DType::f32);
       for (size_t v = 0; v < e.vocabulary; ++v) {
         const double target = (v == label ? 1 - e.smoothing : 0.0) + e.smoothing / tokens;
         // Probabilities below the smallest number of f32 may be 0.
-        const double scale = std::abs(e.gradient_scale) * w * (is_unlikely ? ratio : 1);
-        const double wanted = is_unlikely ? v == label : target, dl = scale * (p[v] - wanted);
-        const double error = scale * ((p[v] + 1e-37) * (logit_errors[v] + lse_error) + 1e-37 + sum_error(1) * wanted) +
-                             stored_error(dl, compute) +
-                             (is_unlikely ? std::abs(dl) * (of_rest + logit_errors[label] + lse_error) : 0);
+        const double size = std::abs(e.gradient_scale), slope = size * u * ratio;
+        const double scale = size * w + slope, dl = size * w * (p[v] - target) + slope * ((v == t) - p[v]);
+        const double error =
+            scale * ((p[v] + 1e-37) * (logit_errors[v] + lse_error + of_vocabulary) + 1e-37 + sum_error(1) * target) +
+            stored_error(dl, compute) + slope * ((v == t) + p[v]) * (of_rest + logit_errors[t] + lse_error + of_vocabulary);
         if (!dbias.empty()) dbias[v] += error + sum_error(rows) * std::abs(dl);
         for (size_t c = 0; c < e.cols; ++c) {
           const double x = std::abs(e.x[r * e.cols + c]), weight = std::abs(e.weight[v * e.cols + c]);
@@ -162,7 +165,7 @@ TEST_CASE("cross_entropy: the reference's gradients are the derivatives of its l
   Reference c;
   c.rows = 4, c.cols = 3, c.vocabulary = 5, c.smoothing = 0.1, c.gradient_scale = 1.5;
   c.labels = {2, ignored_label, 0, 4};
-  c.unlikely = {0, 0, 0, 1};
+  c.penalties = {0.7, 0, 0, 1.2}, c.penalised_token = 2;
   for (auto [values, count] : {std::pair{&c.x, 12}, {&c.weight, 15}, {&c.bias, 5}, {&c.row_weights, 4}})
     for (int i = 0; i < count; ++i) values->push_back(0.7 * random.normal() + 0.2);
   c.run();
@@ -186,7 +189,7 @@ TEST_CASE("cross_entropy: every choice of optional arguments") {
                     .weighted = (choice & 2) != 0,
                     .ignored = (choice & 4) != 0,
                     .row_losses = (choice & 8) != 0,
-                    .unlikely = (choice & 32) != 0,
+                    .penalised = (choice & 32) != 0,
                     .smoothing = choice & 16 ? 0.1f : 0.0f});
   });
 }
@@ -341,8 +344,8 @@ TEST_CASE("cross_entropy: ranks of the labels and the likeliest tokens, exactly,
 
 TEST_CASE("cross_entropy: a NaN in a row makes its loss, the total and the gradients NaN") {
   on_every_backend([](Bench& bench) {
-    for (const size_t row : {2, 3}) {  // the second one is unlikely
-      const Problem p = problem_of(bench, {.rows = 5, .cols = 8, .vocabulary = 20, .unlikely = true});
+    for (const size_t row : {2, 3}) {  // the second one has a penalty
+      const Problem p = problem_of(bench, {.rows = 5, .cols = 8, .vocabulary = 20, .penalised = true});
       bench.fill(p.args.x.reshaped({40, 1}).row_range(static_cast<int64_t>(row) * 8, static_cast<int64_t>(row) * 8 + 1),
                  {NAN});
       bench.ops.cross_entropy(p.args);

@@ -28,6 +28,7 @@ int64_t SequenceBatch::tokens_of(int64_t first, int64_t last) const {
 void SequenceBatch::clear() {
   for (std::vector<int32_t>* all : {&tokens, &types, &positions, &targets.labels, &sources}) all->clear();
   targets.weights.clear();
+  targets.penalties.clear();
   targets.spans.clear();
   targets.covered.clear();
   offsets.assign(1, 0);
@@ -41,6 +42,7 @@ void SequenceBatch::end_sequence() {
   };
   check("labels", targets.labels.size(), false);
   check("weights", targets.weights.size(), true);
+  check("penalties", targets.penalties.size(), true);
   check("pairs of span weights", targets.spans.size() / 2, true);
   check("marks of an answer", targets.covered.size(), true);
   check("types", types.size(), true);

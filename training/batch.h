@@ -14,6 +14,8 @@ namespace engine {
 struct Targets {
   std::vector<int32_t> labels;  // [N] token to predict, at a sequence's first the class, or -100 for none
   std::vector<float> weights;   // [N] weight of each token's loss; empty: all are 1
+  // [N] weight of a penalty on a thought as the next token, where a token has a label; empty: all are 0.
+  std::vector<float> penalties;
   // [N][2] weight of each token as the first and as the last one of an answer; empty: there are no answers. Where there
   // are some, every sequence has one label, which counts it.
   std::vector<float> spans;

@@ -76,7 +76,7 @@ DeviceBatch BatchUpload::send(Arena& arena, const Model& model, const SequenceBa
   scored_.clear();
   // Reserves as much as the batch has, so that ragged batches, longer or shorter each time, do not allocate.
   scored_.reserve(batch.tokens.capacity());
-  constexpr size_t lists_of_tokens = 10, lists_of_sequences = 2, lists_of_source = 2, padding = 16 * 20;
+  constexpr size_t lists_of_tokens = 11, lists_of_sequences = 2, lists_of_source = 2, padding = 16 * 20;
   upload_.reserve(lists_of_tokens * batch.tokens.capacity() + lists_of_sequences * batch.offsets.capacity() +
                   lists_of_source * batch.sources.capacity() + batch.source_offsets.capacity() + padding);
   for (int32_t i = begin; i < end; ++i)
@@ -88,12 +88,14 @@ DeviceBatch BatchUpload::send(Arena& arena, const Model& model, const SequenceBa
   // Output rows are sent even where they are all rows, because dropout must not depend on how the batch is divided.
   const Upload::List outputs = upload_.list(scored_), output_positions = upload_.list(scored()),
                      output_offsets = upload_.list(last - first + 1), label_list = upload_.list(scored()),
-                     weights = upload_.list(batch.targets.weights.empty() ? 0 : scored());
+                     weights = upload_.list(batch.targets.weights.empty() ? 0 : scored()),
+                     penalties = upload_.list(batch.targets.penalties.empty() ? 0 : scored());
   for (size_t i = 0; i < scored_.size(); ++i) {
     const auto at = static_cast<size_t>(begin + scored_[i]);
     upload_[output_positions][i] = upload_[row.positions][static_cast<size_t>(scored_[i])];
     upload_[label_list][i] = labels[at];
     if (weights.count) upload_.floats(weights)[i] = batch.targets.weights[at];
+    if (penalties.count) upload_.floats(penalties)[i] = batch.targets.penalties[at];
   }
   int64_t longest = 0;
   upload_[output_offsets][0] = 0;
@@ -128,6 +130,7 @@ DeviceBatch BatchUpload::send(Arena& arena, const Model& model, const SequenceBa
                                                                  upload_.tensor(output_positions)})};
   result.labels = upload_.tensor(label_list);
   if (weights.count) result.weights = upload_.tensor(weights, DType::f32);
+  if (penalties.count) result.penalties = upload_.tensor(penalties, DType::f32);
   if (spans.count)
     result.spans = upload_.tensor(spans, DType::f32).reshaped({static_cast<int64_t>(count), 2});
   if (covered.count) result.covered = upload_.tensor(covered, DType::f32);

@@ -183,7 +183,8 @@ DeviceBatch ChunkRunner::send(Arena& arena, const SequenceBatch& batch, int64_t 
   upload_.clear();
   const auto rows = std::ssize(tokens_);
   const Upload::List ids = upload_.list(rows), scored = upload_.list(scored_), labels = upload_.list(labels_),
-                     weights = upload_.list(batch.targets.weights.empty() ? 0 : std::ssize(scored_));
+                     weights = upload_.list(batch.targets.weights.empty() ? 0 : std::ssize(scored_)),
+                     penalties = upload_.list(batch.targets.penalties.empty() ? 0 : std::ssize(scored_));
   positions_ = upload_.list(rows), cache_rows_ = upload_.list(rows);
   size_t row = 0;
   for (const std::vector<Part>& parts : parts_)
@@ -197,8 +198,11 @@ DeviceBatch ChunkRunner::send(Arena& arena, const SequenceBatch& batch, int64_t 
         upload_[positions_][row] = position;
         upload_[cache_rows_][row] = i - begin;
       }
-  for (size_t i = 0; weights.count && i < scored_.size(); ++i)
-    upload_.floats(weights)[i] = batch.targets.weights[static_cast<size_t>(tokens_[static_cast<size_t>(scored_[i])])];
+  for (size_t i = 0; i < scored_.size(); ++i) {
+    const auto token = static_cast<size_t>(tokens_[static_cast<size_t>(scored_[i])]);
+    if (weights.count) upload_.floats(weights)[i] = batch.targets.weights[token];
+    if (penalties.count) upload_.floats(penalties)[i] = batch.targets.penalties[token];
+  }
   lists_.clear();
   int64_t before = 0;
   for (size_t j = 0; j < parts_.size(); ++j) {
@@ -224,6 +228,7 @@ DeviceBatch ChunkRunner::send(Arena& arena, const SequenceBatch& batch, int64_t 
   result.outputs.layout = result.layout;
   result.labels = upload_.tensor(labels);
   if (weights.count) result.weights = upload_.tensor(weights, DType::f32);
+  if (penalties.count) result.penalties = upload_.tensor(penalties, DType::f32);
   return result;
 }
 

@@ -17,7 +17,11 @@ void check_cross_entropy(const CrossEntropyArgs& args) {
   check_vector(name, "totals", args.totals, DType::f32, 3);
   if (args.bias) check_vector(name, "bias", args.bias, DType::f32, vocabulary);
   if (args.row_weights) check_vector(name, "row_weights", args.row_weights, DType::f32, rows);
-  if (args.unlikely) check_vector(name, "unlikely", args.unlikely, DType::i32, rows);
+  if (args.penalties) {
+    check_vector(name, "penalties", args.penalties, DType::f32, rows);
+    require(0 <= args.penalised_token && args.penalised_token < vocabulary, name, ": penalised_token is ",
+            args.penalised_token, ", not in 0 ... ", vocabulary - 1);
+  }
   require(args.ranked_token < vocabulary, name, ": ranked_token is ", args.ranked_token, ", not below ", vocabulary);
   if (args.row_losses) check_vector(name, "row_losses", args.row_losses, DType::f32, rows);
   if (args.ranks) check_vector(name, "ranks", args.ranks, DType::i32, rows);

@@ -6,9 +6,9 @@
 // Backward, with p_v = e^(l_v - lse) = d lse / d l_v and s the gradient_scale:
 //   dl_v = s w (p_v - (1-e) [v = y] - e / V)
 //   dx = dl weight,   dweight += dl^T x,   dbias += sum_rows dl
-// A row may be unlikely instead: its label should not come (Welleck et al. 2019). With q = max(1 - p_y, 1e-6), and without
-// smoothing,
-//   loss = -w log q,   dl_v = s w (p_y / q) ([v = y] - p_v)
+// A row may have a penalty u on one token t, the same in all rows, that should not come (the unlikelihood of Welleck et
+// al. 2019). With q = max(1 - p_t, 1e-6) it adds
+//   -u log q to the loss,   s u (p_t / q) ([v = t] - p_v) to dl_v
 // Forward and backward of some rows are done together while their logits are in cache, so nothing is saved.
 //
 // Written: dx (0 in ignored rows), row_losses (0 there too). Added to: totals (loss sum, weight sum, rows whose largest
@@ -34,11 +34,12 @@ struct CrossEntropyArgs {
   Tensor bias;               // optional f32 [V]
   Tensor labels;             // i32 [R]; a row with the label -100 has loss 0 and gradient 0
   Tensor row_weights;        // optional f32 [R]
-  Tensor unlikely;           // optional i32 [R], 1 where the label should not come, else 0
+  Tensor penalties;          // optional f32 [R], weight of the penalty on penalised_token
+  int32_t penalised_token = -1;
   float label_smoothing = 0;
   DType compute = DType::f32;
   Tensor totals;             // f32 [3], += loss sum, weight sum, rows whose largest logit is the label's
-  Tensor row_losses;         // optional f32 [R], = (with the row's weight)
+  Tensor row_losses;         // optional f32 [R], = (with the row's weight and penalty)
   Tensor ranks;              // optional i32 [R], = rank of the label among the row's logits (rank.h)
   int32_t ranked_token = -1; // takes the ranks of this token instead of the labels'
   Tensor likeliest;          // optional i32 [R], = the largest logit's token, the lowest among equals
@@ -53,7 +54,7 @@ struct CrossEntropyArgs {
     each("bias", bias, Role::input);
     each("labels", labels, Role::input);
     each("row_weights", row_weights, Role::input);
-    each("unlikely", unlikely, Role::input);
+    each("penalties", penalties, Role::input);
     each("totals", totals, Role::both);
     each("row_losses", row_losses, Role::output);
     each("ranks", ranks, Role::both);  // ignored rows stay
@@ -69,7 +70,7 @@ struct CrossEntropyArgs {
 };
 
 inline constexpr int32_t ignored_label = -100;
-inline constexpr float least_rest = 1e-6f;  // of q, an unlikely row's probability of all other tokens
+inline constexpr float least_rest = 1e-6f;  // of q, the probability of all other tokens
 
 // Checks that the arguments fit one another, but not the labels' values.
 void check_cross_entropy(const CrossEntropyArgs&);

@@ -15,7 +15,8 @@ struct CrossEntropy {
   std::vector<T> x, weight, bias;  // bias may be empty
   std::vector<int> labels;
   std::vector<T> row_weights;      // may be empty, for 1
-  std::vector<int> unlikely;       // may be empty, for 0
+  std::vector<T> penalties;        // may be empty, for 0
+  int penalised_token = -1;
   int ranked_token = -1;
   double smoothing = 0, gradient_scale = 1;
   double loss = 0, weights = 0, correct = 0;
@@ -60,19 +61,18 @@ struct CrossEntropy {
     for (double value : l) sum += std::exp(value - l[best]);
     for (double value : l) mean += value / tokens;
     const double lse = l[best] + std::log(sum);
-    const double p = std::exp(l[label] - lse), rest = std::max(1 - p, static_cast<double>(least_rest));
-    const bool is_unlikely = !unlikely.empty() && unlikely[r];
-    const double row_loss =
-        is_unlikely ? -w * std::log(rest) : w * ((1 - smoothing) * (lse - l[label]) + smoothing * (lse - mean));
+    const double u = penalties.empty() ? 0.0 : static_cast<double>(penalties[r]);
+    const size_t t = u != 0 ? static_cast<size_t>(penalised_token) : 0;
+    const double p = std::exp(l[t] - lse), rest = std::max(1 - p, static_cast<double>(least_rest));
+    const double row_loss = w * ((1 - smoothing) * (lse - l[label]) + smoothing * (lse - mean)) - u * std::log(rest);
     row_losses[r] = static_cast<T>(row_loss);
     loss += row_loss;
     weights += w;
     correct += best == label;
     for (size_t v = 0; v < vocabulary; ++v) {
       const double target = (v == label ? 1 - smoothing : 0.0) + smoothing / tokens;
-      const double dl =
-          gradient_scale * w *
-          (is_unlikely ? p / rest * ((v == label) - std::exp(l[v] - lse)) : std::exp(l[v] - lse) - target);
+      const double p_v = std::exp(l[v] - lse);
+      const double dl = gradient_scale * (w * (p_v - target) + u * p / rest * ((v == t) - p_v));
       dbias[v] += static_cast<T>(dl);
       for (size_t c = 0; c < cols; ++c) {
         dx[r * cols + c] += static_cast<T>(dl * static_cast<double>(weight[v * cols + c]));

@@ -20,7 +20,10 @@ struct ThoughtConfig {
   int64_t min_piece = 30;            // a shorter end of a document is dropped
   std::string documents = "apart";   // apart joined
   int64_t count = 32;                // thoughts of a sequence
-  std::string places = "random";     // random none
+  std::string places = "random";     // random none searched
+  std::string search = "token";      // token run_through sequence
+  int64_t search_passes = 16, search_group = 32;
+  float reinforce = 0, punish = 0;   // weights of places that were kept and refused
   std::vector<std::string> questions;  // files of multiple choice
   bool prefix_lm = false;            // contexts are seen in both directions
   int64_t before_completion = 0;     // thoughts before each completion
@@ -35,6 +38,7 @@ struct ThoughtConfig {
   int eval_problems = 512;           // for each number of hops
 
   bool is_text() const { return data == "text"; }
+  bool searches() const { return is_text() && places == "searched"; }
   void declare(Options& options);
 };
 

@@ -46,7 +46,8 @@ std::string prediction_line(const ChoiceQuestion& question, std::span<const doub
 
 ThoughtTextTask::ThoughtTextTask(const Config& config, const ThoughtConfig& own, LanguageModel language, bool training)
     : ThoughtTask(config, own, std::move(language)),
-      plan_{.count = own.count, .thought = thought_, .inserts = own.places != "none"} {
+      plan_{.count = own.count, .thought = thought_, .inserts = own.places != "none"},
+      search_(own_, thought_, tokenizer()) {
   check(training || !config.data.eval.empty());
   fingerprint_ = fingerprint_of(tokenizer());
   open_data(training);
@@ -65,6 +66,9 @@ void ThoughtTextTask::check(bool reads_documents) const {
   if (2 * own_.count > own_.context)
     fail_usage("thought.count is ", own_.count, ", but a sequence of thought.context = ", own_.context,
                " tokens has room for ", own_.context / 2, " thoughts and as many tokens");
+  if (own_.searches() && own_.search_passes > own_.count)
+    fail_usage("thought.search_passes is ", own_.search_passes, ", but a sequence has room for thought.count = ",
+               own_.count, " thoughts");
 }
 
 void ThoughtTextTask::open_data(bool training) {
@@ -110,20 +114,46 @@ int64_t ThoughtTextTask::steps_per_epoch() const {
   return (rows() + batch - 1) / batch;
 }
 
-void ThoughtTextTask::batch_of(int64_t step, SequenceBatch& batch) {
-  batch.clear();
+void ThoughtTextTask::each_sequence(int64_t step,
+                                    const std::function<void(int64_t, std::vector<int32_t>&)>& each) {
   const int64_t count = sequences_a_step(own_.context), steps = steps_per_epoch();
   const int64_t epoch = step / steps, begin = step % steps * count;
-  for (std::vector<int32_t>* list : {&batch.tokens, &batch.targets.labels})
-    list->reserve(static_cast<size_t>(count * own_.context));
   for (int64_t i = begin; i < std::min(begin + count, rows()); ++i) {
     const int64_t one = config_.data.shuffle ? permuted(i, rows(), config_.seed, static_cast<uint64_t>(epoch)) : i;
-    train_->each_sequence(spread_index(one, rows(), train_->rows()), [&](int64_t index, std::vector<int32_t>& tokens) {
-      Random random = random_of(config_.seed, epoch, index);
-      insert_thoughts(plan_, random, tokens);
-      append_sequence(tokens, thought_, batch);
-    });
+    train_->each_sequence(spread_index(one, rows(), train_->rows()), each);
   }
+}
+
+void ThoughtTextTask::prepare(Machine& machine, int64_t step) {
+  if (!own_.searches()) return;
+  const double begin = machine.seconds();
+  searched_.clear();
+  std::vector<std::vector<int32_t>> candidates;
+  each_sequence(step, [&](int64_t, std::vector<int32_t>& tokens) {
+    if (plan_.fits(tokens.size())) tokens.resize(tokens.size() - static_cast<size_t>(plan_.count));
+    if (std::ssize(tokens) > own_.search_passes) candidates.push_back(std::move(tokens));
+    else searched_.push_back({tokens, std::vector<int32_t>(tokens.size())});
+  });
+  SearchResult result = search_.run(machine, *make_scorer(machine), candidates,
+                                    config_.seed + static_cast<uint64_t>(step) * 0x9E3779B97F4A7C15u);
+  std::move(result.sequences.begin(), result.sequences.end(), std::back_inserter(searched_));
+  search_.count(result, machine.seconds() - begin);
+}
+
+void ThoughtTextTask::batch_of(int64_t step, SequenceBatch& batch) {
+  batch.clear();
+  if (own_.searches()) {
+    for (const SearchedSequence& sequence : searched_) search_.append(sequence, batch);
+    return;
+  }
+  const auto tokens = static_cast<size_t>(sequences_a_step(own_.context) * own_.context);
+  for (std::vector<int32_t>* list : {&batch.tokens, &batch.targets.labels}) list->reserve(tokens);
+  const int64_t epoch = step / steps_per_epoch();
+  each_sequence(step, [&](int64_t index, std::vector<int32_t>& sequence) {
+    Random random = random_of(config_.seed, epoch, index);
+    insert_thoughts(plan_, random, sequence);
+    append_sequence(sequence, thought_, batch);
+  });
 }
 
 std::pair<std::string, bool> ThoughtTextTask::best_metric() const {
@@ -136,6 +166,7 @@ std::vector<std::string> ThoughtTextTask::metric_names() const {
   if (!config_.data.eval.empty() || !has_questions()) names = {"loss", "perplexity"};
   if (!config_.data.eval.empty() && inserts())
     names.insert(names.end(), {"loss_without_thoughts", "perplexity_without_thoughts", "thoughts"});
+  if (!config_.data.eval.empty() && own_.searches()) names.push_back("search_gain");
   if (!has_questions()) return names;
   for (const std::string& name : question_names(own_.questions)) names.push_back("accuracy_" + name);
   names.insert(names.end(), {"accuracy", "skipped_questions"});
@@ -230,7 +261,31 @@ Metrics ThoughtTextTask::evaluate(Machine& machine, std::string& samples) {
   if (eval_) evaluate_documents(machine, metrics);
   if (has_questions()) evaluate_questions(machine, metrics);
   if (own_.samples > 0) samples = generate(machine);
+  if (own_.searches() && eval_) samples += show_search(machine, metrics);
   return metrics;
+}
+
+std::string ThoughtTextTask::show_search(Machine& machine, Metrics& metrics) {
+  std::vector<std::vector<int32_t>> candidates;
+  for (int64_t row = 0; row < eval_->rows() && std::ssize(candidates) < own_.search_group; ++row)
+    eval_->each_sequence(row, [&](int64_t, std::vector<int32_t>& tokens) {
+      if (!plan_.fits(tokens.size()) || std::ssize(candidates) == own_.search_group) return;
+      tokens.resize(tokens.size() - static_cast<size_t>(plan_.count));
+      candidates.push_back(std::move(tokens));
+    });
+  const SearchResult result = search_.run(machine, *make_scorer(machine), candidates, evaluation_seed);
+  double gain = 0, kept = 0;
+  for (const Trial& trial : result.trials)
+    if (trial.kept) gain += static_cast<double>(trial.gain), ++kept;
+  if (kept > 0) metrics.emplace_back("search_gain", gain / kept);
+  std::ostringstream out;
+  for (size_t i = 0; i < std::min<size_t>(result.sequences.size(), 2); ++i)
+    out << "--- searched " << i + 1 << " ---\n" << search_.text_of(result.sequences[i]) << "\n";
+  out << "gains of the thoughts that were kept, in nats a target:";
+  for (const Trial& trial : result.trials)
+    if (trial.kept) out << " " << trial.gain;
+  out << "\n";
+  return out.str();
 }
 
 std::string ThoughtTextTask::generate(Machine& machine) const {

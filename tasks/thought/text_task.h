@@ -4,12 +4,14 @@
 // the epoch and the sequence.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 
 #include "tasks/thought/insertion.h"
 #include "tasks/thought/packed_documents.h"
 #include "tasks/thought/questions.h"
+#include "tasks/thought/searching.h"
 #include "tasks/thought/thought.h"
 
 namespace engine {
@@ -21,6 +23,10 @@ class ThoughtTextTask final : public ThoughtTask {
   // An epoch's last step takes the rows that are left.
   int64_t steps_per_epoch() const override;
   void batch_of(int64_t step, SequenceBatch& batch) override;
+  // Searches for the places of the step's thoughts, with the model as it is.
+  void prepare(Machine& machine, int64_t step) override;
+  bool follows_losses() const override { return own_.searches(); }
+  Metrics log(Machine& machine) override { return own_.searches() ? search_.log(machine.seconds()) : Metrics{}; }
   Metrics evaluate(Machine& machine, std::string& samples) override;
   // Returns the scores and the choice of every question of the last evaluation.
   std::string predictions() const override { return predictions_; }
@@ -45,10 +51,16 @@ class ThoughtTextTask final : public ThoughtTask {
   std::vector<std::vector<double>> score_questions(Machine& machine, CachedScorer& scorer,
                                                    const ChoiceFile& file) const;
   std::string generate(Machine& machine) const;
+  // Calls each(index, tokens) for the sequences of a step; the index is that of the sequence.
+  void each_sequence(int64_t step, const std::function<void(int64_t, std::vector<int32_t>&)>& each);
+  // Searches in the first documents of data.eval, and returns some with their thoughts and gains.
+  std::string show_search(Machine& machine, Metrics& metrics);
 
   ThoughtPlan plan_;
   std::optional<PackedDocuments> train_, eval_;
   std::vector<ChoiceFile> questions_;
+  ThoughtSearch search_;
+  std::vector<SearchedSequence> searched_;  // of the step that was prepared
   std::string fingerprint_, predictions_;
 };
 

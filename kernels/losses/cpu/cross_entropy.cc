@@ -11,9 +11,16 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-// The terms of one row's gradient: dl_v = scale e^(l_v - largest) - everywhere, less `at_label` at the label.
+// The terms of one row's gradient: dl_v = scale e^(l_v - largest) - everywhere, less `at_label` at the label and plus
+// `at_penalised` at the penalised token.
 struct RowGradient {
-  float scale, everywhere, at_label;
+  float scale, everywhere, at_label, at_penalised;
+};
+
+// A penalty on a token.
+struct Penalty {
+  float weight;
+  int64_t token;
 };
 
 struct RowResult {
@@ -23,12 +30,13 @@ struct RowResult {
 };
 
 // Takes the loss of one row. With `gradient` a second pass turns its logits into e^(l - largest).
-RowResult row_loss(float* logits, int64_t vocabulary, int64_t label, float weight, bool is_unlikely, float smoothing,
-                   bool gradient) {
+RowResult row_loss(float* logits, int64_t vocabulary, int64_t label, float weight, const Penalty& penalty,
+                   float smoothing, bool gradient) {
   vfloat top = splat(-INFINITY);
   each_vector(vocabulary,
               [&](int64_t v, auto part) { top = maximum(top, only(load(logits + v, part), part, splat(-INFINITY))); });
   const float high = largest(top), label_logit = logits[label];
+  const float penalised_logit = penalty.weight != 0 ? logits[penalty.token] : 0;
   RowResult result{};
   result.correct = label_logit == high && std::find(logits, logits + label, high) == logits + label;
   float distances = 0;  // from all logits to the largest
@@ -39,32 +47,36 @@ RowResult row_loss(float* logits, int64_t vocabulary, int64_t label, float weigh
     if (gradient) store(logits + v, e, part);
     return only(e, part);
   });
-  if (is_unlikely) {
-    const float of_label = std::exp(label_logit - high), others = (total - of_label) / total;
-    const float rest = others < least_rest ? least_rest : others;  // a NaN stays
-    const float ratio = of_label / total / rest;
-    result.loss = -weight * std::log(rest);
-    result.gradient = {-weight * ratio / total, 0, -weight * ratio};
-    return result;
-  }
   const float mean = distances / static_cast<float>(vocabulary);
   result.loss =
       weight * (std::log(total) - (1 - smoothing) * (label_logit - high) - (smoothing > 0 ? smoothing * mean : 0));
-  result.gradient = {weight / total, weight * smoothing / static_cast<float>(vocabulary), weight * (1 - smoothing)};
+  result.gradient = {weight / total, weight * smoothing / static_cast<float>(vocabulary), weight * (1 - smoothing), 0};
+  if (penalty.weight != 0) {
+    const float of_token = std::exp(penalised_logit - high), others = (total - of_token) / total;
+    const float rest = others < least_rest ? least_rest : others;  // a NaN stays
+    const float slope = penalty.weight * (of_token / total / rest);
+    result.loss -= penalty.weight * std::log(rest);
+    result.gradient.scale -= slope / total;
+    result.gradient.at_penalised = slope;
+  }
   return result;
 }
 
 // Takes the gradient of one row. dlogits may be the exponentials themselves.
 template <class T>
-void row_gradient(const float* exponentials, T* dlogits, int64_t vocabulary, int64_t label, float scale,
-                  const RowGradient& gradient) {
+void row_gradient(const float* exponentials, T* dlogits, int64_t vocabulary, int64_t label, int64_t penalised,
+                  float scale, const RowGradient& gradient) {
   const float factor = scale * gradient.scale, everywhere = scale * gradient.everywhere;
-  const float at_label = exponentials[label] * factor - everywhere - scale * gradient.at_label;
+  const auto added = [&](int64_t token) {
+    return (token == penalised ? scale * gradient.at_penalised : 0) - (token == label ? scale * gradient.at_label : 0);
+  };
+  const float at_label = exponentials[label] * factor - everywhere + added(label);
+  const float at_penalised = penalised < 0 ? 0 : exponentials[penalised] * factor - everywhere + added(penalised);
   each_vector(vocabulary, [&](int64_t v, auto part) {
     store(dlogits + v, load(exponentials + v, part) * factor - everywhere, part);
   });
-  if constexpr (std::is_same_v<T, float>) dlogits[label] = at_label;
-  else dlogits[label] = T(at_label);
+  dlogits[label] = static_cast<T>(at_label);
+  if (penalised >= 0) dlogits[penalised] = static_cast<T>(at_penalised);
 }
 
 void check_labels(const CrossEntropyArgs& args) {
@@ -200,11 +212,12 @@ class Projection {
         for (int64_t r = first; r < last; ++r) {
           const int32_t row = scored_[begin + r];
           float* logits = logits_.as<float>() + r * vocabulary_;
-          results_[r] = row_loss(logits, vocabulary_, labels_[row], row_weights_ ? row_weights_[row] : 1.0f,
-                                 args_.unlikely && args_.unlikely.as<int32_t>()[row], args_.label_smoothing, gradient);
+          const Penalty penalty{args_.penalties ? args_.penalties.as<float>()[row] : 0, args_.penalised_token};
+          results_[r] = row_loss(logits, vocabulary_, labels_[row], row_weights_ ? row_weights_[row] : 1.0f, penalty,
+                                 args_.label_smoothing, gradient);
           if (gradient)
-            row_gradient(logits, dlogits + r * vocabulary_, vocabulary_, labels_[row], args_.gradient_scale,
-                         results_[r].gradient);
+            row_gradient(logits, dlogits + r * vocabulary_, vocabulary_, labels_[row],
+                         penalty.weight != 0 ? penalty.token : -1, args_.gradient_scale, results_[r].gradient);
         }
       });
     });

@@ -59,7 +59,8 @@ struct Rows {
   bool takes_gradient;
   const int32_t* labels;
   const float* row_weights;  // may be null, which means 1
-  const int32_t* unlikely;   // may be null, which means 0
+  const float* penalties;    // may be null, which means 0
+  int penalised_token;
   float *losses, *correct;
   int32_t *ranks, *likeliest;  // may be null
   int ranked_token;            // below 0: the label
@@ -86,6 +87,9 @@ __global__ void __launch_bounds__(1024) loss_and_gradient(const Rows a) {
   // Begins with the least finite number, so that logits of -infinity give 0 and not a NaN.
   float top = -FLT_MAX, sum = 0, all = 0;
   const float own = logits[label], ranked = a.ranked_token < 0 ? own : logits[a.ranked_token];
+  const float penalty = a.penalties ? a.penalties[row] : 0.0f;
+  const int penalised = penalty != 0.0f ? a.penalised_token : -1;
+  const float penalised_logit = penalised < 0 ? -INFINITY : logits[penalised];
   unsigned above = 0;  // logits before the ranked token's in the order of rank.cu
   int at = a.vocabulary;
   for (int v = thread * width; v < a.vocabulary; v += step) {
@@ -110,20 +114,20 @@ __global__ void __launch_bounds__(1024) loss_and_gradient(const Rows a) {
   const float mean = a.smoothing > 0 ? block_sum(all) / static_cast<float>(a.vocabulary) - high : 0;
   const float weight = a.row_weights ? a.row_weights[row] : 1;
   const uint64_t before = a.ranks ? block_sum(uint64_t{above}) : 0;
-  const bool is_unlikely = a.unlikely && a.unlikely[row];
-  const float of_label = exponential(own - high), others = (total - of_label) / total;
+  const float of_token = exponential(penalised_logit - high), others = (total - of_token) / total;
   const float rest = others < least_rest ? least_rest : others;  // a NaN stays
   if (thread == 0) {
-    a.losses[row] = is_unlikely ? -weight * logf(rest) : weight * (logf(total) - (1 - a.smoothing) * (own - high) - a.smoothing * mean);
+    a.losses[row] = weight * (logf(total) - (1 - a.smoothing) * (own - high) - a.smoothing * mean);
+    if (penalised >= 0) a.losses[row] -= penalty * logf(rest);
     a.correct[row] = token_of(first) == label ? 1 : 0;
     if (a.ranks) a.ranks[row] = 1 + static_cast<int>(before);
     if (a.likeliest) a.likeliest[row] = token_of(first);
   }
   if (!a.takes_gradient) return;
-  const float smoothing = is_unlikely ? 0.0f : a.smoothing;
-  const float scale = a.gradient_scale * weight * (is_unlikely ? -of_label / total / rest : 1.0f);
-  const float factor = scale / total;
-  const float everywhere = scale * smoothing / static_cast<float>(a.vocabulary), at_label = scale * (1 - smoothing);
+  const float scale = a.gradient_scale * weight;
+  const float slope = penalised < 0 ? 0.0f : a.gradient_scale * penalty * (of_token / total / rest);
+  const float factor = (scale - slope) / total;
+  const float everywhere = scale * a.smoothing / static_cast<float>(a.vocabulary), at_label = scale * (1 - a.smoothing);
   sync_block();  // every thread has read the label's logit
   for (int begin = 0; begin < a.stride; begin += step) {
     const int v = begin + thread * width;
@@ -133,7 +137,8 @@ __global__ void __launch_bounds__(1024) loss_and_gradient(const Rows a) {
     if (v >= a.stride) continue;
     ENGINE_UNROLL
     for (int i = 0; i < width; ++i) {
-      const float d = exponential(part[i] - high) * factor - everywhere - (v + i == label ? at_label : 0);
+      const float d = exponential(part[i] - high) * factor - everywhere - (v + i == label ? at_label : 0) +
+                      (v + i == penalised ? slope : 0);
       part[i] = v + i < a.vocabulary ? d : 0;
     }
     store_floats(dlogits + v, part);
@@ -213,7 +218,8 @@ class Projection {
     const auto from = [begin](const Tensor& all) { return all ? all.as<int32_t>() + begin : nullptr; };
     const Rows rows{logits_.as<float>(), static_cast<int>(vocabulary_), static_cast<int>(stride_), bool(args_.dx),
                     args_.labels.as<int32_t>() + begin,
-                    args_.row_weights ? args_.row_weights.as<float>() + begin : nullptr, from(args_.unlikely),
+                    args_.row_weights ? args_.row_weights.as<float>() + begin : nullptr,
+                    args_.penalties ? args_.penalties.as<float>() + begin : nullptr, args_.penalised_token,
                     losses_ + begin, correct_ + begin, from(args_.ranks), from(args_.likeliest), args_.ranked_token,
                     args_.label_smoothing, args_.gradient_scale};
     launch(loss_and_gradient<T>, blocks(size), threads_of_row(vocabulary_, 32), 0, device_.compute_stream(), rows);
