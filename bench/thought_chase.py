@@ -57,7 +57,7 @@ def run(name, seed):
 
 def evaluate_exactly(run_folder):
     """The metrics of a model that was trained by several runs of whole rows, run from thought to thought."""
-    command = ["./engine", "eval", str(run_folder), "--thought.recurrence", "exact"]
+    command = ["./engine", "eval", str(run_folder), "--thought.recurrence", "exact", "--thought.detach", "false"]
     text = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
     return {name: float(value) for name, value in re.findall(r"(accuracy\w*)\s+([\d.]+)", text)}
 

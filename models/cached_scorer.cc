@@ -65,8 +65,8 @@ void CachedScorer::score(std::span<const Piece> pieces, Scores& scores, bool bid
   check(pieces, bidirectional);
   model_.parameters().pack(ops_, compute_);
   const int32_t thought = model_.thought_states() ? model_.config().thought_token : -1;
-  // The first parts of all pieces come first, then the second ones, and so on. `places` are those of their scored tokens
-  // among the results.
+  // The first parts of all pieces come first, then the second ones, and so on. `places` are those of their scored
+  // tokens among the results.
   std::vector<std::vector<Piece>> rounds;
   std::vector<std::vector<size_t>> places;
   const size_t before = scores.losses.size();

@@ -34,9 +34,9 @@ class CachedScorer {
   // Makes an empty decoding state on arena(), which lives until the caller's scope ends.
   void begin(const DecodeSizes& sizes);
   // Runs the pieces, which are of different slots, in passes that fit into memory, and appends to `scores`. Each token
-  // sees those before it or, where it is bidirectional, all of its piece, too. A model with thought states takes a piece
-  // with thoughts in several passes; what a thought at a piece's beginning injects was captured at the slot's last
-  // token, which must then be the one before it. A wrong piece is an Error.
+  // sees those before it or, where it is bidirectional, all of its piece, too. A model with thought states takes a
+  // piece with thoughts in several passes; what a thought at a piece's beginning injects was captured at the slot's
+  // last token, which must then be the one before it. A wrong piece is an Error.
   void score(std::span<const Piece> pieces, Scores& scores, bool bidirectional = false);
   using Copy = DecodeState::Copy;
   void copy_slots(std::span<const Copy> copies);

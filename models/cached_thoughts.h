@@ -1,5 +1,5 @@
-// What passes over cached sequences need of a model with thought states (thought_states.h): the state that each slot's
-// last token leaves, for a thought that may come next.
+// CachedThoughts is what passes over cached sequences need of a model with thought states (thought_states.h). It keeps
+// the state that each slot's last token leaves, for a thought that may come next.
 #pragma once
 
 #include <optional>
@@ -11,8 +11,8 @@
 
 namespace engine {
 
-// Cuts tokens before each thought but the first token: {1, T, T, 2} gives {1}, {T}, {T, 2}. Without a thought (-1) there
-// is one part.
+// Cuts tokens before each thought but the first token: {1, T, T, 2} gives {1}, {T}, {T, 2}. Without a thought (-1)
+// there is one part.
 std::vector<std::span<const int32_t>> parts_at_thoughts(std::span<const int32_t> tokens, int32_t thought);
 
 class CachedThoughts {

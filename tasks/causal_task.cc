@@ -17,11 +17,13 @@ void take_thought_states(ModelConfig& model, const ModelConfig& wanted, const st
     model.thought_token = wanted.thought_token;
   }
   if (model.thought_norm != wanted.thought_norm)
-    fail_usage("thought.norm is ", wanted.thought_norm ? "true" : "false", ", but the thought states of the model in init = \"",
-               init, "\" have ", model.thought_norm ? "a" : "no", " layernorm");
+    fail_usage("thought.norm is ", wanted.thought_norm ? "true" : "false",
+               ", but the thought states of the model in init = \"", init, "\" have ", model.thought_norm ? "a" : "no",
+               " layernorm");
   if (model.thought_token != wanted.thought_token)
-    fail_usage("thought.token is the token ", wanted.thought_token, ", but the thought states of the model in init = \"",
-               init, "\" stand at the token ", model.thought_token);
+    fail_usage("thought.token is the token ", wanted.thought_token,
+               ", but the thought states of the model in init = \"", init, "\" stand at the token ",
+               model.thought_token);
 }
 
 }  // namespace
@@ -60,7 +62,8 @@ LanguageModel make_language_model(Config& config, const Options& options, std::u
                                        take_thought_states(model, config.model, config.init);
                                      },
                                  .report = &report});
-    if (!report.left_out.empty() || !report.fresh.empty()) language.report = "from " + config.init + ": " + report.text();
+    if (!report.left_out.empty() || !report.fresh.empty())
+      language.report = "from " + config.init + ": " + report.text();
     language.tokenizer = tokenizer ? std::move(tokenizer) : load_tokenizer(folder);
     if (training) check_against_init(config.model, language.model->config(), options, config.init);
     config.model = language.model->config();

@@ -107,7 +107,8 @@ TEST_CASE("attention: gradients of keys and values that are added to") {
       adding.dk = bench.normal(DType::f32, shape), adding.dv = bench.normal(DType::f32, shape);
       adding.adds_to_keys = true;
       for (Columns AttentionBackwardArgs::* part : {&AttentionBackwardArgs::dk, &AttentionBackwardArgs::dv}) {
-        const Values before = problem.values(adding.*part), own = problem.inside_keys(problem.values(problem.backward.*part));
+        const Values before = problem.values(adding.*part);
+        const Values own = problem.inside_keys(problem.values(problem.backward.*part));
         Values expected, allowed;
         for (size_t i = 0; i < own.size(); ++i) {
           expected.push_back(before[i] + own[i]);

@@ -33,7 +33,8 @@ double loss_of(std::span<const double> logits, int32_t label) {
   return highest + std::log(sum) - logits[static_cast<size_t>(label)];
 }
 
-// Returns the losses of the batch's labels, in its order, where the decoder is given `step` tokens of every row at once.
+// Returns the losses of the batch's labels, in its order, where the decoder is given `step` tokens of every row at
+// once.
 std::vector<double> decoded_losses(Thinking& thinking, size_t step) {
   const SequenceBatch& batch = thinking.batch;
   const auto rows = static_cast<size_t>(batch.sequences());

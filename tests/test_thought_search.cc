@@ -95,8 +95,8 @@ SlowSearch search_slowly(Thinking& thinking, const Sequences& sequences, bool ru
         if (looked.ranks[i] < looked.ranks[place]) place = i;
       std::vector<int32_t> with = tokens;
       with.insert(with.begin() + static_cast<ptrdiff_t>(place) + 1, thought);
-      const auto before = static_cast<size_t>(
-          std::count_if(looked.ranks.begin(), looked.ranks.begin() + static_cast<ptrdiff_t>(place), [](int32_t rank) { return rank != 0; }));
+      size_t before = 0;  // targets before the thought
+      for (size_t i = 0; i < place; ++i) before += looked.ranks[i] != 0;
       trials.push_back({s, place, gain_of(looked, look_at(thinking, with), before), with});
     }
     std::vector<const SlowTrial*> best;
@@ -150,7 +150,10 @@ TEST_CASE("thought search: only ends are run again, and the result is that of wh
         }
         std::vector<double> gains;
         std::vector<bool> kept;
-        for (const Trial& trial : found.trials) gains.push_back(static_cast<double>(trial.gain)), kept.push_back(trial.kept);
+        for (const Trial& trial : found.trials) {
+          gains.push_back(static_cast<double>(trial.gain));
+          kept.push_back(trial.kept);
+        }
         CHECK(kept == slow.kept);
         CHECK_CLOSE(gains, slow.gains, 1e-3);
         // Each pass tries once in every sequence, and keeps the larger half.
@@ -194,7 +197,7 @@ TEST_CASE("thought search: of sequences with drawn thoughts the half that gains 
     CHECK(search_thoughts(scorer, thought, sequences, SearchWay::sequence, 3, again).trials.size() == 15);
     REQUIRE(found.sequences.size() == 3);
     REQUIRE(found.trials.size() == 15);
-    // What is kept has gained more than what is not, each as its whole sequence says.
+    // Those that are kept have gained more than those that are not, each as its whole sequence says.
     double least_kept = INFINITY, most_dropped = -INFINITY;
     for (const Trial& trial : found.trials) {
       double& bound = trial.kept ? least_kept : most_dropped;

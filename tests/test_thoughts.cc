@@ -97,7 +97,7 @@ TEST_CASE("thoughts: detached passes have the gradient of the last pass with its
     Thinking thinking(bench, false);
     const auto detached = thinking.gradients({.is_exact = false, .passes = 4, .detached = true});
     const auto full = thinking.gradients({.is_exact = false, .passes = 4});
-    // What the states are made of has no gradient, and what reads them has.
+    // The weights that make the states have no gradient, and those that read them have one.
     for (const double of_capture : detached.at("thought.mixture.capture")) CHECK(of_capture == 0);
     CHECK(relative_difference(detached.at("thought.mixture.inject"), full.at("thought.mixture.inject")) > 1e-3);
     CHECK(relative_difference(detached.at("embedding.tokens"), full.at("embedding.tokens")) > 1e-3);
@@ -106,7 +106,8 @@ TEST_CASE("thoughts: detached passes have the gradient of the last pass with its
     Model& model = *thinking.model;
     BatchUpload upload;
     const DeviceBatch slice = upload.send(bench.arena, model, thinking.batch, 0, thinking.batch.sequences());
-    const Tensor inject = bench.integers({6}, {2, 5, 6, 14, 17, 20}), before = bench.integers({6}, {1, 4, 5, 13, 16, 19});
+    const Tensor inject = bench.integers({6}, {2, 5, 6, 14, 17, 20});
+    const Tensor before = bench.integers({6}, {1, 4, 5, 13, 16, 19});
     const auto pass_of = [&](bool keep) {
       Pass pass(Run{.ops = bench.ops, .arena = bench.arena, .compute = bench.compute, .keep = keep,
                     .gradients = &model.parameters().gradients()}, slice.layout);

@@ -8,8 +8,7 @@
 
 namespace engine {
 
-// Writes the numbers that dropout counts with in rows of which there are so many before (Dropout::counters) to a list of
-// three.
+// Writes the numbers that dropout counts with (Dropout::counters), in rows with so many before them, to a list of 3.
 void write_counters(Upload& upload, const Upload::List& list, const DropoutStream& stream, int64_t rows_before);
 
 class BatchUpload {

@@ -3,10 +3,10 @@
 // input, it does n steps and prints {"seconds": [...], "tokens": t, "sequences": s, "loss": l, "peak_mb": m} with the
 // tokens and sequences of a step. Tokens are random and nothing is dropped. Decoders score every token, "bert" 15 % of
 // them as masked, "minilm" a class a sequence. "encdec" and "bart" (which differ in PyTorch) read a source as long as
-// the target, whose tokens are counted. With --thoughts a decoder's rows have so many at
-// random places, which carry states as --recurrence says. With --lengths the batches are those of a file (sst2_lengths.py), ten in each
-// step. With --times n it prints a JSON line for each operation of a training step, with the median seconds of a call
-// over n steps, instead.
+// the target, whose tokens are counted. With --thoughts a decoder's rows have so many at random places, which carry
+// states as --recurrence says. With --lengths the batches are those of a file (sst2_lengths.py), ten in each step. With
+// --times n it prints a JSON line for each operation of a training step, with the median seconds of a call over n
+// steps, instead.
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <fstream>

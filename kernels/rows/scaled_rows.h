@@ -1,4 +1,4 @@
-// Rows of one matrix are added to rows of another, all times one number s that a gate makes of a vector of weights w [L]:
+// Rows of one matrix are added to rows of another, all times a number s that a gate makes of a vector of weights w [L]:
 //   relu:     s = max(0, w_k)
 //   softmax:  s = e^(w_k) / sum_l e^(w_l)
 //   y[b_i] += s x[a_i]                    for i = 0 ... R-1, with a_i and b_i rows of x and of y
@@ -11,7 +11,7 @@
 //   softmax:  dw_m += g s_k ([m = k] - s_m) for all m, as ds_k/dw_m = s_k ([m = k] - s_m)
 //
 // Saved for backward: x. Added to (+=): y; dweights.
-// Numerics: the gate and g are taken in double. A NaN of w or x makes what it is added to a NaN; relu of a NaN is a NaN.
+// Numerics: the gate and g are taken in double. A NaN of w or x makes what it is added to a NaN, with relu, too.
 // An index outside its matrix is an error that names it; on a device its row stays as it is and the error comes when
 // results are next read.
 #pragma once

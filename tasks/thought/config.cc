@@ -39,24 +39,7 @@ void ThoughtConfig::declare(Options& options) {
               "the places of the thoughts in training; random: drawn evenly; none: the same tokens without thoughts; "
               "searched: where they help most, as thought.search says. Evaluations have random places")
       .needs(text, for_text);
-  const auto searched = [this] { return searches(); };
-  const std::string for_search = "thought.places = \"searched\"";
-  options.add("thought.search", search, one_of({"token", "run_through", "sequence"}),
-              "token: each pass tries a thought in every sequence where the model is likeliest to write one, and keeps "
-              "the better half; run_through: the same from left to right; sequence: thoughts at random places, of which "
-              "the better half of the sequences is kept")
-      .needs(searched, for_search);
-  options.add("thought.search_passes", search_passes, at_least(1),
-              "trials in each sequence, at most thought.count; in the search of sequences their thoughts")
-      .needs(searched, for_search);
-  options.add("thought.search_group", search_group, at_least(2), "sequences whose gains are compared")
-      .needs(searched, for_search);
-  options.add("thought.reinforce", reinforce, at_least(0.0f),
-              "weight of the loss of a thought where one was kept; 0: thoughts are no targets")
-      .needs(searched, for_search);
-  options.add("thought.punish", punish, at_least(0.0f),
-              "weight of the penalty -log(1 - p) on a thought where one was refused")
-      .needs(searched, for_search);
+  declare_search(options);
   options.add("thought.questions", questions,
               "files of multiple choice to evaluate on, a line each: {\"context\": ..., \"completions\": [...], "
               "\"answer\": index}")
@@ -88,6 +71,27 @@ void ThoughtConfig::declare(Options& options) {
       .needs(chase, for_chase);
   options.add("thought.eval_problems", eval_problems, at_least(1), "problems evaluated for each number of hops")
       .needs(chase, for_chase);
+}
+
+void ThoughtConfig::declare_search(Options& options) {
+  const auto searched = [this] { return searches(); };
+  const std::string for_search = "thought.places = \"searched\"";
+  options.add("thought.search", search, one_of({"token", "run_through", "sequence"}),
+              "token: each pass tries a thought in every sequence where the model is likeliest to write one, and keeps "
+              "the better half; run_through: the same from left to right; sequence: thoughts at random places, and the "
+              "better half of the sequences is kept")
+      .needs(searched, for_search);
+  options.add("thought.search_passes", search_passes, at_least(1),
+              "trials in each sequence, at most thought.count; in the search of sequences their thoughts")
+      .needs(searched, for_search);
+  options.add("thought.search_group", search_group, at_least(2), "sequences whose gains are compared")
+      .needs(searched, for_search);
+  options.add("thought.reinforce", reinforce, at_least(0.0f),
+              "weight of the loss of a thought where one was kept; 0: thoughts are no targets")
+      .needs(searched, for_search);
+  options.add("thought.punish", punish, at_least(0.0f),
+              "weight of the penalty -log(1 - p) on a thought where one was refused")
+      .needs(searched, for_search);
 }
 
 }  // namespace engine

@@ -40,6 +40,9 @@ struct ThoughtConfig {
   bool is_text() const { return data == "text"; }
   bool searches() const { return is_text() && places == "searched"; }
   void declare(Options& options);
+
+ private:
+  void declare_search(Options& options);
 };
 
 }  // namespace engine

@@ -11,7 +11,7 @@ namespace {
 
 using Piece = CachedScorer::Piece;
 
-// What is known of a sequence: the loss of each position's target and the rank of a thought there. Positions that a
+// Known holds a sequence with the loss of each position's target and the rank of a thought there. Positions that a
 // thought follows have neither.
 struct Known {
   SearchedSequence sequence;

@@ -1,9 +1,10 @@
 // The episodic search finds places where thoughts help: it puts a thought into a sequence as a trial, runs what comes
 // behind it again, and keeps the trial where the targets behind it have become likelier than in other sequences. A
-// sequence is t_0 ... t_n; position i reads t_i and predicts t_(i+1); thoughts are no targets. With l_i the negative log
-// likelihood at position i, the gain of a thought behind t_p is
+// sequence is t_0 ... t_n; position i reads t_i and predicts t_(i+1); thoughts are no targets. With l_i the negative
+// log likelihood at position i, the gain of a thought behind t_p is
 //   the mean over the targets t_(p+1) ... t_n of (their l without it) - (their l with it), in nats
-// t_(p+1) itself is predicted by t_p without the thought, and by the thought with it, so both runs have the same targets.
+// t_(p+1) itself is predicted by t_p without the thought, and by the thought with it, so both runs have the same
+// targets.
 //
 // token        Each pass makes a trial in every sequence: at the first position where a thought is the likeliest token,
 //              else where its rank among the logits is best (the first among equals). Positions that a thought follows

@@ -1,5 +1,5 @@
-// The search for places in a training: the sequences of a step are searched in groups, which the ranks share, and become
-// the step's batch. What the trials gave is counted for the log.
+// The search for places in a training: the sequences of a step are searched in groups, which the ranks share, and
+// become the step's batch. What the trials gave is counted for the log.
 #pragma once
 
 #include <array>

@@ -230,7 +230,8 @@ void CudaOps::attention_backward_adding(const AttentionBackwardArgs& a, int64_t 
   attention_backward(own);
   if (!a.queries.count() || !a.keys.longest) return;
   launch(add_to_keys_kernel, blocks(a.queries.count() * a.keys.longest), tile_threads, 0, stream(),
-         AttentionBackward(a, width, device_.fault(), nullptr), AttentionBackward(own, width, device_.fault(), nullptr));
+         AttentionBackward(a, width, device_.fault(), nullptr),
+         AttentionBackward(own, width, device_.fault(), nullptr));
 }
 
 void CudaOps::attention_backward(const AttentionBackwardArgs& a) {
