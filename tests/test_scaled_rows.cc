@@ -55,22 +55,23 @@ TEST_CASE("scaled rows: forward and backward are those of the reference, with in
                          of_y = indexed ? bench.integers({4}, to) : Tensor{};
             const Reference rows{width, bench.values(weights), static_cast<size_t>(at), gate};
             const RowScale scale{weights, at, gate};
-            const Values of_weights = rows.backward(bench.values(x), from, bench.values(y), to);
-            Values expected = bench.values(y), sizes = magnitudes(expected);
+            const Values x_values = bench.values(x), y_values = bench.values(y);
+            const Values of_weights = rows.backward(x_values, from, y_values, to);
+            Values expected = y_values, sizes = magnitudes(expected);
             bench.ops.row_scale_backward({.x = x, .x_index = of_x, .dy = y, .dy_index = of_y, .scale = scale,
                                           .dweights = dweights});
             // The sum is taken in double, so its result errs by a rounding of what it is multiplied with.
             double size = 0;
             for (size_t i = 0; i < from.size(); ++i)
               for (size_t c = 0; c < width; ++c)
-                size += std::abs(bench.values(x)[static_cast<size_t>(from[i]) * width + c] *
-                                 bench.values(y)[static_cast<size_t>(to[i]) * width + c]);
+                size += std::abs(x_values[static_cast<size_t>(from[i]) * width + c] *
+                                 y_values[static_cast<size_t>(to[i]) * width + c]);
             const Values actual = bench.values(dweights);
             for (size_t m = 0; m < actual.size(); ++m)
               CHECK(std::abs(actual[m] - of_weights[m]) <=
                     4 * epsilon_of(DType::f32) * std::abs(of_weights[m]) + 1e-12 * size);
-            rows.add(bench.values(x), from, expected, to);
-            const Values of = magnitudes(bench.values(x));
+            rows.add(x_values, from, expected, to);
+            const Values of = magnitudes(x_values);
             for (size_t i = 0; i < from.size(); ++i)
               for (size_t c = 0; c < width; ++c)
                 sizes[static_cast<size_t>(to[i]) * width + c] += of[static_cast<size_t>(from[i]) * width + c] * 2;

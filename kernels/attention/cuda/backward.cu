@@ -207,12 +207,8 @@ __global__ void __launch_bounds__(tile_threads) add_to_keys_kernel(const Attenti
   if (!read_span(sums, sequence, span) || key >= span.keys) return;
   const int64_t row = span.key_begin + key;
   const auto add = [&](const DeviceMatrix& to, const DeviceMatrix& from) {
-    for (int c = static_cast<int>(threadIdx.x); c < sums.heads * sums.width; c += tile_threads) {
-      const int64_t at = row * from.stride + c;
-      reinterpret_cast<float*>(to.data)[row * to.stride + c] +=
-          from.is_bf16 ? to_float(reinterpret_cast<const bf16*>(from.data)[at])
-                       : reinterpret_cast<const float*>(from.data)[at];
-    }
+    for (int c = static_cast<int>(threadIdx.x); c < sums.heads * sums.width; c += tile_threads)
+      *element_at<float>(to, row, c) += load_element(from, row, c);
   };
   add(sums.dk, own.dk);
   add(sums.dv, own.dv);
