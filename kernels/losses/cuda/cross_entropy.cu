@@ -69,6 +69,11 @@ struct Rows {
 
 __device__ __forceinline__ float exponential(float x) { return exp2_fast(x * 1.44269504f); }
 
+// The gradients at the label and at the penalised token.
+struct TwoGradients {
+  float at_label, at_penalised;
+};
+
 // Computes a row's loss and leaves its gradient, as T, in the logits' place.
 template <class T>
 __global__ void __launch_bounds__(1024) loss_and_gradient(const Rows a) {
@@ -127,7 +132,14 @@ __global__ void __launch_bounds__(1024) loss_and_gradient(const Rows a) {
   const float scale = a.gradient_scale * weight;
   const float slope = penalised < 0 ? 0.0f : a.gradient_scale * penalty * (of_token / total / rest);
   const float factor = (scale - slope) / total;
-  const float everywhere = scale * a.smoothing / static_cast<float>(a.vocabulary), at_label = scale * (1 - a.smoothing);
+  const float everywhere = scale * a.smoothing / static_cast<float>(a.vocabulary);
+  // These two are kept where they cost no thread a register.
+  auto& [at_label, at_penalised] = block_shared<TwoGradients>();
+  if (thread == 0) {
+    const float of_label = scale * (1 - a.smoothing), is_same = label == penalised ? 1.0f : 0.0f;
+    at_label = exponential(own - high) * factor - everywhere - of_label + is_same * slope;
+    at_penalised = of_token * factor - everywhere + slope - is_same * of_label;
+  }
   sync_block();  // every thread has read the label's logit
   for (int begin = 0; begin < a.stride; begin += step) {
     const int v = begin + thread * width;
@@ -137,12 +149,15 @@ __global__ void __launch_bounds__(1024) loss_and_gradient(const Rows a) {
     if (v >= a.stride) continue;
     ENGINE_UNROLL
     for (int i = 0; i < width; ++i) {
-      const float d = exponential(part[i] - high) * factor - everywhere - (v + i == label ? at_label : 0) +
-                      (v + i == penalised ? slope : 0);
+      const float d = exponential(part[i] - high) * factor - everywhere;
       part[i] = v + i < a.vocabulary ? d : 0;
     }
     store_floats(dlogits + v, part);
   }
+  sync_block();
+  if (thread != 0) return;
+  dlogits[a.labels[row]] = from_float<T>(at_label);
+  if (penalised >= 0) dlogits[a.penalised_token] = from_float<T>(at_penalised);
 }
 
 // Adds the sums over all rows, in double, to the totals, by one block.
