@@ -69,7 +69,13 @@ struct Rows {
 
 __device__ __forceinline__ float exponential(float x) { return exp2_fast(x * 1.44269504f); }
 
-// The gradients at the label and at the penalised token.
+// Returns the probability of all tokens but one, of which the exponentials are given. A NaN stays.
+__device__ __forceinline__ float rest_of(float of_token, float total) {
+  const float others = (total - of_token) / total;
+  return others < least_rest ? least_rest : others;
+}
+
+// The gradients at the label and at the penalised token, which lie where they cost no thread a register.
 struct TwoGradients {
   float at_label, at_penalised;
 };
@@ -119,8 +125,7 @@ __global__ void __launch_bounds__(1024) loss_and_gradient(const Rows a) {
   const float mean = a.smoothing > 0 ? block_sum(all) / static_cast<float>(a.vocabulary) - high : 0;
   const float weight = a.row_weights ? a.row_weights[row] : 1;
   const uint64_t before = a.ranks ? block_sum(uint64_t{above}) : 0;
-  const float of_token = exponential(penalised_logit - high), others = (total - of_token) / total;
-  const float rest = others < least_rest ? least_rest : others;  // a NaN stays
+  const float of_token = exponential(penalised_logit - high), rest = rest_of(of_token, total);
   if (thread == 0) {
     a.losses[row] = weight * (logf(total) - (1 - a.smoothing) * (own - high) - a.smoothing * mean);
     if (penalised >= 0) a.losses[row] -= penalty * logf(rest);
@@ -133,7 +138,6 @@ __global__ void __launch_bounds__(1024) loss_and_gradient(const Rows a) {
   const float slope = penalised < 0 ? 0.0f : a.gradient_scale * penalty * (of_token / total / rest);
   const float factor = (scale - slope) / total;
   const float everywhere = scale * a.smoothing / static_cast<float>(a.vocabulary);
-  // These two are kept where they cost no thread a register.
   auto& [at_label, at_penalised] = block_shared<TwoGradients>();
   if (thread == 0) {
     const float of_label = scale * (1 - a.smoothing), is_same = label == penalised ? 1.0f : 0.0f;
@@ -155,9 +159,8 @@ __global__ void __launch_bounds__(1024) loss_and_gradient(const Rows a) {
     store_floats(dlogits + v, part);
   }
   sync_block();
-  if (thread != 0) return;
-  dlogits[a.labels[row]] = from_float<T>(at_label);
-  if (penalised >= 0) dlogits[a.penalised_token] = from_float<T>(at_penalised);
+  if (thread == 0) dlogits[a.labels[row]] = from_float<T>(at_label);
+  if (thread == 0 && penalised >= 0) dlogits[a.penalised_token] = from_float<T>(at_penalised);
 }
 
 // Adds the sums over all rows, in double, to the totals, by one block.
