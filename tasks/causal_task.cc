@@ -8,14 +8,14 @@ namespace engine {
 
 namespace {
 
-// A model may get thought states that it came without. Those that it has stay as they are.
+// A model without thought states learns which token is a thought, and may get such states. Those that it has stay.
 void take_thought_states(ModelConfig& model, const ModelConfig& wanted, const std::string& init) {
-  if (!wanted.thought_states) return;
   if (!model.thought_states) {
-    model.thought_states = true;
-    model.thought_norm = wanted.thought_norm;
     model.thought_token = wanted.thought_token;
+    model.thought_states = wanted.thought_states;
+    model.thought_norm = wanted.thought_norm;
   }
+  if (!wanted.thought_states) return;
   if (model.thought_norm != wanted.thought_norm)
     fail_usage("thought.norm is ", wanted.thought_norm ? "true" : "false",
                ", but the thought states of the model in init = \"", init, "\" have ", model.thought_norm ? "a" : "no",

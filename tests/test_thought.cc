@@ -145,6 +145,55 @@ TEST_CASE("thought: a run that stops goes on bit by bit, and its model is evalua
   CHECK(of_loaded == samples);
 }
 
+TEST_CASE("thought: a searched training weighs what it kept and refused, counts it, and goes on bit by bit") {
+  const std::string searched =
+      "places = \"searched\"\nsearch_passes = 3\nsearch_group = 4\nreinforce = 0.5\npunish = 0.25\n";
+  for (const char* const recurrence : {"exact", "none"}) {
+    CAPTURE(recurrence);
+    const std::string own = std::string(searched).append("recurrence = \"").append(recurrence).append("\"\n");
+    ThoughtSettings whole(own);
+    const auto task = whole.task();
+    CHECK(task->follows_losses());
+    task->prepare(whole.machine, 0);
+    SequenceBatch batch;
+    task->batch_of(0, batch);
+    const int32_t thought = thought_of(*task);
+    // A token before a thought asks for it with the weight of a kept one, and each other target has the weight 1.
+    int64_t kept = 0, refused = 0;
+    for (size_t i = 0; i < batch.tokens.size(); ++i) {
+      const bool asks = batch.targets.labels[i] == thought;
+      kept += asks;
+      refused += batch.targets.penalties[i] > 0;
+      CHECK(batch.targets.weights[i] == (asks ? 0.5f : 1.0f));
+      CHECK((batch.targets.penalties[i] == 0 || (!asks && batch.targets.penalties[i] == 0.25f)));
+    }
+    const Metrics counted = task->log(whole.machine);
+    CHECK(metric(counted, "accepted_share") >= 0.5);
+    CHECK(static_cast<double>(kept) == metric(counted, "accepted_share") * metric(counted, "insertions_tried"));
+    CHECK(kept > 0);
+    CHECK(refused > 0);
+    double kinds = 0;
+    for (const auto& [name, value] : counted)
+      if (name.starts_with("thoughts_after_")) kinds += value;
+    CHECK(kinds == doctest::Approx(1));
+
+    ThoughtSettings unbroken(own), half(own), rest(own);
+    const auto trained = unbroken.trained();
+    std::string samples;
+    const Metrics metrics = trained->evaluate(unbroken.machine, samples);
+    CHECK(metrics.size() == trained->metric_names().size());
+    CHECK(samples.find("--- searched 1 ---") != std::string::npos);
+    half.config.training.max_steps = 2;
+    half.trained();
+    rest.config.output_dir = half.config.output_dir;
+    rest.trained();
+    CHECK(read_text(rest.run("last/model.safetensors")) == read_text(unbroken.run("last/model.safetensors")));
+  }
+  CHECK_THROWS_WITH_AS(ThoughtSettings("places = \"searched\"\nsearch_passes = 5\n").task(),
+                       doctest::Contains("thought.search_passes is 5"), UsageError);
+  CHECK_THROWS_WITH_AS(ThoughtSettings("search_passes = 5\n").task(), doctest::Contains("thought.places"), UsageError);
+}
+
 TEST_CASE("thought: the token is the model's first free row") {
   const int32_t characters = make_tokenizer_of_characters({walk})->vocab_size();
   {

@@ -86,11 +86,11 @@ std::unique_ptr<Task> make_thought_task(Config& config, const ThoughtConfig& own
       fail_usage("data.", files == &config.data.train ? "train" : "eval",
                  ": thought.data = \"chase\" makes its own problems, and reads no file");
   auto tokenizer = is_text ? text_tokenizer(config, own, training) : chase_tokenizer(config, own);
+  if (tokenizer) config.model.thought_token = tokenizer->id_of(own.token).value_or(-1);
   if (own.recurrence != "none") {
-    require(tokenizer != nullptr, "a recurrence needs a thought");
+    require(config.model.thought_token >= 0, "a recurrence needs a thought");
     config.model.thought_states = true;
     config.model.thought_norm = own.norm;
-    config.model.thought_token = tokenizer->id_of(own.token).value();
   }
   LanguageModel language =
       make_language_model(config, options, std::move(tokenizer), ops.memory(), training, {own.token});
