@@ -6,10 +6,12 @@ space := $(subst ,, )
 BUILD ?= build
 PLAIN := $(BUILD)
 # SANITIZE=1 builds the engine with the address and undefined-behaviour sanitizers, in a folder of its own. The address
-# sanitizer finds what null, vptr and object-size would; they take as long to compile as all the others.
+# sanitizer finds what null, vptr and object-size would; they take as long to compile as all the others. So does
+# alignment, which SANITIZE=full adds.
 ifdef SANITIZE
 BUILD := $(PLAIN)/sanitize
-OPTIMISE := -O1 -g1 -fsanitize=address,undefined -fno-sanitize=null,vptr,object-size -fno-sanitize-recover=all \
+OPTIMISE := -O1 -g1 -fsanitize=address,undefined \
+  -fno-sanitize=null,vptr,object-size$(if $(filter full,$(SANITIZE)),,$(comma)alignment) -fno-sanitize-recover=all \
   -fno-omit-frame-pointer
 else
 OPTIMISE := -O3
