@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 
+from experiments import line_plot, run_missing
 from tables import table, write_tables
 
 root = pathlib.Path(__file__).parent.parent
@@ -81,20 +82,9 @@ def results_table(rows):
 
 
 def plot(rows):
-    """Exact match by step, a line an experiment: the mean of its seeds, and their range."""
-    width, height, left, bottom, right = 760, 380, 50, 40, 190
+    """Exact match by step, a line an experiment."""
     last = max(row["curve"][-1][0] for row in rows)
-    x = lambda step: left + step / last * (width - left - right)
-    y = lambda share: 15 + (1 - share) * (height - bottom - 15)
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
-             'font-size="12"><rect width="100%" height="100%" fill="white"/>']
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(f'<line x1="{left}" x2="{width - right}" y1="{y(share):.1f}" y2="{y(share):.1f}" stroke="#ddd"/>'
-                     f'<text x="{left - 6}" y="{y(share) + 4:.1f}" text-anchor="end">{100 * share:.0f} %</text>')
-    for step in range(0, last + 1, max(1, last // 4)):
-        parts.append(f'<text x="{x(step):.1f}" y="{height - bottom + 18}" text-anchor="middle">{step}</text>')
-    parts.append(f'<text x="{(left + width - right) / 2}" y="{height - 6}" text-anchor="middle">step</text>')
-    ends = []
+    lines = []
     for name in experiments:
         curves = [row["curve"] for row in rows if row["experiment"] == name]
         if not curves:
@@ -102,21 +92,9 @@ def plot(rows):
         kind = next(kind for kind in reversed(list(kinds)) if name.startswith(kind))
         dash = {"": "", "_curriculum": "6 3", "_exp3": "2 3"}[name[len(kind):]]
         steps = [step for step, _ in curves[0] if all(any(step == s for s, _ in curve) for curve in curves)]
-        values = [[dict(map(tuple, curve))[step] for curve in curves] for step in steps]
-        if len(curves) > 1:
-            points = [(x(s), y(max(v))) for s, v in zip(steps, values)]
-            points += [(x(s), y(min(v))) for s, v in reversed(list(zip(steps, values)))]
-            parts.append(f'<polygon fill="{colours[kind]}" fill-opacity="0.15" points="' +
-                         " ".join(f"{a:.1f},{b:.1f}" for a, b in points) + '"/>')
-        means = [sum(v) / len(v) for v in values]
-        parts.append(f'<polyline fill="none" stroke="{colours[kind]}" stroke-width="2" stroke-dasharray="{dash}" '
-                     'points="' + " ".join(f"{x(s):.1f},{y(m):.1f}" for s, m in zip(steps, means)) + '"/>')
-        ends.append((y(means[-1]), name.replace("_", " "), colours[kind]))
-    at = 0
-    for end, name, colour in sorted(ends):  # names do not lie on one another
-        at = max(end, at + 14)
-        parts.append(f'<text x="{width - right + 8}" y="{at + 4:.1f}" fill="{colour}">{name}</text>')
-    return "\n".join([*parts, "</svg>\n"])
+        points = [(step, [dict(map(tuple, curve))[step] for curve in curves]) for step in steps]
+        lines.append((name.replace("_", " "), colours[kind], dash, points))
+    return line_plot(lines, 0, last, range(0, last + 1, max(1, last // 4)), "step", lambda share: f"{100 * share:.0f} %")
 
 
 def main():
@@ -126,14 +104,8 @@ def main():
     parser.add_argument("--again", action="store_true", help="runs that are there already, too")
     parser.add_argument("extra", nargs="*", help="after --: more overrides, such as --training.max_steps 100")
     arguments = parser.parse_args()
-    rows = json.loads(results.read_text()) if results.exists() else []
-    for seed in arguments.seeds:
-        for name in arguments.only:
-            same = [row for row in rows if (row["experiment"], row["seed"]) == (name, seed)]
-            if same and not arguments.again:
-                continue
-            rows = [row for row in rows if row not in same] + [run(name, seed, arguments.extra)]
-            results.write_text(json.dumps(rows, indent=1) + "\n")
+    rows = run_missing(results, "experiment", arguments.only, arguments.seeds, arguments.again,
+                       lambda name, seed: run(name, seed, arguments.extra))
     if rows:
         write_tables(root / "docs/results.md", {"scratchpad": lambda: results_table(rows)})
         (root / "docs/scratchpad.svg").write_text(plot(rows))

@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 
+from experiments import line_plot, run_missing
 from tables import table, write_tables
 
 root = pathlib.Path(__file__).parent.parent
@@ -90,39 +91,14 @@ def results_table(rows):
 
 
 def plot(rows):
-    """Accuracy by the number of hops, a line an arm: the mean of its seeds, and their range."""
-    width, height, left, bottom, right = 760, 380, 50, 40, 190
+    """Accuracy by the number of hops, a line an arm."""
     hops = len(hops_of(rows[0]))
-    x = lambda p: left + (p - 1) / (hops - 1) * (width - left - right)
-    y = lambda share: 15 + (1 - share) * (height - bottom - 15)
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
-             'font-size="12"><rect width="100%" height="100%" fill="white"/>']
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(f'<line x1="{left}" x2="{width - right}" y1="{y(share):.1f}" y2="{y(share):.1f}" stroke="#ddd"/>'
-                     f'<text x="{left - 6}" y="{y(share) + 4:.1f}" text-anchor="end">{share:.2f}</text>')
-    for p in range(1, hops + 1):
-        parts.append(f'<text x="{x(p):.1f}" y="{height - bottom + 18}" text-anchor="middle">{p}</text>')
-    parts.append(f'<text x="{(left + width - right) / 2}" y="{height - 6}" text-anchor="middle">hops</text>')
-    ends = []
+    lines = []
     for name, (_, _, _, colour) in arms.items():
         of_name = [hops_of(row) for row in rows if row["arm"] == name]
-        if not of_name:
-            continue
-        values = list(zip(*of_name))
-        if len(of_name) > 1:
-            edge = [(x(p), y(max(v))) for p, v in enumerate(values, 1)]
-            edge += [(x(p), y(min(v))) for p, v in reversed(list(enumerate(values, 1)))]
-            parts.append(f'<polygon fill="{colour}" fill-opacity="0.15" points="' +
-                         " ".join(f"{a:.1f},{b:.1f}" for a, b in edge) + '"/>')
-        means = [sum(v) / len(v) for v in values]
-        parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="' +
-                     " ".join(f"{x(p):.1f},{y(m):.1f}" for p, m in enumerate(means, 1)) + '"/>')
-        ends.append((y(means[-1]), name, colour))
-    at = 0
-    for end, name, colour in sorted(ends):  # names do not lie on one another
-        at = max(end, at + 14)
-        parts.append(f'<text x="{width - right + 8}" y="{at + 4:.1f}" fill="{colour}">{name}</text>')
-    return "\n".join([*parts, "</svg>\n"])
+        if of_name:
+            lines.append((name, colour, "", list(enumerate(zip(*of_name), 1))))
+    return line_plot(lines, 1, hops, range(1, hops + 1), "hops", "{:.2f}".format)
 
 
 def main():
@@ -131,14 +107,7 @@ def main():
     parser.add_argument("--only", nargs="*", choices=arms, default=list(arms))
     parser.add_argument("--again", action="store_true", help="runs that are there already, too")
     arguments = parser.parse_args()
-    rows = json.loads(results.read_text()) if results.exists() else []
-    for seed in arguments.seeds:
-        for name in arguments.only:
-            same = [row for row in rows if (row["arm"], row["seed"]) == (name, seed)]
-            if same and not arguments.again:
-                continue
-            rows = [row for row in rows if row not in same] + [run(name, seed)]
-            results.write_text(json.dumps(rows, indent=1) + "\n")
+    rows = run_missing(results, "arm", arguments.only, arguments.seeds, arguments.again, run)
     if rows:
         write_tables(root / "docs/results.md", {"thought_chase": lambda: results_table(rows)})
         (root / "docs/thought_chase.svg").write_text(plot(rows))

@@ -80,6 +80,17 @@ json parse_json_pieces(std::string_view text, const std::string& where, const Ta
   return parse(text, where, on_event);
 }
 
+void each_json_line(std::string_view text, const std::string& file, const TakeLine& take) {
+  for (size_t at = 0, line = 1; at < text.size(); ++line) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    const std::string_view content = text.substr(at, end - at);
+    at = end + 1;
+    if (content.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    const std::string where = file + ": line " + std::to_string(line);
+    take(parse_json(content, where), where, line);
+  }
+}
+
 json parse_json_file(const std::filesystem::path& file, size_t most_bytes) {
   std::error_code missing;
   const auto bytes = std::filesystem::file_size(file, missing);

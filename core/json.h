@@ -19,6 +19,9 @@ inline constexpr size_t json_most_depth = 64;
 // stands twice in one object is an error, because nobody knows which of the two was meant.
 nlohmann::json parse_json(std::string_view text, const std::string& where);
 nlohmann::json parse_json_file(const std::filesystem::path& file, size_t most_bytes = json_most_bytes);
+// Parses each line that is not blank and calls take(object, "FILE: line N", N).
+using TakeLine = std::function<void(const nlohmann::json& json, const std::string& where, size_t line)>;
+void each_json_line(std::string_view text, const std::string& file, const TakeLine& take);
 // Parses a text of any size, from which `take` takes objects away, so that they are never all in memory. It is called
 // with every key (`object` is null) and with every object that ended, each with its depth: a key is one deeper than its
 // object, and the whole text is 0 deep. It returns whether the object stays in the result.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "core/listing.h"
 #include "models/bart.h"
 #include "models/bert.h"
 #include "models/gpt2.h"
@@ -85,10 +86,7 @@ std::string architecture_names(const std::vector<ModelKind>& kinds) {
   std::vector<std::string> names;
   for (const Architecture& row : architectures())
     if (std::find(kinds.begin(), kinds.end(), row.kind) != kinds.end()) names.push_back(row.name);
-  std::string text;
-  for (size_t i = 0; i < names.size(); ++i)
-    text += (i == 0 ? "" : i + 1 == names.size() ? " or " : ", ") + names[i];
-  return text;
+  return listed(names, " or ");
 }
 
 bool reads_source(const Model& model) { return architecture_of(model.config()).kind == ModelKind::encoder_decoder; }

@@ -68,9 +68,9 @@ void CachedDecoder::run_pass(std::span<const Sequence> sequences,
   CachedRow source_row(upload_, source_tokens, new_sources);
   CachedSegments keys(upload_, count), source_keys(upload_, has_sources ? count : 0);
   const Upload::List last_rows = upload_.list(count);
-  std::vector<CachedThoughts::Part> parts;
-  for (const Sequence& s : sequences) parts.push_back({s.slot, s.cached, s.pending});
-  thoughts_->list(upload_, parts);
+  thoughts_->list(upload_, sequences, [](const Sequence& s) {
+    return CachedThoughts::Part{s.slot, s.cached, s.pending};
+  });
   for (size_t i = 0; i < sequences.size(); ++i) {
     const Sequence& s = sequences[i];
     const auto pending = static_cast<int64_t>(s.pending.size()), source = static_cast<int64_t>(s.source.size());

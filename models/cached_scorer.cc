@@ -3,6 +3,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/host_copy.h"
 #include "models/architectures.h"
 #include "models/cached_rows.h"
 
@@ -12,13 +13,6 @@ namespace {
 
 // This is enough for the matrix units, and little enough to stay small.
 constexpr size_t tokens_per_pass = 4096;
-
-template <class T>
-void append_copy(Memory& memory, const Tensor& tensor, std::vector<T>& all) {
-  const size_t before = all.size();
-  all.resize(before + static_cast<size_t>(tensor.count()));
-  memory.copy_out(all.data() + before, tensor.data, tensor.bytes());
-}
 
 }  // namespace
 
@@ -69,8 +63,7 @@ void CachedScorer::score(std::span<const Piece> pieces, Scores& scores, bool bid
   // tokens among the results.
   std::vector<std::vector<Piece>> rounds;
   std::vector<std::vector<size_t>> places;
-  const size_t before = scores.losses.size();
-  size_t place = before;
+  size_t place = scores.losses.size();
   for (const Piece& piece : pieces) {
     size_t round = 0, begin = 0;
     for (const std::span<const int32_t> tokens : parts_at_thoughts(piece.tokens, thought)) {
@@ -87,23 +80,20 @@ void CachedScorer::score(std::span<const Piece> pieces, Scores& scores, bool bid
   if (scores.wants_ranks) scores.ranks.resize(place);
   for (size_t round = 0; round < rounds.size(); ++round) {
     const std::span<const Piece> parts = rounds[round];
-    Scores found{.wants_ranks = scores.wants_ranks, .ranked_token = scores.ranked_token};
+    std::span<const size_t> rest = places[round];
     for (size_t first = 0, last; first < parts.size(); first = last) {
       size_t tokens = 0;
       for (last = first; last < parts.size(); ++last) {
         if (last > first && tokens + parts[last].tokens.size() > tokens_per_pass) break;
         tokens += parts[last].tokens.size();
       }
-      run(parts.subspan(first, last - first), found, bidirectional);
-    }
-    for (size_t i = 0; i < found.losses.size(); ++i) {
-      scores.losses[places[round][i]] = found.losses[i];
-      if (scores.wants_ranks) scores.ranks[places[round][i]] = found.ranks[i];
+      rest = rest.subspan(run(parts.subspan(first, last - first), rest, scores, bidirectional));
     }
   }
 }
 
-void CachedScorer::run(std::span<const Piece> pieces, Scores& scores, bool bidirectional) {
+size_t CachedScorer::run(std::span<const Piece> pieces, std::span<const size_t> places, Scores& scores,
+                         bool bidirectional) {
   const ArenaScope scope(arena_);
   int64_t tokens = 0, scored = 0;
   for (const Piece& piece : pieces) {
@@ -115,9 +105,9 @@ void CachedScorer::run(std::span<const Piece> pieces, Scores& scores, bool bidir
   CachedRow row(upload_, tokens, count);
   CachedSegments keys(upload_, count);
   const Upload::List index = upload_.list(scored), labels = upload_.list(scored);
-  std::vector<CachedThoughts::Part> parts;
-  for (const Piece& piece : pieces) parts.push_back({piece.slot, piece.cached, piece.tokens});
-  thoughts_->list(upload_, parts);
+  thoughts_->list(upload_, pieces, [](const Piece& piece) {
+    return CachedThoughts::Part{piece.slot, piece.cached, piece.tokens};
+  });
   size_t at = 0;
   for (size_t i = 0; i < pieces.size(); ++i) {
     const Piece& piece = pieces[i];
@@ -142,7 +132,7 @@ void CachedScorer::run(std::span<const Piece> pieces, Scores& scores, bool bidir
   if (scored == 0) {
     model_.hidden_states(pass, inputs, *saved_);
     thoughts_->end(pass, upload_);
-    return;
+    return 0;
   }
   const LossRequest request{.totals = arena_.make_zeros(DType::f32, {3}),
                             .gradients = false,
@@ -155,8 +145,14 @@ void CachedScorer::run(std::span<const Piece> pieces, Scores& scores, bool bidir
                           .labels = upload_.tensor(labels)};
   run_objective(pass, model_, objective_, batch, request, *saved_);
   thoughts_->end(pass, upload_);
-  append_copy(arena_.memory(), request.row_losses, scores.losses);
-  if (request.ranks) append_copy(arena_.memory(), request.ranks, scores.ranks);
+  const auto put = [&]<class T>(const Tensor& found, std::vector<T>& all) {
+    if (!found) return;
+    const std::vector<T> numbers = host_copy<T>(arena_.memory(), found);
+    for (size_t i = 0; i < numbers.size(); ++i) all[places[i]] = numbers[i];
+  };
+  put(request.row_losses, scores.losses);
+  put(request.ranks, scores.ranks);
+  return static_cast<size_t>(scored);
 }
 
 }  // namespace engine

@@ -45,8 +45,9 @@ class CachedScorer {
 
  private:
   void check(std::span<const Piece> pieces, bool bidirectional) const;
-  // Runs some pieces in one pass. Each has a thought with a state at most at its beginning.
-  void run(std::span<const Piece> pieces, Scores& scores, bool bidirectional);
+  // Runs some pieces in one pass. Each has a thought with a state at most at its beginning. Writes to the first of
+  // these places in `scores`, one for each scored token, and returns how many that were.
+  size_t run(std::span<const Piece> pieces, std::span<const size_t> places, Scores& scores, bool bidirectional);
 
   Ops& ops_;
   Model& model_;

@@ -2,24 +2,12 @@
 
 namespace engine {
 
-std::vector<std::span<const int32_t>> parts_at_thoughts(std::span<const int32_t> tokens, int32_t thought) {
-  std::vector<std::span<const int32_t>> parts;
-  for (size_t begin = 0; begin < tokens.size();) {
-    size_t end = begin + 1;
-    while (end < tokens.size() && (thought < 0 || tokens[end] != thought)) ++end;
-    parts.push_back(tokens.subspan(begin, end - begin));
-    begin = end;
-  }
-  return parts;
-}
-
 CachedThoughts::CachedThoughts(const Model& model, Arena& arena, int64_t slots)
     : states_(model.thought_states()), thought_(model.config().thought_token) {
   if (states_) captured_ = arena.make_zeros(DType::f32, {slots, model.config().hidden_size});
 }
 
-void CachedThoughts::list(Upload& upload, std::span<const Part> parts) {
-  if (!states_) return;
+void CachedThoughts::list_parts(Upload& upload, std::span<const Part> parts) {
   const auto injects = [&](const Part& part) { return part.tokens[0] == thought_ && part.position > 0; };
   int64_t count = 0;
   for (const Part& part : parts) count += injects(part);

@@ -11,10 +11,6 @@
 
 namespace engine {
 
-// Cuts tokens before each thought but the first token: {1, T, T, 2} gives {1}, {T}, {T, 2}. Without a thought (-1)
-// there is one part.
-std::vector<std::span<const int32_t>> parts_at_thoughts(std::span<const int32_t> tokens, int32_t thought);
-
 class CachedThoughts {
  public:
   // Makes memory for so many slots on the arena, where the model has thought states.
@@ -25,16 +21,24 @@ class CachedThoughts {
     int64_t slot = 0, position = 0;  // position of its first token
     std::span<const int32_t> tokens;
   };
-  // These four make one pass over parts in their order, which are of different slots: list() before the upload is sent,
-  // begin() before the model runs, end() behind it. A model without thought states needs none of them, and they do
-  // nothing for it.
-  void list(Upload& upload, std::span<const Part> parts);
+  // These three make one pass over parts in their order, which are of different slots: list() before the upload is
+  // sent, begin() before the model runs, end() behind it. A model without thought states needs none of them, and they
+  // do nothing for it. part_of gives the part of each item.
+  template <class Items, class PartOf>
+  void list(Upload& upload, const Items& items, const PartOf& part_of) {
+    if (!states_) return;
+    std::vector<Part> parts;
+    for (const auto& item : items) parts.push_back(part_of(item));
+    list_parts(upload, parts);
+  }
   void begin(Pass& pass, const Upload& upload);
   void end(Pass& pass, const Upload& upload);
   // Copies the states of slots along with what the slots hold.
   void copy_slots(Ops& ops, Arena& arena, std::span<const DecodeState::Copy> copies) const;
 
  private:
+  void list_parts(Upload& upload, std::span<const Part> parts);
+
   const ThoughtStates& states_;
   const int32_t thought_;
   Tensor captured_;  // f32 [slots, C]; absent without thought states

@@ -3,20 +3,13 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/listing.h"
 
 namespace engine {
 
 namespace {
 
 const std::vector<std::string> all_positions{"learned", "rotary", "sinusoidal", "none"};
-
-// Returns "learned, rotary or none".
-std::string text_of(const std::vector<std::string>& names) {
-  std::string text;
-  for (size_t i = 0; i < names.size(); ++i)
-    text.append(i == 0 ? "" : i + 1 == names.size() ? " or " : ", ").append(names[i]);
-  return text;
-}
 
 }  // namespace
 
@@ -28,7 +21,7 @@ void PositionOptions::declare(Options& options) {
 
 void PositionOptions::check() const {
   if (std::find(all_positions.begin(), all_positions.end(), positions) == all_positions.end())
-    fail_usage("model.positions \"", positions.substr(0, 60), "\" are unknown: ", text_of(all_positions));
+    fail_usage("model.positions \"", positions.substr(0, 60), "\" are unknown: ", listed(all_positions, " or "));
 }
 
 void RotaryOptions::declare(Options& options) {
@@ -55,7 +48,8 @@ int64_t RotaryOptions::dims(const ModelConfig& config) const {
 void require_positions(const ModelConfig& config, const std::vector<std::string>& known) {
   const std::string& positions = config.own.get<PositionOptions>().positions;
   if (std::find(known.begin(), known.end(), positions) == known.end())
-    fail_usage("model.positions is \"", positions, "\", those of a ", config.architecture, " are ", text_of(known));
+    fail_usage("model.positions is \"", positions, "\", those of a ", config.architecture, " are ",
+               listed(known, " or "));
 }
 
 bool turns_positions(const ModelConfig& config) {

@@ -3,7 +3,7 @@
 //
 // exact: rows are cut at their thoughts. Chunk 0 of a row is what stands before its first thought, and chunk j begins
 //   with thought j. The chunks j of all rows are one pass over a key/value cache, so every position is computed once.
-//   What thought j injects is known when chunk j begins, because it was captured at the end of chunk j - 1. The
+//   Thought j injects a state that was captured at the end of chunk j - 1, so it is known when chunk j begins. The
 //   backward pass takes the chunks in reverse: queries of later chunks have then added all that they give to the
 //   gradients of a chunk's keys and values (SelfAttention::backward), and thought j + 1 has given the gradient of the
 //   state that chunk j ends with.

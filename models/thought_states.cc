@@ -4,6 +4,17 @@
 
 namespace engine {
 
+std::vector<std::span<const int32_t>> parts_at_thoughts(std::span<const int32_t> tokens, int32_t thought) {
+  std::vector<std::span<const int32_t>> parts;
+  for (size_t begin = 0; begin < tokens.size();) {
+    size_t end = begin + 1;
+    while (end < tokens.size() && (thought < 0 || tokens[end] != thought)) ++end;
+    parts.push_back(tokens.subspan(begin, end - begin));
+    begin = end;
+  }
+  return parts;
+}
+
 ThoughtStates::ThoughtStates(Parameters& table, const ModelConfig& config) {
   if (!config.thought_states) return;
   const int64_t layers = config.num_layers;

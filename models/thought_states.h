@@ -13,12 +13,17 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "models/config.h"
 #include "models/layers.h"
 
 namespace engine {
+
+// Cuts tokens before each thought but the first token: {1, T, T, 2} gives {1}, {T}, {T, 2}. Without a thought (-1)
+// there is one part.
+std::vector<std::span<const int32_t>> parts_at_thoughts(std::span<const int32_t> tokens, int32_t thought);
 
 // The parameters of thought states: a, b and those of the layernorm.
 struct ThoughtStates {

@@ -47,23 +47,17 @@ void text_file(const std::string& file, std::string_view bytes, const TakePiece&
 size_t json_lines_file(const std::string& file, std::string_view text, const TakePiece& take) {
   bool any = false;
   size_t empty = 0;
-  for (size_t at = 0, line = 1; at < text.size(); ++line) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    const std::string_view content = text.substr(at, end - at);
-    at = end + 1;
-    if (content.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const std::string where = file + ": line " + std::to_string(line);
-    const nlohmann::json object = parse_json(content, where);
+  each_json_line(text, file, [&](const nlohmann::json& object, const std::string& where, size_t line) {
     require(object.is_object() && object.contains("text") && object["text"].is_string(), where,
             " is no object with a \"text\"");
     const auto& document = object["text"].get_ref<const std::string&>();
     if (document.empty()) {
       ++empty;
-      continue;
+      return;
     }
     take({.text = document, .file = file, .line = line});
     any = true;
-  }
+  });
   require(any, file, ": holds no line with a \"text\"", empty ? " that is not empty" : "");
   return empty;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/listing.h"
 #include "models/bart.h"
 #include "tasks/causal_task.h"
 #include "tasks/classification/classification.h"
@@ -61,14 +62,6 @@ bool reads(const TaskRow& row, const std::string& section) {
   return std::find(row.sections.begin(), row.sections.end(), section) != row.sections.end();
 }
 
-// ["gpt", "mlm", "cola"] as "gpt, mlm or cola".
-std::string listed(const std::vector<std::string>& names, const std::string& conjunction) {
-  std::string text;
-  for (size_t i = 0; i < names.size(); ++i)
-    text += (i == 0 ? "" : i + 1 < names.size() ? ", " : " " + conjunction + " ") + names[i];
-  return text;
-}
-
 std::string all_tasks(const std::string& conjunction) {
   return task_names([](const TaskRow&) { return true; }, conjunction);
 }
@@ -83,9 +76,9 @@ void refuse_other_sections(const TaskRow& task, const Options& options) {
       if (reads(row, section)) readers.push_back(row.name);
     if (readers.empty()) continue;
     std::string needed = readers.size() == 1 ? "task = \"" + readers[0] + "\""
-                                             : "one of the tasks " + listed(readers, "and");
+                                             : "one of the tasks " + listed(readers, " and ");
     for (const auto& [name, text] : section_texts)
-      if (name == section) needed = text + ", " + listed(readers, "or");
+      if (name == section) needed = text + ", " + listed(readers, " or ");
     fail_usage(option.said, ": nothing reads it here, it needs ", needed);
   }
 }
@@ -105,7 +98,7 @@ std::string task_names(bool (*is_meant)(const TaskRow&), const std::string& conj
   std::vector<std::string> names;
   for (const TaskRow& row : rows)
     if (is_meant(row)) names.push_back(row.name);
-  return listed(names, conjunction);
+  return listed(names, " " + conjunction + " ");
 }
 
 void TaskSections::declare(Options& options) {

@@ -3,6 +3,8 @@
 #include <array>
 #include <functional>
 
+#include "core/host_copy.h"
+
 namespace engine {
 
 namespace {
@@ -11,8 +13,7 @@ namespace {
 template <class T>
 void append_copy(const Run& run, const Tensor& tensor, std::span<const int32_t> order, std::vector<T>& all) {
   if (!tensor) return;
-  std::vector<T> numbers(static_cast<size_t>(tensor.count()));
-  run.arena.memory().copy_out(numbers.data(), tensor.data, tensor.bytes());
+  const std::vector<T> numbers = host_copy<T>(run.arena.memory(), tensor);
   if (order.empty()) all.insert(all.end(), numbers.begin(), numbers.end());
   for (const int32_t place : order) all.push_back(numbers[static_cast<size_t>(place)]);
 }

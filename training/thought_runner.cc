@@ -102,12 +102,14 @@ void ChunkRunner::cut(const SequenceBatch& batch, size_t first, size_t last) {
   const int32_t thought = model_.config().thought_token;
   parts_.clear();
   for (size_t s = first; s < last; ++s) {
+    const auto row = std::span(batch.tokens).subspan(static_cast<size_t>(batch.offsets[s]),
+                                                     static_cast<size_t>(batch.offsets[s + 1] - batch.offsets[s]));
     size_t j = 0;
-    for (int32_t begin = batch.offsets[s]; begin < batch.offsets[s + 1]; ++j) {
-      int32_t end = begin + 1;
-      while (end < batch.offsets[s + 1] && batch.tokens[static_cast<size_t>(end)] != thought) ++end;
+    int32_t begin = batch.offsets[s];
+    for (const std::span<const int32_t> tokens : parts_at_thoughts(row, thought)) {
+      const int32_t end = begin + static_cast<int32_t>(tokens.size());
       if (parts_.size() == j) parts_.emplace_back();
-      parts_[j].push_back({s, begin, end});
+      parts_[j++].push_back({s, begin, end});
       begin = end;
     }
   }

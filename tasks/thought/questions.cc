@@ -54,13 +54,7 @@ ChoiceFile read_choices(const std::string& file, const Tokenizer& tokenizer, con
   ChoiceFile result{.file = file, .name = std::filesystem::path(file).stem().string(), .questions = {}};
   const MappedFile mapped(file);
   const std::string_view text(mapped.data(), mapped.size());
-  for (size_t at = 0, line = 1; at < text.size(); ++line) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    const std::string_view content = text.substr(at, end - at);
-    at = end + 1;
-    if (content.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const std::string where = file + ": line " + std::to_string(line);
-    const nlohmann::json json = parse_json(content, where);
+  each_json_line(text, file, [&](const nlohmann::json& json, const std::string& where, size_t line) {
     require(json.is_object(), where, " is no object with context, completions and answer");
     ChoiceQuestion question;
     try {
@@ -73,7 +67,7 @@ ChoiceFile read_choices(const std::string& file, const Tokenizer& tokenizer, con
     question.line = line;
     if (fits(question, model)) result.questions.push_back(std::move(question));
     else ++result.skipped;
-  }
+  });
   if (result.questions.empty() && result.skipped > 0)
     fail(file, ": all ", result.skipped, " questions are longer than the model, which has ", model.max_positions,
          " positions");

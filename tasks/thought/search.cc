@@ -103,16 +103,25 @@ class Search {
       }
   }
 
-  // Compares the targets behind the attempt's thought with what is known of them.
-  void measure(Attempt& attempt) const {
-    const Known& known = known_[attempt.index];
-    double sum = 0, count = 0;
-    for (size_t i = attempt.place; i < known.positions(); ++i) {
-      if (known.ranks[i] == 0) continue;
-      sum += static_cast<double>(known.losses[i]) - static_cast<double>(attempt.losses[i + 1 - attempt.start]);
-      ++count;
+  // Returns which attempts are the better half by the mean gain of the targets behind their (first) thought, which it
+  // writes to each. Of equal ones the first count, and of an odd number the larger half.
+  std::vector<bool> better_half(std::vector<Attempt>& attempts) const {
+    for (Attempt& attempt : attempts) {
+      const Known& known = known_[attempt.index];
+      // Both have the same targets in the same order.
+      const std::vector<float> before = targets_from(known.losses, known.ranks, attempt.place);
+      const std::vector<float> with = targets_from(attempt.losses, attempt.ranks, attempt.place + 1 - attempt.start);
+      double sum = 0;
+      for (size_t i = 0; i < before.size(); ++i) sum += static_cast<double>(before[i]) - static_cast<double>(with[i]);
+      attempt.gain = static_cast<float>(sum / static_cast<double>(before.size()));
     }
-    attempt.gain = static_cast<float>(sum / count);
+    std::vector<size_t> order(attempts.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return attempts[a].gain > attempts[b].gain; });
+    std::vector<bool> is_better(attempts.size());
+    for (size_t i = 0; i < (attempts.size() + 1) / 2; ++i) is_better[order[i]] = true;
+    return is_better;
   }
 
   void keep(Attempt& attempt) {
@@ -129,6 +138,15 @@ class Search {
   }
 
  private:
+  // Returns the losses of the targets from a position on.
+  static std::vector<float> targets_from(const std::vector<float>& losses, const std::vector<int32_t>& ranks,
+                                         size_t first) {
+    std::vector<float> targets;
+    for (size_t i = first; i < losses.size(); ++i)
+      if (ranks[i] != 0) targets.push_back(losses[i]);
+    return targets;
+  }
+
   CachedScorer& scorer_;
   const int32_t thought_;
   std::vector<Known> known_;
@@ -146,14 +164,6 @@ size_t best_place(const Known& known, size_t begin, size_t end) {
   return best;
 }
 
-// Returns the order of gains, the largest first, equal ones in their order.
-std::vector<size_t> by_gain(std::span<const float> gains) {
-  std::vector<size_t> order(gains.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return gains[a] > gains[b]; });
-  return order;
-}
-
 void search_pass(Search& search, SearchWay way, int64_t passes_left, std::vector<Trial>& trials) {
   std::vector<Attempt> attempts;
   for (size_t i = 0; i < search.known().size(); ++i) {
@@ -168,14 +178,7 @@ void search_pass(Search& search, SearchWay way, int64_t passes_left, std::vector
   }
   if (attempts.empty()) return;
   search.run(attempts, /*to_spare=*/true);
-  std::vector<float> gains;
-  for (Attempt& attempt : attempts) {
-    search.measure(attempt);
-    gains.push_back(attempt.gain);
-  }
-  const std::vector<size_t> order = by_gain(gains);
-  std::vector<bool> kept(attempts.size());
-  for (size_t i = 0; i < (attempts.size() + 1) / 2; ++i) kept[order[i]] = true;
+  const std::vector<bool> kept = search.better_half(attempts);
   for (size_t i = 0; i < attempts.size(); ++i) {
     Attempt& attempt = attempts[i];
     Known& known = search.known()[attempt.index];
@@ -191,7 +194,6 @@ SearchResult search_sequences(CachedScorer& scorer, int32_t thought, std::span<c
                               int64_t count, Random& random) {
   Search search(scorer, thought, sequences, count);
   std::vector<Attempt> attempts;
-  std::vector<float> gains;
   for (size_t i = 0; i < sequences.size(); ++i) {
     const auto positions = static_cast<uint32_t>(sequences[i].size() - 1);
     std::vector<size_t> places;
@@ -207,24 +209,12 @@ SearchResult search_sequences(CachedScorer& scorer, int32_t thought, std::span<c
     attempts.push_back(std::move(attempt));
   }
   search.run(attempts, /*to_spare=*/true);
-  for (Attempt& attempt : attempts) {
-    // Targets have one order with thoughts and without.
-    const Known& known = search.known()[attempt.index];
-    std::vector<float> with;
-    for (size_t i = 0; i < attempt.labels.size(); ++i)
-      if (attempt.labels[i] != -100) with.push_back(attempt.losses[i]);
-    double sum = 0;
-    for (size_t i = attempt.place; i < with.size(); ++i)
-      sum += static_cast<double>(known.losses[i]) - static_cast<double>(with[i]);
-    gains.push_back(static_cast<float>(sum / static_cast<double>(with.size() - attempt.place)));
-  }
-  const std::vector<size_t> order = by_gain(gains);
-  std::vector<bool> kept(attempts.size());
-  for (size_t i = 0; i < (attempts.size() + 1) / 2; ++i) kept[order[i]] = true;
+  const std::vector<bool> kept = search.better_half(attempts);
   SearchResult result;
   for (size_t i = 0; i < attempts.size(); ++i) {
     for (size_t t = 1; t < attempts[i].tokens.size(); ++t)
-      if (attempts[i].tokens[t] == thought) result.trials.push_back({attempts[i].tokens[t - 1], gains[i], kept[i]});
+      if (attempts[i].tokens[t] == thought)
+        result.trials.push_back({attempts[i].tokens[t - 1], attempts[i].gain, kept[i]});
     const size_t size = attempts[i].tokens.size();
     if (kept[i]) result.sequences.push_back({std::move(attempts[i].tokens), std::vector<int32_t>(size)});
   }

@@ -134,7 +134,8 @@ void ThoughtTextTask::prepare(Machine& machine, int64_t step) {
     if (std::ssize(tokens) > own_.search_passes) candidates.push_back(std::move(tokens));
     else searched_.push_back({tokens, std::vector<int32_t>(tokens.size())});
   });
-  SearchResult result = search_.run(machine, *make_scorer(machine), candidates,
+  if (!searcher_) searcher_ = make_scorer(machine);
+  SearchResult result = search_.run(machine, *searcher_, candidates,
                                     config_.seed + static_cast<uint64_t>(step) * 0x9E3779B97F4A7C15u);
   std::move(result.sequences.begin(), result.sequences.end(), std::back_inserter(searched_));
   search_.count(result, machine.seconds() - begin);

@@ -60,6 +60,7 @@ class ThoughtTextTask final : public ThoughtTask {
   std::optional<PackedDocuments> train_, eval_;
   std::vector<ChoiceFile> questions_;
   ThoughtSearch search_;
+  std::unique_ptr<CachedScorer> searcher_;  // made at the first step, whose memory the next ones use again
   std::vector<SearchedSequence> searched_;  // of the step that was prepared
   std::string fingerprint_, predictions_;
 };

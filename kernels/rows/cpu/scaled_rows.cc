@@ -12,9 +12,8 @@ namespace engine::ENGINE_ISA {
 namespace {
 
 // Returns row i of a matrix, or row index[i] where there is an index.
-template <class T>
-T* row_of(const Tensor& matrix, const Tensor& index, int64_t i) {
-  return matrix.as<T>() + (index ? index.as<int32_t>()[i] : i) * matrix.cols();
+float* row_of(const Tensor& matrix, const Tensor& index, int64_t i) {
+  return matrix.as<float>() + (index ? index.as<int32_t>()[i] : i) * matrix.cols();
 }
 
 void check_values(const char* name, const char* index_name, const Tensor& index, const Tensor& matrix) {
@@ -46,8 +45,8 @@ void CpuOps::add_scaled_rows(const AddScaledRowsArgs& args) {
   const float scale = scale_of(args.scale);
   parallel_chunks(count, std::max<int64_t>(1, 32768 / width), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const float* const x = row_of<float>(args.x, args.x_index, i);
-      float* const y = row_of<float>(args.y, args.y_index, i);
+      const float* const x = row_of(args.x, args.x_index, i);
+      float* const y = row_of(args.y, args.y_index, i);
       for (int64_t c = 0; c < width; ++c) y[c] += scale * x[c];
     }
   });
@@ -60,8 +59,8 @@ void CpuOps::row_scale_backward(const RowScaleBackwardArgs& args) {
   check_values("row_scale_backward", "dy_index", args.dy_index, args.dy);
   double g = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const float* const x = row_of<float>(args.x, args.x_index, i);
-    const float* const dy = row_of<float>(args.dy, args.dy_index, i);
+    const float* const x = row_of(args.x, args.x_index, i);
+    const float* const dy = row_of(args.dy, args.dy_index, i);
     double sums[lanes] = {};
     for (int64_t c = 0; c < width; ++c)
       sums[c % lanes] += static_cast<double>(x[c]) * static_cast<double>(dy[c]);
