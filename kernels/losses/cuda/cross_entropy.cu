@@ -97,10 +97,7 @@ __global__ void __launch_bounds__(1024) loss_and_gradient(const Rows a) {
   }
   // Begins with the least finite number, so that logits of -infinity give 0 and not a NaN.
   float top = -FLT_MAX, sum = 0, all = 0;
-  const float own = logits[label], ranked = a.ranked_token < 0 ? own : logits[a.ranked_token];
-  const float penalty = a.penalties ? a.penalties[row] : 0.0f;
-  const int penalised = penalty != 0.0f ? a.penalised_token : -1;
-  const float penalised_logit = penalised < 0 ? -INFINITY : logits[penalised];
+  const float ranked = logits[a.ranked_token < 0 ? label : a.ranked_token];
   unsigned above = 0;  // logits before the ranked token's in the order of rank.cu
   int at = a.vocabulary;
   for (int v = thread * width; v < a.vocabulary; v += step) {
@@ -125,7 +122,9 @@ __global__ void __launch_bounds__(1024) loss_and_gradient(const Rows a) {
   const float mean = a.smoothing > 0 ? block_sum(all) / static_cast<float>(a.vocabulary) - high : 0;
   const float weight = a.row_weights ? a.row_weights[row] : 1;
   const uint64_t before = a.ranks ? block_sum(uint64_t{above}) : 0;
-  const float of_token = exponential(penalised_logit - high), rest = rest_of(of_token, total);
+  const float own = logits[label], penalty = a.penalties ? a.penalties[row] : 0.0f;
+  const int penalised = penalty != 0.0f ? a.penalised_token : -1;
+  const float of_token = penalised < 0 ? 0.0f : exponential(logits[penalised] - high), rest = rest_of(of_token, total);
   if (thread == 0) {
     a.losses[row] = weight * (logf(total) - (1 - a.smoothing) * (own - high) - a.smoothing * mean);
     if (penalised >= 0) a.losses[row] -= penalty * logf(rest);
