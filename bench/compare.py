@@ -25,6 +25,9 @@ bert = ["--model", "bert", "--work", "train", "--batch", "8", "--length", "128"]
 minilm = ["--model", "minilm", "--work", "train", "--batch", "32", "--length", "128"]
 ragged = ["--model", "minilm", "--work", "train", "--lengths", str(here / "sst2_lengths.txt")]
 encoder_decoder = ["--work", "train", "--batch", "64", "--length", "128"]
+thoughts = ["--model", "decoder", "--batch", "24", "--length", "512", "--thoughts", "32", "--vocabulary", "4096"]
+search = ["--model", "decoder", "--work", "search", "--batch", "32", "--length", "512", "--vocabulary", "4096"]
+search_modes = [f"{mode} --way {way}" for mode in train_modes for way in ("whole", "cached")]
 from_source = ["--work", "generate", "--batch", "64", "--prompt", "64", "--new", "64"]
 works = {
     "gpt2-train": (gpt2, "auto", train_modes, 1.8),
@@ -46,7 +49,16 @@ works = {
     "encdec-train": (["--model", "encdec", *encoder_decoder], "auto", train_modes, 3.5),
     "encdec-generate": (["--model", "encdec", *from_source], "auto", generate_modes, 3.0),
     "bart-generate": (["--model", "bart", *from_source], "auto", ["f32", "bf16", "bf16-weights"], 5.0),
+    "thought-score": ([*thoughts, "--work", "score"], "auto", train_modes, 4.0),
+    "thought-score-f32": ([*thoughts, "--work", "score"], "f32", ["f32", "f32-compiled"], 1.5),
+    "thought-search": (search, "auto", search_modes, 5.0),
+    "thought-search-f32": (search, "f32", [mode for mode in search_modes if mode.startswith("f32")], 2.5),
+    "thought-train": ([*thoughts, "--work", "train"], "auto", train_modes, 8.0),
+    "thought-train-f32": ([*thoughts, "--work", "train"], "f32", ["f32", "f32-compiled"], 4.0),
 }
+# What thoughts carry is exact here, and three passes more in the peer, as in the original.
+recurrences = {"thought-train": (["--recurrence", "exact"], ["--unroll", "4"]),
+               "thought-train-f32": (["--recurrence", "exact"], ["--unroll", "4"])}
 
 
 class Program:
@@ -66,11 +78,14 @@ class Program:
 
 def compare(name, rounds, steps, program, only_modes, device):
     options, precision, modes, floor = works[name]
-    options = [*options, "--device", device]
+    ours_alone, peer_alone = recurrences.get(name, ([], []))
+    script = "thought_torch.py" if name.startswith("thought") else "torch_steps.py"
+    if script == "torch_steps.py":
+        peer_alone = ["--device", device]
     rows = []
     for mode in only_modes or modes:
-        ours = Program([str(program), *options, "--precision", precision])
-        peer = Program([sys.executable, str(here / "torch_steps.py"), *options, "--mode", mode])
+        ours = Program([str(program), *options, *ours_alone, "--device", device, "--precision", precision])
+        peer = Program([sys.executable, str(here / script), *options, *peer_alone, "--mode", *mode.split()])
         ratios, our_rate, peer_rate = [], [], []
         for _ in range(rounds):
             a, b = ours.steps(steps), peer.steps(steps)

@@ -145,6 +145,32 @@ TEST_CASE("thought: a run that stops goes on bit by bit, and its model is evalua
   CHECK(of_loaded == samples);
 }
 
+TEST_CASE("thought: a loss that is an expectation over asking learns, and goes on bit by bit") {
+  for (const std::string places : {"random", "searched"}) {
+    CAPTURE(places);
+    const std::string searched = places == "searched" ? "search_passes = 3\nsearch_group = 4\n" : "";
+    const std::string own = "recurrence = \"exact\"\nexpectation = true\nplaces = \"" + places + "\"\n" + searched;
+    ThoughtSettings whole(own);
+    const auto task = whole.trained();
+    std::string samples;
+    const Metrics metrics = task->evaluate(whole.machine, samples);
+    CHECK(metrics.size() == task->metric_names().size());
+    for (const std::string& name : task->metric_names()) CHECK(std::isfinite(metric(metrics, name)));
+    // A new model asks seldom, so thoughts change little of what is expected.
+    CHECK(std::abs(metric(metrics, "loss_expected") - metric(metrics, "loss_without_thoughts")) < 0.1);
+    CHECK(metric(metrics, "asked_share") >= 0);
+    ThoughtSettings half(own), rest(own);
+    half.config.training.max_steps = 2;
+    half.trained();
+    rest.config.output_dir = half.config.output_dir;
+    rest.trained();
+    CHECK(read_text(rest.run("last/model.safetensors")) == read_text(whole.run("last/model.safetensors")));
+  }
+  CHECK_THROWS_WITH_AS(
+      ThoughtSettings("places = \"searched\"\nsearch_passes = 3\nexpectation = true\nreinforce = 1\n").task(),
+      doctest::Contains("thought.reinforce"), UsageError);
+}
+
 TEST_CASE("thought: a searched training weighs what it kept and refused, counts it, and goes on bit by bit") {
   const std::string searched =
       "places = \"searched\"\nsearch_passes = 3\nsearch_group = 4\nreinforce = 0.5\npunish = 0.25\n";

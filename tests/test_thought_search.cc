@@ -220,6 +220,38 @@ TEST_CASE("thought search: of sequences with drawn thoughts the half that gains 
   });
 }
 
+TEST_CASE("thought search: a model's own places are those where a thought is the top, from left to right") {
+  on_every_backend([](Bench& bench) {
+    if (bench.compute != DType::f32) return;
+    Thinking thinking(bench);
+    Model& model = *thinking.model;
+    // A thought's row that agrees with some hidden states makes it the likeliest token at some positions.
+    std::vector<float> row(static_cast<size_t>(model.config().hidden_size));
+    for (float& x : row) x = 4 * bench.random.normal();
+    Parameter& table = model.parameters().at("embedding.tokens");
+    model.parameters().write(table, int64_t{thought} * std::ssize(row), std::ssize(row), row.data());
+    const Sequences sequences = some_sequences(bench, bench.is_device ? 3 : 7);
+    CachedScorer scorer(bench.ops, model, bench.compute);
+    const Sequences found = own_thoughts(scorer, thought, sequences, 4, 2);
+    size_t thoughts = 0, full = 0;
+    for (size_t s = 0; s < sequences.size(); ++s) {
+      std::vector<int32_t> slow = sequences[s];
+      int count = 0, in_a_row = 0;
+      for (size_t i = 0; i + 1 < slow.size() && count < 4; ++i) {
+        in_a_row = slow[i] == thought ? in_a_row + 1 : 0;
+        if (in_a_row == 2 || look_at(thinking, slow).ranks[i] != 1) continue;
+        slow.insert(slow.begin() + static_cast<ptrdiff_t>(i) + 1, thought);
+        ++count;
+      }
+      CHECK(found[s] == slow);
+      thoughts += static_cast<size_t>(count);
+      full += slow.size() == sequences[s].size() + 4;
+    }
+    CHECK(thoughts > 0);
+    CHECK(full < sequences.size());
+  });
+}
+
 TEST_CASE("thought search: what cannot be searched is refused") {
   on_every_backend([](Bench& bench) {
     Thinking thinking(bench);

@@ -4,7 +4,8 @@
 // tokens and sequences of a step. Tokens are random and nothing is dropped. Decoders score every token, "bert" 15 % of
 // them as masked, "minilm" a class a sequence. "encdec" and "bart" (which differ in PyTorch) read a source as long as
 // the target, whose tokens are counted. With --thoughts a decoder's rows have so many at random places, which carry
-// states as --recurrence says. With --lengths the batches are those of a file (sst2_lengths.py), ten in each step. With
+// states as --recurrence says. --work score scores such rows without gradients, and --work search looks for --passes
+// places of thoughts in rows without. With --lengths the batches are those of a file (sst2_lengths.py), ten in each step. With
 // --times n it prints a JSON line for each operation of a training step, with the median seconds of a call over n
 // steps, instead.
 #include <CLI/CLI.hpp>
@@ -17,6 +18,7 @@
 #include <sstream>
 
 #include "bench/steps/operations.h"
+#include "bench/steps/scoring.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/parallel.h"
@@ -36,6 +38,7 @@ struct Setting {
   std::string model = "gpt2", work = "train", precision = "auto", device = "cpu", lengths;
   std::string recurrence = "none";
   int batch = 4, length = 256, prompt = 32, fresh = 64, threads = 0, times = 0, thoughts = 0, unroll = 4;
+  int passes = 16, vocabulary = 0;
   DeviceOptions options;
   bool clip = false, operations = false, every_operation = false;
 };
@@ -242,6 +245,33 @@ void time_steps(TimeOps& ops, Training& training, int steps) {
   }
 }
 
+// Serves steps that score rows or search in them.
+void run_scoring(Ops& ops, DType compute, const Setting& setting) {
+  ModelConfig config = config_of(setting.model);
+  const bool searches = setting.work == "search";
+  if (setting.vocabulary) config.vocab_size = setting.vocabulary;
+  config.thought_token = static_cast<int32_t>(config.vocab_size) - 1;
+  config.thought_states = setting.recurrence != "none";
+  config.max_positions = std::max<int64_t>(config.max_positions, setting.length + setting.passes);
+  const std::unique_ptr<Model> model = make_model(config);
+  model->parameters().allocate(ops.memory(), false);
+  model->parameters().initialise(1);
+  Random random(7, 0);
+  SequenceBatch batch = random_batch(lengths_of(setting).front(), config, random);
+  for (int32_t& token : batch.tokens)
+    if (token == config.thought_token) token = 0;
+  if (setting.thoughts) put_thoughts(setting.thoughts, config.thought_token, random, batch);
+  std::vector<std::vector<int32_t>> rows;
+  for (size_t s = 0; s + 1 < batch.offsets.size(); ++s)
+    rows.emplace_back(batch.tokens.begin() + batch.offsets[s], batch.tokens.begin() + batch.offsets[s + 1]);
+  CachedScorer scorer(ops, *model, compute);
+  serve([&] {
+    const float result = searches ? search_rows(scorer, config.thought_token, rows, setting.passes)
+                                  : score_rows(scorer, rows);
+    return StepResult{result, std::ssize(batch.tokens), std::ssize(rows)};
+  });
+}
+
 void run(const Setting& setting) {
   set_threads(setting.threads);
   std::vector<OperationCount> counts;
@@ -259,6 +289,7 @@ void run(const Setting& setting) {
   if (timer && !trains) fail_usage("--times times training steps: set --work train");
   if (trains) {
     ModelConfig config = config_of(setting.model);
+    if (setting.vocabulary) config.vocab_size = setting.vocabulary;
     config.thought_token = static_cast<int32_t>(config.vocab_size) - 1;
     config.thought_states = setting.recurrence != "none";
     const std::unique_ptr<Model> model = make_model(config);
@@ -272,6 +303,7 @@ void run(const Setting& setting) {
     if (timer) return time_steps(*timer, training, setting.times);
     return serve([&] { return StepResult{training.step(), training.tokens(), training.sequences()}; });
   }
+  if (setting.work != "generate") return run_scoring(*ops, compute, setting);
   const std::unique_ptr<Model> model = make_model(config_of(setting.model), generating_kinds);
   model->parameters().allocate(ops->memory(), false);
   model->parameters().initialise(1);
@@ -297,7 +329,7 @@ int main(int argc, char** argv) {
   CLI::App app("Whole steps of the engine, for bench/compare.py");
   app.add_option("--model", setting.model)
       ->check(CLI::IsMember({"gpt2", "neox", "decoder", "bert", "minilm", "encdec", "bart"}));
-  app.add_option("--work", setting.work)->check(CLI::IsMember({"train", "generate"}));
+  app.add_option("--work", setting.work)->check(CLI::IsMember({"train", "generate", "score", "search"}));
   app.add_option("--precision", setting.precision)->check(CLI::IsMember({"auto", "f32", "bf16"}));
   app.add_option("--batch", setting.batch);
   app.add_option("--length", setting.length);
@@ -308,6 +340,9 @@ int main(int argc, char** argv) {
   app.add_option("--thoughts", setting.thoughts)->check(CLI::NonNegativeNumber);
   app.add_option("--recurrence", setting.recurrence)->check(CLI::IsMember({"none", "exact", "passes"}));
   app.add_option("--unroll", setting.unroll, "passes of --recurrence passes")->check(CLI::PositiveNumber);
+  app.add_option("--vocabulary", setting.vocabulary, "tokens, instead of the model's own number")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--passes", setting.passes, "trials of --work search in a row")->check(CLI::PositiveNumber);
   app.add_option("--threads", setting.threads);
   app.add_option("--device", setting.device)->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--attention", setting.options.attention, "own or cudnn");

@@ -40,6 +40,11 @@ void ThoughtConfig::declare(Options& options) {
               "searched: where they help most, as thought.search says. Evaluations have random places")
       .needs(text, for_text);
   declare_search(options);
+  options.add("thought.expectation", expectation,
+              "the loss of a token behind thoughts is its expectation over asking for each or not, by the probability "
+              "that the model gives to the thought")
+      .needs([this] { return is_text() && places != "none" && count > 0; },
+             "thought.places = \"random\" or \"searched\", and thought.count");
   options.add("thought.questions", questions,
               "files of multiple choice to evaluate on, a line each: {\"context\": ..., \"completions\": [...], "
               "\"answer\": index}")
@@ -58,7 +63,8 @@ void ThoughtConfig::declare(Options& options) {
               "the thoughts that the model writes in these texts; counted: their number behind the text")
       .needs(text, for_text);
   options.add("thought.most_in_a_row", most_in_a_row, at_least(0),
-              "thoughts that the model may write one after another in these texts")
+              "thoughts that the model may write one after another in these texts, and where it is evaluated on places of its "
+              "own choice")
       .needs(text, for_text);
   options.add("thought.arm", arm, one_of({"none", "pause", "written"}),
               "none: the answer follows the problem; pause: a thought a hop lies between, which carries a state where "

@@ -24,6 +24,7 @@ struct ThoughtConfig {
   std::string search = "token";      // token run_through sequence
   int64_t search_passes = 16, search_group = 32;
   float reinforce = 0, punish = 0;   // weights of places that were kept and refused
+  bool expectation = false;          // over asking for thoughts or not
   std::vector<std::string> questions;  // files of multiple choice
   bool prefix_lm = false;            // contexts are seen in both directions
   int64_t before_completion = 0;     // thoughts before each completion
@@ -39,6 +40,8 @@ struct ThoughtConfig {
 
   bool is_text() const { return data == "text"; }
   bool searches() const { return is_text() && places == "searched"; }
+  // Tells whether a model learns to write thoughts.
+  bool learns_to_ask() const { return expectation || reinforce > 0; }
   void declare(Options& options);
 
  private:

@@ -240,4 +240,33 @@ SearchResult search_thoughts(CachedScorer& scorer, int32_t thought, std::span<co
   return result;
 }
 
+std::vector<std::vector<int32_t>> own_thoughts(CachedScorer& scorer, int32_t thought,
+                                               std::span<const std::vector<int32_t>> sequences, int64_t most,
+                                               int64_t most_in_a_row) {
+  if (sequences.empty()) return {};
+  const ArenaScope scope(scorer.arena());
+  Search search(scorer, thought, sequences, most);
+  for (int64_t pass = 0; pass < most; ++pass) {
+    std::vector<Attempt> attempts;
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      Known& known = search.known()[i];
+      const std::vector<int32_t>& tokens = known.sequence.tokens;
+      for (; known.cursor < known.positions(); ++known.cursor) {
+        if (known.ranks[known.cursor] != 1) continue;
+        int64_t in_a_row = 0;
+        for (size_t t = known.cursor + 1; t-- > 0 && tokens[t] == thought;) ++in_a_row;
+        if (in_a_row >= most_in_a_row) continue;
+        attempts.push_back(search.attempt(i, known.cursor++));
+        break;
+      }
+    }
+    if (attempts.empty()) break;
+    search.run(attempts, /*to_spare=*/true);
+    for (Attempt& attempt : attempts) search.keep(attempt);
+  }
+  std::vector<std::vector<int32_t>> result;
+  for (Known& known : search.known()) result.push_back(std::move(known.sequence.tokens));
+  return result;
+}
+
 }  // namespace engine

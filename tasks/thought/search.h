@@ -53,4 +53,10 @@ struct SearchResult {
 SearchResult search_thoughts(CachedScorer& scorer, int32_t thought, std::span<const std::vector<int32_t>> sequences,
                              SearchWay way, int64_t passes, Random& random);
 
+// Puts a thought wherever it is the likeliest token, from left to right, as a model does that writes its thoughts while
+// the text is given: at most `most` in a sequence, and most_in_a_row one after another. No target is looked at.
+std::vector<std::vector<int32_t>> own_thoughts(CachedScorer& scorer, int32_t thought,
+                                               std::span<const std::vector<int32_t>> sequences, int64_t most,
+                                               int64_t most_in_a_row);
+
 }  // namespace engine

@@ -20,6 +20,10 @@ class ThoughtSearch {
   // Searches in groups of config.search_group sequences. Every rank takes some groups, and has all results.
   SearchResult run(Machine& machine, CachedScorer& scorer, std::span<const std::vector<int32_t>> sequences,
                    uint64_t seed) const;
+  // Returns the sequences with thoughts where the model itself asks for them (own_thoughts), at most config.count in
+  // each. Every rank takes some sequences, and has all.
+  std::vector<std::vector<int32_t>> own_places(Machine& machine, CachedScorer& scorer,
+                                               std::span<const std::vector<int32_t>> sequences) const;
   // Counts trials, and the seconds that they took.
   void count(const SearchResult& result, double seconds);
   // Returns what was counted since the last call: insertions that were tried, the share that was kept, the mean gain of

@@ -66,6 +66,9 @@ void ThoughtTextTask::check(bool reads_documents) const {
   if (2 * own_.count > own_.context)
     fail_usage("thought.count is ", own_.count, ", but a sequence of thought.context = ", own_.context,
                " tokens has room for ", own_.context / 2, " thoughts and as many tokens");
+  if (own_.expectation && (own_.reinforce > 0 || own_.punish > 0))
+    fail_usage("thought.expectation weighs asking for thoughts itself: set thought.",
+               own_.reinforce > 0 ? "reinforce" : "punish", " = 0");
   if (own_.searches() && own_.search_passes > own_.count)
     fail_usage("thought.search_passes is ", own_.search_passes, ", but a sequence has room for thought.count = ",
                own_.count, " thoughts");
@@ -124,8 +127,21 @@ void ThoughtTextTask::each_sequence(int64_t step,
   }
 }
 
-void ThoughtTextTask::prepare(Machine& machine, int64_t step) {
-  if (!own_.searches()) return;
+CachedScorer& ThoughtTextTask::searcher(Machine& machine) {
+  if (!searcher_) searcher_ = make_scorer(machine);
+  return *searcher_;
+}
+
+void ThoughtTextTask::each_with_thoughts(int64_t step, const std::function<void(const std::vector<int32_t>&)>& each) {
+  const int64_t epoch = step / steps_per_epoch();
+  each_sequence(step, [&](int64_t index, std::vector<int32_t>& sequence) {
+    Random random = random_of(config_.seed, epoch, index);
+    insert_thoughts(plan_, random, sequence);
+    each(sequence);
+  });
+}
+
+void ThoughtTextTask::search(Machine& machine, int64_t step) {
   const double begin = machine.seconds();
   searched_.clear();
   std::vector<std::vector<int32_t>> candidates;
@@ -134,27 +150,37 @@ void ThoughtTextTask::prepare(Machine& machine, int64_t step) {
     if (std::ssize(tokens) > own_.search_passes) candidates.push_back(std::move(tokens));
     else searched_.push_back({tokens, std::vector<int32_t>(tokens.size())});
   });
-  if (!searcher_) searcher_ = make_scorer(machine);
-  SearchResult result = search_.run(machine, *searcher_, candidates,
+  SearchResult result = search_.run(machine, searcher(machine), candidates,
                                     config_.seed + static_cast<uint64_t>(step) * 0x9E3779B97F4A7C15u);
   std::move(result.sequences.begin(), result.sequences.end(), std::back_inserter(searched_));
   search_.count(result, machine.seconds() - begin);
 }
 
+void ThoughtTextTask::prepare(Machine& machine, int64_t step) {
+  if (own_.searches()) search(machine, step);
+  if (!own_.expectation) return;
+  std::vector<std::vector<int32_t>> sequences;
+  if (own_.searches())
+    for (SearchedSequence& sequence : searched_) sequences.push_back(std::move(sequence.tokens));
+  else
+    each_with_thoughts(step, [&](const std::vector<int32_t>& sequence) { sequences.push_back(sequence); });
+  expected_.clear();
+  append_expected(machine, searcher(machine), thought_, sequences, expected_);
+}
+
 void ThoughtTextTask::batch_of(int64_t step, SequenceBatch& batch) {
   batch.clear();
+  if (own_.expectation) {
+    batch = expected_;
+    return;
+  }
   if (own_.searches()) {
     for (const SearchedSequence& sequence : searched_) search_.append(sequence, batch);
     return;
   }
   const auto tokens = static_cast<size_t>(sequences_a_step(own_.context) * own_.context);
   for (std::vector<int32_t>* list : {&batch.tokens, &batch.targets.labels}) list->reserve(tokens);
-  const int64_t epoch = step / steps_per_epoch();
-  each_sequence(step, [&](int64_t index, std::vector<int32_t>& sequence) {
-    Random random = random_of(config_.seed, epoch, index);
-    insert_thoughts(plan_, random, sequence);
-    append_sequence(sequence, thought_, batch);
-  });
+  each_with_thoughts(step, [&](const std::vector<int32_t>& tokens_of) { append_sequence(tokens_of, thought_, batch); });
 }
 
 std::pair<std::string, bool> ThoughtTextTask::best_metric() const {
@@ -167,6 +193,8 @@ std::vector<std::string> ThoughtTextTask::metric_names() const {
   if (!config_.data.eval.empty() || !has_questions()) names = {"loss", "perplexity"};
   if (!config_.data.eval.empty() && inserts())
     names.insert(names.end(), {"loss_without_thoughts", "perplexity_without_thoughts", "thoughts"});
+  if (!config_.data.eval.empty() && own_.learns_to_ask()) names.insert(names.end(), {"loss_asking", "asked_share"});
+  if (!config_.data.eval.empty() && own_.expectation) names.push_back("loss_expected");
   if (!config_.data.eval.empty() && own_.searches()) names.push_back("search_gain");
   if (!has_questions()) return names;
   for (const std::string& name : question_names(own_.questions)) names.push_back("accuracy_" + name);
@@ -206,6 +234,39 @@ void ThoughtTextTask::evaluate_documents(Machine& machine, Metrics& metrics) {
   if (!inserts()) return;
   add(totals[1], "_without_thoughts");
   metrics.emplace_back("thoughts", thoughts);
+}
+
+void ThoughtTextTask::evaluate_asking(Machine& machine, Metrics& metrics) {
+  const int64_t all = eval_->rows(), count = kept_at_most(config_.data.eval_sequences, all);
+  Communicator& ranks = machine.communicator;
+  LossTotals asking;
+  ExpectedLoss expected;
+  double thoughts = 0;
+  for (int64_t row = 0; row < count;) {
+    std::vector<std::vector<int32_t>> plain, with;
+    for (; row < count && std::ssize(plain) < own_.search_group * ranks.size(); ++row)
+      eval_->each_sequence(spread_index(row, count, all), [&](int64_t index, std::vector<int32_t>& tokens) {
+        Random random = random_of(evaluation_seed, 0, index);
+        with.push_back(tokens);
+        insert_thoughts(plan_, random, with.back());
+        if (plan_.fits(tokens.size())) tokens.resize(tokens.size() - static_cast<size_t>(plan_.count));
+        plain.push_back(tokens);
+      });
+    SequenceBatch batch;
+    for (const std::vector<int32_t>& tokens : search_.own_places(machine, searcher(machine), plain)) {
+      append_sequence(tokens, thought_, batch);
+      thoughts += static_cast<double>(std::count(tokens.begin(), tokens.end() - 1, thought_));
+    }
+    asking += evaluate_batch(machine, batch);
+    if (!own_.expectation) continue;
+    batch.clear();
+    const ExpectedLoss part = append_expected(machine, searcher(machine), thought_, with, batch);
+    expected.loss += part.loss;
+    expected.targets += part.targets;
+  }
+  metrics.emplace_back("loss_asking", asking.loss / asking.scored);
+  metrics.emplace_back("asked_share", thoughts / asking.scored);
+  if (own_.expectation) metrics.emplace_back("loss_expected", expected.loss / expected.targets);
 }
 
 ChoiceRule ThoughtTextTask::question_rule(bool needs_answers) const {
@@ -260,6 +321,7 @@ Metrics ThoughtTextTask::evaluate(Machine& machine, std::string& samples) {
   Metrics metrics;
   predictions_.clear();
   if (eval_) evaluate_documents(machine, metrics);
+  if (eval_ && own_.learns_to_ask()) evaluate_asking(machine, metrics);
   if (has_questions()) evaluate_questions(machine, metrics);
   if (own_.samples > 0) samples = generate(machine);
   if (own_.searches() && eval_) samples += show_search(machine, metrics);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 
+#include "tasks/thought/asking.h"
 #include "tasks/thought/insertion.h"
 #include "tasks/thought/packed_documents.h"
 #include "tasks/thought/questions.h"
@@ -23,9 +24,9 @@ class ThoughtTextTask final : public ThoughtTask {
   // An epoch's last step takes the rows that are left.
   int64_t steps_per_epoch() const override;
   void batch_of(int64_t step, SequenceBatch& batch) override;
-  // Searches for the places of the step's thoughts, with the model as it is.
+  // Searches for the places of the step's thoughts, and weighs asking for them, with the model as it is.
   void prepare(Machine& machine, int64_t step) override;
-  bool follows_losses() const override { return own_.searches(); }
+  bool follows_losses() const override { return own_.searches() || own_.expectation; }
   Metrics log(Machine& machine) override { return own_.searches() ? search_.log(machine.seconds()) : Metrics{}; }
   Metrics evaluate(Machine& machine, std::string& samples) override;
   // Returns the scores and the choice of every question of the last evaluation.
@@ -53,6 +54,12 @@ class ThoughtTextTask final : public ThoughtTask {
   std::string generate(Machine& machine) const;
   // Calls each(index, tokens) for the sequences of a step; the index is that of the sequence.
   void each_sequence(int64_t step, const std::function<void(int64_t, std::vector<int32_t>&)>& each);
+  // Calls each(tokens) for the sequences of a step, with thoughts at random places.
+  void each_with_thoughts(int64_t step, const std::function<void(const std::vector<int32_t>&)>& each);
+  void search(Machine& machine, int64_t step);
+  CachedScorer& searcher(Machine& machine);
+  // Adds what some documents cost where the model itself chooses when to think.
+  void evaluate_asking(Machine& machine, Metrics& metrics);
   // Searches in the first documents of data.eval, and returns some with their thoughts and gains.
   std::string show_search(Machine& machine, Metrics& metrics);
 
@@ -62,6 +69,7 @@ class ThoughtTextTask final : public ThoughtTask {
   ThoughtSearch search_;
   std::unique_ptr<CachedScorer> searcher_;  // made at the first step, whose memory the next ones use again
   std::vector<SearchedSequence> searched_;  // of the step that was prepared
+  SequenceBatch expected_;                  // the same with weights, where it is an expectation
   std::string fingerprint_, predictions_;
 };
 
