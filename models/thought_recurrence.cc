@@ -68,6 +68,20 @@ Tensor ThoughtRecurrence::exact(Pass& pass, const Tensor& ids, std::span<const T
   return hidden;
 }
 
+Tensor ThoughtRecurrence::states(Pass& pass) const {
+  int64_t count = 0;
+  for (const Piece& piece : pieces_) count += piece.dense ? piece.dense.rows() : 0;
+  if (count == 0) return {};
+  const Tensor all = pass.arena.make(DType::f32, {count, model_.config().hidden_size});
+  int64_t first = 0;
+  for (const Piece& piece : pieces_) {
+    if (!piece.dense) continue;
+    pass.ops.copy({.x = piece.dense, .y = all.row_range(first, first + piece.dense.rows())});
+    first += piece.dense.rows();
+  }
+  return all;
+}
+
 Tensor ThoughtRecurrence::passes(Pass& pass, const Tensor& ids, const ThoughtRows& rows, int64_t count, bool detached,
                                  const Tensor& initial) {
   require(count > 0, "thought passes: at least one");

@@ -46,6 +46,8 @@ class ThoughtRecurrence {
   // Both return the hidden states [N, C] of ids i32 [N], in the precision of the pass, on its arena. `exact` needs no
   // layout of the whole in the pass.
   Tensor exact(Pass& pass, const Tensor& ids, std::span<const ThoughtChunk> chunks);
+  // Returns what the thoughts of the last `exact` injected, f32 [T, C], chunk by chunk; absent without thoughts.
+  Tensor states(Pass& pass) const;
   // `initial` (optional, f32 [T, C]) are states that the first of `count` passes injects.
   Tensor passes(Pass& pass, const Tensor& ids, const ThoughtRows& rows, int64_t count, bool detached,
                 const Tensor& initial = {});

@@ -135,6 +135,30 @@ TEST_CASE("thoughts: detached passes have the gradient of the last pass with its
   });
 }
 
+TEST_CASE("thoughts: passes that begin with the states of an exact run are exact at once") {
+  on_every_backend([](Bench& bench) {
+    Thinking thinking(bench);
+    const double tolerance = 256 * epsilon_of(bench.compute);
+    const std::vector<double> exact = thinking.losses(ThoughtRunning{});
+    for (const int64_t passes : {1, 2})
+      CHECK_CLOSE(thinking.losses({.is_exact = false, .passes = passes, .begins_exact = true}), exact, tolerance);
+    // One pass over given states has the gradient of the last of many passes, and is not the whole one.
+    const auto given = thinking.gradients({.is_exact = false, .passes = 1, .begins_exact = true});
+    check_same(given, thinking.gradients({.is_exact = false, .passes = 4, .detached = true}), tolerance);
+    // Through more passes than thoughts it is.
+    check_same(thinking.gradients({.is_exact = false, .passes = 4, .begins_exact = true}),
+               thinking.gradients(ThoughtRunning{}), tolerance);
+    // Slices have states of their own.
+    check_same(thinking.gradients(make_thought_runner(*thinking.model, {.is_exact = false, .passes = 2,
+                                                                        .begins_exact = true}), false, false, 2),
+               thinking.gradients({.is_exact = false, .passes = 2, .begins_exact = true}), tolerance);
+    // Rows without thoughts have no states.
+    for (int32_t& token : thinking.batch.tokens) token = token == thought ? 3 : token;
+    CHECK_CLOSE(thinking.losses({.is_exact = false, .passes = 1, .begins_exact = true}),
+                thinking.losses(make_plain_runner(*thinking.model)), tolerance);
+  });
+}
+
 TEST_CASE("thoughts: a model without thought states, a row beyond the positions are refused") {
   on_every_backend([](Bench& bench) {
     Thinking thinking(bench);

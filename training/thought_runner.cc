@@ -3,53 +3,11 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
+#include <optional>
 
 namespace engine {
 
 namespace {
-
-// Runs rows several times.
-class RepeatedRunner final : public BatchRunner {
- public:
-  RepeatedRunner(Model& model, const ThoughtRunning& running)
-      : recurrence_(model), model_(model), running_(running) {}
-
-  DeviceBatch send(Arena& arena, const SequenceBatch& batch, int64_t first, int64_t last,
-                   const DropoutStream& stream) override {
-    const DeviceBatch result = upload_.send(arena, model_, batch, first, last, stream);
-    inject_.clear();
-    const int32_t thought = model_.config().thought_token;
-    const int32_t begin = batch.offsets[static_cast<size_t>(first)];
-    for (auto s = static_cast<size_t>(first); s < static_cast<size_t>(last); ++s)
-      for (int32_t i = batch.offsets[s] + 1; i < batch.offsets[s + 1]; ++i)
-        if (batch.tokens[static_cast<size_t>(i)] == thought) inject_.push_back(i - begin);
-    rows_upload_.clear();
-    const Upload::List inject = rows_upload_.list(inject_), capture = rows_upload_.list(std::ssize(inject_));
-    std::transform(inject_.begin(), inject_.end(), rows_upload_[capture].begin(), [](int32_t row) { return row - 1; });
-    rows_upload_.send(arena);
-    rows_ = {rows_upload_.tensor(inject), rows_upload_.tensor(capture)};
-    return result;
-  }
-  int64_t scored() const override { return upload_.scored(); }
-  uint64_t key() const override { return upload_.key() ^ (rows_upload_.key() * 31); }
-  void run(Pass& pass, Objective& objective, const DeviceBatch& batch, const LossRequest& request) override {
-    const ArenaScope scope(pass.arena);
-    pass.layout = batch.layout;
-    pass.outputs = {};
-    const Tensor hidden = recurrence_.passes(pass, batch.tokens.ids, rows_, running_.passes, running_.detached);
-    const Tensor dhidden = objective.run(pass, hidden, batch, request);
-    if (request.gradients) recurrence_.backward(pass, dhidden);
-  }
-
- private:
-  ThoughtRecurrence recurrence_;
-  Model& model_;
-  const ThoughtRunning running_;
-  BatchUpload upload_;
-  Upload rows_upload_;
-  std::vector<int32_t> inject_;
-  ThoughtRows rows_;
-};
 
 // A row of the batch between two of its thoughts.
 struct Part {
@@ -76,6 +34,14 @@ class ChunkRunner final : public BatchRunner {
     if (request.gradients) recurrence_.backward(pass, dhidden);
   }
 
+  // Returns what the thoughts of the slice inject, f32 [T, C], chunk by chunk.
+  Tensor states(Pass& pass) {
+    recurrence_.exact(pass, ids_, chunks_);
+    return recurrence_.states(pass);
+  }
+  // Returns the row of each thought's state there, in the batch's order.
+  std::vector<int32_t> order_of_states() const;
+
  private:
   // A chunk's lists, before they are tensors.
   struct Lists {
@@ -96,7 +62,18 @@ class ChunkRunner final : public BatchRunner {
   Upload::List positions_, cache_rows_;
   std::vector<Lists> lists_;
   std::vector<ThoughtChunk> chunks_;
+  Tensor ids_;
 };
+
+std::vector<int32_t> ChunkRunner::order_of_states() const {
+  std::vector<std::pair<int32_t, int32_t>> places;  // thoughts of the batch, and rows of their states
+  for (size_t j = 1; j < parts_.size(); ++j)
+    for (const Part& part : parts_[j]) places.emplace_back(part.begin, static_cast<int32_t>(places.size()));
+  std::sort(places.begin(), places.end());
+  std::vector<int32_t> rows;
+  for (const auto& [place, row] : places) rows.push_back(row);
+  return rows;
+}
 
 void ChunkRunner::cut(const SequenceBatch& batch, size_t first, size_t last) {
   const int32_t thought = model_.config().thought_token;
@@ -223,7 +200,8 @@ DeviceBatch ChunkRunner::send(Arena& arena, const SequenceBatch& batch, int64_t 
     chunks_.back().layout.rows_before = begin + lists.first;
     if (lists.counters.count) chunks_.back().layout.dropout_counters = upload_.tensor(lists.counters);
   }
-  DeviceBatch result{.tokens = {.ids = upload_.tensor(ids)}};
+  ids_ = upload_.tensor(ids);
+  DeviceBatch result{.tokens = {.ids = ids_}};
   result.layout.rows_before = begin;
   if (counters.count) result.layout.dropout_counters = upload_.tensor(counters);
   result.outputs.index = upload_.tensor(scored);
@@ -233,6 +211,68 @@ DeviceBatch ChunkRunner::send(Arena& arena, const SequenceBatch& batch, int64_t 
   if (penalties.count) result.penalties = upload_.tensor(penalties, DType::f32);
   return result;
 }
+
+// Runs rows several times. The first run may inject the states of a run chunk by chunk.
+class RepeatedRunner final : public BatchRunner {
+ public:
+  RepeatedRunner(Model& model, const ThoughtRunning& running)
+      : recurrence_(model), model_(model), running_(running) {
+    if (running.begins_exact) exact_.emplace(model);
+  }
+
+  DeviceBatch send(Arena& arena, const SequenceBatch& batch, int64_t first, int64_t last,
+                   const DropoutStream& stream) override {
+    const DeviceBatch result = upload_.send(arena, model_, batch, first, last, stream);
+    inject_.clear();
+    const int32_t thought = model_.config().thought_token;
+    const int32_t begin = batch.offsets[static_cast<size_t>(first)];
+    for (auto s = static_cast<size_t>(first); s < static_cast<size_t>(last); ++s)
+      for (int32_t i = batch.offsets[s] + 1; i < batch.offsets[s + 1]; ++i)
+        if (batch.tokens[static_cast<size_t>(i)] == thought) inject_.push_back(i - begin);
+    rows_upload_.clear();
+    const Upload::List inject = rows_upload_.list(inject_), capture = rows_upload_.list(std::ssize(inject_));
+    std::transform(inject_.begin(), inject_.end(), rows_upload_[capture].begin(), [](int32_t row) { return row - 1; });
+    if (exact_) exact_->send(arena, batch, first, last, {});
+    const Upload::List order = rows_upload_.list(exact_ ? exact_->order_of_states() : std::vector<int32_t>{});
+    rows_upload_.send(arena);
+    order_ = order.count ? rows_upload_.tensor(order) : Tensor{};
+    rows_ = {rows_upload_.tensor(inject), rows_upload_.tensor(capture)};
+    return result;
+  }
+  int64_t scored() const override { return upload_.scored(); }
+  uint64_t key() const override {
+    return upload_.key() ^ (rows_upload_.key() * 31) ^ (exact_ ? exact_->key() * 961 : 0);
+  }
+  void run(Pass& pass, Objective& objective, const DeviceBatch& batch, const LossRequest& request) override {
+    const ArenaScope scope(pass.arena);
+    pass.layout = batch.layout;
+    pass.outputs = {};
+    const Tensor hidden = recurrence_.passes(pass, batch.tokens.ids, rows_, running_.passes, running_.detached,
+                                             initial_states(pass));
+    const Tensor dhidden = objective.run(pass, hidden, batch, request);
+    if (request.gradients) recurrence_.backward(pass, dhidden);
+  }
+
+ private:
+  Tensor initial_states(Pass& pass) {
+    if (!order_) return {};
+    const Tensor states = pass.arena.make(DType::f32, {order_.count(), model_.config().hidden_size});
+    const ArenaScope scope(pass.arena);
+    Pass still(Run{.ops = pass.ops, .arena = pass.arena, .compute = pass.compute, .keep = false}, {});
+    pass.ops.gather_rows({.x = exact_->states(still), .index = order_, .y = states});
+    return states;
+  }
+
+  ThoughtRecurrence recurrence_;
+  std::optional<ChunkRunner> exact_;  // where the first run has its states
+  Tensor order_;                      // of its states, row of each thought's; absent without
+  Model& model_;
+  const ThoughtRunning running_;
+  BatchUpload upload_;
+  Upload rows_upload_;
+  std::vector<int32_t> inject_;
+  ThoughtRows rows_;
+};
 
 }  // namespace
 

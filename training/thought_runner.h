@@ -11,6 +11,8 @@ struct ThoughtRunning {
   bool is_exact = true;   // else several passes
   int64_t passes = 4;     // of which the last one carries the loss
   bool detached = false;  // the gradient goes through the last pass alone
+  // The first pass injects the states of an exact run, which has no gradient and no dropout.
+  bool begins_exact = false;
 };
 
 // The model's config says which token is a thought. Throws an Error where it has no thought states.

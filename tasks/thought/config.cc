@@ -20,6 +20,10 @@ void ThoughtConfig::declare(Options& options) {
       .needs([this] { return recurrence == "passes"; }, "thought.recurrence = \"passes\"");
   options.add("thought.detach", detach, "no gradient goes through the runs before the last one")
       .needs([this] { return recurrence == "passes"; }, "thought.recurrence = \"passes\"");
+  options.add("thought.initial", initial, one_of({"none", "exact"}),
+              "what the first run injects; none: nothing; exact: the states that thoughts have when rows are run piece by "
+              "piece, as a search has found them, at the cost of one more run without a gradient")
+      .needs([this] { return recurrence == "passes"; }, "thought.recurrence = \"passes\"");
   options.add("thought.norm", norm, "a layernorm on the states that thoughts get")
       .needs([this] { return recurrence != "none"; }, "thought.recurrence");
   options.add("thought.context", context, at_least(2), "tokens that a sequence has at most")

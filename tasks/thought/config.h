@@ -14,6 +14,7 @@ struct ThoughtConfig {
   std::string recurrence = "none";   // none exact passes
   int64_t unroll = 4;                // passes
   bool detach = false;               // the gradient goes through the last one alone
+  std::string initial = "none";      // none exact
   bool norm = true;                  // of what is captured
   // Text.
   int64_t context = 512;             // most tokens that a sequence has as inputs

@@ -17,7 +17,8 @@ constexpr int64_t sequences_at_once = 64;
 // Returns the way in which rows are run; null: the model's own.
 std::unique_ptr<BatchRunner> runner_of(Model& model, const ThoughtConfig& own) {
   if (own.recurrence != "passes") return nullptr;
-  return make_thought_runner(model, {.is_exact = false, .passes = own.unroll, .detached = own.detach});
+  return make_thought_runner(model, {.is_exact = false, .passes = own.unroll, .detached = own.detach,
+                                     .begins_exact = own.initial == "exact"});
 }
 
 // Tells whether this use of the task puts thoughts anywhere. A model that has no room for one can do without else.
