@@ -22,8 +22,8 @@ from tables import table, write_tables
 root = pathlib.Path(__file__).parent.parent
 results = root / "bench/results/thought_text.json"
 small = ["--model.hidden_size", "128", "--model.num_heads", "4", "--thought.samples", "0", "--threads", "1",
-         "--data.train_share", "0.25", "--training.warmup_steps", "60"]
-steps = 600
+         "--data.train_share", "0.25", "--training.warmup_steps", "40"]
+steps = 400
 exact = ["--thought.recurrence", "exact"]
 searched = [*exact, "--thought.places", "searched", "--thought.search_passes", "8", "--thought.search_group", "16",
             "--thought.reinforce", "0.5", "--thought.punish", "0.25"]

@@ -5,9 +5,9 @@
 // them as masked, "minilm" a class a sequence. "encdec" and "bart" (which differ in PyTorch) read a source as long as
 // the target, whose tokens are counted. With --thoughts a decoder's rows have so many at random places, which carry
 // states as --recurrence says. --work score scores such rows without gradients, and --work search looks for --passes
-// places of thoughts in rows without. With --lengths the batches are those of a file (sst2_lengths.py), ten in each step. With
-// --times n it prints a JSON line for each operation of a training step, with the median seconds of a call over n
-// steps, instead.
+// places of thoughts in rows without. With --lengths the batches are those of a file (sst2_lengths.py), ten in each
+// step. With --times n it prints a JSON line for each operation of a training step, with the median seconds of a call
+// over n steps, instead.
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <fstream>

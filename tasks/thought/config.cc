@@ -21,8 +21,8 @@ void ThoughtConfig::declare(Options& options) {
   options.add("thought.detach", detach, "no gradient goes through the runs before the last one")
       .needs([this] { return recurrence == "passes"; }, "thought.recurrence = \"passes\"");
   options.add("thought.initial", initial, one_of({"none", "exact"}),
-              "what the first run injects; none: nothing; exact: the states that thoughts have when rows are run piece by "
-              "piece, as a search has found them, at the cost of one more run without a gradient")
+              "what the first run injects; none: nothing; exact: the states that thoughts have when rows are run piece "
+              "by piece, as a search has found them, at the cost of one more run without a gradient")
       .needs([this] { return recurrence == "passes"; }, "thought.recurrence = \"passes\"");
   options.add("thought.norm", norm, "a layernorm on the states that thoughts get")
       .needs([this] { return recurrence != "none"; }, "thought.recurrence");
@@ -67,8 +67,8 @@ void ThoughtConfig::declare(Options& options) {
               "the thoughts that the model writes in these texts; counted: their number behind the text")
       .needs(text, for_text);
   options.add("thought.most_in_a_row", most_in_a_row, at_least(0),
-              "thoughts that the model may write one after another in these texts, and where it is evaluated on places of its "
-              "own choice")
+              "thoughts that the model may write one after another in these texts, and where it is evaluated on places "
+              "of its own choice")
       .needs(text, for_text);
   options.add("thought.arm", arm, one_of({"none", "pause", "written"}),
               "none: the answer follows the problem; pause: a thought a hop lies between, which carries a state where "
