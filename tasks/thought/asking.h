@@ -1,5 +1,5 @@
-// The loss of a token may be its expectation over asking for thoughts or not (after "Catch Your Breath", arXiv
-// 2510.13879). Where a sequence has thoughts T_1 ... T_n between the tokens t and u, position 0 reads t and position k reads T_k. At
+// The loss of a token may be its expectation over asking for thoughts or not ("Catch Your Breath", arXiv 2510.13879).
+// Where a sequence has thoughts T_1 ... T_n between the tokens t and u, position 0 reads t and position k reads T_k. At
 // each position the model may ask for a thought, with the probability a_k that it gives to one as the next token. Else
 // it predicts u, with the probability p_k(u) / (1 - a_k), for a thought is no text:
 //   l_k = -log p_k(u) + log(1 - a_k)
