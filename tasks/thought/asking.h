@@ -1,7 +1,7 @@
 // The loss of a token may be its expectation over asking for thoughts or not ("Catch Your Breath", arXiv 2510.13879).
-// Where a sequence has thoughts T_1 ... T_n between the tokens t and u, position 0 reads t and position k reads T_k. At
-// each position the model may ask for a thought, with the probability a_k that it gives to one as the next token. Else
-// it predicts u, with the probability p_k(u) / (1 - a_k), for a thought is no text:
+// Thoughts T_1 ... T_n may stand between the tokens t and u. Position 0 reads t and position k reads T_k. At each
+// position the model may ask for a thought, with the probability a_k that it gives to one as the next token. Else it
+// predicts u, with the probability p_k(u) / (1 - a_k), for a thought is no text:
 //   l_k = -log p_k(u) + log(1 - a_k)
 //   E_k = (1 - a_k) l_k + a_k E_(k+1),   E_n = l_n
 // The loss of u is E_0, and of a token without thoughts before it l_0. With r_k = a_0 ... a_(k-1), how likely the model
