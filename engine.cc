@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "commands/launch.h"
 #include "commands/verb.h"
 #include "core/error.h"
 #include "core/standard_streams.h"
@@ -73,6 +74,7 @@ int dispatch(const std::vector<std::string>& arguments, Communicator& ranks) {
 int main(int argc, char** argv) {
   std::unique_ptr<engine::Communicator> ranks;
   const auto failed = [&](int code, const std::exception& error) {
+    if (ranks) ranks->let_first_speak();
     const std::string rank = !ranks || ranks->is_first() ? "" : " (rank " + std::to_string(ranks->rank()) + ")";
     std::cerr << "engine" + rank + ": " + error.what() + "\n";
     if (ranks) ranks->abort(code);
@@ -80,9 +82,12 @@ int main(int argc, char** argv) {
   };
   try {
     engine::fill_standard_streams();
+    std::vector<std::string> arguments(argv + 1, argv + argc);
+    if (const std::optional<int> count = engine::take_ranks(arguments); count.value_or(1) > 1)
+      return engine::launch(arguments, *count);
     ranks = engine::make_communicator();
     if (!ranks->is_first() && !std::freopen("/dev/null", "w", stdout)) engine::fail("cannot open /dev/null");
-    const int code = engine::dispatch({argv + 1, argv + argc}, *ranks);
+    const int code = engine::dispatch(arguments, *ranks);
     if (!std::cout.flush()) engine::fail("the standard output cannot be written: is the disk full, or it closed?");
     return code;
   } catch (const engine::UsageError& error) {

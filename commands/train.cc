@@ -20,9 +20,11 @@ class TrainVerb final : public Verb {
   int run(Communicator& ranks) override {
     settings_.resolve(file_);
     static_cast<void>(RunFolder::of(settings_.config));  // a wrong name is told before any data is read
+    require_same_on_all_ranks(ranks, "configuration", settings_.options.toml());
     ConfiguredMachine backend(settings_.config, ranks);
     const auto task =
         make_task(settings_.config, settings_.sections, settings_.options, backend.ops(), Use::training);
+    require_same_on_all_ranks(ranks, "data", task->fingerprint());
     return train_task(settings_.config, settings_.options, *task, backend.machine()).exit_code();
   }
 

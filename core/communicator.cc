@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <sstream>
 
 #include "core/error.h"
+#include "core/socket_communicator.h"
 
 #ifdef ENGINE_MPI
 #define OMPI_SKIP_MPICXX  // the C++ bindings, which the standard has dropped
@@ -110,12 +112,48 @@ class MpiCommunicator final : public Communicator {
 
 }  // namespace
 
+namespace {
+
+// The ranks of a job may be started minutes apart.
+double start_seconds() {
+  const char* const text = std::getenv("ENGINE_START_TIMEOUT");
+  if (!text) return 300;
+  char* end = nullptr;
+  const double seconds = std::strtod(text, &end);
+  if (*end != 0 || !(seconds > 0))
+    fail_usage("the environment's ENGINE_START_TIMEOUT is \"", text, "\": seconds are right");
+  return seconds;
+}
+
+std::unique_ptr<Communicator> make_without_mpi() {
+  const RankPlace place = rank_place([](const char* name) -> const char* { return std::getenv(name); });
+  if (place.size <= 1) return std::make_unique<Communicator>();
+  return make_socket_communicator(place, start_seconds());
+}
+
+}  // namespace
+
+void require_same_on_all_ranks(Communicator& ranks, const std::string& what, const std::string& text) {
+  const std::vector<std::string> all = ranks.gather(std::vector<std::string>{text});
+  for (size_t rank = 1; rank < all.size(); ++rank) {
+    if (all[rank] == all[0]) continue;
+    std::istringstream first(all[0]), other(all[rank]);
+    std::string of_first, of_other;
+    do {
+      of_first = of_other = "nothing";
+      std::getline(first, of_first);
+      std::getline(other, of_other);
+    } while (of_first == of_other && (first || other));
+    fail("rank ", rank, " has another ", what, " than rank 0: ", of_other, " in place of ", of_first);
+  }
+}
+
 #ifdef ENGINE_MPI
 bool has_mpi() { return true; }
 
 std::unique_ptr<Communicator> make_communicator() {
-  if (size_from_environment() <= 1) return std::make_unique<Communicator>();
-  return std::make_unique<MpiCommunicator>();
+  if (size_from_environment() > 1) return std::make_unique<MpiCommunicator>();
+  return make_without_mpi();
 }
 #else
 bool has_mpi() { return false; }
@@ -124,7 +162,7 @@ std::unique_ptr<Communicator> make_communicator() {
   if (const int count = size_from_environment(); count > 1)
     fail_usage("started as one of ", count,
                " ranks by mpirun, but this build has no MPI: `make deps`, then `make`");
-  return std::make_unique<Communicator>();
+  return make_without_mpi();
 }
 #endif
 

@@ -1,5 +1,5 @@
-// Communicator: the processes (ranks) that `mpirun -np W ./engine ...` starts together, each with the whole model and
-// its share of the work. Without mpirun, or in a build without MPI, there is one rank, and its communicator does
+// Communicator: the processes (ranks) that `./engine ... --ranks W`, mpirun, srun or torchrun start together, each with
+// the whole model and its share of the work. Where nobody started several, there is one rank, and its communicator does
 // nothing: no caller asks how many there are. Calls that exchange numbers must be made by all ranks in the same order.
 #pragma once
 
@@ -43,6 +43,11 @@ class Communicator {
   virtual std::vector<float> gather(const std::vector<float>& own) { return own; }
   virtual std::vector<int32_t> gather(const std::vector<int32_t>& own) { return own; }
   virtual std::vector<std::string> gather(const std::vector<std::string>& own) { return own; }
+  // Makes all ranks end where one does not answer for so many seconds. The default is 60. MPI has no such limit.
+  virtual void set_timeout(double) {}
+  // Waits a moment on a rank that has failed, since the first one may have failed in the same way and say so. All then
+  // end in its call.
+  virtual void let_first_speak() {}
   // Ends all ranks at once, with this exit code: the others would wait for one that failed. A single rank returns.
   virtual void abort(int) {}
 
@@ -50,10 +55,14 @@ class Communicator {
   int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
 };
 
+// Throws an Error that names the first rank whose text differs from rank 0's, and the first line where it does.
+void require_same_on_all_ranks(Communicator& ranks, const std::string& what, const std::string& text);
+
 bool has_mpi();  // whether this build has MPI
 
-// The communicator of this process: MPI's where mpirun started it, else that of a single rank. Made once, by main, and
-// destroyed last. An error where mpirun started a build without MPI.
+// The communicator of this process: MPI's where mpirun started it, one over TCP where the environment says so
+// (rank_place.h), else that of a single rank. Made once, by main, and destroyed last. An error where mpirun started a
+// build without MPI.
 std::unique_ptr<Communicator> make_communicator();
 
 }  // namespace engine

@@ -108,6 +108,10 @@ struct Folder {
                                 " 2>&1 < /dev/null";
     return std::system(command.c_str());
   }
+  // Does the same with ranks that the program starts itself, without MPI.
+  int train_alone(int ranks, const std::string& name) const {
+    return train(0, name, "--ranks " + std::to_string(ranks));
+  }
   std::string out() const { return (path / "out").string(); }
 };
 
@@ -224,6 +228,19 @@ TEST_CASE("ranks: several train as one does, generate their shares, and go on fr
   REQUIRE(folder.train(0, "mixed", "--training.max_steps 2") == 0);
   REQUIRE(folder.train(2, "mixed") == 0);
   check_same_training(folder.path / "one", folder.path / "mixed", folder.path / "initial");
+}
+
+TEST_CASE("ranks: those that the program starts itself train as one does") {
+  const Folder folder;
+  REQUIRE(folder.train(0, "one") == 0);
+  REQUIRE(folder.train(0, "initial", no_step) == 0);
+  for (const int ranks : {2, 3}) {
+    CAPTURE(ranks);
+    const std::string name = "of_" + std::to_string(ranks);
+    CHECK(folder.train_alone(ranks, name) == 0);
+    CAPTURE(read_text(folder.out()));
+    check_same_training(folder.path / "one", folder.path / name, folder.path / "initial");
+  }
 }
 
 TEST_CASE("ranks: a student's losses are logged of all ranks") {

@@ -249,6 +249,9 @@ void Config::declare(Options& options) {
   options.add("threads", threads, between(0, 1024),
               "threads of the CPU; 0: one a processor; results do not depend on it")
       .may_change();
+  options.add("communication_timeout", communication_timeout, at_least(1.0),
+              "seconds after which several ranks end because one of them does not answer; not under mpirun")
+      .may_change();
   model.declare(options);
   // check_against_init says more of a model from init.
   for (const OwnOptions::Entry& entry : model.own.all()) {

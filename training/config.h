@@ -71,6 +71,7 @@ struct Config {
   std::string device = "auto", precision = "auto";
   DeviceOptions device_options;
   int threads = 0;
+  double communication_timeout = 60;  // seconds
   ModelConfig model = open_model();
   DataConfig data;
   TrainingConfig training;

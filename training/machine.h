@@ -16,6 +16,7 @@ class ConfiguredMachine {
         arena_(ops_->memory()),
         machine_{*ops_, arena_, compute_precision(config.precision, device_of(config, *ops_)), ranks} {
     set_threads(config.threads ? config.threads : processors_of_each(ranks.local_size()));
+    ranks.set_timeout(config.communication_timeout);
     const std::string device = device_of(config, *ops_);
     if (ranks.size() > 1 && device != "cpu")
       fail_usage("several ranks train on the CPU: set device = \"cpu\", it is ", device);

@@ -1,0 +1,166 @@
+#include "commands/launch.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <iostream>
+
+#include "core/error.h"
+#include "core/sockets.h"
+
+namespace engine {
+
+namespace {
+
+// These are passed on. A stop from the terminal stops the ranks, and this process with them.
+constexpr std::array<int, 6> passed{SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+constexpr double patience_seconds = 10;
+
+// Gives rank `rank` of `ranks` its part of the processors that this process may use, where there are enough.
+void take_processors(int rank, int ranks) {
+  cpu_set_t all, own;
+  if (sched_getaffinity(0, sizeof all, &all) != 0 || CPU_COUNT(&all) < ranks) return;
+  CPU_ZERO(&own);
+  const int count = CPU_COUNT(&all);
+  for (int i = 0, seen = 0; i < CPU_SETSIZE; ++i) {
+    if (!CPU_ISSET(i, &all)) continue;
+    if (seen * ranks / count == rank) CPU_SET(i, &own);
+    ++seen;
+  }
+  sched_setaffinity(0, sizeof own, &own);
+}
+
+class Launch {
+ public:
+  Launch(const std::vector<std::string>& arguments, int ranks) : arguments_(arguments), ranks_(ranks) {
+    const Socket free = listen_at(0);
+    if (!free) fail("no port is free for the ranks to find one another");
+    port_ = port_of(free);
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int signal : passed) sigaddset(&set, signal);
+    for (const int signal : {SIGCHLD, SIGTSTP, SIGCONT}) sigaddset(&set, signal);
+    sigprocmask(SIG_BLOCK, &set, &before_);
+    waited_ = set;
+  }
+
+  int run() {
+    for (int rank = 0; rank < ranks_; ++rank) start(rank);
+    bool killed = false;
+    while (running() > 0) {
+      const double left = seconds_left();
+      if (left <= 0 && !killed) {
+        std::cerr << "engine: " << first_failure_ << ", and " << running() << " others did not end by themselves\n";
+        signal_all(SIGKILL);
+        killed = true;
+      }
+      const timespec limit{static_cast<time_t>(std::max(left, 1.0)), 0};
+      const int signal = sigtimedwait(&waited_, nullptr, &limit);
+      if (std::find(passed.begin(), passed.end(), signal) != passed.end()) signal_all(signal);
+      if (signal == SIGTSTP) {
+        signal_all(SIGSTOP);
+        raise(SIGSTOP);
+      }
+      if (signal == SIGCONT) signal_all(SIGCONT);
+      reap();
+    }
+    return code_;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void start(int rank) {
+    const pid_t parent = getpid(), child = fork();
+    if (child < 0) {
+      signal_all(SIGKILL);
+      fail("rank ", rank, " cannot be started: ", std::strerror(errno));
+    }
+    if (child > 0) {
+      pids_.push_back(child);
+      return;
+    }
+    // The ranks are a group of their own, so that a signal from the terminal reaches them once, through this process.
+    setpgid(0, rank == 0 ? 0 : pids_[0]);
+    sigprocmask(SIG_SETMASK, &before_, nullptr);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent) _exit(1);
+    const auto set = [](const char* name, int value) { setenv(name, std::to_string(value).c_str(), 1); };
+    set("RANK", rank), set("LOCAL_RANK", rank), set("WORLD_SIZE", ranks_), set("LOCAL_WORLD_SIZE", ranks_);
+    set("MASTER_PORT", port_);
+    setenv("MASTER_ADDR", "127.0.0.1", 1);
+    unsetenv("TORCHELASTIC_RUN_ID");
+    if (const int nothing = rank > 0 ? open("/dev/null", O_RDONLY) : -1; nothing >= 0) dup2(nothing, 0);
+    take_processors(rank, ranks_);
+    std::vector<char*> argv{const_cast<char*>("engine")};
+    for (const std::string& argument : arguments_) argv.push_back(const_cast<char*>(argument.c_str()));
+    argv.push_back(nullptr);
+    execv("/proc/self/exe", argv.data());
+    _exit(127);
+  }
+
+  double seconds_left() const {
+    if (!failed_) return 3600;
+    return patience_seconds - std::chrono::duration<double>(Clock::now() - *failed_).count();
+  }
+  int64_t running() const { return std::count_if(pids_.begin(), pids_.end(), [](pid_t pid) { return pid > 0; }); }
+  void signal_all(int signal) const {
+    for (const pid_t pid : pids_)
+      if (pid > 0) kill(pid, signal);
+  }
+  void reap() {
+    for (size_t rank = 0; rank < pids_.size(); ++rank) {
+      int status = 0;
+      if (pids_[rank] <= 0 || waitpid(pids_[rank], &status, WNOHANG) != pids_[rank]) continue;
+      pids_[rank] = 0;
+      const bool by_signal = WIFSIGNALED(status);
+      const int code = by_signal ? 1 : WEXITSTATUS(status);
+      if (code == 0 || failed_) continue;
+      failed_ = Clock::now();
+      code_ = code;
+      first_failure_ = "rank " + std::to_string(rank);
+      if (by_signal) first_failure_.append(" was ended by signal ").append(std::to_string(WTERMSIG(status)));
+      else first_failure_.append(" ended with code ").append(std::to_string(code));
+    }
+  }
+
+  const std::vector<std::string>& arguments_;
+  const int ranks_;
+  int port_ = 0, code_ = 0;
+  std::vector<pid_t> pids_;  // 0: has ended
+  std::optional<Clock::time_point> failed_;
+  std::string first_failure_;
+  sigset_t before_, waited_;
+};
+
+}  // namespace
+
+std::optional<int> take_ranks(std::vector<std::string>& arguments) {
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const bool has_value = arguments[i].starts_with("--ranks=");
+    if (!has_value && arguments[i] != "--ranks") continue;
+    if (!has_value && i + 1 == arguments.size()) fail_usage("--ranks: a number of ranks is missing");
+    const std::string text = has_value ? arguments[i].substr(8) : arguments[i + 1];
+    const auto begin = arguments.begin() + static_cast<ptrdiff_t>(i);
+    arguments.erase(begin, begin + (has_value ? 1 : 2));
+    const bool has_digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+    if (!has_digits || text.size() > 4 || std::atoi(text.c_str()) < 1 || std::atoi(text.c_str()) > 1024)
+      fail_usage("--ranks is \"", text, "\": a whole number from 1 to 1024 is right");
+    return std::atoi(text.c_str());
+  }
+  return {};
+}
+
+int launch(const std::vector<std::string>& arguments, int ranks) { return Launch(arguments, ranks).run(); }
+
+}  // namespace engine

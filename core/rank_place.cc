@@ -1,0 +1,73 @@
+#include "core/rank_place.h"
+
+#include <charconv>
+#include <cstring>
+
+#include "core/error.h"
+
+namespace engine {
+
+namespace {
+
+int number_of(const Environment& environment, const char* name, int least, int most) {
+  const char* const text = environment(name);
+  if (!text) fail_usage("the environment has no ", name, ", but says that this is one of several ranks");
+  int value = 0;
+  const char* const end = text + std::strlen(text);
+  const auto [at, error] = std::from_chars(text, end, value);
+  if (error != std::errc() || at != end || value < least || value > most)
+    fail_usage("the environment's ", name, " is \"", text, "\": a whole number from ", least, " to ", most,
+               " is right");
+  return value;
+}
+
+RankPlace from_torchrun(const Environment& environment) {
+  RankPlace place;
+  place.size = number_of(environment, "WORLD_SIZE", 1, 1 << 20);
+  if (place.size == 1) return place;
+  place.rank = number_of(environment, "RANK", 0, place.size - 1);
+  if (!environment("MASTER_ADDR"))
+    fail_usage("the environment has no MASTER_ADDR, but says that this is one of several ranks");
+  place.host = environment("MASTER_ADDR");
+  place.port = number_of(environment, "MASTER_PORT", 1, 65535);
+  place.port_is_taken = environment("TORCHELASTIC_RUN_ID") != nullptr;
+  return place;
+}
+
+RankPlace from_slurm(const Environment& environment) {
+  RankPlace place;
+  place.size = number_of(environment, "SLURM_NTASKS", 1, 1 << 20);
+  if (place.size == 1) return place;
+  place.rank = number_of(environment, "SLURM_PROCID", 0, place.size - 1);
+  const char* const host = environment("MASTER_ADDR");
+  const char* const nodes = environment("SLURM_STEP_NODELIST") ? environment("SLURM_STEP_NODELIST")
+                                                               : environment("SLURM_NODELIST");
+  if (!host && !nodes) fail_usage("the environment has neither SLURM_STEP_NODELIST nor MASTER_ADDR");
+  place.host = host ? host : first_host(nodes);
+  // Steps of two jobs on one node should not meet.
+  const int job = number_of(environment, "SLURM_JOB_ID", 0, INT32_MAX);
+  place.port = environment("MASTER_PORT") ? number_of(environment, "MASTER_PORT", 1, 65535) : 20000 + job % 30000;
+  return place;
+}
+
+}  // namespace
+
+std::string first_host(const std::string& list) {
+  const size_t end = list.find_first_of(",[");
+  std::string host = list.substr(0, end);
+  if (end != std::string::npos && list[end] == '[')
+    host += list.substr(end + 1, list.find_first_of(",-]", end) - end - 1);
+  if (host.empty()) fail_usage("the list of nodes \"", list, "\" names no host");
+  return host;
+}
+
+RankPlace rank_place(const Environment& environment) {
+  // RANK alone is set by others, too.
+  if (environment("RANK") && environment("WORLD_SIZE")) return from_torchrun(environment);
+  // A shell of salloc or sbatch has SLURM_NTASKS, but is no task of a step.
+  if (environment("SLURM_STEP_ID") && environment("SLURM_PROCID") && environment("SLURM_NTASKS"))
+    return from_slurm(environment);
+  return {};
+}
+
+}  // namespace engine
