@@ -85,8 +85,11 @@ ModelConfig ModelConfig::completed() const {
   ModelConfig config = *this;
   const Architecture& row = architecture_of(config);
   refuse_options_of_others(config);
-  if (config.activation == open_activation) config.activation = row.activation;
-  if (config.layer_norm_epsilon == 0) config.layer_norm_epsilon = row.layer_norm_epsilon;
+  // Values that nothing reads stay open.
+  if (row.has_attention) {
+    if (config.activation == open_activation) config.activation = row.activation;
+    if (config.layer_norm_epsilon == 0) config.layer_norm_epsilon = row.layer_norm_epsilon;
+  }
   if (!row.saves_epsilon && config.layer_norm_epsilon != row.layer_norm_epsilon)
     fail_usage("model.layer_norm_epsilon is ", config.layer_norm_epsilon, ", that of a ", config.architecture, " is ",
                row.layer_norm_epsilon, ": leave it out");
