@@ -3,6 +3,11 @@
 // The logits are products of h with a table of their own, or with the token embedding (model.tied_embeddings). There
 // are no positions: a layer's state knows what came before, and is all that generation keeps of it.
 //
+// The first layer's sums are a linear function of an embedding alone. Where the vocabulary is no larger than the batch
+// they are looked up in the table of all embeddings' sums, E W_ih^T + bias, whose gradient is collected by token. Then no
+// product of that layer's inputs runs over the tokens. So embed returns these sums [N, 4C], in the precision of the pass.
+// A decoding state has the table once for all its passes.
+//
 // Initial values are PyTorch's in their deviation, 1 / sqrt(3 C) for a layer's weights and 1 for embeddings that are
 // not tied, but normal, and biases are 0. The table of the logits has model.initializer_range.
 #include <cmath>
@@ -23,13 +28,16 @@ class Cells final : public DecodeState {
     Tensor h, c;  // f32 [slots + 1, C], of which the last row stays 0
   };
   std::vector<Layer> layers;
+  Tensor sums;  // f32 [V, 4C] of all tokens' embeddings, where the passes are expected to read as many tokens
+  bool has_sums = false;
   Tensor slots, slots_before;  // i32 [S] of the pass; slots_before names the last row where a sequence begins
 
-  Cells(Arena& arena, const DecodeSizes& sizes_, int64_t count, int64_t width)
+  Cells(Arena& arena, const DecodeSizes& sizes_, int64_t count, int64_t width, int64_t vocabulary)
       : DecodeState(sizes_), lengths_(static_cast<size_t>(sizes.slots), 0) {
     for (int64_t layer = 0; layer < count; ++layer)
       layers.push_back({arena.make_zeros(DType::f32, {sizes.slots + 1, width}),
                         arena.make_zeros(DType::f32, {sizes.slots + 1, width})});
+    if (vocabulary <= sizes.slots * sizes.rows) sums = arena.make(DType::f32, {vocabulary, 4 * width});
   }
 
   void list(Upload& upload, std::span<const Part> parts) override {
@@ -80,23 +88,24 @@ class Cells final : public DecodeState {
 };
 
 // One layer. Its gates' sums are a Linear of the inputs, which has the bias, and a product of h with the recurrent
-// weights.
+// weights. The first layer is given what its Linear makes.
 struct LstmLayer {
   struct Saved {
-    Tensor x;         // [N, C], input
+    Tensor x;         // [N, C], input, or the first layer's sums [N, 4C]
     Tensor y;         // [N, C], output
     Tensor gates, c;  // [N, 4C], and f32 [N, C]; made again where the pass recomputes
   };
   Linear input, recurrent;
   DropoutSite dropout;  // of the input
   size_t index = 0;
-  ParameterRange range;
+  ParameterRange range;  // of the parameters that are complete behind backward, without the first layer's Linear
 
   LstmLayer(Parameters& table, size_t layer, int64_t width, float dropout_rate) : index(layer) {
     const std::string name = "layers." + std::to_string(layer);
     const Initial initial = Initial::normal(1 / std::sqrt(3.0f * static_cast<float>(width)));
     range.first = table.size();
     input = Linear(table, name + ".input", width, 4 * width, initial);
+    if (layer == 0) range.first = table.size();
     recurrent = Linear(table, name + ".recurrent", width, 4 * width, initial, /*with_bias=*/false);
     range.last = table.size();
     dropout = table.add_dropout(name, layer > 0 ? dropout_rate : 0);
@@ -109,7 +118,7 @@ struct LstmLayer {
       saved.x = pass.arena.make(before.dtype, before.shape);
       pass.ops.dropout({.x = before, .y = saved.x, .dropout = drops});
     }
-    saved.y = pass.arena.make(pass.compute, before.shape);
+    saved.y = pass.arena.make(pass.compute, {before.rows(), recurrent.weight->shape[1]});
     if (pass.keep && !pass.recompute) {
       run(pass, saved);
     } else {
@@ -119,11 +128,11 @@ struct LstmLayer {
     return saved.y;
   }
 
-  // dx [N, C] receives the gradient of what forward was given.
+  // dx receives the gradient of what forward was given, in its shape.
   void backward(Pass& pass, const Tensor& dy, const Tensor& dx, Saved& saved) const {
     const ArenaScope scope(pass.arena);
     if (pass.recompute) run(pass, saved);
-    const Tensor dgates = pass.arena.make(pass.compute, saved.gates.shape),
+    const Tensor dgates = index == 0 ? dx : pass.arena.make(pass.compute, saved.gates.shape),
                  h_before = pass.arena.make(pass.compute, saved.y.shape);
     pass.ops.lstm_backward({.gates = saved.gates,
                             .weight = recurrent.weight->factor(pass.compute),
@@ -135,7 +144,7 @@ struct LstmLayer {
                             .h_before = h_before,
                             .compute = pass.compute});
     recurrent.backward(pass, dgates, h_before, {});
-    input.backward(pass, dgates, saved.x, dx);
+    if (index > 0) input.backward(pass, dgates, saved.x, dx);
     if (const Dropout drops = pass.dropout(dropout); drops.rate > 0)
       pass.ops.dropout({.x = dx, .y = dx, .dropout = drops});
     pass.done(range);
@@ -144,10 +153,12 @@ struct LstmLayer {
  private:
   // Makes gates and c, and writes y.
   void run(Pass& pass, Saved& saved) const {
-    const int64_t tokens = saved.x.rows(), width = saved.x.cols(), sequences = pass.layout.segments.count();
-    saved.gates = pass.arena.make(pass.compute, {tokens, 4 * width});
+    const int64_t tokens = saved.y.rows(), width = saved.y.cols(), sequences = pass.layout.segments.count();
+    const bool in_place = index == 0 && !(pass.keep && pass.recompute);
+    saved.gates = in_place ? saved.x : pass.arena.make(pass.compute, {tokens, 4 * width});
     saved.c = pass.arena.make(DType::f32, {tokens, width});
-    input.forward(pass, saved.x, saved.gates);
+    if (index > 0) input.forward(pass, saved.x, saved.gates);
+    else if (!in_place) pass.ops.copy({.x = saved.x, .y = saved.gates});
     LstmForwardArgs args{.gates = saved.gates,
                          .weight = recurrent.weight->factor(pass.compute),
                          .packed_weight = pass.keep ? Tensor{} : recurrent.weight->packed(pass.compute),
@@ -181,26 +192,37 @@ class Lstm final : public Model {
       return &parameters_.add(name, {config.vocab_size, config.hidden_size}, Initial::normal(deviation));
     };
     token_table_ = table("embedding.tokens", is_tied ? config.initializer_range : 1.0f);
-    embedding_range_ = {0, parameters_.size()};
     for (int64_t layer = 0; layer < config.num_layers; ++layer)
       layers_.emplace_back(parameters_, static_cast<size_t>(layer), config.hidden_size, config.dropout);
+    embedding_range_ = {0, layers_[0].range.first};
     head_.range.first = parameters_.size();
     head_.projection = is_tied ? token_table_ : table("lm_head.weight", config.initializer_range);
     head_.range.last = parameters_.size();
     head_.projection->is_factor = true;
-    token_table_->is_lookup = !is_tied;
   }
 
   std::unique_ptr<Saved> make_saved() const override { return std::make_unique<SavedStates>(); }
 
   std::unique_ptr<DecodeState> make_decode_state(Arena& arena, DType, const DecodeSizes& sizes) const override {
-    return std::make_unique<Cells>(arena, sizes, config_.num_layers, config_.hidden_size);
+    return std::make_unique<Cells>(arena, sizes, config_.num_layers, config_.hidden_size, config_.vocab_size);
   }
 
   Embedded embed(Pass& pass, const Tokens& tokens) override {
-    const Tensor x = pass.arena.make(DType::f32, {tokens.ids.count(), config_.hidden_size});
-    pass.ops.embedding_forward({.tokens = tokens.ids, .token_table = token_table_->value, .y = x});
-    return {x, {}};
+    const Tensor sums = pass.arena.make(pass.compute, {tokens.ids.count(), 4 * config_.hidden_size});
+    const ArenaScope scope(pass.arena);
+    auto* const cells = static_cast<Cells*>(pass.state);
+    if (cells && cells->sums) {
+      if (!cells->has_sums) write_sums(pass, cells->sums);
+      cells->has_sums = true;
+      pass.ops.embedding_forward({.tokens = tokens.ids, .token_table = cells->sums, .y = sums});
+    } else if (looks_up(tokens)) {
+      const Tensor table = pass.arena.make(DType::f32, {config_.vocab_size, sums.cols()});
+      write_sums(pass, table);
+      pass.ops.embedding_forward({.tokens = tokens.ids, .token_table = table, .y = sums});
+    } else {
+      layers_[0].input.forward(pass, embeddings(pass, tokens), sums);
+    }
+    return {sums, {}};
   }
 
   Tensor trunk(Pass& pass, const Embedded& embedded, Saved& saved_states) override {
@@ -215,25 +237,45 @@ class Lstm final : public Model {
 
   Embedded trunk_backward(Pass& pass, const Tensor& dhidden, Saved& saved_states) override {
     auto& saved = static_cast<SavedStates&>(saved_states);
-    const Tensor dembedded = pass.arena.make(DType::f32, dhidden.shape);
+    const Tensor dsums = pass.arena.make(pass.compute, {dhidden.rows(), 4 * dhidden.cols()});
     Tensor dy = dhidden;
     for (size_t i = layers_.size(); i-- > 0;) {
-      const Tensor dx = i > 0 ? pass.arena.make(pass.compute, dhidden.shape) : dembedded;
+      const Tensor dx = i > 0 ? pass.arena.make(pass.compute, dhidden.shape) : dsums;
       layers_[i].backward(pass, dy, dx, saved.layers[i]);
       dy = dx;
     }
-    return {dembedded, {}};
+    return {dsums, {}};
   }
 
-  void embed_backward(Pass& pass, const Tokens& tokens, const Embedded& dx) override {
-    pass.ops.embedding_backward({.tokens = tokens.ids,
-                                 .dy = dx.x,
-                                 .dtoken_table = pass.gradients->sum(*token_table_),
-                                 .touched_blocks = pass.gradients->touched_blocks(*token_table_)});
+  void embed_backward(Pass& pass, const Tokens& tokens, const Embedded& dsums) override {
+    const ArenaScope scope(pass.arena);
+    const Tensor& dembedding = pass.gradients->sum(*token_table_);
+    const Linear& input = layers_[0].input;
+    if (looks_up(tokens)) {
+      const Tensor dtable = pass.arena.make_zeros(DType::f32, {config_.vocab_size, dsums.x.cols()});
+      pass.ops.embedding_backward({.tokens = tokens.ids, .dy = dsums.x, .dtoken_table = dtable});
+      input.backward(pass, dtable, token_table_->factor(pass.compute), dembedding, Activation::none, {},
+                     /*accumulate=*/true);
+    } else {
+      const Tensor dx = pass.arena.make(pass.compute, {dsums.x.rows(), config_.hidden_size});
+      input.backward(pass, dsums.x, embeddings(pass, tokens), dx);
+      pass.ops.embedding_backward({.tokens = tokens.ids, .dy = dx, .dtoken_table = dembedding});
+    }
     pass.done(embedding_range_);
   }
 
  private:
+  bool looks_up(const Tokens& tokens) const { return config_.vocab_size <= tokens.ids.count(); }
+  // Writes the first layer's sums of every token's embedding.
+  void write_sums(Pass& pass, const Tensor& table) const {
+    layers_[0].input.forward(pass, token_table_->factor(pass.compute), table);
+  }
+  Tensor embeddings(Pass& pass, const Tokens& tokens) const {
+    const Tensor x = pass.arena.make(pass.compute, {tokens.ids.count(), config_.hidden_size});
+    pass.ops.embedding_forward({.tokens = tokens.ids, .token_table = token_table_->value, .y = x});
+    return x;
+  }
+
   Parameter* token_table_;
   std::vector<LstmLayer> layers_;
   ParameterRange embedding_range_;

@@ -26,7 +26,7 @@ inline void check_cached(const ModelRun& run, const Golden& golden) {
   Batch unlabelled = batch;
   unlabelled.labels.clear();
   const std::vector<double> expected = run.logits(unlabelled);
-  const int64_t with_sources = !sources.empty();
+  const int64_t with_sources = !sources.empty(), outputs = model.head().outputs();
   CachedDecoder decoder(run.bench.ops, model, run.bench.compute);
   const ArenaScope scope(decoder.arena());
   decoder.begin({.slots = 4, .rows = 13, .source_slots = 4 * with_sources, .source_rows = 19 * with_sources});
@@ -53,9 +53,9 @@ inline void check_cached(const ModelRun& run, const Golden& golden) {
       const CachedDecoder::Sequence& s = sequences[i];
       done[s.index] += s.pending.size();
       const auto last = static_cast<int64_t>(batch.offsets[s.index]) + static_cast<int64_t>(done[s.index]) - 1;
-      const std::vector<double> wanted(expected.begin() + last * 53, expected.begin() + (last + 1) * 53);
-      const std::vector<double> got(logits.begin() + static_cast<int64_t>(i) * 53,
-                                    logits.begin() + static_cast<int64_t>(i + 1) * 53);
+      const std::vector<double> wanted(expected.begin() + last * outputs, expected.begin() + (last + 1) * outputs);
+      const std::vector<double> got(logits.begin() + static_cast<int64_t>(i) * outputs,
+                                    logits.begin() + static_cast<int64_t>(i + 1) * outputs);
       CHECK_CLOSE(got, wanted, golden.tolerance(run.bench.compute, "logits"));
     }
   }

@@ -2,8 +2,8 @@
 
 Made with python 3.11, torch 2.15.0, safetensors 0.8.0:  python tests/golden/make_lstm.py
 
-  untied/  two layers, a table of its own for the logits
-  tied/    three layers, the token embedding projects to the logits
+  untied/  two layers, a table of its own for the logits, more tokens in the vocabulary than in the batch
+  tied/    three layers, the token embedding projects to the logits, a smaller vocabulary
 
 Each has the folders and values of make_gpt2.py, in this engine's own format. torch's bias_hh is 0 and not trained: the
 engine has one bias in place of torch's two, whose sum alone counts. The sequences are packed (pack_padded_sequence),
@@ -25,22 +25,21 @@ from golden_steps import adamw_settings, error, three_steps
 FOLDER = pathlib.Path(__file__).parent / "lstm"
 MAX_NORM = 0.1
 LENGTHS = (7, 12, 1, 9)
-VOCABULARY = 53
 # Nothing is a multiple of anything.
-KINDS = {"untied": dict(width=22, layers=2), "tied": dict(width=17, layers=3)}
+KINDS = {"untied": dict(width=22, layers=2, vocabulary=53), "tied": dict(width=17, layers=3, vocabulary=23)}
 
 
 class LanguageModel(torch.nn.Module):
-    def __init__(self, width, layers, tied):
+    def __init__(self, width, layers, vocabulary, tied):
         super().__init__()
-        self.embedding = torch.nn.Embedding(VOCABULARY, width)
+        self.embedding = torch.nn.Embedding(vocabulary, width)
         self.lstm = torch.nn.LSTM(width, width, layers, batch_first=True)
         for layer in range(layers):
             name = f"bias_hh_l{layer}"
             delattr(self.lstm, name)
             self.lstm.register_buffer(name, torch.zeros(4 * width))
         self.lstm._flat_weights = [getattr(self.lstm, name) for name in self.lstm._flat_weights_names]
-        self.lm_head = None if tied else torch.nn.Linear(width, VOCABULARY, bias=False)
+        self.lm_head = None if tied else torch.nn.Linear(width, vocabulary, bias=False)
 
     def forward(self, sequences):
         lengths = torch.tensor([len(tokens) for tokens in sequences])
@@ -56,7 +55,7 @@ def make_model(kind):
     model = LanguageModel(tied=kind == "tied", **KINDS[kind]).eval()
     with torch.no_grad():
         for p in model.parameters():
-            p.copy_(0.4 * torch.randn_like(p))
+            p.copy_(0.5 * torch.randn_like(p))
     return model
 
 
@@ -84,7 +83,8 @@ def results(model, sequences, precision=None):
 def save(folder, model, tensors):
     folder.mkdir(parents=True)
     config = {"model_type": "engine_lstm", "architectures": ["EngineLSTMLMHeadModel"],
-              "hidden_size": model.lstm.hidden_size, "num_layers": model.lstm.num_layers, "vocab_size": VOCABULARY,
+              "hidden_size": model.lstm.hidden_size, "num_layers": model.lstm.num_layers,
+              "vocab_size": model.embedding.num_embeddings,
               "max_positions": 33, "dropout": 0.1, "initializer_range": 0.02, "dtype": "float32",
               "tie_word_embeddings": model.lm_head is None, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
@@ -97,7 +97,7 @@ def main():
     for kind in KINDS:
         model = make_model(kind)
         torch.manual_seed(25)
-        sequences = [torch.randint(0, VOCABULARY, (length,)) for length in LENGTHS]
+        sequences = [torch.randint(0, KINDS[kind]["vocabulary"], (length,)) for length in LENGTHS]
         exact, after = results(copy.deepcopy(model).double(), sequences)
         print(kind, "loss", exact["loss"][""].item())
         offsets = [sum(LENGTHS[:i]) for i in range(len(LENGTHS) + 1)]
