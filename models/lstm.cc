@@ -4,9 +4,9 @@
 // are no positions: a layer's state knows what came before, and is all that generation keeps of it.
 //
 // The first layer's sums are a linear function of an embedding alone. Where the vocabulary is no larger than the batch
-// they are looked up in the table of all embeddings' sums, E W_ih^T + bias, whose gradient is collected by token. Then no
-// product of that layer's inputs runs over the tokens. So embed returns these sums [N, 4C], in the precision of the pass.
-// A decoding state has the table once for all its passes.
+// they are looked up in the table of all embeddings' sums, E W_ih^T + bias, whose gradient is collected by token. Then
+// no product of that layer's inputs runs over the tokens. So embed returns these sums [N, 4C], in the precision of the
+// pass. A decoding state has the table once for all its passes.
 //
 // Initial values are PyTorch's in their deviation, 1 / sqrt(3 C) for a layer's weights and 1 for embeddings that are
 // not tied, but normal, and biases are 0. The table of the logits has model.initializer_range.

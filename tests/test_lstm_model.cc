@@ -8,6 +8,7 @@
 #include "models/tied_options.h"
 #include "tests/cached_checks.h"
 #include "tests/changed_folder.h"
+#include "tests/task_settings.h"
 
 namespace engine::test {
 
@@ -175,6 +176,31 @@ TEST_CASE("lstm model: completions go on from copies of a slot, and from nowhere
     CHECK_THROWS_WITH_AS(scorer.score({{anew}}, scores, /*bidirectional=*/true),
                          doctest::Contains("an lstm reads its tokens from the first to the last"), Error);
   });
+}
+
+TEST_CASE("lstm model: a scratchpad is trained, in micro-batches and with recomputation too, and evaluated") {
+  const std::string text =
+      "task = \"scratchpad\"\n[model]\narchitecture = \"lstm\"\nhidden_size = 24\nnum_layers = 2\nmax_positions = 64\n"
+      "dropout = 0.1\n[generation]\nmax_new_tokens = 8\n[scratchpad]\neval_quantity = 4\n"
+      "[training]\nbatch_size = 16\nmax_steps = 4\nlearning_rate = 1e-2\nsave_every = 0\neval_every = 0\n";
+  const auto values_after = [&](const std::string& lines) {
+    TaskSettings settings(text + lines);
+    const auto task = settings.trained();
+    std::string samples;
+    const Metrics metrics = task->evaluate(settings.machine, samples);
+    CHECK(!metrics.empty());
+    for (const auto& [name, value] : metrics) CHECK(std::isfinite(value));
+    CHECK(!samples.empty());
+    std::vector<double> values;
+    for (const Parameter& p : causal(*task).model().parameters().all())
+      for (int64_t i = 0; i < p.value.count(); ++i) values.push_back(static_cast<double>(p.value.as<float>()[i]));
+    return values;
+  };
+  const std::vector<double> expected = values_after("");
+  CHECK(values_after("recompute = true\n") == expected);
+  const std::vector<double> parts = values_after("micro_batch_size = 5\n");
+  CHECK(parts != expected);  // sums over rows have another order
+  CHECK(relative_difference(parts, expected) < 1e-3);
 }
 
 TEST_CASE("lstm model: what a folder lacks or has too much of, and configurations that are impossible") {
