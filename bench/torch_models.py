@@ -143,3 +143,23 @@ class Classifier(nn.Module):
         for block in self.blocks:
             x = block(x)
         return F.cross_entropy(self.classes(torch.tanh(self.pooler(x[:, 0]))).float(), labels)
+
+
+class Lstm(nn.Module):
+    """A language model of torch.nn.LSTM with a table of its own for the logits."""
+
+    def __init__(self, vocabulary=64, width=256, layers=2):
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.tokens = nn.Embedding(vocabulary, width)
+        self.lstm = nn.LSTM(width, width, layers, batch_first=True)
+        self.head = nn.Linear(width, vocabulary, bias=False)
+
+    def forward(self, packed):
+        """Logits of a PackedSequence of tokens, a row each in its order."""
+        return self.head(self.lstm(packed._replace(data=self.tokens(packed.data)))[0].data)
+
+    def decode(self, ids, state):
+        """Logits of the last of these tokens [B, T], and the state behind it."""
+        y, state = self.lstm(self.tokens(ids), state)
+        return self.head(y[:, -1]), state

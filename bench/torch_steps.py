@@ -6,7 +6,8 @@ input, does n steps and prints {"seconds": [...], "tokens": t, "sequences": s, "
 transformers; without transformers "gpt2" and "minilm" are trained in plain PyTorch. A training step is zero_grad, forward, loss, backward, AdamW (fused). Random tokens, no dropout. Decoders
 score every token, "bert" 15 % of them as masked, "minilm" a class a sequence; "encdec" (plain PyTorch) and "bart"
 (transformers) read a source as long as the target, whose tokens are counted. With --lengths the batches are those of a
-file, padded to their longest sequence, ten in each step.
+file, ten in each step, padded to their longest sequence or, for "lstm256" and "lstm512" (torch.nn.LSTM, two layers),
+packed.
 """
 import argparse
 import json
@@ -15,7 +16,8 @@ import sys
 import time
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--model", choices=["gpt2", "neox", "decoder", "bert", "minilm", "encdec", "bart"], required=True)
+parser.add_argument("--model", choices=["gpt2", "neox", "decoder", "lstm256", "lstm512", "bert", "minilm", "encdec",
+                                        "bart"], required=True)
 parser.add_argument("--work", choices=["train", "generate"], default="train")
 parser.add_argument("--batch", type=int, default=4)
 parser.add_argument("--length", type=int, default=256, help="tokens a sequence")
@@ -32,7 +34,7 @@ os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 
-from torch_models import Classifier, Decoder, EncoderDecoder  # noqa: E402
+from torch_models import Classifier, Decoder, EncoderDecoder, Lstm  # noqa: E402
 
 try:
     import transformers
@@ -49,6 +51,7 @@ torch.set_default_device(arguments.device)
 bf16 = arguments.mode.startswith("bf16")
 bf16_weights = arguments.mode.startswith("bf16-weights")
 compiled = arguments.mode.endswith("compiled")
+is_lstm = arguments.model.startswith("lstm")
 
 
 def build():
@@ -56,6 +59,8 @@ def build():
         return Decoder(), 64
     if arguments.model == "encdec":
         return EncoderDecoder(), 64
+    if is_lstm:
+        return Lstm(width=int(arguments.model[4:])), 64
     if plain:
         model = Classifier() if arguments.model == "minilm" else Decoder(50257, 1024, 768, 12, 12, 3072)
         return model, model.vocabulary
@@ -90,6 +95,13 @@ def encoder_batch(lengths):
     return dict(input_ids=tokens, attention_mask=mask, labels=labels)
 
 
+def packed_batch(lengths):
+    """What an LSTM is trained on: tokens and labels of sequences of these lengths, packed."""
+    shape = max(lengths), len(lengths)
+    pack = torch.nn.utils.rnn.pack_padded_sequence
+    return [pack(torch.randint(0, vocabulary, shape), torch.tensor(lengths), enforce_sorted=False) for _ in range(2)]
+
+
 model, vocabulary = build()
 autocast = torch.autocast(arguments.device, dtype=torch.bfloat16, enabled=bf16 and not bf16_weights)
 B, T = arguments.batch, arguments.length
@@ -99,8 +111,8 @@ if arguments.work == "train":
     lengths = [[T] * B]
     if arguments.lengths:
         lengths = [[int(length) for length in line.split()] for line in open(arguments.lengths)]
-    if encodes:
-        batches = [encoder_batch(batch) for batch in lengths]
+    if encodes or is_lstm:
+        batches = [encoder_batch(batch) if encodes else packed_batch(batch) for batch in lengths]
     else:
         tokens = torch.randint(0, vocabulary, (B, T + 1))
         inputs, labels = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
@@ -124,6 +136,9 @@ if arguments.work == "train":
             if encodes:
                 inputs_of = batches[batch]
                 loss = run(inputs_of["input_ids"], inputs_of["labels"]) if plain else run(**inputs_of).loss
+            elif is_lstm:
+                tokens_of, labels_of = batches[batch]
+                loss = F.cross_entropy(run(tokens_of), labels_of.data)
             else:
                 logits = logits_of()
                 loss = F.cross_entropy(logits.float().view(-1, vocabulary), labels.view(-1))
@@ -158,6 +173,11 @@ else:
                 for _ in range(arguments.new):
                     result = run(input_ids=current, past_key_values=past, use_cache=True, logits_to_keep=1)
                     past, current = result.past_key_values, result.logits[:, -1].argmax(-1, keepdim=True)
+            elif is_lstm:
+                state = None
+                for _ in range(arguments.new):
+                    logits, state = run.decode(current, state)
+                    current = logits.argmax(-1, keepdim=True)
             elif arguments.model == "bart":  # as its users call it
                 model.generate(prompt, attention_mask=torch.ones_like(prompt), min_new_tokens=arguments.new,
                                max_new_tokens=arguments.new, do_sample=False, num_beams=1)

@@ -26,6 +26,7 @@
 #include "kernels/losses/segment_soft_cross_entropy.h"
 #include "kernels/losses/soft_cross_entropy.h"
 #include "kernels/losses/span_mask_loss.h"
+#include "kernels/lstm/lstm.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/layernorm.h"
 #include "kernels/optimizer/optimizer.h"
@@ -53,6 +54,8 @@ namespace engine {
   row(attention_forward, AttentionForwardArgs)      /* y = softmax(scale q k^T) v */                                 \
   row(attention_backward, AttentionBackwardArgs)    /* the gradients of q, k, v and relative tables */               \
   row(rotary, RotaryArgs)                           /* turns q and k, or their gradients, by positions */             \
+  row(lstm_forward, LstmForwardArgs)                /* h and c of every row from the gates' sums */                 \
+  row(lstm_backward, LstmBackwardArgs)              /* the gradient of those sums, and of the first h and c */        \
   row(cross_entropy, CrossEntropyArgs)              /* projection on the vocabulary and loss, with gradients */      \
   row(soft_cross_entropy, SoftCrossEntropyArgs)     /* loss of a student's logits against a teacher's */             \
   row(segment_cross_entropy, SegmentCrossEntropyArgs) /* loss of which row of each sequence is meant */            \

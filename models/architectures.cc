@@ -11,6 +11,7 @@
 #include "models/neox.h"
 #include "models/positions.h"
 #include "models/sinusoidal_encoder.h"
+#include "models/tied_options.h"
 
 namespace engine {
 
@@ -35,7 +36,7 @@ std::span<const Architecture> architectures() {
                    .kind = ModelKind::decoder,
                    .make = make_gpt_neox,
                    .formats = {gpt_neox_format},
-                   .own_options = {options_of<NeoxOptions>, options_of<RotaryOptions>}},
+                   .own_options = {options_of<NeoxOptions>, options_of<TiedOptions>, options_of<RotaryOptions>}},
       Architecture{.name = "bert",
                    .kind = ModelKind::encoder,
                    .make = make_bert,
@@ -69,7 +70,13 @@ std::span<const Architecture> architectures() {
                    .make = make_bart,
                    .formats = {bart_format, own_bart_format},
                    .saves_epsilon = false,
-                   .own_options = {options_of<PositionOptions>, options_of<BartOptions>}}};
+                   .own_options = {options_of<PositionOptions>, options_of<BartOptions>}},
+      Architecture{.name = "lstm",
+                   .kind = ModelKind::decoder,
+                   .make = make_lstm,
+                   .formats = {lstm_format},
+                   .has_attention = false,
+                   .own_options = {options_of<TiedOptions>}}};
   return rows;
 }
 

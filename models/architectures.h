@@ -31,6 +31,8 @@ struct Architecture {
   float layer_norm_epsilon = 1e-5f;
   // Tells whether its folders hold the epsilon. Where they do not, another one would be lost when the model is saved.
   bool saves_epsilon = true;
+  // Tells whether it has attention and a feed-forward part, whose options are refused elsewhere.
+  bool has_attention = true;
   // Make its own options at their defaults. Architectures may share some.
   std::vector<std::unique_ptr<ArchitectureOptions> (*)()> own_options = {};
 };
@@ -58,5 +60,6 @@ std::unique_ptr<Model> make_roberta(const ModelConfig& config);
 std::unique_ptr<Model> make_rembert(const ModelConfig& config);
 std::unique_ptr<Model> make_sinusoidal_encoder(const ModelConfig& config);
 std::unique_ptr<Model> make_bart(const ModelConfig& config);
+std::unique_ptr<Model> make_lstm(const ModelConfig& config);
 
 }  // namespace engine

@@ -71,6 +71,9 @@ void CachedDecoder::run_pass(std::span<const Sequence> sequences,
   thoughts_->list(upload_, sequences, [](const Sequence& s) {
     return CachedThoughts::Part{s.slot, s.cached, s.pending};
   });
+  std::vector<DecodeState::Part> parts;
+  for (const Sequence& s : sequences) parts.push_back({s.slot, s.cached, std::ssize(s.pending)});
+  state.list(upload_, parts);
   for (size_t i = 0; i < sequences.size(); ++i) {
     const Sequence& s = sequences[i];
     const auto pending = static_cast<int64_t>(s.pending.size()), source = static_cast<int64_t>(s.source.size());
@@ -92,6 +95,7 @@ void CachedDecoder::run_pass(std::span<const Sequence> sequences,
 
   const bool is_captured = tokens == count && source_tokens == 0;
   const int64_t unit = is_captured && ops_.memory().is_asynchronous() ? rows_of_captured : 1;
+  state.take(upload_);
   state.rows = upload_.tensor(row.rows);
   state.keys = keys.segments(unit);
   // Recomputation holds a long prompt's activations one layer at a time.

@@ -108,6 +108,9 @@ size_t CachedScorer::run(std::span<const Piece> pieces, std::span<const size_t> 
   thoughts_->list(upload_, pieces, [](const Piece& piece) {
     return CachedThoughts::Part{piece.slot, piece.cached, piece.tokens};
   });
+  std::vector<DecodeState::Part> parts;
+  for (const Piece& piece : pieces) parts.push_back({piece.slot, piece.cached, std::ssize(piece.tokens)});
+  state_->list(upload_, parts);
   size_t at = 0;
   for (size_t i = 0; i < pieces.size(); ++i) {
     const Piece& piece = pieces[i];
@@ -121,6 +124,7 @@ size_t CachedScorer::run(std::span<const Piece> pieces, std::span<const size_t> 
     keys.set(i, first, piece.cached + static_cast<int64_t>(piece.tokens.size()));
   }
   upload_.send(arena_);
+  state_->take(upload_);
   state_->rows = upload_.tensor(row.rows);
   state_->keys = keys.segments(1);
   // Recomputation holds the activations of one layer at a time.

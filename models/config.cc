@@ -85,8 +85,11 @@ ModelConfig ModelConfig::completed() const {
   ModelConfig config = *this;
   const Architecture& row = architecture_of(config);
   refuse_options_of_others(config);
-  if (config.activation == open_activation) config.activation = row.activation;
-  if (config.layer_norm_epsilon == 0) config.layer_norm_epsilon = row.layer_norm_epsilon;
+  // Values that nothing reads stay open.
+  if (row.has_attention) {
+    if (config.activation == open_activation) config.activation = row.activation;
+    if (config.layer_norm_epsilon == 0) config.layer_norm_epsilon = row.layer_norm_epsilon;
+  }
   if (!row.saves_epsilon && config.layer_norm_epsilon != row.layer_norm_epsilon)
     fail_usage("model.layer_norm_epsilon is ", config.layer_norm_epsilon, ", that of a ", config.architecture, " is ",
                row.layer_norm_epsilon, ": leave it out");
@@ -116,7 +119,8 @@ void ModelConfig::declare(Options& options) {
   for (const Architecture& row : architectures()) names.push_back(row.name);
   options.add("model.architecture", architecture, one_of(names), "of a new model; with init the folder's counts");
   options.add("model.hidden_size", hidden_size, between(1, most_width), "width of the model; a multiple of num_heads");
-  options.add("model.num_layers", num_layers, between(1, most_layers), "transformer blocks, one upon another");
+  options.add("model.num_layers", num_layers, between(1, most_layers),
+              "transformer blocks, or an lstm's layers, one upon another");
   options.add("model.num_heads", num_heads, between(1, most_width), "attention heads of a block; at most 128 wide");
   options.add("model.ffn_size", ffn_size, between(0, most_inner),
               "inner width of the feed-forward part; 0: 4 hidden_size");
@@ -126,7 +130,8 @@ void ModelConfig::declare(Options& options) {
   options.add("model.activation", activation, one_of({"auto", "gelu_tanh", "gelu", "relu", "tanh"}),
               "of the feed-forward part; auto: the architecture's, GPT-2's gelu_tanh or BERT's gelu");
   options.add("model.dropout", dropout, from_up_to_below(0, 1),
-              "share of the embeddings and of each block's additions that is dropped in training");
+              "share of the embeddings and of each block's additions that is dropped in training; lstm: of what a "
+              "layer gives to the next");
   options.add("model.attention_dropout", attention_dropout, from_up_to_below(0, 1),
               "share of the attention probabilities that is dropped in training");
   options.add("model.classifier_dropout", classifier_dropout, from_up_to_below(-1, 1),

@@ -18,7 +18,7 @@ void KeyValueCache::make_gradients(Arena& arena) {
     for (std::vector<Tensor>* side : {&dk, &dv}) side->push_back(arena.make_zeros(DType::f32, layer.shape));
 }
 
-void KeyValueCache::copy_slots(Ops& ops, Arena& arena, std::span<const Copy> copies) const {
+void KeyValueCache::copy_slots(Ops& ops, Arena& arena, std::span<const Copy> copies) {
   int64_t count = 0;
   for (const Copy& copy : copies) count += copy.rows;
   if (!count) return;

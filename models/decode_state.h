@@ -11,6 +11,8 @@
 
 namespace engine {
 
+class Upload;  // models/upload.h
+
 struct DecodeSizes {
   int64_t slots = 0, rows = 0;                // sequences at once, and the most tokens of each
   int64_t source_slots = 0, source_rows = 0;  // the same for the sources of an encoder-decoder
@@ -25,7 +27,16 @@ class DecodeState {
   struct Copy {
     int64_t from, to, rows;
   };
-  virtual void copy_slots(Ops& ops, Arena& arena, std::span<const Copy> copies) const = 0;
+  virtual void copy_slots(Ops& ops, Arena& arena, std::span<const Copy> copies) = 0;
+
+  // A part of a sequence that a pass runs: the tokens behind those that its slot holds.
+  struct Part {
+    int64_t slot, cached, tokens;
+  };
+  // These two serve a state that holds no row for each token. A caller calls list() with a pass's parts in their order
+  // before the upload is sent, and take() behind it. list() throws an Error where the state cannot go on from there.
+  virtual void list(Upload& /*upload*/, std::span<const Part> /*parts*/) {}
+  virtual void take(const Upload& /*upload*/) {}
 
   const DecodeSizes sizes;
   // The caller sets before a pass where its tokens lie. Token t of slot s is row s * sizes.rows + t.
@@ -48,7 +59,7 @@ class KeyValueCache final : public DecodeState {
 
   // Makes zeros for the gradients of k and v.
   void make_gradients(Arena& arena);
-  void copy_slots(Ops& ops, Arena& arena, std::span<const Copy> copies) const override;
+  void copy_slots(Ops& ops, Arena& arena, std::span<const Copy> copies) override;
 };
 
 }  // namespace engine

@@ -75,6 +75,7 @@ const HuggingFaceFormat& roberta_format();
 const HuggingFaceFormat& xlm_roberta_format();
 const HuggingFaceFormat& rembert_format();
 const HuggingFaceFormat& sinusoidal_encoder_format();
+const HuggingFaceFormat& lstm_format();
 
 // Adds the names of a head that answers questions to those of a trunk and its other heads.
 std::vector<TensorNames> with_span_names(std::vector<TensorNames> names);

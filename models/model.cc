@@ -1,5 +1,7 @@
 #include "models/model.h"
 
+#include "models/architectures.h"
+
 namespace engine {
 
 const Head& Model::head() const {
@@ -21,6 +23,7 @@ void check_sizes(const ModelConfig& config) {
   check(config.inner_size(), most_inner, "ffn_size");
   check(config.vocab_size, most_rows, "vocab_size");
   check(config.max_positions, most_rows, "max_positions");
+  if (!architecture_of(config).has_attention) return;
   if (config.hidden_size % config.num_heads)
     fail_usage("model.hidden_size ", config.hidden_size, " is not a multiple of model.num_heads ", config.num_heads);
   if (config.hidden_size / config.num_heads > 128)

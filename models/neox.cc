@@ -6,6 +6,7 @@
 
 #include "models/architectures.h"
 #include "models/pre_norm_decoder.h"
+#include "models/tied_options.h"
 
 namespace engine {
 
@@ -13,8 +14,6 @@ void NeoxOptions::declare(Options& options) {
   options.add("model.parallel_residual", parallel_residual,
               "gpt_neox: attention and the feed-forward part of a layer read the same stream; false: one after the "
               "other");
-  options.add("model.tied_embeddings", tied_embeddings,
-              "gpt_neox: the token embedding also projects to the logits; false: a table of their own does");
   options.add("model.attention_bias", attention_bias, "gpt_neox: biases of attention's linear layers");
 }
 
@@ -23,7 +22,7 @@ std::unique_ptr<Model> make_gpt_neox(const ModelConfig& config) {
   return make_pre_norm_decoder(config, {.learned_positions = false,
                                         .is_parallel = own.parallel_residual,
                                         .attention_bias = own.attention_bias,
-                                        .is_tied = own.tied_embeddings,
+                                        .is_tied = config.own.get<TiedOptions>().tied_embeddings,
                                         .embedding_dropout = config.dropout});
 }
 

@@ -6,6 +6,7 @@
 #include "models/huggingface_format.h"
 #include "models/neox.h"
 #include "models/positions.h"
+#include "models/tied_options.h"
 
 namespace engine {
 
@@ -64,7 +65,7 @@ ModelConfig read_config(const json& config, const std::string& where) {
   result.pad_token = token_from_huggingface(config, "pad_token_id", where, result.vocab_size, -1);
   auto& own = result.own.get<NeoxOptions>();
   own.parallel_residual = json_bool(config, "use_parallel_residual", where, true);
-  own.tied_embeddings = json_bool(config, "tie_word_embeddings", where, false);
+  result.own.get<TiedOptions>().tied_embeddings = json_bool(config, "tie_word_embeddings", where, false);
   own.attention_bias = json_bool(config, "attention_bias", where, true);
   read_rotary(config, where, result);
   return result;
@@ -91,7 +92,7 @@ void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
                                {"rope_type", "default"}};
   result["rotary_pct"] = rotary.share;  // for transformers before 5
   result["rotary_emb_base"] = decimal(rotary.base);
-  result["tie_word_embeddings"] = own.tied_embeddings;
+  result["tie_word_embeddings"] = config.own.get<TiedOptions>().tied_embeddings;
   result["use_cache"] = true;
 }
 

@@ -1,4 +1,4 @@
-// A decoder with a source must pass these checks where it goes on from a cache.
+// A decoder must pass these checks where it goes on from a decoding state.
 #pragma once
 
 #include <span>
@@ -26,9 +26,10 @@ inline void check_cached(const ModelRun& run, const Golden& golden) {
   Batch unlabelled = batch;
   unlabelled.labels.clear();
   const std::vector<double> expected = run.logits(unlabelled);
+  const int64_t with_sources = !sources.empty(), outputs = model.head().outputs();
   CachedDecoder decoder(run.bench.ops, model, run.bench.compute);
   const ArenaScope scope(decoder.arena());
-  decoder.begin({.slots = 4, .rows = 13, .source_slots = 4, .source_rows = 19});
+  decoder.begin({.slots = 4, .rows = 13, .source_slots = 4 * with_sources, .source_rows = 19 * with_sources});
   std::vector<CachedDecoder::Sequence> sequences;
   std::vector<size_t> done(4, 0);
   for (int pass = 0; pass < 13; ++pass) {
@@ -43,7 +44,7 @@ inline void check_cached(const ModelRun& run, const Golden& golden) {
       s.source_slot = static_cast<int64_t>(i);
       s.cached = static_cast<int64_t>(done[i]);
       s.pending = std::span(tokens[i]).subspan(done[i], count);
-      if (!done[i]) s.source = sources[i];
+      if (!done[i] && !sources.empty()) s.source = sources[i];
     }
     if (sequences.empty()) continue;
     const ArenaScope of_pass(decoder.arena());
@@ -52,9 +53,9 @@ inline void check_cached(const ModelRun& run, const Golden& golden) {
       const CachedDecoder::Sequence& s = sequences[i];
       done[s.index] += s.pending.size();
       const auto last = static_cast<int64_t>(batch.offsets[s.index]) + static_cast<int64_t>(done[s.index]) - 1;
-      const std::vector<double> wanted(expected.begin() + last * 53, expected.begin() + (last + 1) * 53);
-      const std::vector<double> got(logits.begin() + static_cast<int64_t>(i) * 53,
-                                    logits.begin() + static_cast<int64_t>(i + 1) * 53);
+      const std::vector<double> wanted(expected.begin() + last * outputs, expected.begin() + (last + 1) * outputs);
+      const std::vector<double> got(logits.begin() + static_cast<int64_t>(i) * outputs,
+                                    logits.begin() + static_cast<int64_t>(i + 1) * outputs);
       CHECK_CLOSE(got, wanted, golden.tolerance(run.bench.compute, "logits"));
     }
   }

@@ -39,7 +39,7 @@ std::string small_config(TaskSettings& settings) {
   if (config.init.empty()) {
     config.model.hidden_size = 32;
     config.model.num_layers = 1;
-    config.model.num_heads = 2;
+    if (architecture_of(config.model).has_attention) config.model.num_heads = 2;
   }
   if (config.task != "scratchpad" && config.task != "squad" && config.task != "thought")
     config.data.block_size = 16;
@@ -122,38 +122,43 @@ TEST_CASE("program on a device: in bf16 a decoder and one with an encoder have t
 
 TEST_CASE("program on a device: a run is evaluated, goes on from a prompt and scores as on the CPU") {
   SKIP_WITHOUT_DEVICE();
-  for (const std::string& device : other_devices()) {
-    const Trainings trainings("configs/gpt_shakespeare.cfg", device, "f32");
-    trainings.train(device);
-    const std::string run = trainings.run_folder(device), lines = trainings.settings.write("lines.txt", "The mill\n");
-    const auto on_both = [&](const std::vector<std::string>& arguments) {
-      return std::array{trainings.run(arguments, device).out, trainings.run(arguments, "cpu").out};
-    };
-    const auto near = [](double actual, double expected) {
-      CHECK(std::abs(actual / expected - 1) <= tolerance_of("f32"));
-    };
-    const auto [evaluated, expected] = on_both({"eval", run});
-    const auto loss_of = [](const std::string& out) {
-      REQUIRE(out.starts_with("loss "));
-      return std::stod(out.substr(5));
-    };
-    near(loss_of(evaluated), loss_of(expected));
-    const auto [text, expected_text] = on_both({"generate", run, "--prompt", "The ", "--temperature", "0"});
-    CHECK(expected_text.starts_with("The "));
-    CHECK(text == expected_text);
-    const auto [scored, expected_score] = on_both({"score", run, "--input", lines});
-    const auto log_likelihood = [](const std::string& out) {
-      return nlohmann::json::parse(out).at("log_likelihood").get<double>();
-    };
-    near(log_likelihood(scored), log_likelihood(expected_score));
-  }
+  for (const std::string& device : other_devices())
+    for (const std::string config : {"configs/gpt_shakespeare.cfg", "configs/lstm_shakespeare.cfg"}) {
+      CAPTURE(config);
+      const Trainings trainings(config, device, "f32");
+      trainings.train(device);
+      const std::string run = trainings.run_folder(device), lines = trainings.settings.write("lines.txt", "The mill\n");
+      const auto on_both = [&](const std::vector<std::string>& arguments) {
+        return std::array{trainings.run(arguments, device).out, trainings.run(arguments, "cpu").out};
+      };
+      const auto near = [](double actual, double expected) {
+        CHECK(std::abs(actual / expected - 1) <= tolerance_of("f32"));
+      };
+      const auto [evaluated, expected] = on_both({"eval", run});
+      const auto loss_of = [](const std::string& out) {
+        REQUIRE(out.starts_with("loss "));
+        return std::stod(out.substr(5));
+      };
+      near(loss_of(evaluated), loss_of(expected));
+      const auto [text, expected_text] = on_both({"generate", run, "--prompt", "The ", "--temperature", "0"});
+      CHECK(expected_text.starts_with("The "));
+      CHECK(text == expected_text);
+      const auto [scored, expected_score] = on_both({"score", run, "--input", lines});
+      const auto log_likelihood = [](const std::string& out) {
+        return nlohmann::json::parse(out).at("log_likelihood").get<double>();
+      };
+      near(log_likelihood(scored), log_likelihood(expected_score));
+    }
 }
 
 TEST_CASE("program on a device: with --device check every operation agrees, and the losses are the first one's") {
   SKIP_WITHOUT_DEVICE();
   for (const std::string& device : other_devices()) {
-    const Trainings trainings("configs/arithmetic.cfg", device, "bf16");
-    CHECK(trainings.train("check") == trainings.train("cpu"));
+    for (const std::string config : {"configs/arithmetic.cfg", "configs/lstm_shakespeare.cfg"}) {
+      CAPTURE(config);
+      const Trainings trainings(config, device, "bf16");
+      CHECK(trainings.train("check") == trainings.train("cpu"));
+    }
   }
 }
 

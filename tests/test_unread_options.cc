@@ -36,7 +36,8 @@ std::string encoder(const std::string& task, const std::string& lines = "", cons
 }  // namespace
 
 TEST_CASE("unread options: each is an error that says where it is set and what it needs") {
-  const std::string decoder = "task = \"scratchpad\"\n", bart = decoder + "model.architecture = \"bart\"\n";
+  const std::string decoder = "task = \"scratchpad\"\n", bart = decoder + "model.architecture = \"bart\"\n",
+                    lstm = decoder + "model.architecture = \"lstm\"\nmodel.num_layers = 1\n";
   const struct {
     std::string unread, error, read;  // the last: where the same is no error
   } cases[] = {
@@ -48,6 +49,15 @@ TEST_CASE("unread options: each is an error that says where it is set and what i
        encoder("mlm", "training.initial_learning_rate = 0.1\ntraining.warmup_steps = 2\n")},
       {encoder("mlm", "model.doubled_position_angles = true\n"), "model.doubled_position_angles is true",
        encoder("mlm", "model.doubled_position_angles = true\n", "sinusoidal_encoder")},
+      {lstm + "model.num_heads = 2\n", "it needs another model.architecture than \"lstm\"", lstm},
+      {lstm + "model.ffn_size = 64\n", "model.ffn_size is 64: nothing reads it here",
+       decoder + "model.ffn_size = 64\n"},
+      {lstm + "model.activation = \"gelu\"\n", "task.cfg:4: model.activation is ", ""},
+      {lstm + "model.attention_dropout = 0.1\n", "task.cfg:4: model.attention_dropout is ", ""},
+      {lstm + "model.layer_norm_epsilon = 1e-6\n", "task.cfg:4: model.layer_norm_epsilon is ", ""},
+      {lstm + "model.positions = \"rotary\"\n", "task.cfg:4: model.positions is ", ""},
+      {decoder + "model.tied_embeddings = true\n", "it needs model.architecture = \"gpt_neox\" or \"lstm\"",
+       lstm + "model.tied_embeddings = true\n"},
       {encoder("mlm", "model.relative_distances = 5\n"), "model.relative_distances is 5", ""},
       {decoder + "model.relative_distances = 5\n" + small, "it needs model.architecture = \"bart\"", ""},
       {bart + "model.relative_distances = 5\n" + small, "it needs model.relative_positions",

@@ -1,5 +1,6 @@
 #include "training/config.h"
 
+#include "models/architectures.h"
 #include "models/bart.h"
 #include "models/positions.h"
 
@@ -261,6 +262,14 @@ void Config::declare(Options& options) {
       options.at(option).needs([this, &entry] { return !init.empty() || entry.is_of(model.architecture); },
                                "model.architecture = " + owners);
   }
+  std::string without_attention;
+  for (const Architecture& row : architectures())
+    if (!row.has_attention)
+      without_attention.append(without_attention.empty() ? "\"" : " or \"").append(row.name) += '"';
+  for (const char* option : {"model.num_heads", "model.ffn_size", "model.activation", "model.attention_dropout",
+                             "model.layer_norm_epsilon"})
+    options.at(option).needs([this] { return !init.empty() || architecture_of(model).has_attention; },
+                             "another model.architecture than " + without_attention);
   for (const char* option : {"model.rotary_share", "model.rotary_base"})
     options.at(option).needs([this] { return !init.empty() || turns_positions(model); },
                              "model.positions = \"rotary\" or model.architecture = \"gpt_neox\"");

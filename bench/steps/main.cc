@@ -67,6 +67,11 @@ ModelConfig config_of(const std::string& model) {
   } else if (model == "decoder") {
     config.hidden_size = 256, config.num_layers = 4, config.num_heads = 8;
     config.vocab_size = 64, config.max_positions = 512;
+  } else if (model.starts_with("lstm")) {
+    config = open_model();
+    config.architecture = "lstm";
+    config.hidden_size = model == "lstm256" ? 256 : 512;
+    config.num_layers = 2, config.vocab_size = 64, config.max_positions = 512;
   } else if (is_encoder_decoder(model)) {
     config = open_model();
     config.architecture = "bart";
@@ -328,7 +333,7 @@ int main(int argc, char** argv) {
   engine::Setting setting;
   CLI::App app("Whole steps of the engine, for bench/compare.py");
   app.add_option("--model", setting.model)
-      ->check(CLI::IsMember({"gpt2", "neox", "decoder", "bert", "minilm", "encdec", "bart"}));
+      ->check(CLI::IsMember({"gpt2", "neox", "decoder", "lstm256", "lstm512", "bert", "minilm", "encdec", "bart"}));
   app.add_option("--work", setting.work)->check(CLI::IsMember({"train", "generate", "score", "search"}));
   app.add_option("--precision", setting.precision)->check(CLI::IsMember({"auto", "f32", "bf16"}));
   app.add_option("--batch", setting.batch);

@@ -19,6 +19,7 @@ class EveryOperation {
     products();
     blocks();
     attention();
+    lstm();
     losses();
     rows();
     generation();
@@ -114,6 +115,21 @@ class EveryOperation {
                              .dq = columns(gradient, 0),
                              .dk = columns(gradient, 1),
                              .dv = columns(gradient, 2)});
+  }
+
+  void lstm() {
+    const Tensor gates = make(bf16, {tokens, 4 * width}), weight = make(bf16, {4 * width, width}), y = hidden(),
+                 c = stream();
+    ops_.lstm_forward({.gates = gates, .weight = weight, .segments = packed(), .y = y, .c = c, .compute = bf16});
+    ops_.lstm_backward({.gates = gates,
+                        .weight = weight,
+                        .segments = packed(),
+                        .y = y,
+                        .c = c,
+                        .dy = hidden(),
+                        .dgates = make(bf16, {tokens, 4 * width}),
+                        .h_before = hidden(),
+                        .compute = bf16});
   }
 
   void losses() {

@@ -40,6 +40,7 @@ const char* indices_of(FaultKind kind) {
     case FaultKind::loss_segment: return "segment_cross_entropy: the last row of segment";
     case FaultKind::soft_loss_segment: return "segment_soft_cross_entropy: the last row of segment";
     case FaultKind::mask_segment: return "span_mask_loss: the last row of segment";
+    case FaultKind::lstm_segment: return "lstm: the last row of segment";
     case FaultKind::empty_segment:
     case FaultKind::logits:
     case FaultKind::none: break;

@@ -43,6 +43,7 @@ enum class FaultKind : int {
   loss_segment,  // rows outside of segment_cross_entropy's matrix
   soft_loss_segment,
   mask_segment,  // rows outside of span_mask_loss's matrix
+  lstm_segment,  // rows outside of the gates of an LSTM
   gathered_row,
   added_from,
   added_to,

@@ -47,6 +47,7 @@ class CheckOps final : public WrappedOps<CheckOps> {
     begin(name, product_dtype(args));
     CopiedArgs copied(args);
     if constexpr (requires { copied.args.packed_b; }) copied.args.packed_b = {};
+    if constexpr (requires { copied.args.packed_weight; }) copied.args.packed_weight = {};
     copied.each_tensor([this](const char* argument, Tensor& tensor, Role role, double = 1) {
       mirror(argument, tensor, role);
     });
