@@ -38,6 +38,8 @@ constexpr Row verbs[] = {
      "engine tokenize gpt2 --input lines.txt > tokens.jsonl", make_tokenize_verb},
     {"expressions", "writes a file of expressions for scratchpad.data", "engine expressions expressions.txt",
      make_expressions_verb},
+    {"problems", "writes arithmetic problems with their solutions, a line each",
+     "engine problems configs/blotching_quick.cfg --quantity 1000 --seed 2", make_problems_verb},
     {"options", "explains the options of a task.cfg", "engine options training", make_options_verb},
     {"info", "devices, instruction sets, libraries, precision chosen", "engine info", make_info_verb},
 };

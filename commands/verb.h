@@ -27,6 +27,7 @@ std::unique_ptr<Verb> make_score_verb();
 std::unique_ptr<Verb> make_embed_verb();
 std::unique_ptr<Verb> make_tokenize_verb();
 std::unique_ptr<Verb> make_expressions_verb();
+std::unique_ptr<Verb> make_problems_verb();
 std::unique_ptr<Verb> make_options_verb();
 std::unique_ptr<Verb> make_info_verb();
 

@@ -39,13 +39,16 @@ struct CachedRow {
         offsets(upload.list(sequences + 1)) {
     upload[offsets][0] = 0;
   }
-  // first_row is the row of the decoding state that belongs to the sequence's position 0.
-  void add(std::span<const int32_t> tokens, int64_t first_position, int64_t first_row) {
+  // `cached` tokens lie before them, and first_row is the row of the decoding state of the first of these.
+  // own_positions are those of the tokens where they are not counted from `cached`.
+  void add(std::span<const int32_t> tokens, int64_t cached, int64_t first_row,
+           std::span<const int32_t> own_positions = {}) {
     const auto count = static_cast<int64_t>(tokens.size());
     for (int64_t t = 0; t < count; ++t, ++token) {
-      upload[ids][token] = tokens[static_cast<size_t>(t)];
-      upload[positions][token] = static_cast<int32_t>(first_position + t);
-      upload[rows][token] = static_cast<int32_t>(first_row + first_position + t);
+      const auto place = static_cast<size_t>(t);
+      upload[ids][token] = tokens[place];
+      upload[positions][token] = own_positions.empty() ? static_cast<int32_t>(cached + t) : own_positions[place];
+      upload[rows][token] = static_cast<int32_t>(first_row + cached + t);
     }
     longest = std::max(longest, count);
     upload[offsets][++sequence] = static_cast<int32_t>(token);

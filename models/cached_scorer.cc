@@ -41,6 +41,11 @@ void CachedScorer::check(std::span<const Piece> pieces, bool bidirectional) cons
             piece.labels.size(), " labels");
     require(0 <= piece.slot && piece.slot < state_->sizes.slots, "slot ", piece.slot, " of ", state_->sizes.slots);
     require(slots.insert(piece.slot).second, "two pieces of slot ", piece.slot);
+    require(piece.positions.empty() || piece.positions.size() == piece.tokens.size(), "a piece of ", count,
+            " tokens has ", piece.positions.size(), " positions");
+    for (const int32_t position : piece.positions)
+      require(0 <= position && position < model_.config().max_positions, "position ", position,
+              ": the model has positions for ", model_.config().max_positions);
     const int64_t end = piece.cached + count;
     require(piece.cached >= 0 && end <= state_->sizes.rows, "a sequence of ", end, " tokens: the cache has rows for ",
             state_->sizes.rows);
@@ -69,7 +74,9 @@ void CachedScorer::score(std::span<const Piece> pieces, Scores& scores, bool bid
     for (const std::span<const int32_t> tokens : parts_at_thoughts(piece.tokens, thought)) {
       if (rounds.size() == round) rounds.emplace_back(), places.emplace_back();
       const auto labels = piece.labels.empty() ? piece.labels : piece.labels.subspan(begin, tokens.size());
-      rounds[round].push_back({piece.slot, piece.cached + static_cast<int64_t>(begin), tokens, labels});
+      const auto positions =
+          piece.positions.empty() ? piece.positions : piece.positions.subspan(begin, tokens.size());
+      rounds[round].push_back({piece.slot, piece.cached + static_cast<int64_t>(begin), tokens, labels, positions});
       for (const int32_t label : labels)
         if (label != -100) places[round].push_back(place++);
       begin += tokens.size();
@@ -120,7 +127,7 @@ size_t CachedScorer::run(std::span<const Piece> pieces, std::span<const size_t> 
       upload_[labels][at++] = piece.labels[t];
     }
     const int64_t first = piece.slot * state_->sizes.rows;
-    row.add(piece.tokens, piece.cached, first);
+    row.add(piece.tokens, piece.cached, first, piece.positions);
     keys.set(i, first, piece.cached + static_cast<int64_t>(piece.tokens.size()));
   }
   upload_.send(arena_);

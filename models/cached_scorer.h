@@ -19,6 +19,7 @@ class CachedScorer {
     int64_t slot = 0, cached = 0;
     std::span<const int32_t> tokens;
     std::span<const int32_t> labels = {};  // one for each token, -100: not scored; empty: none is scored
+    std::span<const int32_t> positions = {};  // of each token; empty: counted from `cached`
   };
   // Holds what is known of each scored token, in the order of the pieces.
   struct Scores {

@@ -87,7 +87,8 @@ struct Generator::State {
     if (options.temperature > 0) {
       for (size_t i = 0; i < active.size(); ++i) {
         const Sequence& s = active[i];
-        draws[i] = draw_of(options.seed, s.index, s.cached + static_cast<int64_t>(s.pending.size()));
+        const int64_t position = s.cached + static_cast<int64_t>(s.pending.size());
+        draws[i] = draw_of(options.seed, options.first_index + s.index, position);
       }
       uniform = arena.make(DType::f32, {count});
       arena.memory().copy_in(uniform.data, draws.data(), uniform.bytes());

@@ -21,6 +21,7 @@ struct GenerationOptions {
   float top_p = 1;
   int max_new_tokens = 128;
   uint64_t seed = 1;
+  size_t first_index = 0;  // draws count the prompts from here on
   std::vector<int32_t> end_tokens = {};  // each ends a sequence and is part of the result
   int32_t first_token = -1, last_token = -1;  // forced tokens: the first behind a prompt of one token, the last at
                                               // the limit of tokens; -1: none

@@ -1,5 +1,5 @@
-// GPT-2 (Radford et al. 2019) is a pre-layernorm decoder with learned positions, or rotary ones in their place, and
-// tied embeddings.
+// GPT-2 (Radford et al. 2019) is a pre-layernorm decoder with learned positions, or other ones in their place
+// (positions.h), and tied embeddings.
 //   r = token + position embedding;  for each layer:  r += attention(ln1(r));  r += feed_forward(ln2(r));  h = ln(r)
 #include "models/gpt2.h"
 
@@ -22,9 +22,10 @@ void Gpt2Options::take_dropouts(const ArchitectureOptions& wanted, const Options
 }
 
 std::unique_ptr<Model> make_gpt2(const ModelConfig& config) {
-  require_positions(config, {"learned", "rotary"});
+  require_positions(config, {"learned", "rotary", "sinusoidal", "random"});
+  check_position_table(config);
   return make_pre_norm_decoder(config,
-                               {.learned_positions = config.own.get<PositionOptions>().positions == "learned",
+                               {.positions = config.own.get<PositionOptions>().positions,
                                 .embedding_dropout = config.own.get<Gpt2Options>().rate_of_embeddings(config)});
 }
 

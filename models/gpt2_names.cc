@@ -1,5 +1,5 @@
-// GPT2LMHeadModel's config keys and tensor names. Models with rotary positions, which GPT-2 does not have, get this
-// engine's own model_type "engine_gpt2", which transformers does not know: it adds the keys of the positions.
+// GPT2LMHeadModel's config keys and tensor names. Models with other positions than GPT-2's get this engine's own
+// model_type "engine_gpt2", which transformers does not know: it adds the keys of the positions.
 #include <nlohmann/json.hpp>
 
 #include "core/json.h"
@@ -59,7 +59,10 @@ void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["use_cache"] = true;
 }
 
-bool has_its_positions(const ModelConfig& config) { return config.own.get<PositionOptions>().positions == "learned"; }
+bool has_its_positions(const ModelConfig& config) {
+  return config.own.get<PositionOptions>().positions == "learned" &&
+         config.own.get<PositionTableOptions>().dropout == 0;
+}
 
 ModelConfig read_own_config(const json& config, const std::string& where) {
   ModelConfig result = read_config(config, where);
@@ -67,6 +70,11 @@ ModelConfig read_own_config(const json& config, const std::string& where) {
   auto& rotary = result.own.get<RotaryOptions>();
   rotary.share = json_number(config, "rotary_share", where, rotary.share);
   rotary.base = static_cast<float>(json_number(config, "rotary_base", where, static_cast<double>(rotary.base)));
+  auto& table = result.own.get<PositionTableOptions>();
+  table.trained = json_bool(config, "trained_positions", where, table.trained);
+  table.random_table = json_string(config, "random_table", where, table.random_table);
+  table.random_in_evaluation = json_bool(config, "random_in_evaluation", where, table.random_in_evaluation);
+  table.dropout = dropout_from_huggingface(config, "position_pdrop", where, 0);
   return result;
 }
 
@@ -76,6 +84,11 @@ void write_own_config(const ModelConfig& config, nlohmann::ordered_json& result)
   result["positions"] = config.own.get<PositionOptions>().positions;
   result["rotary_share"] = rotary.share;
   result["rotary_base"] = decimal(rotary.base);
+  const auto& table = config.own.get<PositionTableOptions>();
+  result["trained_positions"] = table.trained;
+  result["random_table"] = table.random_table;
+  result["random_in_evaluation"] = table.random_in_evaluation;
+  result["position_pdrop"] = decimal(table.dropout);
 }
 
 // Returns the format, by transformers' or this engine's type and class.

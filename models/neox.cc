@@ -19,7 +19,7 @@ void NeoxOptions::declare(Options& options) {
 
 std::unique_ptr<Model> make_gpt_neox(const ModelConfig& config) {
   const auto& own = config.own.get<NeoxOptions>();
-  return make_pre_norm_decoder(config, {.learned_positions = false,
+  return make_pre_norm_decoder(config, {.positions = "rotary",
                                         .is_parallel = own.parallel_residual,
                                         .attention_bias = own.attention_bias,
                                         .is_tied = config.own.get<TiedOptions>().tied_embeddings,

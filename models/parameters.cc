@@ -9,6 +9,7 @@
 #include "core/arena_room.h"
 #include "core/hash.h"
 #include "core/parallel.h"
+#include "models/positions.h"
 
 namespace engine {
 
@@ -77,6 +78,7 @@ void Parameters::initialise(Parameter& p, uint64_t seed) {
     const float bound = std::sqrt(6 / (outputs + inputs));
     drawn(1, [&](Random& random) { return bound * (2 * random.uniform() - 1); });
   }
+  if (p.initial.kind == Initial::Kind::sinusoids) write_sinusoids(host.data(), p.shape[0], p.shape[1]);
   write(p, 0, p.shape.count(), host.data());
 }
 

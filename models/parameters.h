@@ -14,9 +14,9 @@
 
 namespace engine {
 
-// The initial values of a parameter are a constant or a ramp, normal numbers of mean 0, or uniform numbers.
+// The initial values of a parameter are a constant or a ramp, normal numbers of mean 0, uniform numbers, or sinusoids.
 struct Initial {
-  enum class Kind { constant, normal, xavier } kind = Kind::constant;
+  enum class Kind { constant, normal, xavier, sinusoids } kind = Kind::constant;
   float value = 0;  // constant, a ramp's first value, standard deviation, or number of stacked matrices
   float step = 0;   // of a ramp, from one value to the next
 
@@ -26,6 +26,8 @@ struct Initial {
   static Initial normal(float deviation) { return {Kind::normal, deviation}; }
   // Draws uniformly within +- sqrt(6 / (inputs + outputs)) (Glorot, Bengio 2010).
   static Initial xavier() { return {Kind::xavier, 1}; }
+  // Writes sines and cosines of positions (write_sinusoids).
+  static Initial sinusoids() { return {Kind::sinusoids, 0}; }
   // Serves `count` such matrices that are stacked in one parameter.
   Initial stacked(int count) const { return {kind, kind == Kind::xavier ? value * static_cast<float>(count) : value}; }
 };

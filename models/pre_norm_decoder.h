@@ -4,13 +4,14 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "models/model.h"
 
 namespace engine {
 
 struct PreNormDecoderStyle {
-  bool learned_positions = true;  // else rotary ones, by the config's RotaryOptions
+  std::string positions = "learned";  // or rotary, sinusoidal, random (positions.h)
   bool is_parallel = false;       // blocks whose attention and feed-forward read the same stream
   bool attention_bias = true;
   bool is_tied = true;            // the token embedding projects to the logits

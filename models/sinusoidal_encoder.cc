@@ -5,23 +5,13 @@
 // The trunk begins with Glorot's uniform weights, a head with normal ones.
 #include "models/sinusoidal_encoder.h"
 
-#include <cmath>
-
 #include "models/architectures.h"
 #include "models/blocks.h"
+#include "models/positions.h"
 
 namespace engine {
 
 namespace {
-
-void write_positions(float* table, int64_t positions, int64_t width, bool doubled) {
-  for (int64_t t = 0; t < positions; ++t)
-    for (int64_t i = 0; i < width; ++i) {
-      const double exponent = static_cast<double>(i / 2 * 2) / static_cast<double>(width) * (doubled ? 2 : 1);
-      const double angle = static_cast<double>(t) / std::pow(10000.0, exponent);
-      table[t * width + i] = static_cast<float>(i % 2 ? std::cos(angle) : std::sin(angle));
-    }
-}
 
 class SinusoidalEncoder final : public Model {
  public:
@@ -35,7 +25,7 @@ class SinusoidalEncoder final : public Model {
     token_table_->is_lookup = true;
     const bool doubled = config.own.get<SinusoidalOptions>().doubled_position_angles;
     positions_ = &parameters_.add_constant(
-        {positions, width}, [=](float* to) { write_positions(to, positions, width, doubled); });
+        {positions, width}, [=](float* to) { write_sinusoids(to, positions, width, doubled ? 2 : 1); });
     embedding_range_ = {0, parameters_.size()};
     embedding_dropout_ = parameters_.add_dropout("embedding", config.dropout);
     stack_ = PreNormStack(parameters_, config, /*causal=*/false, Initial::xavier(), Initial::xavier());

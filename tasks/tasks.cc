@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/listing.h"
 #include "models/bart.h"
+#include "tasks/blotching/blotching.h"
 #include "tasks/causal_task.h"
 #include "tasks/classification/classification.h"
 #include "tasks/gpt/gpt.h"
@@ -28,6 +29,9 @@ std::unique_ptr<Task> make_mlm(const Request& r) {
 std::unique_ptr<Task> make_scratchpad(const Request& r) {
   return make_scratchpad_task(r.config, r.sections.scratchpad, r.options, r.ops, r.training);
 }
+std::unique_ptr<Task> make_blotching(const Request& r) {
+  return make_blotching_task(r.config, r.sections.blotching, r.options, r.ops, r.training);
+}
 std::unique_ptr<Task> make_cola(const Request& r) {
   return make_classification_task(cola_kind(), r.config, r.sections.distillation, r.options, r.ops, r.training);
 }
@@ -46,6 +50,8 @@ const std::vector<TaskRow> rows{
     {"mlm", "an encoder learns to predict masked tokens", {"mlm", "data", "distillation"}, nullptr, false, make_mlm},
     {"scratchpad", "a decoder or an encoder-decoder learns arithmetic, its steps written out",
      {"scratchpad", "generation"}, "evaluation expressions", false, make_scratchpad},
+    {"blotching", "a decoder learns arithmetic from solutions that lack some steps", {"blotching"},
+     "validation problems", false, make_blotching},
     {"cola", "an encoder says whether a sentence is acceptable", {"data", "distillation"}, nullptr, true, make_cola},
     {"sst2", "an encoder says whether a sentence is positive", {"data", "distillation"}, nullptr, true, make_sst2},
     {"squad", "an encoder answers questions about a text", {"squad", "data", "distillation"}, nullptr, true,
@@ -103,6 +109,7 @@ std::string task_names(bool (*is_meant)(const TaskRow&), const std::string& conj
 
 void TaskSections::declare(Options& options) {
   scratchpad.declare(options);
+  blotching.declare(options);
   gpt.declare(options);
   mlm.declare(options);
   squad.declare(options);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "tasks/blotching/config.h"
 #include "tasks/gpt/config.h"
 #include "tasks/mlm/config.h"
 #include "tasks/scratchpad/config.h"
@@ -20,6 +21,7 @@ namespace engine {
 // complete. One that was set for another task is an error of make_task.
 struct TaskSections {
   ScratchpadConfig scratchpad;
+  BlotchingConfig blotching;
   GptConfig gpt;
   MlmConfig mlm;
   SquadConfig squad;

@@ -108,6 +108,7 @@ inline void adapt(TaskSettings& settings) {
   if (config.task == "gpt" || config.task == "scratchpad" || config.task == "thought")
     config.generation.max_new_tokens = 8;
   if (config.task == "scratchpad") settings.sections.scratchpad.eval_quantity = 5;
+  if (config.task == "blotching") settings.sections.blotching.eval_problems = 5;
   if (config.task == "gpt") adapt_gpt(settings);
   if (config.task == "mlm") adapt_mlm(settings);
   if (config.task == "cola" || config.task == "sst2") adapt_classification(settings);

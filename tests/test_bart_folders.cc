@@ -162,7 +162,8 @@ TEST_CASE("bart folders: what is missing, misshapen or not done here is named") 
                             "none"));
   ModelConfig gpt2{.vocab_size = 5};
   gpt2.own.get<PositionOptions>().positions = "none";
-  CHECK_THROWS_WITH_AS(make_model(gpt2), "model.positions is \"none\", those of a gpt2 are learned or rotary",
+  CHECK_THROWS_WITH_AS(make_model(gpt2),
+                       "model.positions is \"none\", those of a gpt2 are learned, rotary, sinusoidal or random",
                        UsageError);
 }
 

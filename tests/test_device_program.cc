@@ -36,12 +36,13 @@ std::string small_config(TaskSettings& settings) {
   if (config.task == "gpt" || config.task == "scratchpad" || config.task == "thought")
     config.generation.max_new_tokens = 1;
   if (config.task == "scratchpad") settings.sections.scratchpad.eval_quantity = 1;
+  if (config.task == "blotching") settings.sections.blotching.eval_problems = 1;
   if (config.init.empty()) {
     config.model.hidden_size = 32;
     config.model.num_layers = 1;
     if (architecture_of(config.model).has_attention) config.model.num_heads = 2;
   }
-  if (config.task != "scratchpad" && config.task != "squad" && config.task != "thought")
+  if (config.task != "scratchpad" && config.task != "squad" && config.task != "thought" && config.task != "blotching")
     config.data.block_size = 16;
   std::string text;
   for (const Options::Option& option : settings.options.all())

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -52,6 +53,41 @@ scheduler = "constant"
 log_every = 1
 eval_every = 2
 save_every = 2
+)";
+
+const char* const blotching_config = R"(task = "blotching"
+name = "run"
+threads = 1
+precision = "f32"
+device = "cpu"
+[model]
+hidden_size = 32
+num_layers = 1
+num_heads = 2
+max_positions = 64
+initializer_range = 0.2
+[blotching]
+max_num = 4
+max_ents = 2
+max_mult_num = 3
+init_samples = 24
+max_samples = 60
+blotch_p_max = 0.6
+n_btokens = 3
+star_loops = 2
+aug_loops = -1
+axe_loops = -1
+loop_rows = 40
+pre_epochs = 18
+aug_temp = 1.0
+[training]
+batch_size = 12
+max_steps = 48
+learning_rate = 0.004
+scheduler = "constant"
+log_every = 16
+eval_every = 0
+save_every = 40
 )";
 
 const char* const student_config = R"(task = "mlm"
@@ -241,6 +277,19 @@ TEST_CASE("ranks: those that the program starts itself train as one does") {
     CAPTURE(read_text(folder.out()));
     check_same_training(folder.path / "one", folder.path / name, folder.path / "initial");
   }
+}
+
+TEST_CASE("ranks: several share the solutions and the trials by which a model changes its rows") {
+  if (const char* const why = why_no_ranks()) SKIP_TEST(why);
+  const Folder folder(blotching_config);
+  REQUIRE(folder.train(0, "one") == 0);
+  const auto file = [&](const char* run, const char* name) { return read_text(folder.path / run / name); };
+  const std::string rows = file("one", "state/task/rows.txt");
+  CHECK(std::count(rows.begin(), rows.end(), '\n') > 30);  // STaR has added some
+  CHECK(folder.train(2, "of_2") == 0);
+  CHECK(file("of_2", "state/task/rows.txt") == rows);
+  for (const char* const name : {"star_samples.txt", "aug_samples.txt", "axe_samples.txt"})
+    CHECK(file("of_2", name) == file("one", name));
 }
 
 TEST_CASE("ranks: a student's losses are logged of all ranks") {

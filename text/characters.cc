@@ -145,17 +145,36 @@ std::unique_ptr<Tokenizer> make_symbol_tokenizer(const std::vector<std::string>&
   return std::make_unique<CharacterTokenizer>(std::move(vocabulary), false);
 }
 
-std::unique_ptr<Tokenizer> make_arithmetic_tokenizer() {
-  const std::vector<std::string> special = {"<pad>", "<eos>", "<bos>", "<start>"};
+namespace {
+
+// The special tokens come first, then the characters, then more special tokens. <eos> is 1 and <pad> 0.
+Vocabulary arithmetic_vocabulary(const std::vector<std::string>& special, std::string_view characters,
+                                 const std::vector<std::string>& more_special = {}) {
   std::vector<std::string> tokens = special;
-  for (const char character : std::string_view("0123456789+-*()=")) tokens.emplace_back(1, character);
+  for (const char character : characters) tokens.emplace_back(1, character);
+  tokens.insert(tokens.end(), more_special.begin(), more_special.end());
   Vocabulary vocabulary(std::move(tokens));
   for (const std::string& token : special) vocabulary.add_special(token);
-  for (const auto& [key, id] : {std::pair{"eos_token", 1}, {"bos_token", 2}, {"pad_token", 0}})
-    vocabulary.name(key, id);
+  for (const std::string& token : more_special) vocabulary.add_special(token);
+  vocabulary.traits.extra = more_special;
+  vocabulary.name("eos_token", 1);
+  vocabulary.name("pad_token", 0);
   vocabulary.traits.token_types = false;
+  return vocabulary;
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> make_arithmetic_tokenizer() {
+  Vocabulary vocabulary = arithmetic_vocabulary({"<pad>", "<eos>", "<bos>", "<start>"}, "0123456789+-*()=");
+  vocabulary.name("bos_token", 2);
   vocabulary.traits.passed_on = R"({"padding_side": "left"})";
   return std::make_unique<CharacterTokenizer>(std::move(vocabulary), true);
+}
+
+std::unique_ptr<Tokenizer> make_problem_tokenizer(const std::vector<std::string>& special_tokens) {
+  return std::make_unique<CharacterTokenizer>(
+      arithmetic_vocabulary({"<pad>", "<eos>"}, "0123456789+*()=", special_tokens), true);
 }
 
 }  // namespace engine

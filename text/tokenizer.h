@@ -94,5 +94,7 @@ std::unique_ptr<Tokenizer> make_symbol_tokenizer(const std::vector<std::string>&
                                                  const std::vector<std::string>& special_tokens);
 // Makes the vocabulary of arithmetic expressions: <pad> <eos> <bos> <start> 0-9 + - * ( ) = . White space is skipped.
 std::unique_ptr<Tokenizer> make_arithmetic_tokenizer();
+// Makes the vocabulary of problems with their solutions: <pad> <eos> 0-9 + * ( ) = and these special tokens.
+std::unique_ptr<Tokenizer> make_problem_tokenizer(const std::vector<std::string>& special_tokens);
 
 }  // namespace engine

@@ -1,5 +1,7 @@
 #include "training/config.h"
 
+#include <algorithm>
+
 #include "models/architectures.h"
 #include "models/bart.h"
 #include "models/positions.h"
@@ -273,6 +275,19 @@ void Config::declare(Options& options) {
   for (const char* option : {"model.rotary_share", "model.rotary_base"})
     options.at(option).needs([this] { return !init.empty() || turns_positions(model); },
                              "model.positions = \"rotary\" or model.architecture = \"gpt_neox\"");
+  const auto has = [this](std::initializer_list<const char*> kinds) {
+    return [this, kinds = std::vector<std::string>(kinds.begin(), kinds.end())] {
+      const std::string& own = model.own.get<PositionOptions>().positions;
+      return !init.empty() || std::find(kinds.begin(), kinds.end(), own) != kinds.end();
+    };
+  };
+  options.at("model.trained_positions")
+      .needs(has({"sinusoidal", "random"}), "model.positions = \"sinusoidal\" or \"random\"");
+  for (const char* option : {"model.random_table", "model.random_in_evaluation"})
+    options.at(option).needs(has({"random"}), "model.positions = \"random\"");
+  options.at("model.position_dropout")
+      .needs(has({"learned", "sinusoidal", "random"}),
+             "model.positions = \"learned\", \"sinusoidal\" or \"random\"");
   options.at("model.relative_distances")
       .needs([this] { return !init.empty() || model.own.get<BartOptions>().has_relative_tables(); },
              "model.relative_positions = \"shared\" or \"separate\"");

@@ -4,6 +4,8 @@
 #include <optional>
 
 #include "models/architectures.h"
+#include "models/positions.h"
+#include "training/drawn_positions.h"
 
 namespace engine {
 
@@ -20,14 +22,15 @@ struct BatchUpload::Row {
   Upload::List ids, positions, offsets;
   int64_t longest = 0;
 
-  Row(Upload& upload_, const std::vector<int32_t>& tokens, const std::vector<int32_t>& positions_,
+  // Positions are those of the slice alone; none: counted from 0.
+  Row(Upload& upload_, const std::vector<int32_t>& tokens, std::span<const int32_t> positions_,
       const std::vector<int32_t>& all_offsets, size_t first, size_t last)
       : upload(upload_) {
     const int32_t begin = all_offsets[first];
     const auto count = static_cast<size_t>(all_offsets[last] - begin), at = static_cast<size_t>(begin);
     ids = upload.list(std::span(tokens).subspan(at, count));
     positions = positions_.empty() ? upload.list(static_cast<int64_t>(count))
-                                   : upload.list(std::span(positions_).subspan(at, count));
+                                   : upload.list(positions_);
     offsets = upload.list(static_cast<int64_t>(last - first + 1));
     for (size_t s = first; s <= last; ++s) upload[offsets][s - first] = all_offsets[s] - begin;
     for (size_t s = first; s < last; ++s) {
@@ -83,7 +86,15 @@ DeviceBatch BatchUpload::send(Arena& arena, const Model& model, const SequenceBa
     if (labels[static_cast<size_t>(i)] != -100) scored_.push_back(i - begin);
 
   upload_.clear();
-  const Row row(upload_, batch.tokens, batch.positions, batch.offsets, f, l);
+  std::vector<int32_t> drawn;
+  std::span<const int32_t> positions;
+  if (draws_positions(model.config(), stream.is_active)) {
+    drawn = draw_positions(batch, first, last, model.config().max_positions, stream.seed, stream.step);
+    positions = drawn;
+  } else if (!batch.positions.empty()) {
+    positions = std::span(batch.positions).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+  }
+  const Row row(upload_, batch.tokens, positions, batch.offsets, f, l);
   row.check(model.config());
   // Output rows are sent even where they are all rows, because dropout must not depend on how the batch is divided.
   const Upload::List outputs = upload_.list(scored_), output_positions = upload_.list(scored()),
@@ -116,7 +127,7 @@ DeviceBatch BatchUpload::send(Arena& arena, const Model& model, const SequenceBa
     std::copy_n(batch.targets.covered.begin() + begin, covered.count, upload_.floats(covered).begin());
   std::optional<Row> source;
   if (!batch.sources.empty()) {
-    source.emplace(upload_, batch.sources, std::vector<int32_t>{}, batch.source_offsets, f, l);
+    source.emplace(upload_, batch.sources, std::span<const int32_t>{}, batch.source_offsets, f, l);
     source->check(model.config());
   }
   const auto outputs_before = begin - std::count(labels.begin(), labels.begin() + begin, -100);

@@ -87,7 +87,7 @@ std::vector<fs::path> RunFolder::written() const {
     }
     bool is_ours = step_of(name) >= 0 || name.starts_with(events_prefix);
     for (const fs::path& own : {best(), last(), samples(), metrics(), predictions(), stop(), stop_now(),
-                                save_checkpoint()})
+                                save_checkpoint(), examples("star"), examples("aug"), examples("axe")})
       is_ours = is_ours || path == own;
     if (is_ours) rest.push_back(entry.path());
   }

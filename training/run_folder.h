@@ -47,6 +47,8 @@ class RunFolder {
   std::filesystem::path checkpoint(int64_t step) const;
   std::filesystem::path state() const { return path_ / "state"; }
   std::filesystem::path cache() const { return path_ / "cache"; }
+  // Examples of how a model changed the rows of its training: "star", "aug" and "axe" are its changes.
+  std::filesystem::path examples(const std::string& change) const { return path_ / (change + "_samples.txt"); }
   // These are the control files (control_files.h).
   std::filesystem::path stop() const { return path_ / "stop"; }
   std::filesystem::path stop_now() const { return path_ / "stop_now"; }

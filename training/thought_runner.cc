@@ -5,6 +5,9 @@
 #include <numeric>
 #include <optional>
 
+#include "core/error.h"
+#include "models/positions.h"
+
 namespace engine {
 
 namespace {
@@ -278,6 +281,8 @@ class RepeatedRunner final : public BatchRunner {
 
 std::unique_ptr<BatchRunner> make_thought_runner(Model& model, const ThoughtRunning& running) {
   require(model.config().thought_token >= 0, "the model has no thought token");
+  if (draws_positions(model.config(), true))
+    fail_usage("model.positions is \"random\", which a model with thought states cannot have: learned or rotary");
   if (running.is_exact) return std::make_unique<ChunkRunner>(model);
   return std::make_unique<RepeatedRunner>(model, running);
 }

@@ -78,16 +78,8 @@ bool ExampleFormat::fits(size_t source_length, size_t answer_length) const {
 
 std::vector<std::string> generate_texts(const SharedGenerator& shared, const ExampleFormat& format,
                                         const Prompts& prompts, const GenerationOptions& options) {
-  const auto [first, end] = shared.ranks.share(static_cast<int64_t>(prompts.tokens.size()));
-  const auto part = [first, count = end - first](std::span<const std::vector<int32_t>> all) {
-    return all.empty() ? all : all.subspan(static_cast<size_t>(first), static_cast<size_t>(count));
-  };
-  std::vector<std::string> texts;
-  if (first < end)
-    for (const std::vector<int32_t>& tokens :
-         shared.generator.generate(part(prompts.tokens), part(prompts.sources), options))
-      texts.push_back(format.text_of(tokens));
-  return shared.ranks.gather(texts);
+  return generate_texts(shared, prompts.tokens, prompts.sources, options,
+                        [&](std::span<const int32_t> tokens) { return format.text_of(tokens); });
 }
 
 }  // namespace engine

@@ -9,8 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "core/communicator.h"
-#include "models/generation.h"
+#include "tasks/shared_generation.h"
 #include "text/tokenizer.h"
 #include "training/batch.h"
 
@@ -52,12 +51,6 @@ class ExampleFormat {
   int32_t start_ = 0, end_ = 0;
   std::array<int32_t, 128> ids_{};
   std::vector<char> characters_;  // each token's, 0 for special ones
-};
-
-// A generator, with the ranks that share the generation of texts.
-struct SharedGenerator {
-  Generator& generator;
-  Communicator& ranks;
 };
 
 // The texts that the model writes after each prompt, as text_of gives them. All ranks call it, and each generates its

@@ -1,0 +1,20 @@
+#include "tasks/shared_generation.h"
+
+namespace engine {
+
+std::vector<std::string> generate_texts(const SharedGenerator& shared, std::span<const std::vector<int32_t>> prompts,
+                                        std::span<const std::vector<int32_t>> sources, GenerationOptions options,
+                                        const std::function<std::string(std::span<const int32_t>)>& text_of) {
+  const auto [first, end] = shared.ranks.share(static_cast<int64_t>(prompts.size()));
+  const auto begin = static_cast<size_t>(first), count = static_cast<size_t>(end - first);
+  options.first_index += begin;
+  std::vector<std::string> texts;
+  if (count > 0)
+    for (const std::vector<int32_t>& tokens :
+         shared.generator.generate(prompts.subspan(begin, count),
+                                   sources.empty() ? sources : sources.subspan(begin, count), options))
+      texts.push_back(text_of(tokens));
+  return shared.ranks.gather(texts);
+}
+
+}  // namespace engine
