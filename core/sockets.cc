@@ -23,14 +23,14 @@ namespace {
 template <size_t N>
 bool wait_for(std::array<pollfd, N>& wanted, const Deadline* deadline) {
   for (;;) {
-    int milliseconds = -1;
+    int limit = -1;
     if (deadline) {
       using std::chrono::milliseconds;
       const auto left = std::chrono::duration_cast<milliseconds>(*deadline - std::chrono::steady_clock::now());
       if (left.count() < 0) return false;
-      milliseconds = static_cast<int>(std::min<int64_t>(left.count() + 1, 3'600'000));
+      limit = static_cast<int>(std::min<int64_t>(left.count() + 1, 3'600'000));
     }
-    const int ready = poll(wanted.data(), N, milliseconds);
+    const int ready = poll(wanted.data(), N, limit);
     if (ready > 0) return true;
     if (ready < 0 && errno != EINTR) fail("a connection cannot be waited for: ", std::strerror(errno));
   }
