@@ -57,7 +57,7 @@ FLAGS_avx2 := -march=x86-64-v3
 FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 FLAGS_amx := -march=x86-64-v4 -mprefer-vector-width=512 -mamx-tile -mamx-bf16 -mavx512bf16
 
-PARTS := core kernels text models training tasks commands
+PARTS := core kernels text models training tasks report commands
 # Host code of the CUDA backend (*.cc in folders named cuda) and its kernels (*.cu there).
 CUDA_HOST := $(wildcard core/cuda/*.cc kernels/cuda/*.cc kernels/*/cuda/*.cc)
 CUDA_KERNELS := $(wildcard kernels/*/cuda/*.cu)
@@ -108,6 +108,9 @@ BENCHES := $(wildcard bench/*.cc)
 .PHONY: all deps test docs bench gpu-check lint clean help
 
 all: engine  ## builds ./engine
+
+# The page's own files are part of the program.
+$(BUILD)/report/page_files.o: $(wildcard report/*.html report/*.css report/*.js)
 
 # Copied only where it differs, and never a sanitized one over the real one.
 engine: $(BUILD)/engine

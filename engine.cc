@@ -40,6 +40,12 @@ constexpr Row verbs[] = {
      make_expressions_verb},
     {"problems", "writes arithmetic problems with their solutions, a line each",
      "engine problems configs/blotching_quick.cfg --quantity 1000 --seed 2", make_problems_verb},
+    {"sweep", "trains a task with many choices of its options, and compares them", "engine sweep sweep.cfg",
+     make_sweep_verb},
+    {"inspect", "shows a task's data as the model sees it; after a run, labels that may be wrong",
+     "engine inspect configs/cola.cfg", make_inspect_verb},
+    {"report", "writes one HTML page about runs: curves, tables, samples", "engine report runs/first runs/second",
+     make_report_verb},
     {"options", "explains the options of a task.cfg", "engine options training", make_options_verb},
     {"info", "devices, instruction sets, libraries, precision chosen", "engine info", make_info_verb},
 };

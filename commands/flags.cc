@@ -163,7 +163,8 @@ void Flags::take_arguments(const std::vector<std::string>& free) {
   size_t taken = 0;
   for (Flag& flag : flags_) {
     if (is_flag(flag.name) || taken == free.size()) continue;
-    flag.given.push_back(free[taken++]);
+    do flag.given.push_back(free[taken++]);
+    while (flag.values == Values::several && taken < free.size());
     flag.is_given = true;
   }
   if (taken < free.size()) fail_usage("unexpected argument ", free[taken]);
@@ -209,7 +210,8 @@ void Flags::print_help(bool all) const {
   const auto is_shown = [&](const Flag& flag) { return all ? !flag.help.empty() : !flag.hidden && !flag.help.empty(); };
   std::string usage = "Usage: engine " + verb_;
   for (const Flag& flag : flags_)
-    if (flag.rule.required) usage += " " + flag.name + (is_flag(flag.name) ? " " + flag.type : "");
+    if (flag.rule.required)
+      usage += " " + flag.name + (is_flag(flag.name) ? " " + flag.type : flag.values == Values::several ? " ..." : "");
   for (const Flag& flag : flags_)
     if (!is_flag(flag.name) && !flag.rule.required) usage += " [" + flag.name + "]";
   std::printf("engine %s: %s\n%s [--FLAG VALUE ...]\nExample: %s\n", verb_.c_str(), help_.c_str(), usage.c_str(),

@@ -25,7 +25,8 @@ class Flags {
   // `verb` and `help` begin the verb's own help. `example` is a command line that stands in it.
   Flags(const std::string& verb, const std::string& help, const std::string& example);
 
-  // "--name" is a flag with a value, "NAME" an argument. A list takes several values. A bool is a flag without a value.
+  // "--name" is a flag with a value, "NAME" an argument. A list takes several values; as an argument
+  // it takes all those behind the others. A bool is a flag without a value.
   void add(const std::string& name, std::string& target, const std::string& help, const FlagRule& rule = {});
   void add(const std::string& name, std::vector<std::string>& target, const std::string& help,
            const FlagRule& rule = {});

@@ -28,6 +28,9 @@ std::unique_ptr<Verb> make_embed_verb();
 std::unique_ptr<Verb> make_tokenize_verb();
 std::unique_ptr<Verb> make_expressions_verb();
 std::unique_ptr<Verb> make_problems_verb();
+std::unique_ptr<Verb> make_report_verb();
+std::unique_ptr<Verb> make_sweep_verb();
+std::unique_ptr<Verb> make_inspect_verb();
 std::unique_ptr<Verb> make_options_verb();
 std::unique_ptr<Verb> make_info_verb();
 

@@ -9,6 +9,12 @@
 
 namespace engine {
 
+Reading ModelTask::reading() const {
+  const ModelConfig& config = model_->config();
+  return {.token = [this](int32_t id) { return tokenizer_->decode({&id, 1}); },
+          .classes = config.head == HeadKind::classification ? config.labels : std::vector<std::string>()};
+}
+
 void ModelTask::save_model(const std::filesystem::path& folder) {
   std::string dtype = config_.training.save_dtype;
   std::transform(dtype.begin(), dtype.end(), dtype.begin(),

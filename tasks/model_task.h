@@ -15,6 +15,7 @@ class ModelTask : public Task {
  public:
   Parameters& parameters() override { return model_->parameters(); }
   BatchLoss& loss() override { return step_; }
+  Reading reading() const override;
   void save_model(const std::filesystem::path& folder) override;
 
   Model& model() const { return *model_; }

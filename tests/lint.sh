@@ -10,7 +10,8 @@ offence() { echo "$1"; status=1; }
 declare -A may_include=(
   [core]="core" [kernels]="kernels core" [text]="text core" [models]="models kernels text core"
   [training]="training models kernels text core" [tasks]="tasks training models kernels text core"
-  [commands]="commands tasks training models kernels text core"
+  [report]="report training models kernels text core"
+  [commands]="commands report tasks training models kernels text core"
 )
 for folder in "${!may_include[@]}"; do
   while IFS=: read -r file line include; do

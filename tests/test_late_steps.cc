@@ -20,6 +20,7 @@ std::string log_of(const Config& config) {
     nlohmann::json event = nlohmann::json::parse(line);
     event.erase("tokens_per_second");
     event.erase("seconds");
+    event.erase("memory_mib");
     log += event.dump() + "\n";
   }
   return log;

@@ -17,7 +17,7 @@ TEST_CASE("progress: a step is told where nothing was for a while, and no other"
   std::FILE* const out = std::fopen(file.c_str(), "w");
   REQUIRE(out != nullptr);
   const auto silence = std::chrono::milliseconds(200);
-  Progress progress(out, /*terminal=*/false, 0, 10, silence);
+  Progress progress(out, ProgressStyle::lines, 0, 10, silence);
   progress.show({.step = 1});
   std::this_thread::sleep_for(silence);
   progress.show({.step = 2});
@@ -38,7 +38,8 @@ TEST_CASE("progress: a step that is told after a long silence and is logged, too
   const std::string file = (folder.path() / "out").string();
   std::FILE* const out = std::fopen(file.c_str(), "w");
   REQUIRE(out != nullptr);
-  Progress progress(out, /*terminal=*/false, 0, 20, std::chrono::milliseconds(0));  // every step comes after a silence
+  // Every step comes after a silence.
+  Progress progress(out, ProgressStyle::lines, 0, 20, std::chrono::milliseconds(0));
   for (const int64_t step : {10, 20, 20}) {  // after a rollback a step comes again
     progress.show({.step = step});
     progress.log({.step = step});
@@ -55,7 +56,7 @@ TEST_CASE("progress: the time to go is what the clock leaves where that is less"
   const std::string file = (folder.path() / "out").string();
   std::FILE* const out = std::fopen(file.c_str(), "w");
   REQUIRE(out != nullptr);
-  Progress progress(out, /*terminal=*/false, 0, 1000000000);
+  Progress progress(out, ProgressStyle::lines, 0, 1000000000);
   std::this_thread::sleep_for(std::chrono::milliseconds(1));
   progress.log({.step = 1, .seconds_left = 83});
   std::fclose(out);

@@ -24,6 +24,7 @@ std::string timeless_log(const std::filesystem::path& run) {
   for (std::string line; std::getline(log, line);) {
     nlohmann::json json = nlohmann::json::parse(line);
     json.erase("tokens_per_second");
+    json.erase("memory_mib");
     json.erase("seconds");
     result += json.dump() + "\n";
   }

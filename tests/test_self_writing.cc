@@ -93,6 +93,7 @@ std::string timeless_log(const std::filesystem::path& run) {
     nlohmann::json json = nlohmann::json::parse(line);
     json.erase("tokens_per_second");
     json.erase("seconds");
+    json.erase("memory_mib");
     json.erase("generating_share");
     result += json.dump() + "\n";
   }

@@ -54,7 +54,7 @@ TEST_CASE("heat map: logits of windows and readers are averaged by character") {
     }
   config.n_best_size = 20;
   Candidate null;
-  const Reading reading{&questions, windows};
+  const ModelReading reading{&questions, windows};
   const std::vector<Candidate> candidates = heat_map_candidates(std::span(&reading, 1), config, null);
   CHECK(null.score == doctest::Approx(none));
   const auto top = std::max_element(candidates.begin(), candidates.end(),
@@ -63,7 +63,7 @@ TEST_CASE("heat map: logits of windows and readers are averaged by character") {
   CHECK(top->begin == static_cast<int32_t>(begin));
   CHECK(top->end == static_cast<int32_t>(end));
   // Two equal readers say what one says.
-  const Reading both[] = {reading, reading};
+  const ModelReading both[] = {reading, reading};
   const FoundAnswers one = find_answers(std::span(&reading, 1), config), two = find_answers(both, config);
   REQUIRE(one.candidates.size() == two.candidates.size());
   for (size_t i = 0; i < one.candidates.size(); ++i) {

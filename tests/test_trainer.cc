@@ -149,7 +149,7 @@ TEST_CASE("trainer: a run folder holds what it should") {
   const std::vector<nlohmann::json> log = log_of(config);
   REQUIRE(log.size() == 5);  // train at 4, 8, 12; eval at 6, 12
   for (const char* name : {"step", "split", "loss", "accuracy", "learning_rate", "grad_norm", "tokens_per_second",
-                           "tokens", "seconds"})
+                           "tokens", "seconds", "memory_mib"})
     CHECK_MESSAGE(log[0].contains(name), name);
 }
 

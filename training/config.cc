@@ -255,6 +255,11 @@ void Config::declare(Options& options) {
   options.add("communication_timeout", communication_timeout, at_least(1.0),
               "seconds after which several ranks end because one of them does not answer; not under mpirun")
       .may_change();
+  options.add("progress", progress, one_of({"auto", "bar", "lines", "none"}),
+              "how work that takes long shows that it advances; bar: one that moves; lines: a line each "
+              "training.log_every steps; none: neither; auto: a bar on a terminal, but lines for a process that mpirun "
+              "started")
+      .may_change();
   model.declare(options);
   // check_against_init says more of a model from init.
   for (const OwnOptions::Entry& entry : model.own.all()) {

@@ -72,6 +72,7 @@ struct Config {
   DeviceOptions device_options;
   int threads = 0;
   double communication_timeout = 60;  // seconds
+  std::string progress = "auto";  // auto bar lines none
   ModelConfig model = open_model();
   DataConfig data;
   TrainingConfig training;

@@ -86,7 +86,7 @@ std::vector<fs::path> RunFolder::written() const {
       continue;
     }
     bool is_ours = step_of(name) >= 0 || name.starts_with(events_prefix);
-    for (const fs::path& own : {best(), last(), samples(), metrics(), predictions(), stop(), stop_now(),
+    for (const fs::path& own : {best(), last(), samples(), metrics(), predictions(), result(), stop(), stop_now(),
                                 save_checkpoint(), examples("star"), examples("aug"), examples("axe")})
       is_ours = is_ours || path == own;
     if (is_ours) rest.push_back(entry.path());

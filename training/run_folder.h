@@ -40,6 +40,7 @@ class RunFolder {
   std::filesystem::path config() const { return path_ / "task.cfg"; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
   std::filesystem::path predictions() const { return path_ / "predictions.jsonl"; }
+  std::filesystem::path result() const { return path_ / "result.json"; }
   std::filesystem::path samples() const { return path_ / "samples"; }
   std::filesystem::path sample(int64_t step) const;
   std::filesystem::path best() const { return path_ / "best"; }

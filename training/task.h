@@ -38,6 +38,12 @@ struct EpochSteps {
   int64_t first = 0, count = 0;
 };
 
+// Says how a person reads what stands in a batch.
+struct Reading {
+  std::function<std::string(int32_t)> token;  // the text of a token; empty: tokens are shown as numbers
+  std::vector<std::string> classes;           // names of the classes; empty: labels are tokens
+};
+
 // Computes the loss of a batch and its gradients.
 class BatchLoss {
  public:
@@ -86,7 +92,8 @@ class Task {
   // Returns metrics on the evaluation data, "loss" among them where it is measured. Samples go to `samples` (a file's
   // text).
   virtual Metrics evaluate(Machine& machine, std::string& samples) = 0;
-  // Returns every answer of the last evaluation, a line of JSON each, or nothing where the task keeps none.
+  // Returns every answer of the last evaluation, a line of JSON each, or nothing where the task keeps none. A line has
+  // "label" and "prediction", mostly "input", and where the task knows them "loss" (of this example), "level", "mode".
   virtual std::string predictions() const { return {}; }
   // Returns the metric that "best" means, and whether more of it is better.
   virtual std::pair<std::string, bool> best_metric() const = 0;
@@ -94,6 +101,8 @@ class Task {
   virtual std::vector<std::string> metric_names() const = 0;
   // Says before the training begins what became of init's weights and what was skipped in the data. May be empty.
   virtual std::string start_report() const { return {}; }
+  // Says how `inspect` writes the tokens and labels of batch_of.
+  virtual Reading reading() const { return {}; }
   // Reads the task's own input format and writes its own form of predictions.
   virtual void predict(Machine&, const std::filesystem::path& /*input*/, const std::filesystem::path& /*output*/) {
     fail("this task labels no inputs");

@@ -1,7 +1,5 @@
 #include "training/trainer.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <sstream>
@@ -38,7 +36,9 @@ class TimeAdder {
 
 TrainingResult train_task(const Config& config, const Options& options, Task& task, Machine& machine, std::FILE* out) {
   best_metric(config, task);  // refuses a wrong name before there is a run folder
-  return Trainer(config, options, task, machine, out).run();
+  const TrainingResult result = Trainer(config, options, task, machine, out).run();
+  if (machine.communicator.is_first() && result.reason != TrainingResult::Reason::was_finished) write_result(result);
+  return result;
 }
 
 Trainer::Trainer(const Config& config, const Options& options, Task& task, Machine& machine, std::FILE* out)
@@ -72,7 +72,10 @@ TrainingResult Trainer::run() {
     if (config_.training.max_rollbacks > 0 && !has_state(folder_.state())) save();
     reason = train();
   }
+  const auto [metric, more_is_better] = best_metric(config_, task_);
   return {.reason = reason,
+          .best_metric = metric,
+          .more_is_better = more_is_better,
           .folder = folder_.path(),
           .step = progress_.step,
           .metrics = last_metrics_,
@@ -82,8 +85,9 @@ TrainingResult Trainer::run() {
 }
 
 void Trainer::begin_display(const std::string& init) {
-  const bool terminal = isatty(fileno(out_)) == 1;
-  display_ = std::make_unique<Progress>(out_, terminal, progress_.step, schedule_.steps());
+  display_ = std::make_unique<Progress>(out_, progress_style(config_.progress, out_), progress_.step,
+                                        schedule_.steps());
+  show_best();
   const std::string from = progress_.step ? " on from step " + std::to_string(progress_.step) : "";
   display_->line("training " + folder_.path().string() + from + ": " + std::to_string(task_.parameters().count()) +
                  " parameters, " + std::to_string(schedule_.steps()) + " steps" +
@@ -102,7 +106,8 @@ void Trainer::begin_display(const std::string& init) {
 void Trainer::begin_clock() {
   clock_begin_ = machine_.seconds() - progress_.run_seconds;
   tokens_before_window_ = progress_.tokens;
-  seconds_before_window_ = progress_.seconds;
+  seconds_before_window_ = seconds_before_step_ = progress_.seconds;
+  tokens_before_step_ = progress_.tokens;
   schedule_.observe_time(progress_.step, progress_.run_seconds);
 }
 
@@ -267,6 +272,9 @@ void Trainer::finish_step() {
   progress_.window_loss += step.loss_sum;
   progress_.window_correct += step.correct;
   progress_.window_scored += step.weight;
+  speed_.add(static_cast<double>(progress_.tokens - tokens_before_step_), progress_.seconds - seconds_before_step_);
+  tokens_before_step_ = progress_.tokens;
+  seconds_before_step_ = progress_.seconds;
   report_ = {.step = progress_.step,
              .scored = progress_.window_scored > 0,
              .loss = progress_.window_scored > 0 ? progress_.window_loss / progress_.window_scored : 0,
@@ -274,6 +282,7 @@ void Trainer::finish_step() {
              .gradient_norm = static_cast<double>(step.gradient_norm),
              .tokens_per_second = static_cast<double>(progress_.tokens - tokens_before_window_) /
                                   (progress_.seconds - seconds_before_window_),
+             .mean_speed = speed_.value(),
              .seconds_left = schedule_.seconds_left()};
   display_->show(report_);
 }
@@ -300,7 +309,8 @@ void Trainer::roll_back(const StepResult& step, const Begun& begun) {
   // The steps that were for nothing took their time, too.
   progress_.seconds = before.seconds;
   tokens_before_window_ = progress_.tokens;
-  seconds_before_window_ = progress_.seconds;
+  seconds_before_window_ = seconds_before_step_ = progress_.seconds;
+  tokens_before_step_ = progress_.tokens;
   folder_.open_logs(progress_.step);
   display_->line(what.str() + ": back to step " + std::to_string(progress_.step) + ", rollback " +
                  std::to_string(progress_.rollbacks) + " of " + std::to_string(config_.training.max_rollbacks));

@@ -30,16 +30,21 @@ struct TrainingResult {
     stopped_now,    // the control file stop_now ended it
     interrupted     // a signal ended it after saving
   } reason = Reason::finished;
+  std::string best_metric;       // the metric that chooses
+  bool more_is_better = false;   // of best_metric
   std::filesystem::path folder;  // folder of the run
   int64_t step = 0;              // optimizer steps done
   Metrics metrics;               // of the last evaluation
   bool has_best = false;
-  double best = 0;               // best value of the metric that chooses
+  double best = 0;               // best value of best_metric
   int64_t best_step = 0;
 
   // Returns the program's exit code, which is 130 where a signal ended the training, else 0.
   int exit_code() const { return reason == Reason::interrupted ? 130 : 0; }
 };
+
+// Writes a result as result.json into its run folder.
+void write_result(const TrainingResult& result);
 
 // Trains `task` as the configuration says, into the run folder output_dir/name. It goes on from that folder's state
 // where resume is set, else from that of the run in init (continuation.h). Throws an Error where files or options are
@@ -60,6 +65,7 @@ class Trainer {
   std::string start_anew();  // says what became of init
   void begin_display(const std::string& init);
   void begin_clock();
+  void show_best();  // tells the display of the best evaluation so far
   // Runs steps until the end, or until something ends the training before.
   Reason train();
   // A step in two halves. A device is given the next step before the first is finished, where that may wait.
@@ -116,6 +122,10 @@ class Trainer {
   // The window is what comes after the last line of the log. These are the numbers of progress_ before it.
   int64_t tokens_before_window_ = 0;
   double seconds_before_window_ = 0;
+  // The same before the last step, for the speed that is shown.
+  int64_t tokens_before_step_ = 0;
+  double seconds_before_step_ = 0;
+  RunningSpeed speed_;
   Metrics last_metrics_;
   std::string last_samples_;
   std::unique_ptr<Progress> display_;

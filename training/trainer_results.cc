@@ -1,9 +1,12 @@
 // The trainer's writing: lines of the log, evaluations, the best model, the state and the last model.
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "core/files.h"
+#include "core/process_memory.h"
+#include "core/version.h"
 #include "training/best_metric.h"
 #include "training/trainer.h"
 
@@ -17,7 +20,37 @@ std::string text_of(const Metrics& metrics) {
   return text.str();
 }
 
+const char* text_of(TrainingResult::Reason reason) {
+  using Reason = TrainingResult::Reason;
+  switch (reason) {
+    case Reason::finished:
+    case Reason::was_finished: return "finished";
+    case Reason::stopped_early: return "stopped early";
+    case Reason::out_of_time: return "out of time";
+    case Reason::stopped:
+    case Reason::stopped_now: return "stopped";
+    case Reason::interrupted: return "interrupted";
+  }
+  fail("no reason for the end of a training");
+}
+
 }  // namespace
+
+void write_result(const TrainingResult& result) {
+  nlohmann::ordered_json json;
+  json["version"] = version;
+  json["reason"] = text_of(result.reason);
+  json["step"] = result.step;
+  json["best_metric"] = result.best_metric;
+  json["more_is_better"] = result.more_is_better;
+  if (result.has_best) {
+    json["best"] = result.best;
+    json["best_step"] = result.best_step;
+  }
+  json["memory_mib"] = peak_memory() >> 20;
+  for (const auto& [name, value] : result.metrics) json["metrics"][name] = value;
+  write_file(RunFolder(result.folder).result(), json.dump(2) + "\n");
+}
 
 void Trainer::do_due(bool last, bool saves) {
   if (last || due_.logs(progress_.step)) log_step();
@@ -30,7 +63,8 @@ void Trainer::log_step() {
                   {"grad_norm", report_.gradient_norm},
                   {"tokens_per_second", report_.tokens_per_second},
                   {"tokens", static_cast<double>(progress_.tokens)},
-                  {"seconds", progress_.seconds}};
+                  {"seconds", progress_.seconds},
+                  {"memory_mib", std::round(static_cast<double>(peak_memory()) / (1 << 20))}};
   if (progress_.window_scored > 0)
     metrics.insert(metrics.begin(),
                    {{"loss", report_.loss}, {"accuracy", progress_.window_correct / progress_.window_scored}});
@@ -81,8 +115,16 @@ void Trainer::save_best() {
   progress_.best = value;
   progress_.best_step = progress_.step;
   progress_.evaluations_without_better = 0;
+  show_best();
   if (is_first())
     write_folder(folder_.best(), [&](const std::filesystem::path& aside) { task_.save_model(aside); });
+}
+
+void Trainer::show_best() {
+  if (!progress_.has_best) return;
+  std::ostringstream text;
+  text << best_metric(config_, task_).first << ' ' << progress_.best << " at step " << progress_.best_step;
+  display_->set_best(text.str());
 }
 
 void Trainer::save() {

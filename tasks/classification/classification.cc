@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "core/error.h"
@@ -106,8 +107,10 @@ ClassificationTask::Split ClassificationTask::encode(const std::vector<std::stri
       split.ids.insert(split.ids.end(), framed.ids.begin(), framed.ids.end());
       split.begins.push_back(split.ids.size());
       digested += std::to_string(example.label);
+      example.file = split.files.size();
       split.examples.push_back(std::move(example));
     }
+    split.files.push_back(file);
   }
   const std::string_view ids(reinterpret_cast<const char*>(split.ids.data()), split.ids.size() * sizeof(int32_t));
   split.digest = hash_of(ids) ^ hash_of(digested);
@@ -151,12 +154,14 @@ void ClassificationTask::batch_of(int64_t step, SequenceBatch& batch) {
 
 std::vector<int32_t> ClassificationTask::classify(Machine& machine, const Split& split, LossTotals* totals) {
   std::vector<int32_t> classes(split.size());
+  if (totals) losses_.assign(split.size(), 0);
   const auto add = [&](size_t i, SequenceBatch& batch) { append(split, i, batch); };
   each_piece_by_length(split.lengths(), add, [&](const SequenceBatch& batch, std::span<const size_t> chosen) {
     std::vector<int32_t> predicted;
     if (totals) {
-      ScoredTokens each{.wants_likeliest = true};
+      ScoredTokens each{.wants_losses = true, .wants_likeliest = true};
       *totals += step_.evaluate(machine, batch, &each);
+      for (size_t i = 0; i < chosen.size(); ++i) losses_[chosen[i]] = each.losses[i];
       predicted = std::move(each.likeliest);
     } else {
       predicted = step_.predict(machine, batch);
@@ -173,7 +178,8 @@ Metrics ClassificationTask::evaluate(Machine& machine, std::string& samples) {
     fail_usage("data.eval is missing: the file of task ", kind_.task, ", or a list of them, to evaluate on");
   if (eval_.size() == 0) return {};
   LossTotals totals;
-  const std::vector<int32_t> classes = classify(machine, eval_, &totals);
+  classes_ = classify(machine, eval_, &totals);
+  const std::vector<int32_t>& classes = classes_;
   Confusion confusion;
   std::vector<size_t> wrong, right;
   for (size_t i = 0; i < eval_.size(); ++i) {
@@ -193,6 +199,21 @@ Metrics ClassificationTask::evaluate(Machine& machine, std::string& samples) {
   return {{"loss", totals.loss / totals.scored},
           {"accuracy", confusion.accuracy()},
           {"matthews", confusion.matthews()}};
+}
+
+std::string ClassificationTask::predictions() const {
+  std::string lines;
+  for (size_t i = 0; i < classes_.size(); ++i) {
+    const Example& example = eval_.examples[i];
+    const nlohmann::ordered_json line = {{"file", eval_.files[example.file]},
+                                         {"line", example.line},
+                                         {"input", example.text},
+                                         {"label", kind_.labels[static_cast<size_t>(example.label)]},
+                                         {"prediction", kind_.labels[static_cast<size_t>(classes_[i])]},
+                                         {"loss", losses_[i]}};
+    lines += line.dump() + "\n";
+  }
+  return lines;
 }
 
 void ClassificationTask::predict(Machine& machine, const std::filesystem::path& input,

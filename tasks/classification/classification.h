@@ -40,6 +40,8 @@ class ClassificationTask final : public EncoderTask {
   Metrics evaluate(Machine& machine, std::string& samples) override;
   std::pair<std::string, bool> best_metric() const override { return {kind_.best_metric, true}; }
   std::vector<std::string> metric_names() const override { return {"loss", "accuracy", "matthews"}; }
+  // Has "file", "line", "input", "label", "prediction" and "loss" of each sentence.
+  std::string predictions() const override;
   std::string fingerprint() const override { return fingerprint_; }
   std::string start_report() const override;
   // Writes GLUE's form: a header index<TAB>prediction, then a line for each of the input's sentences. A sentence
@@ -52,6 +54,7 @@ class ClassificationTask final : public EncoderTask {
     std::vector<Example> examples;
     std::vector<int32_t> ids;
     std::vector<size_t> begins{0};  // each sentence in ids, and the end
+    std::vector<std::string> files;
     size_t empty = 0, cut = 0;      // left out, truncated
     uint64_t digest = 0;
 
@@ -64,12 +67,14 @@ class ClassificationTask final : public EncoderTask {
   Split encode(const std::vector<std::string>& files, Kept kept) const;
   Split open(const char* option, const std::vector<std::string>& files) const;  // keeps labelled ones
   void append(const Split& split, size_t i, SequenceBatch& batch) const;
-  // The class of each sentence. `totals` (optional) receives the loss.
+  // The class of each sentence. `totals` (optional) receives the loss, and losses_ that of each.
   std::vector<int32_t> classify(Machine& machine, const Split& split, LossTotals* totals = nullptr);
 
   const ClassificationKind& kind_;
   size_t most_tokens_;
   Split train_, eval_;
+  std::vector<int32_t> classes_;  // of the last evaluation
+  std::vector<float> losses_;
   std::string fingerprint_;
 };
 

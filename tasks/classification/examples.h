@@ -16,6 +16,7 @@ struct Example {
   int32_t label = -1;  // -1 where unlabelled
   std::string index;   // its index column, or its number from 0
   size_t line = 0;     // of its file, from 1
+  size_t file = 0;     // its number among those that were read together
 };
 
 enum class GlueFormat { cola, sst2 };

@@ -84,11 +84,11 @@ void set_probabilities(std::vector<Candidate>& candidates) {
 
 FoundAnswers find_answers(const EncodedQuestions& questions, std::span<const WindowLogits> windows,
                           const SquadConfig& config) {
-  const Reading reading{&questions, {windows.begin(), windows.end()}};
+  const ModelReading reading{&questions, {windows.begin(), windows.end()}};
   return find_answers(std::span(&reading, 1), config);
 }
 
-FoundAnswers find_answers(std::span<const Reading> readings, const SquadConfig& config) {
+FoundAnswers find_answers(std::span<const ModelReading> readings, const SquadConfig& config) {
   FoundAnswers found;
   std::vector<Candidate>& all = found.candidates;
   std::optional<Candidate> null;

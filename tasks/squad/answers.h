@@ -31,7 +31,7 @@ struct WindowLogits {
 };
 
 // A reading is one model's windows over a question; see heat_map.h.
-struct Reading;
+struct ModelReading;
 
 // With squad.merge = "best", and one reading, takes, of every window, the n_best_size likeliest beginnings and ends
 // over all its tokens, and those pairs of them that lie in the context, in order, max_answer_length tokens at most. The
@@ -39,7 +39,7 @@ struct Reading;
 // the answer where it is more than null_score_diff_threshold above the best other one. Where no pair of a window lies
 // in the context, a candidate "empty" with the score 0 stands in, as in run_qa. White space around an answer is no part
 // of it. With "logits" and "probabilities" candidates come from heat maps of all readings.
-FoundAnswers find_answers(std::span<const Reading> readings, const SquadConfig& config);
+FoundAnswers find_answers(std::span<const ModelReading> readings, const SquadConfig& config);
 FoundAnswers find_answers(const EncodedQuestions& questions, std::span<const WindowLogits> windows,
                           const SquadConfig& config);
 

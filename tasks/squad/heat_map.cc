@@ -27,7 +27,7 @@ double log_sum(std::span<const float> logits, size_t column) {
 }
 
 // Adds a window's values to its characters. Returns the score of no answer.
-double add_window(const Reading& reading, const WindowLogits& w, bool are_probabilities, Heat& heat) {
+double add_window(const ModelReading& reading, const WindowLogits& w, bool are_probabilities, Heat& heat) {
   const EncodedQuestions& questions = *reading.questions;
   const size_t first = questions.first_of_context(*w.window);
   const double sums[2] = {are_probabilities ? log_sum(w.logits, 0) : 0, are_probabilities ? log_sum(w.logits, 1) : 0};
@@ -75,16 +75,16 @@ std::vector<size_t> best_of_runs(const std::vector<double>& values, const std::v
 
 }  // namespace
 
-std::vector<Candidate> heat_map_candidates(std::span<const Reading> readings, const SquadConfig& config,
+std::vector<Candidate> heat_map_candidates(std::span<const ModelReading> readings, const SquadConfig& config,
                                            Candidate& none) {
-  const Reading& first = readings.front();
+  const ModelReading& first = readings.front();
   const QuestionSet& set = first.questions->set();
   const size_t context = set.questions[first.windows.front().window->question].context;
   const size_t characters = count_characters(set.contexts[context].text);
   const bool are_probabilities = config.merge == "probabilities";
   Heat all(characters);
   none = {};
-  for (const Reading& reading : readings) {
+  for (const ModelReading& reading : readings) {
     Heat own(characters);
     double least = INFINITY;
     for (const WindowLogits& w : reading.windows)

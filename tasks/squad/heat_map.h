@@ -16,14 +16,14 @@
 namespace engine {
 
 // A reader is a model with its windows over the questions, which are the same for all readers.
-struct Reading {
+struct ModelReading {
   const EncodedQuestions* questions;
   std::vector<WindowLogits> windows;  // of one question
 };
 
 // Returns the candidates of squad.merge = "logits" or "probabilities" for a question, unsorted and without texts, and
 // puts the score of no answer into `none`. A candidate has squad.max_answer_length tokens of the first reader at most.
-std::vector<Candidate> heat_map_candidates(std::span<const Reading> readings, const SquadConfig& config,
+std::vector<Candidate> heat_map_candidates(std::span<const ModelReading> readings, const SquadConfig& config,
                                            Candidate& none);
 
 }  // namespace engine

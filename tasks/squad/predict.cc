@@ -65,9 +65,9 @@ std::vector<FoundAnswers> SquadTask::answers_of(Machine& machine, const EncodedQ
   std::vector<FoundAnswers> found(readers.front().first.size());
   parallel_for_or_throw(static_cast<int64_t>(found.size()), [&](int64_t q) {
     const auto at = static_cast<size_t>(q);
-    std::vector<Reading> readings;
+    std::vector<ModelReading> readings;
     for (const Reader& reader : readers) {
-      Reading& reading = readings.emplace_back(Reading{reader.questions, {}});
+      ModelReading& reading = readings.emplace_back(ModelReading{reader.questions, {}});
       const std::vector<Window>& windows = reader.questions->windows();
       for (size_t i = reader.first[at]; i < windows.size() && windows[i].question == at; ++i)
         reading.windows.push_back({&windows[i], reader.logits->of(i)});

@@ -1,0 +1,25 @@
+// SweepFolder knows every name in the folder of a sweep, output_dir/name. Each trial is a run folder in it.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace engine {
+
+class SweepFolder {
+ public:
+  explicit SweepFolder(std::filesystem::path path) : path_(std::move(path)) {}
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path config() const { return path_ / "sweep.cfg"; }      // a copy
+  std::filesystem::path results() const { return path_ / "results.jsonl"; }  // a line a trial
+  std::filesystem::path table() const { return path_ / "results.md"; }
+  std::filesystem::path summary() const { return path_ / "sweep.json"; }     // metric, importance of the options
+  std::filesystem::path trial(const std::string& name) const { return path_ / name; }
+  std::filesystem::path log(const std::string& name) const { return path_ / (name + ".log"); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace engine
