@@ -75,7 +75,7 @@ class Sweep {
       std::string number = std::to_string(i + 1);
       number.insert(0, digits - number.size(), '0');
       for (size_t s = 0; s < std::max<size_t>(plan_.seeds.size(), 1); ++s) {
-        Trial& trial = results_.trials.emplace_back();
+        SweepTrial& trial = results_.trials.emplace_back();
         trial.name = "trial_" + number + (plan_.seeds.size() > 1 ? "_seed_" + plan_.seeds[s] : "");
         trial.options = points[i];
         trial.point = i;
@@ -87,8 +87,8 @@ class Sweep {
   int run(bool tries_failed_again) {
     begin(tries_failed_again);
     for (size_t rung = 0; rung < rungs_.size(); ++rung) {
-      std::vector<Trial*> due;
-      for (Trial& trial : results_.trials)
+      std::vector<SweepTrial*> due;
+      for (SweepTrial& trial : results_.trials)
         if (trial.state == "waiting" && trial.values.size() <= rung) due.push_back(&trial);
         else if (trial.state == "waiting" && rung + 1 == rungs_.size()) trial.state = "done";
       if (!run_all(due, rung)) return std::cout << "stopped: the same command goes on from there\n", 130;
@@ -103,7 +103,7 @@ class Sweep {
  private:
   struct Running {
     pid_t process;
-    Trial* trial;
+    SweepTrial* trial;
     size_t slot;
   };
 
@@ -118,7 +118,7 @@ class Sweep {
     write_file(folder_.config(), text);
     read_results(folder_, results_);
     size_t done = 0;
-    for (Trial& trial : results_.trials) {
+    for (SweepTrial& trial : results_.trials) {
       if (tries_failed_again && trial.state == "failed") {
         trial.state = "waiting";
         trial.error.clear();
@@ -130,7 +130,7 @@ class Sweep {
               << std::endl;
   }
 
-  std::vector<std::string> arguments_of(const Trial& trial, size_t rung, int64_t threads) const {
+  std::vector<std::string> arguments_of(const SweepTrial& trial, size_t rung, int64_t threads) const {
     std::vector<std::string> arguments{"train", plan_.task};
     const auto add = [&](const std::string& option, const std::string& value) {
       arguments.push_back("--" + option + "=" + value);
@@ -147,7 +147,7 @@ class Sweep {
   }
 
   // Trains all of them for this rung. Returns false where a signal ended the sweep.
-  bool run_all(const std::vector<Trial*>& due, size_t rung) {
+  bool run_all(const std::vector<SweepTrial*>& due, size_t rung) {
     StopSignal stop;
     const int64_t threads = plan_.threads ? plan_.threads
                                           : std::max<int64_t>(1, processors_of_each(1) / plan_.parallel);
@@ -158,7 +158,7 @@ class Sweep {
     while (next < due.size() || !running.empty()) {
       while (next < due.size() && running.size() < is_busy.size() && !stop.received()) {
         const auto slot = static_cast<size_t>(std::find(is_busy.begin(), is_busy.end(), false) - is_busy.begin());
-        Trial* const trial = due[next++];
+        SweepTrial* const trial = due[next++];
         std::cout.flush();
         const int gpu = plan_.gpus ? static_cast<int>(slot) % static_cast<int>(plan_.gpus) : -1;
         const fs::path log = folder_.log(trial->name);
@@ -183,7 +183,7 @@ class Sweep {
     return !stop.received();
   }
 
-  void take_result(Trial& trial, size_t rung, int status) {
+  void take_result(SweepTrial& trial, size_t rung, int status) {
     const RunFolder run(folder_.trial(trial.name));
     if (fs::exists(run.metrics())) {
       const MetricsFile metrics = parse_metrics(read_text(run.metrics()));
@@ -212,12 +212,12 @@ class Sweep {
     else std::cout << "  " << results_.metric << ' ' << trial.values.back();
   }
 
-  void write_and_tell(const std::vector<Trial*>& due, size_t rung) {
+  void write_and_tell(const std::vector<SweepTrial*>& due, size_t rung) {
     write_results(folder_, results_);
-    const auto is_past = [&](const Trial* trial) { return trial->state == "failed" || trial->values.size() > rung; };
+    const auto is_past = [&](const SweepTrial* trial) { return trial->state == "failed" || trial->values.size() > rung; };
     std::cout << "  (" << std::count_if(due.begin(), due.end(), is_past) << " of " << due.size();
     if (rungs_.size() > 1) std::cout << " in rung " << rung + 1 << " of " << rungs_.size();
-    if (const Trial* const best = results_.best()) std::cout << ", best " << best->name << ' ' << best->values.back();
+    if (const SweepTrial* const best = results_.best()) std::cout << ", best " << best->name << ' ' << best->values.back();
     std::cout << ')' << std::endl;
   }
 
@@ -229,7 +229,7 @@ class Sweep {
       double value() const { return sum / static_cast<double>(count); }
     };
     std::map<size_t, Mean> means;
-    for (const Trial& trial : results_.trials)
+    for (const SweepTrial& trial : results_.trials)
       if (trial.state == "waiting" && trial.values.size() > rung) {
         means[trial.point].sum += trial.values[rung];
         ++means[trial.point].count;
@@ -240,7 +240,7 @@ class Sweep {
       return results_.is_better(means[a].value(), means[b].value());
     });
     points.resize(std::min(points.size(), std::max<size_t>(1, points.size() / static_cast<size_t>(plan_.factor))));
-    for (Trial& trial : results_.trials)
+    for (SweepTrial& trial : results_.trials)
       if (trial.state == "waiting" && std::find(points.begin(), points.end(), trial.point) == points.end())
         trial.state = "dropped";
     write_results(folder_, results_);

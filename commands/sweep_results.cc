@@ -28,7 +28,7 @@ bool is_number(const std::string& text) {
   return !text.empty() && *end == 0;
 }
 
-std::string option_of(const Trial& trial, const std::string& option) {
+std::string option_of(const SweepTrial& trial, const std::string& option) {
   for (const auto& [name, value] : trial.options)
     if (name == option) return value;
   return {};
@@ -41,9 +41,9 @@ struct Group {
 };
 
 // The groups of trials by one option's value.
-std::vector<Group> groups_of(std::vector<const Trial*> trials, const std::string& option, size_t& values) {
+std::vector<Group> groups_of(std::vector<const SweepTrial*> trials, const std::string& option, size_t& values) {
   std::map<std::string, Group> by_value;
-  for (const Trial* trial : trials) {
+  for (const SweepTrial* trial : trials) {
     const std::string value = option_of(*trial, option);
     Group& group = by_value[value];
     group.name = value;
@@ -58,9 +58,9 @@ std::vector<Group> groups_of(std::vector<const Trial*> trials, const std::string
     for (const auto& [value, group] : by_value) groups.push_back(group);
     return groups;
   }
-  const auto number = [&](const Trial* trial) { return std::stod(option_of(*trial, option)); };
+  const auto number = [&](const SweepTrial* trial) { return std::stod(option_of(*trial, option)); };
   std::stable_sort(trials.begin(), trials.end(),
-                   [&](const Trial* a, const Trial* b) { return number(a) < number(b); });
+                   [&](const SweepTrial* a, const SweepTrial* b) { return number(a) < number(b); });
   for (size_t q = 0; q < quantiles; ++q) {
     const size_t begin = q * trials.size() / quantiles, end = (q + 1) * trials.size() / quantiles;
     Group& group = groups.emplace_back();
@@ -71,7 +71,7 @@ std::vector<Group> groups_of(std::vector<const Trial*> trials, const std::string
   return groups;
 }
 
-Json json_of(const Trial& trial) {
+Json json_of(const SweepTrial& trial) {
   Json json = {{"name", trial.name}, {"state", trial.state}};
   json["options"] = Json::object();
   for (const auto& [name, value] : trial.options) json["options"][name] = value;
@@ -93,9 +93,9 @@ std::string cell(const std::string& text) {
 
 }  // namespace
 
-const Trial* SweepResults::best() const {
-  const Trial* best = nullptr;
-  for (const Trial& trial : trials) {
+const SweepTrial* SweepResults::best() const {
+  const SweepTrial* best = nullptr;
+  for (const SweepTrial& trial : trials) {
     if (!trial.has_value()) continue;
     if (!best || trial.values.size() > best->values.size() ||
         (trial.values.size() == best->values.size() && is_better(trial.values.back(), best->values.back())))
@@ -105,13 +105,13 @@ const Trial* SweepResults::best() const {
 }
 
 std::vector<Importance> importance_of(const SweepResults& results) {
-  std::vector<const Trial*> trials;
-  for (const Trial& trial : results.trials)
+  std::vector<const SweepTrial*> trials;
+  for (const SweepTrial& trial : results.trials)
     if (trial.has_value()) trials.push_back(&trial);
   if (trials.size() < 3) return {};
   double mean = 0, variance = 0;
-  for (const Trial* trial : trials) mean += trial->values[0] / static_cast<double>(trials.size());
-  for (const Trial* trial : trials) variance += (trial->values[0] - mean) * (trial->values[0] - mean);
+  for (const SweepTrial* trial : trials) mean += trial->values[0] / static_cast<double>(trials.size());
+  for (const SweepTrial* trial : trials) variance += (trial->values[0] - mean) * (trial->values[0] - mean);
   std::vector<Importance> all;
   for (const auto& option : trials[0]->options) {
     Importance& one = all.emplace_back();
@@ -133,7 +133,7 @@ std::vector<Importance> importance_of(const SweepResults& results) {
 
 std::string results_markdown(const SweepResults& results) {
   std::ostringstream text;
-  if (const Trial* const best = results.best())
+  if (const SweepTrial* const best = results.best())
     text << "The best is " << best->name << ": " << results.metric << ' ' << best->values.back() << " at step "
          << best->best_step << ".\n\n";
   text << "| trial | state |";
@@ -142,7 +142,7 @@ std::string results_markdown(const SweepResults& results) {
   text << ' ' << cell(results.metric) << " | at step | steps | error |\n|---|---|";
   for (size_t i = 0; i < options.size() + 4; ++i) text << "---|";
   text << '\n';
-  for (const Trial& trial : results.trials) {
+  for (const SweepTrial& trial : results.trials) {
     text << "| " << trial.name << " | " << trial.state << " |";
     for (const auto& [name, value] : trial.options) text << ' ' << cell(value) << " |";
     text << ' ' << (trial.has_value() ? text_of(trial.values.back()) : "") << " | " << trial.best_step << " | "
@@ -159,7 +159,7 @@ std::string results_markdown(const SweepResults& results) {
 
 void write_results(const SweepFolder& folder, const SweepResults& results) {
   std::string lines;
-  for (const Trial& trial : results.trials)
+  for (const SweepTrial& trial : results.trials)
     lines += json_of(trial).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
   write_file(folder.results(), lines);
   write_file(folder.table(), results_markdown(results));
@@ -184,7 +184,7 @@ void read_results(const SweepFolder& folder, SweepResults& results) {
     const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!json.is_object()) continue;
     const auto trial = std::find_if(results.trials.begin(), results.trials.end(),
-                                    [&](const Trial& one) { return one.name == json.value("name", ""); });
+                                    [&](const SweepTrial& one) { return one.name == json.value("name", ""); });
     if (trial == results.trials.end()) continue;
     trial->state = json.value("state", "waiting");
     if (trial->state != "failed") trial->state = "waiting";

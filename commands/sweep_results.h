@@ -10,7 +10,7 @@
 
 namespace engine {
 
-struct Trial {
+struct SweepTrial {
   std::string name;
   SweepPoint options;  // the searched ones, and the seed where a sweep has several
   size_t point = 0;    // trials of one point differ in their seeds
@@ -27,11 +27,11 @@ struct Trial {
 struct SweepResults {
   std::string metric = "metric";  // that counts
   bool more_is_better = false;
-  std::vector<Trial> trials;
+  std::vector<SweepTrial> trials;
 
   bool is_better(double a, double b) const { return more_is_better ? a > b : a < b; }
   // The trial with the best value after the most rungs, or null where none has a value.
-  const Trial* best() const;
+  const SweepTrial* best() const;
 };
 
 // The importance of an option is the share of the variance of the metric that the option explains alone:

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 
+#include "core/activity.h"
 #include "core/random.h"
 #include "models/beam_search.h"
 
@@ -176,6 +178,9 @@ std::vector<std::vector<int32_t>> Generator::generate(Texts prompts, Texts sourc
   state.begin(prompts, sources, options);
   state.counts.assign(prompts.size(), {});
 
+  // A caller that takes tokens as they come sees by these how far it is.
+  std::optional<Activity> activity;
+  if (!on_token) activity.emplace("generating", "texts", static_cast<int64_t>(prompts.size()));
   size_t next = 0;
   while (true) {
     state.admit(prompts, sources, options, next);
@@ -206,6 +211,7 @@ std::vector<std::vector<int32_t>> Generator::generate(Texts prompts, Texts sourc
       sequence.source = {};
       state.active[kept++] = sequence;
     }
+    if (activity) activity->add(static_cast<int64_t>(state.active.size() - kept));
     state.active.resize(kept);
   }
   return results;

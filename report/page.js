@@ -126,13 +126,21 @@ function curves() {
     element('button', { text: 'whole range', onclick: () => { view.range = null; redraw(); } }),
     element('span', { className: 'count', text: 'drag over a chart to zoom, double-click for all' }));
   const grid = element('div', { className: 'charts' });
+  const single = [];
   for (const [metric, lines] of linesByMetric()) {
+    // A metric with one value a run stands in the table of results.
+    if (lines.every((line) => line.curve.x.length < 2)) {
+      single.push(metric);
+      continue;
+    }
     const chart = new Chart(metric, lines, view);
     charts.push(chart);
     grid.append(chart.element);
   }
   if (!charts.length) return;
-  section('curves', 'Curves', controls, ...legend(), grid);
+  const note = `without a curve, since they have one value each: ${single.join(', ')}`;
+  section('curves', 'Curves', controls, ...legend(), grid,
+    single.length ? element('p', { className: 'count', text: note }) : '');
   // Charts that nobody sees yet are drawn when they come near.
   const observer = new IntersectionObserver((entries) => {
     for (const entry of entries) {

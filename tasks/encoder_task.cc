@@ -4,6 +4,7 @@
 #include <cctype>
 #include <numeric>
 
+#include "core/activity.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "tasks/language_model.h"
@@ -91,11 +92,13 @@ void each_piece_by_length(const std::vector<int32_t>& lengths,
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return lengths[a] > lengths[b]; });
   SequenceBatch batch;
+  Activity activity("evaluating", "sequences", static_cast<int64_t>(order.size()));
   for (size_t first = 0, last; first < order.size(); first = last) {
     batch.clear();
     for (last = first; last < order.size() && batch.tokens.size() < tokens_at_a_time; ++last)
       append(order[last], batch);
     run(batch, std::span<const size_t>(order).subspan(first, last - first));
+    activity.add(static_cast<int64_t>(last - first));
   }
 }
 

@@ -1,15 +1,153 @@
-// Lines of progress where there is no terminal.
+// Progress on a terminal and elsewhere.
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <sstream>
 #include <thread>
 
+#include "core/activity.h"
 #include "core/files.h"
 #include "tasks/reading_report.h"
 #include "tests/temporary.h"
 #include "training/progress.h"
 
 namespace engine::test {
+
+namespace {
+
+// A terminal of so many columns, whose output is read back.
+class PseudoTerminal {
+ public:
+  explicit PseudoTerminal(unsigned short columns) {
+    master_ = posix_openpt(O_RDWR | O_NOCTTY);
+    REQUIRE(master_ >= 0);
+    REQUIRE(grantpt(master_) == 0);
+    REQUIRE(unlockpt(master_) == 0);
+    out_ = std::fopen(ptsname(master_), "w");
+    REQUIRE(out_ != nullptr);
+    const winsize size{.ws_row = 24, .ws_col = columns, .ws_xpixel = 0, .ws_ypixel = 0};
+    REQUIRE(ioctl(fileno(out_), TIOCSWINSZ, &size) == 0);
+  }
+  ~PseudoTerminal() {
+    std::fclose(out_);
+    close(master_);
+  }
+  PseudoTerminal(const PseudoTerminal&) = delete;
+  PseudoTerminal& operator=(const PseudoTerminal&) = delete;
+
+  std::FILE* out() const { return out_; }
+  // Reads what was written since the last call.
+  std::string read() const {
+    std::fflush(out_);
+    char text[4096];
+    fcntl(master_, F_SETFL, O_NONBLOCK);
+    const ssize_t length = ::read(master_, text, sizeof text);
+    return {text, static_cast<size_t>(std::max<ssize_t>(length, 0))};
+  }
+
+ private:
+  int master_ = -1;
+  std::FILE* out_ = nullptr;
+};
+
+}  // namespace
+
+TEST_CASE("progress: auto is a bar on a terminal, and lines elsewhere and for processes of mpirun") {
+  const PseudoTerminal terminal(100);
+  const TemporaryFolder folder;
+  std::FILE* const file = std::fopen((folder.path() / "out").c_str(), "w");
+  CHECK(progress_style("auto", terminal.out()) == ProgressStyle::bar);
+  CHECK(progress_style("auto", file) == ProgressStyle::lines);
+  CHECK(progress_style("bar", file) == ProgressStyle::bar);
+  CHECK(progress_style("lines", terminal.out()) == ProgressStyle::lines);
+  CHECK(progress_style("none", terminal.out()) == ProgressStyle::none);
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_RANK"}) {
+    setenv(name, "2", 1);
+    CHECK(progress_style("auto", terminal.out()) == ProgressStyle::lines);
+    CHECK(progress_style("bar", terminal.out()) == ProgressStyle::bar);
+    unsetenv(name);
+  }
+  std::fclose(file);
+}
+
+TEST_CASE("progress: the bar has loss, speed, time, memory and the best, and never wraps") {
+  for (const unsigned short columns : {uint16_t{30}, uint16_t{100}, uint16_t{160}}) {
+    const PseudoTerminal terminal(columns);
+    Progress progress(terminal.out(), ProgressStyle::bar, 0, 10);
+    progress.set_best("loss 1.25 at step 3");
+    std::this_thread::sleep_for(std::chrono::milliseconds(110));
+    progress.show({.step = 5, .loss = 1.5, .mean_speed = 1234});
+    const std::string text = terminal.read();
+    CAPTURE(text);
+    REQUIRE(text.starts_with("\r["));
+    REQUIRE(text.ends_with("\033[K"));
+    CHECK(text.size() - 1 - 3 < size_t{columns});  // without the return and the escape
+    CHECK(text.find("5/10  loss 1.5000") != std::string::npos);
+    CHECK((text.find("1234 tokens/s") != std::string::npos) == (columns > 30));
+    CHECK((text.find("iB  best loss 1.25 at step 3") != std::string::npos) == (columns > 90));
+    progress.show({.step = 6});
+    CHECK(terminal.read().empty());  // ten times a second at most
+    progress.line("eval");
+    CHECK(terminal.read() == "\r\033[Keval\r\n");
+    progress.log({.step = 6});
+    CHECK(terminal.read().empty());
+  }
+}
+
+TEST_CASE("progress: none writes no steps, but lines that say something") {
+  const PseudoTerminal terminal(80);
+  Progress progress(terminal.out(), ProgressStyle::none, 0, 10, std::chrono::milliseconds(0));
+  std::this_thread::sleep_for(std::chrono::milliseconds(110));
+  progress.show({.step = 5});
+  progress.log({.step = 5});
+  CHECK(terminal.read().empty());
+  progress.line("the end");
+  CHECK(terminal.read() == "the end\r\n");
+}
+
+TEST_CASE("progress: an activity shows how far it is, in a bar or in lines, and one inside another shows nothing") {
+  const PseudoTerminal terminal(80);
+  {
+    const Activity::Delays at_once{.bar = std::chrono::seconds(0), .line = std::chrono::seconds(0)};
+    Activity activity("evaluating", "sequences", 8, terminal.out(), ProgressStyle::bar, at_once);
+    activity.add(2);
+    CHECK(terminal.read() == "\revaluating: 2 of 8 sequences, 0:00 to go\033[K");
+    {
+      Activity inner("generating", "texts", 8, terminal.out(), ProgressStyle::bar, at_once);
+      inner.add(1);
+    }
+    CHECK(terminal.read().empty());
+  }
+  CHECK(terminal.read() == "\r\033[K");
+  {
+    const Activity::Delays at_once{.bar = std::chrono::seconds(0), .line = std::chrono::seconds(0)};
+    Activity activity("generating", "texts", 4, terminal.out(), ProgressStyle::lines, at_once);
+    activity.add(4);
+    CHECK(terminal.read() == "generating: 4 of 4 texts, 0:00 to go\r\n");
+    Activity quick("generating", "texts", 4, terminal.out(), ProgressStyle::lines, {});
+    quick.add(4);
+  }
+  CHECK(terminal.read().empty());
+}
+
+TEST_CASE("progress: the speed is a running mean, in which the last half minute counts") {
+  RunningSpeed speed(30);
+  CHECK(speed.value() == 0);
+  for (int i = 0; i < 100; ++i) speed.add(1000, 10);
+  CHECK(speed.value() == doctest::Approx(100));
+  speed.add(100, 0.1);  // one quick step says little
+  CHECK(speed.value() > 100);
+  CHECK(speed.value() < 104);
+  for (int i = 0; i < 30; ++i) speed.add(2000, 10);
+  CHECK(speed.value() == doctest::Approx(200).epsilon(0.001));
+  CHECK(std::string(duration_text(3723).characters) == "1:02:03");
+  CHECK(std::string(duration_text(NAN).characters) == "?");
+  CHECK(std::string(memory_text(3.0 * (1 << 29)).characters) == "1.5 GiB");
+}
 
 TEST_CASE("progress: a step is told where nothing was for a while, and no other") {
   const TemporaryFolder folder;

@@ -36,8 +36,8 @@ struct SweepFile {
   SweepFolder sweep() const { return SweepFolder(folder.path() / "s"); }
 };
 
-Trial trial(const std::string& name, const SweepPoint& options, double value) {
-  Trial trial;
+SweepTrial trial(const std::string& name, const SweepPoint& options, double value) {
+  SweepTrial trial;
   trial.name = name;
   trial.options = options;
   trial.values = {value};

@@ -3,6 +3,7 @@
 #include <array>
 #include <functional>
 
+#include "core/activity.h"
 #include "core/host_copy.h"
 
 namespace engine {
@@ -46,8 +47,10 @@ LossTotals LossStep::evaluate(Machine& machine, const SequenceBatch& batch, Scor
   ScoredTokens own;
   const int64_t most_tokens = tokens_at_once(model_.parameters());
   const auto [begin, end] = sequences_of_rank(batch, machine.communicator);
+  Activity activity("evaluating", "sequences", end - begin);
   for (int64_t first = begin, last; first < end; first = last) {
     last = micro_batch_end(batch, first, end, 0, most_tokens);
+    activity.add(last - first);
     const ArenaScope scope(machine.arena);
     Pass pass(Run{.ops = machine.ops, .arena = machine.arena, .compute = machine.compute, .keep = false});
     const DeviceBatch slice = runner_->send(pass.arena, batch, first, last);

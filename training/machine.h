@@ -1,6 +1,7 @@
 // A ConfiguredMachine has the backend, the memory for activations and the precision that a configuration names.
 #pragma once
 
+#include "core/activity.h"
 #include "core/error.h"
 #include "core/parallel.h"
 #include "kernels/backend/backend.h"
@@ -17,6 +18,7 @@ class ConfiguredMachine {
         machine_{*ops_, arena_, compute_precision(config.precision, device_of(config, *ops_)), ranks} {
     set_threads(config.threads ? config.threads : processors_of_each(ranks.local_size()));
     ranks.set_timeout(config.communication_timeout);
+    set_activity_style(ranks.is_first() ? config.progress : "none");
     const std::string device = device_of(config, *ops_);
     if (ranks.size() > 1 && device != "cpu")
       fail_usage("several ranks train on the CPU: set device = \"cpu\", it is ", device);
