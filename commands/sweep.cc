@@ -214,10 +214,13 @@ class Sweep {
 
   void write_and_tell(const std::vector<SweepTrial*>& due, size_t rung) {
     write_results(folder_, results_);
-    const auto is_past = [&](const SweepTrial* trial) { return trial->state == "failed" || trial->values.size() > rung; };
+    const auto is_past = [&](const SweepTrial* trial) {
+      return trial->state == "failed" || trial->values.size() > rung;
+    };
     std::cout << "  (" << std::count_if(due.begin(), due.end(), is_past) << " of " << due.size();
     if (rungs_.size() > 1) std::cout << " in rung " << rung + 1 << " of " << rungs_.size();
-    if (const SweepTrial* const best = results_.best()) std::cout << ", best " << best->name << ' ' << best->values.back();
+    if (const SweepTrial* const best = results_.best())
+      std::cout << ", best " << best->name << ' ' << best->values.back();
     std::cout << ')' << std::endl;
   }
 
