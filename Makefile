@@ -120,8 +120,10 @@ engine: $(BUILD)/engine
 $(BUILD)/engine: $(BUILD)/engine.o $(OBJECTS)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES)
 
-# Tests are many: what counts is how long they take to compile. They run the program, too.
-$(TEST_OBJECTS): OPTIMISE := -O1
+# Tests are many: what counts is how long they take to compile, but for those that compute references. They run the
+# program, too.
+$(TEST_OBJECTS): OPTIMISE := -O0
+$(patsubst %.cc,$(PLAIN)/%.o,$(shell grep -lE '_ref\.h|attention_problem\.h' $(TESTS))): OPTIMISE := -O1
 $(PLAIN)/tests/%.o: tests/%.cc
 	@mkdir -p $(@D)
 	$(COMPILER) $(FLAGS) -c $< -o $@
@@ -250,7 +252,7 @@ deps:  ## installs what is missing of the Debian or Ubuntu packages that the eng
 	  { rm -rf $(CUDNN_FRONTEND); echo "without cuDNN's attention: nvidia-cudnn-frontend cannot be had"; },true)
 
 # The sanitizers leave out whole trainings, of which one that is like them stays.
-TRAININGS := configs: each*,mlm: small encoders*,scratchpad: a trained decoder*
+TRAININGS := configs: each*,socket ranks: where*,socket ranks: the second*,mlm: small encoders*,scratchpad: a trained decoder*
 test: $(BUILD)/tests/run engine  ## builds and runs the tests (SANITIZE=1: under the sanitizers)
 	$(if $(SANITIZE),ENGINE_TEST_BEST_SET=1) tests/run.sh $(BUILD)/tests/run $(if $(SANITIZE),-tce="$(TRAININGS)") -- $(wildcard tests/test_*.cc)
 

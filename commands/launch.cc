@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
+#include <set>
 
 #include "core/error.h"
 #include "core/sockets.h"
@@ -60,13 +61,18 @@ class Launch {
     while (running() > 0) {
       const double left = seconds_left();
       if (left <= 0 && !killed) {
-        std::cerr << "engine: " << first_failure_ << ", and " << running() << " others did not end by themselves\n";
+        // Those that are stopped cannot, and another rank has named them.
+        if (running() > std::ssize(stopped_))
+          std::cerr << "engine: " << first_failure_ << ", and " << running() << " others did not end by themselves\n";
         signal_all(SIGKILL);
         killed = true;
       }
       const timespec limit{static_cast<time_t>(std::max(left, 1.0)), 0};
       const int signal = sigtimedwait(&waited_, nullptr, &limit);
-      if (std::find(passed.begin(), passed.end(), signal) != passed.end()) signal_all(signal);
+      if (std::find(passed.begin(), passed.end(), signal) != passed.end()) {
+        is_stopped_ = is_stopped_ || signal == SIGINT || signal == SIGTERM || signal == SIGHUP;
+        signal_all(signal);
+      }
       if (signal == SIGTSTP) {
         signal_all(SIGSTOP);
         raise(SIGSTOP);
@@ -74,7 +80,7 @@ class Launch {
       if (signal == SIGCONT) signal_all(SIGCONT);
       reap();
     }
-    return code_;
+    return is_stopped_ && code_ != 0 ? 130 : code_;
   }
 
  private:
@@ -93,6 +99,8 @@ class Launch {
     // The ranks are a group of their own, so that a signal from the terminal reaches them once, through this process.
     setpgid(0, rank == 0 ? 0 : pids_[0]);
     sigprocmask(SIG_SETMASK, &before_, nullptr);
+    // A shell's background job ignores these, but this process passes them on.
+    for (const int signal : {SIGINT, SIGQUIT}) std::signal(signal, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) _exit(1);
     const auto set = [](const char* name, int value) { setenv(name, std::to_string(value).c_str(), 1); };
@@ -121,7 +129,12 @@ class Launch {
   void reap() {
     for (size_t rank = 0; rank < pids_.size(); ++rank) {
       int status = 0;
-      if (pids_[rank] <= 0 || waitpid(pids_[rank], &status, WNOHANG) != pids_[rank]) continue;
+      if (pids_[rank] <= 0 || waitpid(pids_[rank], &status, WNOHANG | WUNTRACED) != pids_[rank]) continue;
+      if (WIFSTOPPED(status)) {
+        stopped_.insert(pids_[rank]);
+        continue;
+      }
+      stopped_.erase(pids_[rank]);
       pids_[rank] = 0;
       const bool by_signal = WIFSIGNALED(status);
       const int code = by_signal ? 1 : WEXITSTATUS(status);
@@ -137,7 +150,9 @@ class Launch {
   const std::vector<std::string>& arguments_;
   const int ranks_;
   int port_ = 0, code_ = 0;
+  bool is_stopped_ = false;  // a signal to stop was passed on
   std::vector<pid_t> pids_;  // 0: has ended
+  std::set<pid_t> stopped_;
   std::optional<Clock::time_point> failed_;
   std::string first_failure_;
   sigset_t before_, waited_;
@@ -146,9 +161,14 @@ class Launch {
 }  // namespace
 
 std::optional<int> take_ranks(std::vector<std::string>& arguments) {
-  for (size_t i = 0; i < arguments.size(); ++i) {
+  std::optional<int> ranks;
+  for (size_t i = 0; i < arguments.size();) {
     const bool has_value = arguments[i].starts_with("--ranks=");
-    if (!has_value && arguments[i] != "--ranks") continue;
+    if (!has_value && arguments[i] != "--ranks") {
+      ++i;
+      continue;
+    }
+    if (ranks) fail_usage("--ranks is given twice");
     if (!has_value && i + 1 == arguments.size()) fail_usage("--ranks: a number of ranks is missing");
     const std::string text = has_value ? arguments[i].substr(8) : arguments[i + 1];
     const auto begin = arguments.begin() + static_cast<ptrdiff_t>(i);
@@ -156,9 +176,12 @@ std::optional<int> take_ranks(std::vector<std::string>& arguments) {
     const bool has_digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
     if (!has_digits || text.size() > 4 || std::atoi(text.c_str()) < 1 || std::atoi(text.c_str()) > 1024)
       fail_usage("--ranks is \"", text, "\": a whole number from 1 to 1024 is right");
-    return std::atoi(text.c_str());
+    ranks = std::atoi(text.c_str());
   }
-  return {};
+  for (const char* const name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "WORLD_SIZE"})
+    if (const char* const size = std::getenv(name); ranks && size && std::atoi(size) > 1)
+      fail_usage("--ranks: this process is already one of ", size, " ranks, as the environment's ", name, " says");
+  return ranks;
 }
 
 int launch(const std::vector<std::string>& arguments, int ranks) { return Launch(arguments, ranks).run(); }

@@ -10,7 +10,8 @@
 
 namespace engine {
 
-// Takes --ranks N out of the arguments. Absent: it is not there. A wrong number is a UsageError.
+// Takes --ranks N out of the arguments. Absent: it is not there. A wrong number is a UsageError, and so is a process
+// that is one of several ranks already.
 std::optional<int> take_ranks(std::vector<std::string>& arguments);
 
 // Runs as many ranks with these arguments. Returns the exit code of the first that failed (1 where a signal killed it),

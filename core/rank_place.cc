@@ -31,6 +31,8 @@ RankPlace from_torchrun(const Environment& environment) {
   place.host = environment("MASTER_ADDR");
   place.port = number_of(environment, "MASTER_PORT", 1, 65535);
   place.port_is_taken = environment("TORCHELASTIC_RUN_ID") != nullptr;
+  place.job = "port " + std::to_string(place.port);
+  if (place.port_is_taken) place.job.append(", run ").append(environment("TORCHELASTIC_RUN_ID"));
   return place;
 }
 
@@ -47,6 +49,8 @@ RankPlace from_slurm(const Environment& environment) {
   // Steps of two jobs on one node should not meet.
   const int job = number_of(environment, "SLURM_JOB_ID", 0, INT32_MAX);
   place.port = environment("MASTER_PORT") ? number_of(environment, "MASTER_PORT", 1, 65535) : 20000 + job % 30000;
+  place.job = "job " + std::to_string(job);
+  place.job.append(", step ").append(environment("SLURM_STEP_ID"));
   return place;
 }
 

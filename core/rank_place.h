@@ -14,6 +14,7 @@ struct RankPlace {
   int port = 0;      // where it listens, or soon behind
   // A process that is no rank listens at the port itself, as torchrun's agent does.
   bool port_is_taken = false;
+  std::string job;  // tells this job's processes from those of others, which may meet at a port
 };
 
 // Returns a variable's value, or null.

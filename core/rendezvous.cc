@@ -23,7 +23,13 @@ struct Hello {
   char magic[8] = {'e', 'n', 'g', 'i', 'n', 'e', ' ', '1'};
   int32_t rank = 0, size = 0, port = 0;
   char version[32] = {};
-  char host[72] = {};
+  char host[72] = {}, job[96] = {};
+
+  // Tells whether another is of this job, and not some other program that has come to the port.
+  bool is_with(const Hello& other) const {
+    return std::memcmp(magic, other.magic, sizeof magic) == 0 && std::memcmp(job, other.job, sizeof job) == 0 &&
+           other.version[sizeof version - 1] == 0 && other.host[sizeof host - 1] == 0;
+  }
 };
 // Rank 0 answers with its own Hello at once, which no other program does, and later with this and, where all is well,
 // an Address for each rank.
@@ -44,6 +50,7 @@ Hello hello_of(const RankPlace& place, int port) {
   Hello hello;
   hello.rank = place.rank, hello.size = place.size, hello.port = port;
   copy_text(hello.version, version);
+  copy_text(hello.job, place.job);
   char host[64] = {};
   gethostname(host, sizeof host - 1);
   copy_text(hello.host, host);
@@ -93,12 +100,8 @@ std::vector<Address> receive_ranks(const RankPlace& place, const Hello& own, Dea
       break;
     }
     Hello hello;
-    // Others than ranks may connect to a port.
-    if (!socket.receive(&hello, sizeof hello, seconds_from_now(5)) ||
-        std::memcmp(hello.magic, own.magic, sizeof own.magic) != 0)
-      continue;
+    if (!socket.receive(&hello, sizeof hello, seconds_from_now(1)) || !own.is_with(hello)) continue;
     if (!socket.send(&own, sizeof own, seconds_from_now(5))) continue;
-    hello.version[sizeof hello.version - 1] = hello.host[sizeof hello.host - 1] = 0;
     refusal = refusal_of(hello, place, meeting.control);
     if (!refusal.empty()) {
       Answer answer;
@@ -130,7 +133,7 @@ std::vector<Address> ask(const RankPlace& place, const Hello& hello, int port, D
   if (!socket || !socket.send(&hello, sizeof hello, deadline)) return {};
   Hello other;
   if (!socket.receive(&other, sizeof other, std::min(deadline, seconds_from_now(20))) ||
-      std::memcmp(other.magic, hello.magic, sizeof hello.magic) != 0)
+      !hello.is_with(other))
     return {};
   Answer answer;
   if (!socket.receive(&answer, sizeof answer, deadline)) return {};
@@ -182,7 +185,7 @@ Meeting meet(const RankPlace& place, double seconds) {
     if (!meeting.previous)
       fail("rank ", (place.rank + place.size - 1) % place.size, " did not connect to rank ", place.rank, " within ",
            seconds, " s");
-    if (!meeting.previous.receive(&previous, sizeof previous, deadline)) previous = -1;
+    if (!meeting.previous.receive(&previous, sizeof previous, seconds_from_now(5))) previous = -1;
   }
   meeting.local_size = 0;
   for (int rank = 0; rank < place.size; ++rank) {

@@ -32,7 +32,7 @@ void as_ranks(int size, const std::function<void(Communicator&)>& work) {
   std::vector<std::thread> threads;
   for (int rank = 0; rank < size; ++rank)
     threads.emplace_back([=, &work] {
-      const auto ranks = make_socket_communicator({rank, size, "127.0.0.1", port}, 30);
+      const auto ranks = make_socket_communicator({rank, size, "127.0.0.1", port, false, "job"}, 30);
       work(*ranks);
     });
   for (std::thread& thread : threads) thread.join();
@@ -82,6 +82,7 @@ TEST_CASE("rank place: torchrun's and Slurm's environments, and those that lack 
   CHECK(of_torch.size == 4);
   CHECK(of_torch.host == "node1");
   CHECK(of_torch.port == 29500);
+  CHECK(of_torch.job == "port 29500");
   CHECK_FALSE(of_torch.port_is_taken);
   torch["TORCHELASTIC_RUN_ID"] = "none";
   CHECK(rank_place(environment_of(torch)).port_is_taken);
@@ -107,6 +108,7 @@ TEST_CASE("rank place: torchrun's and Slurm's environments, and those that lack 
   CHECK(of_slurm.size == 8);
   CHECK(of_slurm.host == "gpu007");
   CHECK(of_slurm.port == 30001);
+  CHECK(of_slurm.job == "job 70001, step 0");
   slurm["MASTER_ADDR"] = "head", slurm["MASTER_PORT"] = "1234";
   CHECK(rank_place(environment_of(slurm)).host == "head");
   CHECK(rank_place(environment_of(slurm)).port == 1234);
@@ -175,14 +177,27 @@ TEST_CASE("socket ranks: everything else that a communicator does") {
   });
 }
 
+TEST_CASE("socket ranks: jobs whose ports are neighbours do not meet") {
+  const int port = free_port();
+  std::vector<std::thread> threads;
+  for (const int job : {0, 1})
+    for (const int rank : {1, 0})
+      threads.emplace_back([=] {
+        const std::string name = "job " + std::to_string(job);
+        const auto ranks = make_socket_communicator({rank, 2, "127.0.0.1", port + job, false, name}, 30);
+        CHECK(ranks->gather(std::vector<int32_t>{10 * job + rank}) == std::vector<int32_t>{10 * job, 10 * job + 1});
+      });
+  for (std::thread& thread : threads) thread.join();
+}
+
 TEST_CASE("socket ranks: a port that someone else listens at is passed by") {
   const Socket other = listen_at(0);
   const int port = port_of(other);
   std::thread second([&] {
-    const auto ranks = make_socket_communicator({1, 2, "127.0.0.1", port, true}, 30);
+    const auto ranks = make_socket_communicator({1, 2, "127.0.0.1", port, true, "job"}, 30);
     CHECK(ranks->gather(std::vector<int32_t>{5}) == std::vector<int32_t>{4, 5});
   });
-  const auto ranks = make_socket_communicator({0, 2, "127.0.0.1", port, true}, 30);
+  const auto ranks = make_socket_communicator({0, 2, "127.0.0.1", port, true, "job"}, 30);
   CHECK(ranks->gather(std::vector<int32_t>{4}) == std::vector<int32_t>{4, 5});
   second.join();
 }
@@ -206,6 +221,12 @@ TEST_CASE("socket ranks: a rank that does not come, or has another configuration
   check_one_line(wrong, "training.batch_size");
   program.fails({"train", training.config, "--ranks", "0"}, 2, "--ranks is \"0\"");
   program.fails({"train", training.config, "--ranks"}, 2, "a number of ranks is missing");
+  program.fails({"train", training.config, "--ranks", "2", "--ranks=3"}, 2, "--ranks is given twice");
+  for (const char* const name : {"OMPI_COMM_WORLD_SIZE", "WORLD_SIZE"}) {
+    std::string command(name);
+    command.append("=2 ").append(program.path()).append(" info --ranks 2");
+    check_one_line(program.shell(command), std::string("already one of 2 ranks, as the environment's ").append(name));
+  }
 }
 
 TEST_CASE("socket ranks: where one is killed or stopped all end, and the training goes on bit by bit") {
@@ -234,6 +255,9 @@ TEST_CASE("socket ranks: the second tells of the first one's death, a stopped on
   check_one_line(of_stopped, "rank 1 of 2 has not answered for 4 s");
   const Ended of_signal = signalled.run(2, "", "kill -INT $launcher");
   CHECK(of_signal.code == 130);
+  // The second signal ends at once what the first one has asked to save.
+  const Training twice;
+  CHECK(twice.run(2, "", "kill -INT $launcher; sleep 0.05; kill -INT $launcher").code == 130);
 }
 
 }  // namespace engine::test

@@ -1,6 +1,7 @@
 // The task thought on text: batches, evaluation, samples, vocabulary, resuming.
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "tasks/documents.h"
 #include "tasks/thought/samples.h"
@@ -169,6 +170,17 @@ TEST_CASE("thought: a loss that is an expectation over asking learns, and goes o
   CHECK_THROWS_WITH_AS(
       ThoughtSettings("places = \"searched\"\nsearch_passes = 3\nexpectation = true\nreinforce = 1\n").task(),
       doctest::Contains("thought.reinforce"), UsageError);
+}
+
+TEST_CASE("thought: what an LSTM's cells cannot do is refused before a training") {
+  for (const auto& [own, name] : std::map<std::string, std::string>{
+           {"places = \"searched\"\nsearch_passes = 3\n", "thought.places"},
+           {"expectation = true\n", "thought.expectation"},
+           {"prefix_lm = true\n", "thought.prefix_lm"}}) {
+    ThoughtSettings settings(own);
+    settings.config.model.architecture = "lstm";
+    CHECK_THROWS_WITH_AS(settings.task(), doctest::Contains(name.c_str()), UsageError);
+  }
 }
 
 TEST_CASE("thought: a searched training weighs what it kept and refused, counts it, and goes on bit by bit") {

@@ -73,6 +73,21 @@ std::unique_ptr<Generator> ThoughtTask::make_generator(Machine& machine, int64_t
   return std::make_unique<Generator>(machine.ops, model(), machine.compute, at_once);
 }
 
+namespace {
+
+// A model whose state is its cells cannot go back to a token before its last one, nor read a text in both directions.
+void check_cells(const ModelConfig& model, const ThoughtConfig& own) {
+  if (!own.is_text() || architecture_of(model).has_attention) return;
+  const char* const option = own.searches()      ? "thought.places = \"searched\""
+                             : own.expectation ? "thought.expectation"
+                             : own.prefix_lm   ? "thought.prefix_lm"
+                                               : nullptr;
+  if (option)
+    fail_usage(option, " needs an architecture with attention, and model.architecture is ", model.architecture);
+}
+
+}  // namespace
+
 std::unique_ptr<Task> make_thought_task(Config& config, const ThoughtConfig& own, const Options& options, Ops& ops,
                                         bool training) {
   if (own.token.empty()) fail_usage("thought.token is empty: a special token such as \"<|dense|>\"");
@@ -97,6 +112,7 @@ std::unique_ptr<Task> make_thought_task(Config& config, const ThoughtConfig& own
       make_language_model(config, options, std::move(tokenizer), ops.memory(), training, {own.token});
   if (reads_source(*language.model))
     fail_usage("the model in init = \"", config.init, "\" reads a source: task thought trains decoders alone");
+  check_cells(config.model, own);
   if (own.recurrence == "none" && language.model->thought_states())
     fail_usage("thought.recurrence is \"none\", but the model in init = \"", config.init, "\" has thought states");
   if (!is_text) return std::make_unique<ChaseTask>(config, own, std::move(language));
