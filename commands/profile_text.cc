@@ -142,7 +142,7 @@ void print_changed(const char* heading, const Named& now, const Named& before, d
   });
   TextTable table({std::string("<").append(heading), "ms more", "ms", "ms before", "times"});
   for (const Change& c : changes)
-    table.add({c.name, (c.difference() > 0 ? "+" : "") + ms(c.difference()), ms(c.now), ms(c.before),
+    table.add({c.name, std::string(c.difference() > 0 ? "+" : "").append(ms(c.difference())), ms(c.now), ms(c.before),
                c.before <= 0 ? "new" : c.now <= 0 ? "gone" : fixed_text(c.now / c.before, 2)});
   table.print(out);
 }

@@ -1,10 +1,13 @@
 // Profiles of a small training: their sums, FLOPs, layers and phases; and that nothing else changes.
 #include "training/profile.h"
 
+#include <doctest/doctest.h>
+
 #include <cmath>
 #include <numeric>
 
 #include "kernels/backend/timed_backend.h"
+#include "tests/temporary.h"
 #include "tests/training_task.h"
 
 namespace engine::test {
@@ -42,8 +45,7 @@ Config small() { return tiny_config("", "profile"); }
 const LayerProfile& layer_named(const Profile& profile, const std::string& name) {
   for (const LayerProfile& layer : profile.layers)
     if (layer.name == name) return layer;
-  FAIL("no layer " << name);
-  return profile.layers.front();
+  fail("no layer ", name);
 }
 
 double seconds_of(const std::vector<ProfiledCall>& calls) {
@@ -168,8 +170,7 @@ TEST_CASE("profile: memory is told by its use") {
   const auto bytes = [&](const std::string& name) {
     for (const MemoryUse& use : profiled.profile.memory)
       if (use.name == name) return use.bytes;
-    FAIL("no " << name);
-    return size_t{0};
+    fail("no memory ", name);
   };
   const auto weights = static_cast<size_t>(profiled.task.parameters().count()) * sizeof(float);
   CHECK(bytes("weights") == weights);

@@ -101,10 +101,15 @@ std::vector<LayerProfile> layers_of(const std::vector<ProfiledStep>& steps, cons
   for (const ProfiledStep& step : steps)
     for (const ProfiledCall& call : step.calls) {
       LayerProfile& layer = result[call.layer];
-      layer.calls += 1 / count;
-      layer.flops += call.call.flops / count;
-      layer.seconds[static_cast<size_t>(call.phase)] += call.seconds / count;
+      layer.calls += 1;
+      layer.flops += call.call.flops;
+      layer.seconds[static_cast<size_t>(call.phase)] += call.seconds;
     }
+  for (LayerProfile& layer : result) {
+    layer.calls /= count;
+    layer.flops /= count;
+    for (double& seconds : layer.seconds) seconds /= count;
+  }
   return result;
 }
 
