@@ -73,7 +73,7 @@ TEST_CASE("profile: the tables show rates, the share of the peak and the bound")
         Words{"layers.0", "13.5", "250.000", "125.000", "375.000", "75.0", "%", "53.3"});
   CHECK(words(line_with(text, "step  ")) == Words{"step", "500.000", "100.0", "%", "375.000"});
   CHECK(words(line_with(text, "weights")) == Words{"weights", "3.0", "75.0", "%"});
-  CHECK(words(line_with(text, "peak  ")) == Words{"peak", "4.0", "100.0", "%"});
+  CHECK(words(line_with(text, "4.0  100.0 %")) == Words{"peak", "4.0", "100.0", "%"});
 }
 
 TEST_CASE("profile: what changed is told, the largest change first") {
@@ -164,7 +164,7 @@ TEST_CASE("profile: the program writes tables, a profile and a trace, and compar
   }
   CHECK(tracks.size() == 3);
   CHECK(counts["operations"] > counts["layers"]);
-  CHECK(counts["layers"] > counts["phases"]);
+  CHECK(counts["phases"] >= 2 * 6);
   CHECK(phases == doctest::Approx(2e6 * profile.seconds).epsilon(1e-3));
   CHECK(operations == doctest::Approx(2e6 * profile.operation_seconds()).epsilon(1e-3));
 
@@ -178,7 +178,7 @@ TEST_CASE("profile: the program writes tables, a profile and a trace, and compar
   CHECK(read_profile(output).phases[static_cast<size_t>(Phase::communication)].seconds > 0);
 
   program.fails({"profile"}, 2, "profile needs task.cfg");
-  program.fails({"profile", config, "--steps", "0"}, 2, "--steps is \"0\": it must be at least 1");
+  program.fails({"profile", config, "--steps", "0"}, 2, "--steps is \"0\": it must be an integer at least 1");
   program.fails({"profile", config, "--against", program.file("none.json")}, 1, "none.json");
   program.fails({"profile", config, "--against", trace}, 1, "trace.json: this is no profile");
   program.fails({"profile", config, "--output", program.file("no/profile.json")}, 1, "there is no folder");

@@ -10,7 +10,9 @@ namespace engine {
 namespace {
 
 // Names of gradients are d and the name of the argument that they belong to.
-bool is_gradient(std::string_view argument) { return argument.starts_with('d') && argument != "draws"; }
+bool is_gradient(std::string_view argument) {
+  return argument.starts_with('d') && argument != "draws" && !argument.starts_with("dropout");
+}
 
 class RecordOps final : public WrappedOps<RecordOps> {
  public:
