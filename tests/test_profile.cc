@@ -99,7 +99,9 @@ TEST_CASE("profile: phases are a step's time, operations nearly all of it") {
 TEST_CASE("profile: FLOPs of a GPT-2's step are those of the formula, on every device") {
   for (const std::string& device : devices()) {
     CAPTURE(device);
-    Profiled profiled(small(), device);
+    Config config = small();
+    config.device = device;
+    Profiled profiled(config, device);
     double formula = 0;
     constexpr int64_t steps = 2, first = 3;
     profiled.task.change_batch = [&](int64_t step, const SequenceBatch& batch) {
