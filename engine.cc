@@ -24,6 +24,8 @@ constexpr Row verbs[] = {
     {"train", "trains; a run folder appears under runs/NAME",
      "engine train configs/arithmetic.cfg --training.max_steps 200 --name first", make_train_verb},
     {"eval", "evaluates a run folder or a model folder", "engine eval runs/first", make_eval_verb},
+    {"profile", "shows how training steps spend their time and memory, by operation, layer and phase",
+     "engine profile configs/arithmetic.cfg --steps 5 --trace trace.json", make_profile_verb},
     {"predict", "labels a file's sentences (GLUE), answers its questions (SQuAD), or chooses among its completions",
      "engine predict runs/sst2 --input sentences.txt --output labels.tsv", make_predict_verb},
     {"answer", "the answers to a question that stand in a text",

@@ -20,6 +20,7 @@ class Verb {
 
 std::unique_ptr<Verb> make_train_verb();
 std::unique_ptr<Verb> make_eval_verb();
+std::unique_ptr<Verb> make_profile_verb();
 std::unique_ptr<Verb> make_predict_verb();
 std::unique_ptr<Verb> make_answer_verb();
 std::unique_ptr<Verb> make_generate_verb();

@@ -148,13 +148,16 @@ std::unique_ptr<Ops> make_ops(const std::string& device, const DeviceOptions& op
   fail_usage("device \"", device, "\" is not here: ", known);
 }
 
+std::unique_ptr<Stopwatch> stopwatch_of([[maybe_unused]] Ops& ops) {
+#if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
+  if (&ops.memory() != &host_memory()) return cuda::make_stopwatch(ops.memory());
+#endif
+  return make_host_stopwatch();
+}
+
 std::unique_ptr<TimeOps> make_timed_ops(const std::string& device, const DeviceOptions& options) {
   std::unique_ptr<Ops> ops = make_ops(device, options);
-  std::unique_ptr<Stopwatch> stopwatch;
-#if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
-  if (&ops->memory() != &host_memory()) stopwatch = cuda::make_stopwatch(ops->memory());
-#endif
-  if (!stopwatch) stopwatch = make_host_stopwatch();
+  std::unique_ptr<Stopwatch> stopwatch = stopwatch_of(*ops);
   return make_time_ops(std::move(ops), std::move(stopwatch));
 }
 

@@ -43,6 +43,23 @@ struct CopiedArgs {
   decltype(list_of(std::declval<const Args&>())) list_;
 };
 
+// Puts copies on the host in the place of a device's indices, for FLOPs that follow from them. They live as long as it.
+class HostIndices {
+ public:
+  template <class Args>
+  HostIndices(Memory& memory, CopiedArgs<Args>& copied) {
+    copied.each_tensor([&](const char*, Tensor& tensor, Role, double = 1) {
+      if (!tensor || tensor.dtype != DType::i32 || tensor.count() == 0) return;
+      std::vector<char>& host = copies_.emplace_back(tensor.bytes());
+      memory.copy_out(host.data(), tensor.data, host.size());
+      tensor.data = host.data();
+    });
+  }
+
+ private:
+  std::vector<std::vector<char>> copies_;
+};
+
 // Returns the dtype in which an operation multiplies, f32 where it multiplies no matrices.
 template <class Args>
 DType product_dtype(const Args& args) {

@@ -73,13 +73,7 @@ class Timer final : public WrappedOps<Timer, TimeOps> {
   template <class Args>
   void list(const char* name, const Args& args) {
     CopiedArgs copied(args);
-    std::vector<std::vector<char>> indices;
-    copied.each_tensor([&](const char*, Tensor& tensor, Role, double = 1) {
-      if (!tensor || tensor.dtype != DType::i32 || tensor.count() == 0) return;
-      std::vector<char>& host = indices.emplace_back(tensor.bytes());
-      inner_->memory().copy_out(host.data(), tensor.data, host.size());
-      tensor.data = host.data();
-    });
+    const HostIndices indices(inner_->memory(), copied);
     calls_.push_back({described(name, copied), {}});
   }
 
