@@ -177,8 +177,10 @@ TEST_CASE("thought: what an LSTM's cells cannot do is refused before a training"
            {"places = \"searched\"\nsearch_passes = 3\n", "thought.places"},
            {"expectation = true\n", "thought.expectation"},
            {"prefix_lm = true\n", "thought.prefix_lm"}}) {
-    ThoughtSettings settings(own);
-    settings.config.model.architecture = "lstm";
+    std::string text = small_thought + own;
+    text.replace(text.find("num_heads = 2"), 13, "architecture = \"lstm\"");
+    TaskSettings settings(text);
+    settings.config.data.train = settings.config.data.eval = {walk};
     CHECK_THROWS_WITH_AS(settings.task(), doctest::Contains(name.c_str()), UsageError);
   }
 }
