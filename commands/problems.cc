@@ -25,8 +25,7 @@ class ProblemsVerb final : public Verb {
     std::string problem, lines;
     for (int64_t i = 0; i < quantity_; ++i) {
       if (!source.draw(random, problem))
-        fail_usage(file_, ": a hundred draws in a row gave no problem that is short enough and not of validation: ",
-                   "raise blotching.seq_len or blotching.max_num");
+        fail_usage(file_, ": ", source.failure());
       lines.append(source.solver().row()).append("\n");
       if (lines.size() < 1 << 16) continue;
       std::cout << lines;

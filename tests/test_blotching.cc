@@ -267,6 +267,14 @@ TEST_CASE("blotching: a training is evaluated alike when it is loaded, and goes 
     CHECK(file(rest, name) == file(whole, name));
 }
 
+TEST_CASE("blotching: axe changes the rows of an lstm's training, too") {
+  std::string text = small_blotching + "axe_loops = -1\npre_epochs = 0\n";
+  text.replace(text.find("num_heads = 2"), 13, "architecture = \"lstm\"");
+  TaskSettings settings(text);
+  CHECK_NOTHROW(settings.trained());
+  CHECK(file(settings, "metrics.jsonl").find("\"axe_tried\":") != std::string::npos);
+}
+
 TEST_CASE("blotching: positions may be random, or those in the whole row, and a gpt_neox learns it, too") {
   for (const std::string own : {"positions = \"random\"\ntrained_positions = true\nposition_dropout = 0.1\n",
                                 "positions = \"sinusoidal\"\n", "architecture = \"gpt_neox\"\nrotary_share = 1.0\n"}) {
@@ -343,6 +351,8 @@ TEST_CASE("blotching: what cannot be is a usage error that names the option") {
   refused("blotch_p_min = 0.5\nblotch_p_max = 0.2\n", "blotching.blotch_p_min is 0.5, above");
   refused("n_btokens = 4\n", "blotching.blotch_p_max is missing");
   refused("n_btokens = 13\nblotch_granularity = 11\n", "blotching.n_btokens is 13");
+  refused("n_btokens = 4\nblotch_granularity = 5\nblotch_p_max = 0.9\n", "blotching.blotch_p_max is 0.9, but");
+  refused("n_btokens = 3\nblotch_p_min = 0.5\nblotch_p_max = 0.5\n", "all of their shares would be");
   refused("blotch_p = 0.3\nblotch_p_max = 0.5\n", "blotching.blotch_p is 0.3");
   refused("star_loops = 1\naug_mod = 0\n", "blotching.aug_mod is 0");
   refused("eval_temperatures = [\"0\", \"hot\"]\n", "blotching.eval_temperatures has \"hot\"");
@@ -360,6 +370,10 @@ TEST_CASE("blotching: what cannot be is a usage error that names the option") {
     CHECK_THROWS_WITH_AS(settings.task(), doctest::Contains(what), UsageError);
   };
   with([](TaskSettings& s) { s.config.training.batch_size = 65; }, "training.batch_size is 65, but the cache has only");
+  with([](TaskSettings& s) {
+    s.sections.blotching.max_num = 4, s.sections.blotching.max_ents = 2, s.sections.blotching.p_mult = 0;
+    s.config.training.batch_size = 32;
+  }, "Lower it, raise blotching.max_num or max_ents");
   with([](TaskSettings& s) { s.config.model.max_positions = 12; }, "model.max_positions is 12, but the longest row");
   with([](TaskSettings& s) { s.sections.blotching.max_samples = 63; }, "blotching.max_samples = 63");
   with([](TaskSettings& s) { s.config.training.batch_tokens = 100; }, "training.batch_tokens");

@@ -224,6 +224,25 @@ TEST_CASE("blotching problems: those held out are never drawn, and are the same 
   }
 }
 
+TEST_CASE("blotching problems: a solution that grows too long is given up, and another problem is drawn") {
+  Solver solver;
+  CHECK(solver.solve("12+34"));
+  const std::string row = solver.row();
+  CHECK(solver.solve("12+34", row.size()));
+  CHECK(solver.row() == row);
+  CHECK_FALSE(solver.solve("12+34", row.size() - 1));
+  CHECK_FALSE(solver.solve("12*12*12*12*12*12*12*12", 4095));
+  ProblemSource source(limits([](BlotchingConfig& c) {
+    c.max_ents = 5, c.p_ent = 0.8, c.p_mult = 0.6, c.max_mult_num = 12, c.space_mults = false;
+  }));
+  Random random(1, 0);
+  std::string problem;
+  for (int i = 0; i < 50; ++i) {
+    REQUIRE(source.draw(random, problem));
+    CHECK(source.solver().row().size() < 4096);
+  }
+}
+
 TEST_CASE("blotching problems: a small space is known whole, a fifth of it held out") {
   const auto small = limits([](BlotchingConfig& c) { c.max_num = 6, c.max_ents = 3, c.max_mult_num = 2; });
   ProblemSource source(small);
@@ -259,6 +278,12 @@ TEST_CASE("blotching problems: what cannot be is a usage error that names the op
   refused([](BlotchingConfig& c) { c.max_num = 1, c.max_ents = 2, c.max_mult_num = 1, c.exhaustive = "never"; },
           "blotching.val_samples is 50, but after");
   refused([](BlotchingConfig& c) { c.seq_len = 3; }, "blotching.seq_len = 3 tokens");
+  // These would grow without end.
+  refused([](BlotchingConfig& c) { c.max_ents = 8, c.p_paren = c.p_ent = 1, c.p_mult = 0, c.max_num = 9; },
+          "of at most 4096 tokens: 100 were longer. Raise blotching.seq_len, or lower blotching.max_ents, "
+          "blotching.p_paren");
+  refused([](BlotchingConfig& c) { c.blotch_p_min = -0.5; }, "blotching.blotch_p_min is -0.5");
+  refused([](BlotchingConfig& c) { c.axe_blotch_p = -0.1; }, "blotching.axe_blotch_p is -0.1");
   refused([](BlotchingConfig& c) { c.exhaustive = "always", c.max_num = 5000; }, "blotching.exhaustive is \"always\"");
   refused([](BlotchingConfig& c) { c.space_mults = false, c.max_ents = 16, c.max_mult_num = c.max_num = 1000; },
           "values above 10^15");

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "models/architectures.h"
+
 namespace engine {
 
 namespace {
@@ -24,7 +26,9 @@ double mean(std::span<const float> numbers) {
 }  // namespace
 
 AxeScorer::AxeScorer(Ops& ops, Model& model, DType compute, const RowFormat& format)
-    : scorer_(ops, model, compute), format_(format) {}
+    : scorer_(ops, model, compute),
+      copies_(architecture_of(model.config()).has_attention),
+      format_(format) {}
 
 std::vector<AxeScores> AxeScorer::score(std::span<const std::string> rows, int level) {
   std::vector<AxeScores> all;
@@ -64,13 +68,14 @@ void AxeScorer::score_some(std::span<const std::string> rows, int level, const D
     const auto own = static_cast<int64_t>(slot++);
     whole.push_back({.slot = own, .tokens = read.tokens, .labels = read.targets.labels, .positions = read.positions});
     for (size_t step = 0; step < steps_of(places); ++step, ++trial, ++slot) {
-      const SequenceBatch& part = reads[trial];
-      const size_t cached = format_.tokens_of(places[step]);
+      SequenceBatch& part = reads[trial];
+      const size_t before = format_.tokens_of(places[step]), cached = copies_ ? before : 0;
+      std::fill_n(part.targets.labels.begin(), before, -100);
       const auto behind = [&](const std::vector<int32_t>& list) {
         return list.empty() ? std::span<const int32_t>{} : std::span(list).subspan(cached);
       };
       const auto from = static_cast<int64_t>(cached);
-      copies.push_back({.from = own, .to = static_cast<int64_t>(slot), .rows = from});
+      if (copies_) copies.push_back({.from = own, .to = static_cast<int64_t>(slot), .rows = from});
       trials.push_back({.slot = static_cast<int64_t>(slot),
                         .cached = from,
                         .tokens = behind(part.tokens),
@@ -81,7 +86,7 @@ void AxeScorer::score_some(std::span<const std::string> rows, int level, const D
   CachedScorer::Scores of_rows, of_trials{.wants_ranks = true};
   scorer_.score(whole, of_rows);
   if (!trials.empty()) {
-    scorer_.copy_slots(copies);
+    if (copies_) scorer_.copy_slots(copies);
     scorer_.score(trials, of_trials);
   }
   size_t at = 0, at_trial = 0;

@@ -4,7 +4,8 @@
 // Both means may be replaced by their exponentials. Of the steps without which each token of the answer is still the
 // likeliest, the one with the least d is removed where d < abs_axe_tol and r < rel_axe_tol.
 // The row runs once, into a slot of a decoding state. A trial goes on from a copy of it at the = before the hole, so
-// that only what comes behind the hole runs again.
+// that only what comes behind the hole runs again. A model without attention cannot copy the beginning of a slot, and
+// runs each trial whole.
 #pragma once
 
 #include <functional>
@@ -36,6 +37,7 @@ class AxeScorer {
                   std::vector<AxeScores>& all);
 
   CachedScorer scorer_;
+  bool copies_;  // the beginning of a row
   const RowFormat& format_;
 };
 

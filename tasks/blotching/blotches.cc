@@ -19,6 +19,10 @@ BlotchLevels::BlotchLevels(const BlotchingConfig& config) : has_tokens_(config.h
     if (config.blotch_p_min > 0)
       fail_usage("blotching.blotch_p_min is ", config.blotch_p_min, ", but with blotching.blotch_granularity the least "
                  "share is 0: leave one of them out");
+    if (count > 0 && config.blotch_p_max >= 0)
+      fail_usage("blotching.blotch_p_max is ", config.blotch_p_max, ", but blotching.n_btokens and "
+                 "blotching.blotch_granularity make the last share ", count - 1, " / ", granularity,
+                 ": leave one of the three out");
     if (count == 0) {
       if (config.blotch_p_max < 0)
         fail_usage("blotching.blotch_granularity needs blotching.n_btokens or blotching.blotch_p_max");
@@ -34,6 +38,9 @@ BlotchLevels::BlotchLevels(const BlotchingConfig& config) : has_tokens_(config.h
     fail_usage("blotching.blotch_p_max is missing: a model with blotch tokens has shares up to it");
   if (span < 0)
     fail_usage("blotching.blotch_p_min is ", least, ", above blotching.blotch_p_max = ", config.blotch_p_max);
+  if (span == 0 && count > 1)
+    fail_usage("blotching.n_btokens is ", count, ", but all of their shares would be blotching.blotch_p_max = ", least,
+               ": set a smaller blotching.blotch_p_min, or leave n_btokens out");
   if (count == 0) count = std::max<int64_t>(1, std::llround(span / 0.1));
   for (int64_t b = 0; b < count; ++b)
     shares_.push_back(count == 1 ? least : least + span * static_cast<double>(b) / static_cast<double>(count - 1));

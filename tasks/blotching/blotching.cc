@@ -84,9 +84,13 @@ BlotchingTask::BlotchingTask(const Config& config, const BlotchingConfig& own, L
     fail_usage("training.batch_tokens is set, but a step of task blotching has training.batch_size rows");
   fill_cache();
   const auto rows = static_cast<int64_t>(cache_.size());
+  const auto all_problems = static_cast<int64_t>(source_.training().size());
   if (rows < rows_a_step())
     fail_usage("training.batch_size is ", rows_a_step(), ", but the cache has only ", rows,
-               " rows: raise blotching.init_samples");
+               all_problems && all_problems <= rows
+                   ? " rows: all the problems there are but those of validation. Lower it, raise blotching.max_num or "
+                     "max_ents, or set blotching.exhaustive = \"never\""
+                   : " rows: raise blotching.init_samples");
   epoch_steps_ = rows / rows_a_step();
   if (own_.n_train_loops) epoch_steps_ = std::min(epoch_steps_, own_.n_train_loops);
   fingerprint_ = fingerprint_of_data();
@@ -108,9 +112,7 @@ void BlotchingTask::fill_cache() {
   std::string problem;
   while (source_.training().empty() && rows.size() < wanted) {
     if (!source_.draw(random, problem))
-      fail_usage("blotching: a hundred draws in a row gave no problem ", own_.seq_len ? "that is short enough or " : "",
-                 "that is not of validation: ", own_.seq_len ? "raise blotching.seq_len, " : "",
-                 "lower blotching.val_samples, or raise blotching.max_num");
+      fail_usage("blotching.init_samples is ", wanted, ", but after ", rows.size(), " of them ", source_.failure());
     rows.push_back(source_.solver().row());
   }
   check_fit(rows, "training");
@@ -240,6 +242,9 @@ void BlotchingTask::load_state(Machine&, const std::filesystem::path& folder) {
   ordered_epoch_ = -1;
   if (own_.changes_rows())
     cache_.set_text(read_task_state(folder, rows_file), (folder / rows_file).string());
+  const int64_t needed = epoch_steps_ * rows_a_step();
+  if (const auto rows = static_cast<int64_t>(cache_.size()); rows < needed)
+    fail((folder / rows_file).string(), " is damaged: it has ", rows, " rows, but an epoch takes ", needed);
 }
 
 std::vector<std::string> BlotchingTask::metric_names() const {

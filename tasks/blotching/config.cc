@@ -27,7 +27,7 @@ void BlotchingConfig::declare(Options& options) {
               "has a value of 400 or more, and they are at most 50000");
   options.add("blotching.val_samples", val_samples, at_least(1), "problems of validation, which no training draws");
   options.add("blotching.seq_len", seq_len, at_least(0),
-              "problems whose solution has more tokens, its end included, are not drawn; 0: any");
+              "problems whose solution has more tokens, its end included, are not drawn; 0: 4096");
   options.add("blotching.init_samples", init_samples, at_least(0),
               "rows of the cache when training begins; 0: max_samples");
   options.add("blotching.max_samples", max_samples, at_least(0),
@@ -142,6 +142,13 @@ void BlotchingConfig::check() const {
   if (has_levels() && blotch_p > 0)
     fail_usage("blotching.blotch_p is ", blotch_p, ", but a model with blotch tokens has shares by "
                "blotching.blotch_p_min and blotching.blotch_p_max: leave blotch_p out");
+  const std::pair<const char*, double> shares[] = {{"blotch_p_min", blotch_p_min},
+                                                   {"blotch_p_max", blotch_p_max},
+                                                   {"bootstrap_blotch_p", bootstrap_blotch_p},
+                                                   {"axe_blotch_p", axe_blotch_p}};
+  for (const auto& [option, share] : shares)
+    if (share < 0 && share != -1)
+      fail_usage("blotching.", option, " is ", share, ", but a share lies between 0 and 1, and only -1 leaves it open");
   check_changes();
 }
 

@@ -14,7 +14,7 @@ struct BlotchingConfig {
   double p_ent = 0.5, p_mult = 0.5, p_paren = 0, zipf_order = 0;
   bool one_small_factor = false, space_mults = true;
   std::string exhaustive = "auto";  // auto always never
-  int64_t val_samples = 1000, seq_len = 0;  // tokens of a row; 0: any
+  int64_t val_samples = 1000, seq_len = 0;  // tokens of a row; 0: longest_row()
 
   // The cache of rows (row_cache.h).
   int64_t init_samples = 0, max_samples = 0;  // 0: as the other
@@ -51,6 +51,8 @@ struct BlotchingConfig {
 
   bool has_levels() const { return blotch_p_min >= 0 || blotch_p_max >= 0 || n_btokens > 0; }
   bool changes_rows() const { return star_loops != 0 || aug_loops != 0 || axe_loops != 0; }
+  // The most tokens of a row, its end included.
+  int64_t longest_row() const { return seq_len ? seq_len : 4096; }
   int64_t initial_rows() const { return init_samples ? init_samples : max_samples; }
   int64_t capacity() const { return max_samples ? max_samples : init_samples; }
 

@@ -1,8 +1,10 @@
 #include "tasks/blotching/evaluation.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "core/error.h"
@@ -33,6 +35,18 @@ std::string short_text(double number, int digits) {
   return text.str();
 }
 
+// Returns how many digits tell the numbers apart, `least` at least.
+int digits_apart(const std::vector<double>& numbers, int least) {
+  const auto texts = [&](int digits) {
+    std::set<std::string> all;
+    for (const double number : numbers) all.insert(short_text(number, digits));
+    return all.size();
+  };
+  int digits = least;
+  while (digits < std::numeric_limits<double>::max_digits10 && texts(digits) < numbers.size()) ++digits;
+  return digits;
+}
+
 }  // namespace
 
 SolutionEvaluation::SolutionEvaluation(const BlotchingConfig& config, const BlotchLevels& levels,
@@ -45,12 +59,16 @@ SolutionEvaluation::SolutionEvaluation(const BlotchingConfig& config, const Blot
     evaluated_.push_back(level);
   }
   for (int level = 0; config.eval_blotch_p.empty() && level < levels.count(); ++level) evaluated_.push_back(level);
+  std::vector<double> shares;
+  for (const int level : evaluated_) shares.push_back(levels.share(level));
+  level_digits_ = digits_apart(shares, shares.size() > 20 ? 5 : 2);
   temperatures_ = numbers_of(config.eval_temperatures, "eval_temperatures", at_least(0));
   if (temperatures_.empty()) fail_usage("blotching.eval_temperatures is empty: 0 takes the likeliest token");
   for (size_t i = 0; i < temperatures_.size(); ++i)
     if (std::find(temperatures_.begin(), temperatures_.begin() + static_cast<ptrdiff_t>(i), temperatures_[i]) !=
         temperatures_.begin() + static_cast<ptrdiff_t>(i))
       fail_usage("blotching.eval_temperatures has ", temperatures_[i], " twice");
+  temperature_digits_ = digits_apart(temperatures_, 6);
 }
 
 void SolutionEvaluation::set_problems(std::span<const std::string> problems) {
@@ -65,11 +83,11 @@ void SolutionEvaluation::set_problems(std::span<const std::string> problems) {
 
 std::string SolutionEvaluation::name_of_level(int level) const {
   if (evaluated_.size() < 2) return {};
-  return "_p_" + short_text(levels_.share(level), evaluated_.size() > 20 ? 5 : 2);
+  return "_p_" + short_text(levels_.share(level), level_digits_);
 }
 
 std::string SolutionEvaluation::name_of_temperature(double temperature) const {
-  return temperatures_.size() < 2 ? std::string() : "_t_" + short_text(temperature, 6);
+  return temperatures_.size() < 2 ? std::string() : "_t_" + short_text(temperature, temperature_digits_);
 }
 
 std::vector<std::string> SolutionEvaluation::names() const {

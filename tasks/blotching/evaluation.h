@@ -41,6 +41,7 @@ class SolutionEvaluation {
   const RowFormat& format_;
   std::vector<int> evaluated_;
   std::vector<double> temperatures_;
+  int level_digits_ = 2, temperature_digits_ = 6;  // of the names, enough to tell them apart
   std::vector<std::string> problems_, rows_;
   size_t longest_ = 1;  // solution in tokens
 };

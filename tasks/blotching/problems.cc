@@ -13,6 +13,8 @@ namespace {
 // Validation is the same whatever the run's seed, so that runs can be compared.
 constexpr uint64_t validation_seed = 453345, validation_stream = uint64_t{0x626c} << 48;
 constexpr int most_redraws = 100;
+// A problem is drawn to its end up to so many characters at least, whatever rows are allowed.
+constexpr int64_t least_limit = 4096;
 constexpr double largest_counted = 1e15;
 constexpr double largest_exhaustive_value = 400;
 constexpr size_t most_exhaustive = 50000, most_enumerated = 1000000;
@@ -93,7 +95,8 @@ class Enumeration {
 
 }  // namespace
 
-ProblemSampler::ProblemSampler(const BlotchingConfig& config) : config_(config) {
+ProblemSampler::ProblemSampler(const BlotchingConfig& config)
+    : config_(config), most_characters_(static_cast<size_t>(std::max(config.longest_row(), least_limit))) {
   config.check();
   if (!(largest_value() < largest_counted))
     fail_usage("blotching.max_num = ", config.max_num, ", max_ents = ", config.max_ents, " and max_mult_num = ",
@@ -168,10 +171,11 @@ void ProblemSampler::append_factors(Random& random, int64_t most_entities, std::
 }
 
 void ProblemSampler::append_problem(Random& random, int64_t most_entities, std::string& text) const {
+  if (text.size() > most_characters_) return;
   size_t last = text.size();  // beginning of the last entity
   append_number(random, most_entities, text);
   bool is_product = false;
-  for (int64_t entity = 2; entity <= most_entities; ++entity) {
+  for (int64_t entity = 2; entity <= most_entities && text.size() <= most_characters_; ++entity) {
     if (entity > 2 && !(static_cast<double>(random.uniform()) < config_.p_ent)) continue;
     const bool multiplies = static_cast<double>(random.uniform()) < config_.p_mult;
     is_product = multiplies && !(config_.space_mults && is_product);
@@ -190,9 +194,10 @@ void ProblemSampler::append_problem(Random& random, int64_t most_entities, std::
   }
 }
 
-void ProblemSampler::draw(Random& random, std::string& problem) const {
+bool ProblemSampler::draw(Random& random, std::string& problem) const {
   problem.clear();
   append_problem(random, config_.max_ents, problem);
+  return problem.size() <= most_characters_;
 }
 
 std::vector<std::string> ProblemSampler::all(size_t most) const {
@@ -202,7 +207,7 @@ std::vector<std::string> ProblemSampler::all(size_t most) const {
   return enumeration.is_complete() ? std::move(enumeration.found()) : std::vector<std::string>{};
 }
 
-ProblemSource::ProblemSource(const BlotchingConfig& config) : sampler_(config), seq_len_(config.seq_len) {
+ProblemSource::ProblemSource(const BlotchingConfig& config) : sampler_(config), config_(config) {
   const bool is_small = sampler_.largest_value() < largest_exhaustive_value;
   if (config.exhaustive == "always" || (config.exhaustive == "auto" && is_small))
     training_ = sampler_.all(config.exhaustive == "always" ? most_enumerated : most_exhaustive);
@@ -210,13 +215,10 @@ ProblemSource::ProblemSource(const BlotchingConfig& config) : sampler_(config), 
     fail_usage("blotching.exhaustive is \"always\", but there are more than ", most_enumerated,
                " problems: lower blotching.max_num or max_ents, or leave exhaustive out");
   if (training_.empty()) {
-    hold_out(config);
+    hold_out();
     return;
   }
-  std::erase_if(training_, [&](const std::string& problem) {
-    solver_.solve(problem);
-    return !fits();
-  });
+  std::erase_if(training_, [&](const std::string& problem) { return !solve(problem); });
   Random random(validation_seed, validation_stream);
   shuffle(training_, random);
   const size_t count = std::min(training_.size() / 5, static_cast<size_t>(config.val_samples));
@@ -227,33 +229,46 @@ ProblemSource::ProblemSource(const BlotchingConfig& config) : sampler_(config), 
   held_out_.insert(validation_.begin(), validation_.end());
 }
 
-void ProblemSource::hold_out(const BlotchingConfig& config) {
+void ProblemSource::hold_out() {
   Random random(validation_seed, validation_stream);
   std::string problem;
-  while (static_cast<int64_t>(validation_.size()) < config.val_samples) {
+  while (static_cast<int64_t>(validation_.size()) < config_.val_samples) {
     if (!draw(random, problem))
-      fail_usage("blotching.val_samples is ", config.val_samples, ", but after ", validation_.size(), " of them ",
-                 most_redraws, " draws in a row gave no new problem",
-                 seq_len_ ? " with a solution of at most blotching.seq_len = " + std::to_string(seq_len_) + " tokens"
-                          : std::string(), ": lower it, or raise blotching.max_num");
+      fail_usage("blotching.val_samples is ", config_.val_samples, ", but after ", validation_.size(), " of them ",
+                 failure());
     held_out_.insert(problem);
     validation_.push_back(problem);
   }
 }
 
-bool ProblemSource::fits() const {
-  const auto tokens = static_cast<int64_t>(solver_.row().size()) + 1;  // and the end
-  return seq_len_ == 0 || tokens <= seq_len_;
+bool ProblemSource::solve(const std::string& problem) {
+  return solver_.solve(problem, static_cast<size_t>(config_.longest_row() - 1));  // and the end
 }
 
 bool ProblemSource::draw(Random& random, std::string& problem) {
+  too_long_ = 0;
   for (int i = 0; i < most_redraws; ++i) {
-    sampler_.draw(random, problem);
-    if (held_out_.contains(problem)) continue;
-    solver_.solve(problem);
-    if (fits()) return true;
+    if (sampler_.draw(random, problem)) {
+      if (held_out_.contains(problem)) continue;
+      if (solve(problem)) return true;
+    }
+    ++too_long_;
   }
   return false;
+}
+
+std::string ProblemSource::failure() const {
+  std::string text = std::to_string(most_redraws);
+  text.append(" draws in a row gave no problem that is not of validation");
+  if (too_long_ == 0) return text.append(": lower blotching.val_samples, or raise blotching.max_num");
+  text.append(" and has a solution of at most ").append(config_.seq_len ? "blotching.seq_len = " : "");
+  text.append(std::to_string(config_.longest_row())).append(" tokens: ").append(std::to_string(too_long_));
+  text.append(" were longer. Raise blotching.seq_len, or lower blotching.max_ents");
+  if (config_.p_paren > 0) text.append(", blotching.p_paren");
+  if (config_.p_mult > 0) text.append(", blotching.max_mult_num, blotching.p_mult");
+  if (config_.p_mult > 0 && !config_.space_mults) text.append(", or set blotching.space_mults");
+  if (too_long_ < most_redraws) text.append(", or lower blotching.val_samples");
+  return text;
 }
 
 }  // namespace engine

@@ -25,8 +25,8 @@ class ProblemSampler {
   // Throws a UsageError where a value may become too large to count with.
   explicit ProblemSampler(const BlotchingConfig& config);
 
-  // Overwrites `problem` by one that is drawn.
-  void draw(Random& random, std::string& problem) const;
+  // Overwrites `problem` by one that is drawn. Returns false where it is given up, as it is too long for any row.
+  bool draw(Random& random, std::string& problem) const;
 
   // Returns all problems that may be drawn, or nothing where they may be more than `most`. Those with parentheses are
   // without end for this purpose.
@@ -41,6 +41,7 @@ class ProblemSampler {
   double largest_of(int64_t entities, bool may_multiply) const;
 
   BlotchingConfig config_;
+  size_t most_characters_;
   std::vector<double> zipf_;  // cumulative probabilities of 1, 2, ...; empty: even
 };
 
@@ -53,19 +54,22 @@ class ProblemSource {
 
   const std::vector<std::string>& validation() const { return validation_; }
   // Draws a problem that is not held out and whose solution is short enough, which solver() then has. Returns false
-  // where a hundred draws found none.
+  // where a hundred draws found none, which failure() then describes.
   bool draw(Random& random, std::string& problem);
+  // Says in the words of an error what the last hundred draws gave, and which options to change.
+  std::string failure() const;
   const Solver& solver() const { return solver_; }
   // All problems but those held out, where there are few enough to know them all; else empty.
   const std::vector<std::string>& training() const { return training_; }
 
  private:
-  void hold_out(const BlotchingConfig& config);
-  bool fits() const;  // whether the solver's row is short enough
+  void hold_out();
+  bool solve(const std::string& problem);  // whether the row is short enough
 
   ProblemSampler sampler_;
   Solver solver_;
-  int64_t seq_len_;
+  BlotchingConfig config_;
+  int too_long_ = 0;  // of the draws in a row that failed
   std::vector<std::string> validation_, training_;
   std::unordered_set<std::string> held_out_;
 };

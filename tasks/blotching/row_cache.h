@@ -24,7 +24,8 @@ class RowCache {
 
   // The rows as text, a line each, the oldest's place first.
   std::string text() const;
-  // Takes the rows of such a text. Throws an Error that begins with `where` where it has more than the capacity.
+  // Takes the rows of such a text. Throws an Error that begins with `where` and a line where one is no
+  // row, or there are more than the capacity.
   void set_text(std::string_view text, const std::string& where);
 
  private:

@@ -41,7 +41,10 @@ std::string Statement::label() const {
   return text;
 }
 
-void Solver::solve(std::string_view problem) {
+bool Solver::solve(std::string_view problem, size_t most_characters) {
+  most_characters_ = most_characters;
+  is_too_long_ = problem.size() > most_characters;
+  if (is_too_long_) return false;
   row_.assign(problem);
   statements_.clear();
   current_.assign(problem);
@@ -52,6 +55,7 @@ void Solver::solve(std::string_view problem) {
     behind_.assign(current_, close + 1);
     const std::string inner = current_.substr(open + 1, close - open - 1);
     solve_flat(inner);
+    if (is_too_long_) return false;
     const std::string_view last = statements_.empty() ? problem : value();
     current_.assign(last);
   }
@@ -59,13 +63,16 @@ void Solver::solve(std::string_view problem) {
   behind_.clear();
   const std::string whole = current_;
   solve_flat(whole);
+  if (is_too_long_) return false;
   require(!statements_.empty(), "the problem ", problem.substr(0, 80), " is a number alone");
+  return true;
 }
 
 void Solver::solve_flat(std::string_view text) {
   read(text);
   record(Phase::rearrange);
   multiply();
+  if (is_too_long_) return;
   decompose();
   sum();
 }
@@ -125,6 +132,7 @@ void Solver::write_terms() {
 }
 
 void Solver::record(Phase phase, int from, int to) {
+  if (is_too_long_) return;
   statement_.assign(before_);
   const bool may_enclose = !before_.empty() || !behind_.empty() || current_.ends_with(')');
   const size_t begin_of_terms = statement_.size();
@@ -137,13 +145,15 @@ void Solver::record(Phase phase, int from, int to) {
   statement_ += behind_;
   const size_t last = statements_.empty() ? 0 : statements_.back().begin;
   if (std::string_view(row_).substr(last) == statement_) return;
+  is_too_long_ = row_.size() + 1 + statement_.size() > most_characters_;
+  if (is_too_long_) return;
   row_ += '=';
   statements_.push_back({row_.size(), row_.size() + statement_.size(), phase, from, to});
   row_ += statement_;
 }
 
 void Solver::multiply() {
-  while (!products_.empty()) {
+  while (!products_.empty() && !is_too_long_) {
     const Product product = products_.back();
     products_.pop_back();
     const int64_t smallest = product.factors[0];

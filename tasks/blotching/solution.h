@@ -15,6 +15,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,8 +35,9 @@ struct Statement {
 // A solver keeps its memory from problem to problem.
 class Solver {
  public:
-  // Throws an Error where the text is no problem.
-  void solve(std::string_view problem);
+  // Returns whether the row has at most so many characters; one that grows beyond them is given up. Throws an Error
+  // where the text is no problem.
+  bool solve(std::string_view problem, size_t most_characters = std::numeric_limits<size_t>::max());
 
   // Returns "problem=statement=...=value".
   const std::string& row() const { return row_; }
@@ -60,6 +62,8 @@ class Solver {
   void record(Phase phase, int from = 0, int to = 0);
   void write_terms();
 
+  size_t most_characters_ = 0;
+  bool is_too_long_ = false;
   std::string row_, before_, behind_, statement_, current_;
   std::vector<Statement> statements_;
   // The last one comes first in a statement.
