@@ -73,7 +73,7 @@ class Watch {
   }
 
   void run() {
-    Clock::time_point looked = Clock::now();
+    Clock::time_point looked = Clock::now(), told = looked, lost_at{};
     while (!says_done_) {
       const double beat = std::min(1.0, timeout_ / 4);
       wait(beat);
@@ -87,13 +87,18 @@ class Watch {
       if (std::chrono::duration<double>(now - looked).count() > 4 * beat + 1)
         std::fill(heard_.begin(), heard_.end(), now);
       looked = now;
-      tell_all({Message::alive, rank_, 0});
+      // Only the clock makes a rank speak: answers to what is heard would never end.
+      if (std::chrono::duration<double>(now - told).count() >= beat) {
+        tell_all({Message::alive, rank_, 0});
+        told = now;
+      }
       for (size_t i = 0; i < control_.size(); ++i)
         if (control_[i] && !done_[i] && std::chrono::duration<double>(now - heard_[i]).count() > timeout_)
           end(i, "has not answered for " + std::to_string(static_cast<int>(timeout_)) +
                      " s: is it stopped, or its machine?");
-      if (lost_ >= 0 && lost_since_ == 0) lost_since_ = 1;
-      else if (lost_since_ > 0 && ++lost_since_ > 8) end_by_connection();
+      if (lost_ < 0) continue;
+      if (lost_at == Clock::time_point{}) lost_at = now;
+      else if (std::chrono::duration<double>(now - lost_at).count() > 5) end_by_connection();
     }
     tell_all({Message::done, rank_, 0});
   }
@@ -159,7 +164,6 @@ class Watch {
   std::atomic<double> timeout_ = 60;
   std::atomic<bool> says_done_ = false;
   std::atomic<int> failed_code_ = -1, lost_ = -1;
-  int lost_since_ = 0;
   std::thread thread_;
 };
 
