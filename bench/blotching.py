@@ -7,17 +7,12 @@
 Each run is a config of configs/blotching_*.cfg with the overrides below. Results go to bench/results/blotching.json, from
 there to docs/results.md and docs/blotching.svg. Time is that of one processor in this program, as the system counts it.
 """
-import argparse
 import json
-import pathlib
-import resource
-import subprocess
 import tempfile
 
-from experiments import run_missing
+from experiments import arguments_of, line_plot, root, run_engine, run_missing
 from tables import table, write_tables
 
-root = pathlib.Path(__file__).parent.parent
 results = root / "bench/results/blotching.json"
 steps = 2500
 temperatures = ["0", "0.5", "0.7"]
@@ -50,14 +45,10 @@ def run(name, seed):
         own += ["--blotching.eval_blotch_p", ",".join(shares)]
     with tempfile.TemporaryDirectory() as folder:
         command = ["./engine", "train", f"configs/blotching_{config}.cfg", *own]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([*command, "--output_dir", folder], cwd=root, check=True, stdout=subprocess.DEVNULL)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        log = (pathlib.Path(folder) / f"blotching_{config}" / "metrics.jsonl").read_text().splitlines()
-    events = [json.loads(line) for line in log]
+        events, seconds = run_engine(command, f"blotching_{config}", folder)
     evaluations = [event for event in events if event["split"] == "eval"]
     row = {"arm": name, "seed": seed, "command": " ".join(command), "steps": steps,
-           "seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime),
+           "seconds": seconds,
            "metrics": evaluations[-1],
            "curve": [{key: event[key] for key in ("step", "correct", "generated_tokens", "len_percent")}
                      for event in evaluations],
@@ -112,45 +103,19 @@ def changes_table(rows):
 
 def plot(rows):
     """Accuracy against written tokens, a line an arm and temperature."""
-    width, height, left, bottom, right = 760, 380, 50, 40, 190
-    all_points = {name: points(rows, name) for name, arm in arms.items() if arm[0] != "changes"}
-    most = max(max(point[3]) for own in all_points.values() for point in own) * 1.05
-    x = lambda tokens: left + tokens / most * (width - left - right)
-    y = lambda share: 15 + (1 - share) * (height - bottom - 15)
-    mean = lambda values: sum(values) / len(values)
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
-             'font-size="12"><rect width="100%" height="100%" fill="white"/>']
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(f'<line x1="{left}" x2="{width - right}" y1="{y(share):.1f}" y2="{y(share):.1f}" stroke="#ddd"/>'
-                     f'<text x="{left - 6}" y="{y(share) + 4:.1f}" text-anchor="end">{share}</text>')
-    for tick in range(0, int(most) + 1, 10):
-        parts.append(f'<text x="{x(tick):.1f}" y="{height - bottom + 18}" text-anchor="middle">{tick}</text>')
-    parts.append(f'<text x="{(left + width - right) / 2}" y="{height - 6}" text-anchor="middle">tokens written</text>')
-    label_at = 20
-    for name, own in all_points.items():
-        colour = arms[name][3]
-        for temperature, dash in zip(temperatures, ("", "6 3", "2 3")):
-            line = sorted((mean(point[3]), mean(point[2])) for point in own if point[1] == temperature)
-            ends = [(min(point[2]), max(point[2]), mean(point[3])) for point in own if point[1] == temperature]
-            parts += [f'<line x1="{x(at):.1f}" x2="{x(at):.1f}" y1="{y(low):.1f}" y2="{y(high):.1f}" stroke="{colour}"/>'
-                      for low, high, at in ends]
-            parts += [f'<circle cx="{x(a):.1f}" cy="{y(b):.1f}" r="3" fill="{colour}"/>' for a, b in line]
-            parts.append(f'<polyline fill="none" stroke="{colour}" stroke-dasharray="{dash}" points="' +
-                         " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in line) + '"/>')
-        if own:
-            parts.append(f'<text x="{width - right + 8}" y="{label_at}" fill="{colour}">{name}</text>')
-            label_at += 16
-    parts.append(f'<text x="{width - right + 8}" y="{label_at + 8}">full, dashed, dotted:</text>'
-                 f'<text x="{width - right + 8}" y="{label_at + 24}">temperatures {", ".join(temperatures)}</text>')
-    return "\n".join([*parts, "</svg>\n"])
+    dashes = dict(zip(temperatures, ("", "6 3", "2 3")))
+    lines = []
+    for name, (config, _, _, colour) in arms.items():
+        of_name = points(rows, name) if config != "changes" else []
+        for temperature in dict.fromkeys(point[1] for point in of_name):
+            line = sorted((sum(tokens) / len(tokens), right) for _, t, right, tokens in of_name if t == temperature)
+            lines.append((f"{name}, {temperature}", colour, dashes[temperature], line))
+    most = max(at for *_, line in lines for at, _ in line)
+    return line_plot(lines, 0, most, range(0, int(most) + 1, 10), "tokens written", "{:.2f}".format)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[1])
-    parser.add_argument("--only", nargs="*", choices=arms, default=list(arms))
-    parser.add_argument("--again", action="store_true", help="runs that are there already, too")
-    arguments = parser.parse_args()
+    arguments = arguments_of(__doc__, arms)
     rows = run_missing(results, "arm", arguments.only, arguments.seeds, arguments.again, run)
     if rows:
         write_tables(root / "docs/results.md", {"blotching": lambda: accuracy_table(rows),

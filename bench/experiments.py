@@ -1,5 +1,32 @@
 """Experiments of some kinds and seeds: makes the runs that are missing, and plots a line a kind."""
+import argparse
 import json
+import pathlib
+import resource
+import subprocess
+
+root = pathlib.Path(__file__).parent.parent
+
+
+def arguments_of(description, arms, *more):
+    """The arguments of a script that runs these arms; `more` are positional ones that may be left out."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in more:
+        parser.add_argument(name, nargs="?")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[1])
+    parser.add_argument("--only", nargs="*", choices=arms, default=list(arms))
+    parser.add_argument("--again", action="store_true", help="runs that are there already, too")
+    return parser.parse_args()
+
+
+def run_engine(command, name, folder):
+    """Runs a training into a folder. Returns the events of its log, and the seconds of processors that the system
+    counted for it, so that other programs disturb them little."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([*command, "--output_dir", folder], cwd=root, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    log = (pathlib.Path(folder) / name / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in log], round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 def run_missing(results, kind, names, seeds, again, run):
@@ -40,6 +67,8 @@ def line_plot(lines, first, last, ticks, x_label, share_text):
             parts.append(f'<polygon fill="{colour}" fill-opacity="0.15" points="' +
                          " ".join(f"{a:.1f},{b:.1f}" for a, b in edge) + '"/>')
         means = [(at, sum(values) / len(values)) for at, values in points]
+        if len(points) == 1:
+            parts.append(f'<circle cx="{x(means[0][0]):.1f}" cy="{y(means[0][1]):.1f}" r="3" fill="{colour}"/>')
         parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}" points="' +
                      " ".join(f"{x(at):.1f},{y(mean):.1f}" for at, mean in means) + '"/>')
         ends.append((y(means[-1][1]), label, colour))

@@ -7,7 +7,6 @@
 Each run is a config of configs/thought_chase_*.cfg with the overrides below. Results go to
 bench/results/thought_chase.json, from there to docs/results.md and docs/thought_chase.svg.
 """
-import argparse
 import json
 import os
 import pathlib
@@ -16,10 +15,9 @@ import subprocess
 import tempfile
 import time
 
-from experiments import line_plot, run_missing
+from experiments import arguments_of, line_plot, root, run_missing
 from tables import table, write_tables
 
-root = pathlib.Path(__file__).parent.parent
 results = root / "bench/results/thought_chase.json"
 passes = ["--thought.recurrence", "passes", "--thought.unroll", "4"]
 # name: config, overrides, what it is, colour
@@ -102,11 +100,7 @@ def plot(rows):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[1])
-    parser.add_argument("--only", nargs="*", choices=arms, default=list(arms))
-    parser.add_argument("--again", action="store_true", help="runs that are there already, too")
-    arguments = parser.parse_args()
+    arguments = arguments_of(__doc__, arms)
     rows = run_missing(results, "arm", arguments.only, arguments.seeds, arguments.again, run)
     if rows:
         write_tables(root / "docs/results.md", {"thought_chase": lambda: results_table(rows)})

@@ -8,18 +8,14 @@ Each run is configs/thought_text.cfg with the overrides below, on the texts with
 processor in this program, as the system counts it, so that other programs disturb it little. Arms of equal time take as
 many more steps as the search took more time. Results go to bench/results/thought_text.json, from there to docs/results.md.
 """
-import argparse
 import json
 import pathlib
-import resource
-import subprocess
 import tempfile
 import unicodedata
 
-from experiments import run_missing
+from experiments import arguments_of, root, run_engine, run_missing
 from tables import table, write_tables
 
-root = pathlib.Path(__file__).parent.parent
 results = root / "bench/results/thought_text.json"
 small = ["--model.hidden_size", "128", "--model.num_heads", "4", "--thought.samples", "0", "--threads", "1",
          "--data.train_share", "0.25", "--training.warmup_steps", "40"]
@@ -62,15 +58,12 @@ def run(name, seed, train, evaluation):
     with tempfile.TemporaryDirectory() as folder:
         files = ["--data.train", plain_text(train, folder), "--data.eval", plain_text(evaluation, folder)]
         command = ["./engine", "train", "configs/thought_text.cfg", *own]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([*command, *files, "--output_dir", folder], cwd=root, check=True, stdout=subprocess.DEVNULL)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        events, seconds = run_engine([*command, *files], "thought_text", folder)
         run_folder = pathlib.Path(folder) / "thought_text"
-        events = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
         samples = "".join(path.read_text() for path in sorted((run_folder / "samples").glob("*")))
     training = [event for event in events if event["split"] == "train"]
     row = {"arm": name, "seed": seed, "command": " ".join(command), "steps": count,
-           "seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime),
+           "seconds": seconds,
            "metrics": [event for event in events if event["split"] == "eval"][-1], "last_log": training[-1],
            "samples": samples[-2500:]}
     print(json.dumps(row), flush=True)
@@ -95,14 +88,8 @@ def results_table(rows):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("train", nargs="?")
-    parser.add_argument("evaluation", nargs="?")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", nargs="*", choices=arms, default=list(arms))
-    parser.add_argument("--again", action="store_true", help="runs that are there already, too")
-    arguments = parser.parse_args()
-    seeds = [arguments.seed] if arguments.evaluation else []
+    arguments = arguments_of(__doc__, arms, "train", "evaluation")
+    seeds = arguments.seeds if arguments.evaluation else []
     rows = run_missing(results, "arm", arguments.only, seeds, arguments.again,
                        lambda name, seed: run(name, seed, arguments.train, arguments.evaluation))
     if rows:
