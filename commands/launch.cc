@@ -2,20 +2,18 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <cstring>
 #include <iostream>
 #include <set>
 
+#include "commands/child.h"
 #include "core/error.h"
 #include "core/sockets.h"
 
@@ -87,22 +85,20 @@ class Launch {
   using Clock = std::chrono::steady_clock;
 
   void start(int rank) {
-    const pid_t parent = getpid(), child = fork();
-    if (child < 0) {
+    try {
+      pids_.push_back(start_child(arguments_, SIGTERM, "rank " + std::to_string(rank), [&] { prepare(rank); }));
+    } catch (const Error&) {
       signal_all(SIGKILL);
-      fail("rank ", rank, " cannot be started: ", std::strerror(errno));
+      throw;
     }
-    if (child > 0) {
-      pids_.push_back(child);
-      return;
-    }
+  }
+  // Makes a child of this process the rank.
+  void prepare(int rank) const {
     // The ranks are a group of their own, so that a signal from the terminal reaches them once, through this process.
     setpgid(0, rank == 0 ? 0 : pids_[0]);
     sigprocmask(SIG_SETMASK, &before_, nullptr);
     // A shell's background job ignores these, but this process passes them on.
     for (const int signal : {SIGINT, SIGQUIT}) std::signal(signal, SIG_DFL);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent) _exit(1);
     const auto set = [](const char* name, int value) { setenv(name, std::to_string(value).c_str(), 1); };
     set("RANK", rank), set("LOCAL_RANK", rank), set("WORLD_SIZE", ranks_), set("LOCAL_WORLD_SIZE", ranks_);
     set("MASTER_PORT", port_);
@@ -110,11 +106,6 @@ class Launch {
     unsetenv("TORCHELASTIC_RUN_ID");
     if (const int nothing = rank > 0 ? open("/dev/null", O_RDONLY) : -1; nothing >= 0) dup2(nothing, 0);
     take_processors(rank, ranks_);
-    std::vector<char*> argv{const_cast<char*>("engine")};
-    for (const std::string& argument : arguments_) argv.push_back(const_cast<char*>(argument.c_str()));
-    argv.push_back(nullptr);
-    execv("/proc/self/exe", argv.data());
-    _exit(127);
   }
 
   double seconds_left() const {

@@ -1,5 +1,4 @@
 // sweep: trains a task with many choices of its options, several at once, each in a process of its own.
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "commands/child.h"
 #include "commands/sweep_results.h"
 #include "commands/verb.h"
 #include "core/error.h"
@@ -29,26 +29,16 @@ namespace fs = std::filesystem;
 
 // Starts this program with these arguments and all output in a file. It ends with the process that started it.
 pid_t start_training(const std::vector<std::string>& arguments, const fs::path& log, int gpu) {
-  std::vector<std::string> texts{"engine"};
-  texts.insert(texts.end(), arguments.begin(), arguments.end());
-  std::vector<char*> argv;
-  for (std::string& text : texts) argv.push_back(text.data());
-  argv.push_back(nullptr);
   const std::string file = log.string(), gpu_text = std::to_string(gpu);
-  const pid_t parent = getpid(), child = fork();
-  if (child < 0) fail("cannot start a training: ", std::generic_category().message(errno));
-  if (child > 0) return child;
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent) _exit(1);
-  setpgid(0, 0);  // Ctrl-C reaches the sweep alone, which ends its trainings
-  const int out = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (out >= 0) {
-    dup2(out, 1);
-    dup2(out, 2);
-  }
-  if (gpu >= 0) setenv("CUDA_VISIBLE_DEVICES", gpu_text.c_str(), 1);
-  execv("/proc/self/exe", argv.data());
-  _exit(127);
+  return start_child(arguments, SIGKILL, "a training", [&] {
+    setpgid(0, 0);  // Ctrl-C reaches the sweep alone, which ends its trainings
+    const int out = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (out >= 0) {
+      dup2(out, 1);
+      dup2(out, 2);
+    }
+    if (gpu >= 0) setenv("CUDA_VISIBLE_DEVICES", gpu_text.c_str(), 1);
+  });
 }
 
 // The line of error that a training ended with.

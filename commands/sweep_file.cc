@@ -1,19 +1,11 @@
 // Reads a sweep.cfg.
-#define TOML_EXCEPTIONS 1
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wshadow"
-#include <toml++/toml.h>
-#pragma GCC diagnostic pop
-
-#include <charconv>
 #include <cmath>
 
+#include "commands/numbers.h"
 #include "commands/settings.h"
 #include "commands/sweep_plan.h"
-#include "core/error.h"
-#include "core/files.h"
 #include "core/listing.h"
+#include "core/toml.h"
 
 namespace engine {
 
@@ -48,8 +40,9 @@ std::string text_of(const toml::node& node, const std::string& where) {
   if (const auto* const flag = node.as_boolean()) return flag->get() ? "true" : "false";
   if (const auto* const integer = node.as_integer()) return std::to_string(integer->get());
   if (const auto* const number = node.as_floating_point()) {
-    char digits[40];
-    return std::string(digits, std::to_chars(digits, digits + sizeof digits, number->get()).ptr);
+    std::string digits;
+    append_number(digits, number->get());
+    return digits;
   }
   std::string text;
   const auto* const list = node.as_array();
@@ -210,17 +203,9 @@ class Reader {
 }  // namespace
 
 SweepPlan SweepPlan::read(const std::filesystem::path& file) {
-  if (!std::filesystem::is_regular_file(file))
-    fail_usage(file.string(), ": ", std::filesystem::exists(file) ? "this is not a file" : "there is no such file",
-               "; a sweep.cfg is a TOML file, see docs/sweep.md");
+  const std::string text = read_toml_text(file, "a sweep.cfg is a TOML file, see docs/sweep.md");
   SweepPlan plan;
-  toml::table table;
-  try {
-    table = toml::parse(read_text(file), file.string());
-  } catch (const toml::parse_error& error) {
-    fail_usage(file.string(), ":", error.source().begin.line, ": ", error.description());
-  }
-  Reader(file.string(), plan).read(table);
+  Reader(file.string(), plan).read(parse_toml(text, file.string()));
   return plan;
 }
 

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "core/files.h"
+#include "core/listing.h"
 
 namespace engine {
 
@@ -84,13 +85,6 @@ Json json_of(const SweepTrial& trial) {
   return json;
 }
 
-// A bar or a line's end would end a cell.
-std::string cell(const std::string& text) {
-  std::string result;
-  for (const char c : text) result += c == '|' ? std::string("\\|") : std::string(1, c == '\n' ? ' ' : c);
-  return result;
-}
-
 }  // namespace
 
 const SweepTrial* SweepResults::best() const {
@@ -138,22 +132,22 @@ std::string results_markdown(const SweepResults& results) {
          << best->best_step << ".\n\n";
   text << "| trial | state |";
   const SweepPoint none, &options = results.trials.empty() ? none : results.trials[0].options;
-  for (const auto& [name, value] : options) text << ' ' << cell(name) << " |";
-  text << ' ' << cell(results.metric) << " | at step | steps | error |\n|---|---|";
+  for (const auto& [name, value] : options) text << ' ' << table_cell(name) << " |";
+  text << ' ' << table_cell(results.metric) << " | at step | steps | error |\n|---|---|";
   for (size_t i = 0; i < options.size() + 4; ++i) text << "---|";
   text << '\n';
   for (const SweepTrial& trial : results.trials) {
     text << "| " << trial.name << " | " << trial.state << " |";
-    for (const auto& [name, value] : trial.options) text << ' ' << cell(value) << " |";
+    for (const auto& [name, value] : trial.options) text << ' ' << table_cell(value) << " |";
     text << ' ' << (trial.has_value() ? text_of(trial.values.back()) : "") << " | " << trial.best_step << " | "
-         << trial.step << " | " << cell(trial.error) << " |\n";
+         << trial.step << " | " << table_cell(trial.error) << " |\n";
   }
   const std::vector<Importance> all = importance_of(results);
   if (all.empty()) return text.str();
   text << "\n| option | explains | values | best value |\n|---|---|---|---|\n";
   for (const Importance& one : all)
     text << "| " << one.option << " | " << std::lround(100 * one.share) << " % | " << one.values << " | "
-         << cell(one.best) << " |\n";
+         << table_cell(one.best) << " |\n";
   return text.str();
 }
 

@@ -31,6 +31,8 @@ constexpr size_t most_at_once = size_t{1} << 30;
 
 class MpiCommunicator final : public Communicator {
  public:
+  using Communicator::gather;
+
   MpiCommunicator() {
     int level = 0;
     MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &level);
@@ -63,22 +65,7 @@ class MpiCommunicator final : public Communicator {
 
   std::vector<float> gather(const std::vector<float>& own) override { return gather_all(own, MPI_FLOAT); }
   std::vector<int32_t> gather(const std::vector<int32_t>& own) override { return gather_all(own, MPI_INT32_T); }
-  std::vector<std::string> gather(const std::vector<std::string>& own) override {
-    std::vector<int32_t> lengths;
-    std::vector<char> text;
-    for (const std::string& one : own) {
-      lengths.push_back(static_cast<int32_t>(one.size()));
-      text.insert(text.end(), one.begin(), one.end());
-    }
-    const std::vector<char> all = gather_all(text, MPI_CHAR);
-    std::vector<std::string> texts;
-    size_t begin = 0;
-    for (const int32_t length : gather(lengths)) {
-      texts.emplace_back(all.data() + begin, static_cast<size_t>(length));
-      begin += static_cast<size_t>(length);
-    }
-    return texts;
-  }
+  std::vector<char> gather(const std::vector<char>& own) override { return gather_all(own, MPI_CHAR); }
 
   void abort(int code) override { MPI_Abort(MPI_COMM_WORLD, code); }
 
@@ -111,6 +98,23 @@ class MpiCommunicator final : public Communicator {
 #endif
 
 }  // namespace
+
+std::vector<std::string> Communicator::gather(const std::vector<std::string>& own) {
+  std::vector<int32_t> lengths;
+  std::vector<char> text;
+  for (const std::string& one : own) {
+    lengths.push_back(static_cast<int32_t>(one.size()));
+    text.insert(text.end(), one.begin(), one.end());
+  }
+  const std::vector<char> all = gather(text);
+  std::vector<std::string> texts;
+  size_t begin = 0;
+  for (const int32_t length : gather(lengths)) {
+    texts.emplace_back(all.data() + begin, static_cast<size_t>(length));
+    begin += static_cast<size_t>(length);
+  }
+  return texts;
+}
 
 namespace {
 

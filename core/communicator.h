@@ -42,7 +42,8 @@ class Communicator {
   // The elements of all ranks, those of rank 0 first.
   virtual std::vector<float> gather(const std::vector<float>& own) { return own; }
   virtual std::vector<int32_t> gather(const std::vector<int32_t>& own) { return own; }
-  virtual std::vector<std::string> gather(const std::vector<std::string>& own) { return own; }
+  virtual std::vector<char> gather(const std::vector<char>& own) { return own; }
+  std::vector<std::string> gather(const std::vector<std::string>& own);
   // Makes all ranks end where one does not answer for so many seconds. The default is 60. MPI has no such limit.
   virtual void set_timeout(double) {}
   // Waits a moment on a rank that has failed, since the first one may have failed in the same way and say so. All then

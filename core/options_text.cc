@@ -1,18 +1,12 @@
 // Options from and to text: the reader of TOML files, the resolved configuration and the reference for docs/.
-#define TOML_EXCEPTIONS 1
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wshadow"
-#include <toml++/toml.h>
-#pragma GCC diagnostic pop
 
 #include <algorithm>
 #include <deque>
 #include <sstream>
 
-#include "core/error.h"
-#include "core/files.h"
+#include "core/listing.h"
 #include "core/options.h"
+#include "core/toml.h"
 
 namespace engine {
 
@@ -100,30 +94,14 @@ class Reader {
   std::string source_;
 };
 
-// The text of a table's cell, which a bar would end.
-std::string cell(const std::string& text) {
-  std::string result;
-  for (const char c : text) result += c == '|' ? std::string("\\|") : std::string(1, c);
-  return result;
-}
-
 }  // namespace
 
 void Options::read_file(const std::filesystem::path& file) {
-  if (!std::filesystem::is_regular_file(file))
-    fail_usage(file.string(), ": ", std::filesystem::exists(file) ? "this is not a file" : "there is no such file",
-               "; a configuration is a TOML file such as configs/arithmetic.cfg");
-  read_text(engine::read_text(file), file.string());
+  read_text(read_toml_text(file, "a configuration is a TOML file such as configs/arithmetic.cfg"), file.string());
 }
 
 void Options::read_text(const std::string& text, const std::string& source) {
-  toml::table table;
-  try {
-    table = toml::parse(text, source);
-  } catch (const toml::parse_error& error) {
-    fail_usage(source, ":", error.source().begin.line, ": ", error.description());
-  }
-  Reader(*this, source).read(table, "");
+  Reader(*this, source).read(parse_toml(text, source), "");
 }
 
 std::string Options::toml() const {
@@ -145,9 +123,9 @@ std::string Options::markdown() const {
       if (option.section() != section) continue;
       std::string meaning = option.help;
       for (const Need& need : option.need) meaning += "; needs " + need.text;
-      result += "| `" + option.key() + "` | " + option.type + " | `" + cell(option.default_text) + "` | " +
-                cell(option.range.text()) + " | " + (option.can_change ? "may change" : "stays") + " | " +
-                cell(meaning) + " |\n";
+      result += "| `" + option.key() + "` | " + option.type + " | `" + table_cell(option.default_text) + "` | " +
+                table_cell(option.range.text()) + " | " + (option.can_change ? "may change" : "stays") + " | " +
+                table_cell(meaning) + " |\n";
     }
   }
   return result;

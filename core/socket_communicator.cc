@@ -183,6 +183,8 @@ class SignalsBlocked {
 
 class SocketCommunicator final : public Communicator {
  public:
+  using Communicator::gather;
+
   SocketCommunicator(const RankPlace& place, Meeting meeting)
       : next_(std::move(meeting.next)), previous_(std::move(meeting.previous)) {
     rank_ = place.rank, size_ = place.size;
@@ -213,22 +215,7 @@ class SocketCommunicator final : public Communicator {
   }
   std::vector<float> gather(const std::vector<float>& own) override { return gather_all(own); }
   std::vector<int32_t> gather(const std::vector<int32_t>& own) override { return gather_all(own); }
-  std::vector<std::string> gather(const std::vector<std::string>& own) override {
-    std::vector<int32_t> lengths;
-    std::vector<char> text;
-    for (const std::string& one : own) {
-      lengths.push_back(static_cast<int32_t>(one.size()));
-      text.insert(text.end(), one.begin(), one.end());
-    }
-    const std::vector<char> all = gather_all(text);
-    std::vector<std::string> texts;
-    size_t begin = 0;
-    for (const int32_t length : gather(lengths)) {
-      texts.emplace_back(all.data() + begin, static_cast<size_t>(length));
-      begin += static_cast<size_t>(length);
-    }
-    return texts;
-  }
+  std::vector<char> gather(const std::vector<char>& own) override { return gather_all(own); }
   void let_first_speak() override {
     if (rank_ > 0) std::this_thread::sleep_for(std::chrono::milliseconds(std::min(500 + 100 * rank_, 3000)));
   }
@@ -287,10 +274,12 @@ class SocketCommunicator final : public Communicator {
       const size_t first = count * piece / all, last = count * (piece + 1) / all;
       return values.subspan(first, last - first);
     };
-    std::vector<T> received(values.size() / static_cast<size_t>(size_) + 1);
+    const size_t room = (values.size() / static_cast<size_t>(size_) + 1) * sizeof(T);
+    if (received_.size() < room) received_.resize(room);
+    T* const received = reinterpret_cast<T*>(received_.data());
     for (int step = 0; step + 1 < size_; ++step) {
       const std::span<T> out = part(rank_ - step), in = part(rank_ - step - 1);
-      pass_on(out.data(), out.size_bytes(), received.data(), in.size_bytes());
+      pass_on(out.data(), out.size_bytes(), received, in.size_bytes());
       for (size_t i = 0; i < in.size(); ++i) in[i] = static_cast<T>(combine(received[i], in[i]));
     }
     for (int step = 0; step + 1 < size_; ++step) {
@@ -324,6 +313,7 @@ class SocketCommunicator final : public Communicator {
   Socket next_, previous_;
   std::unique_ptr<Watch> watch_;
   int64_t number_ = 0;  // of the exchange
+  std::vector<std::byte> received_;  // a piece of a sum; kept, since sums of every step need it
   std::mutex mutex_;
   std::condition_variable added_, idle_;
   std::deque<std::function<void()>> waiting_;

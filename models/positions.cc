@@ -78,15 +78,15 @@ void write_sinusoids(float* table, int64_t positions, int64_t width, double expo
     }
 }
 
-void write_normal_positions(float* table, int64_t positions, int64_t width) {
-  constexpr uint64_t seed = 453345, stream = uint64_t{0x706f} << 48;
-  const float deviation = 0.1f * std::sqrt(static_cast<float>(positions) / static_cast<float>(width));
-  Random random(seed, stream);
-  for (int64_t i = 0; i < positions * width; ++i) table[i] = deviation * random.normal();
+float deviation_of_positions(int64_t positions, int64_t width) {
+  return 0.1f * std::sqrt(static_cast<float>(positions) / static_cast<float>(width));
 }
 
-float deviation_of_positions(const ModelConfig& config) {
-  return 0.1f * std::sqrt(static_cast<float>(config.max_positions) / static_cast<float>(config.hidden_size));
+void write_normal_positions(float* table, int64_t positions, int64_t width) {
+  constexpr uint64_t seed = 453345, stream = uint64_t{0x706f} << 48;
+  const float deviation = deviation_of_positions(positions, width);
+  Random random(seed, stream);
+  for (int64_t i = 0; i < positions * width; ++i) table[i] = deviation * random.normal();
 }
 
 void RotaryOptions::declare(Options& options) {

@@ -43,7 +43,7 @@ void write_sinusoids(float* table, int64_t positions, int64_t width, double expo
 // Writes the values of a random table that is not trained.
 void write_normal_positions(float* table, int64_t positions, int64_t width);
 // Returns the deviation of a random table.
-float deviation_of_positions(const ModelConfig& config);
+float deviation_of_positions(int64_t positions, int64_t width);
 
 // Rotary positions (kernels/attention/rotary.h).
 struct RotaryOptions final : OptionsOf<RotaryOptions> {

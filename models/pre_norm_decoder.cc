@@ -134,7 +134,7 @@ class PreNormDecoder final : public Model {
     }
     const Initial initial = positions == "learned" ? Initial::normal(config_.initializer_range)
                             : is_sinusoidal        ? Initial::sinusoids()
-                                                   : Initial::normal(deviation_of_positions(config_));
+                                                   : Initial::normal(deviation_of_positions(rows, width));
     position_table_ = &parameters_.add("embedding.positions", {rows, width}, initial);
   }
   const Tensor& add_rotary_table() {

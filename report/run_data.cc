@@ -1,18 +1,11 @@
-#define TOML_EXCEPTIONS 1
 #include "report/run_data.h"
-
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wshadow"
-#include <toml++/toml.h>
-#pragma GCC diagnostic pop
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <sstream>
 
-#include "core/files.h"
+#include "core/toml.h"
 #include "training/run_folder.h"
 #include "training/subset.h"
 

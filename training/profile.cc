@@ -1,11 +1,11 @@
 #include "training/profile.h"
 
 #include <algorithm>
-#include <fstream>
 #include <numeric>
 #include <string_view>
 
 #include "core/parallel.h"
+#include "core/process_memory.h"
 #include "kernels/backend/backend.h"
 #include "training/averaging.h"
 #include "training/schedule.h"
@@ -130,14 +130,6 @@ size_t bytes_of(const std::vector<StateTensor>& tensors) {
   return bytes;
 }
 
-// Returns the most memory that this process had, in bytes, or 0 where the system does not tell.
-size_t peak_of_process() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with("VmHWM:")) return std::stoull(line.substr(6)) * 1024;
-  return 0;
-}
-
 // The steps of a training, by the trainer's parts.
 class ProfiledTraining {
  public:
@@ -203,7 +195,7 @@ void add_memory(std::vector<MemoryUse> memory, bool is_on_host, Profile& profile
   size_t sum = 0;
   for (const MemoryUse& use : memory) sum += use.bytes;
   profile.peak_memory = sum;
-  if (const size_t peak = is_on_host ? peak_of_process() : 0; peak > sum) {
+  if (const size_t peak = is_on_host ? peak_memory() : 0; peak > sum) {
     memory.push_back({"data, scratch, program", peak - sum});
     profile.peak_memory = peak;
   }

@@ -22,6 +22,8 @@ std::string layer_text(const Parameter& parameter) {
 
 class RecordedCommunicator final : public Communicator {
  public:
+  using Communicator::gather;
+
   RecordedCommunicator(Communicator& inner, StepRecorder& recorder) : inner_(inner), recorder_(recorder) {
     rank_ = inner.rank();
     size_ = inner.size();
@@ -45,7 +47,7 @@ class RecordedCommunicator final : public Communicator {
   }
   std::vector<float> gather(const std::vector<float>& own) override { return gathered(own); }
   std::vector<int32_t> gather(const std::vector<int32_t>& own) override { return gathered(own); }
-  std::vector<std::string> gather(const std::vector<std::string>& own) override { return gathered(own); }
+  std::vector<char> gather(const std::vector<char>& own) override { return gathered(own); }
   void set_timeout(double seconds) override { inner_.set_timeout(seconds); }
   void let_first_speak() override { inner_.let_first_speak(); }
   void abort(int code) override { inner_.abort(code); }

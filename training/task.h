@@ -19,6 +19,9 @@ namespace engine {
 
 using Metrics = std::vector<std::pair<std::string, double>>;
 
+// Evaluations draw by this seed, whatever the training's, so that runs can be compared.
+inline constexpr uint64_t evaluation_seed = 453345;
+
 // Returns the seconds of a clock that nobody sets.
 inline double steady_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();

@@ -10,7 +10,6 @@
 // over n steps, instead.
 #include <CLI/CLI.hpp>
 #include <chrono>
-#include <fstream>
 #include <iostream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -22,6 +21,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/parallel.h"
+#include "core/process_memory.h"
 #include "kernels/backend/backend.h"
 #include "kernels/backend/timed_backend.h"
 #include "kernels/observe/count_ops.h"
@@ -195,14 +195,6 @@ class Training {
   int64_t steps_ = 0, tokens_ = 0, sequences_ = 0;
 };
 
-// The most memory that this program had, in MiB. (getrusage also counts the program that started this one.)
-int64_t peak_mib() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with("VmHWM:")) return std::stoll(line.substr(6)) / 1024;
-  return 0;
-}
-
 struct StepResult {
   float loss;
   int64_t tokens, sequences;
@@ -222,7 +214,7 @@ void serve(const Step& step) {
       std::cout << (i ? ", " : "") << seconds.count();
     }
     std::cout << "], \"tokens\": " << result.tokens << ", \"sequences\": " << result.sequences
-              << ", \"loss\": " << result.loss << ", \"peak_mb\": " << peak_mib() << "}" << std::endl;
+              << ", \"loss\": " << result.loss << ", \"peak_mb\": " << (peak_memory() >> 20) << "}" << std::endl;
   }
 }
 

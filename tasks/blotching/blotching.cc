@@ -19,7 +19,6 @@ namespace {
 // These keep the draws apart from every other use of the seed.
 constexpr uint64_t problem_stream = uint64_t{0x626d} << 48, order_stream = uint64_t{0x626e} << 48,
                    training_stream = uint64_t{0x626f} << 48, evaluation_stream = uint64_t{0x6270} << 48;
-constexpr uint64_t evaluation_seed = 453345;
 constexpr int sequences_at_once = 256;
 const char* const levels_file = "blotching.json";  // in a model's folder, the shares of its blotch tokens
 const char* const state_file = "blotching.json";   // in the task's part of a state

@@ -13,7 +13,6 @@ namespace engine {
 
 namespace {
 
-constexpr uint64_t evaluation_seed = 453345;
 const char* const measures[] = {"correct", "len_diff", "len_percent", "generated_tokens"};
 
 std::vector<double> numbers_of(const std::vector<std::string>& texts, const char* option, const Range& range) {

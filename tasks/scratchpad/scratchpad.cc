@@ -17,8 +17,6 @@ namespace {
 using Split = ExpressionSource::Split;
 using Clock = std::chrono::steady_clock;
 
-// The same expressions are evaluated whatever the run's seed, so that runs can be compared.
-constexpr uint64_t evaluation_seed = 453345;
 // Keeps the draws of training examples apart from every other use of the seed.
 constexpr uint64_t training_stream = uint64_t{0x7363} << 48;
 constexpr int sequences_at_once = 256;

@@ -4,9 +4,14 @@
 
 namespace engine {
 
-bool insert_thoughts(const ThoughtPlan& plan, Random& random, std::vector<int32_t>& tokens) {
+bool drop_for_thoughts(const ThoughtPlan& plan, std::vector<int32_t>& tokens) {
   if (!plan.fits(tokens.size())) return false;
   tokens.resize(tokens.size() - static_cast<size_t>(plan.count));
+  return true;
+}
+
+bool insert_thoughts(const ThoughtPlan& plan, Random& random, std::vector<int32_t>& tokens) {
+  if (!drop_for_thoughts(plan, tokens)) return false;
   for (int64_t i = 0; plan.inserts && i < plan.count; ++i) {
     const auto choices = static_cast<uint32_t>(static_cast<int64_t>(tokens.size()) - plan.count + 1);
     tokens.insert(tokens.begin() + static_cast<ptrdiff_t>(plan.count + random.below(choices)), plan.thought);

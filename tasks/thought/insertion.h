@@ -21,6 +21,8 @@ struct ThoughtPlan {
   bool fits(size_t tokens) const { return static_cast<int64_t>(tokens) > 2 * count; }
 };
 
+// Drops the tokens in whose place the thoughts of a sequence are. Returns whether it is long enough for them.
+bool drop_for_thoughts(const ThoughtPlan& plan, std::vector<int32_t>& tokens);
 // Changes a sequence into the one with thoughts. Returns whether it is long enough.
 bool insert_thoughts(const ThoughtPlan& plan, Random& random, std::vector<int32_t>& tokens);
 

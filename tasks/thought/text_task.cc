@@ -21,8 +21,6 @@ namespace {
 constexpr size_t tokens_at_a_time = size_t{1} << 18;
 // Keeps the draws of places apart from every other use of the seed.
 constexpr uint64_t place_stream = uint64_t{0x7468} << 48;
-// Evaluations have the same places whatever the run's seed, so that runs can be compared.
-constexpr uint64_t evaluation_seed = 453345;
 
 Random random_of(uint64_t seed, int64_t epoch, int64_t sequence) {
   return {seed + static_cast<uint64_t>(epoch) * 0x9E3779B97F4A7C15u, place_stream | static_cast<uint64_t>(sequence)};
@@ -146,7 +144,7 @@ void ThoughtTextTask::search(Machine& machine, int64_t step) {
   searched_.clear();
   std::vector<std::vector<int32_t>> candidates;
   each_sequence(step, [&](int64_t, std::vector<int32_t>& tokens) {
-    if (plan_.fits(tokens.size())) tokens.resize(tokens.size() - static_cast<size_t>(plan_.count));
+    drop_for_thoughts(plan_, tokens);
     if (std::ssize(tokens) > own_.search_passes) candidates.push_back(std::move(tokens));
     else searched_.push_back({tokens, std::vector<int32_t>(tokens.size())});
   });
@@ -204,7 +202,6 @@ std::vector<std::string> ThoughtTextTask::metric_names() const {
 
 void ThoughtTextTask::evaluate_documents(Machine& machine, Metrics& metrics) {
   const int64_t all = eval_->rows(), count = kept_at_most(config_.data.eval_sequences, all);
-  const ThoughtPlan without{.count = plan_.count, .thought = thought_, .inserts = false};
   LossTotals totals[2];
   SequenceBatch batches[2];
   double thoughts = 0;
@@ -219,7 +216,7 @@ void ThoughtTextTask::evaluate_documents(Machine& machine, Metrics& metrics) {
         append_sequence(tokens, thought_, batches[0]);
         if (!inserts()) return;
         thoughts += fits ? static_cast<double>(plan_.count) : 0;
-        insert_thoughts(without, random, copy);
+        drop_for_thoughts(plan_, copy);
         append_sequence(copy, thought_, batches[1]);
       });
     for (const size_t i : {size_t{0}, size_t{1}})
@@ -249,7 +246,7 @@ void ThoughtTextTask::evaluate_asking(Machine& machine, Metrics& metrics) {
         Random random = random_of(evaluation_seed, 0, index);
         with.push_back(tokens);
         insert_thoughts(plan_, random, with.back());
-        if (plan_.fits(tokens.size())) tokens.resize(tokens.size() - static_cast<size_t>(plan_.count));
+        drop_for_thoughts(plan_, tokens);
         plain.push_back(tokens);
       });
     SequenceBatch batch;
@@ -332,8 +329,7 @@ std::string ThoughtTextTask::show_search(Machine& machine, Metrics& metrics) {
   std::vector<std::vector<int32_t>> candidates;
   for (int64_t row = 0; row < eval_->rows() && std::ssize(candidates) < own_.search_group; ++row)
     eval_->each_sequence(row, [&](int64_t, std::vector<int32_t>& tokens) {
-      if (!plan_.fits(tokens.size()) || std::ssize(candidates) == own_.search_group) return;
-      tokens.resize(tokens.size() - static_cast<size_t>(plan_.count));
+      if (std::ssize(candidates) == own_.search_group || !drop_for_thoughts(plan_, tokens)) return;
       candidates.push_back(std::move(tokens));
     });
   const SearchResult result = search_.run(machine, *make_scorer(machine), candidates, evaluation_seed);

@@ -1,0 +1,36 @@
+// Reads TOML by a library, whose header is slow to compile: include this in .cc files only.
+#pragma once
+
+#define TOML_EXCEPTIONS 1
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wshadow"
+#include <toml++/toml.h>
+#pragma GCC diagnostic pop
+
+#include <filesystem>
+#include <string>
+
+#include "core/error.h"
+#include "core/files.h"
+
+namespace engine {
+
+// Parses a text that comes from `source`. A UsageError names it and the line.
+inline toml::table parse_toml(const std::string& text, const std::string& source) {
+  try {
+    return toml::parse(text, source);
+  } catch (const toml::parse_error& error) {
+    fail_usage(source, ":", error.source().begin.line, ": ", error.description());
+  }
+}
+
+// Reads a file of the user's. Where it is none a UsageError says so, and what is right: "a sweep.cfg is a TOML file".
+inline std::string read_toml_text(const std::filesystem::path& file, const std::string& right) {
+  if (!std::filesystem::is_regular_file(file))
+    fail_usage(file.string(), ": ", std::filesystem::exists(file) ? "this is not a file" : "there is no such file",
+               "; ", right);
+  return read_text(file);
+}
+
+}  // namespace engine
