@@ -14,7 +14,8 @@ OPTIMISE := -O1 -g1 -fsanitize=address,undefined \
   -fno-sanitize=null,vptr,object-size$(if $(filter full,$(SANITIZE)),,$(comma)alignment) -fno-sanitize-recover=all \
   -fno-omit-frame-pointer
 else
-OPTIMISE := -O3
+# Kernels have -O3, and what goes through every byte of a text -O2. The rest computes little.
+OPTIMISE := -O1
 endif
 COMPILER := $(if $(shell command -v ccache 2>/dev/null),ccache) $(CXX)
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Werror -Wno-psabi -Wno-missing-field-initializers
@@ -57,6 +58,22 @@ FLAGS_avx2 := -march=x86-64-v3
 FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 FLAGS_amx := -march=x86-64-v4 -mprefer-vector-width=512 -mamx-tile -mamx-bf16 -mavx512bf16
 
+# Up to eight sources of a folder are compiled as one, for most of the time goes into the headers that they share: names
+# that are local to a file differ within a folder. GROUP=1 compiles each alone, and shows #includes that are missing.
+# $(call grouped,sources) writes the files that include them, named after their first, and gives their names.
+GROUP := 8
+GROUPS := $(PLAIN)/groups
+define newline
+
+
+endef
+first_of = $(wordlist 1,$(GROUP),$(1))
+group_of_folder = $(if $(1),$(call write_group,$(call first_of,$(1))) $(call group_of_folder,$(filter-out $(call first_of,$(1)),$(1))))
+write_group = $(call write_where_changed,$(GROUPS)/$(firstword $(1)),$(foreach source,$(1),#include "$(source)"$(newline)))
+write_where_changed = $(if $(call same,$(if $(wildcard $(1)),$(file <$(1))),$(2)),,$(shell mkdir -p $(dir $(1)))$(file >$(1),$(2)))$(1)
+same = $(and $(findstring $(strip $(1)),$(strip $(2))),$(findstring $(strip $(2)),$(strip $(1))))
+grouped = $(foreach folder,$(sort $(dir $(1))),$(call group_of_folder,$(foreach source,$(1),$(if $(filter $(folder),$(dir $(source))),$(source)))))
+
 PARTS := core kernels text models training tasks report commands
 # Host code of the CUDA backend (*.cc in folders named cuda) and its kernels (*.cu there).
 CUDA_HOST := $(wildcard core/cuda/*.cc kernels/cuda/*.cc kernels/*/cuda/*.cc)
@@ -64,12 +81,21 @@ CUDA_KERNELS := $(wildcard kernels/*/cuda/*.cu)
 SOURCES := $(filter-out kernels/cpu/% kernels/cuda/%,$(wildcard $(addsuffix /*.cc,$(PARTS)) kernels/*/*.cc tasks/*/*.cc))
 CPU_SOURCES := $(filter-out %_amx.cc,$(wildcard kernels/cpu/*.cc kernels/*/cpu/*.cc))
 AMX_SOURCES := $(if $(filter avx512,$(ISAS)),$(wildcard kernels/*/cpu/*_amx.cc))
-HOST_OBJECTS := $(SOURCES:%.cc=$(BUILD)/%.o)
-ISA_OBJECTS := $(foreach isa,$(ISAS),$(CPU_SOURCES:%.cc=$(call isa_folder,$(isa))/%.o)) $(AMX_SOURCES:%.cc=$(BUILD)/amx/%.o)
+# These have flags or prerequisites of their own.
+ALONE := core/communicator.cc core/toml.cc kernels/backend/backend.cc report/page_files.cc
+objects = $(patsubst %.cc,$(1)/%.o,$(patsubst $(PLAIN)/%,%,$(2)))
+HOST_OBJECTS := $(call objects,$(BUILD),$(ALONE) $(call grouped,$(filter-out $(ALONE),$(SOURCES))))
+CPU_GROUPS := $(call grouped,$(CPU_SOURCES))
+ISA_OBJECTS := $(foreach isa,$(ISAS),$(call objects,$(call isa_folder,$(isa)),$(CPU_GROUPS))) \
+  $(call objects,$(BUILD)/amx,$(AMX_SOURCES))
 OBJECTS = $(HOST_OBJECTS) $(ISA_OBJECTS)
 TESTS := $(wildcard tests/*.cc)
 # Tests themselves are not sanitized: what they call is, and the memory that they hand to it.
-TEST_OBJECTS := $(TESTS:%.cc=$(PLAIN)/%.o)
+# Tests are many: what counts is how long they take to compile, but for those that compute references.
+SLOW_TESTS := $(shell grep -lE '_ref\.h|attention_problem\.h' $(TESTS))
+SLOW_TEST_OBJECTS := $(call objects,$(PLAIN),$(call grouped,$(SLOW_TESTS)))
+QUICK_TEST_OBJECTS := $(call objects,$(PLAIN),$(call grouped,$(filter-out $(SLOW_TESTS) tests/main.cc,$(TESTS))) tests/main.cc)
+TEST_OBJECTS := $(SLOW_TEST_OBJECTS) $(QUICK_TEST_OBJECTS)
 
 CUDNN_FRONTEND_VERSION := 1.32.0
 CUDNN_FRONTEND := build/third_party/cudnn_frontend-$(CUDNN_FRONTEND_VERSION)
@@ -120,11 +146,14 @@ engine: $(BUILD)/engine
 $(BUILD)/engine: $(BUILD)/engine.o $(OBJECTS)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES)
 
-# Tests are many: what counts is how long they take to compile, but for those that compute references. They run the
-# program, too.
-$(TEST_OBJECTS): OPTIMISE := -O0
-$(patsubst %.cc,$(PLAIN)/%.o,$(shell grep -lE '_ref\.h|attention_problem\.h' $(TESTS))): OPTIMISE := -O1
+# Tests run the program, too.
+$(QUICK_TEST_OBJECTS): OPTIMISE := -O0
+$(SLOW_TEST_OBJECTS): OPTIMISE := -O1
 $(PLAIN)/tests/%.o: tests/%.cc
+	@mkdir -p $(@D)
+	$(COMPILER) $(FLAGS) -c $< -o $@
+
+$(PLAIN)/groups/tests/%.o: $(GROUPS)/tests/%.cc
 	@mkdir -p $(@D)
 	$(COMPILER) $(FLAGS) -c $< -o $@
 
@@ -142,9 +171,17 @@ $(BUILD)/bench/whole_steps: $(patsubst %.cc,$(BUILD)/%.o,$(wildcard bench/steps/
 $(BUILD)/bench/model_logits: $(BUILD)/bench/logits/main.o $(OBJECTS)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(LIBRARIES)
 
+ifndef SANITIZE
+$(addprefix $(BUILD)/groups/,core/%.o text/%.o): OPTIMISE := -O2
+endif
+
 define isa_rule
-$(3)/%.o: OPTIMISE := $(if $(filter $(BUILD)/%,$(3)),$(OPTIMISE),-O3)
+$(3)/%.o: OPTIMISE := $(if $(and $(SANITIZE),$(filter $(BUILD)/%,$(3))),$(OPTIMISE),-O3)
 $(3)/%.o: %.cc
+	@mkdir -p $$(@D)
+	$$(COMPILER) $$(FLAGS) $(FLAGS_$(1)) -DENGINE_ISA=$(2) -c $$< -o $$@
+
+$(3)/groups/%.o: $(GROUPS)/%.cc
 	@mkdir -p $$(@D)
 	$$(COMPILER) $$(FLAGS) $(FLAGS_$(1)) -DENGINE_ISA=$(2) -c $$< -o $$@
 endef
@@ -152,6 +189,10 @@ $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa),$(isa),$(call isa_folder,$(i
 $(eval $(call isa_rule,amx,avx512,$(BUILD)/amx))
 
 $(BUILD)/%.o: %.cc
+	@mkdir -p $(@D)
+	$(COMPILER) $(FLAGS) -c $< -o $@
+
+$(BUILD)/groups/%.o: $(GROUPS)/%.cc
 	@mkdir -p $(@D)
 	$(COMPILER) $(FLAGS) -c $< -o $@
 
@@ -180,6 +221,7 @@ $(BUILD)/cuda/%.o: %.cc
 SIM_TESTS := $(wildcard tests/cudasim/test_*.cc)
 SIM_SOURCES := $(filter-out kernels/attention/cuda/cudnn_graph.cc,$(CUDA_HOST)) $(filter-out $(SIM_TESTS),$(wildcard tests/cudasim/*.cc)) kernels/backend/backend.cc
 SIM_OBJECTS := $(SIM_SOURCES:%.cc=$(BUILD)/sim/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)/sim/%.o)
+SIM_TEST_OBJECTS := $(call objects,$(BUILD)/sim,$(call grouped,$(SIM_TESTS)))
 SIM_FLAGS = $(filter-out -Wconversion,$(FLAGS)) -DENGINE_SIM -isystem tests/cudasim/include \
   -ftrivial-auto-var-init=pattern
 SIM_LIBRARIES := -lutf8proc -lcsv -lboost_context $(MPI_LIBRARIES)
@@ -192,10 +234,14 @@ $(BUILD)/sim/%.o: %.cc
 	@mkdir -p $(@D)
 	$(COMPILER) $(SIM_FLAGS) -c $< -o $@
 
+$(BUILD)/sim/groups/%.o: $(GROUPS)/%.cc
+	@mkdir -p $(@D)
+	$(COMPILER) $(SIM_FLAGS) -c $< -o $@
+
 $(BUILD)/engine-sim: $(BUILD)/engine.o $(HOST_WITHOUT_BACKEND) $(SIM_OBJECTS) $(ISA_OBJECTS)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(SIM_LIBRARIES)
 
-$(BUILD)/tests/run_sim: $(HOST_WITHOUT_BACKEND) $(SIM_TESTS:%.cc=$(BUILD)/sim/%.o) $(SIM_OBJECTS) $(TEST_OBJECTS) $(ISA_OBJECTS) | $(BUILD)/engine $(BUILD)/engine-sim
+$(BUILD)/tests/run_sim: $(HOST_WITHOUT_BACKEND) $(SIM_TEST_OBJECTS) $(SIM_OBJECTS) $(TEST_OBJECTS) $(ISA_OBJECTS) | $(BUILD)/engine $(BUILD)/engine-sim
 	@mkdir -p $(@D)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(SIM_LIBRARIES)
 

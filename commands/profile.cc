@@ -15,14 +15,14 @@ namespace engine {
 
 namespace {
 
-constexpr int64_t most_steps = 10000;
+constexpr int64_t most_profiled_steps = 10000;
 
 class ProfileVerb final : public Verb {
  public:
   void add_flags(Flags& flags) override {
     flags.add("task.cfg", file_, "the task's configuration", {.required = true});
     flags.add("--steps", steps_, "training steps that are recorded, behind 3 that are not (default 10)",
-              {.range = between(1, static_cast<double>(most_steps))});
+              {.range = between(1, static_cast<double>(most_profiled_steps))});
     flags.add("--output", output_, "file for the profile as JSON");
     flags.add("--against", against_, "such a file: also prints what became slower or faster since then");
     flags.add("--trace", trace_, "file for the steps' timeline, which ui.perfetto.dev shows");

@@ -73,16 +73,16 @@ std::vector<Group> groups_of(std::vector<const SweepTrial*> trials, const std::s
 }
 
 Json json_of(const SweepTrial& trial) {
-  Json json = {{"name", trial.name}, {"state", trial.state}};
-  json["options"] = Json::object();
-  for (const auto& [name, value] : trial.options) json["options"][name] = value;
-  json["value"] = trial.has_value() ? Json(trial.values.back()) : Json();
-  json["values"] = trial.values;
-  json["best_step"] = trial.best_step;
-  json["step"] = trial.step;
-  json["seconds"] = trial.seconds;
-  if (!trial.error.empty()) json["error"] = trial.error;
-  return json;
+  Json entry = {{"name", trial.name}, {"state", trial.state}};
+  entry["options"] = Json::object();
+  for (const auto& [name, value] : trial.options) entry["options"][name] = value;
+  entry["value"] = trial.has_value() ? Json(trial.values.back()) : Json();
+  entry["values"] = trial.values;
+  entry["best_step"] = trial.best_step;
+  entry["step"] = trial.step;
+  entry["seconds"] = trial.seconds;
+  if (!trial.error.empty()) entry["error"] = trial.error;
+  return entry;
 }
 
 }  // namespace
@@ -175,18 +175,18 @@ void read_results(const SweepFolder& folder, SweepResults& results) {
   }
   std::istringstream lines(read_text(folder.results()));
   for (std::string line; std::getline(lines, line);) {
-    const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!json.is_object()) continue;
+    const Json entry = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!entry.is_object()) continue;
     const auto trial = std::find_if(results.trials.begin(), results.trials.end(),
-                                    [&](const SweepTrial& one) { return one.name == json.value("name", ""); });
+                                    [&](const SweepTrial& one) { return one.name == entry.value("name", ""); });
     if (trial == results.trials.end()) continue;
-    trial->state = json.value("state", "waiting");
+    trial->state = entry.value("state", "waiting");
     if (trial->state != "failed") trial->state = "waiting";
-    trial->values = json.value("values", std::vector<double>());
-    trial->best_step = json.value("best_step", int64_t{0});
-    trial->step = json.value("step", int64_t{0});
-    trial->seconds = json.value("seconds", 0.0);
-    trial->error = json.value("error", "");
+    trial->values = entry.value("values", std::vector<double>());
+    trial->best_step = entry.value("best_step", int64_t{0});
+    trial->step = entry.value("step", int64_t{0});
+    trial->seconds = entry.value("seconds", 0.0);
+    trial->error = entry.value("error", "");
   }
 }
 

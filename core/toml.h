@@ -2,6 +2,7 @@
 #pragma once
 
 #define TOML_EXCEPTIONS 1
+#define TOML_HEADER_ONLY 0  // core/toml.cc holds it
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wconversion"
 #pragma GCC diagnostic ignored "-Wshadow"

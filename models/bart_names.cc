@@ -25,7 +25,7 @@ int64_t of_both_sides(const json& config, const char* part, const std::string& w
 }
 
 // Keys that are absent have the values that the transformers library's BartConfig gives them.
-ModelConfig read_config(const json& config, const std::string& where) {
+ModelConfig read_bart_config(const json& config, const std::string& where) {
   ModelConfig result;
   result.architecture = "bart";
   auto& own = result.own.get<BartOptions>();
@@ -57,7 +57,7 @@ ModelConfig read_config(const json& config, const std::string& where) {
   return result;
 }
 
-void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
+void write_bart_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["is_encoder_decoder"] = true;
   result["d_model"] = config.hidden_size;
   result["encoder_layers"] = config.num_layers;
@@ -78,13 +78,13 @@ void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["use_cache"] = true;
 }
 
-bool has_its_positions(const ModelConfig& config) {
+bool has_bart_positions(const ModelConfig& config) {
   return config.own.get<PositionOptions>().positions == "learned" &&
          !config.own.get<BartOptions>().has_relative_tables();
 }
 
-ModelConfig read_own_config(const json& config, const std::string& where) {
-  ModelConfig result = read_config(config, where);
+ModelConfig read_own_bart_config(const json& config, const std::string& where) {
+  ModelConfig result = read_bart_config(config, where);
   auto& own = result.own.get<BartOptions>();
   result.own.get<PositionOptions>().positions = json_string(config, "positions", where);
   own.relative_positions = json_string(config, "relative_positions", where, "none");
@@ -92,8 +92,8 @@ ModelConfig read_own_config(const json& config, const std::string& where) {
   return result;
 }
 
-void write_own_config(const ModelConfig& config, nlohmann::ordered_json& result) {
-  write_config(config, result);
+void write_own_bart_config(const ModelConfig& config, nlohmann::ordered_json& result) {
+  write_bart_config(config, result);
   const auto& own = config.own.get<BartOptions>();
   result["positions"] = config.own.get<PositionOptions>().positions;
   if (!own.has_relative_tables()) return;
@@ -125,7 +125,7 @@ const std::vector<std::pair<const char*, const char*>> general_keys = {
     {"num_hidden_layers", "encoder_layers"},
     {"num_attention_heads", "encoder_attention_heads"}};
 
-const std::vector<HuggingFaceFormat::Tied> tied = {
+const std::vector<HuggingFaceFormat::Tied> bart_tied = {
     {"model.encoder.embed_tokens.weight", "model.shared.weight", "embedding.tokens"},
     {"model.decoder.embed_tokens.weight", "model.shared.weight", "embedding.tokens"},
     {"lm_head.weight", "model.shared.weight", "embedding.tokens"}};
@@ -134,23 +134,23 @@ const std::vector<const char*> layer_drops = {"encoder_layerdrop", "decoder_laye
 
 std::vector<float>& logits_bias_of(ModelConfig& config) { return config.own.get<BartOptions>().output_bias; }
 
-using Names = std::vector<TensorNames>;
+using BartNames = std::vector<TensorNames>;
 
 // Adds a weight and a bias. Theirs are `parts` of ours, named side by side.
-void add_linear(Names& names, const std::string& ours, const std::vector<std::string>& theirs) {
+void add_linear(BartNames& names, const std::string& ours, const std::vector<std::string>& theirs) {
   const int parts = static_cast<int>(theirs.size());
   for (const char* kind : {".weight", ".bias"})
     for (int part = 0; part < parts; ++part)
       names.push_back({ours + kind, theirs[static_cast<size_t>(part)] + kind, false, part, parts});
 }
 
-void add_norm(Names& names, const std::string& ours, const std::string& theirs) {
+void add_norm(BartNames& names, const std::string& ours, const std::string& theirs) {
   names.push_back({ours + ".gain", theirs + ".weight"});
   names.push_back({ours + ".bias", theirs + ".bias"});
 }
 
-Names all_names() {
-  Names names{{"embedding.tokens", "model.shared.weight"}};
+BartNames bart_names() {
+  BartNames names{{"embedding.tokens", "model.shared.weight"}};
   for (const std::string side : {"encoder.", "decoder."}) {
     const std::string layer = side + "layers.*.", their_side = "model." + side, their_layer = "model." + layer;
     const auto projection = [&](const char* attention, const char* which) { return their_layer + attention + which; };
@@ -174,8 +174,8 @@ Names all_names() {
 }
 
 // Adds the names of relative tables.
-Names own_names() {
-  Names names = all_names();
+BartNames own_names() {
+  BartNames names = bart_names();
   for (const std::string side : {"encoder.", "decoder."})
     for (const char* part : {"", ".keys", ".values"})
       names.push_back({side + "layers.*.attention.relative" + part,
@@ -191,15 +191,15 @@ const HuggingFaceFormat& bart_format() {
       .model_type = "bart",
       .classes = {{"BartForConditionalGeneration"}, {"BartModel", HeadKind::none, /*has_prefix=*/false}},
       .prefix = "model.",
-      .names = all_names(),
+      .names = bart_names(),
       .general_keys = general_keys,
-      .tied = tied,
+      .tied = bart_tied,
       .layer_drops = layer_drops,
       .logits_bias = "final_logits_bias",
       .logits_bias_of = logits_bias_of,
-      .suits = has_its_positions,
-      .read_config = read_config,
-      .write_config = write_config,
+      .suits = has_bart_positions,
+      .read_config = read_bart_config,
+      .write_config = write_bart_config,
       .read_generation = read_generation,
       .write_tokens = write_tokens};
   return format;
@@ -213,12 +213,12 @@ const HuggingFaceFormat& own_bart_format() {
       .prefix = "model.",
       .names = own_names(),
       .general_keys = general_keys,
-      .tied = tied,
+      .tied = bart_tied,
       .layer_drops = layer_drops,
       .logits_bias = "final_logits_bias",
       .logits_bias_of = logits_bias_of,
-      .read_config = read_own_config,
-      .write_config = write_own_config,
+      .read_config = read_own_bart_config,
+      .write_config = write_own_bart_config,
       .read_generation = read_generation,
       .write_tokens = write_tokens};
   return format;

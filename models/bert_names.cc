@@ -10,16 +10,16 @@ using nlohmann::json;
 
 namespace {
 
-const BertKeys keys{.architecture = "bert", .vocab_size = 30522};
+const BertKeys bert_keys{.architecture = "bert", .vocab_size = 30522};
 
-ModelConfig read_config(const json& config, const std::string& where) {
-  ModelConfig result = read_bert_keys(config, where, keys);
+ModelConfig read_bert_config(const json& config, const std::string& where) {
+  ModelConfig result = read_bert_keys(config, where, bert_keys);
   result.own.get<BertOptions>().type_vocab_size = read_type_vocab_size(config, where);
   return result;
 }
 
-void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
-  write_bert_keys(config, keys, config.max_positions, config.own.get<BertOptions>().type_vocab_size, result);
+void write_bert_config(const ModelConfig& config, nlohmann::ordered_json& result) {
+  write_bert_keys(config, bert_keys, config.max_positions, config.own.get<BertOptions>().type_vocab_size, result);
   result["tie_word_embeddings"] = true;
 }
 
@@ -46,8 +46,8 @@ const HuggingFaceFormat& bert_format() {
       .tied = {{"cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight", "masked_head.bias"},
                {"cls.predictions.decoder.bias", "cls.predictions.bias", "masked_head.bias"}},
       .buffers = {"bert.embeddings.position_ids", "bert.embeddings.token_type_ids"},
-      .read_config = read_config,
-      .write_config = write_config};
+      .read_config = read_bert_config,
+      .write_config = write_bert_config};
   return format;
 }
 

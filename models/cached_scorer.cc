@@ -12,7 +12,7 @@ namespace engine {
 namespace {
 
 // This is enough for the matrix units, and little enough to stay small.
-constexpr size_t tokens_per_pass = 4096;
+constexpr size_t tokens_per_scoring = 4096;
 
 }  // namespace
 
@@ -91,7 +91,7 @@ void CachedScorer::score(std::span<const Piece> pieces, Scores& scores, bool bid
     for (size_t first = 0, last; first < parts.size(); first = last) {
       size_t tokens = 0;
       for (last = first; last < parts.size(); ++last) {
-        if (last > first && tokens + parts[last].tokens.size() > tokens_per_pass) break;
+        if (last > first && tokens + parts[last].tokens.size() > tokens_per_scoring) break;
         tokens += parts[last].tokens.size();
       }
       rest = rest.subspan(run(parts.subspan(first, last - first), rest, scores, bidirectional));

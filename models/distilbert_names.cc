@@ -12,7 +12,7 @@ namespace {
 
 // Keys that are absent have the values that the transformers library's DistilBertConfig gives them. Whether positions
 // began as sinusoids does not matter: they are in the file.
-ModelConfig read_config(const json& config, const std::string& where) {
+ModelConfig read_distilbert_config(const json& config, const std::string& where) {
   ModelConfig result;
   result.architecture = "distilbert";
   result.hidden_size = json_integer(config, "dim", where, 1, most_width, 768);
@@ -33,7 +33,7 @@ ModelConfig read_config(const json& config, const std::string& where) {
   return result;
 }
 
-void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
+void write_distilbert_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["dim"] = config.hidden_size;
   result["n_layers"] = config.num_layers;
   result["n_heads"] = config.num_heads;
@@ -95,8 +95,8 @@ const HuggingFaceFormat& distilbert_format() {
       .general_keys = {{"hidden_size", "dim"}, {"num_hidden_layers", "n_layers"}, {"num_attention_heads", "n_heads"}},
       .tied = {{"vocab_projector.weight", "distilbert.embeddings.word_embeddings.weight", "masked_head.bias"}},
       .buffers = {"distilbert.embeddings.position_ids"},
-      .read_config = read_config,
-      .write_config = write_config};
+      .read_config = read_distilbert_config,
+      .write_config = write_distilbert_config};
   return format;
 }
 

@@ -14,7 +14,7 @@ using nlohmann::json;
 namespace {
 
 // Keys that are absent have the values that the transformers library's GPT2Config gives them.
-ModelConfig read_config(const json& config, const std::string& where) {
+ModelConfig read_gpt2_config(const json& config, const std::string& where) {
   ModelConfig result;
   result.architecture = "gpt2";
   result.hidden_size = json_integer(config, "n_embd", where, 1, most_width, 768);
@@ -39,7 +39,7 @@ ModelConfig read_config(const json& config, const std::string& where) {
   return result;
 }
 
-void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
+void write_gpt2_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["n_embd"] = config.hidden_size;
   result["n_layer"] = config.num_layers;
   result["n_head"] = config.num_heads;
@@ -59,13 +59,13 @@ void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["use_cache"] = true;
 }
 
-bool has_its_positions(const ModelConfig& config) {
+bool has_gpt2_positions(const ModelConfig& config) {
   return config.own.get<PositionOptions>().positions == "learned" &&
          config.own.get<PositionTableOptions>().dropout == 0;
 }
 
-ModelConfig read_own_config(const json& config, const std::string& where) {
-  ModelConfig result = read_config(config, where);
+ModelConfig read_own_gpt2_config(const json& config, const std::string& where) {
+  ModelConfig result = read_gpt2_config(config, where);
   result.own.get<PositionOptions>().positions = json_string(config, "positions", where);
   auto& rotary = result.own.get<RotaryOptions>();
   rotary.share = json_number(config, "rotary_share", where, rotary.share);
@@ -78,8 +78,8 @@ ModelConfig read_own_config(const json& config, const std::string& where) {
   return result;
 }
 
-void write_own_config(const ModelConfig& config, nlohmann::ordered_json& result) {
-  write_config(config, result);
+void write_own_gpt2_config(const ModelConfig& config, nlohmann::ordered_json& result) {
+  write_gpt2_config(config, result);
   const auto& rotary = config.own.get<RotaryOptions>();
   result["positions"] = config.own.get<PositionOptions>().positions;
   result["rotary_share"] = rotary.share;
@@ -119,8 +119,8 @@ HuggingFaceFormat format_of(const char* model_type, const char* class_name) {
                            {"max_position_embeddings", "n_positions"}},
           .tied = {{"lm_head.weight", "transformer.wte.weight", "embedding.tokens"}},
           .buffers = {"transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias"},
-          .read_config = read_config,
-          .write_config = write_config};
+          .read_config = read_gpt2_config,
+          .write_config = write_gpt2_config};
 }
 
 }  // namespace
@@ -128,7 +128,7 @@ HuggingFaceFormat format_of(const char* model_type, const char* class_name) {
 const HuggingFaceFormat& gpt2_format() {
   static const HuggingFaceFormat format = [] {
     HuggingFaceFormat result = format_of("gpt2", "GPT2LMHeadModel");
-    result.suits = has_its_positions;
+    result.suits = has_gpt2_positions;
     return result;
   }();
   return format;
@@ -137,8 +137,8 @@ const HuggingFaceFormat& gpt2_format() {
 const HuggingFaceFormat& own_gpt2_format() {
   static const HuggingFaceFormat format = [] {
     HuggingFaceFormat result = format_of("engine_gpt2", "EngineGPT2LMHeadModel");
-    result.read_config = read_own_config;
-    result.write_config = write_own_config;
+    result.read_config = read_own_gpt2_config;
+    result.write_config = write_own_gpt2_config;
     return result;
   }();
   return format;

@@ -37,7 +37,7 @@ fs::path weights_file(const fs::path& folder) {
 }
 
 // Lists the first names and counts the others: "a, b, c, d and 7 more".
-class Names {
+class NameList {
  public:
   void add(const std::string& name) {
     if (++count_ <= 4) text_ += (count_ > 1 ? ", " : "") + name;
@@ -112,7 +112,7 @@ class TensorCheck {
     for (Place& place : sources.places)
       if (lacks_rows(place, new_parts)) place.shape.sizes[0] = new_parts.known_tokens;
     const std::set<std::string> news = new_parts_of(sources.places, new_parts, report);
-    Names missing, misshapen;
+    NameList missing, misshapen;
     for (const Place& place : sources.places) {
       sources.entries.push_back(nullptr);
       if (news.contains(part_of(*place.parameter))) continue;
@@ -193,12 +193,12 @@ class TensorCheck {
   }
 
   // A name that the model does not have often explains one that is missing.
-  void refuse(const Names& missing, const Names& misshapen, const LoadReport& report) const {
+  void refuse(const NameList& missing, const NameList& misshapen, const LoadReport& report) const {
     if (!missing && !misshapen) return;
-    Names unknown;
+    NameList unknown;
     for (const std::string& name : report.left_out) unknown.add(name);
     std::string text;
-    const auto add = [&](const char* what, const Names& list) {
+    const auto add = [&](const char* what, const NameList& list) {
       if (list) text += (text.empty() ? "" : "; ") + std::string(what) + list.text();
     };
     add("missing tensors: ", missing);

@@ -12,7 +12,7 @@ using nlohmann::json;
 
 namespace {
 
-ModelConfig read_config(const json& config, const std::string& where) {
+ModelConfig read_lstm_config(const json& config, const std::string& where) {
   ModelConfig result = open_model();
   result.architecture = "lstm";
   result.hidden_size = json_integer(config, "hidden_size", where, 1, most_width);
@@ -28,7 +28,7 @@ ModelConfig read_config(const json& config, const std::string& where) {
   return result;
 }
 
-void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
+void write_lstm_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["hidden_size"] = config.hidden_size;
   result["num_layers"] = config.num_layers;
   result["vocab_size"] = config.vocab_size;
@@ -53,8 +53,8 @@ const HuggingFaceFormat& lstm_format() {
                 {"lm_head.weight", "lm_head.weight"}},
       .tied = {{"lm_head.weight", "embedding.weight", "embedding.tokens", /*unless=*/"lm_head.weight"}},
       .ties_embeddings = {},
-      .read_config = read_config,
-      .write_config = write_config};
+      .read_config = read_lstm_config,
+      .write_config = write_lstm_config};
   return format;
 }
 

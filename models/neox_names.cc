@@ -46,7 +46,7 @@ void read_rotary(const json& config, const std::string& where, ModelConfig& resu
 }
 
 // Keys that are absent have the values that the transformers library's GPTNeoXConfig gives them.
-ModelConfig read_config(const json& config, const std::string& where) {
+ModelConfig read_neox_config(const json& config, const std::string& where) {
   ModelConfig result;
   result.architecture = "gpt_neox";
   result.hidden_size = json_integer(config, "hidden_size", where, 1, most_width, 6144);
@@ -71,7 +71,7 @@ ModelConfig read_config(const json& config, const std::string& where) {
   return result;
 }
 
-void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
+void write_neox_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   const auto& own = config.own.get<NeoxOptions>();
   const auto& rotary = config.own.get<RotaryOptions>();
   result["hidden_size"] = config.hidden_size;
@@ -96,7 +96,7 @@ void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["use_cache"] = true;
 }
 
-std::vector<TensorNames> all_names() {
+std::vector<TensorNames> neox_names() {
   std::vector<TensorNames> names{{"embedding.tokens", "gpt_neox.embed_in.weight"},
                                  {"final_norm.gain", "gpt_neox.final_layer_norm.weight"},
                                  {"final_norm.bias", "gpt_neox.final_layer_norm.bias"},
@@ -126,7 +126,7 @@ const HuggingFaceFormat& gpt_neox_format() {
       .model_type = "gpt_neox",
       .classes = {{"GPTNeoXForCausalLM"}},
       .prefix = "gpt_neox.",
-      .names = all_names(),
+      .names = neox_names(),
       // The table for the logits has two names. A tied model has none.
       .tied = {{"lm_head.weight", "embed_out.weight", "lm_head.weight"},
                {"embed_out.weight", "gpt_neox.embed_in.weight", "embedding.tokens", /*unless=*/"lm_head.weight"},
@@ -134,8 +134,8 @@ const HuggingFaceFormat& gpt_neox_format() {
       .buffers = {"gpt_neox.layers.*.attention.bias", "gpt_neox.layers.*.attention.masked_bias",
                   "gpt_neox.layers.*.attention.rotary_emb.inv_freq", "gpt_neox.rotary_emb.inv_freq"},
       .ties_embeddings = {},
-      .read_config = read_config,
-      .write_config = write_config};
+      .read_config = read_neox_config,
+      .write_config = write_neox_config};
   return format;
 }
 

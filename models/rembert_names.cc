@@ -11,18 +11,18 @@ using nlohmann::json;
 
 namespace {
 
-const BertKeys keys{.architecture = "rembert",
-                    .vocab_size = 250300,
-                    .hidden_size = 1152,
-                    .num_layers = 32,
-                    .num_heads = 18,
-                    .ffn_size = 4608,
-                    .dropout = 0,
-                    .classifier_dropout = "classifier_dropout_prob",
-                    .classifier_dropout_rate = 0.1};
+const BertKeys rembert_keys{.architecture = "rembert",
+                            .vocab_size = 250300,
+                            .hidden_size = 1152,
+                            .num_layers = 32,
+                            .num_heads = 18,
+                            .ffn_size = 4608,
+                            .dropout = 0,
+                            .classifier_dropout = "classifier_dropout_prob",
+                            .classifier_dropout_rate = 0.1};
 
-ModelConfig read_config(const json& config, const std::string& where) {
-  ModelConfig result = read_bert_keys(config, where, keys);
+ModelConfig read_rembert_config(const json& config, const std::string& where) {
+  ModelConfig result = read_bert_keys(config, where, rembert_keys);
   read_frame_tokens(config, where, 312, 313, result);
   auto& own = result.own.get<RemBertOptions>();
   own.type_vocab_size = read_type_vocab_size(config, where);
@@ -31,9 +31,9 @@ ModelConfig read_config(const json& config, const std::string& where) {
   return result;
 }
 
-void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
+void write_rembert_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   const auto& own = config.own.get<RemBertOptions>();
-  write_bert_keys(config, keys, config.max_positions, own.type_vocab_size, result);
+  write_bert_keys(config, rembert_keys, config.max_positions, own.type_vocab_size, result);
   result["input_embedding_size"] = own.input_size(config);
   result["output_embedding_size"] = own.output_size(config);
   result["tie_word_embeddings"] = false;
@@ -63,8 +63,8 @@ const HuggingFaceFormat& rembert_format() {
                            {"classifier.bias", "classifier.bias"}}),
       .buffers = {"rembert.embeddings.position_ids"},
       .ties_embeddings = false,
-      .read_config = read_config,
-      .write_config = write_config};
+      .read_config = read_rembert_config,
+      .write_config = write_rembert_config};
   return format;
 }
 

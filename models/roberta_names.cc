@@ -14,7 +14,7 @@ using nlohmann::json;
 namespace {
 
 const char* const multilingual = "xlm-roberta";
-const BertKeys keys{.architecture = "roberta", .vocab_size = 50265, .pad_token = 1};
+const BertKeys roberta_keys{.architecture = "roberta", .vocab_size = 50265, .pad_token = 1};
 const BertKeys multilingual_keys{.architecture = "roberta", .vocab_size = 30522, .pad_token = 1};
 
 ModelConfig read_any_config(const json& config, const std::string& where, const BertKeys& of) {
@@ -31,7 +31,9 @@ ModelConfig read_any_config(const json& config, const std::string& where, const 
   return result;
 }
 
-ModelConfig read_config(const json& config, const std::string& where) { return read_any_config(config, where, keys); }
+ModelConfig read_roberta_config(const json& config, const std::string& where) {
+  return read_any_config(config, where, roberta_keys);
+}
 
 ModelConfig read_multilingual_config(const json& config, const std::string& where) {
   ModelConfig result = read_any_config(config, where, multilingual_keys);
@@ -39,8 +41,8 @@ ModelConfig read_multilingual_config(const json& config, const std::string& wher
   return result;
 }
 
-void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
-  write_bert_keys(config, keys, config.max_positions + unused_roberta_positions(config),
+void write_roberta_config(const ModelConfig& config, nlohmann::ordered_json& result) {
+  write_bert_keys(config, roberta_keys, config.max_positions + unused_roberta_positions(config),
                   config.own.get<RobertaOptions>().type_vocab_size, result);
   result["tie_word_embeddings"] = true;
 }
@@ -62,8 +64,8 @@ HuggingFaceFormat format_of(const char* model_type, std::vector<HuggingFaceForma
           .tied = {{"lm_head.decoder.weight", "roberta.embeddings.word_embeddings.weight", "masked_head.bias"},
                    {"lm_head.decoder.bias", "lm_head.bias", "masked_head.bias"}},
           .buffers = {"roberta.embeddings.position_ids", "roberta.embeddings.token_type_ids"},
-          .read_config = read_config,
-          .write_config = write_config};
+          .read_config = read_roberta_config,
+          .write_config = write_roberta_config};
 }
 
 }  // namespace

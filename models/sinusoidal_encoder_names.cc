@@ -12,7 +12,7 @@ using nlohmann::json;
 
 namespace {
 
-ModelConfig read_config(const json& config, const std::string& where) {
+ModelConfig read_sinusoidal_config(const json& config, const std::string& where) {
   ModelConfig result;
   result.architecture = "sinusoidal_encoder";
   result.hidden_size = json_integer(config, "hidden_size", where, 1, most_width);
@@ -34,7 +34,7 @@ ModelConfig read_config(const json& config, const std::string& where) {
   return result;
 }
 
-void write_config(const ModelConfig& config, nlohmann::ordered_json& result) {
+void write_sinusoidal_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   result["hidden_size"] = config.hidden_size;
   result["num_layers"] = config.num_layers;
   result["num_heads"] = config.num_heads;
@@ -80,8 +80,8 @@ const HuggingFaceFormat& sinusoidal_encoder_format() {
                 {"masked_head.projection.bias", "masked_head.projection.bias"},
                 {"classifier.weight", "classifier.weight"},
                 {"classifier.bias", "classifier.bias"}},
-      .read_config = read_config,
-      .write_config = write_config};
+      .read_config = read_sinusoidal_config,
+      .write_config = write_sinusoidal_config};
   return format;
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <unordered_map>
 #include <utility>
@@ -11,8 +10,6 @@
 namespace engine {
 
 namespace {
-
-constexpr double nan_value = std::numeric_limits<double>::quiet_NaN();
 
 // Reads the members of one line's object. Every method returns whether the line still is what it should be.
 class Line {

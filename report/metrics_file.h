@@ -3,12 +3,15 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace engine {
+
+inline constexpr double nan_value = std::numeric_limits<double>::quiet_NaN();
 
 // The values of a metric, NaN where one was not finite. Steps do not fall.
 struct Series {

@@ -3,7 +3,7 @@
 #include "kernels/elementwise/activation_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_activation {
 
 namespace {
 
@@ -107,4 +107,4 @@ TEST_CASE("activation: no elements, the same bits at any number of threads, and 
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_activation

@@ -1,6 +1,6 @@
 #include "tests/attention_problem.h"
 
-namespace engine::test {
+namespace engine::test::test_attention {
 namespace {
 
 using Case = AttentionCase;
@@ -279,4 +279,4 @@ TEST_CASE("attention: what is beyond its limits is refused, the limit itself is 
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_attention

@@ -8,7 +8,7 @@
 
 #include "kernels/attention/cuda/layout.h"
 
-namespace engine::test {
+namespace engine::test::test_attention_layout {
 namespace {
 
 using cuda::tile_piece;
@@ -93,4 +93,4 @@ TEST_CASE("attention's tiles in shared memory: without the permutation the count
   }
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_attention_layout

@@ -10,7 +10,7 @@
 #include "tests/temporary.h"
 #include "tests/training_task.h"
 
-namespace engine::test {
+namespace engine::test::test_averaging {
 
 namespace {
 
@@ -286,4 +286,4 @@ TEST_CASE("averaging: frozen parameters keep their bits, and models are saved as
   }
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_averaging

@@ -10,7 +10,7 @@
 #include "tests/cached_checks.h"
 #include "tests/temporary.h"
 
-namespace engine::test {
+namespace engine::test::test_bart {
 
 namespace fs = std::filesystem;
 
@@ -258,4 +258,4 @@ TEST_CASE("bart: a pass without a source is an error") {
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_bart

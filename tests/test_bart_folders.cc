@@ -8,7 +8,7 @@
 #include "models/huggingface.h"
 #include "tests/changed_folder.h"
 
-namespace engine::test {
+namespace engine::test::test_bart_folders {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -167,4 +167,4 @@ TEST_CASE("bart folders: what is missing, misshapen or not done here is named") 
                        UsageError);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_bart_folders

@@ -7,7 +7,7 @@
 #include "tests/model_checks.h"
 #include "tests/temporary.h"
 
-namespace engine::test {
+namespace engine::test::test_bert {
 
 namespace fs = std::filesystem;
 
@@ -186,4 +186,4 @@ TEST_CASE("sinusoidal encoder: the trunk begins uniform within Glorot's bound, q
   }
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_bert

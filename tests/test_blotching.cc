@@ -6,7 +6,7 @@
 #include "tests/blotching_settings.h"
 #include "tests/operation.h"
 
-namespace engine::test {
+namespace engine::test::test_blotching {
 
 namespace {
 
@@ -389,4 +389,4 @@ TEST_CASE("blotching: what cannot be is a usage error that names the option") {
   }
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_blotching

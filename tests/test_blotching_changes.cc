@@ -7,7 +7,7 @@
 #include "tests/blotching_settings.h"
 #include "tests/operation.h"
 
-namespace engine::test {
+namespace engine::test::test_blotching_changes {
 
 namespace {
 
@@ -175,4 +175,4 @@ TEST_CASE("blotching: metrics of shares and temperatures that are nearly alike h
   CHECK(names.back() == "generated_tokens_p_0.502_t_0.50000001");
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_blotching_changes

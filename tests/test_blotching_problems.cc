@@ -12,7 +12,7 @@
 #include "core/error.h"
 #include "tests/program.h"
 
-namespace engine::test {
+namespace engine::test::test_blotching_problems {
 
 namespace {
 
@@ -125,7 +125,7 @@ TEST_CASE("blotching problems: the last statement is the value, over many proble
     ProblemSource source(limits(kinds[kind]));
     Random random(4, kind);
     std::string problem;
-    std::set<Phase> phases;
+    std::set<SolutionPhase> phases;
     int wrong = 0;
     for (int i = 0; i < 20000; ++i) {
       REQUIRE(source.draw(random, problem));
@@ -315,4 +315,4 @@ TEST_CASE("blotching problems: the program writes them, the same for the same se
   program.fails({"problems", config, "--blotching.max_mult_num", "21"}, 2, "blotching.max_mult_num is 21");
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_blotching_problems

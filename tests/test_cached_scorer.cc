@@ -4,7 +4,7 @@
 #include "tests/operation.h"
 #include "training/loss_step.h"
 
-namespace engine::test {
+namespace engine::test::test_cached_scorer {
 
 namespace {
 
@@ -229,4 +229,4 @@ TEST_CASE("cached scorer: pieces that cannot be are errors") {
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_cached_scorer

@@ -9,7 +9,7 @@
 #include "tests/temporary.h"
 #include "tests/thinking.h"
 
-namespace engine::test {
+namespace engine::test::test_cached_thoughts {
 
 namespace {
 
@@ -181,4 +181,4 @@ TEST_CASE("cached thoughts: a folder without thought states gets new ones where 
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_cached_thoughts

@@ -7,7 +7,7 @@
 #include "tasks/thought/chase_curriculum.h"
 #include "tests/task_settings.h"
 
-namespace engine::test {
+namespace engine::test::test_chase {
 
 namespace {
 
@@ -304,4 +304,4 @@ TEST_CASE("chase: what cannot be is a usage error that names the option") {
   CHECK_THROWS_WITH_AS(other.task(), doctest::Contains("thought.nodes = 6"), UsageError);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_chase

@@ -8,7 +8,7 @@
 #include "kernels/cpu/cpu_ops.h"
 #include "tests/operation.h"
 
-namespace engine::test {
+namespace engine::test::test_check_ops {
 
 namespace {
 
@@ -88,4 +88,4 @@ TEST_CASE("device check: a difference names the operation, the argument and the 
   CHECK_THROWS_AS(ops->gather_rows({.x = x, .index = index, .y = y}), Error);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_check_ops

@@ -10,7 +10,7 @@
 #include "tests/letters.h"
 #include "tests/task_settings.h"
 
-namespace engine::test {
+namespace engine::test::test_classification {
 
 namespace fs = std::filesystem;
 
@@ -344,4 +344,4 @@ TEST_CASE("classification: an epsilon that a model's folder cannot say is refuse
   }
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_classification

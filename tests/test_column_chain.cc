@@ -3,7 +3,7 @@
 #include "kernels/rows/column_chain_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_column_chain {
 
 namespace {
 
@@ -90,4 +90,4 @@ TEST_CASE("column chain: columns that are not there, or one and the same, are re
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_column_chain

@@ -15,7 +15,7 @@
 #include "tests/task_settings.h"
 #include "training/loss_step.h"
 
-namespace engine::test {
+namespace engine::test::test_commands {
 
 namespace {
 
@@ -385,4 +385,4 @@ TEST_CASE("commands: the split chooses the data that is evaluated on") {
   CHECK_THROWS_WITH_AS(choose_split(config, "train"), doctest::Contains("makes its own"), UsageError);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_commands

@@ -4,7 +4,7 @@
 #include "kernels/matmul/matmul_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_comparison {
 
 namespace {
 
@@ -123,4 +123,4 @@ TEST_CASE("comparison relative to the largest refuses NaN, wrong sign, wrong sca
   CHECK_FALSE(relative_difference({1.0, -2.0, 3.0}, expected) <= tolerance);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_comparison

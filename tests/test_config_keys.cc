@@ -9,7 +9,7 @@
 #include "models/huggingface.h"
 #include "tests/changed_folder.h"
 
-namespace engine::test {
+namespace engine::test::test_config_keys {
 
 using nlohmann::json;
 
@@ -171,4 +171,4 @@ TEST_CASE("config keys: every key that transformers reads is obeyed, named in an
   }
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_config_keys

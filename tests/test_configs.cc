@@ -7,7 +7,7 @@
 #include "tests/config_files.h"
 #include "tests/pages.h"
 
-namespace engine::test {
+namespace engine::test::test_configs {
 
 namespace {
 
@@ -56,4 +56,4 @@ TEST_CASE("configs: those on the pages do so, too") {
   CHECK(count >= 7);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_configs

@@ -9,7 +9,7 @@
 #include "tests/task_settings.h"
 #include "tests/training_task.h"
 
-namespace engine::test {
+namespace engine::test::test_continuation {
 
 namespace {
 
@@ -273,4 +273,4 @@ TEST_CASE("continuation: init of a language model may be a run's folder, whose b
   CHECK_THROWS_WITH_AS(second.task(), doctest::Contains("there is no such folder"), Error);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_continuation

@@ -7,7 +7,7 @@
 #include "tests/temporary.h"
 #include "tests/training_task.h"
 
-namespace engine::test {
+namespace engine::test::test_control_files {
 
 namespace {
 
@@ -117,4 +117,4 @@ TEST_CASE("control files: one that cannot be removed is an error, not obeyed for
                        doctest::Contains("cannot remove the control file"), Error);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_control_files

@@ -10,7 +10,7 @@
 #include "core/parallel.h"
 #include "tests/temporary.h"
 
-namespace engine::test {
+namespace engine::test::test_control_groups {
 
 namespace {
 
@@ -140,4 +140,4 @@ TEST_CASE("control groups: threads are at most as many as the quota allows, and 
   }
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_control_groups

@@ -3,7 +3,7 @@
 #include "kernels/losses/cosine_loss_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_cosine_loss {
 
 namespace {
 
@@ -156,4 +156,4 @@ TEST_CASE("cosine loss: what does not fit is an error") {
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_cosine_loss

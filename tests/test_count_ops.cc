@@ -2,7 +2,7 @@
 
 #include "tests/operation.h"
 
-namespace engine::test {
+namespace engine::test::test_count_ops {
 
 TEST_CASE("count: operations of a piece of work with their FLOPs and bytes, by hand") {
   std::vector<OperationCount> counts;
@@ -44,4 +44,4 @@ TEST_CASE("count: operations of a piece of work with their FLOPs and bytes, by h
   CHECK(counts[0].bytes == 2 * 4 + 2 * 8 * 4 + 2 * 8 * 4);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_count_ops

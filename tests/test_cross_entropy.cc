@@ -3,7 +3,7 @@
 #include "kernels/losses/cross_entropy_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_cross_entropy {
 
 namespace {
 
@@ -374,4 +374,4 @@ TEST_CASE("cross_entropy: a label that is no token is an error that names its ro
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_cross_entropy

@@ -2,7 +2,7 @@
 #include "kernels/losses/cross_entropy_ref.h"
 #include "tests/operation.h"
 
-namespace engine::test {
+namespace engine::test::test_cross_entropy_ranks {
 
 using Reference = reference::CrossEntropy<double>;
 
@@ -49,4 +49,4 @@ TEST_CASE("cross_entropy: ranks of the labels and the likeliest tokens, exactly,
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_cross_entropy_ranks

@@ -9,7 +9,7 @@
 #include "tests/error_text.h"
 #include "tests/temporary.h"
 
-namespace engine::test {
+namespace engine::test::test_csv {
 
 namespace {
 
@@ -112,4 +112,4 @@ TEST_CASE("squad table: a row that is not right says where") {
   CHECK(table.error(head + "1,b \"c\",y,b,0,\n").find(":2: a quote") == 0);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_csv

@@ -5,7 +5,7 @@
 #include "core/error.h"
 #include "tasks/scratchpad/curriculum.h"
 
-namespace engine::test {
+namespace engine::test::test_curriculum {
 
 namespace {
 
@@ -121,4 +121,4 @@ TEST_CASE("curriculum: stages that are none are named") {
   refused("10 1:1 1:2", "twice");
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_curriculum

@@ -6,7 +6,7 @@
 
 #include "tests/device_product.h"
 
-namespace engine::test {
+namespace engine::test::test_device_matmul {
 
 namespace {
 
@@ -56,4 +56,4 @@ TEST_CASE("matmul on a device: with b packed before our own kernels give the sam
     }
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_device_matmul

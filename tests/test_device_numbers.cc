@@ -2,7 +2,7 @@
 #include "kernels/optimizer/optimizer.h"
 #include "tests/operation.h"
 
-namespace engine::test {
+namespace engine::test::test_device_numbers {
 
 namespace {
 
@@ -80,4 +80,4 @@ TEST_CASE("numbers on the device: adamw makes the same update by factors there")
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_device_numbers

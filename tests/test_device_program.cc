@@ -9,7 +9,7 @@
 #include "tests/operation.h"
 #include "tests/program.h"
 
-namespace engine::test {
+namespace engine::test::test_device_program {
 
 namespace {
 
@@ -163,4 +163,4 @@ TEST_CASE("program on a device: with --device check every operation agrees, and 
   }
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_device_program

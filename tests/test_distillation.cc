@@ -9,7 +9,7 @@
 #include "tests/invariance.h"
 #include "tests/task_settings.h"
 
-namespace engine::test {
+namespace engine::test::test_distillation {
 
 namespace {
 
@@ -244,4 +244,4 @@ TEST_CASE("distillation: micro-batches add up, and the sums go through text") {
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_distillation

@@ -9,7 +9,7 @@
 #include "tests/task_settings.h"
 #include "text/vocabulary_training.h"
 
-namespace engine::test {
+namespace engine::test::test_distillation_tasks {
 
 namespace {
 
@@ -216,4 +216,4 @@ TEST_CASE("distillation: a classifier learns from one of as many classes") {
   CHECK_THROWS_WITH_AS(run.task(), doctest::Contains("has 3 classes, other ones than task sst2"), UsageError);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_distillation_tasks

@@ -6,7 +6,7 @@
 #include "tasks/tasks.h"
 #include "tests/pages.h"
 
-namespace engine::test {
+namespace engine::test::test_documentation {
 
 namespace {
 
@@ -145,4 +145,4 @@ TEST_CASE("documentation: a page with a wrong link, option, file, verb or config
   CHECK(wrong_configurations(page("```toml\n[mlm]\ncopies = 3\n```\n")).size() == 1);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_documentation

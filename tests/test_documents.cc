@@ -7,7 +7,7 @@
 #include "core/files.h"
 #include "tests/temporary.h"
 
-namespace engine::test {
+namespace engine::test::test_documents {
 
 namespace {
 
@@ -52,4 +52,4 @@ TEST_CASE("documents: a byte of zero is a character of the text") {
   CHECK(documents_of("a.txt", text).texts == std::vector<std::string>{text});
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_documents

@@ -10,7 +10,7 @@
 #include "tests/temporary.h"
 #include "tests/training_task.h"
 
-namespace engine::test {
+namespace engine::test::test_due_steps {
 
 namespace {
 
@@ -122,4 +122,4 @@ TEST_CASE("due steps: epochs that differ in their steps are divided each by itse
   CHECK(found == expected);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_due_steps

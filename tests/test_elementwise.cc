@@ -3,7 +3,7 @@
 #include "kernels/elementwise/elementwise_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_elementwise {
 
 TEST_CASE("copy: every pair of dtypes rounds as core/bf16.h does, and keeps the bits where the dtypes are equal") {
   on_every_backend([](Bench& bench) {
@@ -97,4 +97,4 @@ TEST_CASE("dropout: the mask of Dropout::drops at any place in the batch, with a
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_elementwise

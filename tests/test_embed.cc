@@ -17,7 +17,7 @@
 #include "tests/model_run.h"
 #include "tests/temporary.h"
 
-namespace engine::test {
+namespace engine::test::test_embed {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -387,4 +387,4 @@ TEST_CASE("embed: modules have an order, and are those of sentence-transformers"
             .starts_with("modules.json: a module is \"own_code.Transformer\""));
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_embed

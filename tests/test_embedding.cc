@@ -3,7 +3,7 @@
 #include "kernels/rows/embedding_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_embedding {
 
 namespace {
 
@@ -169,4 +169,4 @@ TEST_CASE("embedding: an index outside its table is an error that names it, befo
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_embedding

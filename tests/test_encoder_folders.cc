@@ -6,7 +6,7 @@
 #include "models/huggingface.h"
 #include "tests/changed_folder.h"
 
-namespace engine::test {
+namespace engine::test::test_encoder_folders {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -320,4 +320,4 @@ TEST_CASE("encoder folders: what is missing, misshapen, unknown or not done here
                        doctest::Contains("\"bert\" is not a decoder"), Error);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_encoder_folders

@@ -12,7 +12,7 @@
 #include "tests/letters.h"
 #include "tests/task_settings.h"
 
-namespace engine::test {
+namespace engine::test::test_encoder_tasks {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -227,4 +227,4 @@ TEST_CASE("encoder tasks: models of different architectures learn from each othe
                        doctest::Contains("distillation.layers: the teacher's embedding.tokens is"), UsageError);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_encoder_tasks

@@ -7,7 +7,7 @@
 #include "core/files.h"
 #include "tests/task_settings.h"
 
-namespace engine::test {
+namespace engine::test::test_expression_file {
 
 namespace {
 
@@ -151,4 +151,4 @@ data = ")" + path.string() + "\"\n";
   CHECK_THROWS_WITH_AS(TaskSettings(model + "20" + own).task(), doctest::Contains("model.max_positions"), UsageError);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_expression_file

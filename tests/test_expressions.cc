@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "tasks/scratchpad/expressions.h"
 
-namespace engine::test {
+namespace engine::test::test_expressions {
 
 namespace {
 
@@ -161,4 +161,4 @@ TEST_CASE("expressions: a sample has no duplicates and is a function of its seed
   CHECK(source.sample(1, 1, Split::evaluation, 1000, pool).size() == 300);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_expressions

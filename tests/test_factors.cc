@@ -4,7 +4,7 @@
 #include "models/architectures.h"
 #include "tests/model_run.h"
 
-namespace engine::test {
+namespace engine::test::test_factors {
 
 namespace {
 
@@ -75,4 +75,4 @@ TEST_CASE("parameters: those are factors that products read, of every architectu
   }
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_factors

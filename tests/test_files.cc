@@ -19,7 +19,7 @@
 #include "tests/error_text.h"
 #include "tests/temporary.h"
 
-namespace engine::test {
+namespace engine::test::test_files {
 
 namespace fs = std::filesystem;
 
@@ -289,4 +289,4 @@ TEST_CASE("files: writers at the same time wait for each other, readers always s
   CHECK(entries_in(folder.path()) == 2);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_files

@@ -7,7 +7,7 @@
 #include "models/positions.h"
 #include "tests/operation.h"
 
-namespace engine::test {
+namespace engine::test::test_generation {
 
 namespace {
 
@@ -310,4 +310,4 @@ TEST_CASE("generation: prompts that cannot be are errors") {
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_generation

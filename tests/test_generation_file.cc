@@ -7,7 +7,7 @@
 #include "core/files.h"
 #include "tests/temporary.h"
 
-namespace engine::test {
+namespace engine::test::test_generation_file {
 
 namespace {
 
@@ -76,4 +76,4 @@ TEST_CASE("generation file: what is not obeyed is refused by name") {
                   "suppress_tokens": [], "min_p": 0.1, "use_cache": true, "transformers_version": "5.0.0"})");
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_generation_file

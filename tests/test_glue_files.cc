@@ -6,7 +6,7 @@
 #include "tasks/classification/examples.h"
 #include "tests/temporary.h"
 
-namespace engine::test {
+namespace engine::test::test_glue_files {
 
 namespace {
 
@@ -115,4 +115,4 @@ TEST_CASE("GLUE files: an error names the line and what was expected") {
             .starts_with(":1: the label is \"\": it should be 0 or 1; a file without labels has a header"));
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_glue_files

@@ -6,7 +6,7 @@
 #include "tests/model_checks.h"
 #include "tests/temporary.h"
 
-namespace engine::test {
+namespace engine::test::test_gpt2 {
 
 namespace fs = std::filesystem;
 
@@ -124,4 +124,4 @@ TEST_CASE("gpt2: sizes whose products could overflow are refused, each by its na
     }
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_gpt2

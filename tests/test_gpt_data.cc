@@ -8,7 +8,7 @@
 #include "tasks/gpt/permutation.h"
 #include "tests/task_settings.h"
 
-namespace engine::test {
+namespace engine::test::test_gpt_data {
 
 namespace {
 
@@ -373,4 +373,4 @@ TEST_CASE("gpt: a model folder is finetuned with its own tokenizer, and [model] 
   CHECK_THROWS_WITH_AS(characters.task(), doctest::Contains("characters"), UsageError);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_gpt_data

@@ -6,7 +6,7 @@
 #include "tests/operation.h"
 #include "training/optimizer.h"
 
-namespace engine::test {
+namespace engine::test::test_gradients {
 
 // Updates leave a linear layer's gradient on the host as it is. Later passes must neither add to it nor count it.
 TEST_CASE("optimizer: a linear layer's gradient of the step before counts as 0, whether it is written again or not") {
@@ -113,4 +113,4 @@ TEST_CASE("dropout: a site's mask is a function of its name, so that a new layer
   CHECK_THROWS_WITH_AS(one.add_dropout("layers.0.attention", 0.1f), doctest::Contains("layers.0.attention"), Error);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_gradients

@@ -14,7 +14,7 @@
 #include "models/huggingface.h"
 #include "tests/temporary.h"
 
-namespace engine::test {
+namespace engine::test::test_huggingface {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -385,4 +385,4 @@ TEST_CASE("huggingface: what cannot be written is an error and the old files sta
   CHECK(all_text() == before);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_huggingface

@@ -8,7 +8,7 @@
 #include "tests/program.h"
 #include "tests/training_task.h"
 
-namespace engine::test {
+namespace engine::test::test_inspect {
 
 namespace {
 
@@ -125,4 +125,4 @@ TEST_CASE("inspect: a task that makes its own data, a folder and a task without 
   program.fails({"inspect", task, "--most", "3"}, 2, "--most needs --suspects");
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_inspect

@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "core/json.h"
 
-namespace engine::test {
+namespace engine::test::test_json {
 
 namespace {
 
@@ -79,4 +79,4 @@ TEST_CASE("json: getters name the key and what it should be") {
   CHECK_THROWS_AS(json_string(root["text"], "key", "x.json"), Error);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_json

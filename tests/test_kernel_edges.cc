@@ -7,7 +7,7 @@
 #include "kernels/optimizer/optimizer_ref.h"
 #include "tests/attention_problem.h"
 
-namespace engine::test {
+namespace engine::test::test_kernel_edges {
 
 namespace {
 
@@ -239,4 +239,4 @@ TEST_CASE("layernorm: more rows than a grid has blocks in its second dimension")
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_kernel_edges

@@ -8,7 +8,7 @@
 #include "tests/temporary.h"
 #include "tests/training_task.h"
 
-namespace engine::test {
+namespace engine::test::test_late_steps {
 
 namespace {
 
@@ -170,4 +170,4 @@ TEST_CASE("late steps: an error tells of the step that was not finite, and param
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_late_steps

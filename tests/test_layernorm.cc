@@ -3,7 +3,7 @@
 #include "kernels/norm/layernorm_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_layernorm {
 
 namespace {
 
@@ -300,4 +300,4 @@ TEST_CASE("layernorm: what does not fit is an error that says so") {
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_layernorm

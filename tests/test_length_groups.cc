@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 
-namespace engine::test {
+namespace engine::test::test_length_groups {
 
 namespace {
 
@@ -184,4 +184,4 @@ TEST_CASE("epochs: an example comes as often as its share says") {
   CHECK_THROWS_AS(EpochPlan(lengths, 7, {}, std::vector<float>(90, 0)), Error);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_length_groups

@@ -7,7 +7,7 @@
 #include "tests/model_run.h"
 #include "tests/training_task.h"
 
-namespace engine::test {
+namespace engine::test::test_loss_step {
 
 namespace {
 
@@ -219,4 +219,4 @@ TEST_CASE("loss step: the key of a captured step differs where any tensor of the
   CHECK(key_with(4) != key_with(3));
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_loss_step

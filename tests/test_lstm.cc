@@ -5,7 +5,7 @@
 #include "kernels/lstm/lstm_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_lstm {
 
 namespace {
 
@@ -327,4 +327,4 @@ TEST_CASE("lstm: no sequences, and what does not fit is an error that names it")
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_lstm

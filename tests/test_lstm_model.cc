@@ -10,7 +10,7 @@
 #include "tests/changed_folder.h"
 #include "tests/task_settings.h"
 
-namespace engine::test {
+namespace engine::test::test_lstm_model {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -223,4 +223,4 @@ TEST_CASE("lstm model: what a folder lacks or has too much of, and configuration
                        "model.tied_embeddings is an option of gpt_neox's and lstm's, the model is a gpt2", UsageError);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_lstm_model

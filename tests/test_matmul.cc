@@ -6,7 +6,7 @@
 #include "kernels/matmul/matmul_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_matmul {
 
 namespace {
 
@@ -377,4 +377,4 @@ TEST_CASE("matmul: the backward forms of a linear layer are its derivatives") {
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_matmul

@@ -8,7 +8,7 @@
 #include "tests/temporary.h"
 #include "tests/training_task.h"
 
-namespace engine::test {
+namespace engine::test::test_max_minutes {
 
 namespace {
 
@@ -218,4 +218,4 @@ TEST_CASE("log: a step without a label adds no tokens") {
   CHECK(lines_of(config, "train").back().at("tokens").get<double>() == static_cast<double>(tokens));
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_max_minutes

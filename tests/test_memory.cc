@@ -15,7 +15,7 @@
 #include "tests/program.h"
 #include "tests/skip.h"
 
-namespace engine::test {
+namespace engine::test::test_memory {
 
 namespace {
 
@@ -127,4 +127,4 @@ TEST_CASE("memory: programs run in limited address space, and say where it is to
   CHECK(ended.error.find("out of memory") != std::string::npos);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_memory

@@ -8,7 +8,7 @@
 #include "tests/task_settings.h"
 #include "text/vocabulary_training.h"
 
-namespace engine::test {
+namespace engine::test::test_mlm {
 
 namespace {
 
@@ -386,4 +386,4 @@ TEST_CASE("mlm: bad input is told") {
   CHECK_THROWS_WITH_AS(decoder.task(), doctest::Contains("is not an encoder"), UsageError);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_mlm

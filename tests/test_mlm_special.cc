@@ -9,7 +9,7 @@
 #include "tests/task_settings.h"
 #include "training/trainer.h"
 
-namespace engine::test {
+namespace engine::test::test_mlm_special {
 
 namespace {
 
@@ -87,4 +87,4 @@ TEST_CASE("mlm special tokens: a run over nothing else ends, and goes on") {
   CHECK(std::filesystem::exists(settings.folder.path() / "run" / "last" / "model.safetensors"));
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_mlm_special

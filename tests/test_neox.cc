@@ -8,7 +8,7 @@
 #include "tests/changed_folder.h"
 #include "tests/model_checks.h"
 
-namespace engine::test {
+namespace engine::test::test_neox {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -225,4 +225,4 @@ TEST_CASE("gpt2 with rotary positions: packing, recomputation, threads, derivati
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_neox

@@ -6,7 +6,7 @@
 #include "kernels/optimizer/optimizer_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_optimizer {
 
 namespace {
 
@@ -381,4 +381,4 @@ TEST_CASE("clip_norms: a gradient that is not finite stays, and so is the sum; t
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_optimizer

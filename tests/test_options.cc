@@ -8,7 +8,7 @@
 #include "core/options.h"
 #include "training/config.h"
 
-namespace engine::test {
+namespace engine::test::test_options {
 
 namespace {
 
@@ -215,4 +215,4 @@ TEST_CASE("options: every default of the configuration is allowed and described"
   CHECK(options.markdown().find("## [training]") != std::string::npos);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_options

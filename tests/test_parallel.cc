@@ -8,7 +8,7 @@
 
 #include "core/parallel.h"
 
-namespace engine::test {
+namespace engine::test::test_parallel {
 
 TEST_CASE("parallel loops run every piece once, at any number of threads, inside one another and side by side") {
   const int before = thread_count();
@@ -58,4 +58,4 @@ TEST_CASE("parallel loops of bodies that throw run every piece, and the first pi
   CHECK_NOTHROW(parallel_for_or_throw(0, [](int64_t) { throw std::runtime_error("none"); }));
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_parallel

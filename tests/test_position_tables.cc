@@ -11,7 +11,7 @@
 #include "tests/temporary.h"
 #include "training/drawn_positions.h"
 
-namespace engine::test {
+namespace engine::test::test_position_tables {
 
 namespace {
 
@@ -216,4 +216,4 @@ TEST_CASE("position tables: what does not fit the positions is a usage error tha
   refused("random", [](auto& c) { c.dropout = 1; }, "model.position_dropout is 1");
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_position_tables

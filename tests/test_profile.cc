@@ -10,7 +10,7 @@
 #include "tests/temporary.h"
 #include "tests/training_task.h"
 
-namespace engine::test {
+namespace engine::test::test_profile {
 
 namespace {
 
@@ -233,4 +233,4 @@ TEST_CASE("profile: a loss that is not finite ends it") {
   CHECK_THROWS_WITH_AS(profiled.run(2), doctest::Contains("step 5: the loss is "), Error);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_profile

@@ -9,7 +9,7 @@
 #include "commands/profile_text.h"
 #include "tests/program.h"
 
-namespace engine::test {
+namespace engine::test::test_profile_files {
 
 namespace {
 
@@ -185,4 +185,4 @@ TEST_CASE("profile: the program writes tables, a profile and a trace, and compar
   program.fails({"profile", config, "--trace", program.file("")}, 1, "is a folder, not a file");
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_profile_files

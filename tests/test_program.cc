@@ -10,7 +10,7 @@
 #include "tests/letters.h"
 #include "tests/program.h"
 
-namespace engine::test {
+namespace engine::test::test_program {
 
 namespace {
 
@@ -352,4 +352,4 @@ TEST_CASE("program: vocabularies are trained, and tokenize") {
   program.fails({"tokenize", "--train", "bpe", "--input", "none.txt", "--output", folder}, 1, "none.txt");
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_program

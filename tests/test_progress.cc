@@ -15,7 +15,7 @@
 #include "tests/temporary.h"
 #include "training/progress.h"
 
-namespace engine::test {
+namespace engine::test::test_progress {
 
 namespace {
 
@@ -217,4 +217,4 @@ TEST_CASE("progress: reading that takes long is told after a while, and again af
   CHECK(out.str() == "reading a.txt: 7 tokens so far\n");
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_progress

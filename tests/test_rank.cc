@@ -3,7 +3,7 @@
 #include "kernels/sampling/rank_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_rank {
 
 namespace {
 
@@ -99,4 +99,4 @@ TEST_CASE("rank: the same at any number of threads, no rows, and errors that nam
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_rank

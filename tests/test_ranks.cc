@@ -18,7 +18,7 @@
 #include "tests/temporary.h"
 #include "training/batch.h"
 
-namespace engine::test {
+namespace engine::test::test_ranks {
 
 namespace {
 
@@ -341,4 +341,4 @@ TEST_CASE("ranks: the error of one ends all") {
   CHECK_FALSE(fs::exists(folder.path / "wrong"));
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_ranks

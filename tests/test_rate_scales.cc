@@ -5,7 +5,7 @@
 
 #include <doctest/doctest.h>
 
-namespace engine::test {
+namespace engine::test::test_rate_scales {
 
 namespace {
 
@@ -145,4 +145,4 @@ TEST_CASE("rate scales: gradients are clipped each by itself and then all togeth
   CHECK(moment_of("embedding.tokens") == 0);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_rate_scales

@@ -10,7 +10,7 @@
 #include "tests/cached_checks.h"
 #include "tests/changed_folder.h"
 
-namespace engine::test {
+namespace engine::test::test_relative_positions {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -157,4 +157,4 @@ TEST_CASE("relative positions: folders are this engine's own; what is unknown or
                        UsageError);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_relative_positions

@@ -11,7 +11,7 @@
 #include "tests/program.h"
 #include "training/run_folder.h"
 
-namespace engine::test {
+namespace engine::test::test_report {
 
 namespace {
 
@@ -246,4 +246,4 @@ TEST_CASE("report: the command writes the page, and says what is no run") {
   program.fails({"report"}, 2, "report needs RUN");
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_report

@@ -13,7 +13,7 @@
 #include "tests/temporary.h"
 #include "tests/training_task.h"
 
-namespace engine::test {
+namespace engine::test::test_resume {
 
 namespace {
 
@@ -224,4 +224,4 @@ TEST_CASE("resume: a damaged state is refused and named; torn and foreign ends o
   CHECK(longer.ends_with("}\n"));
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_resume

@@ -3,7 +3,7 @@
 #include "kernels/attention/rotary_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_rotary {
 
 namespace {
 
@@ -172,4 +172,4 @@ TEST_CASE("rotary: what does not fit is an error that names it") {
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_rotary

@@ -10,7 +10,7 @@
 #include "training/loss_step.h"
 #include "training/optimizer.h"
 
-namespace engine::test {
+namespace engine::test::test_rounded {
 
 namespace {
 
@@ -148,4 +148,4 @@ TEST_CASE("rounded copies: a training that goes on from its state has the bits o
   }
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_rounded

@@ -3,7 +3,7 @@
 #include "kernels/rows/rows_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_rows {
 
 namespace {
 
@@ -88,4 +88,4 @@ TEST_CASE("rows: what does not fit is an error that names it") {
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_rows

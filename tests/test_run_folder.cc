@@ -6,7 +6,7 @@
 #include "tests/temporary.h"
 #include "training/run_folder.h"
 
-namespace engine::test {
+namespace engine::test::test_run_folder {
 
 namespace fs = std::filesystem;
 
@@ -67,4 +67,4 @@ TEST_CASE("run folder: the state goes first, then all else that a training wrote
   CHECK(run.checkpoints() == std::vector<int64_t>{12, 4});
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_run_folder

@@ -13,7 +13,7 @@
 #include "core/safetensors.h"
 #include "tests/temporary.h"
 
-namespace engine::test {
+namespace engine::test::test_safetensors {
 
 namespace fs = std::filesystem;
 
@@ -256,4 +256,4 @@ TEST_CASE("safetensors: shards by an index") {
   CHECK(has(error(R"({"a":"one","b":"two"})"), "is in "));
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_safetensors

@@ -3,7 +3,7 @@
 #include "kernels/sampling/sampling_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_sampling {
 
 namespace {
 
@@ -164,4 +164,4 @@ TEST_CASE("sample: a device takes fewer than 2^20 tokens, and says so") {
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_sampling

@@ -3,7 +3,7 @@
 #include "kernels/rows/scaled_rows_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_scaled_rows {
 
 namespace {
 
@@ -131,4 +131,4 @@ TEST_CASE("scaled rows: what does not fit is an error that names it") {
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_scaled_rows

@@ -4,7 +4,7 @@
 #include "training/batch.h"
 #include "training/schedule.h"
 
-namespace engine::test {
+namespace engine::test::test_schedule {
 
 namespace {
 
@@ -161,4 +161,4 @@ TEST_CASE("batch: sequences, scored tokens, and the cut into micro-batches") {
   CHECK(batch.scored() == 0);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_schedule

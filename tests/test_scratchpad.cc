@@ -6,7 +6,7 @@
 
 #include "tests/task_settings.h"
 
-namespace engine::test {
+namespace engine::test::test_scratchpad {
 
 namespace {
 
@@ -173,4 +173,4 @@ max_answer_length = 1
   CHECK(samples.find("right  (") != std::string::npos);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_scratchpad

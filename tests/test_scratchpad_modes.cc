@@ -8,7 +8,7 @@
 #include "tasks/scratchpad/evaluation.h"
 #include "tests/task_settings.h"
 
-namespace engine::test {
+namespace engine::test::test_scratchpad_modes {
 
 TEST_CASE("scratchpad: exact matches over samples and batches, of all and of a level") {
   ExpressionPool pool;
@@ -95,4 +95,4 @@ evaluation = ["free", "help", "results"]
   }
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_scratchpad_modes

@@ -3,7 +3,7 @@
 #include "kernels/losses/segment_cross_entropy_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_segment_cross_entropy {
 
 namespace {
 
@@ -177,4 +177,4 @@ TEST_CASE("segment cross entropy: the same bits at any number of threads, and wh
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_segment_cross_entropy

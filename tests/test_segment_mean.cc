@@ -3,7 +3,7 @@
 #include "kernels/rows/segment_mean_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_segment_mean {
 
 namespace {
 
@@ -90,4 +90,4 @@ TEST_CASE("segment mean: a grid that no device takes is refused") {
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_segment_mean

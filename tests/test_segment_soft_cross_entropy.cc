@@ -4,7 +4,7 @@
 #include "kernels/losses/soft_cross_entropy_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_segment_soft_cross_entropy {
 
 namespace {
 
@@ -143,4 +143,4 @@ TEST_CASE("segment soft cross entropy: what the teacher rules out, a NaN, thread
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_segment_soft_cross_entropy

@@ -8,7 +8,7 @@
 #include "tasks/scratchpad/scratchpad.h"
 #include "tests/task_settings.h"
 
-namespace engine::test {
+namespace engine::test::test_self_writing {
 
 namespace {
 
@@ -334,4 +334,4 @@ TEST_CASE("self-writing: options that nothing would read are refused") {
   refused("explanation = \"oracle\"\nevaluation = [\"free\", \"free\"]\n", "twice");
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_self_writing

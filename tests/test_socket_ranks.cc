@@ -13,7 +13,7 @@
 #include "core/sockets.h"
 #include "tests/program.h"
 
-namespace engine::test {
+namespace engine::test::test_socket_ranks {
 
 namespace {
 
@@ -260,4 +260,4 @@ TEST_CASE("socket ranks: the second tells of the first one's death, a stopped on
   CHECK(twice.run(2, "", "kill -INT $launcher; sleep 0.05; kill -INT $launcher").code == 130);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_socket_ranks

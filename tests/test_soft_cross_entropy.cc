@@ -3,7 +3,7 @@
 #include "kernels/losses/soft_cross_entropy_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_soft_cross_entropy {
 
 namespace {
 
@@ -182,4 +182,4 @@ TEST_CASE("soft cross entropy: what does not fit is an error") {
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_soft_cross_entropy

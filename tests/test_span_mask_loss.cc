@@ -3,7 +3,7 @@
 #include "kernels/losses/span_mask_loss_ref.h"
 #include "tests/invariance.h"
 
-namespace engine::test {
+namespace engine::test::test_span_mask_loss {
 
 namespace {
 
@@ -191,4 +191,4 @@ TEST_CASE("span mask loss: the same bits at any number of threads, no sequences,
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_span_mask_loss

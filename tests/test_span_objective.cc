@@ -12,7 +12,7 @@
 #include "tests/invariance.h"
 #include "training/loss_step.h"
 
-namespace engine::test {
+namespace engine::test::test_span_objective {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -318,4 +318,4 @@ TEST_CASE("span heads: another task leaves the parts out, another order begins a
                                                              "answers questions"), UsageError);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_span_objective

@@ -11,7 +11,7 @@
 #include "tasks/squad/place_tokens.h"
 #include "tests/squad_letters.h"
 
-namespace engine::test {
+namespace engine::test::test_squad {
 
 namespace fs = std::filesystem;
 
@@ -314,4 +314,4 @@ TEST_CASE("squad: another question is other data, and logits that are no numbers
                        doctest::Contains("not finite"), Error);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_squad

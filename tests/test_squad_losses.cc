@@ -10,7 +10,7 @@
 #include "tests/letters.h"
 #include "tests/task_settings.h"
 
-namespace engine::test {
+namespace engine::test::test_squad_losses {
 
 namespace {
 
@@ -229,4 +229,4 @@ TEST_CASE("squad losses: a small encoder learns from a larger one, and what does
   CHECK(says(student.refusal(), "has another vocabulary than the model"));
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_squad_losses

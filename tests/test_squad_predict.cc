@@ -12,7 +12,7 @@
 #include "tests/squad_letters.h"
 #include "text/unicode.h"
 
-namespace engine::test {
+namespace engine::test::test_squad_predict {
 
 namespace fs = std::filesystem;
 
@@ -270,4 +270,4 @@ TEST_CASE("squad: a context of a megabyte has its windows, and its answer in the
   CHECK_FALSE(questions.answer_in(questions.windows().front()).has_value());
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_squad_predict

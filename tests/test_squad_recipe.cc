@@ -14,7 +14,7 @@
 #include "tests/temporary.h"
 #include "text/unicode.h"
 
-namespace engine::test {
+namespace engine::test::test_squad_recipe {
 
 namespace {
 
@@ -238,4 +238,4 @@ TEST_CASE("squad recipe: languages and folds") {
   CHECK(only.questions.at(0).id == "q");
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_squad_recipe

@@ -8,7 +8,7 @@
 
 #include "core/files.h"
 
-namespace engine::test {
+namespace engine::test::test_squad_scores {
 
 TEST_CASE("squad: an answer is compared without case, punctuation, articles and spacing") {
   CHECK(normalized_answer("  The   Cat's hat, an apple; A-Team!") == "cats hat apple ateam");
@@ -87,4 +87,4 @@ TEST_CASE("squad: answers in other languages score what MLQA's scorer says") {
   CHECK(metrics.at("jaccard_de") == doctest::Approx(0.25));
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_squad_scores

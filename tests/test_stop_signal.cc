@@ -9,7 +9,7 @@
 
 #include "tests/program.h"
 
-namespace engine::test {
+namespace engine::test::test_stop_signal {
 
 namespace {
 
@@ -136,4 +136,4 @@ TEST_CASE("stop signal: a training whose output nobody reads any more saves and 
   CHECK(training.is_saved());
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_stop_signal

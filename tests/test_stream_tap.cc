@@ -5,7 +5,7 @@
 #include "models/positions.h"
 #include "tests/model_checks.h"
 
-namespace engine::test {
+namespace engine::test::test_stream_tap {
 
 namespace {
 
@@ -134,4 +134,4 @@ TEST_CASE("stream tap: the gradient at a boundary is the derivative of the loss 
   }
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_stream_tap

@@ -7,7 +7,7 @@
 
 #include "tests/task_settings.h"
 
-namespace engine::test {
+namespace engine::test::test_subset {
 
 TEST_CASE("subset: evenly spread, all of it where all is kept, never nothing") {
   for (const int64_t all : {1, 2, 7, 26, 1000}) {
@@ -60,4 +60,4 @@ TEST_CASE("subset: blocks of a text are spread over the whole text") {
   CHECK(loss_on("two.txt", "ABCDEFGHZZZYYYXX", 2) != first);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_subset

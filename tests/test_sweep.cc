@@ -10,7 +10,7 @@
 #include "tests/program.h"
 #include "tests/training_task.h"
 
-namespace engine::test {
+namespace engine::test::test_sweep {
 
 namespace {
 
@@ -217,4 +217,4 @@ TEST_CASE("sweep: Ctrl-C ends its trainings, and the same command goes on") {
   CHECK(!fs::exists(file.sweep().trial("trial_002")));
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_sweep

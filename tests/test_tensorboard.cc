@@ -7,7 +7,7 @@
 #include "tests/temporary.h"
 #include "training/tensorboard.h"
 
-namespace engine::test {
+namespace engine::test::test_tensorboard {
 
 namespace {
 
@@ -133,4 +133,4 @@ TEST_CASE("tensorboard: event files hold what was written") {
   CHECK(events_of(other.path()).size() == 1);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_tensorboard

@@ -8,7 +8,7 @@
 #include "tests/thought_settings.h"
 #include "training/loss_step.h"
 
-namespace engine::test {
+namespace engine::test::test_thought {
 
 namespace {
 
@@ -326,4 +326,4 @@ TEST_CASE("thought: what cannot be is a usage error that names the option") {
                        doctest::Contains("nothing to evaluate on"), UsageError);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_thought

@@ -2,7 +2,7 @@
 #include "tasks/thought/asking.h"
 #include "tests/thinking.h"
 
-namespace engine::test {
+namespace engine::test::test_thought_asking {
 
 namespace {
 
@@ -94,4 +94,4 @@ TEST_CASE("asking for thoughts: weights and penalties give the derivative of the
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_thought_asking

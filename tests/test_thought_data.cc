@@ -10,7 +10,7 @@
 #include "tasks/thought/packed_documents.h"
 #include "tests/task_settings.h"
 
-namespace engine::test {
+namespace engine::test::test_thought_data {
 
 namespace {
 
@@ -194,4 +194,4 @@ TEST_CASE("thought data: documents are cut into pieces, and each piece is in one
                        doctest::Contains("thought.min_piece"), Error);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_thought_data

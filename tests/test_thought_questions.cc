@@ -8,7 +8,7 @@
 #include "tests/thought_settings.h"
 #include "training/loss_step.h"
 
-namespace engine::test {
+namespace engine::test::test_thought_questions {
 
 namespace {
 
@@ -210,4 +210,4 @@ TEST_CASE("thought questions: the task counts right answers by file and in all, 
   CHECK_THROWS_WITH_AS(settings.task(), doctest::Contains("bad.jsonl: line 1"), Error);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_thought_questions

@@ -2,7 +2,7 @@
 #include "tasks/thought/search.h"
 #include "tests/thinking.h"
 
-namespace engine::test {
+namespace engine::test::test_thought_search {
 
 namespace {
 
@@ -266,4 +266,4 @@ TEST_CASE("thought search: what cannot be searched is refused") {
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_thought_search

@@ -1,7 +1,7 @@
 // Decoders with thought states, run chunk by chunk and in several passes.
 #include "tests/thinking.h"
 
-namespace engine::test {
+namespace engine::test::test_thoughts {
 
 namespace {
 
@@ -173,4 +173,4 @@ TEST_CASE("thoughts: a model without thought states, a row beyond the positions 
   });
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_thoughts

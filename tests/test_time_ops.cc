@@ -9,7 +9,7 @@
 #include "kernels/observe/count_ops.h"
 #include "tests/operation.h"
 
-namespace engine::test {
+namespace engine::test::test_time_ops {
 
 namespace {
 
@@ -87,4 +87,4 @@ TEST_CASE("time: the host's stopwatch tells the time between marks, and begins a
   CHECK(watch->seconds().empty());
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_time_ops

@@ -17,7 +17,7 @@
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 
-namespace engine::test {
+namespace engine::test::test_tokenizer_bpe {
 
 namespace {
 
@@ -195,4 +195,4 @@ TEST_CASE("tokenizer bpe: threads encode at once, and tokenizers do not mix thei
   for (size_t i = 0; i < results.size(); ++i) CHECK(results[i] == (i % 2 ? expected_of_other : expected));
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_tokenizer_bpe

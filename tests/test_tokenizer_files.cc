@@ -10,7 +10,7 @@
 #include "tests/temporary.h"
 #include "text/tokenizer.h"
 
-namespace engine::test {
+namespace engine::test::test_tokenizer_files {
 
 namespace {
 
@@ -247,4 +247,4 @@ TEST_CASE("tokenizer files: a damaged tokenizer.json is refused or works, and ne
   CHECK(loaded < 500);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_tokenizer_files

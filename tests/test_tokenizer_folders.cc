@@ -12,7 +12,7 @@
 #include "tests/tokenizer_cases.h"
 #include "text/tokenizer.h"
 
-namespace engine::test {
+namespace engine::test::test_tokenizer_folders {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -210,4 +210,4 @@ TEST_CASE("tokenizer folders: a vocab.txt with gaps; an added token that would g
   CHECK_THROWS_WITH_AS(load_tokenizer(folder.path()), doctest::Contains("vocab.txt:2: the token is not UTF-8"), Error);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_tokenizer_folders

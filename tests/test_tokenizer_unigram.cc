@@ -17,7 +17,7 @@
 #include "text/sentencepiece.h"
 #include "text/tokenizer.h"
 
-namespace engine::test {
+namespace engine::test::test_tokenizer_unigram {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -266,4 +266,4 @@ TEST_CASE("unigram: what a tokenizer.json has that is not supported is named") {
   check({{"model", {{"unk_id", 5000}}}}, "unk_id");
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_tokenizer_unigram

@@ -17,7 +17,7 @@
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 
-namespace engine::test {
+namespace engine::test::test_tokenizer_wordpiece {
 
 namespace {
 
@@ -261,4 +261,4 @@ TEST_CASE("tokenizer wordpiece: a long text without a space does not take quadra
   }
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_tokenizer_wordpiece

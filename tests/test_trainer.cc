@@ -56,7 +56,7 @@ void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
 
-namespace engine::test {
+namespace engine::test::test_trainer {
 
 namespace {
 
@@ -366,4 +366,4 @@ TEST_CASE("trainer: folders that cannot be written, and runs without a name or a
   CHECK_THROWS_WITH_AS(train_tiny(config), doctest::Contains("another process trains in"), Error);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_trainer

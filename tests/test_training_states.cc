@@ -7,7 +7,7 @@
 #include "tests/temporary.h"
 #include "tests/training_task.h"
 
-namespace engine::test {
+namespace engine::test::test_training_states {
 
 namespace {
 
@@ -242,4 +242,4 @@ TEST_CASE("training result: how a training ended, its step, and its last and bes
   CHECK(train_tiny(config, measured).result.reason == Reason::stopped_early);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_training_states

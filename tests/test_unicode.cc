@@ -9,7 +9,7 @@
 #include "text/gpt2_words.h"
 #include "text/unicode.h"
 
-namespace engine::test {
+namespace engine::test::test_unicode {
 
 namespace {
 
@@ -107,4 +107,4 @@ TEST_CASE("unicode: GPT-2's words") {
   CHECK(words("'r") == Words{"'", "r"});
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_unicode

@@ -4,7 +4,7 @@
 #include "tests/letters.h"
 #include "tests/task_settings.h"
 
-namespace engine::test {
+namespace engine::test::test_unread_options {
 
 namespace {
 
@@ -121,4 +121,4 @@ TEST_CASE("unread options: a resolved configuration, which sets all of them, is 
   }
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_unread_options

@@ -14,7 +14,7 @@
 #include "text/merge_training.h"
 #include "text/vocabulary_training.h"
 
-namespace engine::test {
+namespace engine::test::test_vocabulary_training {
 
 namespace {
 
@@ -169,4 +169,4 @@ TEST_CASE("vocabulary training: limits") {
   CHECK_THROWS_WITH_AS(trained(Kind::bpe, "ab\xff", {}), doctest::Contains("at byte 2"), Error);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_vocabulary_training

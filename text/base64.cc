@@ -7,12 +7,13 @@ namespace engine {
 
 namespace {
 
-constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+constexpr std::string_view base64_digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 constexpr std::array<int8_t, 256> make_values() {
   std::array<int8_t, 256> values{};
   for (int8_t& value : values) value = -1;
-  for (size_t i = 0; i < digits.size(); ++i) values[static_cast<unsigned char>(digits[i])] = static_cast<int8_t>(i);
+  for (size_t i = 0; i < base64_digits.size(); ++i)
+    values[static_cast<unsigned char>(base64_digits[i])] = static_cast<int8_t>(i);
   return values;
 }
 
@@ -26,7 +27,7 @@ std::string base64_of(std::string_view bytes) {
       return i + j < bytes.size() ? uint32_t{static_cast<unsigned char>(bytes[i + j])} : 0;
     };
     const uint32_t bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-    for (int j = 0; j < 4; ++j) text += digits[bits >> (18 - 6 * j) & 63];
+    for (int j = 0; j < 4; ++j) text += base64_digits[bits >> (18 - 6 * j) & 63];
   }
   const size_t padding = (3 - bytes.size() % 3) % 3;
   text.replace(text.size() - padding, padding, padding, '=');

@@ -13,7 +13,7 @@ namespace engine {
 
 namespace {
 
-constexpr size_t most_bytes = size_t{64} << 20;
+constexpr size_t most_charsmap_bytes = size_t{64} << 20;
 constexpr size_t longest_cluster = 5;  // bytes; a longer cluster of characters is looked up character by character
 
 // A unit of the double array: the label of the edge that leads to it, where its children are, and whether a value is
@@ -46,7 +46,7 @@ class Replaced {
 Charsmap::Charsmap(std::string bytes, const std::string& where) : bytes_(std::move(bytes)) {
   uint32_t size = 0;
   if (bytes_.size() >= sizeof size) std::memcpy(&size, bytes_.data(), sizeof size);
-  if (size == 0 || size % 4 != 0 || size > bytes_.size() - 4 || bytes_.size() > most_bytes)
+  if (size == 0 || size % 4 != 0 || size > bytes_.size() - 4 || bytes_.size() > most_charsmap_bytes)
     fail(where, ": the normalizer's precompiled_charsmap of ", bytes_.size(), " bytes is not whole");
   units_.resize(size / 4);
   std::memcpy(units_.data(), bytes_.data() + 4, size);

@@ -9,10 +9,10 @@ namespace engine {
 namespace {
 
 // Marks that Unicode has since 16 and 17, for a utf8proc that does not know them (tests/golden/make_unigram.py).
-struct Range {
+struct MarkRange {
   char32_t first, last;
 };
-constexpr Range recent_marks[] = {
+constexpr MarkRange recent_marks[] = {
     {0x897, 0x897},     {0x1acf, 0x1add},   {0x1ae0, 0x1aeb},   {0x10d69, 0x10d6d}, {0x10efa, 0x10efc},
     {0x113b8, 0x113c0}, {0x113c2, 0x113c2}, {0x113c5, 0x113c5}, {0x113c7, 0x113ca}, {0x113cc, 0x113d0},
     {0x113d2, 0x113d2}, {0x113e1, 0x113e2}, {0x11b60, 0x11b67}, {0x11f5a, 0x11f5a}, {0x1611e, 0x1612f},
@@ -22,7 +22,7 @@ std::vector<uint8_t> make_properties() {
   std::vector<uint8_t> properties(0x110000);
   for (size_t i = 0; i < properties.size(); ++i)
     properties[i] = static_cast<uint8_t>(utf8proc_get_property(static_cast<utf8proc_int32_t>(i))->boundclass);
-  for (const Range& range : recent_marks)
+  for (const MarkRange& range : recent_marks)
     for (char32_t mark = range.first; mark <= range.last; ++mark) properties[mark] = UTF8PROC_BOUNDCLASS_EXTEND;
   return properties;
 }

@@ -10,9 +10,7 @@ namespace {
 
 constexpr char32_t spelled_space = 0x120;  // "\u0120" stands for a space in the vocabulary
 
-bool is_space(char32_t character) {
-  return character == spelled_space || class_of(character) == CharacterClass::space;
-}
+bool is_trimmed(char32_t character) { return character == spelled_space || is_space(character); }
 
 }  // namespace
 
@@ -21,8 +19,8 @@ void trim_offsets(const std::vector<bool>& trims, std::string_view spelled, bool
   if (trims.empty()) return;
   int32_t leading = 0, trailing = 0;
   const char *const first = spelled.data(), *const last = first + spelled.size();
-  for (const char* place = first; place < last && is_space(next_character(place));) ++leading;
-  for (const char* place = last; place > first && is_space(previous_character(place));) ++trailing;
+  for (const char* place = first; place < last && is_trimmed(next_character(place));) ++leading;
+  for (const char* place = last; place > first && is_trimmed(previous_character(place));) ++trailing;
   auto& [begin, end] = offsets;
   for (const bool keeps_prefix_space : trims) {
     const bool is_prefix = keeps_prefix_space && leading == 1 && (is_first || begin == 0);

@@ -9,8 +9,6 @@ namespace engine {
 
 namespace {
 
-bool is_space(char32_t character) { return class_of(character) == CharacterClass::space; }
-
 bool is_digit(char32_t character) { return character >= U'0' && character <= U'9'; }
 
 // Reads a number of at most six digits at *place, which moves behind it.

@@ -18,8 +18,6 @@ namespace {
 
 using Text = std::vector<PlacedCharacter>;
 
-bool is_space(char32_t character) { return class_of(character) == CharacterClass::space; }
-
 class Replace final : public Rewrite {
  public:
   Replace(ReplacePattern pattern, std::string content)

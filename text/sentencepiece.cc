@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr size_t most_bytes = size_t{256} << 20, most_pieces = size_t{1} << 22, longest_piece = 1 << 16;
+constexpr size_t most_model_bytes = size_t{256} << 20, most_pieces = size_t{1} << 22, longest_piece = 1 << 16;
 
 // Goes through the fields of one message (Protocol Buffers, "Encoding").
 class Message {
@@ -98,7 +98,8 @@ SentencePieceModel::Piece read_piece(std::string_view bytes, size_t number, cons
 }  // namespace
 
 SentencePieceModel read_sentencepiece(std::string_view bytes, const std::string& where) {
-  if (bytes.size() > most_bytes) fail(where, ": ", bytes.size(), " bytes, of at most ", most_bytes, " for a model");
+  if (bytes.size() > most_model_bytes)
+    fail(where, ": ", bytes.size(), " bytes, of at most ", most_model_bytes, " for a model");
   SentencePieceModel model;
   for (Message message(bytes, where); message.next();) {
     if (message.field() == 1) {

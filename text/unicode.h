@@ -20,6 +20,7 @@ CharacterClass supplementary_class(char32_t character);
 inline CharacterClass class_of(char32_t character) {
   return character < 0x10000 ? detail::basic_plane_classes[character] : detail::supplementary_class(character);
 }
+inline bool is_space(char32_t character) { return class_of(character) == CharacterClass::space; }
 // \w: letters, marks, numbers that are digits or letters, connecting punctuation and joiners.
 bool is_word_character(char32_t character);
 

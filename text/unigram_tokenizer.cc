@@ -14,8 +14,7 @@ namespace engine {
 
 namespace {
 
-bool is_space(char32_t character) { return class_of(character) == CharacterClass::space; }
-bool is_space(const PlacedCharacter& placed) { return is_space(placed.character); }
+bool is_placed_space(const PlacedCharacter& placed) { return is_space(placed.character); }
 
 void append(const std::vector<int32_t>& more, std::vector<int32_t>& ids) {
   ids.insert(ids.end(), more.begin(), more.end());
@@ -123,7 +122,7 @@ template <class Word>
 void UnigramTokenizer::for_each_word(Text text, const Word& word) const {
   for (size_t begin = 0, end; begin < text.size(); begin = end) {
     end = settings_.drops_spaces ? begin : text.size();
-    while (end < text.size() && !is_space(text[end])) ++end;
+    while (end < text.size() && !is_placed_space(text[end])) ++end;
     const Text part = text.subspan(begin, end - begin);
     if (end < text.size()) ++end;
     if (part.empty()) continue;

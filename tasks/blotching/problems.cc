@@ -1,7 +1,6 @@
 #include "tasks/blotching/problems.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 #include "core/error.h"
@@ -18,11 +17,6 @@ constexpr int64_t least_limit = 4096;
 constexpr double largest_counted = 1e15;
 constexpr double largest_exhaustive_value = 400;
 constexpr size_t most_exhaustive = 50000, most_enumerated = 1000000;
-
-void append(int64_t value, std::string& text) {
-  char digits[24];
-  text.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
-}
 
 void shuffle(std::vector<std::string>& texts, Random& random) {
   for (size_t i = texts.size(); i > 1; --i)
@@ -73,7 +67,7 @@ class Enumeration {
       const bool is_second = entity > 0 && operators_[entity - 1] == '*';
       if (is_second && !may_multiply(before, number)) continue;
       std::string next = text;
-      append(number, next);
+      append_integer(number, next);
       if (entity < operators_.size()) next += operators_[entity];
       list_from(entity + 1, next, number);
     }
@@ -150,7 +144,7 @@ void ProblemSampler::append_number(Random& random, int64_t most_entities, std::s
     append_problem(random, most_entities - 1, text);
     text += ')';
   } else {
-    append(draw_number(random), text);
+    append_integer(draw_number(random), text);
   }
 }
 
@@ -164,7 +158,7 @@ void ProblemSampler::append_factors(Random& random, int64_t most_entities, std::
       append_problem(random, most_entities - 1, text);
       text += ')';
     } else {
-      append(random.below(static_cast<uint32_t>(config_.max_mult_num + 1)), text);
+      append_integer(random.below(static_cast<uint32_t>(config_.max_mult_num + 1)), text);
     }
     if (is_small == small_first) text += '*';
   }

@@ -27,12 +27,12 @@ int64_t part_at(int64_t number, int place) {
   return number / unit % 10 * unit;
 }
 
-void append(int64_t value, std::string& text) {
+}  // namespace
+
+void append_integer(int64_t value, std::string& text) {
   char digits[24];
   text.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
 }
-
-}  // namespace
 
 std::string Statement::label() const {
   static constexpr std::array names{"REARRANGE", "MULTIPLY", "DECOMPOSE", "SUM", "COMBINE"};
@@ -70,7 +70,7 @@ bool Solver::solve(std::string_view problem, size_t most_characters) {
 
 void Solver::solve_flat(std::string_view text) {
   read(text);
-  record(Phase::rearrange);
+  record(SolutionPhase::rearrange);
   multiply();
   if (is_too_long_) return;
   decompose();
@@ -121,17 +121,17 @@ void Solver::write_terms() {
     begin_term();
     for (int i = 0; i < product->count; ++i) {
       if (i) statement_ += '*';
-      append(product->factors[static_cast<size_t>(i)], statement_);
+      append_integer(product->factors[static_cast<size_t>(i)], statement_);
     }
   }
   for (const auto& numbers : numbers_)
     for (auto number = numbers.rbegin(); number != numbers.rend(); ++number) {
       begin_term();
-      append(*number, statement_);
+      append_integer(*number, statement_);
     }
 }
 
-void Solver::record(Phase phase, int from, int to) {
+void Solver::record(SolutionPhase phase, int from, int to) {
   if (is_too_long_) return;
   statement_.assign(before_);
   const bool may_enclose = !before_.empty() || !behind_.empty() || current_.ends_with(')');
@@ -171,7 +171,7 @@ void Solver::multiply() {
       products_.push_back(product);
       --products_.back().factors[0];
     }
-    record(Phase::multiply);
+    record(SolutionPhase::multiply);
   }
 }
 
@@ -180,7 +180,7 @@ void Solver::split(size_t index, int from, int to) {
   const int64_t part = part_at(number, to);
   number -= part;
   push(part);
-  record(Phase::decompose, from, to);
+  record(SolutionPhase::decompose, from, to);
 }
 
 void Solver::decompose() {
@@ -205,7 +205,7 @@ void Solver::sum() {
       numbers.pop_back();
       push(total);
       const int digits_of_total = digits_of(total);
-      record(Phase::sum, digits, digits_of_total);
+      record(SolutionPhase::sum, digits, digits_of_total);
       if (digits_of_total == digits || numbers.empty() || part_at(total, digits) == 0) continue;
       split(numbers_[static_cast<size_t>(digits_of_total)].size() - 1, digits_of_total, digits);
     }
@@ -221,7 +221,7 @@ void Solver::combine(int digits) {
     numbers_[static_cast<size_t>(digits)].pop_back();
     numbers.pop_back();
     push(total);
-    return record(Phase::combine, digits, digits_of(total));
+    return record(SolutionPhase::combine, digits, digits_of(total));
   }
 }
 

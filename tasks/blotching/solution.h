@@ -22,15 +22,18 @@
 
 namespace engine {
 
-enum class Phase { rearrange, multiply, decompose, sum, combine };
+enum class SolutionPhase { rearrange, multiply, decompose, sum, combine };
 
 struct Statement {
   size_t begin = 0, end = 0;  // in the row's text
-  Phase phase = Phase::rearrange;
+  SolutionPhase phase = SolutionPhase::rearrange;
   int from = 0, to = 0;       // digits, of decompose, sum and combine
 
   std::string label() const;  // "SUM 1->2"
 };
+
+// Appends the decimal digits of the value.
+void append_integer(int64_t value, std::string& text);
 
 // A solver keeps its memory from problem to problem.
 class Solver {
@@ -59,7 +62,7 @@ class Solver {
   void combine(int digits);
   void split(size_t index, int from, int to);
   void push(int64_t number);
-  void record(Phase phase, int from = 0, int to = 0);
+  void record(SolutionPhase phase, int from = 0, int to = 0);
   void write_terms();
 
   size_t most_characters_ = 0;

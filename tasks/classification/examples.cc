@@ -30,7 +30,7 @@ std::string_view trimmed(std::string_view text) {
 }
 
 // The places of the columns in a line.
-struct Columns {
+struct GlueColumns {
   bool has_header = false;
   size_t count = 0, sentence = 0;
   std::optional<size_t> label, index;
@@ -43,7 +43,7 @@ bool is_column_name(std::string_view name) {
   return name == "sentence" || name == "label" || name == "index" || name == "idx";
 }
 
-Columns read_header(const std::vector<std::string_view>& names, const std::string& where) {
+GlueColumns read_header(const std::vector<std::string_view>& names, const std::string& where) {
   std::optional<size_t> sentence, label, index;
   for (size_t i = 0; i < names.size(); ++i) {
     const std::string_view name = trimmed(names[i]);
@@ -80,7 +80,7 @@ int32_t read_label(std::string_view text, const std::string& where) {
 }
 
 // Reads the columns from a file's first line. CoLA's own files and lists of sentences have no header.
-Columns read_columns(const std::vector<std::string_view>& cells, GlueFormat format, bool may_be_a_list,
+GlueColumns read_columns(const std::vector<std::string_view>& cells, GlueFormat format, bool may_be_a_list,
                      const std::string& where) {
   const bool is_cola = format == GlueFormat::cola, is_example = is_cola && cells.size() == 4 && label_of(cells[1]);
   const auto names_column = [](std::string_view cell) { return is_column_name(trimmed(cell)); };
@@ -101,7 +101,7 @@ ExampleFile read_examples(const std::filesystem::path& path, GlueFormat format, 
   const size_t last = rest.find_last_not_of(" \t\r\n");
   rest = rest.substr(0, last == std::string_view::npos ? 0 : rest.find('\n', last));
   ExampleFile file;
-  Columns columns;
+  GlueColumns columns;
   for (size_t line_number = 1; !rest.empty(); ++line_number) {
     const std::string where = path.string() + ":" + std::to_string(line_number);
     const size_t end = std::min(rest.find('\n'), rest.size());

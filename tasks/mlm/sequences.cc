@@ -105,14 +105,14 @@ void Sequences::append(int64_t i, std::vector<int32_t>& tokens) const {
 
 int64_t Sequences::count_without(const std::function<bool(int32_t)>& is_scorable) const {
   // Mostly the first few tokens of a sequence decide.
-  constexpr int64_t tokens_at_a_time = 16;
+  constexpr int64_t tokens_a_look = 16;
   std::vector<int32_t> tokens;
   int64_t count = 0;
   for (size_t i = 0; i < begins_.size(); ++i) {
     bool found = false;
-    for (int64_t at = 0; at < counts_[i] && !found; at += tokens_at_a_time) {
+    for (int64_t at = 0; at < counts_[i] && !found; at += tokens_a_look) {
       tokens.clear();
-      file_->append(begins_[i] + at, std::min(tokens_at_a_time, counts_[i] - at), tokens);
+      file_->append(begins_[i] + at, std::min(tokens_a_look, counts_[i] - at), tokens);
       found = std::any_of(tokens.begin(), tokens.end(), is_scorable);
     }
     count += !found;

@@ -14,12 +14,12 @@ namespace engine {
 namespace {
 
 using Split = ExpressionSource::Split;
-using Levels = std::map<int, std::vector<const Expression*>>;
+using ByLevel = std::map<int, std::vector<const Expression*>>;
 
 constexpr uint64_t file_stream = uint64_t{0x6669} << 48;
 const char* const version = "expressions 1";
 
-uint64_t digest_of(const Levels& levels, uint64_t hash) {
+uint64_t digest_of(const ByLevel& levels, uint64_t hash) {
   for (const auto& [level, expressions] : levels) {
     hash = hash_of(std::to_string(level) + "\n", hash);
     for (const Expression* e : expressions) hash = hash_of(e->input() + "\n", hash);
@@ -27,11 +27,11 @@ uint64_t digest_of(const Levels& levels, uint64_t hash) {
   return hash;
 }
 
-std::string digest_of(const Levels& train, const Levels& eval) {
+std::string digest_of(const ByLevel& train, const ByLevel& eval) {
   return hexadecimal(digest_of(eval, hash_of("eval\n", digest_of(train, hash_of("train\n", empty_hash)))));
 }
 
-nlohmann::ordered_json json_of(const Levels& levels) {
+nlohmann::ordered_json json_of(const ByLevel& levels) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   for (const auto& [level, expressions] : levels) {
     nlohmann::ordered_json& list = json[std::to_string(level)] = nlohmann::ordered_json::array();
@@ -40,8 +40,8 @@ nlohmann::ordered_json json_of(const Levels& levels) {
   return json;
 }
 
-Levels read_levels(const nlohmann::json& data, const char* split, ExpressionPool& pool, const std::string& file) {
-  Levels levels;
+ByLevel read_levels(const nlohmann::json& data, const char* split, ExpressionPool& pool, const std::string& file) {
+  ByLevel levels;
   const std::string where = file + ": data." + split;
   for (const auto& [key, list] : json_member(data, split, file + ": data").items()) {
     require(key.size() == 1 && '0' <= key[0] && key[0] <= '6' && list.is_array(), where, ".", key,
@@ -79,7 +79,7 @@ void ExpressionFile::write(const std::filesystem::path& path, const ScratchpadCo
                                  .max_total_length = config.max_total_length,
                                  .held_out = config.held_out});
   ExpressionPool pool;
-  Levels train, eval;
+  ByLevel train, eval;
   for (const Split split : {Split::training, Split::evaluation})
     for (int level = 0; level <= config.max_depth; ++level) {
       const uint64_t stream = file_stream + (split == Split::evaluation);
@@ -130,7 +130,7 @@ ExpressionFile::ExpressionFile(const std::filesystem::path& path, const Scratchp
                                  .max_total_length = config.max_total_length,
                                  .held_out = config.held_out});
   std::unordered_set<std::string> trained_on;
-  for (const Levels* split : {&train_, &eval_})
+  for (const ByLevel* split : {&train_, &eval_})
     for (const auto& [level, expressions] : *split)
       for (const Expression* e : expressions) {
         const std::string input = e->input();

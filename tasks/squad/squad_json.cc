@@ -14,9 +14,9 @@ using nlohmann::json;
 
 namespace {
 
-class Reader {
+class SquadJsonReader {
  public:
-  Reader(const std::filesystem::path& file, QuestionAdder& to) : file_(file.string()), to_(to) {}
+  SquadJsonReader(const std::filesystem::path& file, QuestionAdder& to) : file_(file.string()), to_(to) {}
 
   // Reads paragraph after paragraph, of which none stays in memory. What is left must have the form of a file that has
   // none.
@@ -108,6 +108,6 @@ class Reader {
 
 }  // namespace
 
-void read_squad_json(const std::filesystem::path& file, QuestionAdder& to) { Reader(file, to).read(); }
+void read_squad_json(const std::filesystem::path& file, QuestionAdder& to) { SquadJsonReader(file, to).read(); }
 
 }  // namespace engine

@@ -28,9 +28,9 @@ std::optional<int64_t> whole_number(const std::string& text, const char* column,
   return static_cast<int64_t>(value);
 }
 
-class Reader {
+class SquadTableReader {
  public:
-  Reader(const std::filesystem::path& file, QuestionAdder& to) : file_(file.string()), to_(to) {}
+  SquadTableReader(const std::filesystem::path& file, QuestionAdder& to) : file_(file.string()), to_(to) {}
 
   void read() {
     const std::string text = read_text(file_);
@@ -108,6 +108,6 @@ class Reader {
 
 }  // namespace
 
-void read_squad_table(const std::filesystem::path& file, QuestionAdder& to) { Reader(file, to).read(); }
+void read_squad_table(const std::filesystem::path& file, QuestionAdder& to) { SquadTableReader(file, to).read(); }
 
 }  // namespace engine

@@ -8,7 +8,7 @@
 #include "tests/attention_problem.h"
 #include "tests/cudasim/kernel_run.h"
 
-namespace engine::test {
+namespace engine::test::test_banks {
 
 using namespace engine::cuda;
 
@@ -121,4 +121,4 @@ TEST_CASE("banks: copies into tiles, vectors out of them and sums on their way h
       }
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_banks

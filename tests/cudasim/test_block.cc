@@ -10,7 +10,7 @@
 #include "tests/cudasim/kernel_run.h"
 #include "tests/cudasim/sanitizer.h"
 
-namespace engine::test {
+namespace engine::test::test_block {
 
 using namespace engine::cuda;
 
@@ -215,4 +215,4 @@ TEST_CASE("simulated device: memory that nothing was written to holds NaNs") {
   check_all_nan({result.begin() + 4, result.end()});
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_block

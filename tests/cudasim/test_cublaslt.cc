@@ -13,7 +13,7 @@
 #include "tests/device_product.h"
 #include "tests/variable.h"
 
-namespace engine::test {
+namespace engine::test::test_cublaslt {
 
 namespace {
 
@@ -292,4 +292,4 @@ TEST_CASE("cuBLASLt stand-in: where it has no algorithm our own kernels multiply
   CHECK(product_by("cublaslt", "sim", form) == own);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_cublaslt

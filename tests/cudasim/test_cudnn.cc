@@ -10,7 +10,7 @@
 #include "tests/cudasim/cudnn.h"
 #include "tests/variable.h"
 
-namespace engine::test {
+namespace engine::test::test_cudnn {
 
 namespace {
 
@@ -207,4 +207,4 @@ TEST_CASE("options of a device: what is not there, or not of this device, is ref
   CHECK(error("check", {.attention = "cudnn"}) != "");
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_cudnn

@@ -10,7 +10,7 @@
 #include "tests/variable.h"
 #include "training/optimizer.h"
 
-namespace engine::test {
+namespace engine::test::test_errors {
 
 using namespace engine::cuda;
 
@@ -209,4 +209,4 @@ max_grad_norm = 1
   }
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_errors

@@ -11,7 +11,7 @@
 #include "tests/cudasim/sanitizer.h"
 #include "tests/skip.h"
 
-namespace engine::test {
+namespace engine::test::test_faults {
 
 using namespace engine::cuda;
 
@@ -139,4 +139,4 @@ TEST_CASE("simulated device: a thread that needs more stack than there is says s
                  "deep_kernel, block (0, 0, 0), thread (0, 0, 0): its variables need more than the stack has"));
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_faults

@@ -8,7 +8,7 @@
 #include "tests/program.h"
 #include "tests/variable.h"
 
-namespace engine::test {
+namespace engine::test::test_library {
 
 TEST_CASE("libraries of NVIDIA: the loader's search first, then the toolkit, then pip's packages of the environment") {
   const TemporaryFolder folder;
@@ -47,4 +47,4 @@ TEST_CASE("libraries of NVIDIA: without cuBLASLt our own kernels train, and one 
   program.fails(demanding, 2, "but libcublasLt cannot be loaded: install it, or set matmul = \"own\"");
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_library

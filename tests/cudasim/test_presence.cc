@@ -3,7 +3,7 @@
 #include "tests/cudasim/kernel_run.h"
 #include "tests/variable.h"
 
-namespace engine::test {
+namespace engine::test::test_presence {
 
 namespace {
 
@@ -64,4 +64,4 @@ TEST_CASE("simulated device: what does not fit is refused with what was asked fo
   CHECK(contains(error, "training.micro_batch_size"));
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_presence

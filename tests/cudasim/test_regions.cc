@@ -7,7 +7,7 @@
 #include "tests/cudasim/kernel_run.h"
 #include "tests/cudasim/nvtx.h"
 
-namespace engine::test {
+namespace engine::test::test_regions {
 
 namespace {
 
@@ -43,4 +43,4 @@ TEST_CASE("simulated device: tensors are told to tools that listen to NVTX") {
   CHECK(std::system(("CUDASIM_NVTX=1 '" + program + "' -tc='*listen to NVTX*' > /dev/null").c_str()) == 0);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_regions

@@ -4,7 +4,7 @@
 #include "tests/cudasim/kernel_run.h"
 #include "tests/cudasim/stream.h"
 
-namespace engine::test {
+namespace engine::test::test_streams {
 
 namespace {
 
@@ -202,4 +202,4 @@ TEST_CASE("simulated device: what a capture does not allow is an error and spoil
   CHECK(cudaStreamEndCapture(s.first, &graph) == cudaErrorStreamCaptureUnmatched);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_streams

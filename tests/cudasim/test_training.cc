@@ -6,7 +6,7 @@
 #include "tests/temporary.h"
 #include "tests/training_task.h"
 
-namespace engine::test {
+namespace engine::test::test_training {
 
 namespace {
 
@@ -110,4 +110,4 @@ TEST_CASE("simulated device: a generated token is one graph that is launched, an
   CHECK(texts[0] == texts[1]);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_training

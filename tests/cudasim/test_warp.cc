@@ -6,7 +6,7 @@
 #include "kernels/cuda/block.h"
 #include "tests/cudasim/kernel_run.h"
 
-namespace engine::test {
+namespace engine::test::test_warp {
 
 using namespace engine::cuda;
 
@@ -209,4 +209,4 @@ TEST_CASE("simulated device: matrices of tensor cores and how they are loaded, a
   CHECK(contains(run.error(misaligned_matrix_kernel, lanes, 0, y), "thread (9, 0, 0): misaligned"));
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_warp

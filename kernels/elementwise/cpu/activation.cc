@@ -9,11 +9,11 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-constexpr int64_t grain = 16384;
+constexpr int64_t activation_grain = 16384;
 
 template <Activation act, class X, class Y>
 void forward(int64_t count, const X* x, Y* y) {
-  parallel_chunks(count, grain, [&](int64_t begin, int64_t end) {
+  parallel_chunks(count, activation_grain, [&](int64_t begin, int64_t end) {
     each_vector(end - begin, [&](int64_t i, auto part) {
       store(y + begin + i, activate<act>(load(x + begin + i, part)), part);
     });
@@ -22,7 +22,7 @@ void forward(int64_t count, const X* x, Y* y) {
 
 template <Activation act, class X, class DY, class DX>
 void backward(int64_t count, const X* x, const DY* dy, DX* dx) {
-  parallel_chunks(count, grain, [&](int64_t begin, int64_t end) {
+  parallel_chunks(count, activation_grain, [&](int64_t begin, int64_t end) {
     each_vector(end - begin, [&](int64_t i, auto part) {
       const vfloat slope = activate_gradient<act>(load(x + begin + i, part));
       store(dx + begin + i, load(dy + begin + i, part) * slope, part);

@@ -21,11 +21,12 @@ struct Table {
 };
 
 // The tables of tokens, positions and types of an operation on activations `x`.
-struct Tables {
+struct TableArguments {
   int64_t tokens, cols;
   Table all[3];
 
-  Tables(const char* operation, const char* x_name, const Tensor& x, const EmbeddingTables& named, float token_scale)
+  TableArguments(const char* operation, const char* x_name, const Tensor& x, const EmbeddingTables& named,
+                 float token_scale)
       : tokens(named[0].index.count()), cols(named[0].table.cols()) {
     check_embedding(operation, x_name, x, named);
     for (size_t i = 0; i < 3; ++i) {
@@ -83,7 +84,7 @@ void mark_rows(const int32_t* tokens, int64_t count, int64_t cols, const Tensor&
 }  // namespace
 
 void CpuOps::embedding_forward(const EmbeddingForwardArgs& args) {
-  const Tables tables("embedding_forward", "y", args.y, embedding_tables(args), args.token_scale);
+  const TableArguments tables("embedding_forward", "y", args.y, embedding_tables(args), args.token_scale);
   const int64_t cols = tables.cols;
   with_elements(args.y, [&](auto* y) {
     parallel_chunks(tables.tokens, std::max<int64_t>(1, 16384 / cols), [&](int64_t begin, int64_t end) {
@@ -94,7 +95,7 @@ void CpuOps::embedding_forward(const EmbeddingForwardArgs& args) {
 }
 
 void CpuOps::embedding_backward(const EmbeddingBackwardArgs& args) {
-  const Tables tables("embedding_backward", "dy", args.dy, embedding_tables(args), args.token_scale);
+  const TableArguments tables("embedding_backward", "dy", args.dy, embedding_tables(args), args.token_scale);
   check_touched_blocks(args);
   if (args.touched_blocks) mark_rows(args.tokens.as<int32_t>(), tables.tokens, tables.cols, args.touched_blocks);
   with_elements(args.dy, [&](auto* dy) {

@@ -1,0 +1,3 @@
+// The TOML library, compiled once.
+#define TOML_IMPLEMENTATION
+#include "core/toml.h"
