@@ -38,10 +38,6 @@ namespace {
 
 constexpr size_t huge_page = size_t{2} << 20;
 
-std::string size_text(size_t bytes) {
-  return bytes >> 20 ? std::to_string(bytes >> 20) + " MiB" : std::to_string((bytes + 1023) >> 10) + " KiB";
-}
-
 // The address space that this process may have. Without a limit, total is the largest number.
 struct AddressSpace {
   size_t free = std::numeric_limits<size_t>::max(), total = free;
@@ -139,8 +135,12 @@ std::unique_ptr<Readback> Memory::make_readback(size_t bytes) {
   return std::make_unique<WaitingReadback>(*this, bytes);
 }
 
+std::string memory_text(size_t bytes) {
+  return bytes >> 20 ? std::to_string(bytes >> 20) + " MiB" : std::to_string((bytes + 1023) >> 10) + " KiB";
+}
+
 void fail_out_of_memory(const std::string& what, size_t bytes, size_t free, size_t capacity) {
-  fail("out of memory: ", what, " needs ", size_text(bytes), ", ", size_text(free), " of ", size_text(capacity),
+  fail("out of memory: ", what, " needs ", memory_text(bytes), ", ", memory_text(free), " of ", memory_text(capacity),
        " are free: in training lower training.micro_batch_size (1 at least), training.batch_tokens or "
        "data.block_size, or set training.recompute = true; precision = \"bf16\", shorter sequences and a smaller model "
        "need less, too");

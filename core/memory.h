@@ -52,6 +52,9 @@ class Memory {
 
 Memory& host_memory();
 
+// Returns a size as a person reads it, such as "12 MiB".
+std::string memory_text(size_t bytes);
+
 // The error names what was asked for, what the device has, and which options need less.
 [[noreturn]] void fail_out_of_memory(const std::string& what, size_t bytes, size_t free, size_t capacity);
 

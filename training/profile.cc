@@ -124,12 +124,6 @@ std::array<PhaseProfile, phase_count> phases_of(const std::vector<ProfiledStep>&
   return result;
 }
 
-size_t bytes_of(const std::vector<StateTensor>& tensors) {
-  size_t bytes = 0;
-  for (const StateTensor& state : tensors) bytes += state.tensor.bytes();
-  return bytes;
-}
-
 // The steps of a training, by the trainer's parts.
 class ProfiledTraining {
  public:
@@ -166,18 +160,7 @@ class ProfiledTraining {
   int64_t tokens() const { return tokens_; }  // of the last step
 
   std::vector<MemoryUse> memory() {
-    size_t weights = 0, gradients = 0, copies = 0;
-    for (const Parameter& parameter : task_.parameters().all()) {
-      weights += parameter.value.bytes();
-      gradients += task_.parameters().gradients().read(parameter).bytes();
-      copies += parameter.rounded().bytes() + parameter.packed(machine_.compute).bytes();
-    }
-    return {{"weights", weights},
-            {"gradients", gradients},
-            {"moments", bytes_of(step_.optimizer().state())},
-            {"averages", bytes_of(averaging_.state())},
-            {"rounded and packed copies", copies},
-            {"activations", machine_.arena.peak()}};
+    return memory_uses(machine_, task_.parameters(), step_.optimizer(), averaging_);
   }
 
  private:

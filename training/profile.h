@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "training/memory_plan.h"
 #include "training/peaks.h"
 #include "training/step_recorder.h"
 
@@ -34,11 +35,6 @@ struct LayerProfile {
 
 struct PhaseProfile {
   double seconds = 0, operations = 0;  // all of it, and operations alone
-};
-
-struct MemoryUse {
-  std::string name;
-  size_t bytes = 0;
 };
 
 struct Profile {

@@ -7,6 +7,7 @@
 #include "core/files.h"
 #include "training/best_metric.h"
 #include "training/continuation.h"
+#include "training/memory_plan.h"
 
 namespace engine {
 
@@ -239,6 +240,8 @@ void Trainer::start_step() {
   const int64_t step = progress_.step + step_.started(), batch_number = step + progress_.data_offset;
   task_.prepare(machine_, batch_number);
   task_.batch_of(batch_number, batch_);
+  if (!std::exchange(has_planned_, true) && batch_.weight() > 0)
+    display_->line(plan_memory(machine_, task_.parameters(), step_, averaging_, task_.loss(), batch_));
   Begun& begun = begun_[static_cast<size_t>(step_.started())];
   begun = {.batch = batch_number,
            .learning_rate = schedule_.learning_rate_at(step),

@@ -117,6 +117,7 @@ class Trainer {
   ControlFiles control_;
   SequenceBatch batch_;
   std::array<Begun, 2> begun_;  // the steps that are started, the oldest first
+  bool has_planned_ = false;    // the memory
   StepReport report_;
   double clock_begin_ = 0;  // the time of machine_.seconds at which run_seconds() was 0
   // The window is what comes after the last line of the log. These are the numbers of progress_ before it.

@@ -3,11 +3,30 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 #include <utility>
+
+#include "kernels/observe/wrapped_ops.h"
 
 namespace engine {
 
 namespace {
+
+// Runs nothing, but copies that weights keep are made, for they stay.
+class ReservingOps final : public WrappedOps<ReservingOps> {
+ public:
+  explicit ReservingOps(Ops& ops) : ops_(ops) {}
+  Memory& memory() override { return ops_.memory(); }
+  size_t packed_bytes(int64_t k, int64_t n, DType compute) override { return ops_.packed_bytes(k, n, compute); }
+
+  template <class Args>
+  void run(const char*, const Args& args, void (Ops::*method)(const Args&)) {
+    if constexpr (std::is_same_v<Args, PackArgs>) (ops_.*method)(args);
+  }
+
+ private:
+  Ops& ops_;
+};
 
 // A step's numbers on the device. Those of the ranks are added up.
 struct Numbers {
@@ -35,6 +54,29 @@ StepResult TrainingStep::run(BatchLoss& loss, const SequenceBatch& batch, int64_
                              float learning_rate) {
   start(loss, batch, draw, update, learning_rate);
   return finish();
+}
+
+void TrainingStep::reserve(BatchLoss& loss, const SequenceBatch& batch) {
+  ReservingOps nothing(machine_.ops);
+  int64_t longest = -1, longest_begin = 0, longest_end = 0;
+  const auto [begin, end] = sequences_of_rank(batch, machine_.communicator);
+  for (int64_t first = begin, last; first < end; first = last) {
+    last = micro_batch_end(batch, first, end, config_.micro_batch_size, most_tokens_);
+    if (batch.scored(first, last) == 0 || batch.tokens_of(first, last) <= longest) continue;
+    longest = batch.tokens_of(first, last);
+    longest_begin = first;
+    longest_end = last;
+  }
+  if (longest < 0) return;
+  const ArenaScope scope(machine_.arena);
+  const Tensor totals = machine_.arena.make(DType::f32, {3});
+  Pass pass(Run{.ops = nothing,
+                .arena = machine_.arena,
+                .compute = machine_.compute,
+                .recompute = config_.recompute,
+                .gradients = &parameters_.gradients()},
+            {}, {.is_active = true, .seed = seed_});
+  loss.run(pass, batch, longest_begin, longest_end, /*gradient_scale=*/1, totals);
 }
 
 void TrainingStep::start(BatchLoss& loss, const SequenceBatch& batch, int64_t draw, int64_t update,

@@ -30,6 +30,10 @@ class TrainingStep {
   // changes nothing, and its weight is 0.
   StepResult run(BatchLoss& loss, const SequenceBatch& batch, int64_t draw, int64_t update, float learning_rate);
 
+  // Takes the memory for the activations of the batch's longest micro-batch, as a step does, but computes nothing. It
+  // comes before the first step.
+  void reserve(BatchLoss& loss, const SequenceBatch& batch);
+
   // These two are the halves of run. A device works on a started step, and on the next, before the first is finished.
   // At most two steps are started and not finished. Finishing waits for the oldest. Where that is not finite, the other
   // is dropped, since it changes nothing either.
