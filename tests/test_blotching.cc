@@ -273,6 +273,8 @@ TEST_CASE("blotching: axe changes the rows of an lstm's training, too") {
   TaskSettings settings(text);
   CHECK_NOTHROW(settings.trained());
   CHECK(file(settings, "metrics.jsonl").find("\"axe_tried\":") != std::string::npos);
+  CHECK_THROWS_WITH_AS(TaskSettings(text + "pad_pos_skip = false\n").task(),
+                       doctest::Contains("blotching.pad_pos_skip is false, but a model without attention"), UsageError);
 }
 
 TEST_CASE("blotching: positions may be random, or those in the whole row, and a gpt_neox learns it, too") {

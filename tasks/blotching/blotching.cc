@@ -307,6 +307,8 @@ std::unique_ptr<Task> make_blotching_task(Config& config, const BlotchingConfig&
   if (reads_source(*language.model))
     fail_usage("model.architecture is ", config.model.architecture, ", which reads a source: task blotching trains ",
                "decoders alone, ", architecture_names({ModelKind::decoder}));
+  if (!own.pad_pos_skip && !architecture_of(language.model->config()).has_attention)
+    fail_usage("blotching.pad_pos_skip is false, but a model without attention reads no positions: leave it out");
   return std::make_unique<BlotchingTask>(config, own, std::move(language), training);
 }
 
