@@ -19,13 +19,6 @@ namespace engine {
 
 namespace {
 
-// mpirun (Open MPI's, MPICH's) tells it to the processes that it starts; 1 where it did not start this one.
-int size_from_environment() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"})
-    if (const char* text = std::getenv(name)) return std::atoi(text);
-  return 1;
-}
-
 #ifdef ENGINE_MPI
 
 // MPI counts elements by int.
@@ -203,7 +196,7 @@ double start_seconds() {
 }
 
 std::unique_ptr<Communicator> make_without_mpi() {
-  const RankPlace place = rank_place([](const char* name) -> const char* { return std::getenv(name); });
+  const RankPlace place = rank_place(own_environment());
   if (place.size <= 1) return std::make_unique<Communicator>();
   return make_socket_communicator(place, start_seconds());
 }
@@ -229,14 +222,14 @@ void require_same_on_all_ranks(Communicator& ranks, const std::string& what, con
 bool has_mpi() { return true; }
 
 std::unique_ptr<Communicator> make_communicator() {
-  if (size_from_environment() > 1) return std::make_unique<MpiCommunicator>();
+  if (mpirun_size(own_environment()) > 1) return std::make_unique<MpiCommunicator>();
   return make_without_mpi();
 }
 #else
 bool has_mpi() { return false; }
 
 std::unique_ptr<Communicator> make_communicator() {
-  if (const int count = size_from_environment(); count > 1)
+  if (const int count = mpirun_size(own_environment()); count > 1)
     fail_usage("started as one of ", count,
                " ranks by mpirun, but this build has no MPI: `make deps`, then `make`");
   return make_without_mpi();

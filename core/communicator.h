@@ -39,6 +39,15 @@ class Communicator {
   std::pair<int64_t, int64_t> share(int64_t count) const {
     return {count * rank_ / size_, count * (rank_ + 1) / size_};
   }
+  // The same where things are cut into so many parts, each rank has consecutive ones, and each of these is done by
+  // itself. A part without things is left out.
+  std::vector<std::pair<int64_t, int64_t>> shares(int64_t count, int64_t parts) const {
+    std::vector<std::pair<int64_t, int64_t>> all;
+    for (auto [part, last] = share(parts); part < last; ++part)
+      if (const int64_t begin = count * part / parts, end = count * (part + 1) / parts; begin < end)
+        all.emplace_back(begin, end);
+    return all;
+  }
   // The beginnings of all ranks' parts of `count` things, and the end.
   std::vector<int64_t> begins_of_shares(int64_t count) const {
     std::vector<int64_t> begins;

@@ -139,7 +139,7 @@ class ProfiledTraining {
         recorder_(recorder),
         schedule_(config.training, training_steps(config.training, task.steps(config.training.epochs))),
         step_(machine, task.parameters(), config.training, config.seed),
-        averaging_(machine.ops, task.parameters(), config.training) {
+        averaging_(machine.ops, task.parameters(), config.training, step_.optimizer().shards()) {
     averaging_.begin();
     recorder.learn(task.parameters());
   }
