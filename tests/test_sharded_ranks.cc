@@ -1,4 +1,4 @@
-// Trainings whose ranks share the optimizer's work, or cut batches into virtual shards, beside those that do not.
+// RankTrainings whose ranks share the optimizer's work, or cut batches into virtual shards, beside those that do not.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -48,7 +48,7 @@ save_every = 0
 
 const std::string sharded = " --training.shard_optimizer true", virtually = " --training.reduction_shards 8";
 
-struct Trainings {
+struct RankTrainings {
   Program program;
   std::string config = program.write("task.cfg", config_text);
 
@@ -119,7 +119,7 @@ wait $launcher)");
 }  // namespace
 
 TEST_CASE("sharded ranks: any number of them trains as one does, with every kind of clipping and averages") {
-  const Trainings trainings;
+  const RankTrainings trainings;
   const std::string kinds[] = {"", " --training.max_tensor_norm 0.05 --training.max_grad_norm 0",
                                " --training.swa_start 2 --training.swa_every 1 --training.lookahead_every 3",
                                " --training.lookahead_every 3 --training.evaluate_on slow_weights "
@@ -140,7 +140,7 @@ TEST_CASE("sharded ranks: any number of them trains as one does, with every kind
 }
 
 TEST_CASE("sharded ranks: two have the bits of two that are not, where the norm changes nothing") {
-  const Trainings trainings;
+  const RankTrainings trainings;
   const std::string plain = " --training.max_grad_norm 0 --training.swa_start 3 --training.swa_every 2";
   trainings.train(2, "whole", plain);
   trainings.train(2, "sharded", plain + sharded);
@@ -148,7 +148,7 @@ TEST_CASE("sharded ranks: two have the bits of two that are not, where the norm 
 }
 
 TEST_CASE("virtual shards: 1, 2, 4 and 8 ranks train to the same bits, whether they share the optimizer or not") {
-  const Trainings trainings;
+  const RankTrainings trainings;
   const std::string more = virtually + " --training.swa_start 3 --training.swa_every 2 --training.lookahead_every 3";
   trainings.train(1, "one", more);
   for (const int ranks : {2, 4, 8}) {
@@ -167,7 +167,7 @@ TEST_CASE("virtual shards: 1, 2, 4 and 8 ranks train to the same bits, whether t
 }
 
 TEST_CASE("virtual shards: each gradient's own clipping has the same bits, and so has a batch with empty shards") {
-  const Trainings trainings;
+  const RankTrainings trainings;
   const std::string more = " --training.reduction_shards 4 --training.max_tensor_norm 0.05 --training.batch_tokens 40";
   trainings.train(1, "one", more);
   trainings.train(4, "whole", more);
@@ -177,7 +177,7 @@ TEST_CASE("virtual shards: each gradient's own clipping has the same bits, and s
 }
 
 TEST_CASE("sharded ranks: a killed training goes on with any number of ranks, bit by bit with virtual shards") {
-  const Trainings trainings;
+  const RankTrainings trainings;
   const std::string averages = " --training.swa_start 2 --training.swa_every 1 --training.lookahead_every 3";
   const std::string more = virtually + averages + " --training.max_steps 40 --training.eval_every 0";
   trainings.train(1, "one", more);
@@ -188,7 +188,7 @@ TEST_CASE("sharded ranks: a killed training goes on with any number of ranks, bi
     trainings.check_same_bits("one", name);
   }
   // Three ranks cannot share eight virtual shards.
-  const std::string shorter = averages + " --training.eval_every 0 --training.max_steps ";
+  const std::string shorter = averages + " --training.eval_every 7 --training.max_steps ";
   trainings.train(1, "plain", shorter + "24");
   trainings.train_and_kill(4, "plain3", shorter + "24" + sharded);
   trainings.train(3, "plain3", shorter + "24" + sharded);
@@ -199,7 +199,7 @@ TEST_CASE("sharded ranks: a killed training goes on with any number of ranks, bi
 }
 
 TEST_CASE("sharded ranks: a step that is not finite changes nothing, and goes back to the last saved state") {
-  const Trainings trainings;
+  const RankTrainings trainings;
   const std::string command = trainings.command(
       3, "wild", sharded + " --training.learning_rate 1e30 --training.scheduler constant --training.max_rollbacks 1");
   const Ended ended = trainings.program.shell(command);
@@ -211,7 +211,7 @@ TEST_CASE("sharded ranks: a step that is not finite changes nothing, and goes ba
 }
 
 TEST_CASE("virtual shards: ranks that cannot share them are refused, and nothing is written") {
-  const Trainings trainings;
+  const RankTrainings trainings;
   const Ended ended = trainings.program.shell(trainings.command(3, "wrong", virtually));
   CHECK(ended.code == 2);
   CHECK(ended.error.find("training.reduction_shards is 8, which 3 ranks cannot share equally") != std::string::npos);

@@ -57,7 +57,7 @@ Parameters odd_parameters() {
   return parameters;
 }
 
-size_t bytes_of(const std::vector<StateTensor>& state) {
+size_t state_bytes(const std::vector<StateTensor>& state) {
   return std::accumulate(state.begin(), state.end(), size_t{0},
                          [](size_t sum, const StateTensor& tensor) { return sum + tensor.tensor.bytes(); });
 }
@@ -117,17 +117,17 @@ TEST_CASE("shards: a rank of four holds a quarter of the moments, the averages a
   TinyTask task(config, *ops);
   const size_t whole = static_cast<size_t>(task.parameters().count()) * sizeof(float);
   const Optimizer alone(*ops, task.parameters(), config.training, DType::f32);
-  CHECK(bytes_of(alone.state()) == 2 * whole);
+  CHECK(state_bytes(alone.state()) == 2 * whole);
   config.training.shard_optimizer = true;
   size_t moments = 0, averages = 0;
   for (int rank = 0; rank < 4; ++rank) {
     AlikeRanks ranks(rank, 4);
     const Optimizer optimizer(*ops, task.parameters(), config.training, DType::f32, &ranks);
     const Averaging averaging(*ops, task.parameters(), config.training, optimizer.shards());
-    const size_t of_rank = bytes_of(optimizer.state());
+    const size_t of_rank = state_bytes(optimizer.state());
     CHECK(of_rank < 2 * whole / 4 + 4096);
     moments += of_rank;
-    averages += bytes_of(averaging.state());
+    averages += state_bytes(averaging.state());
   }
   CHECK(moments == 2 * whole);
   CHECK(averages == 2 * whole);

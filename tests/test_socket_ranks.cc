@@ -151,7 +151,7 @@ TEST_CASE("socket ranks: sums have the same bits on all ranks, whatever their nu
 }
 
 // Returns numbers of a rank whose sums are rounded.
-std::vector<float> numbers_of(int rank, size_t count) {
+std::vector<float> numbers_of_rank(int rank, size_t count) {
   std::mt19937 random(static_cast<unsigned>(rank) + 17);
   std::vector<float> numbers(count);
   for (float& number : numbers) number = static_cast<float>(static_cast<int>(random() % 2001) - 1000) / 7;
@@ -159,7 +159,7 @@ std::vector<float> numbers_of(int rank, size_t count) {
 }
 
 std::vector<float> sum_by_tree(int first, int ranks, size_t count) {
-  if (ranks == 1) return numbers_of(first, count);
+  if (ranks == 1) return numbers_of_rank(first, count);
   std::vector<float> sum = sum_by_tree(first, ranks / 2, count);
   const std::vector<float> other = sum_by_tree(first + ranks / 2, ranks / 2, count);
   for (size_t i = 0; i < count; ++i) sum[i] += other[i];
@@ -179,7 +179,7 @@ TEST_CASE("socket ranks: a sum by a tree has the bits of that tree, and parts ma
       std::vector<std::vector<float>> sums(static_cast<size_t>(size)), parts(static_cast<size_t>(size));
       as_ranks(size, [&](Communicator& ranks) {
         const auto own = static_cast<size_t>(ranks.rank());
-        sums[own] = parts[own] = numbers_of(ranks.rank(), count);
+        sums[own] = parts[own] = numbers_of_rank(ranks.rank(), count);
         ranks.start_sum(sums[own], SumOrder::tree);
         ranks.start_reduce_scatter(parts[own], begins, SumOrder::tree);
         ranks.wait();
@@ -207,11 +207,11 @@ TEST_CASE("socket ranks: a part's sum is the sum of its elements, wherever it be
   const std::vector<int64_t> begins{0, 0, 700, 701, 3001};
   std::vector<double> expected(3001);
   for (int rank = 0; rank < 4; ++rank) {
-    const std::vector<float> numbers = numbers_of(rank, expected.size());
+    const std::vector<float> numbers = numbers_of_rank(rank, expected.size());
     for (size_t i = 0; i < expected.size(); ++i) expected[i] += static_cast<double>(numbers[i]);
   }
   as_ranks(4, [&](Communicator& ranks) {
-    std::vector<float> values = numbers_of(ranks.rank(), 3001);
+    std::vector<float> values = numbers_of_rank(ranks.rank(), 3001);
     ranks.start_reduce_scatter(values, begins);
     ranks.wait();
     const auto own = static_cast<size_t>(ranks.rank());
