@@ -146,9 +146,12 @@ void Optimizer::update_groups(float learning_rate, int64_t step, const Tensor& l
   for (const Tensor& gradient : frozen_) arena_.memory().zero(gradient.data, gradient.bytes());
   for (const Parameter* p : kept_) parameters_.gradients().set_stale(*p);
   if (shards_.is_divided()) {
-    for (const Parameter& p : parameters_.all())
-      if (!tensors_[p.index].keeps_gradient && !is_frozen(p)) zero_outside_shard(p);
-    shards_.gather_values(parameters_);
+    for (const Parameter& p : parameters_.all()) {
+      if (is_frozen(p)) continue;
+      shards_.start_gather(p);
+      if (!tensors_[p.index].keeps_gradient) zero_outside_shard(p);
+    }
+    ranks_->wait();
   }
   parameters_.values_changed(/*copies_too=*/true);
 }

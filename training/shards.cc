@@ -77,13 +77,17 @@ std::vector<int64_t> Shards::begins_of_ranks(const Parameter& parameter, int64_t
   return begins;
 }
 
+void Shards::start_gather(const Parameter& parameter) const {
+  if (!is_divided()) return;
+  for (const Tensor& tensor : {parameter.value, parameter.rounded()})
+    if (tensor)
+      ranks_->start_all_gather({static_cast<std::byte*>(tensor.data), tensor.bytes()},
+                               begins_of_ranks(parameter, static_cast<int64_t>(size_of(tensor.dtype))));
+}
+
 void Shards::gather_values(const Parameters& parameters) const {
   if (!is_divided()) return;
-  for (const Parameter& p : parameters.all())
-    for (const Tensor& tensor : {p.value, p.rounded()})
-      if (tensor)
-        ranks_->start_all_gather({static_cast<std::byte*>(tensor.data), tensor.bytes()},
-                                 begins_of_ranks(p, static_cast<int64_t>(size_of(tensor.dtype))));
+  for (const Parameter& p : parameters.all()) start_gather(p);
   ranks_->wait();
 }
 

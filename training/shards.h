@@ -38,7 +38,10 @@ class Shards {
   // Returns the beginnings of the ranks' shards, and the end, in units of so many to an element.
   std::vector<int64_t> begins_of_ranks(const Parameter& parameter, int64_t units) const;
 
-  // Gives every rank the values, and their rounded copies, that each has of its shards.
+  // Starts to give every rank the values, and their rounded copies, that each has of its shards. The ranks wait for
+  // it. Does nothing where a rank has all.
+  void start_gather(const Parameter& parameter) const;
+  // Gathers the values of all parameters.
   void gather_values(const Parameters& parameters) const;
 
  private:
