@@ -44,15 +44,20 @@ weight_decay = 0.1
 """
 
 
-def ours(ranks, threads):
+def events_of(ranks, threads, options=()):
+    """The log of our training with these options."""
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "task.cfg"
         text = pathlib.Path(folder) / "text.txt"
         text.write_text("".join(random.Random(1).choices(string.ascii_letters + string.digits, k=400_000)))
         file.write_text(config.replace("TEXT", str(text)))
         subprocess.run(["./engine", "train", str(file), "--output_dir", folder, "--ranks", str(ranks), "--threads",
-                        str(threads)], cwd=here.parent, check=True, stdout=subprocess.DEVNULL)
-        events = [json.loads(line) for line in (pathlib.Path(folder) / "run/metrics.jsonl").read_text().splitlines()]
+                        str(threads), *options], cwd=here.parent, check=True, stdout=subprocess.DEVNULL)
+        return [json.loads(line) for line in (pathlib.Path(folder) / "run/metrics.jsonl").read_text().splitlines()]
+
+
+def ours(ranks, threads):
+    events = events_of(ranks, threads)
     return statistics.median(event["tokens_per_second"] for event in events[5:] if event["split"] == "train")
 
 

@@ -15,6 +15,7 @@
 
 #include "commands/child.h"
 #include "core/error.h"
+#include "core/rank_place.h"
 #include "core/sockets.h"
 
 namespace engine {
@@ -169,9 +170,14 @@ std::optional<int> take_ranks(std::vector<std::string>& arguments) {
       fail_usage("--ranks is \"", text, "\": a whole number from 1 to 1024 is right");
     ranks = std::atoi(text.c_str());
   }
-  for (const char* const name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "WORLD_SIZE"})
-    if (const char* const size = std::getenv(name); ranks && size && std::atoi(size) > 1)
+  if (!ranks) return ranks;
+  const auto check = [](const char* name) {
+    if (const char* const size = std::getenv(name); size && std::atoi(size) > 1)
       fail_usage("--ranks: this process is already one of ", size, " ranks, as the environment's ", name, " says");
+  };
+  for (const MpirunVariable& variable : mpirun_variables)
+    if (variable.is_size) check(variable.name);
+  check("WORLD_SIZE");
   return ranks;
 }
 

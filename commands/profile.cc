@@ -10,6 +10,7 @@
 #include "core/files.h"
 #include "kernels/backend/timed_backend.h"
 #include "training/machine.h"
+#include "training/shards.h"
 
 namespace engine {
 
@@ -32,6 +33,7 @@ class ProfileVerb final : public Verb {
   int run(Communicator& ranks) override {
     settings_.resolve(file_);
     require_same_on_all_ranks(ranks, "configuration", settings_.options.toml());
+    check_reduction_shards(settings_.config.training, ranks);
     std::optional<Profile> before;
     if (!against_.empty()) before = read_profile(against_);
     for (const std::string& file : {output_, trace_}) check_place(file);
@@ -41,7 +43,11 @@ class ProfileVerb final : public Verb {
     const std::unique_ptr<Communicator> communicator = make_recorded_communicator(ranks, recorder);
     const auto task = make_task(settings_.config, settings_.sections, settings_.options, *ops, Use::training);
     require_same_on_all_ranks(ranks, "data", task->fingerprint());
-    Machine machine{*ops, backend.machine().arena, backend.machine().compute, *communicator};
+    Machine machine{.ops = *ops,
+                    .arena = backend.machine().arena,
+                    .compute = backend.machine().compute,
+                    .communicator = *communicator,
+                    .reduction_shards = backend.machine().reduction_shards};
     std::vector<ProfiledStep> recorded;
     const Profile profile = profile_task(settings_.config, *task, machine, recorder, steps_, recorded);
     print_profile(profile, std::cout);

@@ -3,6 +3,7 @@
 #include "commands/verb.h"
 #include "training/machine.h"
 #include "training/run_folder.h"
+#include "training/shards.h"
 #include "training/trainer.h"
 
 namespace engine {
@@ -21,6 +22,7 @@ class TrainVerb final : public Verb {
     settings_.resolve(file_);
     static_cast<void>(RunFolder::of(settings_.config));  // a wrong name is told before any data is read
     require_same_on_all_ranks(ranks, "configuration", settings_.options.toml());
+    check_reduction_shards(settings_.config.training, ranks);
     ConfiguredMachine backend(settings_.config, ranks);
     const auto task =
         make_task(settings_.config, settings_.sections, settings_.options, backend.ops(), Use::training);

@@ -3,6 +3,7 @@
 // nothing: no caller asks how many there are. Calls that exchange numbers must be made by all ranks in the same order.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -12,7 +13,16 @@
 
 namespace engine {
 
+// The order in which the ranks' numbers are added up. Either gives the same bits on every rank.
+enum class SumOrder {
+  fastest,  // any, which may change with the number of ranks
+  tree      // ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)); the number of ranks is a power of two
+};
+
 // The communicator of a single rank; others derive from it.
+//
+// Values of `sum` and `gather` are in the host's memory. Those of what is started are where the gradients are. They
+// belong to the communicator until wait() returns.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -29,15 +39,39 @@ class Communicator {
   std::pair<int64_t, int64_t> share(int64_t count) const {
     return {count * rank_ / size_, count * (rank_ + 1) / size_};
   }
+  // The same where things are cut into so many parts, each rank has consecutive ones, and each of these is done by
+  // itself. A part without things is left out.
+  std::vector<std::pair<int64_t, int64_t>> shares(int64_t count, int64_t parts) const {
+    std::vector<std::pair<int64_t, int64_t>> all;
+    for (auto [part, last] = share(parts); part < last; ++part)
+      if (const int64_t begin = count * part / parts, end = count * (part + 1) / parts; begin < end)
+        all.emplace_back(begin, end);
+    return all;
+  }
+  // The beginnings of all ranks' parts of `count` things, and the end.
+  std::vector<int64_t> begins_of_shares(int64_t count) const {
+    std::vector<int64_t> begins;
+    for (int rank = 0; rank <= size_; ++rank) begins.push_back(count * rank / size_);
+    return begins;
+  }
 
   // Each element's sum over the ranks, the same bits on each of them.
   virtual void sum(std::span<float>) {}
   virtual void sum(std::span<double>) {}
-  // The same, begun at once and done after wait(). Until then the values belong to the communicator.
-  virtual void start_sum(std::span<float>) {}
+  // The same, begun at once and done after wait().
+  virtual void start_sum(std::span<float>, SumOrder = SumOrder::fastest) {}
   // The bits that any rank has, begun at once and done after wait().
   virtual void start_or(std::span<uint8_t>) {}
-  // Ends every sum that was started.
+  // The halves of a sum, between which each rank has a part of it alone. Part r is of rank r. It begins with element
+  // begins[r] and ends before begins[r + 1], and may be empty. begins has size() + 1 numbers, the same on all ranks,
+  // from 0 to the number of values, and is read before the call returns.
+  //
+  // Makes this rank's part the sum over the ranks. The other parts hold anything afterwards.
+  virtual void start_reduce_scatter(std::span<float>, std::span<const int64_t> /*begins*/,
+                                    SumOrder = SumOrder::fastest) {}
+  // Makes every part that of its rank. The elements are bytes, so that values of any type can travel.
+  virtual void start_all_gather(std::span<std::byte>, std::span<const int64_t> /*begins*/) {}
+  // Ends everything that was started.
   virtual void wait() {}
   // The elements of all ranks, those of rank 0 first.
   virtual std::vector<float> gather(const std::vector<float>& own) { return own; }
@@ -53,6 +87,8 @@ class Communicator {
   virtual void abort(int) {}
 
  protected:
+  void require_tree() const;  // an Error where the number of ranks is no power of two
+
   int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
 };
 

@@ -3,26 +3,18 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cmath>
-#include <cstdlib>
+
+#include "core/rank_place.h"
 
 namespace engine {
-
-namespace {
-
-bool was_started_by_mpi() {
-  const char* const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_RANK", "PMI_SIZE", "PMIX_RANK"};
-  return std::any_of(std::begin(names), std::end(names), [](const char* name) { return std::getenv(name) != nullptr; });
-}
-
-}  // namespace
 
 ProgressStyle progress_style(const std::string& asked, std::FILE* out) {
   if (asked == "bar") return ProgressStyle::bar;
   if (asked == "lines") return ProgressStyle::lines;
   if (asked == "none") return ProgressStyle::none;
-  return isatty(fileno(out)) == 1 && !was_started_by_mpi() ? ProgressStyle::bar : ProgressStyle::lines;
+  const bool has_terminal = isatty(fileno(out)) == 1 && !was_started_by_mpirun(own_environment());
+  return has_terminal ? ProgressStyle::bar : ProgressStyle::lines;
 }
 
 int columns_of(std::FILE* out) {

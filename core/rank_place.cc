@@ -1,7 +1,10 @@
 #include "core/rank_place.h"
 
+#include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <cstring>
+#include <iterator>
 
 #include "core/error.h"
 
@@ -55,6 +58,21 @@ RankPlace from_slurm(const Environment& environment) {
 }
 
 }  // namespace
+
+bool was_started_by_mpirun(const Environment& environment) {
+  return std::any_of(std::begin(mpirun_variables), std::end(mpirun_variables),
+                     [&](const MpirunVariable& variable) { return environment(variable.name) != nullptr; });
+}
+
+int mpirun_size(const Environment& environment) {
+  for (const MpirunVariable& variable : mpirun_variables)
+    if (const char* const text = variable.is_size ? environment(variable.name) : nullptr) return std::atoi(text);
+  return 1;
+}
+
+Environment own_environment() {
+  return [](const char* name) -> const char* { return std::getenv(name); };
+}
 
 std::string first_host(const std::string& list) {
   const size_t end = list.find_first_of(",[");

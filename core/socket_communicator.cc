@@ -21,6 +21,7 @@
 
 #include "core/error.h"
 #include "core/rendezvous.h"
+#include "core/tree_sum.h"
 
 namespace engine {
 
@@ -198,16 +199,37 @@ class SocketCommunicator final : public Communicator {
     thread_.join();
   }
 
-  void sum(std::span<float> values) override { start_sum(values), wait(); }
+  void sum(std::span<float> values) override { start_sum(values, SumOrder::fastest), wait(); }
   void sum(std::span<double> values) override {
     add([=, this] { reduce(values, std::plus<double>()); });
     wait();
   }
-  void start_sum(std::span<float> values) override {
-    add([=, this] { reduce(values, std::plus<float>()); });
+  void start_sum(std::span<float> values, SumOrder order) override {
+    if (order == SumOrder::fastest) return add([=, this] { reduce(values, std::plus<float>()); });
+    require_tree();
+    add([=, this] {
+      const std::vector<int64_t> begins = begins_of_shares(std::ssize(values));
+      begin("sum", std::ssize(values));
+      reduce_by_tree(values, begins);
+      all_gather(values, begins);
+    });
   }
   void start_or(std::span<uint8_t> values) override {
     add([=, this] { reduce(values, std::bit_or<uint8_t>()); });
+  }
+  void start_reduce_scatter(std::span<float> values, std::span<const int64_t> begins, SumOrder order) override {
+    if (order == SumOrder::tree) require_tree();
+    add([=, this, begins = std::vector<int64_t>(begins.begin(), begins.end())] {
+      begin("reduce-scatter", std::ssize(values));
+      if (order == SumOrder::tree) reduce_by_tree(values, begins);
+      else reduce_scatter(values, begins, std::plus<float>());
+    });
+  }
+  void start_all_gather(std::span<std::byte> values, std::span<const int64_t> begins) override {
+    add([=, this, begins = std::vector<int64_t>(begins.begin(), begins.end())] {
+      begin("all-gather", std::ssize(values));
+      all_gather(values, begins);
+    });
   }
   void wait() override {
     std::unique_lock lock(mutex_);
@@ -225,7 +247,8 @@ class SocketCommunicator final : public Communicator {
  private:
   // Every exchange begins with this, so that ranks which do different things are seen.
   struct Head {
-    int64_t number = 0, bytes = 0;
+    int64_t number = 0, count = 0;  // of the exchange, and of its elements, -1: each rank has others
+    char name[16] = {};
   };
 
   void add(std::function<void()> exchange) {
@@ -253,37 +276,66 @@ class SocketCommunicator final : public Communicator {
   void pass_on(const void* out, size_t out_bytes, void* in, size_t in_bytes) {
     if (!Socket::exchange(next_, out, out_bytes, previous_, in, in_bytes)) watch_->lost(previous_rank());
   }
-  void begin(int64_t bytes) {
-    const Head own{number_++, bytes};
+  void begin(const char* name, int64_t count) {
+    Head own{.number = number_++, .count = count};
+    std::strncpy(own.name, name, sizeof own.name - 1);
     Head other;
     pass_on(&own, sizeof own, &other, sizeof other);
-    if (other.number == own.number && (bytes < 0 || other.bytes == bytes)) return;
+    if (std::memcmp(&own, &other, sizeof own) == 0) return;
+    other.name[sizeof other.name - 1] = 0;
     std::ostringstream text;
-    text << "engine: rank " << rank_ << " exchanges " << own.bytes << " bytes as number " << own.number << ", and rank "
-         << previous_rank() << " " << other.bytes << " bytes as number " << other.number << "\n";
+    text << "engine: exchange " << own.number << " of rank " << rank_ << " is a " << own.name << " of " << own.count
+         << " elements, and exchange " << other.number << " of rank " << previous_rank() << " is a " << other.name
+         << " of " << other.count << "\n";
     std::cerr << text.str();
     watch_->fail(1);
   }
 
+  // Returns the part of a rank, which is counted around the ring.
+  template <class T>
+  std::span<T> part(std::span<T> values, const std::vector<int64_t>& begins, int rank) const {
+    const auto at = static_cast<size_t>((rank + 2 * size_) % size_);
+    return values.subspan(static_cast<size_t>(begins[at]), static_cast<size_t>(begins[at + 1] - begins[at]));
+  }
   template <class T, class Combine>
   void reduce(std::span<T> values, const Combine& combine) {
-    begin(static_cast<int64_t>(values.size_bytes()));
-    const auto part = [&](int of) {
-      const auto piece = static_cast<size_t>((of % size_ + size_) % size_), count = values.size(),
-                 all = static_cast<size_t>(size_);
-      const size_t first = count * piece / all, last = count * (piece + 1) / all;
-      return values.subspan(first, last - first);
-    };
-    const size_t room = (values.size() / static_cast<size_t>(size_) + 1) * sizeof(T);
+    const std::vector<int64_t> begins = begins_of_shares(std::ssize(values));
+    begin("sum", std::ssize(values));
+    reduce_scatter(values, begins, combine);
+    all_gather(values, begins);
+  }
+  // A part starts with the rank behind its own, and has been at all when it is there.
+  template <class T, class Combine>
+  void reduce_scatter(std::span<T> values, const std::vector<int64_t>& begins, const Combine& combine) {
+    size_t room = 0;
+    for (int rank = 0; rank < size_; ++rank) room = std::max(room, part(values, begins, rank).size_bytes());
     if (received_.size() < room) received_.resize(room);
     T* const received = reinterpret_cast<T*>(received_.data());
     for (int step = 0; step + 1 < size_; ++step) {
-      const std::span<T> out = part(rank_ - step), in = part(rank_ - step - 1);
+      const std::span<T> out = part(values, begins, rank_ - step - 1), in = part(values, begins, rank_ - step - 2);
       pass_on(out.data(), out.size_bytes(), received, in.size_bytes());
       for (size_t i = 0; i < in.size(); ++i) in[i] = static_cast<T>(combine(received[i], in[i]));
     }
+  }
+  // Does the same where a part travels as the sums of the tree's nodes that it has been at.
+  void reduce_by_tree(std::span<float> values, const std::vector<int64_t>& begins) {
+    const std::span<float> first = part(values, begins, rank_ - 1);
+    TreeSums sums(first.size());
+    sums.add(rank_, first);
     for (int step = 0; step + 1 < size_; ++step) {
-      const std::span<T> out = part(rank_ + 1 - step), in = part(rank_ - step);
+      const std::span<float> own = part(values, begins, rank_ - step - 2);
+      TreeSums coming(own.size(), (rank_ - step - 1 + size_) % size_, step + 1, size_);
+      const std::span<float> out = sums.values(), in = coming.values();
+      pass_on(out.data(), out.size_bytes(), in.data(), in.size_bytes());
+      sums = std::move(coming);
+      sums.add(rank_, own);
+    }
+    std::copy(sums.values().begin(), sums.values().end(), part(values, begins, rank_).begin());
+  }
+  template <class T>
+  void all_gather(std::span<T> values, const std::vector<int64_t>& begins) {
+    for (int step = 0; step + 1 < size_; ++step) {
+      const std::span<T> out = part(values, begins, rank_ - step), in = part(values, begins, rank_ - step - 1);
       pass_on(out.data(), out.size_bytes(), in.data(), in.size_bytes());
     }
   }
@@ -293,7 +345,7 @@ class SocketCommunicator final : public Communicator {
     std::vector<std::vector<T>> all(static_cast<size_t>(size_));
     all[static_cast<size_t>(rank_)] = own;
     add([&] {
-      begin(-1);
+      begin("gather", -1);
       for (int step = 0; step + 1 < size_; ++step) {
         const std::vector<T>& out = all[static_cast<size_t>((rank_ + size_ - step) % size_)];
         std::vector<T>& in = all[static_cast<size_t>((rank_ + 2 * size_ - step - 1) % size_)];

@@ -97,9 +97,12 @@ void Parameters::write(Parameter& p, int64_t first, int64_t count, const void* n
   values_changed(/*copies_too=*/true);
 }
 
-void Parameters::write(Ops& ops, Parameter& p, const Tensor& numbers) {
-  ops.copy({.x = numbers, .y = p.value});
-  if (p.rounded()) ops.copy({.x = p.value, .y = p.rounded()});
+void Parameters::write(Ops& ops, Parameter& p, const Tensor& numbers, int64_t first) {
+  const auto part = [&](const Tensor& whole) {
+    return whole.reshaped({whole.count(), 1}).row_range(first, first + numbers.count()).reshaped(numbers.shape);
+  };
+  ops.copy({.x = numbers, .y = part(p.value)});
+  if (p.rounded()) ops.copy({.x = part(p.value), .y = part(p.rounded())});
   values_changed(/*copies_too=*/true);
 }
 

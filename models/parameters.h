@@ -90,10 +90,10 @@ class Parameters {
   // Every value is a function of (seed, its name), so adding a parameter does not change how the others begin.
   void initialise(uint64_t seed);
   void initialise(Parameter& parameter, uint64_t seed);
-  // Writes elements first ... first+count-1 of a value from f32 on the host (at any address), or all of it from the
-  // device.
+  // Writes elements first ... first+count-1 of a value from f32 on the host (at any address), or those from `first` on
+  // from the device.
   void write(Parameter& parameter, int64_t first, int64_t count, const void* numbers);
-  void write(Ops& ops, Parameter& parameter, const Tensor& numbers);
+  void write(Ops& ops, Parameter& parameter, const Tensor& numbers, int64_t first = 0);
 
   // Counts the changes of any value. A packed or rounded copy of an older version is not read.
   uint64_t version() const { return *version_; }

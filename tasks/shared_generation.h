@@ -9,10 +9,12 @@
 
 namespace engine {
 
-// A generator, with the ranks that share the generation of texts.
+// A generator, with the ranks that share the generation of texts, and the parts into which they cut it
+// (Machine::parts).
 struct SharedGenerator {
   Generator& generator;
   Communicator& ranks;
+  int64_t parts;
 };
 
 // Returns what text_of makes of the new tokens of each prompt. All ranks call it, and each generates its share. Draws

@@ -95,8 +95,7 @@ TEST_CASE("memory plan: what is too large for the machine is refused before the 
        {"memory: weights ", "gradients ", "moments ", "averages ", "activations ", " of 1048576 MiB"})
     CHECK(text.find(part) != std::string::npos);
   size_t needed = 0;
-  for (const MemoryUse& use : memory_uses(steps.machine, steps.of->parameters(), steps.step->optimizer(),
-                                          *steps.averaging))
+  for (const MemoryUse& use : memory_uses(steps.machine, steps.of->parameters(), *steps.step, *steps.averaging))
     needed += use.bytes;
   CHECK_NOTHROW(plan_with(needed));
   CHECK_THROWS_WITH_AS(plan_with(needed - 1), doctest::Contains("lower training.micro_batch_size"), Error);

@@ -233,7 +233,7 @@ TEST_CASE("ranks: one rank has everything") {
   SequenceBatch batch;
   batch.tokens = {1, 2, 3};
   batch.offsets = {0, 1, 3};
-  CHECK(sequences_of_rank(batch, one) == std::pair<int64_t, int64_t>(0, 2));
+  CHECK(sequences_of_part(batch, 0, 1) == std::pair<int64_t, int64_t>(0, 2));
   std::vector<float> values{1, 2};
   one.sum(std::span(values));
   one.start_sum(values);
@@ -319,6 +319,28 @@ TEST_CASE("ranks: clipping of each gradient, averages and slow weights are those
   REQUIRE(folder.train(0, "initial", no_step) == 0);
   REQUIRE(folder.train(2, "of_2", options) == 0);
   check_same_training(folder.path / "one", folder.path / "of_2", folder.path / "initial");
+}
+
+TEST_CASE("ranks: a model that writes its own examples has the same bits with virtual shards, divided or not") {
+  if (const char* const why = why_no_ranks()) SKIP_TEST(why);
+  const Folder folder;
+  const std::string shards = "--training.reduction_shards 4 ", divided = shards + "--training.shard_optimizer true ";
+  REQUIRE(folder.train(0, "one", shards) == 0);
+  CHECK(folder.train(2, "whole", shards) == 0);
+  CHECK(folder.train(2, "divided", divided) == 0);
+  CHECK(folder.train(4, "four", divided + "--training.max_steps 2") == 0);
+  CHECK(folder.train(2, "four", shards) == 0);  // goes on
+  const auto file = [&](const char* run, const char* name) { return read_text(folder.path / run / name); };
+  for (const char* const name : {"whole", "divided", "four"})
+    for (const char* const part : {"last/model.safetensors", "state/tensors.safetensors"}) {
+      CAPTURE(name);
+      CHECK(file(name, part) == file("one", part));
+    }
+  // Three ranks have no virtual shards to share.
+  REQUIRE(folder.train(0, "plain") == 0);
+  REQUIRE(folder.train(0, "initial", no_step) == 0);
+  CHECK(folder.train(3, "three", "--training.shard_optimizer true") == 0);
+  check_same_training(folder.path / "plain", folder.path / "three", folder.path / "initial");
 }
 
 TEST_CASE("ranks: the first one's clock ends all after the same step") {

@@ -48,7 +48,7 @@ struct Writing {
   Model& model = causal(*task).model();
   ExampleFormat format{causal(*task).tokenizer(), model.config(), reads_source(model)};
   Generator own_generator{*settings.ops, model, DType::f32, 32};
-  SharedGenerator generator{own_generator, settings.ranks};
+  SharedGenerator generator{own_generator, settings.ranks, 1};
   ExpressionSource source{{}};
   ExpressionPool pool;
 

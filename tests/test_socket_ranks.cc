@@ -8,6 +8,7 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/sockets.h"
@@ -147,6 +148,78 @@ TEST_CASE("socket ranks: sums have the same bits on all ranks, whatever their nu
       CHECK(farthest < 1e-3);
     }
   }
+}
+
+// Returns numbers of a rank whose sums are rounded.
+std::vector<float> numbers_of_rank(int rank, size_t count) {
+  std::mt19937 random(static_cast<unsigned>(rank) + 17);
+  std::vector<float> numbers(count);
+  for (float& number : numbers) number = static_cast<float>(static_cast<int>(random() % 2001) - 1000) / 7;
+  return numbers;
+}
+
+std::vector<float> sum_by_tree(int first, int ranks, size_t count) {
+  if (ranks == 1) return numbers_of_rank(first, count);
+  std::vector<float> sum = sum_by_tree(first, ranks / 2, count);
+  const std::vector<float> other = sum_by_tree(first + ranks / 2, ranks / 2, count);
+  for (size_t i = 0; i < count; ++i) sum[i] += other[i];
+  return sum;
+}
+
+TEST_CASE("socket ranks: a sum by a tree has the bits of that tree, and parts may be unequal or empty") {
+  for (const int size : {2, 4, 8}) {
+    CAPTURE(size);
+    for (const size_t count : {size_t{0}, size_t{5}, size_t{3001}}) {
+      CAPTURE(count);
+      const std::vector<float> expected = sum_by_tree(0, size, count);
+      std::vector<int64_t> begins{0};
+      for (int rank = 1; rank < size; ++rank)
+        begins.push_back(rank == 2 ? begins.back() : static_cast<int64_t>(count) * rank * rank / (size * size));
+      begins.push_back(static_cast<int64_t>(count));
+      std::vector<std::vector<float>> sums(static_cast<size_t>(size)), parts(static_cast<size_t>(size));
+      as_ranks(size, [&](Communicator& ranks) {
+        const auto own = static_cast<size_t>(ranks.rank());
+        sums[own] = parts[own] = numbers_of_rank(ranks.rank(), count);
+        ranks.start_sum(sums[own], SumOrder::tree);
+        ranks.start_reduce_scatter(parts[own], begins, SumOrder::tree);
+        ranks.wait();
+        for (size_t i = 0; i < count; ++i)
+          if (std::cmp_less(i, begins[own]) || std::cmp_greater_equal(i, begins[own + 1])) parts[own][i] = -1;
+        std::vector<int64_t> bytes = begins;
+        for (int64_t& begin : bytes) begin *= static_cast<int64_t>(sizeof(float));
+        ranks.start_all_gather(std::as_writable_bytes(std::span(parts[own])), bytes);
+        ranks.wait();
+      });
+      for (int rank = 0; rank < size; ++rank) {
+        CHECK(sums[static_cast<size_t>(rank)] == expected);
+        CHECK(parts[static_cast<size_t>(rank)] == expected);
+      }
+    }
+  }
+  as_ranks(3, [](Communicator& ranks) {
+    std::vector<float> values(1);
+    CHECK_THROWS_WITH_AS(ranks.start_sum(values, SumOrder::tree),
+                         "a sum by a tree over 3 ranks, which are no power of two", Error);
+  });
+}
+
+TEST_CASE("socket ranks: a part's sum is the sum of its elements, wherever it begins") {
+  const std::vector<int64_t> begins{0, 0, 700, 701, 3001};
+  std::vector<double> expected(3001);
+  for (int rank = 0; rank < 4; ++rank) {
+    const std::vector<float> numbers = numbers_of_rank(rank, expected.size());
+    for (size_t i = 0; i < expected.size(); ++i) expected[i] += static_cast<double>(numbers[i]);
+  }
+  as_ranks(4, [&](Communicator& ranks) {
+    std::vector<float> values = numbers_of_rank(ranks.rank(), 3001);
+    ranks.start_reduce_scatter(values, begins);
+    ranks.wait();
+    const auto own = static_cast<size_t>(ranks.rank());
+    double farthest = 0;
+    for (auto i = static_cast<size_t>(begins[own]); i < static_cast<size_t>(begins[own + 1]); ++i)
+      farthest = std::max(farthest, std::abs(static_cast<double>(values[i]) - expected[i]));
+    CHECK(farthest < 1e-3);
+  });
 }
 
 TEST_CASE("socket ranks: everything else that a communicator does") {

@@ -8,11 +8,11 @@ namespace engine {
 
 namespace {
 
-// Returns the bytes for all averages and slow weights, and a copy of the largest parameter.
-size_t bytes_of(const Parameters& parameters, const TrainingConfig& config) {
+// Returns the bytes for all averages and slow weights, and a copy of the largest shard of a parameter.
+size_t bytes_of(const Parameters& parameters, const TrainingConfig& config, const Shards& shards) {
   size_t bytes = 0, largest = 0;
   for (const Parameter& p : parameters.all()) {
-    const size_t room = arena_room(static_cast<size_t>(p.shape.count()) * sizeof(float));
+    const size_t room = arena_room(static_cast<size_t>(shards.end(p) - shards.begin(p)) * sizeof(float));
     bytes += room;
     largest = std::max(largest, room);
   }
@@ -21,17 +21,22 @@ size_t bytes_of(const Parameters& parameters, const TrainingConfig& config) {
 
 }  // namespace
 
-Averaging::Averaging(Ops& ops, Parameters& parameters, const TrainingConfig& config)
-    : ops_(ops), parameters_(parameters), config_(config), arena_(ops.memory(), bytes_of(parameters, config)) {
+Averaging::Averaging(Ops& ops, Parameters& parameters, const TrainingConfig& config, const Shards& shards)
+    : ops_(ops),
+      parameters_(parameters),
+      config_(config),
+      shards_(shards),
+      arena_(ops.memory(), bytes_of(parameters, config, shards)) {
   for (const Parameter& p : parameters.all()) {
-    if (config.swa_start > 0) averages_.push_back(arena_.make_zeros(DType::f32, p.shape));
-    if (config.lookahead_every > 0) slow_.push_back(arena_.make_zeros(DType::f32, p.shape));
+    const Shape shape = value_of(p).shape;
+    if (config.swa_start > 0) averages_.push_back(arena_.make_zeros(DType::f32, shape));
+    if (config.lookahead_every > 0) slow_.push_back(arena_.make_zeros(DType::f32, shape));
   }
 }
 
 void Averaging::begin() {
   if (slow_.empty()) return;
-  for (const Parameter& p : parameters_.all()) ops_.copy({.x = p.value, .y = slow_[p.index]});
+  for (const Parameter& p : parameters_.all()) ops_.copy({.x = value_of(p), .y = slow_[p.index]});
 }
 
 bool Averaging::is_averaged(int64_t step) const {
@@ -52,15 +57,16 @@ void Averaging::update(int64_t step) {
 void Averaging::average() {
   ++count_;
   for (const Parameter& p : parameters_.all())
-    ops_.lerp({.x = p.value, .y = averages_[p.index], .t = 1 / static_cast<float>(count_)});
+    ops_.lerp({.x = value_of(p), .y = averages_[p.index], .t = 1 / static_cast<float>(count_)});
 }
 
 void Averaging::look_ahead() {
   for (Parameter& p : parameters_.all()) {
     const Tensor& slow = slow_[p.index];
-    ops_.lerp({.x = p.value, .y = slow, .t = config_.lookahead_alpha});
-    parameters_.write(ops_, p, slow);
+    ops_.lerp({.x = value_of(p), .y = slow, .t = config_.lookahead_alpha});
+    parameters_.write(ops_, p, slow, shards_.begin(p));
   }
+  shards_.gather_values(parameters_);
 }
 
 void Averaging::swap() {
@@ -69,18 +75,20 @@ void Averaging::swap() {
   const std::vector<Tensor>& others = takes_slow ? slow_ : averages_;
   for (Parameter& p : parameters_.all()) {
     const ArenaScope scope(arena_);
-    const Tensor present = arena_.make(DType::f32, p.shape);
-    ops_.copy({.x = p.value, .y = present});
-    parameters_.write(ops_, p, others[p.index]);
+    const Tensor present = arena_.make(DType::f32, others[p.index].shape);
+    ops_.copy({.x = value_of(p), .y = present});
+    parameters_.write(ops_, p, others[p.index], shards_.begin(p));
     ops_.copy({.x = present, .y = others[p.index]});
   }
+  shards_.gather_values(parameters_);
 }
 
 std::vector<StateTensor> Averaging::state() const {
   std::vector<StateTensor> state;
   for (const Parameter& p : parameters_.all()) {
-    if (!averages_.empty()) state.push_back({"average", &p, averages_[p.index]});
-    if (!slow_.empty()) state.push_back({"slow", &p, slow_[p.index]});
+    const bool is_shard = shards_.is_divided();
+    if (!averages_.empty()) state.push_back({"average", &p, averages_[p.index], is_shard, shards_.begin(p)});
+    if (!slow_.empty()) state.push_back({"slow", &p, slow_[p.index], is_shard, shards_.begin(p)});
   }
   return state;
 }

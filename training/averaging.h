@@ -22,7 +22,10 @@ namespace engine {
 
 class Averaging {
  public:
-  Averaging(Ops& ops, Parameters& parameters, const TrainingConfig& config);
+  // Each rank averages the shards that are its own. Where they are not the whole, all ranks call update and swap.
+  Averaging(Ops& ops, Parameters& parameters, const TrainingConfig& config, const Shards& shards);
+  Averaging(Ops& ops, Parameters& parameters, const TrainingConfig& config)
+      : Averaging(ops, parameters, config, Shards(parameters)) {}
 
   // Must be called when the parameters have the values that a new training starts from.
   void begin();
@@ -42,14 +45,17 @@ class Averaging {
  private:
   bool is_averaged(int64_t step) const;
   bool is_looked_ahead(int64_t step) const;
+  // Returns this rank's shard of a parameter's value.
+  Tensor value_of(const Parameter& parameter) const { return shards_.own(parameter, parameter.value); }
   void average();
   void look_ahead();
 
   Ops& ops_;
   Parameters& parameters_;
   const TrainingConfig& config_;
+  const Shards shards_;
   Arena arena_;
-  std::vector<Tensor> averages_, slow_;  // f32, one for each parameter; empty where the method is off
+  std::vector<Tensor> averages_, slow_;  // f32, one for each parameter's shard; empty where the method is off
   int64_t count_ = 0;
 };
 

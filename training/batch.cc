@@ -73,15 +73,15 @@ int64_t micro_batch_end(const SequenceBatch& batch, int64_t first, int64_t end, 
   return last;
 }
 
-std::pair<int64_t, int64_t> sequences_of_rank(const SequenceBatch& batch, const Communicator& ranks) {
+std::pair<int64_t, int64_t> sequences_of_part(const SequenceBatch& batch, int64_t part, int64_t parts) {
   const int64_t sequences = batch.sequences(), tokens = batch.tokens_of(0, sequences);
   int64_t sequence = 0;
-  const auto begin_of = [&](int64_t rank) {
-    while (sequence < sequences && batch.tokens_of(0, sequence) * ranks.size() < tokens * rank) ++sequence;
+  const auto begin_of = [&](int64_t one) {
+    while (sequence < sequences && batch.tokens_of(0, sequence) * parts < tokens * one) ++sequence;
     return sequence;
   };
-  const int64_t first = begin_of(ranks.rank());
-  return {first, ranks.rank() + 1 == ranks.size() ? sequences : begin_of(ranks.rank() + 1)};
+  const int64_t first = begin_of(part);
+  return {first, part + 1 == parts ? sequences : begin_of(part + 1)};
 }
 
 }  // namespace engine

@@ -5,7 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include "core/communicator.h"
 #include "models/parameters.h"
 
 namespace engine {
@@ -54,7 +53,8 @@ int64_t tokens_at_once(const Parameters& parameters);
 int64_t micro_batch_end(const SequenceBatch& batch, int64_t first, int64_t end, int64_t micro_batch_size,
                         int64_t most_tokens);
 
-// Returns this rank's sequences, first and end. Every rank has about as many tokens.
-std::pair<int64_t, int64_t> sequences_of_rank(const SequenceBatch& batch, const Communicator& ranks);
+// Returns the sequences of a part of a batch that is cut into so many, first and end. Every part has about as many
+// tokens.
+std::pair<int64_t, int64_t> sequences_of_part(const SequenceBatch& batch, int64_t part, int64_t parts);
 
 }  // namespace engine

@@ -62,6 +62,14 @@ void declare_training(Options& options, TrainingConfig& training) {
               "have up to 1024 to 16384 tokens, the fewer the larger the model, and always one");
   options.add("training.batch_tokens", training.batch_tokens, between(0, most_tokens),
               "tokens an optimizer step, in place of batch_size; 0: batch_size counts");
+  options.add("training.shard_optimizer", training.shard_optimizer,
+              "several ranks: each updates a shard of every parameter, and keeps the optimizer's moments, averages and "
+              "slow weights of that shard alone (ZeRO-1)")
+      .may_change();
+  options.add("training.reduction_shards", training.reduction_shards, between(0, 1024),
+              "a power of two, such as 8: a batch is cut into so many virtual shards, whose gradients are summed by a "
+              "fixed tree, so that any number of ranks that divides it trains to the same bits; 0: into a share for "
+              "each rank, which is equal to rounding and faster");
   options.add("training.group_by_length", training.group_by_length,
               "examples that differ in length (cola, sst2, mlm by lines) are shuffled so that a batch's are about "
               "equally long");

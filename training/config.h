@@ -21,6 +21,8 @@ struct DataConfig {
 
 struct TrainingConfig {
   int64_t batch_size = 32, micro_batch_size = 0, batch_tokens = 0;
+  int64_t reduction_shards = 0;  // virtual shards of a batch; 0: a share for each rank
+  bool shard_optimizer = false;  // among the ranks
   bool group_by_length = true;
   int64_t max_steps = 0;
   double epochs = 0, max_minutes = 0;  // minutes 0: no end by the clock

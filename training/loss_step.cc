@@ -1,7 +1,9 @@
 #include "training/loss_step.h"
 
 #include <array>
+#include <cstring>
 #include <functional>
+#include <type_traits>
 
 #include "core/activity.h"
 #include "core/host_copy.h"
@@ -17,6 +19,21 @@ void append_copy(const Run& run, const Tensor& tensor, std::span<const int32_t> 
   const std::vector<T> numbers = host_copy<T>(run.arena.memory(), tensor);
   if (order.empty()) all.insert(all.end(), numbers.begin(), numbers.end());
   for (const int32_t place : order) all.push_back(numbers[static_cast<size_t>(place)]);
+}
+
+// Adds up the parts of all ranks in their order, so that the sum does not depend on who had which.
+LossTotals sum_over_ranks(const std::vector<LossTotals>& own, Communicator& ranks) {
+  static_assert(std::is_trivially_copyable_v<LossTotals>);
+  std::vector<char> bytes(own.size() * sizeof(LossTotals));
+  std::memcpy(bytes.data(), own.data(), bytes.size());
+  const std::vector<char> all = ranks.gather(bytes);
+  LossTotals sum;
+  for (size_t at = 0; at < all.size(); at += sizeof(LossTotals)) {
+    LossTotals one;
+    std::memcpy(&one, all.data() + at, sizeof one);
+    sum += one;
+  }
+  return sum;
 }
 
 }  // namespace
@@ -43,49 +60,58 @@ void LossStep::run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_
 }
 
 LossTotals LossStep::evaluate(Machine& machine, const SequenceBatch& batch, ScoredTokens* each) {
-  std::array<double, 3> sums{};
+  std::vector<LossTotals> totals;  // of this rank's parts of the batch
   ScoredTokens own;
-  const int64_t most_tokens = tokens_at_once(model_.parameters());
-  const auto [begin, end] = sequences_of_rank(batch, machine.communicator);
-  Activity activity("evaluating", "sequences", end - begin);
-  for (int64_t first = begin, last; first < end; first = last) {
-    last = micro_batch_end(batch, first, end, 0, most_tokens);
-    activity.add(last - first);
-    const ArenaScope scope(machine.arena);
-    Pass pass(Run{.ops = machine.ops, .arena = machine.arena, .compute = machine.compute, .keep = false});
-    const DeviceBatch slice = runner_->send(pass.arena, batch, first, last);
-    const int64_t scored = runner_->scored();
-    if (scored == 0) continue;
-    const auto wanted = [&](bool is_wanted, DType dtype) {
-      return is_wanted ? pass.arena.make(dtype, {scored}) : Tensor{};
-    };
-    const Tensor logits = each && each->wants_logits
-                              ? pass.arena.make(DType::f32, {slice.tokens.ids.count(), model_.head().outputs()})
-                              : Tensor{};
-    const LossRequest request{.totals = pass.arena.make_zeros(DType::f32, {3}),
-                              .gradients = false,
-                              .row_losses = wanted(each && each->wants_losses, DType::f32),
-                              .ranks = wanted(each && each->wants_ranks, DType::i32),
-                              .likeliest = wanted(each && each->wants_likeliest, DType::i32),
-                              .logits = logits};
-    runner_->run(pass, *objective_, slice, request);
-    std::array<float, 3> totals{};
-    pass.arena.memory().copy_out(totals.data(), request.totals.data, sizeof totals);
-    for (size_t i = 0; i < sums.size(); ++i) sums[i] += static_cast<double>(totals[i]);
-    append_copy(pass, request.row_losses, runner_->order(), own.losses);
-    append_copy(pass, request.ranks, runner_->order(), own.ranks);
-    append_copy(pass, request.likeliest, runner_->order(), own.likeliest);
-    append_copy(pass, request.logits, {}, own.logits);
+  const auto [first_part, last_part] = machine.own_parts();
+  const auto sequences_of = [&](int64_t part) { return sequences_of_part(batch, part, machine.parts()); };
+  Activity activity("evaluating", "sequences",
+                    sequences_of(last_part - 1).second - sequences_of(first_part).first);
+  for (int64_t part = first_part; part < last_part; ++part) {
+    LossTotals& sum = totals.emplace_back();
+    for (auto [first, end] = sequences_of(part); first < end;) {
+      const int64_t last = micro_batch_end(batch, first, end, 0, tokens_at_once(model_.parameters()));
+      activity.add(last - first);
+      sum += evaluate_slice(machine, batch, first, last, each, own);
+      first = last;
+    }
   }
   Communicator& ranks = machine.communicator;
-  ranks.sum(sums);
   if (each) {
     each->losses = ranks.gather(own.losses);
     each->ranks = ranks.gather(own.ranks);
     each->likeliest = ranks.gather(own.likeliest);
     each->logits = ranks.gather(own.logits);
   }
-  return {sums[0], sums[1], sums[2]};
+  return sum_over_ranks(totals, ranks);
+}
+
+LossTotals LossStep::evaluate_slice(Machine& machine, const SequenceBatch& batch, int64_t first, int64_t last,
+                                    const ScoredTokens* each, ScoredTokens& own) {
+  const ArenaScope scope(machine.arena);
+  Pass pass(Run{.ops = machine.ops, .arena = machine.arena, .compute = machine.compute, .keep = false});
+  const DeviceBatch slice = runner_->send(pass.arena, batch, first, last);
+  const int64_t scored = runner_->scored();
+  if (scored == 0) return {};
+  const auto wanted = [&](bool is_wanted, DType dtype) {
+    return is_wanted ? pass.arena.make(dtype, {scored}) : Tensor{};
+  };
+  const Tensor logits = each && each->wants_logits
+                            ? pass.arena.make(DType::f32, {slice.tokens.ids.count(), model_.head().outputs()})
+                            : Tensor{};
+  const LossRequest request{.totals = pass.arena.make_zeros(DType::f32, {3}),
+                            .gradients = false,
+                            .row_losses = wanted(each && each->wants_losses, DType::f32),
+                            .ranks = wanted(each && each->wants_ranks, DType::i32),
+                            .likeliest = wanted(each && each->wants_likeliest, DType::i32),
+                            .logits = logits};
+  runner_->run(pass, *objective_, slice, request);
+  std::array<float, 3> totals{};
+  pass.arena.memory().copy_out(totals.data(), request.totals.data, sizeof totals);
+  append_copy(pass, request.row_losses, runner_->order(), own.losses);
+  append_copy(pass, request.ranks, runner_->order(), own.ranks);
+  append_copy(pass, request.likeliest, runner_->order(), own.likeliest);
+  append_copy(pass, request.logits, {}, own.logits);
+  return {static_cast<double>(totals[0]), static_cast<double>(totals[1]), static_cast<double>(totals[2])};
 }
 
 std::vector<int32_t> LossStep::predict(Machine& machine, const SequenceBatch& batch) {

@@ -50,13 +50,17 @@ class LossStep final : public BatchLoss {
            const Tensor& totals) override;
 
   // Evaluates without gradients, dropout and label smoothing, in passes that fit. `each` (optional) receives what it
-  // wants of every scored token. All ranks call it. Each takes its share of the sequences, and all have the whole
-  // result.
+  // wants of every scored token. All ranks call it. Each takes its parts of the sequences (Machine::parts), and all
+  // have the whole result.
   LossTotals evaluate(Machine& machine, const SequenceBatch& batch, ScoredTokens* each = nullptr);
   // Returns the likeliest prediction at each scored token (any label but -100), in the batch's order.
   std::vector<int32_t> predict(Machine& machine, const SequenceBatch& batch);
 
  private:
+  // Appends what `each` wants of the sequences first ... last-1 to `own`.
+  LossTotals evaluate_slice(Machine& machine, const SequenceBatch& batch, int64_t first, int64_t last,
+                            const ScoredTokens* each, ScoredTokens& own);
+
   Model& model_;
   std::unique_ptr<Objective> objective_;
   std::unique_ptr<BatchRunner> runner_;

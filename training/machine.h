@@ -15,7 +15,11 @@ class ConfiguredMachine {
   ConfiguredMachine(const Config& config, Communicator& ranks)
       : ops_(make_ops(config.device, config.device_options)),
         arena_(ops_->memory()),
-        machine_{*ops_, arena_, compute_precision(config.precision, device_of(config, *ops_)), ranks} {
+        machine_{.ops = *ops_,
+                 .arena = arena_,
+                 .compute = compute_precision(config.precision, device_of(config, *ops_)),
+                 .communicator = ranks,
+                 .reduction_shards = config.training.reduction_shards} {
     set_threads(config.threads ? config.threads : processors_of_each(ranks.local_size()));
     ranks.set_timeout(config.communication_timeout);
     set_activity_style(ranks.is_first() ? config.progress : "none");

@@ -12,7 +12,7 @@ size_t bytes_of(const std::vector<StateTensor>& tensors) {
 
 }  // namespace
 
-std::vector<MemoryUse> memory_uses(Machine& machine, Parameters& parameters, Optimizer& optimizer,
+std::vector<MemoryUse> memory_uses(Machine& machine, Parameters& parameters, TrainingStep& step,
                                    const Averaging& averaging) {
   size_t weights = 0, gradients = 0, copies = 0;
   for (const Parameter& parameter : parameters.all()) {
@@ -22,7 +22,8 @@ std::vector<MemoryUse> memory_uses(Machine& machine, Parameters& parameters, Opt
   }
   return {{"weights", weights},
           {"gradients", gradients},
-          {"moments", bytes_of(optimizer.state())},
+          {"gradients of other shards", step.shard_sums().bytes()},
+          {"moments", bytes_of(step.optimizer().state())},
           {"averages", bytes_of(averaging.state())},
           {"rounded and packed copies", copies},
           {"activations", machine.arena.peak()}};
@@ -33,7 +34,7 @@ std::string plan_memory(Machine& machine, Parameters& parameters, TrainingStep& 
   step.reserve(loss, batch);
   std::string text = "memory: ";
   size_t sum = 0;
-  for (const MemoryUse& use : memory_uses(machine, parameters, step.optimizer(), averaging)) {
+  for (const MemoryUse& use : memory_uses(machine, parameters, step, averaging)) {
     if (use.bytes == 0) continue;
     text.append(use.name).append(" ").append(memory_text(use.bytes)).append(", ");
     sum += use.bytes;

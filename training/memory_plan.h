@@ -15,7 +15,7 @@ struct MemoryUse {
 };
 
 // Lists what a training holds on this rank's device. Activations are the most that the machine's arena has held so far.
-std::vector<MemoryUse> memory_uses(Machine& machine, Parameters& parameters, Optimizer& optimizer,
+std::vector<MemoryUse> memory_uses(Machine& machine, Parameters& parameters, TrainingStep& step,
                                    const Averaging& averaging);
 
 // Returns a line like "memory: weights 12 MiB, ..., together 90 of 24000 MiB" with the activations that a step with

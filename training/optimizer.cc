@@ -10,37 +10,45 @@
 
 namespace engine {
 
-size_t Optimizer::bytes_of(const Parameters& parameters) {
+size_t Optimizer::bytes() const {
   size_t bytes = arena_room(sizeof(float)) + arena_room(sizeof(int32_t)) + 2 * arena_room(sizeof(AdamWFactors));
-  for (const Parameter& p : parameters.all())
-    bytes += 2 * arena_room(static_cast<size_t>(p.shape.count()) * sizeof(float));
+  for (const Parameter& p : parameters_.all())
+    bytes += 2 * arena_room(static_cast<size_t>(shards_.end(p) - shards_.begin(p)) * sizeof(float));
   return bytes;
 }
 
-Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& config, DType compute)
-    : ops_(ops), parameters_(parameters), config_(config), arena_(ops.memory(), bytes_of(parameters)) {
+Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& config, DType compute,
+                     Communicator* ranks)
+    : ops_(ops),
+      parameters_(parameters),
+      config_(config),
+      ranks_(ranks),
+      shards_(parameters, config, ranks),
+      norm_(ops, parameters, shards_, ranks, config.max_tensor_norm),
+      arena_(ops.memory(), bytes()) {
   const std::vector<float> scales = rate_scales(parameters, config);
   if (compute == DType::bf16) parameters.keep_rounded(ops);
   const bool on_host = &ops.memory() == &host_memory();
   Gradients& gradients = parameters.gradients();
   for (const Parameter& p : parameters.all()) {
     const float scale = scales[p.index];
-    tensors_.push_back({.value = p.value,
-                        .gradient = gradients.read(p),
-                        .m = arena_.make_zeros(DType::f32, p.shape),
-                        .v = arena_.make_zeros(DType::f32, p.shape),
+    const Tensor& gradient = gradients.read(p);
+    const Tensor value = shards_.own(p, p.value);
+    // A sum over the ranks leaves anything beside a shard, which then counts as 0 like a linear layer's gradient.
+    const bool becomes_stale = on_host && (p.is_linear || (shards_.is_divided() && !p.is_lookup));
+    tensors_.push_back({.value = value,
+                        .gradient = shards_.own(p, gradient),
+                        .m = arena_.make_zeros(DType::f32, value.shape),
+                        .v = arena_.make_zeros(DType::f32, value.shape),
                         .learning_rate_scale = scale,
                         .decays = p.decays(),
-                        .keeps_gradient = on_host && p.is_linear,
-                        .touched_blocks = gradients.touched_blocks(p),
-                        .rounded = p.rounded()});
-    const AdamWTensor& tensor = tensors_.back();
-    if (tensor.keeps_gradient) kept_.push_back(&p);
-    if (scale > 0) gradients_.push_back(tensor.gradient);
-    else if (!tensor.keeps_gradient) frozen_.push_back(tensor.gradient);
+                        .keeps_gradient = becomes_stale,
+                        .touched_blocks = shards_.own_blocks(p, gradients.touched_blocks(p)),
+                        .rounded = shards_.own(p, p.rounded())});
+    if (becomes_stale) kept_.push_back(&p);
+    if (scale > 0) norm_.add(p, gradient);
+    else if (!becomes_stale) frozen_.push_back(gradient);
   }
-  if (config.max_tensor_norm > 0)
-    for (const Tensor& gradient : gradients_) clipped_.push_back({gradient});
   norm_squared_ = arena_.make_zeros(DType::f32, {1});
   failed_ = arena_.make_zeros(DType::i32, {1});
   for (Group& group : groups_) group.factors = arena_.make(DType::u8, {sizeof(AdamWFactors)});
@@ -50,8 +58,8 @@ Optimizer::Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& con
 std::vector<StateTensor> Optimizer::state() const {
   std::vector<StateTensor> state;
   for (const Parameter& p : parameters_.all()) {
-    state.push_back({"m", &p, tensors_[p.index].m});
-    state.push_back({"v", &p, tensors_[p.index].v});
+    state.push_back({"m", &p, tensors_[p.index].m, shards_.is_divided(), shards_.begin(p)});
+    state.push_back({"v", &p, tensors_[p.index].v, shards_.is_divided(), shards_.begin(p)});
   }
   return state;
 }
@@ -79,7 +87,7 @@ void Optimizer::group_tensors(int64_t steps, const std::vector<std::string>& fre
   for (const Parameter& p : parameters_.all()) {
     const AdamWTensor& tensor = tensors_[p.index];
     const bool is_old = steps > 0 && std::find(fresh.begin(), fresh.end(), p.name) == fresh.end();
-    if (tensor.learning_rate_scale > 0) groups_[is_old ? 1 : 0].tensors.push_back(tensor);
+    if (tensor.learning_rate_scale > 0 && tensor.value.count() > 0) groups_[is_old ? 1 : 0].tensors.push_back(tensor);
   }
 }
 
@@ -87,19 +95,20 @@ void Optimizer::zero_stale() {
   for (const Parameter* p : kept_) parameters_.gradients().read(*p);
 }
 
-void Optimizer::start_sum(const Parameter& parameter, Communicator& ranks) const {
-  const AdamWTensor& tensor = tensors_[parameter.index];
-  if (tensor.learning_rate_scale == 0) return;
-  const Tensor& gradient = parameters_.gradients().read(parameter);
-  ranks.start_sum(std::span(gradient.as<float>(), static_cast<size_t>(gradient.count())));
-  if (tensor.touched_blocks)
-    ranks.start_or(std::span(tensor.touched_blocks.as<uint8_t>(), tensor.touched_blocks.bytes()));
+void Optimizer::start_sum(const Parameter& parameter) const {
+  if (!ranks_ || is_frozen(parameter)) return;
+  Gradients& gradients = parameters_.gradients();
+  const Tensor& gradient = gradients.read(parameter);
+  const std::span<float> numbers(gradient.as<float>(), static_cast<size_t>(gradient.count()));
+  if (!shards_.is_divided()) ranks_->start_sum(numbers, sum_order(config_));
+  else ranks_->start_reduce_scatter(numbers, shards_.begins_of_ranks(parameter, 1), sum_order(config_));
+  if (const Tensor& touched = gradients.touched_blocks(parameter))
+    ranks_->start_or(std::span(touched.as<uint8_t>(), touched.bytes()));
 }
 
 void Optimizer::clip_and_measure_norm() {
   zero_stale();
-  if (clipped_.empty()) ops_.sum_of_squares({.tensors = gradients_, .result = norm_squared_});
-  else ops_.clip_norms({.tensors = clipped_, .max_norm = config_.max_tensor_norm, .result = norm_squared_});
+  norm_.clip_and_measure(norm_squared_);
 }
 
 float Optimizer::gradient_norm() const {
@@ -136,10 +145,42 @@ void Optimizer::update_groups(float learning_rate, int64_t step, const Tensor& l
   }
   for (const Tensor& gradient : frozen_) arena_.memory().zero(gradient.data, gradient.bytes());
   for (const Parameter* p : kept_) parameters_.gradients().set_stale(*p);
+  if (shards_.is_divided()) {
+    for (const Parameter& p : parameters_.all()) {
+      if (is_frozen(p)) continue;
+      shards_.start_gather(p);
+      if (!tensors_[p.index].keeps_gradient) zero_outside_shard(p);
+    }
+    ranks_->wait();
+  }
   parameters_.values_changed(/*copies_too=*/true);
 }
 
+void Optimizer::zero_outside_shard(const Parameter& parameter) {
+  Memory& memory = arena_.memory();
+  Gradients& gradients = parameters_.gradients();
+  const Tensor &gradient = gradients.read(parameter), &touched = gradients.touched_blocks(parameter);
+  constexpr int64_t block = TouchedBlocks::block;
+  const bool knows_blocks = touched && &memory == &host_memory();
+  const auto zero = [&](int64_t begin, int64_t end) {
+    const int64_t at_once = knows_blocks ? block : gradient.count();
+    for (int64_t at = begin, next; at < end; at = next) {
+      next = std::min(at + at_once, end);
+      if (knows_blocks && touched.as<uint8_t>()[at / block] == 0) continue;
+      memory.zero(gradient.as<float>() + at, static_cast<size_t>(next - at) * sizeof(float));
+      const auto blocks = static_cast<size_t>(TouchedBlocks::count(next - at));
+      if (touched) memory.zero(touched.as<uint8_t>() + at / block, blocks);
+    }
+  };
+  zero(0, shards_.begin(parameter));
+  zero(shards_.end(parameter), gradient.count());
+}
+
 void Optimizer::measure_and_update(float learning_rate, int64_t step, const Tensor& loss) {
+  if (!norm_.can_be_captured()) {
+    clip_and_measure_norm();
+    return update(learning_rate, step, loss);
+  }
   for (const Group& group : groups_) {
     if (group.tensors.empty()) continue;
     const AdamWFactors factors = adamw_factors(arguments(group, learning_rate, step));

@@ -10,6 +10,8 @@
 #include "core/communicator.h"
 #include "models/parameters.h"
 #include "training/config.h"
+#include "training/gradient_norm.h"
+#include "training/shards.h"
 
 namespace engine {
 
@@ -17,18 +19,26 @@ namespace engine {
 struct StateTensor {
   std::string kind;  // "m"
   const Parameter* parameter;
-  Tensor tensor;  // f32, shaped as the parameter
+  Tensor tensor;          // f32, shaped as the parameter, or this rank's shard of it
+  bool is_shard = false;  // the ranks' shards, one behind the other, are the whole
+  int64_t begin = 0;      // elements of the parameter before the shard
 
   std::string name() const { return kind + "/" + parameter->name; }
 };
 
 class Optimizer {
  public:
-  // compute is the precision of the products that read the parameters.
-  Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& config, DType compute);
+  // compute is the precision of the products that read the parameters. ranks (optional) train together. Where they
+  // share the optimizer's work (training.shard_optimizer), each has the moments of its shard alone, and all its calls
+  // that clip, measure or update are made by all ranks.
+  Optimizer(Ops& ops, Parameters& parameters, const TrainingConfig& config, DType compute,
+            Communicator* ranks = nullptr);
 
-  // Starts to sum a parameter's complete gradient over all ranks, on the host's memory, unless the parameter is frozen.
-  void start_sum(const Parameter& parameter, Communicator& ranks) const;
+  // Starts to sum a parameter's complete gradient over all ranks, or what this rank updates of it, unless the parameter
+  // is frozen.
+  void start_sum(const Parameter& parameter) const;
+  // Returns whether the parameter has no update.
+  bool is_frozen(const Parameter& parameter) const { return tensors_[parameter.index].learning_rate_scale == 0; }
   // Scales every gradient whose own norm is above max_tensor_norm down to that, and starts to measure the norm of all
   // gradients together behind that, which is not finite where any of them is not.
   void clip_and_measure_norm();
@@ -54,6 +64,7 @@ class Optimizer {
   std::vector<StateTensor> state() const;
   // Returns one for each parameter, in the table's order.
   const std::vector<AdamWTensor>& tensors() const { return tensors_; }
+  const Shards& shards() const { return shards_; }
   Parameters& parameters() const { return parameters_; }
 
  private:
@@ -64,7 +75,7 @@ class Optimizer {
     std::vector<AdamWTensor> tensors;
   };
 
-  static size_t bytes_of(const Parameters& parameters);
+  size_t bytes() const;
   // Puts every tensor that is not frozen into a group. New tensors have moments of 0.
   void group_tensors(int64_t steps, const std::vector<std::string>& fresh);
   void mark_moments(const AdamWTensor& tensor);
@@ -72,15 +83,19 @@ class Optimizer {
   void update_groups(float learning_rate, int64_t step, const Tensor& loss, bool has_norm, bool is_captured);
   AdamWArgs arguments(const Group& group, float learning_rate, int64_t step) const;
   void zero_stale();  // zeroes gradients that were not written since the last update
+  // Zeroes what the ranks' sums have left in a looked-up table's gradient beside this rank's shard.
+  void zero_outside_shard(const Parameter& parameter);
 
   Ops& ops_;
   Parameters& parameters_;
   const TrainingConfig& config_;
+  Communicator* ranks_;
+  const Shards shards_;
+  GradientNorm norm_;
   Arena arena_;
   std::vector<AdamWTensor> tensors_;
   std::array<Group, 2> groups_;             // set_steps_before fills the second
-  std::vector<Tensor> gradients_, frozen_;  // gradients in the norm, and frozen ones to be zeroed
-  std::vector<ClippedTensor> clipped_;      // the gradients in the norm where each is clipped by itself
+  std::vector<Tensor> frozen_;              // gradients to be zeroed
   std::vector<const Parameter*> kept_;      // their gradients stay as they are, and become stale
   Tensor norm_squared_, failed_;
 };

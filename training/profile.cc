@@ -133,7 +133,7 @@ class ProfiledTraining {
         recorder_(recorder),
         schedule_(config.training, training_steps(config.training, task.steps(config.training.epochs))),
         step_(machine, task.parameters(), config.training, config.seed),
-        averaging_(machine.ops, task.parameters(), config.training) {
+        averaging_(machine.ops, task.parameters(), config.training, step_.optimizer().shards()) {
     averaging_.begin();
     recorder.learn(task.parameters());
   }
@@ -160,7 +160,7 @@ class ProfiledTraining {
   int64_t tokens() const { return tokens_; }  // of the last step
 
   std::vector<MemoryUse> memory() {
-    return memory_uses(machine_, task_.parameters(), step_.optimizer(), averaging_);
+    return memory_uses(machine_, task_.parameters(), step_, averaging_);
   }
 
  private:

@@ -1,6 +1,7 @@
 #include "training/state.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -36,11 +37,20 @@ std::vector<StateTensor> listed(const StateTensors& state) {
   return all;
 }
 
+// Returns a tensor of which each rank has a shard. All ranks call it.
+std::vector<float> gathered(const StateTensors& state, const StateTensor& shard) {
+  std::vector<float> own(static_cast<size_t>(shard.tensor.count()));
+  state.parameters.memory().copy_out(own.data(), shard.tensor.data, shard.tensor.bytes());
+  return state.ranks->gather(own);
+}
+
 void load(const StateTensors& state, const StateTensor& tensor, const Safetensors::Entry& entry) {
   if (tensor.kind == "value")
     state.parameters.write(state.parameters.all()[tensor.parameter->index], 0, tensor.tensor.count(), entry.data);
   else
-    state.parameters.memory().copy_in(tensor.tensor.data, entry.data, tensor.tensor.bytes());
+    state.parameters.memory().copy_in(tensor.tensor.data,
+                                      entry.data + static_cast<size_t>(tensor.begin) * sizeof(float),
+                                      tensor.tensor.bytes());
 }
 
 // Maps "section.key" to its value as Options::toml writes it.
@@ -56,8 +66,8 @@ std::map<std::string, std::string> values_of(const std::string& toml) {
   return values;
 }
 
-bool fits(const Safetensors::Entry& entry, const Tensor& tensor) {
-  return entry.dtype == "F32" && entry.shape == sizes_of(tensor.shape);
+bool fits(const Safetensors::Entry& entry, const StateTensor& tensor) {
+  return entry.dtype == "F32" && entry.shape == sizes_of(tensor.parameter->shape);
 }
 
 }  // namespace
@@ -66,13 +76,15 @@ void save_state(const fs::path& folder, const StateTensors& tensors, const Train
                 const std::string& configuration, const std::string& fingerprint,
                 const std::function<void(const fs::path&)>& save_task) {
   std::vector<SafetensorsItem> items;
-  for (const StateTensor& saved : listed(tensors)) {
-    const Tensor& tensor = saved.tensor;
-    const Memory* const memory = &tensors.parameters.memory();
-    items.push_back({saved.name(), "F32", sizes_of(tensor.shape), [memory, tensor](char* destination) {
-                       const_cast<Memory*>(memory)->copy_out(destination, tensor.data, tensor.bytes());
+  for (const StateTensor& saved : listed(tensors))
+    items.push_back({saved.name(), "F32", sizes_of(saved.parameter->shape), [&tensors, saved](char* destination) {
+                       if (!saved.is_shard) {
+                         const Tensor& tensor = saved.tensor;
+                         return tensors.parameters.memory().copy_out(destination, tensor.data, tensor.bytes());
+                       }
+                       const std::vector<float> whole = gathered(tensors, saved);
+                       std::memcpy(destination, whole.data(), whole.size() * sizeof(float));
                      }});
-  }
   const nlohmann::ordered_json json{{"version", progress.version},
                                     {"step", progress.step},
                                     {"has_best", progress.has_best},
@@ -109,6 +121,11 @@ void save_state(const fs::path& folder, const StateTensors& tensors, const Train
     fs::create_directories(to.task());
     save_task(to.task());
   });
+}
+
+void send_shards(const StateTensors& tensors) {
+  for (const StateTensor& saved : listed(tensors))
+    if (saved.is_shard) gathered(tensors, saved);
 }
 
 bool has_state(const fs::path& folder) { return fs::exists(StateFolder::written(folder).progress()); }
@@ -166,8 +183,8 @@ TrainingProgress load_state(const fs::path& state, const StateTensors& tensors) 
   for (const StateTensor& saved : all) {
     const auto found = file.entries().find(saved.name());
     if (found == file.entries().end()) fail(folder, " has no tensor ", saved.name(), " of this model", advice);
-    if (!fits(found->second, saved.tensor))
-      fail(folder, ": the tensor ", saved.name(), " is not f32 ", saved.tensor.shape.text(), " as in this model",
+    if (!fits(found->second, saved))
+      fail(folder, ": the tensor ", saved.name(), " is not f32 ", saved.parameter->shape.text(), " as in this model",
            advice);
   }
   if (all.size() != file.entries().size()) fail(folder, " holds tensors that this model has not", advice);
@@ -184,7 +201,7 @@ FittingState load_fitting_state(const fs::path& state, const StateTensors& tenso
     const std::vector<StateTensor> parts = tensors_of(tensors, p);
     const bool all_fit = std::all_of(parts.begin(), parts.end(), [&](const StateTensor& part) {
       const auto found = file.entries().find(part.name());
-      return found != file.entries().end() && fits(found->second, part.tensor);
+      return found != file.entries().end() && fits(found->second, part);
     });
     if (!all_fit) {
       result.fresh.push_back(p.name);

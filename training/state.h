@@ -51,12 +51,16 @@ struct TrainingProgress {
 struct StateTensors {
   Parameters& parameters;
   std::vector<StateTensor> tensors;  // of the optimizer and of averaging
+  Communicator* ranks = nullptr;     // where there are shards, the ranks that have them
 };
 
-// Writes the folder. save_task(folder) adds the task's own files.
+// Writes the folder. save_task(folder) adds the task's own files. Whole tensors are written. Meanwhile the ranks that
+// have shards of them and do not write call send_shards.
 void save_state(const std::filesystem::path& folder, const StateTensors& tensors, const TrainingProgress& progress,
                 const std::string& configuration, const std::string& fingerprint = {},
                 const std::function<void(const std::filesystem::path&)>& save_task = {});
+
+void send_shards(const StateTensors& tensors);
 
 bool has_state(const std::filesystem::path& folder);
 TrainingProgress read_progress(const std::filesystem::path& folder);

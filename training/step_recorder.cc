@@ -36,11 +36,17 @@ class RecordedCommunicator final : public Communicator {
   void sum(std::span<double> values) override {
     recorded([&] { inner_.sum(values); });
   }
-  void start_sum(std::span<float> values) override {
-    recorded([&] { inner_.start_sum(values); });
+  void start_sum(std::span<float> values, SumOrder order) override {
+    recorded([&] { inner_.start_sum(values, order); });
   }
   void start_or(std::span<uint8_t> values) override {
     recorded([&] { inner_.start_or(values); });
+  }
+  void start_reduce_scatter(std::span<float> values, std::span<const int64_t> begins, SumOrder order) override {
+    recorded([&] { inner_.start_reduce_scatter(values, begins, order); });
+  }
+  void start_all_gather(std::span<std::byte> values, std::span<const int64_t> begins) override {
+    recorded([&] { inner_.start_all_gather(values, begins); });
   }
   void wait() override {
     recorded([&] { inner_.wait(); });

@@ -34,6 +34,19 @@ struct Machine {
   DType compute;
   Communicator& communicator;
   std::function<double()> seconds = steady_seconds;
+  int64_t reduction_shards = 0;  // training.reduction_shards
+
+  // Returns into how many parts the ranks cut what they share: as many as there are ranks, or virtual shards, so that
+  // no result depends on the number of ranks. Each rank has consecutive parts, the first and the one behind the last.
+  int64_t parts() const {
+    const bool has_shards = reduction_shards > 0 && reduction_shards % communicator.size() == 0;
+    return has_shards ? reduction_shards : communicator.size();
+  }
+  std::pair<int64_t, int64_t> own_parts() const { return communicator.share(parts()); }
+  // Returns this rank's parts of `count` things, the beginning and end of each.
+  std::vector<std::pair<int64_t, int64_t>> own_shares(int64_t count) const {
+    return communicator.shares(count, parts());
+  }
 };
 
 // The steps of an epoch, counted from 0 over all epochs.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <iomanip>
+#include <numeric>
 #include <sstream>
 
 #include "core/files.h"
@@ -51,7 +53,7 @@ Trainer::Trainer(const Config& config, const Options& options, Task& task, Machi
       schedule_(config.training, training_steps(config.training, task.steps(config.training.epochs))),
       due_(config.training, task),
       step_(machine, task.parameters(), config.training, config.seed),
-      averaging_(machine.ops, task.parameters(), config.training),
+      averaging_(machine.ops, task.parameters(), config.training, step_.optimizer().shards()),
       folder_(RunFolder::of(config).path(), machine.communicator),
       control_(folder_) {}
 
@@ -98,10 +100,28 @@ void Trainer::begin_display(const std::string& init) {
       display_->line("removed " + file + ", which was there before this training began");
   if (const std::string report = task_.start_report(); !report.empty()) display_->line(report);
   if (!init.empty()) display_->line(init);
+  if (const std::string report = shards_report(); !report.empty()) display_->line(report);
   if (progress_.version == TrainingProgress::present_version) return;
   if (config_.model.dropout > 0 || config_.model.attention_dropout > 0)
     display_->line("the state is of an older version of this program: from here on dropout draws other masks");
   progress_.version = TrainingProgress::present_version;
+}
+
+// Says how much of the optimizer's state each rank holds. All ranks call it.
+std::string Trainer::shards_report() {
+  if (!step_.optimizer().shards().is_divided()) return "";
+  float own = 0;
+  for (const StateTensor& tensor : state_tensors().tensors) own += static_cast<float>(tensor.tensor.bytes());
+  const std::vector<float> all = machine_.communicator.gather(std::vector<float>{own});
+  const auto [least, most] = std::minmax_element(all.begin(), all.end());
+  const auto text_of = [](float bytes) {
+    std::ostringstream text;
+    text << std::fixed << std::setprecision(3) << bytes / (1 << 20);
+    return text.str();
+  };
+  return "the optimizer's state of " + text_of(std::accumulate(all.begin(), all.end(), 0.0f)) +
+         " MiB is divided among " + std::to_string(all.size()) + " ranks, which hold " + text_of(*least) + " to " +
+         text_of(*most) + " MiB each";
 }
 
 void Trainer::begin_clock() {
@@ -174,7 +194,7 @@ std::string Trainer::start_anew() {
 }
 
 StateTensors Trainer::state_tensors() {
-  StateTensors state{task_.parameters(), step_.optimizer().state()};
+  StateTensors state{task_.parameters(), step_.optimizer().state(), &machine_.communicator};
   const std::vector<StateTensor> averages = averaging_.state();
   state.tensors.insert(state.tensors.end(), averages.begin(), averages.end());
   return state;

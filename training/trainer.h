@@ -64,6 +64,7 @@ class Trainer {
   bool go_on_from_state();  // false: the run has finished
   std::string start_anew();  // says what became of init
   void begin_display(const std::string& init);
+  std::string shards_report();  // empty where the optimizer's state is whole
   void begin_clock();
   void show_best();  // tells the display of the best evaluation so far
   // Runs steps until the end, or until something ends the training before.
@@ -86,6 +87,7 @@ class Trainer {
   void log_step();
   void evaluate();
   void save_best();
+  void save_models();  // the last one, and a checkpoint
   void save();
   TrainingProgress load();
   StateTensors state_tensors();

@@ -127,20 +127,27 @@ void Trainer::show_best() {
   display_->set_best(text.str());
 }
 
-void Trainer::save() {
-  progress_.averaged = averaging_.count();
-  progress_.observed = schedule_.observed();
-  progress_.run_seconds = run_seconds();
-  // Every rank takes part in saving the task's state, and the first one writes.
-  if (!is_first()) return task_.save_state(machine_, StateFolder(folder_.state()).task());
+void Trainer::save_models() {
   const auto save_model = [&](const std::filesystem::path& aside) { task_.save_model(aside); };
-  averaging_.swap();
   if (config_.training.keep_checkpoints > 0) {
     write_folder(folder_.checkpoint(progress_.step), save_model);
     folder_.keep_checkpoints(config_.training.keep_checkpoints);
   }
   write_folder(folder_.last(), save_model);
+}
+
+void Trainer::save() {
+  progress_.averaged = averaging_.count();
+  progress_.observed = schedule_.observed();
+  progress_.run_seconds = run_seconds();
   averaging_.swap();
+  if (is_first()) save_models();
+  averaging_.swap();
+  // Every rank takes part in saving the state, and the first one writes.
+  if (!is_first()) {
+    send_shards(state_tensors());
+    return task_.save_state(machine_, StateFolder(folder_.state()).task());
+  }
   save_state(folder_.state(), state_tensors(), progress_, options_.toml(), task_.fingerprint(),
              [&](const std::filesystem::path& aside) { task_.save_state(machine_, aside); });
 }

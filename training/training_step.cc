@@ -28,11 +28,17 @@ class ReservingOps final : public WrappedOps<ReservingOps> {
   Ops& ops_;
 };
 
-// A step's numbers on the device. Those of the ranks are added up.
+// A step's numbers on the device.
 struct Numbers {
   std::array<float, 3> sums;  // loss, weight and correct
   float norm_squared;
 };
+
+// Returns the virtual shards of each rank, or 1 where there are none.
+int64_t shards_of_rank(const TrainingConfig& config, const Communicator& ranks) {
+  check_reduction_shards(config, ranks);
+  return config.reduction_shards > 0 ? config.reduction_shards / ranks.size() : 1;
+}
 
 }  // namespace
 
@@ -45,7 +51,8 @@ TrainingStep::TrainingStep(Machine& machine, Parameters& parameters, const Train
       config_(config),
       seed_(seed),
       measures_norm_(measures_norm),
-      optimizer_(machine.ops, parameters, config, machine.compute),
+      optimizer_(machine.ops, parameters, config, machine.compute, &machine.communicator),
+      sums_(machine.ops, optimizer_, shards_of_rank(config, machine.communicator)),
       most_tokens_(tokens_at_once(parameters)) {
   for (Started& step : steps_) step.numbers = machine.ops.memory().make_readback(sizeof(Numbers));
 }
@@ -59,13 +66,15 @@ StepResult TrainingStep::run(BatchLoss& loss, const SequenceBatch& batch, int64_
 void TrainingStep::reserve(BatchLoss& loss, const SequenceBatch& batch) {
   ReservingOps nothing(machine_.ops);
   int64_t longest = -1, longest_begin = 0, longest_end = 0;
-  const auto [begin, end] = sequences_of_rank(batch, machine_.communicator);
-  for (int64_t first = begin, last; first < end; first = last) {
-    last = micro_batch_end(batch, first, end, config_.micro_batch_size, most_tokens_);
-    if (batch.scored(first, last) == 0 || batch.tokens_of(first, last) <= longest) continue;
-    longest = batch.tokens_of(first, last);
-    longest_begin = first;
-    longest_end = last;
+  for (int64_t shard = 0; shard < sums_.shards(); ++shard) {
+    const auto [begin, end] = sequences_of_shard(batch, shard);
+    for (int64_t first = begin, last; first < end; first = last) {
+      last = micro_batch_end(batch, first, end, config_.micro_batch_size, most_tokens_);
+      if (batch.scored(first, last) == 0 || batch.tokens_of(first, last) <= longest) continue;
+      longest = batch.tokens_of(first, last);
+      longest_begin = first;
+      longest_end = last;
+    }
   }
   if (longest < 0) return;
   const ArenaScope scope(machine_.arena);
@@ -98,18 +107,14 @@ void TrainingStep::start(BatchLoss& loss, const SequenceBatch& batch, int64_t dr
                 .compute = machine_.compute,
                 .recompute = config_.recompute,
                 .gradients = &gradients};
-  const auto start_sums = [&] {
-    gradients.expect([&](const Parameter& parameter) { optimizer_.start_sum(parameter, ranks); });
-  };
-  const auto [begin, end] = sequences_of_rank(batch, ranks);
-  if (begin == end) start_sums();
-  for (int64_t first = begin, last; first < end; first = last) {
-    last = micro_batch_end(batch, first, end, config_.micro_batch_size, most_tokens_);
-    if (last == end) start_sums();
-    Pass pass(run, {}, {.is_active = true, .seed = seed_, .step = static_cast<uint32_t>(draw)});
-    loss.run(pass, batch, first, last, 1.0f / static_cast<float>(result.weight), totals);
+  const DropoutStream stream{.is_active = true, .seed = seed_, .step = static_cast<uint32_t>(draw)};
+  for (int64_t shard = 0; shard < sums_.shards(); ++shard) {
+    run_shard(loss, batch, shard, Pass(run, {}, stream), 1.0f / static_cast<float>(result.weight), totals);
+    if (shard + 1 < sums_.shards()) sums_.put_away(shard, totals);
   }
   gradients.finish();
+  sums_.complete_totals(totals);
+  ranks.start_sum(std::span(totals.as<float>(), 3), sum_order(config_));
   ranks.wait();
   // A device starts the update before the host knows the loss and the norm. It leaves the update out where they are not
   // finite.
@@ -119,6 +124,32 @@ void TrainingStep::start(BatchLoss& loss, const SequenceBatch& batch, int64_t dr
   const Tensor& norm_squared = optimizer_.norm_squared();
   started.numbers->start({{totals.data, totals.bytes()}, {norm_squared.data, norm_squared.bytes()}});
   ++started_;
+}
+
+std::pair<int64_t, int64_t> TrainingStep::sequences_of_shard(const SequenceBatch& batch, int64_t shard) const {
+  const Communicator& ranks = machine_.communicator;
+  return sequences_of_part(batch, ranks.rank() * sums_.shards() + shard, sums_.shards() * ranks.size());
+}
+
+// Runs one of this rank's virtual shards, or its whole share. The gradients of the last one are complete then, and
+// travel as soon as they are.
+void TrainingStep::run_shard(BatchLoss& loss, const SequenceBatch& batch, int64_t shard, const Pass& pass,
+                             float gradient_scale, const Tensor& totals) {
+  const auto [begin, end] = sequences_of_shard(batch, shard);
+  const auto start_sums = [&] {
+    if (shard + 1 < sums_.shards()) return;
+    parameters_.gradients().expect([&](const Parameter& parameter) {
+      sums_.complete(parameter);
+      optimizer_.start_sum(parameter);
+    });
+  };
+  if (begin == end) start_sums();
+  for (int64_t first = begin, last; first < end; first = last) {
+    last = micro_batch_end(batch, first, end, config_.micro_batch_size, most_tokens_);
+    if (last == end) start_sums();
+    Pass slice = pass;
+    loss.run(slice, batch, first, last, gradient_scale, totals);
+  }
 }
 
 StepResult TrainingStep::finish() {
@@ -141,7 +172,6 @@ StepResult TrainingStep::finish() {
 void TrainingStep::read(Started& started, StepResult& result) {
   Numbers numbers{};
   std::memcpy(&numbers, started.numbers->wait(), sizeof numbers);
-  machine_.communicator.sum(numbers.sums);
   result.loss_sum = static_cast<double>(numbers.sums[0]);
   result.correct = static_cast<double>(numbers.sums[2]);
   if (measures_norm_) result.gradient_norm = std::sqrt(numbers.norm_squared);

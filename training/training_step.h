@@ -4,6 +4,7 @@
 #include <array>
 
 #include "training/optimizer.h"
+#include "training/shard_sums.h"
 #include "training/task.h"
 
 namespace engine {
@@ -20,14 +21,16 @@ struct StepResult {
 
 class TrainingStep {
  public:
-  // measures_norm = false leaves the gradient's norm, and with it clipping, out.
+  // measures_norm = false leaves the gradient's norm, and with it clipping, out. Throws a UsageError where the ranks
+  // cannot share training.reduction_shards.
   TrainingStep(Machine& machine, Parameters& parameters, const TrainingConfig& config, uint64_t seed,
                bool measures_norm = true);
 
   // Runs the batch, in micro-batches whose gradients are added up, and starts the update. draw (from 0) numbers the
   // dropout masks, update (from 1) the updates that the moments have seen. With several ranks each runs its share of
-  // the sequences, and gradients are summed over the ranks as soon as they are complete. A batch without a label
-  // changes nothing, and its weight is 0.
+  // the sequences, and gradients are summed over the ranks as soon as they are complete. With
+  // training.reduction_shards its share is cut into virtual shards, whose gradients are summed first. A batch without a
+  // label changes nothing, and its weight is 0.
   StepResult run(BatchLoss& loss, const SequenceBatch& batch, int64_t draw, int64_t update, float learning_rate);
 
   // Takes the memory for the activations of the batch's longest micro-batch, as a step does, but computes nothing. It
@@ -44,6 +47,7 @@ class TrainingStep {
   bool is_asynchronous() const { return machine_.ops.memory().is_asynchronous(); }
 
   Optimizer& optimizer() { return optimizer_; }
+  const ShardSums& shard_sums() const { return sums_; }
 
  private:
   // A Started step has been started and not finished.
@@ -51,6 +55,9 @@ class TrainingStep {
     StepResult result;
     std::unique_ptr<Readback> numbers;  // sums of the loss and the norm's square
   };
+  std::pair<int64_t, int64_t> sequences_of_shard(const SequenceBatch& batch, int64_t shard) const;  // first and end
+  void run_shard(BatchLoss& loss, const SequenceBatch& batch, int64_t shard, const Pass& pass, float gradient_scale,
+                 const Tensor& totals);
   void read(Started& started, StepResult& result);
 
   Machine& machine_;
@@ -59,6 +66,7 @@ class TrainingStep {
   uint64_t seed_;
   bool measures_norm_;
   Optimizer optimizer_;
+  ShardSums sums_;
   int64_t most_tokens_;
   std::array<Started, 2> steps_;
   size_t oldest_ = 0;

@@ -137,7 +137,7 @@ std::string BlotchingTask::fingerprint_of_data() const {
 
 SharedGenerator BlotchingTask::generator(Machine& machine) {
   if (!generator_) generator_ = std::make_unique<Generator>(machine.ops, model(), machine.compute, sequences_at_once);
-  return {*generator_, machine.communicator};
+  return {*generator_, machine.communicator, machine.parts()};
 }
 
 void BlotchingTask::prepare(Machine& machine, int64_t step) {

@@ -194,16 +194,17 @@ void RowChanges::axe(Machine& machine, Model& model, const SharedGenerator& gene
     }
     tried += std::ssize(rows);
     // Each rank tries its share of the rows.
-    const auto [first, end] = machine.communicator.share(std::ssize(rows));
-    const std::span<const std::string> own = std::span(rows).subspan(static_cast<size_t>(first),
-                                                                     static_cast<size_t>(end - first));
-    const std::vector<AxeScores> scores = scorer.score(own, how.level);
     std::vector<int32_t> steps;
     std::vector<float> differences;
-    for (size_t i = 0; i < own.size(); ++i) {
-      const AxeChoice choice = choose_step(own[i], scores[i], config_);
-      steps.push_back(choice.step);
-      differences.push_back(static_cast<float>(choice.difference));
+    for (const auto& [first, end] : machine.own_shares(std::ssize(rows))) {
+      const std::span<const std::string> own = std::span(rows).subspan(static_cast<size_t>(first),
+                                                                       static_cast<size_t>(end - first));
+      const std::vector<AxeScores> scores = scorer.score(own, how.level);
+      for (size_t i = 0; i < own.size(); ++i) {
+        const AxeChoice choice = choose_step(own[i], scores[i], config_);
+        steps.push_back(choice.step);
+        differences.push_back(static_cast<float>(choice.difference));
+      }
     }
     steps = machine.communicator.gather(steps);
     differences = machine.communicator.gather(differences);

@@ -148,7 +148,7 @@ void ScratchpadTask::draw(int64_t step) {
 
 SharedGenerator ScratchpadTask::generator(Machine& machine) {
   if (!generator_) generator_ = std::make_unique<Generator>(machine.ops, model(), machine.compute, sequences_at_once);
-  return {*generator_, machine.communicator};
+  return {*generator_, machine.communicator, machine.parts()};
 }
 
 void ScratchpadTask::prepare(Machine& machine, int64_t step) {

@@ -76,10 +76,13 @@ ExpectedLoss append_expected(Machine& machine, CachedScorer& scorer, int32_t tho
                              std::span<const std::vector<int32_t>> sequences, SequenceBatch& batch) {
   std::vector<std::vector<int32_t>> texts;
   for (const std::vector<int32_t>& tokens : sequences) texts.push_back(next_texts(tokens, thought));
-  const auto [first, last] = machine.communicator.share(std::ssize(sequences));
-  const auto begin = static_cast<size_t>(first), count = static_cast<size_t>(last - first);
   std::vector<float> own;
-  if (count > 0) own = run(scorer, thought, sequences.subspan(begin, count), std::span(texts).subspan(begin, count));
+  for (const auto& [first, last] : machine.own_shares(std::ssize(sequences))) {
+    const auto begin = static_cast<size_t>(first), count = static_cast<size_t>(last - first);
+    const std::vector<float> some =
+        run(scorer, thought, sequences.subspan(begin, count), std::span(texts).subspan(begin, count));
+    own.insert(own.end(), some.begin(), some.end());
+  }
   const std::vector<float> all = machine.communicator.gather(own);
   ExpectedLoss result;
   Chain chain;

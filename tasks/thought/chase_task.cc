@@ -96,16 +96,16 @@ std::vector<ChaseProblem> ChaseTask::evaluated(int hops) const {
 }
 
 std::vector<int32_t> ChaseTask::answers(Machine& machine, std::span<const ChaseProblem> problems) const {
-  const auto [first, end] = machine.communicator.share(static_cast<int64_t>(problems.size()));
-  std::vector<std::vector<int32_t>> prompts;
-  for (const ChaseProblem& problem : problems.subspan(static_cast<size_t>(first), static_cast<size_t>(end - first)))
-    prompts.push_back(problem.prompt);
   std::vector<int32_t> own;
   const GenerationOptions options{.max_new_tokens = static_cast<int>(problems[0].steps.size())};
-  if (!prompts.empty())
+  for (const auto& [first, end] : machine.own_shares(std::ssize(problems))) {
+    std::vector<std::vector<int32_t>> prompts;
+    for (const ChaseProblem& problem : problems.subspan(static_cast<size_t>(first), static_cast<size_t>(end - first)))
+      prompts.push_back(problem.prompt);
     for (const std::vector<int32_t>& written :
          make_generator(machine, static_cast<int64_t>(prompts.size()))->generate(prompts, options))
       own.push_back(written.back());
+  }
   return machine.communicator.gather(own);
 }
 

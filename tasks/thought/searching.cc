@@ -60,13 +60,14 @@ SearchResult ThoughtSearch::run(Machine& machine, CachedScorer& scorer,
 
 std::vector<std::vector<int32_t>> ThoughtSearch::own_places(Machine& machine, CachedScorer& scorer,
                                                             std::span<const std::vector<int32_t>> sequences) const {
-  const auto [first, last] = machine.communicator.share(std::ssize(sequences));
-  const auto part = sequences.subspan(static_cast<size_t>(first), static_cast<size_t>(last - first));
   std::vector<int32_t> own;
-  for (const std::vector<int32_t>& tokens :
-       own_thoughts(scorer, thought_, part, config_.count, config_.most_in_a_row)) {
-    own.push_back(static_cast<int32_t>(tokens.size()));
-    own.insert(own.end(), tokens.begin(), tokens.end());
+  for (const auto& [first, last] : machine.own_shares(std::ssize(sequences))) {
+    const auto part = sequences.subspan(static_cast<size_t>(first), static_cast<size_t>(last - first));
+    for (const std::vector<int32_t>& tokens :
+         own_thoughts(scorer, thought_, part, config_.count, config_.most_in_a_row)) {
+      own.push_back(static_cast<int32_t>(tokens.size()));
+      own.insert(own.end(), tokens.begin(), tokens.end());
+    }
   }
   const std::vector<int32_t> numbers = machine.communicator.gather(own);
   std::vector<std::vector<int32_t>> result;

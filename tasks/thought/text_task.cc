@@ -235,13 +235,12 @@ void ThoughtTextTask::evaluate_documents(Machine& machine, Metrics& metrics) {
 
 void ThoughtTextTask::evaluate_asking(Machine& machine, Metrics& metrics) {
   const int64_t all = eval_->rows(), count = kept_at_most(config_.data.eval_sequences, all);
-  Communicator& ranks = machine.communicator;
   LossTotals asking;
   ExpectedLoss expected;
   double thoughts = 0;
   for (int64_t row = 0; row < count;) {
     std::vector<std::vector<int32_t>> plain, with;
-    for (; row < count && std::ssize(plain) < own_.search_group * ranks.size(); ++row)
+    for (; row < count && std::ssize(plain) < own_.search_group * machine.parts(); ++row)
       eval_->each_sequence(spread_index(row, count, all), [&](int64_t index, std::vector<int32_t>& tokens) {
         Random random = random_of(evaluation_seed, 0, index);
         with.push_back(tokens);
@@ -272,12 +271,13 @@ ChoiceRule ThoughtTextTask::question_rule(bool needs_answers) const {
 
 std::vector<std::vector<double>> ThoughtTextTask::score_questions(Machine& machine, CachedScorer& scorer,
                                                                   const ChoiceFile& file) const {
-  const auto [first, end] = machine.communicator.share(static_cast<int64_t>(file.questions.size()));
-  const auto part = std::span(file.questions).subspan(static_cast<size_t>(first), static_cast<size_t>(end - first));
   const ChoiceScoring rule{.thought = thought_, .prefix_lm = own_.prefix_lm};
   std::vector<float> own;
-  for (const std::vector<double>& scores : score_completions(scorer, model().config(), machine.compute, part, rule))
-    own.insert(own.end(), scores.begin(), scores.end());
+  for (const auto& [first, end] : machine.own_shares(std::ssize(file.questions))) {
+    const auto part = std::span(file.questions).subspan(static_cast<size_t>(first), static_cast<size_t>(end - first));
+    for (const std::vector<double>& scores : score_completions(scorer, model().config(), machine.compute, part, rule))
+      own.insert(own.end(), scores.begin(), scores.end());
+  }
   const std::vector<float> all = machine.communicator.gather(own);
   std::vector<std::vector<double>> scores;
   size_t at = 0;

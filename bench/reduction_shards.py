@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""The cost of virtual shards, and of an optimizer that ranks share, beside the same training without.
+
+    python bench/reduction_shards.py [--ranks 1 2] [--shards 8] [--rounds 5] --output bench/results/reduction_shards.json
+
+The training is the small decoder of bench/ranks.py, on as many threads as there are processors, divided among the ranks. Ratios of
+speed are medians over rounds in which all take their turns. Memory is the first rank's peak. Nothing else should run on the
+machine.
+"""
+import argparse
+import json
+import os
+import pathlib
+import platform
+import statistics
+import sys
+
+from ranks import events_of, here
+
+sharded = ["--training.shard_optimizer", "true"]
+
+
+def measure(ranks, options):
+    events = events_of(ranks, max(1, os.cpu_count() // ranks), options)
+    steps = [event for event in events[5:] if event["split"] == "train"]
+    return {"tokens_per_second": statistics.median(event["tokens_per_second"] for event in steps),
+            "memory_mib": max(event["memory_mib"] for event in steps)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=pathlib.Path, default=here / "results/reduction_shards.json")
+    arguments = parser.parse_args()
+    virtual = ["--training.reduction_shards", str(arguments.shards)]
+    kinds = {"plain": [], "shard_optimizer": sharded, "reduction_shards": virtual, "both": virtual + sharded}
+    result = {"command": "python bench/reduction_shards.py " + " ".join(sys.argv[1:]),
+              "machine": platform.processor() or platform.machine(), "shards": arguments.shards, "ranks": {}}
+    for ranks in arguments.ranks:
+        rounds = [{name: measure(ranks, options) for name, options in kinds.items()} for _ in range(arguments.rounds)]
+        result["ranks"][ranks] = {
+            name: {"tokens_per_second": round(statistics.median(a[name]["tokens_per_second"] for a in rounds)),
+                   "against_plain": round(statistics.median(
+                       a[name]["tokens_per_second"] / a["plain"]["tokens_per_second"] for a in rounds), 3),
+                   "memory_mib": max(a[name]["memory_mib"] for a in rounds)}
+            for name in kinds}
+    print(json.dumps(result, indent=1))
+    arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
