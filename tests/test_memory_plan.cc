@@ -48,8 +48,9 @@ struct Steps : TaskSettings {
 
   // The options of a training, to which a model with dropout is added.
   explicit Steps(const std::string& training)
-      : TaskSettings(std::string(small_scratchpad).replace(small_scratchpad.find("[model]"), 7, "[model]\ndropout = 0.1") +
-                     "[training]\nbatch_size = 8\n" + training),
+      : TaskSettings(std::string(small_scratchpad)
+                         .replace(small_scratchpad.find("[model]"), 7, "[model]\ndropout = 0.1")
+                         .append("[training]\nbatch_size = 8\n" + training)),
         of(task()),
         step(std::make_unique<TrainingStep>(machine, of->parameters(), config.training, config.seed)),
         averaging(std::make_unique<Averaging>(*ops, of->parameters(), config.training)) {
