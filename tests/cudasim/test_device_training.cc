@@ -58,9 +58,8 @@ TEST_CASE("device training: more ranks than GPUs are refused by name, and info t
   const std::string info = training.program.run({"info"}).out;
   CHECK(contains(info, "GPU 1: simulated device, compute capability 9.0"));
   CHECK(contains(info, "several ranks: up to 2 on this machine, rank r on GPU r; NCCL 2.28.9"));
-  const Ended check = training.train("check", 2, {"--device", "check"});
-  CHECK(check.code == 2);
-  CHECK(contains(check.error, "device = \"check\" compares two devices on one rank, and here are 2"));
+  training.program.fails({"train", training.config, "--device", "check", "--ranks", "2"}, 2,
+                         "device = \"check\" compares two devices on one rank, and here are 2");
   const Variable absent("CUDASIM_NCCL", "absent");
   CHECK(contains(training.program.run({"info"}).out, "several ranks: on the CPU: libnccl.so.2 cannot be loaded"));
 }
