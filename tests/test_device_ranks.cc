@@ -20,7 +20,8 @@ void check_ranks(const std::string& device) {
     const std::string name = "of_" + std::to_string(ranks);
     training.trains(name, ranks);
     check_same_course(training.course(name), expected);
-    CHECK(read_text(training.run(name) + "/samples/step_6.txt") == read_text(training.run("one") + "/samples/step_6.txt"));
+    const std::string samples = "/samples/step_6.txt";
+    CHECK(read_text(training.run(name) + samples) == read_text(training.run("one") + samples));
   }
   // A state goes on at another number of ranks.
   training.trains("mixed", most, {"--training.max_steps", "3"});
