@@ -28,9 +28,12 @@ TEST_CASE("device training: gradients travel while the backward pass goes on, in
 
 TEST_CASE("device training: a killed rank ends all with one line, and the training goes on bit by bit") {
   const DeviceTraining training, whole;
-  const std::string arguments = " train " + training.config + " --output_dir " + training.program.file("runs") +
-                                " --device sim --ranks 2 --training.eval_every 0 --training.max_steps ";
-  const Ended killed = training.program.shell(training.program.path() + arguments + R"(100000 &
+  const std::vector<std::string> small{"--model.num_layers", "1", "--training.batch_size",  "2",
+                                       "--data.block_size",  "8", "--training.eval_every", "0"};
+  std::string arguments = " train " + training.config + " --output_dir " + training.program.file("runs") +
+                          " --device sim --ranks 2 --training.max_steps 100000";
+  for (const std::string& one : small) arguments.append(" ").append(one);
+  const Ended killed = training.program.shell(training.program.path() + arguments + R"( &
 launcher=$!
 for i in $(seq 600); do [ -e )" + training.run("run") + R"(/state/progress.json ] && break; sleep 0.05; done
 ranks=($(cat /proc/$launcher/task/$launcher/children))
@@ -40,8 +43,10 @@ wait $launcher)");
   CHECK(killed.code == 1);
   CHECK(killed.error == "engine: rank 1 of 2 ended without a word: was it killed, or was there too little memory?; the "
                         "last saved state can be resumed\n");
-  const auto finish = [](const DeviceTraining& of) {
-    of.trains("run", 2, {"--training.eval_every", "0", "--training.max_steps", "60"});
+  const auto finish = [&small](const DeviceTraining& of) {
+    std::vector<std::string> more = small;
+    more.insert(more.end(), {"--training.max_steps", "30"});
+    of.trains("run", 2, more);
     return read_text(of.run("run") + "/last/model.safetensors");
   };
   CHECK(finish(training) == finish(whole));
