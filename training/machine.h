@@ -25,6 +25,9 @@ class ConfiguredMachine {
     set_threads(config.threads ? config.threads : processors_of_each(ranks.local_size()));
     ranks.set_timeout(config.communication_timeout);
     set_activity_style(ranks.is_first() ? config.progress : "none");
+    if (between_devices_ && config.training.reduction_shards > 0)
+      fail_usage("training.reduction_shards is had on the CPU, or on one GPU: set device = \"cpu\", or ",
+                 "training.reduction_shards = 0");
   }
   Machine& machine() { return machine_; }
   Ops& ops() { return *ops_; }

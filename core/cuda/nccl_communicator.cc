@@ -202,9 +202,7 @@ class NcclCommunicator final : public Communicator {
     return host_;
   }
   static void refuse_tree(SumOrder order) {
-    if (order == SumOrder::tree)
-      fail_usage("sums in a fixed order over the ranks (training.reduction_shards) are had on the CPU alone: set ",
-                 "device = \"cpu\", or training.reduction_shards = 0");
+    require(order != SumOrder::tree, "NCCL has no sums by a fixed tree");
   }
   // The parts differ in size, which NCCL's own reduce-scatter and all-gather do not take.
   void add_parts(const Exchange& whole, std::span<const int64_t> begins) {
