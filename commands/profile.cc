@@ -40,7 +40,8 @@ class ProfileVerb final : public Verb {
     ConfiguredMachine backend(settings_.config, ranks);
     StepRecorder recorder(stopwatch_of(backend.ops()));
     const std::unique_ptr<Ops> ops = make_record_ops(backend.ops(), recorder);
-    const std::unique_ptr<Communicator> communicator = make_recorded_communicator(ranks, recorder);
+    const std::unique_ptr<Communicator> communicator =
+        make_recorded_communicator(backend.machine().communicator, recorder);
     const auto task = make_task(settings_.config, settings_.sections, settings_.options, *ops, Use::training);
     require_same_on_all_ranks(ranks, "data", task->fingerprint());
     Machine machine{.ops = *ops,

@@ -22,7 +22,7 @@ enum class SumOrder {
 // The communicator of a single rank; others derive from it.
 //
 // Values of `sum` and `gather` are in the host's memory. Those of what is started are where the gradients are. They
-// belong to the communicator until wait() returns.
+// belong to the communicator until wait() returns, or, on a device, in the order of its work.
 class Communicator {
  public:
   virtual ~Communicator() = default;

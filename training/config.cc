@@ -57,6 +57,10 @@ void declare_plateaus_and_cycles(Options& options, TrainingConfig& training) {
 void declare_training(Options& options, TrainingConfig& training) {
   options.add("training.batch_size", training.batch_size, between(1, most_tokens),
               "sequences an optimizer step, over all ranks");
+  options.add("training.bucket_mib", training.bucket_mib, between(0, 1 << 16),
+              "several ranks on GPUs: MiB of gradients that travel together, while the backward pass goes on; with "
+              "more of them less is hidden, with fewer there are more exchanges")
+      .may_change();
   options.add("training.micro_batch_size", training.micro_batch_size, between(0, most_tokens),
               "sequences that run at once, while the gradients of a step's parts are added up; 0: as many as together "
               "have up to 1024 to 16384 tokens, the fewer the larger the model, and always one");
@@ -261,7 +265,8 @@ void Config::declare(Options& options) {
               "threads of the CPU; 0: one a processor; results do not depend on it")
       .may_change();
   options.add("communication_timeout", communication_timeout, at_least(1.0),
-              "seconds after which several ranks end because one of them does not answer; not under mpirun")
+              "seconds after which several ranks end because one of them does not answer, which mpirun's do not, or an "
+              "exchange between GPUs does not end")
       .may_change();
   options.add("progress", progress, one_of({"auto", "bar", "lines", "none"}),
               "how work that takes long shows that it advances; bar: one that moves; lines: a line each "

@@ -53,6 +53,7 @@ struct TrainingConfig {
   std::string averaging_order = "lookahead_first";  // lookahead_first swa_first
   std::string evaluate_on = "averages";             // averages weights slow_weights
   int64_t max_rollbacks = 0;
+  double bucket_mib = 32;  // of gradients between GPUs
   std::string save_dtype = "f32";
 };
 

@@ -13,24 +13,36 @@ namespace engine {
 class ConfiguredMachine {
  public:
   ConfiguredMachine(const Config& config, Communicator& ranks)
-      : ops_(make_ops(config.device, config.device_options)),
+      : ops_(make_ops(device_for(config, ranks), options_for(config, ranks))),
         arena_(ops_->memory()),
+        between_devices_(make_device_communicator(*ops_, ranks, config.communication_timeout,
+                                                  static_cast<size_t>(config.training.bucket_mib * (1 << 20)))),
         machine_{.ops = *ops_,
                  .arena = arena_,
                  .compute = compute_precision(config.precision, device_of(config, *ops_)),
-                 .communicator = ranks,
+                 .communicator = between_devices_ ? *between_devices_ : ranks,
                  .reduction_shards = config.training.reduction_shards} {
     set_threads(config.threads ? config.threads : processors_of_each(ranks.local_size()));
     ranks.set_timeout(config.communication_timeout);
     set_activity_style(ranks.is_first() ? config.progress : "none");
-    const std::string device = device_of(config, *ops_);
-    if (ranks.size() > 1 && device != "cpu")
-      fail_usage("several ranks train on the CPU: set device = \"cpu\", it is ", device);
+    if (between_devices_ && config.training.reduction_shards > 0)
+      fail_usage("training.reduction_shards is had on the CPU, or on one GPU: set device = \"cpu\", or ",
+                 "training.reduction_shards = 0");
   }
   Machine& machine() { return machine_; }
   Ops& ops() { return *ops_; }
 
  private:
+  static const std::string& device_for(const Config& config, const Communicator& ranks) {
+    if (ranks.size() > 1 && config.device == "check")
+      fail_usage("device = \"check\" compares two devices on one rank, and here are ", ranks.size());
+    return config.device;
+  }
+  static DeviceOptions options_for(const Config& config, const Communicator& ranks) {
+    DeviceOptions options = config.device_options;
+    options.gpu = gpu_of_rank(ranks);
+    return options;
+  }
   // The device that auto stands for, which is the CPU also where a GPU has too little memory.
   static std::string device_of(const Config& config, Ops& ops) {
     if (config.device != "auto") return config.device;
@@ -39,6 +51,7 @@ class ConfiguredMachine {
 
   std::unique_ptr<Ops> ops_;
   Arena arena_;
+  std::unique_ptr<Communicator> between_devices_;  // null where ranks compute on the CPU, or there is one
   Machine machine_;
 };
 

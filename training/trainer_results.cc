@@ -1,5 +1,6 @@
 // The trainer's writing: lines of the log, evaluations, the best model, the state and the last model.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -56,6 +57,9 @@ void Trainer::do_due(bool last, bool saves) {
   if (last || due_.logs(progress_.step)) log_step();
   if (last || due_.evaluates(progress_.step)) evaluate();
   if (last || saves || stopped_early() || due_.saves(progress_.step)) save();
+  // The first rank writes. The others wait for it here, since an exchange between devices has a time limit.
+  std::array<double, 1> nothing{};
+  machine_.communicator.sum(nothing);
 }
 
 void Trainer::log_step() {

@@ -81,13 +81,15 @@ void check(cudaError_t code, const char* what) {
   if (code == cudaSuccess) [[likely]]
     return;
   cudaDeviceProp properties{};
-  const bool known = cudaGetDeviceProperties(&properties, 0) == cudaSuccess;
+  int device = 0;
+  const bool known =
+      cudaGetDevice(&device) == cudaSuccess && cudaGetDeviceProperties(&properties, device) == cudaSuccess;
   const std::string words = cudaGetErrorString(code);
   ignore(cudaGetLastError());
   fail(what, ": ", words, " (", cudaGetErrorName(code), "), on ", known ? properties.name : "the GPU", suspects(code));
 }
 
-Presence find_device() {
+Presence find_device(int index) {
   int count = 0, driver = 0, runtime = 0;
   const cudaError_t code = cudaGetDeviceCount(&count);
   if (code != cudaSuccess) ignore(cudaGetLastError());
@@ -102,8 +104,10 @@ Presence find_device() {
     return {true, "the CUDA driver is of version " + version_text(driver) + ", older than " + version_text(runtime) +
                       ", which this program was built with: update the driver"};
   if (code == cudaErrorNoDevice || (code == cudaSuccess && count == 0)) return {false, "there is no GPU"};
+  if (code == cudaSuccess && index >= count)
+    return {true, detail::joined("there is no GPU ", index, " among the ", count, " here")};
   cudaDeviceProp properties{};
-  const cudaError_t second = code ? code : cudaGetDeviceProperties(&properties, 0);
+  const cudaError_t second = code ? code : cudaGetDeviceProperties(&properties, index);
   if (second != cudaSuccess) {
     ignore(cudaGetLastError());
     return {true, std::string("the GPU cannot be used: ") + cudaGetErrorString(second)};
@@ -114,10 +118,17 @@ Presence find_device() {
   return {true, ""};
 }
 
-std::string describe_device() {
+int device_count() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
+  ignore(cudaGetLastError());
+  return 0;
+}
+
+std::string describe_device(int index) {
   cudaDeviceProp properties{};
   int driver = 0, runtime = 0;
-  check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
+  check(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
   check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
   check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
   return detail::joined(properties.name, ", compute capability ", properties.major, ".", properties.minor, ", ",
@@ -125,12 +136,13 @@ std::string describe_device() {
                         " MiB (driver ", version_text(driver), ", runtime ", version_text(runtime), ")");
 }
 
-Device::Device() {
-  if (const Presence found = find_device(); !found.problem.empty()) fail(found.problem);
-  check(cudaSetDevice(0), "cudaSetDevice");
+Device::Device(int index) : index_(index) {
+  if (const Presence found = find_device(index); !found.problem.empty()) fail(found.problem);
+  check(cudaSetDevice(index), "cudaSetDevice");
   cudaDeviceProp properties{};
-  check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
+  check(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
   name_ = properties.name;
+  identity_.assign(properties.uuid.bytes, sizeof properties.uuid.bytes);
   capability_ = properties.major * 10 + properties.minor;
   size_t free = 0, total = 0;
   check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");

@@ -57,9 +57,9 @@ enum class FaultKind : int {
 
 class Device {
  public:
-  // Throws an Error in one line where there is no GPU, it is older than sm_80, the driver is older than the runtime, or
-  // too little of its memory is free.
-  Device();
+  // Takes the GPU of this number. Throws an Error in one line where there is none, it is older than sm_80, the driver
+  // is older than the runtime, or too little of its memory is free.
+  explicit Device(int index = 0);
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
@@ -70,6 +70,9 @@ class Device {
   FaultReport fault() const { return {is_claimed_, fault_}; }
   int capability() const { return capability_; }  // 90 for sm_90
   const std::string& name() const { return name_; }
+  int index() const { return index_; }
+  // Tells it from all other GPUs of this machine, even where each process sees one as number 0.
+  const std::string& identity() const { return identity_; }
   // Waits for all started work, and raises a fault that a kernel has found.
   void synchronize();
   // Marks that a step is being recorded, to be captured as a graph. Copies to or from the host are an Error then.
@@ -80,8 +83,9 @@ class Device {
   cudaStream_t compute_ = nullptr, copy_ = nullptr;
   Fault* fault_ = nullptr;
   int* is_claimed_ = nullptr;
+  const int index_;
   int capability_ = 0;
-  std::string name_;
+  std::string name_, identity_;
   bool is_capturing_ = false;
   std::unique_ptr<Memory> memory_;
 };

@@ -62,10 +62,10 @@ const Driver& driver() {
   return functions;
 }
 
-CUmemAllocationProp properties() {
+CUmemAllocationProp properties_on(const Device& device) {
   CUmemAllocationProp wanted{};
   wanted.type = CU_MEM_ALLOCATION_TYPE_PINNED;
-  wanted.location = {CU_MEM_LOCATION_TYPE_DEVICE, 0};
+  wanted.location = {CU_MEM_LOCATION_TYPE_DEVICE, device.index()};
   return wanted;
 }
 
@@ -87,7 +87,7 @@ void check_driver(CUresult code, const char* call, size_t bytes, const Device& d
 }  // namespace
 
 DeviceMemory::DeviceMemory(Device& device, size_t capacity) : device_(device), capacity_(capacity) {
-  const CUmemAllocationProp wanted = properties();
+  const CUmemAllocationProp wanted = properties_on(device);
   check_driver(driver().granularity(&granularity_, &wanted, CU_MEM_ALLOC_GRANULARITY_MINIMUM),
                "cuMemGetAllocationGranularity", capacity, device);
 }
@@ -125,7 +125,7 @@ void DeviceMemory::release(void* data, size_t) {
 }
 
 bool DeviceMemory::map(char* address, size_t bytes, Piece& piece) {
-  const CUmemAllocationProp wanted = properties();
+  const CUmemAllocationProp wanted = properties_on(device_);
   piece.bytes = bytes;
   CUmemAccessDesc access{};
   access.location = wanted.location;

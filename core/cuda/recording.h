@@ -7,6 +7,7 @@
 #include <cstring>
 #include <functional>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace engine::cuda {
@@ -22,16 +23,28 @@ class Recording {
     (note(values), ...);
     add_call(std::move(start));
   }
-  // Starts all work and forgets how, but not what it was.
-  void start();
-  // Returns whether this is the same work, to the last argument.
-  bool is_like(const Recording& other) const { return noted_ == other.noted_; }
+  // Adds what the host is to do between two parts of the work, such as to start an exchange with other ranks.
+  void add_break(std::function<void()> work);
+  size_t parts() const { return breaks_.size() + 1; }
+  bool is_empty(size_t part) const;
+  // Starts a part of the work.
+  void start(size_t part);
+  // Does what comes behind a part.
+  void run_break(size_t part) { breaks_[part].work(); }
+  // Forgets how the work is started, but not what it was.
+  void forget_calls();
+  // Returns whether this is the same work in the same parts, to the last argument.
+  bool is_like(const Recording& other) const;
 
  private:
   friend class RecordingScope;
   struct Call {
     const char* operation;
     std::function<void()> start;
+  };
+  struct Break {
+    size_t calls;  // before it
+    std::function<void()> work;
   };
   // Returns ones in the bytes that hold a value, and zeros in those between a struct's members.
   template <class T>
@@ -51,10 +64,12 @@ class Recording {
     for (size_t i = 0; i < sizeof(T); ++i) noted_[before + i] &= mask[i];
   }
   void add_call(std::function<void()> start);
+  std::pair<size_t, size_t> calls_of(size_t part) const;  // begin and end
   static thread_local Recording* current;
 
   std::vector<char> noted_;
   std::vector<Call> calls_;
+  std::vector<Break> breaks_;
 };
 
 // Lets this thread's work go to a recording while it lives.
@@ -71,6 +86,12 @@ template <class Start, class... Values>
 void start_or_record(const Start& start, const Values&... values) {
   if (Recording* const recording = Recording::running()) recording->add(start, values...);
   else start();
+}
+
+// Does the host's work at once, or between two parts of the recording that is running.
+inline void start_or_break(std::function<void()> work) {
+  if (Recording* const recording = Recording::running()) recording->add_break(std::move(work));
+  else work();
 }
 
 }  // namespace engine::cuda

@@ -13,10 +13,10 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
-#include "core/communicator.h"
 #include "kernels/backend/timed_backend.h"
 #include "kernels/observe/check_ops.h"
 #if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
+#include "core/cuda/nccl_communicator.h"
 #include "kernels/backend/cuda_backend.h"
 #endif
 
@@ -161,6 +161,33 @@ std::unique_ptr<TimeOps> make_timed_ops(const std::string& device, const DeviceO
   return make_time_ops(std::move(ops), std::move(stopwatch));
 }
 
+int gpu_count() {
+#if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
+  return cuda::device_count();
+#else
+  return 0;
+#endif
+}
+
+// Slurm may let each process see one GPU alone, which is number 0.
+int gpu_of_rank(const Communicator& ranks) { return gpu_count() > 0 ? ranks.local_rank() % gpu_count() : 0; }
+
+std::unique_ptr<Communicator> make_device_communicator(Ops& ops, Communicator& ranks, [[maybe_unused]] double timeout,
+                                                       [[maybe_unused]] size_t bucket) {
+  if (ranks.size() == 1) return nullptr;
+  const std::string own = &ops.memory() == &host_memory() ? "the CPU" : "a GPU";
+  const std::vector<std::string> all = ranks.gather(std::vector<std::string>{own});
+  for (size_t rank = 1; rank < all.size(); ++rank)
+    if (all[rank] != all[0])
+      fail("rank ", rank, " computes on ", all[rank], ", and rank 0 on ", all[0],
+           ": set device = \"cuda\" or device = \"cpu\"");
+#if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
+  if (&ops.memory() != &host_memory())
+    return cuda::make_nccl_communicator(ops.memory(), ranks, {.timeout = timeout, .bucket_bytes = bucket});
+#endif
+  return nullptr;
+}
+
 DType compute_precision(const std::string& precision, const std::string& device) {
   if (precision == "f32") return DType::f32;
   if (precision == "bf16") return DType::bf16;
@@ -178,11 +205,28 @@ std::string processor_name() {
   return "processor";
 }
 
+// Says how several ranks of this machine compute.
+std::string ranks_text() {
+#if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
+  if (const cuda::Presence found = cuda::find_device(); found.problem.empty()) {
+    const int count = cuda::device_count();
+    const std::string problem = cuda::nccl_problem();
+    if (!problem.empty()) return detail::joined("on the CPU: ", problem, ", and ranks on several GPUs need it");
+    return detail::joined(count == 1 ? "one" : "up to " + std::to_string(count),
+                          " on this machine, rank r on GPU r; ", cuda::nccl_description());
+  }
+#endif
+  return "on the CPU";
+}
+
 std::string cuda_text() {
 #if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
   const cuda::Presence found = cuda::find_device();
   if (!found.problem.empty()) return found.problem;
-  return cuda::describe_device() + "\n" + cuda::matrix_products_description() + "\n" + cuda::cudnn_description();
+  std::string text = cuda::describe_device(0);
+  for (int gpu = 1; gpu < cuda::device_count(); ++gpu)
+    text.append("\nGPU ").append(std::to_string(gpu)).append(": ").append(cuda::describe_device(gpu));
+  return text + "\n" + cuda::matrix_products_description() + "\n" + cuda::cudnn_description();
 #else
   return "not in this build";
 #endif
@@ -196,7 +240,7 @@ void print_info(std::ostream& out) {
       << "instruction set: " << cpu_instruction_set()
       << (cpu_has_bf16_matrix_units() ? " with bf16 matrix units (AMX)" : "")
       << "\nprecision auto: " << name_of(compute_precision("auto", "auto")) << "\n"
-      << "device auto: " << auto_device() << "\nCUDA: " << cuda_text()
+      << "device auto: " << auto_device() << "\nCUDA: " << cuda_text() << "\nseveral ranks: " << ranks_text()
       << "\nMPI: " << (has_mpi() ? "yes" : "not in this build") << "\nSentencePiece: not in this build\n";
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/communicator.h"
 #include "kernels/backend/device_options.h"
 #include "kernels/ops.h"
 
@@ -28,6 +29,14 @@ std::string auto_device();
 // on the CPU and on the other device, and the first that differs is an error. An Error says what is missing. Options
 // that only a GPU has are a UsageError elsewhere.
 std::unique_ptr<Ops> make_ops(const std::string& device, const DeviceOptions& options = {});
+// Returns how many GPUs this process sees.
+int gpu_count();
+// Returns the number of this rank's GPU, that of its place among the ranks of its machine.
+int gpu_of_rank(const Communicator& ranks);
+// Makes the communicator of ranks that compute on GPUs (core/cuda/nccl_communicator.h). `ops` is this rank's backend.
+// The time limit is in seconds, a bucket's size in bytes. Returns null where there is one rank, or all compute on the
+// CPU. An Error, the same on all ranks, says that they differ in that, or that two have one GPU.
+std::unique_ptr<Communicator> make_device_communicator(Ops& ops, Communicator& ranks, double timeout, size_t bucket);
 // Returns f32 or bf16, as the option `precision` says. auto is bf16 where the device has matrix units for it.
 DType compute_precision(const std::string& precision, const std::string& device);
 

@@ -35,7 +35,7 @@ class CudaOps final : public Ops {
   void attention_backward_adding(const AttentionBackwardArgs& args, int64_t width);
 
   const DeviceOptions options_;
-  Device device_;
+  Device device_{options_.gpu};
   Arena workspace_{device_.memory()};  // scratch of one operation, inside an ArenaScope
   std::unique_ptr<MatrixProducts> products_;
   std::unique_ptr<CudnnAttention> cudnn_;  // null where our own kernels do everything

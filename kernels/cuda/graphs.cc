@@ -13,8 +13,10 @@ constexpr size_t most_graphs = 64;  // ragged batches bring ever new shapes
 StepGraphs::~StepGraphs() { clear(); }
 
 void StepGraphs::clear() {
-  for (const auto& [shapes, graph] : graphs_)
-    if (graph.executable) cudaGraphExecDestroy(graph.executable);
+  for (const auto& [shapes, of_shapes] : graphs_)
+    for (const auto& [parts, graph] : of_shapes)
+      for (const cudaGraphExec_t executable : graph.executables)
+        if (executable) cudaGraphExecDestroy(executable);
   graphs_.clear();
 }
 
@@ -32,11 +34,11 @@ Recording StepGraphs::recorded(Device& device, const std::function<void()>& work
   return recording;
 }
 
-cudaGraph_t StepGraphs::captured(Device& device, Recording& work) {
+cudaGraph_t StepGraphs::captured(Device& device, Recording& work, size_t part) {
   cudaGraph_t graph = nullptr;
   check(cudaStreamBeginCapture(device.compute_stream(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
   try {
-    work.start();
+    work.start(part);
   } catch (...) {
     if (cudaStreamEndCapture(device.compute_stream(), &graph) == cudaSuccess) cudaGraphDestroy(graph);
     cudaGetLastError();
@@ -46,18 +48,23 @@ cudaGraph_t StepGraphs::captured(Device& device, Recording& work) {
   return graph;
 }
 
-void StepGraphs::make(Device& device, Graph& graph, Recording&& work) {
-  const cudaGraph_t made = captured(device, work);
-  cudaGraphExecUpdateResultInfo info{};
-  if (graph.executable && cudaGraphExecUpdate(graph.executable, made, &info) != cudaSuccess) {
-    cudaGetLastError();
-    cudaGraphExecDestroy(graph.executable);
-    graph.executable = nullptr;
+void StepGraphs::make(Device& device, Graph& graph, Recording& work) {
+  graph.work = {};
+  graph.executables.resize(work.parts());
+  for (size_t part = 0; part < work.parts(); ++part) {
+    cudaGraphExec_t& executable = graph.executables[part];
+    const cudaGraph_t made = work.is_empty(part) ? nullptr : captured(device, work, part);
+    cudaGraphExecUpdateResultInfo info{};
+    if (executable && (!made || cudaGraphExecUpdate(executable, made, &info) != cudaSuccess)) {
+      cudaGetLastError();
+      cudaGraphExecDestroy(executable);
+      executable = nullptr;
+    }
+    if (!made) continue;
+    const cudaError_t code = executable ? cudaSuccess : cudaGraphInstantiate(&executable, made, 0);
+    cudaGraphDestroy(made);
+    check(code, "cudaGraphInstantiate");
   }
-  const cudaError_t code = graph.executable ? cudaSuccess : cudaGraphInstantiate(&graph.executable, made, 0);
-  cudaGraphDestroy(made);
-  check(code, "cudaGraphInstantiate");
-  graph.work = std::move(work);
 }
 
 void StepGraphs::run(Device& device, uint64_t shapes, const std::function<void()>& work) {
@@ -69,10 +76,16 @@ void StepGraphs::run(Device& device, uint64_t shapes, const std::function<void()
     graphs_[shapes];
     return;
   }
-  Graph& graph = found->second;
   Recording recording = recorded(device, work);
-  if (!graph.executable || !recording.is_like(graph.work)) make(device, graph, std::move(recording));
-  check(cudaGraphLaunch(graph.executable, device.compute_stream()), "cudaGraphLaunch");
+  Graph& graph = found->second[recording.parts()];
+  if (graph.executables.empty() || !recording.is_like(graph.work)) make(device, graph, recording);
+  for (size_t part = 0; part < recording.parts(); ++part) {
+    if (graph.executables[part])
+      check(cudaGraphLaunch(graph.executables[part], device.compute_stream()), "cudaGraphLaunch");
+    if (part + 1 < recording.parts()) recording.run_break(part);
+  }
+  recording.forget_calls();
+  graph.work = std::move(recording);
 }
 
 }  // namespace engine::cuda

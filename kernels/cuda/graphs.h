@@ -5,6 +5,9 @@
 // graph that was captured then is launched again. So whatever changes from step to step (the learning rate, the
 // dropout's counters) is read from the device's memory where a graph is to be launched again. Else the work is captured
 // and the executable graph updated. Where kernels or their order have changed, a new executable graph is made.
+//
+// The host may have to do something between parts of the work (start_or_break), such as to start an exchange with other
+// ranks. That is in no graph, and each part is a graph of its own then.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -12,6 +15,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <vector>
 
 #include "core/cuda/device.h"
 #include "core/cuda/recording.h"
@@ -31,15 +35,15 @@ class StepGraphs {
 
  private:
   struct Graph {
-    cudaGraphExec_t executable = nullptr;  // null after the first run
-    Recording work;                        // that the executable was made of
+    std::vector<cudaGraphExec_t> executables;  // of the parts; null for one without work
+    Recording work;                            // that the executables were made of
   };
   static Recording recorded(Device& device, const std::function<void()>& work);
-  static cudaGraph_t captured(Device& device, Recording& work);
-  static void make(Device& device, Graph& graph, Recording&& work);
+  static cudaGraph_t captured(Device& device, Recording& work, size_t part);
+  static void make(Device& device, Graph& graph, Recording& work);
   void clear();
 
-  std::map<uint64_t, Graph> graphs_;  // by their shapes
+  std::map<uint64_t, std::map<size_t, Graph>> graphs_;  // by their shapes, and the number of their parts
 };
 
 }  // namespace engine::cuda

@@ -24,10 +24,10 @@ inline std::vector<float> counted(size_t count) {
 }
 
 struct KernelRun {
-  cuda::Device device;
+  cuda::Device device;  // of this number
   Arena arena{device.memory(), size_t{64} << 20};
 
-  KernelRun() { cudasim::set_order(cudasim::Order::forward); }
+  explicit KernelRun(int gpu = 0) : device(gpu) { cudasim::set_order(cudasim::Order::forward); }
   ~KernelRun() { cudasim::unset_order(); }
 
   float* upload(const std::vector<float>& values) {

@@ -14,6 +14,7 @@
 
 #include "core/error.h"
 #include "tests/cudasim/block.h"
+#include "tests/cudasim/monitor.h"
 #include "tests/cudasim/sanitizer.h"
 #include "tests/cudasim/stream.h"
 
@@ -29,7 +30,8 @@ std::map<char*, size_t> reservations;  // addresses, without memory
 std::map<char*, size_t> regions;       // memory
 std::map<CUmemGenericAllocationHandle, size_t> allocations;
 size_t used = 0;
-int open_count = 0;
+int open_anywhere = 0;             // on all threads
+thread_local int open_here = 0;
 struct sigaction previous_action;
 
 // --- errors that the processor finds ---------------------------------------------------------------------------------
@@ -98,7 +100,7 @@ void add_region(char* data, size_t bytes) {
   regions[data] = bytes;
   if (memory_key() >= 0)
     pkey_mprotect(data, bytes, PROT_READ | PROT_WRITE, memory_key());
-  else if (!open_count)
+  else if (!open_anywhere)
     mprotect(data, bytes, PROT_NONE);
 }
 
@@ -116,11 +118,18 @@ char* address_space(size_t bytes) {
 }  // namespace
 
 OpenMemory::OpenMemory() {
+  const Inside inside;
   catch_faults();
-  if (open_count++ == 0) set_open(true);
+  ++open_here;
+  ++open_anywhere;
+  // A key is a thread's own.
+  if ((memory_key() >= 0 ? open_here : open_anywhere) == 1) set_open(true);
 }
 OpenMemory::~OpenMemory() {
-  if (--open_count == 0) set_open(false);
+  const Inside inside;
+  --open_here;
+  --open_anywhere;
+  if ((memory_key() >= 0 ? open_here : open_anywhere) == 0) set_open(false);
 }
 
 size_t total_memory() {
@@ -130,6 +139,7 @@ size_t total_memory() {
 size_t free_memory() { return total_memory() - std::min(total_memory(), used); }
 
 bool is_device_memory(const void* data, size_t bytes) {
+  const Inside inside;
   const char* begin = static_cast<const char*>(data);
   const char* const end = begin + bytes;
   while (begin < end) {  // through regions that follow one another
@@ -170,6 +180,7 @@ CUresult driver_call(const Mutate& mutate) {
 }
 
 CUresult address_reserve(CUdeviceptr* address, size_t bytes, size_t, CUdeviceptr, unsigned long long) {
+  const Inside inside;
   char* const data = bytes % granularity ? nullptr : address_space(bytes);
   if (!data) return CUDA_ERROR_INVALID_VALUE;
   reservations[data] = bytes;
@@ -177,10 +188,12 @@ CUresult address_reserve(CUdeviceptr* address, size_t bytes, size_t, CUdeviceptr
   return CUDA_SUCCESS;
 }
 CUresult address_free(CUdeviceptr address, size_t bytes) {
+  const Inside inside;
   char* const data = reinterpret_cast<char*>(address);
   return driver_call([&] { return reservations.erase(data) == 1 && munmap(data, bytes) == 0; });
 }
 CUresult create(CUmemGenericAllocationHandle* handle, size_t bytes, const CUmemAllocationProp*, unsigned long long) {
+  const Inside inside;
   static CUmemGenericAllocationHandle next = 0;
   if (is_refused("cuMemCreate")) return CUDA_ERROR_NOT_PERMITTED;
   if (bytes % granularity) return CUDA_ERROR_INVALID_VALUE;
@@ -190,6 +203,7 @@ CUresult create(CUmemGenericAllocationHandle* handle, size_t bytes, const CUmemA
   return CUDA_SUCCESS;
 }
 CUresult release(CUmemGenericAllocationHandle handle) {
+  const Inside inside;
   return driver_call([&] {
     const auto found = allocations.find(handle);
     if (found == allocations.end()) return false;
@@ -203,10 +217,12 @@ CUresult map(CUdeviceptr, size_t bytes, size_t offset, CUmemGenericAllocationHan
   return driver_call([&] { return offset == 0 && allocations.count(handle) && allocations[handle] == bytes; });
 }
 CUresult set_access(CUdeviceptr address, size_t bytes, const CUmemAccessDesc*, size_t) {
+  const Inside inside;
   add_region(reinterpret_cast<char*>(address), bytes);
   return CUDA_SUCCESS;
 }
 CUresult unmap(CUdeviceptr address, size_t bytes) {
+  const Inside inside;
   char* const data = reinterpret_cast<char*>(address);
   for (auto region = regions.lower_bound(data); region != regions.end() && region->first < data + bytes;)
     remove_region((region++)->first);
@@ -246,6 +262,7 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function
 }
 
 cudaError_t cudaMalloc(void** device, size_t bytes) {
+  const Inside inside;
   if (is_capturing()) {
     invalidate_captures();
     return failed(cudaErrorStreamCaptureUnsupported, "cudaMalloc while a stream is being captured");
@@ -262,6 +279,7 @@ cudaError_t cudaMalloc(void** device, size_t bytes) {
 }
 
 cudaError_t cudaFree(void* device) {
+  const Inside inside;
   if (!device) return cudaSuccess;
   if (const cudaError_t code = cudaDeviceSynchronize()) return code;
   const auto region = regions.find(static_cast<char*>(device));
@@ -296,6 +314,7 @@ static std::string missing_memory(const char* call, const void* data, size_t byt
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  const Inside inside;
   if (kind != cudaMemcpyDeviceToHost && !is_device_memory(to, bytes))
     return failed(cudaErrorInvalidValue, "cudaMemcpyAsync: the destination is not in device memory");
   if (kind != cudaMemcpyHostToDevice && !is_device_memory(from, bytes))
@@ -312,6 +331,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 }
 
 cudaError_t cudaMemsetAsync(void* device, int value, size_t bytes, cudaStream_t stream) {
+  const Inside inside;
   if (!is_device_memory(device, bytes))
     return failed(cudaErrorInvalidValue, "cudaMemsetAsync: the destination is not in device memory");
   static const char fills = 0;

@@ -1,6 +1,7 @@
 // Holds the simulated device itself, launches, graphs, and the last error.
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -11,6 +12,7 @@
 
 #include "tests/cudasim/block.h"
 #include "tests/cudasim/memory.h"
+#include "tests/cudasim/monitor.h"
 #include "tests/cudasim/stream.h"
 #include "tests/cudasim/symbols.h"
 
@@ -19,6 +21,7 @@ namespace {
 constexpr int shared_without_asking = 48 << 10, most_shared = 227 << 10;
 
 cudaError_t last_error = cudaSuccess;
+int current_device = 0;
 std::string last_failure;
 std::map<const void*, int> allowed_shared;
 
@@ -53,6 +56,7 @@ void record_launch(const void* kernel, size_t threads, size_t shared) {
 }  // namespace
 
 cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* kernel, std::function<void()> thread) {
+  const Inside inside;
   const dim3 block = config.blockDim, grid = config.gridDim;
   const size_t threads = size_t{block.x} * block.y * block.z;
   record_launch(kernel, threads, config.dynamicSmemBytes);
@@ -68,7 +72,8 @@ cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* kernel,
   return push(config.stream, {[launch = Launch{kernel, grid, block, config.dynamicSmemBytes, std::move(thread)}] {
                                 return run_grid(launch);
                               },
-                              kernel});
+                              kernel},
+              1);
 }
 
 }  // namespace cudasim
@@ -76,12 +81,14 @@ cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* kernel,
 using namespace cudasim;
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
+  const Inside inside;
   if (value > most_shared) return failed(cudaErrorInvalidValue);
   allowed_shared[kernel] = value;
   return cudaSuccess;
 }
 
 cudaError_t cudaGetLastError() {
+  const Inside inside;
   const cudaError_t code = last_error;
   last_error = cudaSuccess;
   return code;
@@ -96,6 +103,7 @@ cudaError_t cudaPeekAtLastError() { return last_error; }
   _(cudaErrorInvalidConfiguration, "invalid configuration argument")                               \
   _(cudaErrorInsufficientDriver, "CUDA driver version is insufficient for CUDA runtime version")   \
   _(cudaErrorNoDevice, "no CUDA-capable device is detected")                                       \
+  _(cudaErrorInvalidDevice, "invalid device ordinal")                                              \
   _(cudaErrorInvalidResourceHandle, "invalid resource handle")                                     \
   _(cudaErrorLaunchFailure, "unspecified launch failure")                                          \
   _(cudaErrorStreamCaptureUnsupported, "operation not permitted when stream is capturing")         \
@@ -120,14 +128,22 @@ const char* cudaGetErrorString(cudaError_t code) {
 }
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = number_from("CUDASIM_DEVICES", 1);
+  *count = number_from("CUDASIM_DEVICES", 8);
   if (*count == 0) return failed(cudaErrorNoDevice);
   int driver = 0, runtime = 0;
   cudaDriverGetVersion(&driver);
   cudaRuntimeGetVersion(&runtime);
   return driver < runtime ? failed(cudaErrorInsufficientDriver) : cudaSuccess;
 }
-cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+cudaError_t cudaSetDevice(int device) {
+  if (device < 0 || device >= number_from("CUDASIM_DEVICES", 8)) return failed(cudaErrorInvalidDevice);
+  current_device = device;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  *device = current_device;
+  return cudaSuccess;
+}
 cudaError_t cudaDriverGetVersion(int* version) {
   *version = number_from("CUDASIM_DRIVER", 13000);
   return cudaSuccess;
@@ -136,8 +152,9 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
   *version = 13000;
   return cudaSuccess;
 }
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   *properties = {};
+  std::snprintf(properties->uuid.bytes, sizeof properties->uuid.bytes, "simulated %d", device);
   std::snprintf(properties->name, sizeof properties->name, "simulated device");
   const int capability = number_from("CUDASIM_CAPABILITY", 90);
   properties->major = capability / 10;
@@ -150,6 +167,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
 
 // --- graphs ----------------------------------------------------------------------------------------------------------
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  const Inside inside;
   if (stream->capture) return failed(cudaErrorStreamCaptureUnsupported);
   stream->capture = std::make_unique<CUgraph_st>();
   ++host_counts().captures;
@@ -157,6 +175,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  const Inside inside;
   *graph = nullptr;
   if (!stream->capture) return failed(cudaErrorStreamCaptureUnmatched);
   std::unique_ptr<CUgraph_st> captured = std::move(stream->capture);
@@ -166,6 +185,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
 }
 
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  const Inside inside;
   *status = stream->capture ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
   return cudaSuccess;
 }
@@ -187,13 +207,17 @@ cudaError_t cudaGraphExecUpdate(cudaGraphExec_t executable, cudaGraph_t graph, c
 }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  const Inside inside;
   if (stream->capture) return failed(cudaErrorStreamCaptureUnsupported, "a graph is launched inside a capture");
   ++host_counts().launches;
+  const auto kernels = static_cast<size_t>(std::count_if(executable->tasks->begin(), executable->tasks->end(),
+                                                         [](const Task& task) { return task.kernel != nullptr; }));
   return push(stream, {[tasks = executable->tasks] {
                 for (const Task& task : *tasks)
                   if (std::string error = task.run(); !error.empty()) return error;
                 return std::string();
-              }});
+              }},
+              kernels);
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
