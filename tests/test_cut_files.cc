@@ -106,8 +106,8 @@ TEST_CASE("cut files: models, tokenizers, configurations and caches are whole, o
   TaskSettings settings("task = \"gpt\"\n[model]\nhidden_size = 8\nnum_layers = 1\nnum_heads = 1\nmax_positions = 16\n"
                         "[data]\ntokenizer = \"characters\"\nblock_size = 8\n[training]\nmax_steps = 1\nsave_dtype = "
                         "\"bf16\"\n[gpt]\nsamples = 0\n");
-  const std::string text = settings.write("text.txt", "the cat and the hat\nthe map\n");
-  settings.config.data.train = settings.config.data.eval = {text};
+  const std::string data = settings.write("text.txt", "the cat and the hat\nthe map\n");
+  settings.config.data.train = settings.config.data.eval = {data};
   settings.trained();
   const fs::path run = settings.file("run");
   const auto load = [&] {

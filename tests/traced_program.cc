@@ -124,7 +124,8 @@ FileCall file_call(pid_t process, const user_regs_struct& registers) {
     case Names::descriptor_5: call.path = file_of(process, registers.r8); break;
   }
   // The names of event files hold the time.
-  if (const size_t at = call.path.find("events.out.tfevents."); at != std::string::npos) call.path.resize(at);
+  const std::string events = "events.out.tfevents.";
+  if (const size_t at = call.path.find(events); at != std::string::npos) call.path.resize(at + events.size());
   call.creates = kind.number == SYS_openat && (registers.rdx & O_CREAT);
   return call;
 }

@@ -252,7 +252,7 @@ void read_more_names(const Settings& settings, TokenizerConfig& config) {
     if (!own->is_object()) fail(file, ": \"model_specific_special_tokens\" should be an object of name: token");
     for (const auto& [key, value] : own->items()) {
       const auto known = std::find_if(config.model_names.begin(), config.model_names.end(),
-                                      [&](const auto& name) { return name.first == key; });
+                                      [&, &key = key](const auto& name) { return name.first == key; });
       if (known == config.model_names.end()) config.model_names.emplace_back(key, read_given(value, key, file));
       else known->second = read_given(value, key, file);
     }
