@@ -89,7 +89,7 @@ CPU_GROUPS := $(call grouped,$(CPU_SOURCES))
 ISA_OBJECTS := $(foreach isa,$(ISAS),$(call objects,$(call isa_folder,$(isa)),$(CPU_GROUPS))) \
   $(call objects,$(BUILD)/amx,$(AMX_SOURCES))
 OBJECTS = $(HOST_OBJECTS) $(ISA_OBJECTS)
-TESTS := $(wildcard tests/*.cc)
+TESTS := $(wildcard tests/*.cc) $(filter-out tests/fuzz/fuzzer.cc,$(wildcard tests/fuzz/*.cc))
 # Tests themselves are not sanitized: what they call is, and the memory that they hand to it.
 # Tests are many: what counts is how long they take to compile, but for those that compute references.
 SLOW_TESTS := $(shell grep -lE '_ref\.h|attention_problem\.h' $(TESTS))
@@ -301,6 +301,44 @@ deps:  ## installs what is missing of the Debian or Ubuntu packages that the eng
 TRAININGS := configs: each*,socket ranks: where*,socket ranks: the second*,mlm: small encoders*,scratchpad: a trained decoder*,sharded ranks: a killed*,virtual shards: 1*
 test: $(BUILD)/tests/run engine  ## builds and runs the tests (SANITIZE=1: under the sanitizers)
 	$(if $(SANITIZE),ENGINE_TEST_BEST_SET=1) tests/run.sh $(BUILD)/tests/run $(if $(SANITIZE),-tce="$(TRAININGS)") -- $(wildcard tests/test_*.cc)
+
+# The tests try one fault of every fourth system call and some lengths of each file, and kill thirty times.
+fault-test: $(BUILD)/tests/run engine  ## every fault of every system call of a training, and files cut at every length
+	ENGINE_TEST_ALL=1 tests/run.sh $(BUILD)/tests/run -- tests/test_faults.cc tests/test_cut_files.cc
+KILLS ?= 1000
+kill-test: $(BUILD)/tests/run  ## KILLS kills of a training at random times, each of which goes on
+	ENGINE_TEST_KILLS=$(KILLS) tests/run.sh $(BUILD)/tests/run -tc="resume: killed*" -- tests/test_resume.cc
+.PHONY: fault-test kill-test
+
+# libFuzzer on each target of tests/fuzz for so many seconds, one after another. All that reads files is compiled by clang
+# with the address and undefined-behaviour sanitizers, and linked with the rest as it is.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := $(notdir $(wildcard tests/fuzz/corpus/*))
+FUZZ_CXX := $(shell command -v clang++ 2>/dev/null)
+FUZZ_FOLDERS := core/% text/% training/% tasks/% report/% commands/%
+FUZZ_SOURCES := $(filter-out $(ALONE),$(filter $(FUZZ_FOLDERS),$(SOURCES))) core/toml.cc tests/fuzz/fuzzer.cc $(wildcard tests/fuzz/*targets.cc)
+FUZZ_OBJECTS := $(call objects,$(PLAIN)/fuzz,$(FUZZ_SOURCES))
+FUZZ_REST := $(call objects,$(PLAIN),$(ALONE) $(call grouped,$(filter-out $(ALONE),$(filter-out $(FUZZ_FOLDERS),$(SOURCES)))))
+FUZZ_REST := $(filter-out $(PLAIN)/core/toml.o,$(FUZZ_REST)) $(foreach isa,$(ISAS),$(call objects,$(PLAIN)/$(isa),$(CPU_GROUPS))) \
+  $(call objects,$(PLAIN)/amx,$(AMX_SOURCES))
+FUZZ_FLAGS := -std=c++20 -O1 -g1 -I. -Wno-everything -fsanitize=address,undefined -fno-sanitize=vptr,function -fno-sanitize-recover=all
+$(PLAIN)/fuzz/%.o: %.cc
+	@mkdir -p $(@D)
+	$(if $(filter ccache,$(COMPILER)),ccache) $(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+$(PLAIN)/fuzz/run: $(FUZZ_OBJECTS) $(FUZZ_REST)
+	$(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ $(LIBRARIES)
+dictionary_of = $(wildcard tests/fuzz/$(or $(DICTIONARY_$(1)),$(1)).dict)
+$(foreach name,json_lines metrics choices expression_file state model_config squad_json,$(eval DICTIONARY_$(name) := json))
+DICTIONARY_sweep := toml
+$(foreach name,wordpiece bpe tokenizer_json sentencepiece,$(eval DICTIONARY_$(name) := tokenizer))
+$(foreach name,squad_table glue,$(eval DICTIONARY_$(name) := squad))
+fuzz: $(if $(FUZZ_CXX),$(PLAIN)/fuzz/run)  ## fuzzes each parser for FUZZ_SECONDS (FUZZ_TARGETS="json toml": these alone), where clang++ is
+	$(if $(FUZZ_CXX),,@echo "clang++ is not here: nothing is fuzzed")
+	$(if $(FUZZ_CXX),$(foreach name,$(FUZZ_TARGETS),mkdir -p $(PLAIN)/fuzz/found/$(name) && FUZZ_TARGET=$(name) $(PLAIN)/fuzz/run \
+	  -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=4096 -print_final_stats=1 \
+	  $(addprefix -dict=,$(call dictionary_of,$(name))) -artifact_prefix=$(PLAIN)/fuzz/$(name)- \
+	  $(PLAIN)/fuzz/found/$(name) tests/fuzz/corpus/$(name) &&) true)
+.PHONY: fuzz
 
 docs: engine  ## writes the generated part of docs/: the reference of all options
 	./engine info --options > docs/options.md

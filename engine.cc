@@ -98,7 +98,7 @@ int main(int argc, char** argv) {
     ranks = engine::make_communicator();
     if (!ranks->is_first() && !std::freopen("/dev/null", "w", stdout)) engine::fail("cannot open /dev/null");
     const int code = engine::dispatch(arguments, *ranks);
-    if (!std::cout.flush()) engine::fail("the standard output cannot be written: is the disk full, or it closed?");
+    engine::require_printed();
     return code;
   } catch (const engine::UsageError& error) {
     return failed(2, error);

@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "core/files.h"
+#include "core/standard_streams.h"
 #include "text/unicode.h"
 
 namespace engine {
@@ -34,7 +35,7 @@ void in_batches(const std::string& file, const std::function<void(size_t, const 
 }
 
 void flush(std::ostream& out) {
-  if (!out.flush()) fail("the results cannot be written: is the disk full, or the output closed?");
+  if (!out.flush()) fail_to_print();
 }
 
 std::vector<int32_t> within(std::vector<int32_t> ids, int64_t most, const char* use) {

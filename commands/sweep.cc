@@ -1,6 +1,5 @@
 // sweep: trains a task with many choices of its options, several at once, each in a process of its own.
 #include <sys/wait.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +17,7 @@
 #include "core/files.h"
 #include "core/parallel.h"
 #include "report/metrics_file.h"
+#include "training/append.h"
 #include "training/run_folder.h"
 #include "training/stop_signal.h"
 
@@ -29,21 +29,21 @@ namespace fs = std::filesystem;
 
 // Starts this program with these arguments and all output in a file. It ends with the process that started it.
 pid_t start_training(const std::vector<std::string>& arguments, const fs::path& log, int gpu) {
-  const std::string file = log.string(), gpu_text = std::to_string(gpu);
-  return start_child(arguments, SIGKILL, "a training", [&] {
+  const std::string gpu_text = std::to_string(gpu);
+  const int out = open_to_append(log);
+  const pid_t child = start_child(arguments, SIGKILL, "a training", [&] {
     setpgid(0, 0);  // Ctrl-C reaches the sweep alone, which ends its trainings
-    const int out = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (out >= 0) {
-      dup2(out, 1);
-      dup2(out, 2);
-    }
+    dup2(out, 1);
+    dup2(out, 2);
     if (gpu >= 0) setenv("CUDA_VISIBLE_DEVICES", gpu_text.c_str(), 1);
   });
+  close(out);
+  return child;
 }
 
 // The line of error that a training ended with.
 std::string error_in(const fs::path& log, int status) {
-  const std::string text = fs::exists(log) ? read_text(log) : "";
+  const std::string text = fs::is_regular_file(log) ? read_text(log) : "";
   const std::string begin = "engine: ";
   size_t at = text.rfind("\n" + begin);
   if (at == std::string::npos && text.starts_with(begin)) at = 0;

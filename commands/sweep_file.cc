@@ -178,6 +178,10 @@ class Reader {
       space.high = high;
     }
     if (!has_kind) fail_usage(what, ": a range has one of ", listed(kinds, " and "));
+    constexpr double largest = 0x1p53;
+    const bool is_whole = space.kind == SearchSpace::Kind::integers;
+    if (is_whole && !(-largest <= space.low && space.high <= largest && space.integers_in_range() > 0))
+      fail_usage(what, ": between the ends of integers there is none, or they are beyond 2^53");
     if (space.kind == SearchSpace::Kind::log_uniform && !(space.low > 0))
       fail_usage(what, ": both ends of log_uniform are above 0");
     if (plan_.method == "grid" && space.count == 0 && space.kind != SearchSpace::Kind::integers)

@@ -36,14 +36,26 @@ std::string SearchSpace::at(double share) const {
   return range_text(kind, low, high, share);
 }
 
+int64_t SearchSpace::integers_in_range() const {
+  return static_cast<int64_t>(std::floor(high)) - static_cast<int64_t>(std::ceil(low)) + 1;
+}
+
+int64_t SearchSpace::grid_size() const {
+  if (kind == Kind::list) return static_cast<int64_t>(values.size());
+  if (kind != Kind::integers) return count;
+  return count ? std::min(count, integers_in_range()) : integers_in_range();
+}
+
 std::vector<std::string> SearchSpace::grid() const {
   if (kind == Kind::list) return values;
   std::vector<std::string> result;
   if (kind == Kind::integers) {
-    const auto first = static_cast<int64_t>(std::ceil(low)), last = static_cast<int64_t>(std::floor(high));
-    const int64_t all = last - first + 1, kept = count ? std::min(count, all) : all;
-    for (int64_t i = 0; i < kept; ++i)
-      result.push_back(std::to_string(kept == 1 ? first : first + (i * (all - 1) + (kept - 1) / 2) / (kept - 1)));
+    const auto first = static_cast<int64_t>(std::ceil(low));
+    const int64_t steps = integers_in_range() - 1, gaps = grid_size() - 1;
+    // Whole parts and rests apart, since the product of both numbers may have more than 64 bits.
+    for (int64_t i = 0; i <= gaps; ++i)
+      result.push_back(std::to_string(
+          gaps == 0 ? first : first + i * (steps / gaps) + (i * (steps % gaps) + gaps / 2) / gaps));
     return result;
   }
   for (int64_t i = 0; i < count; ++i)
@@ -64,9 +76,9 @@ std::vector<SweepPoint> SweepPlan::points() const {
   }
   result.emplace_back();
   for (const SearchSpace& space : spaces) {
-    const std::vector<std::string> values = space.grid();
-    if (result.size() * values.size() > most_points)
+    if (space.grid_size() > static_cast<int64_t>(most_points / result.size()))
       fail_usage("the grid has more than ", most_points, " points: take fewer values, or method \"random\"");
+    const std::vector<std::string> values = space.grid();
     std::vector<SweepPoint> wider;
     for (const SweepPoint& point : result)
       for (const std::string& value : values) {
@@ -81,7 +93,10 @@ std::vector<SweepPoint> SweepPlan::points() const {
 std::vector<int64_t> SweepPlan::rungs() const {
   if (method != "halving") return {0};
   std::vector<int64_t> steps;
-  for (int64_t rung = min_steps; rung < max_steps; rung *= factor) steps.push_back(rung);
+  for (int64_t rung = min_steps; rung < max_steps; rung *= factor) {
+    steps.push_back(rung);
+    if (rung > max_steps / factor) break;
+  }
   steps.push_back(max_steps);
   return steps;
 }

@@ -32,6 +32,8 @@ struct SearchSpace {
   // The values in a grid: the list, or `count` values of the range, both ends among them. Integers are all taken where
   // count is 0.
   std::vector<std::string> grid() const;
+  int64_t grid_size() const;
+  int64_t integers_in_range() const;
   // The value at `share` (0 ... 1, without 1) of the list or range.
   std::string at(double share) const;
 };

@@ -24,14 +24,26 @@ namespace fs = std::filesystem;
 
 namespace {
 
+// Bytes that are read of a terminal or the like. /dev/zero has no end.
+constexpr size_t most_of_a_device = size_t{64} << 20;
+
 [[noreturn]] void fail_to(const char* act, const fs::path& path, int error) {
   fail("cannot ", act, " ", path.string(), ": ", std::generic_category().message(error));
+}
+
+// Calls a function of the system until no signal interrupts it.
+template <class Call>
+auto uninterrupted(const Call& call) {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return result;
 }
 
 // Holds an open file, and closes it at the end of its scope.
 class Descriptor {
  public:
-  Descriptor(const fs::path& path, int flags) : number_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {}
+  Descriptor(const fs::path& path, int flags)
+      : number_(uninterrupted([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0666); })) {}
   ~Descriptor() {
     if (number_ >= 0) ::close(number_);
   }
@@ -53,7 +65,8 @@ struct stat status_of(const Descriptor& file, const fs::path& path) {
 
 void sync(const Descriptor& file, const fs::path& path) {
   // EINVAL and ENOTSUP come from a pipe, a device, or a file system whose folders cannot be synced.
-  if (fsync(file.number()) != 0 && errno != EINVAL && errno != ENOTSUP && errno != EROFS) fail_to("sync", path, errno);
+  const bool is_synced = uninterrupted([&] { return fsync(file.number()); }) == 0;
+  if (!is_synced && errno != EINVAL && errno != ENOTSUP && errno != EROFS) fail_to("sync", path, errno);
 }
 
 void sync_path(const fs::path& path) {
@@ -73,8 +86,7 @@ fs::path sibling(const fs::path& path, const char* ending) {
 // Waits until no other process or thread holds the lock. False where the path names another file by then, because the
 // holder of the lock has renamed or removed this one. On a file system without locks writers do not wait.
 bool lock(const Descriptor& file, const fs::path& path) {
-  while (flock(file.number(), LOCK_EX) != 0 && errno == EINTR) {
-  }
+  static_cast<void>(uninterrupted([&] { return flock(file.number(), LOCK_EX); }));
   struct stat opened {}, named {};
   return fstat(file.number(), &opened) == 0 && ::stat(path.c_str(), &named) == 0 && opened.st_ino == named.st_ino &&
          opened.st_dev == named.st_dev;
@@ -113,8 +125,7 @@ class FileBuffer final : public std::streambuf {
   }
   void write(const char* data, size_t count) {
     while (count > 0) {
-      const ssize_t written = ::write(file_.number(), data, count);
-      if (written < 0 && errno == EINTR) continue;
+      const ssize_t written = uninterrupted([&] { return ::write(file_.number(), data, count); });
       if (written < 0) fail_to("write", path_, errno);
       if (written == 0) fail_to("write", path_, ENOSPC);
       data += written;
@@ -138,6 +149,23 @@ void write_through(const Descriptor& file, const fs::path& path, const std::func
   sync(file, path);
 }
 
+// Removes a file or a folder with all that it holds, if it is there.
+void remove_tree(const fs::path& path) {
+  std::error_code error;
+  do fs::remove_all(path, error);
+  while (error == std::errc::interrupted);
+  if (error) fail_to("remove", path, error.value());
+}
+
+// Syncs all that a folder holds, but not the folder itself.
+void sync_content(const fs::path& folder) {
+  for (const fs::path& path : entries_of(folder)) {
+    const bool is_folder = fs::is_directory(fs::symlink_status(path));
+    if (is_folder) sync_content(path);
+    if (is_folder || fs::is_regular_file(fs::symlink_status(path))) sync_path(path);
+  }
+}
+
 fs::path without_links(const fs::path& path) {
   std::error_code error;
   fs::path clean = path.lexically_normal();
@@ -150,18 +178,31 @@ fs::path without_links(const fs::path& path) {
 
 }  // namespace
 
+std::vector<fs::path> entries_of(const fs::path& folder) {
+  std::vector<fs::path> entries;
+  std::error_code error;
+  fs::directory_iterator at;
+  do at = fs::directory_iterator(folder, error);
+  while (error == std::errc::interrupted);
+  for (; !error && at != fs::directory_iterator(); at.increment(error)) entries.push_back(at->path());
+  if (error) fail_to("read", folder, error.value());
+  return entries;
+}
+
 std::string read_text(const fs::path& path) {
   const Descriptor file(path, O_RDONLY);
   if (!file) fail_to("read", path, errno);
+  const struct stat status = status_of(file, path);
   std::string text;
-  text.resize(static_cast<size_t>(std::max<off_t>(status_of(file, path).st_size, 0)) + 4096);
+  text.resize(static_cast<size_t>(std::max<off_t>(status.st_size, 0)) + 4096);
   size_t size = 0;
   while (true) {
-    const ssize_t count = ::read(file.number(), text.data() + size, text.size() - size);
-    if (count < 0 && errno == EINTR) continue;
+    const ssize_t count = uninterrupted([&] { return ::read(file.number(), text.data() + size, text.size() - size); });
     if (count < 0) fail_to("read", path, errno);
     size += static_cast<size_t>(count);
     if (count == 0) break;
+    if (S_ISCHR(status.st_mode) && size > most_of_a_device)
+      fail("cannot read ", path.string(), ": it is a device that gives more than ", most_of_a_device, " bytes");
     if (size == text.size()) text.resize(2 * size);
   }
   text.resize(size);
@@ -190,7 +231,7 @@ void write_file(const fs::path& path, const std::function<void(std::ostream&)>& 
       fail("cannot write ", path.string(), ": there is no folder ", parent_of(target).string());
     if (!file) fail_to("write", path, errno);
     if (!lock(file, aside)) continue;
-    if (ftruncate(file.number(), 0) != 0) fail_to("write", path, errno);
+    if (uninterrupted([&] { return ftruncate(file.number(), 0); }) != 0) fail_to("write", path, errno);
     try {
       if (exists) static_cast<void>(fchmod(file.number(), old.st_mode & 07777u));
       write_through(file, path, write);
@@ -250,12 +291,11 @@ void write_folder(const fs::path& path, const std::function<void(const fs::path&
     if (!lock(locked, aside)) continue;
     try {
       if (fs::exists(old) && !fs::exists(folder)) fs::rename(old, folder);
-      fs::remove_all(old);
+      remove_tree(old);
       if (fs::exists(folder) && !fs::is_directory(folder)) fail_to("write", path, ENOTDIR);
-      for (const auto& left_behind : fs::directory_iterator(aside)) fs::remove_all(left_behind.path());
+      for (const fs::path& left_behind : entries_of(aside)) remove_tree(left_behind);
       fill(aside);
-      for (const auto& entry : fs::recursive_directory_iterator(aside))
-        if (entry.is_regular_file() || entry.is_directory()) sync_path(entry.path());
+      sync_content(aside);
       sync(locked, aside);
       detail::swap_folder(folder, aside, true);
     } catch (const fs::filesystem_error& failure) {

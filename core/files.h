@@ -7,10 +7,14 @@
 #include <iosfwd>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace engine {
 
-// Reads a whole file, or all that a pipe gives.
+// Returns the paths of what a folder holds, in no order.
+std::vector<std::filesystem::path> entries_of(const std::filesystem::path& folder);
+
+// Reads a whole file, or all that a pipe gives. A device without an end is an Error.
 std::string read_text(const std::filesystem::path& file);
 
 // Writes ".NAME.writing" beside the file, syncs it and renames it into place, so that a reader sees the old content or

@@ -298,7 +298,8 @@ std::vector<std::string> Options::sections() const {
 
 std::string Options::nearest(const std::string& name) const { return nearest_name(name, names()); }
 
-std::string nearest_name(const std::string& name, const std::vector<std::string>& names) {
+std::string nearest_name(const std::string& whole_name, const std::vector<std::string>& names) {
+  const std::string name = whole_name.substr(0, 100);  // no known name is longer
   std::string best;
   size_t least = std::numeric_limits<size_t>::max();
   const bool without_section = name.find('.') == std::string::npos;

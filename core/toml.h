@@ -12,13 +12,19 @@
 #include <filesystem>
 #include <string>
 
+#include "core/end_line.h"
 #include "core/error.h"
 #include "core/files.h"
 
 namespace engine {
 
+// The library's tables are read, copied and freed by recursion. So a UsageError tells of names with more dots, and of
+// lists and tables deeper in others, than anyone writes.
+void check_toml_depth(const std::string& text, const std::string& source);
+
 // Parses a text that comes from `source`. A UsageError names it and the line.
 inline toml::table parse_toml(const std::string& text, const std::string& source) {
+  check_toml_depth(text, source);
   try {
     return toml::parse(text, source);
   } catch (const toml::parse_error& error) {
@@ -31,7 +37,9 @@ inline std::string read_toml_text(const std::filesystem::path& file, const std::
   if (!std::filesystem::is_regular_file(file))
     fail_usage(file.string(), ": ", std::filesystem::exists(file) ? "this is not a file" : "there is no such file",
                "; ", right);
-  return read_text(file);
+  std::string text = read_text(file);
+  require_end_line(text, file.string());
+  return text;
 }
 
 }  // namespace engine

@@ -135,6 +135,17 @@ TEST_CASE("files: a pointer of Git LFS is told from the file that it stands for"
   CHECK(read_text(file) == "version 1\n");
 }
 
+TEST_CASE("files: a device without an end is refused, a folder's entries are listed or an error names it") {
+  CHECK(error_of([] { read_text("/dev/zero"); }).starts_with("cannot read /dev/zero: it is a device that gives more"));
+  CHECK(read_text("/dev/null").empty());
+  const TemporaryFolder folder;
+  CHECK(entries_of(folder.path()).empty());
+  write_file(folder.path() / "a", "");
+  CHECK(entries_of(folder.path()) == std::vector<fs::path>{folder.path() / "a"});
+  const std::string missing = (folder.path() / "missing").string();
+  CHECK(error_of([&] { entries_of(missing); }) == "cannot read " + missing + ": No such file or directory");
+}
+
 TEST_CASE("files: names that killed writers leave are told from others") {
   CHECK(name_behind_aside(".state.old") == "state");
   CHECK(name_behind_aside(".best.writing") == "best");

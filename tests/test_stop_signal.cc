@@ -51,7 +51,7 @@ struct Training {
     std::string printed;
     std::array<char, 256> some;
     for (ssize_t size; printed.find("loss") == std::string::npos;) {
-      REQUIRE_MESSAGE((size = read(terminal, some.data(), some.size())) > 0, printed);
+      REQUIRE_MESSAGE((size = ::read(terminal, some.data(), some.size())) > 0, printed);
       printed.append(some.data(), static_cast<size_t>(size));
     }
     close(terminal);

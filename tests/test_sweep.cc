@@ -110,6 +110,8 @@ TEST_CASE("sweep: what is wrong in a file is told with its line and the nearest 
   holds("[options]\ntraining.scheduler = [\"linear\", \"sine\"]\n", {"sweep.cfg:5: ", "cosine"});
   holds("[options]\nmodel.dropout = { uniform = [0, 2], count = 2 }\n", {"sweep.cfg:5: ", "below 1"});
   holds("[options]\nmodel.dropout = { uniform = [0, 0.5] }\n", {"needs count"});
+  holds("[options]\nmodel.num_layers = { integers = [1.2, 1.8] }\n", {"sweep.cfg:5: ", "there is none"});
+  holds("[options]\nmodel.num_layers = { integers = [1, 1e300] }\n", {"sweep.cfg:5: ", "beyond 2^53"});
   holds("[options]\nmodel.dropout = { unifrom = [0, 0.5] }\n", {"sweep.cfg:5: ", "a range has no unifrom"});
   holds("[options]\nmodel.dropout = { uniform = [0.5, 0.1], count = 2 }\n", {"lower one first"});
   holds("[options]\ntraining.learning_rate = { log_uniform = [0, 1], count = 2 }\n", {"above 0"});

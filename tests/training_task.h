@@ -2,8 +2,6 @@
 // sequences of unequal lengths. Tests of the trainer hook into it.
 #pragma once
 
-#include <unistd.h>
-
 #include <cstdio>
 #include <functional>
 
@@ -12,15 +10,11 @@
 #include "kernels/backend/backend.h"
 #include "models/architectures.h"
 #include "tests/machine.h"
+#include "tests/quick_place.h"
 #include "training/loss_step.h"
 #include "training/trainer.h"
 
 namespace engine::test {
-
-// Returns a place in memory where there is one, since every saving syncs dozens of files, which takes a disk long.
-inline std::filesystem::path quick_place() {
-  return access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : std::filesystem::temp_directory_path();
-}
 
 class TinyTask final : public Task {
  public:

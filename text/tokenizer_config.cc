@@ -252,7 +252,7 @@ void read_more_names(const Settings& settings, TokenizerConfig& config) {
     if (!own->is_object()) fail(file, ": \"model_specific_special_tokens\" should be an object of name: token");
     for (const auto& [key, value] : own->items()) {
       const auto known = std::find_if(config.model_names.begin(), config.model_names.end(),
-                                      [&](const auto& name) { return name.first == key; });
+                                      [&, &key = key](const auto& name) { return name.first == key; });
       if (known == config.model_names.end()) config.model_names.emplace_back(key, read_given(value, key, file));
       else known->second = read_given(value, key, file);
     }
@@ -343,13 +343,17 @@ std::vector<AddedToken> tokens_to_add(const TokenizerConfig& config, const std::
     contents.insert(one.token.content);
   }
   std::set<std::string> named;
+  std::map<std::string, std::vector<size_t>> places;  // of those that follow, by their contents
   const auto add = [&](const GivenToken& token) {
-    const auto same = [&](GivenToken one) {
+    std::vector<size_t>& others = places[token.token.content];
+    const auto same = [&](size_t place) {
+      GivenToken one = given[place];
       one.token.follows_special = token.token.follows_special;  // no flag of its own
       return one == token;
     };
-    if (!contents.contains(token.token.content) && std::none_of(given.begin(), given.end(), same))
-      given.push_back(token);
+    if (contents.contains(token.token.content) || std::any_of(others.begin(), others.end(), same)) return;
+    others.push_back(given.size());
+    given.push_back(token);
   };
   for (const NamedTokens* names : {&config.names, &config.model_names})
     for (const auto& [key, token] : *names) {

@@ -10,17 +10,31 @@
 
 namespace engine {
 
+namespace {
+
+[[noreturn]] void fail_to_append(const std::filesystem::path& file) {
+  fail("cannot write ", file.string(), ": ", std::generic_category().message(errno));
+}
+
+}  // namespace
+
 int open_to_append(const std::filesystem::path& file) {
-  const int descriptor = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
-  if (descriptor < 0) fail("cannot write ", file.string(), ": ", std::generic_category().message(errno));
+  int descriptor = -1;
+  do descriptor = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+  while (descriptor < 0 && errno == EINTR);
+  if (descriptor < 0) fail_to_append(file);
   return descriptor;
+}
+
+void close_appended(int file, const std::filesystem::path& path) {
+  if (::close(file) != 0 && errno != EINTR) fail_to_append(path);
 }
 
 void append_to(int file, const std::filesystem::path& path, std::string_view piece) {
   while (!piece.empty()) {
     const ssize_t count = ::write(file, piece.data(), piece.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail("cannot write ", path.string(), ": ", std::generic_category().message(errno));
+    if (count < 0) fail_to_append(path);
     piece.remove_prefix(static_cast<size_t>(count));
   }
 }

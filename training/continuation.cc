@@ -25,6 +25,7 @@ std::string go_on_from_init(const Config& config, const Options& options, Optimi
   if (config.init.empty()) return "";
   const std::filesystem::path state = RunFolder(config.init).state();
   const bool is_run = has_state(state);
+  if (is_run) static_cast<void>(read_progress(state));  // refuses a torn state
   const bool same_task = is_run && option_of_state(state, "task") == options.find("task")->text();
   if (training.resume_warmup_steps > 0 && (!same_task || training.new_head))
     fail_usage("training.resume_warmup_steps is ", training.resume_warmup_steps, ", but init = \"", config.init,

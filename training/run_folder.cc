@@ -69,27 +69,27 @@ fs::path RunFolder::model() const {
 
 std::vector<int64_t> RunFolder::checkpoints() const {
   std::vector<int64_t> steps;
-  for (const auto& entry : fs::directory_iterator(path_))
-    if (const int64_t step = step_of(entry.path().filename().string()); step >= 0) steps.push_back(step);
+  for (const fs::path& entry : entries_of(path_))
+    if (const int64_t step = step_of(entry.filename().string()); step >= 0) steps.push_back(step);
   std::sort(steps.rbegin(), steps.rend());
   return steps;
 }
 
 std::vector<fs::path> RunFolder::written() const {
   std::vector<fs::path> state, rest;
-  for (const auto& entry : fs::directory_iterator(path_)) {
+  for (const fs::path& entry : entries_of(path_)) {
     // A killed write_folder of NAME leaves its content beside it, and a reader would take that for NAME.
-    const std::string name = name_behind_aside(entry.path().filename().string());
+    const std::string name = name_behind_aside(entry.filename().string());
     const fs::path path = path_ / name;
     if (path == this->state()) {
-      state.push_back(entry.path());
+      state.push_back(entry);
       continue;
     }
     bool is_ours = step_of(name) >= 0 || name.starts_with(events_prefix);
     for (const fs::path& own : {best(), last(), samples(), metrics(), predictions(), result(), stop(), stop_now(),
                                 save_checkpoint(), examples("star"), examples("aug"), examples("axe")})
       is_ours = is_ours || path == own;
-    if (is_ours) rest.push_back(entry.path());
+    if (is_ours) rest.push_back(entry);
   }
   // A former state is read where the state itself is missing, so it is removed first.
   std::sort(state.begin(), state.end());

@@ -66,6 +66,34 @@ std::map<std::string, std::string> values_of(const std::string& toml) {
   return values;
 }
 
+// Adds the sizes of a folder's files, by their paths in it.
+void add_sizes(const fs::path& folder, const std::string& prefix, nlohmann::ordered_json& sizes) {
+  std::vector<fs::path> entries = entries_of(folder);
+  std::sort(entries.begin(), entries.end());
+  for (const fs::path& entry : entries) {
+    const std::string name = prefix + entry.filename().string();
+    if (fs::is_directory(entry)) add_sizes(entry, name + "/", sizes);
+    else sizes[name] = fs::file_size(entry);
+  }
+}
+
+const char* const torn_advice = ": put the whole state back, or start anew with --resume false or another --name";
+
+// States of older versions do not know their sizes.
+void check_sizes(const StateFolder& state, const nlohmann::json& progress, const std::string& where) {
+  const nlohmann::json* const sizes = json_find(progress, "files", where);
+  if (!sizes) return;
+  require(sizes->is_object(), where, ": \"files\" must be an object of sizes");
+  for (const auto& [name, bytes] : sizes->items()) {
+    const fs::path file = state.path() / name;
+    std::error_code error;
+    const auto size = fs::file_size(file, error);
+    if (error) fail("cannot read ", file.string(), ": ", error.message(), ", but the state has it", torn_advice);
+    if (bytes != size)
+      fail(file.string(), ": has ", size, " bytes, but was written with ", bytes.dump().substr(0, 20), torn_advice);
+  }
+}
+
 bool fits(const Safetensors::Entry& entry, const StateTensor& tensor) {
   return entry.dtype == "F32" && entry.shape == sizes_of(tensor.parameter->shape);
 }
@@ -85,41 +113,44 @@ void save_state(const fs::path& folder, const StateTensors& tensors, const Train
                        const std::vector<float> whole = gathered(tensors, saved);
                        std::memcpy(destination, whole.data(), whole.size() * sizeof(float));
                      }});
-  const nlohmann::ordered_json json{{"version", progress.version},
-                                    {"step", progress.step},
-                                    {"has_best", progress.has_best},
-                                    {"best", progress.best},
-                                    {"best_step", progress.best_step},
-                                    {"evaluations_without_better", progress.evaluations_without_better},
-                                    {"window_loss", progress.window_loss},
-                                    {"window_scored", progress.window_scored},
-                                    {"window_correct", progress.window_correct},
-                                    {"learning_rate", progress.learning_rate},
-                                    {"tokens", progress.tokens},
-                                    {"seconds", progress.seconds},
-                                    {"run_seconds", progress.run_seconds},
-                                    {"max_minutes", progress.max_minutes},
-                                    {"steps_before", progress.steps_before},
-                                    {"fresh", progress.fresh},
-                                    {"learning_rate_before", progress.learning_rate_before},
-                                    {"goes_on_since", progress.goes_on_since},
-                                    {"steps", progress.steps},
-                                    {"rollbacks", progress.rollbacks},
-                                    {"data_offset", progress.data_offset},
-                                    {"steps_without_labels", progress.steps_without_labels},
-                                    {"averaged", progress.averaged},
-                                    {"plateau_reductions", progress.observed.reductions},
-                                    {"plateau_evaluations", progress.observed.evaluations},
-                                    {"warmup_seconds", progress.observed.warmup_seconds}};
+  nlohmann::ordered_json json{{"version", progress.version},
+                              {"step", progress.step},
+                              {"has_best", progress.has_best},
+                              {"best", progress.best},
+                              {"best_step", progress.best_step},
+                              {"evaluations_without_better", progress.evaluations_without_better},
+                              {"window_loss", progress.window_loss},
+                              {"window_scored", progress.window_scored},
+                              {"window_correct", progress.window_correct},
+                              {"learning_rate", progress.learning_rate},
+                              {"tokens", progress.tokens},
+                              {"seconds", progress.seconds},
+                              {"run_seconds", progress.run_seconds},
+                              {"max_minutes", progress.max_minutes},
+                              {"steps_before", progress.steps_before},
+                              {"fresh", progress.fresh},
+                              {"learning_rate_before", progress.learning_rate_before},
+                              {"goes_on_since", progress.goes_on_since},
+                              {"steps", progress.steps},
+                              {"rollbacks", progress.rollbacks},
+                              {"data_offset", progress.data_offset},
+                              {"steps_without_labels", progress.steps_without_labels},
+                              {"averaged", progress.averaged},
+                              {"log_lines", progress.log_lines},
+                              {"plateau_reductions", progress.observed.reductions},
+                              {"plateau_evaluations", progress.observed.evaluations},
+                              {"warmup_seconds", progress.observed.warmup_seconds}};
   write_folder(folder, [&](const fs::path& aside) {
     const StateFolder to(aside);
     write_safetensors(to.tensors(), items);
-    write_file(to.progress(), json.dump(2) + "\n");
     write_file(to.configuration(), configuration);
     if (!fingerprint.empty()) write_file(to.fingerprint(), fingerprint + "\n");
-    if (!save_task) return;
-    fs::create_directories(to.task());
-    save_task(to.task());
+    if (save_task) {
+      fs::create_directories(to.task());
+      save_task(to.task());
+    }
+    add_sizes(aside, "", json["files"]);
+    write_file(to.progress(), json.dump(2) + "\n");
   });
 }
 
@@ -128,12 +159,18 @@ void send_shards(const StateTensors& tensors) {
     if (saved.is_shard) gathered(tensors, saved);
 }
 
-bool has_state(const fs::path& folder) { return fs::exists(StateFolder::written(folder).progress()); }
+bool has_state(const fs::path& folder) {
+  const StateFolder state = StateFolder::written(folder);
+  if (fs::exists(state.progress())) return true;
+  if (fs::exists(state.path())) fail(state.progress().string(), " is missing, but its folder is there", torn_advice);
+  return false;
+}
 
 TrainingProgress read_progress(const fs::path& state) {
   const fs::path file = StateFolder::written(state).progress();
   const std::string where = file.string();
   const nlohmann::json json = parse_json_file(file);
+  check_sizes(StateFolder::written(state), json, where);
   constexpr int64_t most = int64_t{1} << 53;
   TrainingProgress progress;
   progress.step = json_integer(json, "step", where, 0, most);
@@ -152,6 +189,7 @@ TrainingProgress read_progress(const fs::path& state) {
   progress.data_offset = json_integer(json, "data_offset", where, 0, most, 0);
   progress.steps_without_labels = json_integer(json, "steps_without_labels", where, 0, most, 0);
   progress.averaged = json_integer(json, "averaged", where, 0, most, 0);
+  progress.log_lines = json_integer(json, "log_lines", where, 0, most, 0);
   progress.observed.reductions = json_integer(json, "plateau_reductions", where, 0, most, 0);
   progress.observed.evaluations = json_integer(json, "plateau_evaluations", where, 0, most, 0);
   progress.observed.warmup_seconds = json_number(json, "warmup_seconds", where, 0);

@@ -1,7 +1,8 @@
 // A training goes on from its state bit by bit. The state is a folder with tensors.safetensors (values and the
 // optimizer's state, f32), progress.json, the configuration that it was made with, the fingerprint of the data
 // (Task::fingerprint) and the task's own folder. All that is random or read from data is a function of these and the
-// step. The folder is replaced in one rename.
+// step. The folder is replaced in one rename. progress.json also has the sizes of all other files, so that one
+// that was cut short, or lost, is told from a whole one.
 #pragma once
 
 #include <filesystem>
@@ -41,6 +42,7 @@ struct TrainingProgress {
   int64_t rollbacks = 0, data_offset = 0;
   int64_t steps_without_labels = 0;  // batches that were passed over
   int64_t averaged = 0;              // averaged steps (Averaging)
+  int64_t log_lines = 0;             // of metrics.jsonl
   Schedule::Observed observed;
   // This is the version of the program's states. Version 1 had other dropout masks.
   static constexpr int64_t present_version = 2;
@@ -62,7 +64,9 @@ void save_state(const std::filesystem::path& folder, const StateTensors& tensors
 
 void send_shards(const StateTensors& tensors);
 
+// Throws an Error for a folder that is there without progress.json.
 bool has_state(const std::filesystem::path& folder);
+// Throws an Error where a file of the state is missing or has another size than it was written with.
 TrainingProgress read_progress(const std::filesystem::path& folder);
 // Reads into the values and the tensors. An Error names the tensor that is missing, misshapen or unexpected.
 TrainingProgress load_state(const std::filesystem::path& folder, const StateTensors& tensors);

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <utility>
 
 #include "training/append.h"
 #include "training/run_folder.h"
@@ -78,7 +79,13 @@ EventWriter::EventWriter(const std::filesystem::path& folder, int64_t first_step
   write_event(first_step + 1, session);
 }
 
-EventWriter::~EventWriter() { ::close(file_); }
+EventWriter::~EventWriter() {
+  if (file_ >= 0) ::close(file_);
+}
+
+void EventWriter::close() {
+  if (file_ >= 0) close_appended(std::exchange(file_, -1), path_);
+}
 
 void EventWriter::add(int64_t step, const std::string& prefix,
                       const std::vector<std::pair<std::string, double>>& values) {

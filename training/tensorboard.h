@@ -26,6 +26,8 @@ class EventWriter {
 
   // Adds values of one step, tagged "prefix/name". They are on disk when it returns.
   void add(int64_t step, const std::string& prefix, const std::vector<std::pair<std::string, double>>& values);
+  // Throws an Error where a piece was not written.
+  void close();
   const std::filesystem::path& path() const { return path_; }
 
  private:

@@ -39,8 +39,16 @@ class TimeAdder {
 
 TrainingResult train_task(const Config& config, const Options& options, Task& task, Machine& machine, std::FILE* out) {
   best_metric(config, task);  // refuses a wrong name before there is a run folder
-  const TrainingResult result = Trainer(config, options, task, machine, out).run();
-  if (machine.communicator.is_first() && result.reason != TrainingResult::Reason::was_finished) write_result(result);
+  Trainer trainer(config, options, task, machine, out);
+  const TrainingResult result = trainer.run();
+  if (!machine.communicator.is_first()) return result;
+  TrainingResult written = result;
+  // A process that is killed between its last saving and its end writes no result.
+  if (result.reason == TrainingResult::Reason::was_finished) {
+    if (has_result(result)) return result;
+    written.reason = trainer.reason_of_end();
+  }
+  write_result(written);
   return result;
 }
 
@@ -74,6 +82,9 @@ TrainingResult Trainer::run() {
     // A rollback needs a state to go back to.
     if (config_.training.max_rollbacks > 0 && !has_state(folder_.state())) save();
     reason = train();
+    folder_.close_logs();
+  } else if (is_first()) {
+    last_metrics_ = folder_.last_record("eval");
   }
   const auto [metric, more_is_better] = best_metric(config_, task_);
   return {.reason = reason,
@@ -101,6 +112,10 @@ void Trainer::begin_display(const std::string& init) {
   if (const std::string report = task_.start_report(); !report.empty()) display_->line(report);
   if (!init.empty()) display_->line(init);
   if (const std::string report = shards_report(); !report.empty()) display_->line(report);
+  if (is_first() && folder_.log_lines() < progress_.log_lines)
+    display_->line(folder_.metrics().string() + " has " + std::to_string(folder_.log_lines()) + " of the " +
+                   std::to_string(progress_.log_lines) + " lines that it had at step " +
+                   std::to_string(progress_.step) + ": it was cut short or changed");
   if (progress_.version == TrainingProgress::present_version) return;
   if (config_.model.dropout > 0 || config_.model.attention_dropout > 0)
     display_->line("the state is of an older version of this program: from here on dropout draws other masks");
@@ -159,6 +174,10 @@ TrainingResult::Reason Trainer::train() {
   display_->line(progress_.has_best ? "the best model, of step " + std::to_string(progress_.best_step) + ", is in " +
                                           folder_.best().string()
                                     : "the model is in " + folder_.last().string());
+  return reason_of_end();
+}
+
+TrainingResult::Reason Trainer::reason_of_end() const {
   if (stopped_early()) return Reason::stopped_early;
   return progress_.step < schedule_.steps() ? Reason::out_of_time : Reason::finished;
 }
@@ -210,6 +229,7 @@ TrainingProgress Trainer::load() {
 }
 
 bool Trainer::go_on_from_state() {
+  static_cast<void>(read_progress(folder_.state()));  // refuses a torn state
   check_same_training(folder_.state(), options_);
   check_same_data(folder_.state(), task_.fingerprint());
   progress_ = load();

@@ -45,6 +45,8 @@ struct TrainingResult {
 
 // Writes a result as result.json into its run folder.
 void write_result(const TrainingResult& result);
+// Returns whether the run folder has a result.json of the result's step.
+bool has_result(const TrainingResult& result);
 
 // Trains `task` as the configuration says, into the run folder output_dir/name. It goes on from that folder's state
 // where resume is set, else from that of the run in init (continuation.h). Throws an Error where files or options are
@@ -56,11 +58,13 @@ TrainingResult train_task(const Config& config, const Options& options, Task& ta
 class Trainer {
  public:
   Trainer(const Config& config, const Options& options, Task& task, Machine& machine, std::FILE* out);
-  TrainingResult run();
-
- private:
   using Reason = TrainingResult::Reason;
 
+  TrainingResult run();
+  // Tells why a training that is done has ended.
+  Reason reason_of_end() const;
+
+ private:
   bool go_on_from_state();  // false: the run has finished
   std::string start_anew();  // says what became of init
   void begin_display(const std::string& init);

@@ -53,6 +53,13 @@ void write_result(const TrainingResult& result) {
   write_file(RunFolder(result.folder).result(), json.dump(2) + "\n");
 }
 
+bool has_result(const TrainingResult& result) {
+  const std::filesystem::path file = RunFolder(result.folder).result();
+  if (!std::filesystem::exists(file)) return false;
+  const nlohmann::json json = nlohmann::json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
+  return json.is_object() && json.contains("step") && json["step"] == result.step;
+}
+
 void Trainer::do_due(bool last, bool saves) {
   if (last || due_.logs(progress_.step)) log_step();
   if (last || due_.evaluates(progress_.step)) evaluate();
@@ -144,6 +151,7 @@ void Trainer::save() {
   progress_.averaged = averaging_.count();
   progress_.observed = schedule_.observed();
   progress_.run_seconds = run_seconds();
+  progress_.log_lines = folder_.log_lines();
   averaging_.swap();
   if (is_first()) save_models();
   averaging_.swap();

@@ -4,10 +4,14 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <system_error>
+#include <utility>
 
+#include "core/end_line.h"
 #include "core/files.h"
 #include "training/append.h"
 
@@ -65,17 +69,39 @@ void TrainingFolder::clear() {
 
 void TrainingFolder::open_logs(int64_t step) {
   if (!is_first_) return;
-  if (fs::exists(metrics())) {
+  close_logs();
+  log_lines_ = 0;
+  if (fs::is_regular_file(metrics())) {
     const std::string log = read_text(metrics());
     const std::string kept = lines_up_to(log, step);
     if (kept.size() < log.size()) write_file(metrics(), kept);
+    log_lines_ = std::count(kept.begin(), kept.end(), '\n');
   }
   log_ = open_to_append(metrics());
   events_ = std::make_unique<EventWriter>(path(), step);
 }
 
+void TrainingFolder::close_logs() {
+  if (log_ >= 0) close_appended(std::exchange(log_, -1), metrics());
+  if (events_) events_->close();
+}
+
+Metrics TrainingFolder::last_record(const std::string& split) const {
+  Metrics metrics;
+  if (!fs::is_regular_file(this->metrics())) return metrics;
+  std::istringstream log(read_text(this->metrics()));
+  for (std::string text; std::getline(log, text);) {
+    const auto line = nlohmann::ordered_json::parse(text, nullptr, false);
+    if (!line.is_object() || !line.contains("split") || line["split"] != split) continue;
+    metrics.clear();
+    for (const auto& [name, value] : line.items())
+      if (name != "step" && value.is_number()) metrics.emplace_back(name, value.get<double>());
+  }
+  return metrics;
+}
+
 void TrainingFolder::write_config(const std::string& toml) const {
-  if (is_first_) write_file(config(), toml);
+  if (is_first_) write_file(config(), with_end_line(toml));
 }
 
 void TrainingFolder::record(int64_t step, const std::string& split, const Metrics& metrics) {
@@ -85,6 +111,7 @@ void TrainingFolder::record(int64_t step, const std::string& split, const Metric
   line["split"] = split;
   for (const auto& [name, value] : metrics) line[name] = value;
   append_to(log_, this->metrics(), line.dump() + "\n");
+  ++log_lines_;
   events_->add(step, split, metrics);
 }
 

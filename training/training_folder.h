@@ -25,6 +25,11 @@ class TrainingFolder : public RunFolder {
   void clear();
   // Opens the logs behind `step`. Lines of later steps are removed from metrics.jsonl, since these steps are repeated.
   void open_logs(int64_t step);
+  // Throws an Error where a piece of a log was not written.
+  void close_logs();
+  int64_t log_lines() const { return log_lines_; }  // of metrics.jsonl, since it is open
+  // Returns the numbers of the last line of a split in metrics.jsonl, or none.
+  Metrics last_record(const std::string& split) const;
 
   void write_config(const std::string& toml) const;
   // Writes a line of metrics.jsonl and a TensorBoard event.
@@ -38,6 +43,7 @@ class TrainingFolder : public RunFolder {
  private:
   const bool is_first_;  // whether this rank writes
   int lock_ = -1, log_ = -1;
+  int64_t log_lines_ = 0;
   std::unique_ptr<EventWriter> events_;
 };
 

@@ -13,13 +13,17 @@ namespace {
 constexpr std::array<char, 3> operators{'+', '-', '*'};
 // With the default limits one draw in two is within them. A level that needs this many tries has nothing to give.
 constexpr int most_tries = 100000;
+constexpr int64_t largest_value = 999'999'999'999'999'999;
 
+// An Error for a value of more than 18 digits.
 int64_t apply(char op, int64_t a, int64_t b) {
-  switch (op) {
-    case '+': return a + b;
-    case '-': return a - b;
-    default: return a * b;
-  }
+  int64_t value = 0;
+  const bool overflows = op == '+'   ? __builtin_add_overflow(a, b, &value)
+                         : op == '-' ? __builtin_sub_overflow(a, b, &value)
+                                     : __builtin_mul_overflow(a, b, &value);
+  require(!overflows && -largest_value <= value && value <= largest_value,
+          "an expression has a value of more than 18 digits");
+  return value;
 }
 
 // The last mixing makes every bit of the number depend on every character.

@@ -84,7 +84,7 @@ void write_oracle(const Expression& e, Form form, const Put& put, bool with_valu
 // The memory of trees. Nodes stay in their place until they are released, and later nodes reuse their memory.
 class ExpressionPool {
  public:
-  // An Error for a leaf that is no digit and an operator other than + - and *.
+  // An Error for a leaf that is no digit, an operator other than + - and *, and a value of more than 18 digits.
   const Expression* make_leaf(int digit);
   const Expression* make_node(char op, const Expression* left, const Expression* right);
   // The tree of an input text. An Error says what was expected at which place of the text.

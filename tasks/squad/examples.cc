@@ -59,7 +59,9 @@ void QuestionAdder::add_answer(const std::string& text, int64_t place, Question&
   const size_t at = place < 0 ? std::string_view::npos : byte_of(context, place);
   size_t found = at;
   if (text.empty() || at == std::string_view::npos || context.compare(at, text.size(), text) != 0) {
-    found = text.empty() ? std::string_view::npos : nearest(context, text, std::min(at, context.size()));
+    found = text.empty() || nowhere_.contains(text) ? std::string_view::npos
+                                                    : nearest(context, text, std::min(at, context.size()));
+    if (found == std::string_view::npos) nowhere_.insert(text);
     ++(found == std::string_view::npos ? set_.lost : set_.moved);
     if (found == std::string_view::npos) return;
   }
@@ -68,6 +70,7 @@ void QuestionAdder::add_answer(const std::string& text, int64_t place, Question&
 }
 
 void QuestionAdder::end_context() {
+  nowhere_.clear();
   if (piece_ && set_.questions.size() >= questions_of_a_piece) piece_();
 }
 

@@ -83,7 +83,7 @@ class QuestionAdder {
   AnswersWanted wanted_;
   QuestionSet& set_;
   std::function<void()> piece_;
-  std::unordered_set<std::string> ids_;
+  std::unordered_set<std::string> ids_, nowhere_;  // of all questions; answers that are not in the last context
 };
 
 // The readers of both kinds of files.
