@@ -168,8 +168,8 @@ class Reader {
       const auto* const ends = node.as_array();
       double low = NAN, high = NAN;
       if (ends && ends->size() == 2) {
-        low = ends->get(0)->value_or(NAN);
-        high = ends->get(1)->value_or(NAN);
+        low = ends->get(0)->value_or(low);
+        high = ends->get(1)->value_or(high);
       }
       if (has_kind || !(low < high)) fail_usage(what, ": ", name, " is two numbers, the lower one first");
       has_kind = true;
