@@ -62,8 +62,11 @@ bool has_result(const TrainingResult& result) {
 
 void Trainer::do_due(bool last, bool saves) {
   if (last || due_.logs(progress_.step)) log_step();
-  if (last || due_.evaluates(progress_.step)) evaluate();
-  if (last || saves || stopped_early() || due_.saves(progress_.step)) save();
+  const bool evaluates = last || due_.evaluates(progress_.step);
+  if (evaluates) evaluate();
+  saves = saves || last || stopped_early() || due_.saves(progress_.step);
+  if (saves) save();
+  if (!evaluates && !saves) return;
   // The first rank writes. The others wait for it here, since an exchange between devices has a time limit.
   std::array<double, 1> nothing{};
   machine_.communicator.sum(nothing);
