@@ -99,10 +99,11 @@ void read_state_input(std::string_view input) {
                                            {"data.txt", parts[2]},
                                            {"task/curriculum.json", parts[3]},
                                            {"tensors.safetensors", parts[4]}});
+  static Memory& memory = host_memory();  // comes first, and so ends behind the parameters
   static Parameters parameters;
   if (parameters.size() == 0) {
     parameters.add("a", {3}, Initial::zeros());
-    parameters.allocate(host_memory(), /*with_gradients=*/false);
+    parameters.allocate(memory, /*with_gradients=*/false);
   }
   const auto answered = [](const auto& read) {
     try {
