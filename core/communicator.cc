@@ -115,11 +115,7 @@ class MpiCommunicator final : public Communicator {
     const std::span<float> part = values.subspan(static_cast<size_t>(begins[own]),
                                                  static_cast<size_t>(begins[own + 1] - begins[own]));
     const auto received = std::make_shared<std::vector<float>>(part.size() * static_cast<size_t>(size_));
-    const std::vector<int64_t> rows = [&] {
-      std::vector<int64_t> all;
-      for (int rank = 0; rank <= size_; ++rank) all.push_back(rank * std::ssize(part));
-      return all;
-    }();
+    const std::vector<int64_t> rows = begins_of_shares(std::ssize(*received));
     each_part(std::as_writable_bytes(std::span(*received)), rows, sizeof(float), [&](char* row, int count, int rank) {
       if (rank == rank_) return;
       MPI_Irecv(row, count, MPI_BYTE, rank, 0, MPI_COMM_WORLD, &requests_.emplace_back());

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/uninterrupted.h"
 
 namespace engine {
 
@@ -29,14 +30,6 @@ constexpr size_t most_of_a_device = size_t{64} << 20;
 
 [[noreturn]] void fail_to(const char* act, const fs::path& path, int error) {
   fail("cannot ", act, " ", path.string(), ": ", std::generic_category().message(error));
-}
-
-// Calls a function of the system until no signal interrupts it.
-template <class Call>
-auto uninterrupted(const Call& call) {
-  auto result = call();
-  while (result < 0 && errno == EINTR) result = call();
-  return result;
 }
 
 // Holds an open file, and closes it at the end of its scope.

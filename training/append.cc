@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "core/error.h"
+#include "core/uninterrupted.h"
 
 namespace engine {
 
@@ -19,9 +20,8 @@ namespace {
 }  // namespace
 
 int open_to_append(const std::filesystem::path& file) {
-  int descriptor = -1;
-  do descriptor = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
-  while (descriptor < 0 && errno == EINTR);
+  const int descriptor =
+      uninterrupted([&] { return ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666); });
   if (descriptor < 0) fail_to_append(file);
   return descriptor;
 }
@@ -32,8 +32,7 @@ void close_appended(int file, const std::filesystem::path& path) {
 
 void append_to(int file, const std::filesystem::path& path, std::string_view piece) {
   while (!piece.empty()) {
-    const ssize_t count = ::write(file, piece.data(), piece.size());
-    if (count < 0 && errno == EINTR) continue;
+    const ssize_t count = uninterrupted([&] { return ::write(file, piece.data(), piece.size()); });
     if (count < 0) fail_to_append(path);
     piece.remove_prefix(static_cast<size_t>(count));
   }

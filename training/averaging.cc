@@ -12,7 +12,7 @@ namespace {
 size_t bytes_of(const Parameters& parameters, const TrainingConfig& config, const Shards& shards) {
   size_t bytes = 0, largest = 0;
   for (const Parameter& p : parameters.all()) {
-    const size_t room = arena_room(static_cast<size_t>(shards.end(p) - shards.begin(p)) * sizeof(float));
+    const size_t room = arena_room(static_cast<size_t>(shards.count(p)) * sizeof(float));
     bytes += room;
     largest = std::max(largest, room);
   }

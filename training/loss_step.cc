@@ -62,6 +62,7 @@ void LossStep::run(Pass& pass, const SequenceBatch& batch, int64_t first, int64_
 LossTotals LossStep::evaluate(Machine& machine, const SequenceBatch& batch, ScoredTokens* each) {
   std::vector<LossTotals> totals;  // of this rank's parts of the batch
   ScoredTokens own;
+  const int64_t most_tokens = tokens_at_once(model_.parameters());
   const auto [first_part, last_part] = machine.own_parts();
   const auto sequences_of = [&](int64_t part) { return sequences_of_part(batch, part, machine.parts()); };
   Activity activity("evaluating", "sequences",
@@ -69,7 +70,7 @@ LossTotals LossStep::evaluate(Machine& machine, const SequenceBatch& batch, Scor
   for (int64_t part = first_part; part < last_part; ++part) {
     LossTotals& sum = totals.emplace_back();
     for (auto [first, end] = sequences_of(part); first < end;) {
-      const int64_t last = micro_batch_end(batch, first, end, 0, tokens_at_once(model_.parameters()));
+      const int64_t last = micro_batch_end(batch, first, end, 0, most_tokens);
       activity.add(last - first);
       sum += evaluate_slice(machine, batch, first, last, each, own);
       first = last;

@@ -13,7 +13,7 @@ namespace engine {
 size_t Optimizer::bytes() const {
   size_t bytes = arena_room(sizeof(float)) + arena_room(sizeof(int32_t)) + 2 * arena_room(sizeof(AdamWFactors));
   for (const Parameter& p : parameters_.all())
-    bytes += 2 * arena_room(static_cast<size_t>(shards_.end(p) - shards_.begin(p)) * sizeof(float));
+    bytes += 2 * arena_room(static_cast<size_t>(shards_.count(p)) * sizeof(float));
   return bytes;
 }
 

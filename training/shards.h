@@ -35,6 +35,7 @@ class Shards {
   // Returns the elements of the parameter before this rank's shard, and the place behind it.
   int64_t begin(const Parameter& parameter) const { return cuts_of(parameter)[static_cast<size_t>(first_part_)]; }
   int64_t end(const Parameter& parameter) const { return cuts_of(parameter)[static_cast<size_t>(last_part_)]; }
+  int64_t count(const Parameter& parameter) const { return end(parameter) - begin(parameter); }  // of the shard
   // Returns the beginnings of the ranks' shards, and the end, in units of so many to an element.
   std::vector<int64_t> begins_of_ranks(const Parameter& parameter, int64_t units) const;
 

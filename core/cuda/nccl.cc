@@ -91,6 +91,13 @@ const LoadedNccl& loaded_nccl() {
 
 const Nccl* Nccl::get() { return loaded_nccl().problem.empty() ? &loaded_nccl().table : nullptr; }
 
+std::string Nccl::text_of(NcclResult result, ncclComm* communicator) const {
+  std::string text = error_text(result);
+  const char* const more = last_error(communicator);
+  if (more && *more) text.append(" (").append(more).append(")");
+  return text;
+}
+
 std::string nccl_problem() { return loaded_nccl().problem; }
 
 std::string nccl_description() {

@@ -53,6 +53,8 @@ struct Nccl {
 
   // Loads the library once. Returns null where it is not there or too old.
   static const Nccl* get();
+  // Says what a result means, and what NCCL has noted of the communicator's last error.
+  std::string text_of(NcclResult result, ncclComm* communicator) const;
 };
 
 }  // namespace engine::cuda

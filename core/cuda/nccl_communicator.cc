@@ -101,12 +101,7 @@ class NcclConnection {
       std::this_thread::sleep_for(pause);
     }
   }
-  std::string text_of(NcclResult result) const {
-    std::string text = library_.error_text(result);
-    const char* const more = library_.last_error(communicator_);
-    if (more && *more) text.append(" (").append(more).append(")");
-    return text;
-  }
+  std::string text_of(NcclResult result) const { return library_.text_of(result, communicator_); }
 
   const Nccl& library_;
   Communicator& host_;

@@ -71,12 +71,7 @@ std::string NcclWatch::problem() {
   NcclResult state = NcclResult::success;
   const NcclResult asked = library_.asynchronous_error(communicator_, &state);
   if (asked != NcclResult::success) state = asked;
-  if (state != NcclResult::success && state != NcclResult::in_progress) {
-    const char* const more = library_.last_error(communicator_);
-    std::string text = library_.error_text(state);
-    if (more && *more) text.append(" (").append(more).append(")");
-    return text;
-  }
+  if (state != NcclResult::success && state != NcclResult::in_progress) return library_.text_of(state, communicator_);
   const Clock::time_point now = Clock::now();
   while (!spans_.empty()) {
     Span& span = spans_.front();
