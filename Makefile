@@ -63,6 +63,7 @@ FLAGS_amx := -march=x86-64-v4 -mprefer-vector-width=512 -mamx-tile -mamx-bf16 -m
 # $(call grouped,sources) writes the files that include them, named after their first, and gives their names.
 GROUP := 8
 GROUPS := $(PLAIN)/groups
+vpath groups/%.cc $(PLAIN)
 define newline
 
 
@@ -149,11 +150,7 @@ $(BUILD)/engine: $(BUILD)/engine.o $(OBJECTS)
 # Tests run the program, too.
 $(QUICK_TEST_OBJECTS): OPTIMISE := -O0
 $(SLOW_TEST_OBJECTS): OPTIMISE := -O1
-$(PLAIN)/tests/%.o: tests/%.cc
-	@mkdir -p $(@D)
-	$(COMPILER) $(FLAGS) -c $< -o $@
-
-$(PLAIN)/groups/tests/%.o: $(GROUPS)/tests/%.cc
+$(TEST_OBJECTS): $(PLAIN)/%.o: %.cc
 	@mkdir -p $(@D)
 	$(COMPILER) $(FLAGS) -c $< -o $@
 
@@ -183,19 +180,11 @@ $(3)/%.o: OPTIMISE := $(if $(and $(SANITIZE),$(filter $(BUILD)/%,$(3))),$(OPTIMI
 $(3)/%.o: %.cc
 	@mkdir -p $$(@D)
 	$$(COMPILER) $$(FLAGS) $(FLAGS_$(1)) -DENGINE_ISA=$(2) -c $$< -o $$@
-
-$(3)/groups/%.o: $(GROUPS)/%.cc
-	@mkdir -p $$(@D)
-	$$(COMPILER) $$(FLAGS) $(FLAGS_$(1)) -DENGINE_ISA=$(2) -c $$< -o $$@
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa),$(isa),$(call isa_folder,$(isa)))))
 $(eval $(call isa_rule,amx,avx512,$(BUILD)/amx))
 
 $(BUILD)/%.o: %.cc
-	@mkdir -p $(@D)
-	$(COMPILER) $(FLAGS) -c $< -o $@
-
-$(BUILD)/groups/%.o: $(GROUPS)/%.cc
 	@mkdir -p $(@D)
 	$(COMPILER) $(FLAGS) -c $< -o $@
 
@@ -234,10 +223,6 @@ $(BUILD)/sim/%.o: %.cu
 	$(COMPILER) $(SIM_FLAGS) -x c++ -c $< -o $@
 
 $(BUILD)/sim/%.o: %.cc
-	@mkdir -p $(@D)
-	$(COMPILER) $(SIM_FLAGS) -c $< -o $@
-
-$(BUILD)/sim/groups/%.o: $(GROUPS)/%.cc
 	@mkdir -p $(@D)
 	$(COMPILER) $(SIM_FLAGS) -c $< -o $@
 

@@ -47,5 +47,10 @@ while IFS=: read -r file line _; do
   offence "$file:$line: a parameter's value is written by Parameters::write, which keeps its rounded copy in step"
 done < <(grep -nE '(copy_in|zero)\([a-z_.>-]*value[.,)]|\.y = [a-z_.>-]*value[,}]' $(git ls-files 'models/*.cc' 'training/*.cc' 'tasks/*.cc' \
   ':!models/parameters.cc') /dev/null)
+# Several test files are compiled as one.
+for file in $(git ls-files 'tests/test_*.cc' 'tests/cudasim/test_*.cc'); do
+  name=$(basename "$file" .cc)
+  grep -q "^namespace engine::test::$name {" "$file" || offence "$file:1: its names lie in no namespace engine::test::$name"
+done
 ((status)) || echo "lint: ${#sources[@]} files, nothing to say"
 exit $status

@@ -5,7 +5,7 @@
 #include "tests/device_training.h"
 #include "tests/operation.h"
 
-namespace engine::test {
+namespace engine::test::test_device_ranks {
 
 namespace {
 
@@ -44,4 +44,4 @@ TEST_CASE("ranks on a device: losses, evaluations and samples of several are tho
   for (const std::string& device : other_devices()) check_ranks(device);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_device_ranks

@@ -8,7 +8,7 @@
 #include "core/safetensors.h"
 #include "tests/program.h"
 
-namespace engine::test {
+namespace engine::test::test_sharded_ranks {
 
 namespace {
 
@@ -221,4 +221,4 @@ TEST_CASE("virtual shards: ranks that cannot share them are refused, and nothing
   CHECK(other.error.find("a power of two is right") != std::string::npos);
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_sharded_ranks

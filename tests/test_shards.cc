@@ -8,7 +8,7 @@
 #include "tests/training_task.h"
 #include "training/training_step.h"
 
-namespace engine::test {
+namespace engine::test::test_shards {
 
 namespace {
 
@@ -179,4 +179,4 @@ TEST_CASE("virtual shards: what cannot be cut so is refused by name") {
   check_reduction_shards(config.training, AlikeRanks(0, 2));
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_shards

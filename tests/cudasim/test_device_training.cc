@@ -3,7 +3,7 @@
 #include "tests/device_training.h"
 #include "tests/variable.h"
 
-namespace engine::test {
+namespace engine::test::test_device_training {
 
 TEST_CASE("device training: gradients travel while the backward pass goes on, in captured steps, too") {
   const DeviceTraining training;
@@ -69,4 +69,4 @@ TEST_CASE("device training: more ranks than GPUs are refused by name, and info t
   CHECK(contains(training.program.run({"info"}).out, "several ranks: on the CPU: libnccl.so.2 cannot be loaded"));
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_device_training

@@ -6,7 +6,7 @@
 #include "tests/cudasim/stream.h"
 #include "tests/variable.h"
 
-namespace engine::test {
+namespace engine::test::test_nccl {
 
 namespace {
 
@@ -172,4 +172,4 @@ TEST_CASE("device ranks: what is missing at the start is one line of all ranks, 
                  "ranks 0 and 1 would share GPU 0 (simulated device) of ");
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_nccl

@@ -4,7 +4,7 @@
 
 #include "tests/cudasim/device_ranks.h"
 
-namespace engine::test {
+namespace engine::test::test_nccl_faults {
 
 namespace {
 
@@ -135,4 +135,4 @@ TEST_CASE("faults of device ranks: one that takes no part, or ends, ends all in 
                         "last saved state can be resumed\n");
 }
 
-}  // namespace engine::test
+}  // namespace engine::test::test_nccl_faults
