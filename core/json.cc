@@ -53,14 +53,61 @@ std::string plain(const std::string& message) {
   return text;
 }
 
-json parse(std::string_view text, const std::string& where, const json::parser_callback_t& on_event = nullptr) {
-  check_structure(text, where);
-  try {
-    return json::parse(text, on_event);
-  } catch (const json::exception& error) {
-    fail(where, ": not valid JSON: ", plain(error.what()));
-  }
+[[noreturn]] void fail_invalid(const json::exception& error, const std::string& where) {
+  fail(where, ": not valid JSON: ", plain(error.what()));
 }
+
+// Builds the value of a text from what the library's parser finds in it, without the objects that are taken away. The
+// library has a parser with such a callback, too. It looks through a list again for each object in it.
+class PiecesBuilder final : public json::json_sax_t {
+ public:
+  PiecesBuilder(const std::string& where, const TakeObject& take) : where_(where), take_(take) {}
+  json take_result() { return std::move(result_); }
+
+  bool null() override { return add(nullptr), true; }
+  bool boolean(bool value) override { return add(value), true; }
+  bool number_integer(number_integer_t value) override { return add(value), true; }
+  bool number_unsigned(number_unsigned_t value) override { return add(value), true; }
+  bool number_float(number_float_t value, const string_t&) override { return add(value), true; }
+  bool string(string_t& value) override { return add(std::move(value)), true; }
+  bool binary(binary_t& value) override { return add(std::move(value)), true; }
+  bool start_object(size_t) override { return open_.push_back(add(json::object())), true; }
+  bool start_array(size_t) override { return open_.push_back(add(json::array())), true; }
+  bool key(string_t& name) override {
+    take_(static_cast<int>(open_.size()), name, nullptr);
+    member_ = &(*open_.back())[name];
+    return true;
+  }
+  bool end_object() override {
+    json* const object = open_.back();
+    open_.pop_back();
+    if (!take_(static_cast<int>(open_.size()), "", object)) remove(object);
+    return true;
+  }
+  bool end_array() override { return open_.pop_back(), true; }
+  bool parse_error(size_t, const std::string&, const json::exception& error) override { fail_invalid(error, where_); }
+
+ private:
+  json* add(json value) {
+    json* const at = open_.empty() ? &result_ : open_.back()->is_array() ? &open_.back()->emplace_back() : member_;
+    *at = std::move(value);
+    return at;
+  }
+  // Removes an object that has just ended: of a list it is the last element.
+  void remove(const json* object) {
+    if (open_.empty()) return static_cast<void>(result_ = nullptr);
+    json& parent = *open_.back();
+    if (parent.is_array()) return parent.get_ref<json::array_t&>().pop_back();
+    for (auto member = parent.begin(); member != parent.end(); ++member)
+      if (&*member == object) return static_cast<void>(parent.erase(member));
+  }
+
+  const std::string where_;
+  const TakeObject& take_;
+  json result_;
+  std::vector<json*> open_;  // objects and lists around the next value
+  json* member_ = nullptr;   // the value of the last key
+};
 
 [[noreturn]] void fail_type(const json& value, const char* key, const std::string& where, const std::string& wanted) {
   std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
@@ -70,14 +117,20 @@ json parse(std::string_view text, const std::string& where, const json::parser_c
 
 }  // namespace
 
-json parse_json(std::string_view text, const std::string& where) { return parse(text, where); }
+json parse_json(std::string_view text, const std::string& where) {
+  check_structure(text, where);
+  try {
+    return json::parse(text);
+  } catch (const json::exception& error) {
+    fail_invalid(error, where);
+  }
+}
 
 json parse_json_pieces(std::string_view text, const std::string& where, const TakeObject& take) {
-  const auto on_event = [&](int depth, json::parse_event_t event, json& parsed) {
-    if (event == json::parse_event_t::key) return take(depth, parsed.get_ref<const std::string&>(), nullptr);
-    return event != json::parse_event_t::object_end || take(depth, "", &parsed);
-  };
-  return parse(text, where, on_event);
+  check_structure(text, where);
+  PiecesBuilder builder(where, take);
+  json::sax_parse(text, &builder);
+  return builder.take_result();
 }
 
 void each_json_line(std::string_view text, const std::string& file, const TakeLine& take) {
