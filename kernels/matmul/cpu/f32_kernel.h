@@ -8,12 +8,17 @@
 namespace engine::ENGINE_ISA {
 
 struct KernelF32 {
+  // A chunk has at most most_k terms. A block takes b_elements of b, which stay in the L2 cache beside the block's sums:
+  // processors with AVX-512 have at least 1 MiB of it, others half.
 #if defined(__AVX512F__)
   static constexpr int rows = 14;  // 28 sums, 2 of b and 1 of a: 31 of 32 registers
+  static constexpr int64_t most_k = 256, b_elements = 1 << 18;
 #elif defined(__AVX2__)
   static constexpr int rows = 6;
+  static constexpr int64_t most_k = 384, b_elements = 1 << 17;
 #else
   static constexpr int rows = 4;
+  static constexpr int64_t most_k = 384, b_elements = 1 << 17;
 #endif
   static constexpr int cols = 2 * lanes;
   static constexpr int tile_elements = rows * cols;
@@ -57,8 +62,10 @@ struct KernelF32 {
     const auto add_term = [&](int64_t j) __attribute__((always_inline)) {
       const float* const line = b + j * cols;
       const vfloat b0 = load(line), b1 = load(line + lanes);
-      __builtin_prefetch(line + ahead * cols);
-      __builtin_prefetch(line + ahead * cols + lanes);
+      if constexpr (cols * sizeof(float) > 64) {  // one line after the other is fetched without being asked for
+        __builtin_prefetch(line + ahead * cols);
+        __builtin_prefetch(line + ahead * cols + lanes);
+      }
 #pragma GCC unroll 14
       for (int i = 0; i < count; ++i) {
         const vfloat ai = splat(in_rows ? group[i / 3][i % 3 * a.stride + j] : group[0][j * rows + i]);

@@ -21,10 +21,10 @@ struct BlocksF32 {
 
   BlocksF32(int64_t m, int64_t n, int64_t k)
       : row_panels(ceil_div(m, KernelF32::rows)), col_panels(ceil_div(n, KernelF32::cols)) {
-    const int64_t most_k = m <= KernelF32::rows ? 2048 : 256;
+    const int64_t most_k = m <= KernelF32::rows ? 2048 : KernelF32::most_k;
     k_step = std::max<int64_t>(rounded_up(ceil_div(k, std::max<int64_t>(ceil_div(k, most_k), 1)), 16), 16);
     chunks = std::max<int64_t>(ceil_div(k, k_step), 1);
-    constexpr int64_t b_elements = 1 << 18, sums_tiles = 448;  // a block's, in the L2 cache
+    constexpr int64_t b_elements = KernelF32::b_elements, sums_tiles = 448;  // a block's
     int64_t rows = col_panels > 128 ? row_panels : std::min<int64_t>(row_panels, 20);
     int64_t cols = std::clamp<int64_t>(b_elements / (k_step * KernelF32::cols), 1, std::max<int64_t>(col_panels, 1));
     while (chunks > 1 && rows * cols > sums_tiles) (rows > 2 * cols || cols == 1 ? rows : cols) /= 2;
@@ -89,7 +89,7 @@ class ProductF32 : ProductOf<KernelF32> {
     const int64_t panels = ceil_div(b.outer, KernelF32::cols), parts = ceil_div(panels, task_panels);
     parallel_for(parts * ceil_div(b.k, task_k), [&](int64_t i) {
       const int64_t first = i % parts * task_panels, begin = i / parts * task_k, end = std::min(begin + task_k, b.k);
-      pack<KernelF32::cols>(b, first, std::min(first + task_panels, panels), begin, end, rounds,
+      pack<KernelF32::cols>(b, first, std::min(first + task_panels, panels), begin, end, b.k, rounds,
                             packed + (first * b.k + begin) * KernelF32::cols, b.k * KernelF32::cols);
     });
   }
@@ -104,17 +104,22 @@ class ProductF32 : ProductOf<KernelF32> {
   int64_t piece_elements() const { return blocks_.row_panels * blocks_.col_panels * KernelF32::tile_elements; }
 
   // Packs the panels first ... last-1, each `stride` behind the one before, in short steps of k, so that memory is read
-  // in runs whichever way the operand lies.
+  // in runs whichever way the operand lies. The step after each, as far as fetch_end, is fetched meanwhile.
   template <int width>
-  static void pack(const Operand& from, int64_t first, int64_t last, int64_t begin, int64_t end, bool rounds, float* to,
-                   int64_t stride) {
-    for (int64_t k = begin; k < end; k += pack_step)
+  static void pack(const Operand& from, int64_t first, int64_t last, int64_t begin, int64_t end, int64_t fetch_end,
+                   bool rounds, float* to, int64_t stride) {
+    const int64_t outer = std::min(last * width, from.outer) - first * width;
+    for (int64_t k = begin; k < end; k += pack_step) {
+      const int64_t step_end = std::min(k + pack_step, end);
+      FetchAhead<second_cache> next =
+          operand_ahead(from, first * width, outer, step_end, std::min(step_end + pack_step, fetch_end), last - first);
       for (int64_t panel = first; panel < last; ++panel) {
+        next.some();
         float* const at = to + (panel - first) * stride + (k - begin) * width;
-        const int64_t step_end = std::min(k + pack_step, end);
         if (from.is_bf16) pack_panel_f32<width, bf16>(from, panel * width, k, step_end, rounds, at);
         else pack_panel_f32<width, float>(from, panel * width, k, step_end, rounds, at);
       }
+    }
   }
 
   // Returns a panel's rows where they lie in memory, or copies them to `part`.
@@ -166,7 +171,7 @@ class ProductF32 : ProductOf<KernelF32> {
         add_row_sums(a_, row_begin * KernelF32::rows, std::min(row_end * KernelF32::rows, a_.outer), k, step_end,
                      row_sums);
       if (!a_.k_contiguous)
-        pack<KernelF32::rows>(a_, row_begin, row_end, k, step_end, rounds_, to + (k - begin) * KernelF32::rows,
+        pack<KernelF32::rows>(a_, row_begin, row_end, k, step_end, end, rounds_, to + (k - begin) * KernelF32::rows,
                               a_panel_elements());
     }
   }
@@ -190,7 +195,7 @@ class ProductF32 : ProductOf<KernelF32> {
       float* const row_sums = partial_row_sums_ ? partial_row_sums_ + piece * a_.outer : row_sums_;
       pack_a(row_begin, row_end, k, end, block_col == 0 ? row_sums : nullptr, a_part);
       if (!packed_b_)
-        pack<KernelF32::cols>(b_, col_begin, col_end, k, end, rounds_, b_part, b_panel_elements());
+        pack<KernelF32::cols>(b_, col_begin, col_end, k, end, end, rounds_, b_part, b_panel_elements());
       for (int64_t row = row_begin; row < row_end; ++row) {
         const KernelF32::Left a = a_.k_contiguous
                                       ? rows_of_a(row, k, end, a_part)
