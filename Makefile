@@ -14,8 +14,9 @@ OPTIMISE := -O1 -g1 -fsanitize=address,undefined \
   -fno-sanitize=null,vptr,object-size$(if $(filter full,$(SANITIZE)),,$(comma)alignment) -fno-sanitize-recover=all \
   -fno-omit-frame-pointer
 else
-# Kernels have -O3, and what goes through every byte of a text -O2. The rest computes little.
-OPTIMISE := -O1
+# Kernels have -O3, and what goes through every byte of a text -O2. The rest computes little: -Og compiles quickest, for
+# it leaves out even what nothing calls.
+OPTIMISE := -Og
 endif
 COMPILER := $(if $(shell command -v ccache 2>/dev/null),ccache) $(CXX)
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Werror -Wno-psabi -Wno-missing-field-initializers
@@ -24,7 +25,9 @@ WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Werror -Wno-psabi -Wno-missing-
 DEPENDENCIES = -MMD -MP -MF $(@:.o=.d) -MT '$$(PLAIN)$(@:$(PLAIN)%=%)'
 # Products and sums may be fused, but are never reordered behind our back: results do not depend on the compiler's mood.
 FLAGS = -std=c++20 $(OPTIMISE) $(WARNINGS) -fno-math-errno -fno-trapping-math -I. \
-  $(DEPENDENCIES)
+  $(DEPENDENCIES) $(MEMORY)
+# GCC looks for memory that it can use again once a source holds this many KiB: a group takes less.
+MEMORY := $(if $(findstring clang,$(CXX)),,--param ggc-min-heapsize=800000)
 # SELF_CONTAINED=1 links everything but the C library into the programs. Of that, parts which nothing calls would need a
 # newer one, so they are left out.
 SELF_CONTAINED ?= 0
@@ -64,6 +67,7 @@ FLAGS_amx := -march=x86-64-v4 -mprefer-vector-width=512 -mamx-tile -mamx-bf16 -m
 GROUP := 8
 GROUPS := $(PLAIN)/groups
 vpath groups/%.cc $(PLAIN)
+vpath groups/%.cu $(PLAIN)
 define newline
 
 
@@ -82,10 +86,12 @@ CUDA_KERNELS := $(wildcard kernels/*/cuda/*.cu)
 SOURCES := $(filter-out kernels/cpu/% kernels/cuda/%,$(wildcard $(addsuffix /*.cc,$(PARTS)) kernels/*/*.cc tasks/*/*.cc))
 CPU_SOURCES := $(filter-out %_amx.cc,$(wildcard kernels/cpu/*.cc kernels/*/cpu/*.cc))
 AMX_SOURCES := $(if $(filter avx512,$(ISAS)),$(wildcard kernels/*/cpu/*_amx.cc))
-# These have flags or prerequisites of their own.
-ALONE := core/communicator.cc core/toml.cc kernels/backend/backend.cc report/page_files.cc
-objects = $(patsubst %.cc,$(1)/%.o,$(patsubst $(PLAIN)/%,%,$(2)))
-HOST_OBJECTS := $(call objects,$(BUILD),$(ALONE) $(call grouped,$(filter-out $(ALONE),$(SOURCES))))
+# These have flags or prerequisites of their own, or are linked without the rest, or take longest to compile.
+ALONE := core/communicator.cc core/toml.cc kernels/backend/backend.cc report/page_files.cc \
+  kernels/attention/cuda/cudnn_graph.cc core/cuda/library.cc $(addprefix kernels/attention/cuda/,backward.cu f32.cu forward.cu)
+units = $(filter $(ALONE),$(1)) $(call grouped,$(filter-out $(ALONE),$(1)))
+objects = $(addprefix $(1)/,$(addsuffix .o,$(basename $(patsubst $(PLAIN)/%,%,$(2)))))
+HOST_OBJECTS := $(call objects,$(BUILD),$(call units,$(SOURCES)))
 CPU_GROUPS := $(call grouped,$(CPU_SOURCES))
 ISA_OBJECTS := $(foreach isa,$(ISAS),$(call objects,$(call isa_folder,$(isa)),$(CPU_GROUPS))) \
   $(call objects,$(BUILD)/amx,$(AMX_SOURCES))
@@ -112,13 +118,15 @@ CUDA_ARCHS := $(or $(CUDA_ARCHS),80)
 endif
 CUDA_ARCHS_STAMP := $(subst $(space),,$(BUILD)/cuda/for $(CUDA_ARCHS:%=-%))
 CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
-CUDA_FLAGS = -std=c++20 -O3 -I. $(DEPENDENCIES) --expt-relaxed-constexpr -Werror all-warnings -Xptxas -v -Xcompiler -Wall,-Wextra,-Wno-psabi \
+# -O1 is for the host code. Kernels are always fully optimised.
+CUDA_FLAGS = -std=c++20 -O1 -I. $(DEPENDENCIES) --expt-relaxed-constexpr -Werror all-warnings -Xptxas -v -Xcompiler -Wall,-Wextra,-Wno-psabi \
   $(addprefix -gencode arch=compute_80$(comma)code=,compute_80 $(CUDA_ARCHS:%=sm_%))
-CUDA_OBJECTS := $(CUDA_HOST:%.cc=$(BUILD)/cuda/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)/cuda/%.o)
+CUDA_KERNEL_OBJECTS := $(call objects,$(BUILD)/cuda,$(call units,$(CUDA_KERNELS)))
+CUDA_OBJECTS := $(call objects,$(BUILD)/cuda,$(call units,$(CUDA_HOST))) $(CUDA_KERNEL_OBJECTS)
 # cuDNN's attention, where cuDNN's headers are there and those of its C++ graphs, which `make deps` brings.
 ifneq ($(and $(wildcard $(CUDNN_FRONTEND)/include/cudnn_frontend.h),$(wildcard $(CUDA_HOME)/include/cudnn.h)),)
 CUDNN_OBJECTS := $(BUILD)/cuda/kernels/attention/cuda/cudnn_graph.o
-$(CUDNN_OBJECTS): FLAGS += -DENGINE_CUDNN -DNV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING -isystem $(CUDNN_FRONTEND)/include
+$(CUDNN_OBJECTS): FLAGS += -DENGINE_CUDNN -DNV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING -DCUDNN_FRONTEND_SKIP_JSON_LIB -isystem $(CUDNN_FRONTEND)/include
 endif
 # CUDA=0 leaves the backend out; the sanitizers do not know its libraries.
 CUDA ?= $(if $(SANITIZE),0,1)
@@ -200,7 +208,7 @@ $(BUILD)/cuda/%.o: %.cu $(CUDA_ARCHS_STAMP)
 # For bench/cuda_static.py --check, which reads how the compiler stores vectors.
 $(BUILD)/cuda/%.ptx: %.cu $(BUILD)/cuda/%.o
 	$(NVCC) -std=c++20 -O3 -I. --expt-relaxed-constexpr -arch=compute_80 -ptx $< -o $@
-cuda-check: $(CUDA_OBJECTS) $(CUDA_KERNELS:%.cu=$(BUILD)/cuda/%.ptx)  ## no kernel spills registers or splits a vector's store
+cuda-check: $(CUDA_OBJECTS) $(CUDA_KERNEL_OBJECTS:.o=.ptx)  ## no kernel spills registers or splits a vector's store
 	python3 bench/cuda_static.py --check $(CUDA_ARCHS) --build $(BUILD)
 .PHONY: cuda-check
 
@@ -211,12 +219,16 @@ $(BUILD)/cuda/%.o: %.cc
 # The simulated device: the same kernels, compiled by the host's compiler against tests/cudasim, and the same host code.
 # All else is linked as it is, but that cuDNN's graphs are tests/cudasim's. Variables that a kernel leaves unset get a pattern: a simulated thread must not be lucky.
 SIM_TESTS := $(wildcard tests/cudasim/test_*.cc)
-SIM_SOURCES := $(filter-out kernels/attention/cuda/cudnn_graph.cc,$(CUDA_HOST)) $(filter-out $(SIM_TESTS),$(wildcard tests/cudasim/*.cc)) kernels/backend/backend.cc
-SIM_OBJECTS := $(SIM_SOURCES:%.cc=$(BUILD)/sim/%.o) $(CUDA_KERNELS:%.cu=$(BUILD)/sim/%.o)
+SIM_HOST := $(filter-out kernels/attention/cuda/cudnn_graph.cc,$(CUDA_HOST)) kernels/backend/backend.cc
+SIM_SOURCES := $(call units,$(SIM_HOST)) $(call units,$(CUDA_KERNELS)) $(filter-out $(SIM_TESTS),$(wildcard tests/cudasim/*.cc))
+SIM_OBJECTS := $(call objects,$(BUILD)/sim,$(SIM_SOURCES))
 SIM_TEST_OBJECTS := $(call objects,$(BUILD)/sim,$(call grouped,$(SIM_TESTS)))
 SIM_FLAGS = $(filter-out -Wconversion,$(FLAGS)) -DENGINE_SIM -isystem tests/cudasim/include \
   -ftrivial-auto-var-init=pattern
 SIM_LIBRARIES := -lutf8proc -lcsv -lboost_context $(MPI_LIBRARIES)
+ifndef SANITIZE
+$(BUILD)/sim/%.o: OPTIMISE := -O1
+endif
 HOST_WITHOUT_BACKEND = $(filter-out %/kernels/backend/backend.o $(CUDA_OBJECTS),$(HOST_OBJECTS))
 $(BUILD)/sim/%.o: %.cu
 	@mkdir -p $(@D)
@@ -257,13 +269,13 @@ sim-test: $(BUILD)/tests/run_sim  ## the tests that run on every device, the sim
 # Bugs that are planted in the CUDA sources, all in one build, each switched on by a variable of the environment. The
 # simulated device's own tests hold code of the real sources, so they are left out.
 MUTANTS := $(BUILD)/mutants
-MUTANT_OBJECTS := $(patsubst %.cc,$(MUTANTS)/%.o,$(filter kernels/%,$(filter-out kernels/backend/%,$(SIM_SOURCES)))) $(CUDA_KERNELS:%.cu=$(MUTANTS)/%.o)
+MUTANT_OBJECTS := $(call objects,$(MUTANTS),$(filter kernels/%,$(filter-out kernels/backend/%,$(SIM_HOST))) $(CUDA_KERNELS))
 MUTANT_FLAGS = -include $(MUTANTS)/planted_bug.h -I$(MUTANTS) $(filter-out -MMD -MP -MF -MT %.d $(PLAIN)/% '$$(PLAIN)%,$(SIM_FLAGS))
 $(MUTANTS)/planted_bug.h: tests/mutation/bugs.txt tests/mutation/plant.py $(wildcard kernels/cuda/* kernels/*/cuda/*)
 	python3 tests/mutation/plant.py $(MUTANTS)
 $(MUTANTS)/%.o: $(MUTANTS)/planted_bug.h
 	$(COMPILER) $(MUTANT_FLAGS) -x c++ -c $(firstword $(wildcard $(MUTANTS)/$*.cu $(MUTANTS)/$*.cc)) -o $@
-$(MUTANTS)/run: $(MUTANT_OBJECTS) $(HOST_WITHOUT_BACKEND) $(filter-out $(BUILD)/sim/kernels/%,$(SIM_OBJECTS)) $(BUILD)/sim/kernels/backend/backend.o $(TEST_OBJECTS) $(ISA_OBJECTS)
+$(MUTANTS)/run: $(MUTANT_OBJECTS) $(HOST_WITHOUT_BACKEND) $(filter-out $(addprefix $(BUILD)/sim/,kernels/% groups/kernels/%),$(SIM_OBJECTS)) $(BUILD)/sim/kernels/backend/backend.o $(TEST_OBJECTS) $(ISA_OBJECTS)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(SIM_LIBRARIES)
 mutation-test: $(MUTANTS)/run  ## plants bugs in the CUDA sources and prints which of them no test sees
 	python3 tests/mutation/run.py $<
@@ -307,8 +319,8 @@ FUZZ_CXX := $(shell command -v clang++ 2>/dev/null)
 FUZZ_FOLDERS := core/% text/% training/% tasks/% report/% commands/%
 FUZZ_SOURCES := $(filter-out $(ALONE),$(filter $(FUZZ_FOLDERS),$(SOURCES))) core/toml.cc tests/fuzz/fuzzer.cc $(wildcard tests/fuzz/*targets.cc)
 FUZZ_OBJECTS := $(call objects,$(PLAIN)/fuzz,$(FUZZ_SOURCES))
-FUZZ_REST := $(call objects,$(PLAIN),$(ALONE) $(call grouped,$(filter-out $(ALONE),$(filter-out $(FUZZ_FOLDERS),$(SOURCES)))))
-FUZZ_REST := $(filter-out $(PLAIN)/core/toml.o,$(FUZZ_REST)) $(foreach isa,$(ISAS),$(call objects,$(PLAIN)/$(isa),$(CPU_GROUPS))) \
+FUZZ_REST := $(call objects,$(PLAIN),$(call units,$(filter-out core/toml.cc $(filter-out $(ALONE),$(filter $(FUZZ_FOLDERS),$(SOURCES))),$(SOURCES)))) \
+  $(foreach isa,$(ISAS),$(call objects,$(PLAIN)/$(isa),$(CPU_GROUPS))) \
   $(call objects,$(PLAIN)/amx,$(AMX_SOURCES))
 FUZZ_FLAGS := -std=c++20 -O1 -g1 -I. -Wno-everything -fsanitize=address,undefined -fno-sanitize=vptr,function -fno-sanitize-recover=all
 $(PLAIN)/fuzz/%.o: %.cc

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """What can be known of the CUDA backend without a GPU: python bench/cuda_static.py [--check]
 
-Reads what ptxas said when the kernels were compiled (build/cuda/kernels/**/*.o.log), how the tests on the simulated device
+Reads what ptxas said when the kernels were compiled (build/cuda/**/*.o.log), how the tests on the simulated device
 started them (build/launches.txt: kernel, threads, bytes of dynamic shared memory), which operations a training step of
 GPT-2 is made of (build/bench/whole_steps --operations) and what every operation moves (--every_operation), and writes
 the tables of docs/cuda.md, each between <!-- NAME --> and <!-- /NAME -->. Needs `make build/bench/whole_steps`, `make
 sim-test` and an nvcc; --tables names those that are written where not all can be. With --check (`make cuda-check`) it
-writes nothing and exits with 1 if a kernel spills registers, or if the PTX of a kernel (build/cuda/kernels/**/*.ptx) stores
+writes nothing and exits with 1 if a kernel spills registers, or if the PTX of a kernel (build/cuda/**/*.ptx) stores
 16 neighbouring bytes by several instructions: nvcc splits assignments of structs, which store_global does not.
 """
 import argparse
@@ -50,13 +50,25 @@ def demangled(symbols):
     return dict(zip(symbols, lines.splitlines()))
 
 
+def source_of_kernels():
+    """(folder, kernel) -> folder/file: several files of a folder may be compiled as one."""
+    found = {}
+    for path in root.glob("kernels/*/cuda/*.cu"):
+        folder = path.parent.parent.name
+        for kernel in re.findall(r"__global__[^;{]*?(\w+)\((?!\w+\))", path.read_text()):
+            found[folder, kernel] = f"{folder}/{path.stem}"
+    return found
+
+
 def compiled_kernels(build):
     """[(file, kernel, architecture, registers, static shared bytes, spilled bytes)]"""
     found = []
-    logs = sorted((build / "cuda/kernels").rglob("*.o.log"))
+    logs = sorted((build / "cuda").rglob("*.o.log"))
     if not logs:
-        sys.exit(f"{build}/cuda/kernels holds no *.o.log: build the program with nvcc first")
+        sys.exit(f"{build}/cuda holds no *.o.log: build the program with nvcc first")
+    files = source_of_kernels()
     for log in logs:
+        folder = log.parent.parent.name
         text = log.read_text()
         pattern = re.compile(
             r"Compiling entry function '(\S+)' for '(sm_\d+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads"
@@ -65,7 +77,8 @@ def compiled_kernels(build):
         names = demangled(sorted({entry[0] for entry in entries}))
         for symbol, architecture, stores, loads, registers, rest in entries:
             shared = re.search(r"(\d+) bytes smem", rest)
-            found.append((f"{log.parent.parent.name}/{log.name.removesuffix('.o.log')}", kernel_name(names[symbol]), architecture, int(registers),
+            kernel = kernel_name(names[symbol])
+            found.append((files[folder, kernel.split("<")[0]], kernel, architecture, int(registers),
                           int(shared[1]) if shared else 0, int(stores) + int(loads)))
     return found
 
@@ -100,9 +113,9 @@ def check(build, architectures):
             yield f"{file}: {kernel} for {architecture} spills {spilled} bytes, with {registers} registers"
     if missing := missing_code(build, kernels, architectures):
         yield missing
-    sources, texts = sorted(root.glob("kernels/*/cuda/*.cu")), sorted((build / "cuda/kernels").rglob("*.ptx"))
-    if len(sources) != len(texts):
-        yield f"{build}/cuda holds the PTX of {len(texts)} of {len(sources)} files: run make cuda-check"
+    logs, texts = sorted((build / "cuda").rglob("*.o.log")), sorted((build / "cuda").rglob("*.ptx"))
+    if {log.name.removesuffix(".o.log") for log in logs} != {text.stem for text in texts}:
+        yield f"{build}/cuda holds the PTX of {len(texts)} of {len(logs)} objects: run make cuda-check"
     stores = 0
     for path in texts:
         text = path.read_text()

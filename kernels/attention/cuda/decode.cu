@@ -7,7 +7,7 @@ namespace engine::cuda {
 
 namespace {
 
-constexpr int threads = 128, warps = threads / warp_size, range_keys = 128, most_columns = 128;
+constexpr int decode_threads = 128, warps = decode_threads / warp_size, range_keys = 128, most_columns = 128;
 
 // The result of a query over some keys: the highest score in units of log 2, the sum of 2^(score - highest), and the
 // values with these weights. Memory holds highest, sum, then the values.
@@ -98,9 +98,9 @@ struct WarpPartials {
 };
 
 template <class T, int lanes>
-__global__ void __launch_bounds__(threads) decode_kernel(const AttentionForward a, int queries, int ranges,
+__global__ void __launch_bounds__(decode_threads) decode_kernel(const AttentionForward a, int queries, int ranges,
                                                          bool vectors, float* parts) {
-  constexpr int batch = sizeof(T) == 2 ? 4 : 2, groups = threads / lanes;
+  constexpr int batch = sizeof(T) == 2 ? 4 : 2, groups = decode_threads / lanes;
   const BlockPlace place(a, queries * ranges);
   const int query = place.tile / ranges, range = place.tile % ranges;
   BlockSpan span;
@@ -169,7 +169,7 @@ __global__ void __launch_bounds__(threads) decode_kernel(const AttentionForward 
   }
 }
 
-__global__ void __launch_bounds__(threads) merge_kernel(const AttentionForward a, int queries, int ranges,
+__global__ void __launch_bounds__(decode_threads) merge_kernel(const AttentionForward a, int queries, int ranges,
                                                         const float* parts) {
   const BlockPlace place(a, queries);
   BlockSpan span;
@@ -200,11 +200,11 @@ void attention_decode(const AttentionForward& a, Arena& workspace, cudaStream_t 
   float* const parts =
       ranges > 1 ? workspace.make(DType::f32, {outputs * ranges, numbers + a.width}).as<float>() : nullptr;
   const auto start = [&](auto kernel) {
-    launch(kernel, a.grid(int64_t{queries} * ranges), threads, 0, stream, a, queries, ranges, vectors, parts);
+    launch(kernel, a.grid(int64_t{queries} * ranges), decode_threads, 0, stream, a, queries, ranges, vectors, parts);
   };
   if (a.k.is_bf16) with_lanes<bfloat16>(a.width, start);
   else with_lanes<float>(a.width, start);
-  if (ranges > 1) launch(merge_kernel, a.grid(queries), threads, 0, stream, a, queries, ranges, parts);
+  if (ranges > 1) launch(merge_kernel, a.grid(queries), decode_threads, 0, stream, a, queries, ranges, parts);
 }
 
 }  // namespace engine::cuda

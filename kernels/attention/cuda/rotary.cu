@@ -11,7 +11,7 @@
 namespace engine::cuda {
 namespace {
 
-constexpr int threads = 256;
+constexpr int rotary_threads = 256;
 
 template <class T>
 struct Rotary {
@@ -25,8 +25,8 @@ struct Rotary {
 };
 
 template <class T, int width>
-__global__ void __launch_bounds__(threads) rotary_kernel(const Rotary<T> a) {
-  const int64_t index = int64_t{blockIdx.x} * threads + threadIdx.x;
+__global__ void __launch_bounds__(rotary_threads) rotary_kernel(const Rotary<T> a) {
+  const int64_t index = int64_t{blockIdx.x} * rotary_threads + threadIdx.x;
   if (index >= a.count) return;
   const int of_head = a.pairs / width, of_row = of_head * a.heads;
   const int64_t n = index / of_row;
@@ -70,7 +70,8 @@ void CudaOps::rotary(const RotaryArgs& a) {
       const int64_t count = rows * heads * (pairs / width.value);
       const Rotary<T> rotary{x, a.positions.as<int32_t>(), a.table.as<float>(), stride, count, heads, head_width, pairs,
                              static_cast<int>(a.table.rows()), a.backward ? -1.0f : 1.0f, device_.fault()};
-      launch(rotary_kernel<T, width.value>, blocks(ceil_div(count, int64_t{threads})), threads, 0, stream(), rotary);
+      launch(rotary_kernel<T, width.value>, blocks(ceil_div(count, int64_t{rotary_threads})), rotary_threads, 0,
+             stream(), rotary);
     });
   });
 }

@@ -11,7 +11,7 @@
 namespace engine::cuda {
 namespace {
 
-constexpr unsigned threads = 128;
+constexpr unsigned threads_of_segment = 128;
 
 struct SegmentLosses {
   const float *logits, *targets;
@@ -21,14 +21,14 @@ struct SegmentLosses {
   float gradient_scale;
 };
 
-__global__ void __launch_bounds__(threads) segment_loss_and_gradient(const SegmentLosses a) {
+__global__ void __launch_bounds__(threads_of_segment) segment_loss_and_gradient(const SegmentLosses a) {
   const int s = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
   if (!is_inside(a.segments, s)) {
     if (thread == 0) a.losses[s] = a.right[s] = 0;
     return;
   }
   const int first = a.segments.begin[s] + thread, end = a.segments.end[s];
-  constexpr int step = static_cast<int>(threads);
+  constexpr int step = static_cast<int>(threads_of_segment);
   float total = 0;
   bool is_right = a.segments.begin[s] < end;
   for (int k = 0; k < a.cols; ++k) {
@@ -75,7 +75,7 @@ void CudaOps::segment_cross_entropy(const SegmentCrossEntropyArgs& args) {
   const SegmentLosses a{args.logits.as<float>(), args.targets.as<float>(), args.dlogits.as<float>(), losses, right,
                         SegmentRows(args.segments, args.logits, FaultKind::loss_segment, device_.fault()),
                         static_cast<int>(args.logits.cols()), args.gradient_scale};
-  launch(segment_loss_and_gradient, blocks(count), threads, 0, stream(), a);
+  launch(segment_loss_and_gradient, blocks(count), threads_of_segment, 0, stream(), a);
   add_row_losses(device_, losses, count, args.totals.as<float>(), right);
 }
 

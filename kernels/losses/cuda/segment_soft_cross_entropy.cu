@@ -10,7 +10,7 @@
 namespace engine::cuda {
 namespace {
 
-constexpr unsigned threads = 128;
+constexpr unsigned threads_of_soft_segment = 128;
 
 struct SoftSegments {
   const float *logits, *targets;
@@ -20,14 +20,14 @@ struct SoftSegments {
   float temperature, gradient_scale;
 };
 
-__global__ void __launch_bounds__(threads) segment_soft_loss(const SoftSegments a) {
+__global__ void __launch_bounds__(threads_of_soft_segment) segment_soft_loss(const SoftSegments a) {
   const int s = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
   if (!is_inside(a.segments, s) || a.segments.begin[s] == a.segments.end[s]) {
     if (thread == 0) a.losses[s] = 0;
     return;
   }
   const int first = a.segments.begin[s] + thread, end = a.segments.end[s];
-  constexpr int step = static_cast<int>(threads);
+  constexpr int step = static_cast<int>(threads_of_soft_segment);
   const float inverse = 1.0f / a.temperature;
   float loss = 0;
   for (int k = 0; k < a.cols; ++k) {
@@ -70,7 +70,7 @@ void CudaOps::segment_soft_cross_entropy(const SegmentSoftCrossEntropyArgs& args
   const SoftSegments a{args.logits.as<float>(), args.targets.as<float>(), args.dlogits.as<float>(), losses,
                        SegmentRows(args.segments, args.logits, FaultKind::soft_loss_segment, device_.fault()),
                        static_cast<int>(args.logits.cols()), args.temperature, args.gradient_scale};
-  launch(segment_soft_loss, blocks(count), threads, 0, stream(), a);
+  launch(segment_soft_loss, blocks(count), threads_of_soft_segment, 0, stream(), a);
   add_row_losses(device_, losses, count, args.totals.as<float>());
 }
 

@@ -11,7 +11,7 @@
 namespace engine::cuda {
 namespace {
 
-constexpr int threads = 64;
+constexpr int threads_of_mask = 64;
 
 struct MaskSegments {
   const float *logits, *mask;
@@ -22,7 +22,7 @@ struct MaskSegments {
 
 template <class Sums>
 struct Parts {
-  Sums of_thread[threads];
+  Sums of_thread[threads_of_mask];
 };
 template <class Sums>
 struct Around {
@@ -38,16 +38,16 @@ __device__ __forceinline__ Around<Sums> around(const Sums& own) {
   sync_block();
   Around<Sums> result;
   for (int other = 0; other < thread; ++other) result.before.add(parts.of_thread[other]);
-  for (int other = threads - 1; other > thread; --other) result.behind.add(parts.of_thread[other]);
+  for (int other = threads_of_mask - 1; other > thread; --other) result.behind.add(parts.of_thread[other]);
   return result;
 }
 
-__global__ void __launch_bounds__(threads) mask_loss_and_gradient(const MaskSegments a) {
+__global__ void __launch_bounds__(threads_of_mask) mask_loss_and_gradient(const MaskSegments a) {
   const int s = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
   const bool inside = is_inside(a.segments, s);
   if (thread == 0) a.losses[s] = 0;
   if (!inside) return;
-  const int row = a.segments.begin[s], n = a.segments.end[s] - row, part = (n + threads - 1) / threads;
+  const int row = a.segments.begin[s], n = a.segments.end[s] - row, part = (n + threads_of_mask - 1) / threads_of_mask;
   const int begin = thread * part < n ? thread * part : n, end = begin + part < n ? begin + part : n;
   const SpanMaskRows rows{a.logits + 2 * int64_t{row}, a.mask + row, a.scratch + 5 * int64_t{row}, n};
   const SpanMaskSums own = rows.sums(begin, end);
@@ -81,7 +81,7 @@ void CudaOps::span_mask_loss(const SpanMaskLossArgs& args) {
   const MaskSegments a{args.logits.as<float>(), args.mask.as<float>(), args.dlogits.as<float>(), losses, scratch,
                        SegmentRows(args.segments, args.logits, FaultKind::mask_segment, device_.fault()),
                        args.weight, args.gradient_scale};
-  launch(mask_loss_and_gradient, blocks(count), threads, 0, stream(), a);
+  launch(mask_loss_and_gradient, blocks(count), threads_of_mask, 0, stream(), a);
   add_losses(device_, losses, count, args.total.as<float>());
 }
 

@@ -10,20 +10,20 @@
 namespace engine::cuda {
 namespace {
 
-constexpr int threads = 256, threads_of_sum = 1024;
+constexpr int chain_threads = 256, chain_sum_threads = 1024;
 
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(chain_threads)
     chain_forward(float* y, const float* weight, int64_t rows, int64_t cols, int64_t from, int64_t to) {
-  const int64_t n = int64_t{blockIdx.x} * threads + threadIdx.x;
+  const int64_t n = int64_t{blockIdx.x} * chain_threads + threadIdx.x;
   if (n < rows) y[n * cols + to] += *weight * y[n * cols + from];
 }
 
-__global__ void __launch_bounds__(threads_of_sum)
+__global__ void __launch_bounds__(chain_sum_threads)
     chain_backward(const float* y, float* dy, const float* weight, float* dweight, int64_t rows, int64_t cols,
                    int64_t from, int64_t to) {
   const float w = *weight;
   double sum = 0;
-  for (int64_t n = threadIdx.x; n < rows; n += threads_of_sum) {
+  for (int64_t n = threadIdx.x; n < rows; n += chain_sum_threads) {
     const float of_to = dy[n * cols + to];
     sum += static_cast<double>(of_to) * static_cast<double>(y[n * cols + from]);
     dy[n * cols + from] += w * of_to;
@@ -39,7 +39,7 @@ void CudaOps::chain_columns_forward(const ChainColumnsForwardArgs& a) {
   check_chain_columns(a);
   const int64_t rows = a.y.rows();
   if (!rows) return;
-  launch(chain_forward, blocks(ceil_div(rows, int64_t{threads})), threads, 0, stream(), a.y.as<float>(),
+  launch(chain_forward, blocks(ceil_div(rows, int64_t{chain_threads})), chain_threads, 0, stream(), a.y.as<float>(),
          static_cast<const float*>(a.weight.as<float>()), rows, a.y.cols(), a.from, a.to);
 }
 
@@ -48,7 +48,7 @@ void CudaOps::chain_columns_backward(const ChainColumnsBackwardArgs& a) {
   check_chain_columns(a);
   const int64_t rows = a.y.rows();
   if (!rows) return;
-  launch(chain_backward, blocks(1), threads_of_sum, 0, stream(), static_cast<const float*>(a.y.as<float>()),
+  launch(chain_backward, blocks(1), chain_sum_threads, 0, stream(), static_cast<const float*>(a.y.as<float>()),
          a.dy.as<float>(), static_cast<const float*>(a.weight.as<float>()), a.dweight.as<float>(), rows, a.y.cols(),
          a.from, a.to);
 }

@@ -10,11 +10,11 @@ namespace engine::cuda {
 
 namespace {
 
-constexpr unsigned threads = 128;
+constexpr unsigned mean_threads = 128;
 
 // Takes some columns of a segment a block, `width` of them a thread, and adds them in the order of the rows.
 template <int width, class X, class Y>
-__global__ void __launch_bounds__(threads) mean_kernel(const X* x, SegmentRows segments, Y* y, int cols) {
+__global__ void __launch_bounds__(mean_threads) mean_kernel(const X* x, SegmentRows segments, Y* y, int cols) {
   const int s = static_cast<int>(blockIdx.x), column = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x) * width;
   if (!is_inside(segments, s) || column >= cols) return;
   const int begin = segments.begin[s], end = segments.end[s];
@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(threads) mean_kernel(const X* x, SegmentRows s
 }
 
 dim3 grid_of(const Segments& segments, int64_t cols, int width) {
-  return blocks(segments.count(), ceil_div(cols, int64_t{threads} * width));
+  return blocks(segments.count(), ceil_div(cols, int64_t{mean_threads} * width));
 }
 
 }  // namespace
@@ -46,7 +46,7 @@ void CudaOps::segment_mean_forward(const SegmentMeanForwardArgs& a) {
       constexpr int vector = vector_width<X, Y>;
       const bool vectors = takes_vectors(vector, cols, {x, y});
       launch(vectors ? mean_kernel<vector, X, Y> : mean_kernel<1, X, Y>,
-             grid_of(a.segments, cols, vectors ? vector : 1), threads, 0, stream(), x, segments, y,
+             grid_of(a.segments, cols, vectors ? vector : 1), mean_threads, 0, stream(), x, segments, y,
              static_cast<int>(cols));
     });
   });
