@@ -11,11 +11,11 @@
 namespace engine::cuda {
 namespace {
 
-constexpr unsigned activation_block = 256;
+constexpr unsigned activation_threads = 256;
 
 // y may be x.
 template <class X, class Y>
-__global__ void __launch_bounds__(activation_block)
+__global__ void __launch_bounds__(activation_threads)
     activation_forward_kernel(const X* x, Y* y, int64_t count, Activation activation, bool vectors) {
   each_part<vector_width<X, Y>>(count, vectors, [&]<int width>(int64_t at, std::integral_constant<int, width>) {
     float value[width];
@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(activation_block)
 
 // dx may be dy.
 template <class X, class DY, class DX>
-__global__ void __launch_bounds__(activation_block)
+__global__ void __launch_bounds__(activation_threads)
     activation_backward_kernel(const X* x, const DY* dy, DX* dx, int64_t count, Activation activation, bool vectors) {
   each_part<vector_width<X, DY, DX>>(count, vectors, [&]<int width>(int64_t at, std::integral_constant<int, width>) {
     float value[width], d[width];
@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(activation_block)
 
 template <int width>
 dim3 blocks_for(int64_t count) {
-  return blocks(ceil_div(count, width * activation_block));
+  return blocks(ceil_div(count, width * activation_threads));
 }
 
 }  // namespace
@@ -56,7 +56,7 @@ void CudaOps::activation_forward(const ActivationForwardArgs& args) {
   with_device_elements(args.x, [&]<class X>(X* x) {
     with_device_elements(args.y, [&]<class Y>(Y* y) {
       constexpr int width = vector_width<X, Y>;
-      launch(activation_forward_kernel<X, Y>, blocks_for<width>(count), activation_block, 0, stream(), x, y, count,
+      launch(activation_forward_kernel<X, Y>, blocks_for<width>(count), activation_threads, 0, stream(), x, y, count,
              args.activation, takes_vectors(width, 0, {x, y}));
     });
   });
@@ -70,8 +70,8 @@ void CudaOps::activation_backward(const ActivationBackwardArgs& args) {
     with_device_elements(args.dy, [&]<class DY>(DY* dy) {
       with_device_elements(args.dx, [&]<class DX>(DX* dx) {
         constexpr int width = vector_width<X, DY, DX>;
-        launch(activation_backward_kernel<X, DY, DX>, blocks_for<width>(count), activation_block, 0, stream(), x, dy, dx,
-               count, args.activation, takes_vectors(width, 0, {x, dy, dx}));
+        launch(activation_backward_kernel<X, DY, DX>, blocks_for<width>(count), activation_threads, 0, stream(), x, dy,
+               dx, count, args.activation, takes_vectors(width, 0, {x, dy, dx}));
       });
     });
   });

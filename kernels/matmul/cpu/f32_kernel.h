@@ -8,7 +8,7 @@
 namespace engine::ENGINE_ISA {
 
 struct KernelF32 {
-  // A chunk has at most most_k terms. A block takes b_elements of b, which stay in the L2 cache beside the block's sums:
+  // A chunk has at most most_k terms. Of b a block takes b_elements, which stay in the L2 cache beside its sums:
   // processors with AVX-512 have at least 1 MiB of it, others half.
 #if defined(__AVX512F__)
   static constexpr int rows = 14;  // 28 sums, 2 of b and 1 of a: 31 of 32 registers
