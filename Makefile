@@ -14,7 +14,8 @@ OPTIMISE := -O1 -g1 -fsanitize=address,undefined \
   -fno-sanitize=null,vptr,object-size$(if $(filter full,$(SANITIZE)),,$(comma)alignment) -fno-sanitize-recover=all \
   -fno-omit-frame-pointer
 else
-# Kernels have -O3, and what goes through every byte of a text -O2. The rest computes little: -Og compiles quickest, for
+# Kernels have -O3, what goes through every byte of a text -O2, and what makes a task's data -O1. The rest computes little:
+# -Og compiles quickest, for
 # it leaves out even what nothing calls.
 OPTIMISE := -Og
 endif
@@ -181,6 +182,7 @@ ifdef SANITIZE
 $(BUILD)/groups/%.o: OPTIMISE := $(OPTIMISE:-O1=-O0)
 else
 $(addprefix $(BUILD)/groups/,core/%.o text/%.o): OPTIMISE := -O2
+$(BUILD)/groups/tasks/%.o: OPTIMISE := -O1
 endif
 
 define isa_rule
