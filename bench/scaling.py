@@ -20,7 +20,7 @@ import pathlib
 import sys
 
 from collectives import Cluster
-from step_schedule import Case, Costs, Simulation, Steps, listed_ranks, shard_elements
+from step_schedule import Case, Costs, Exchange, Simulation, Steps, listed_ranks
 from tables import table, write_tables
 
 root = pathlib.Path(__file__).parent.parent
@@ -167,8 +167,25 @@ def check(model, build):
                               f"an all-reduce of {size} bytes among {ranks} is slower on faster links")
             yield from expect(sum(slow.seconds("all_reduce", size)) <= sum(slow.seconds("all_reduce", 2 * size)),
                               f"an all-reduce of {size} bytes among {ranks} is slower than of twice as many")
+            most = max(1e-6 * 1.4 * latency + size / (1e9 * rate) for algorithm, _, rate, latency in slow.ways("all_reduce")
+                       if algorithm == "ring")
+            yield from expect(sum(slow.seconds("all_reduce", size)) < most,
+                              f"an all-reduce of {size} bytes among {ranks} does not go the fastest way")
+    yield from check_lending(model, expect, near)
     for case in cases:
         yield from check_case(model, build, case, expect, near)
+
+
+def check_lending(model, expect, near):
+    """An exchange takes multiprocessors from what is computed meanwhile."""
+    cluster = Cluster(8)
+    simulation = Simulation(model.steps[cases[0]], cluster).run(1)
+    simulation.compute, simulation.host, simulation.buckets = 0.0, 0.0, [Exchange(0.0, 1.0, 3.0, 0.0, 1)]
+    simulation.work(2.0)  # one second alone, the other beside the exchange
+    yield from expect(near(simulation.compute, 1 + 1 / (1 - cluster.lent)), "work beside an exchange is not slower by its share")
+    simulation.work(2 * (1 - cluster.lent))
+    late = 1 + 1 / (1 - cluster.lent)
+    yield from expect(near(simulation.compute, 3 + (2 - (3 - late)) * (1 - cluster.lent)), "work that outlasts an exchange")
 
 
 def check_case(model, build, case, expect, near):
@@ -191,8 +208,10 @@ def check_case(model, build, case, expect, near):
             fast = Simulation(steps, Cluster(ranks, bandwidth_scale=2), shards=shards, joined=True, costs=free).run()
             yield from expect(fast.seconds <= real.seconds * (1 + 1e-9), f"{name}: faster links make it slower")
             for joined in {False, shards}:
-                yield from expect(model.efficiency(case, ranks, shards=shards, joined=joined) <= 1,
-                                  f"{name}: the efficiency is above 1")
+                one = model.simulation(case, ranks, shards=shards, joined=joined)
+                yield from expect(one.seconds >= alone.seconds, f"{name}: the efficiency is above 1")
+                yield from expect(near(one.seconds, one.computing + sum(one.lost.values())) and min(one.lost.values()) > -1e-9,
+                                  f"{name}: operations and losses are not the step: {one.lost}")
     for ranks in (2, listed_ranks, 64):
         plan = {line["memory"]: line["bytes"] for line in steps.lines(build, "--shard_optimizer", ranks=ranks) if "memory" in line}
         for use, size in steps.memory(ranks, True).items():

@@ -25,10 +25,10 @@ class Schedule {
   Communicator& ranks();
   // Forgets what was done before the step.
   void begin_step();
-  // Prints a JSON line for each parameter ("parameter", "elements"), for each use of memory ("memory", "bytes"), and for
-  // each piece of the step. A piece is some calls of an operation (as --operations prints it, and "zero", which fills
-  // memory), or an exchange: "sum", "or", "reduce_scatter" or "all_gather" of a tensor ("bytes"), "gather" of numbers of
-  // the host, or "wait", behind which all that were started are done.
+  // Prints a JSON line for each parameter ("parameter", "elements"), for each use of memory ("memory", "bytes"), and
+  // for each piece of the step. A piece is some calls of an operation (as --operations prints it, and "zero", which
+  // fills memory), or an exchange: "sum", "or", "reduce_scatter" or "all_gather" of a tensor ("bytes"), "gather" of
+  // numbers of the host, or "wait", behind which all that were started are done.
   void print(const Parameters& parameters, const std::vector<MemoryUse>& uses, std::ostream& out);
 
  private:
