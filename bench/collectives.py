@@ -128,7 +128,7 @@ class Cluster:
 
     def group(self, exchanges, pipelined=False):
         """(of latency, of bytes) in seconds of a group. exchanges: [(kind, bytes)], one for each call of NCCL. Where they are
-        pipelined, one latency passes for all that go together."""
+        pipelined, one latency passes for all that go together, and reductions to all ranks take different links at a time."""
         latency = transfer = 0.0
         for kind in dict.fromkeys(kind for kind, _ in exchanges):
             sizes = sorted(size for of, size in exchanges if of == kind)
@@ -139,6 +139,7 @@ class Cluster:
                     end += 1
                 one = self.seconds(kind.removesuffix(" u8"), sum(sizes[begin:end]), end - begin,
                                    1 if pipelined else len(exchanges))
-                latency, transfer = latency + one[0], transfer + one[1]
+                spread = pipelined and kind in ("reduce", "broadcast")
+                latency, transfer = latency + one[0], transfer + one[1] * ((1 - 1 / self.ranks) if spread else 1)
                 begin = end
         return latency, transfer

@@ -20,7 +20,7 @@ import pathlib
 import sys
 
 from collectives import Cluster
-from step_schedule import Case, Costs, Exchange, Simulation, Steps, listed_ranks
+from step_schedule import Case, Costs, Exchange, Simulation, Steps, calls_of, listed_ranks
 from tables import table, write_tables
 
 root = pathlib.Path(__file__).parent.parent
@@ -172,6 +172,10 @@ def check(model, build):
             yield from expect(sum(slow.seconds("all_reduce", size)) < most,
                               f"an all-reduce of {size} bytes among {ranks} does not go the fastest way")
     yield from check_lending(model, expect, near)
+    for elements, ranks, parts in ((768, 2, 2), (768, 8, 6), (769, 8, 7), (50257 * 768, 1024, 1024)):  # of 128 elements or more
+        calls = calls_of({"exchange": "reduce_scatter", "bytes": 4 * elements}, ranks, joined=False)
+        yield from expect(len(calls) == parts and near(sum(size for _, size in calls), 4 * elements),
+                          f"{elements} elements among {ranks} ranks are {len(calls)} parts, not {parts}")
     for case in cases:
         yield from check_case(model, build, case, expect, near)
 
@@ -212,6 +216,9 @@ def check_case(model, build, case, expect, near):
                 yield from expect(one.seconds >= alone.seconds, f"{name}: the efficiency is above 1")
                 yield from expect(near(one.seconds, one.computing + sum(one.lost.values())) and min(one.lost.values()) > -1e-9,
                                   f"{name}: operations and losses are not the step: {one.lost}")
+    for ranks in all_ranks[1:]:
+        today, best = (model.efficiency(case, ranks, shards=True, pipelined=pipelined) for pipelined in (False, True))
+        yield from expect(today <= best + 1e-9, f"{case.name}, {ranks} shards: better where nothing is pipelined")
     for ranks in (2, listed_ranks, 64):
         plan = {line["memory"]: line["bytes"] for line in steps.lines(build, "--shard_optimizer", ranks=ranks) if "memory" in line}
         for use, size in steps.memory(ranks, True).items():
