@@ -365,6 +365,10 @@ gpu-package-test: gpu-package  ## runs the archive in a root with a C library, a
 	tests/gpu_package.sh $(PLAIN)/gpu-package.tar.xz
 .PHONY: gpu-package gpu-package-test
 
+scaling-check: $(BUILD)/bench/whole_steps  ## the model of docs/scaling.md keeps its own laws and agrees with the engine
+	python3 bench/scaling.py --check --build $(BUILD)
+.PHONY: scaling-check
+
 bench: $(BUILD)/bench/run $(BUILD)/bench/whole_steps  ## microbenchmarks of the operations
 	$(BUILD)/bench/run
 

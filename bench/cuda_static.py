@@ -10,7 +10,6 @@ writes nothing and exits with 1 if a kernel spills registers, or if the PTX of a
 16 neighbouring bytes by several instructions: nvcc splits assignments of structs, which store_global does not.
 """
 import argparse
-import json
 import math
 import pathlib
 import re
@@ -18,6 +17,7 @@ import subprocess
 import sys
 
 from gpus import peaks
+from step_costs import expected_seconds, listed, seconds_of
 from tables import table, write_tables
 
 root = pathlib.Path(__file__).parent.parent
@@ -28,8 +28,6 @@ multiprocessors = {"sm_80": (65536, 164 << 10, 64, 32), "sm_90": (65536, 228 << 
                    "sm_100": (65536, 228 << 10, 64, 32)}
 
 devices = {name: peaks[name] for name in ("A100", "H100", "B200")}
-# Assumed, not measured: which part of those rates a well-made kernel reaches on large shapes.
-share_of_products, share_of_memory = 0.7, 0.85
 
 
 def kernel_name(symbol_or_name):
@@ -172,48 +170,15 @@ def kernel_table(build):
                  rows)
 
 
-# Rows of logits that kernels/losses/cuda/cross_entropy.cu holds at a time fill this many bytes.
-logits_bytes = 640 << 20
-
-
-def cross_entropy_parts(operation):
-    """Its products and the kernel between them, one after the other, and what each moves: the logits and their gradient
-    pass through memory, and dweight is read and written once for every piece of rows whose logits are held at once."""
-    sizes = re.fullmatch(r"x \[(\d+), (\d+)\] \w+, weight \[(\d+), \d+\] (\w+), .*", operation["shapes"])
-    rows, cols, vocabulary = (int(size) for size in sizes.groups()[:3])
-    logits, x, weight, flops = rows * vocabulary, 2 * rows * cols, 2 * vocabulary * cols, operation["flops"] / 3
-    rounding = 3 * weight if sizes[4] == "f32" else 0  # f32 is read, bf16 written
-    dweight = 2 * 4 * vocabulary * cols * math.ceil(4 * logits / logits_bytes)
-    for name, part_flops, moved in (("logits", flops, x + weight + 4 * logits + rounding),
-                                    ("losses, gradient", 0, (4 + 2) * logits), ("dx", flops, 2 * logits + weight + x),
-                                    ("dweight", flops, 2 * logits + x + dweight)):
-        yield operation | {"operation": f"cross_entropy: {name}", "flops": part_flops, "bytes": moved}
-
-
-def counted(build, *arguments):
-    """What the program says of operations, each a dict, with cross entropy in its parts."""
-    lines = subprocess.run([str(build / "bench/whole_steps"), "--precision", "bf16", *arguments], capture_output=True,
-                           text=True, check=True).stdout.splitlines()
-    for operation in map(json.loads, lines):
-        yield from cross_entropy_parts(operation) if operation["operation"] == "cross_entropy" else [operation]
-
-
-def seconds_of(operation, rates):
-    """Of a call at the full rates of a device (gpus.py): (of its products, of its bytes)."""
-    bf16, f32, bandwidth = rates
-    return (operation["flops"] / ((bf16 if operation["compute"] == "bf16" else f32) * 1e12),
-            operation["bytes"] / (bandwidth * 1e9))
-
-
 def step_table(build, batch, length):
     rows, totals, floors = [], dict.fromkeys(devices, 0.0), dict.fromkeys(devices, 0.0)
-    for operation in counted(build, "--operations", "--clip", "--model", "gpt2", "--batch", str(batch), "--length",
+    for operation in listed(build, "--operations", "--clip", "--model", "gpt2", "--batch", str(batch), "--length",
                              str(length)):
         cells = []
         for name in devices:
             arithmetic, memory = seconds_of(operation, devices[name])
             floors[name] += operation["calls"] * max(arithmetic, memory)
-            seconds = operation["calls"] * max(arithmetic / share_of_products, memory / share_of_memory)
+            seconds = operation["calls"] * expected_seconds(operation, devices[name])
             totals[name] += seconds
             cells.append(f"{1e3 * seconds:.2f}" + (" (products)" if arithmetic > memory else ""))
         rows.append([operation["operation"], operation["shapes"], operation["calls"], f"{operation['flops'] / 1e9:.1f}",
@@ -225,9 +190,9 @@ def step_table(build, batch, length):
 
 
 def operations_table(build):
-    rows, listed = [], set()
-    for operation in counted(build, "--every_operation"):
-        listed.add(operation["operation"].partition(":")[0])
+    rows, named = [], set()
+    for operation in listed(build, "--every_operation"):
+        named.add(operation["operation"].partition(":")[0])
         cells = []
         for name in devices:
             arithmetic, memory = seconds_of(operation, devices[name])
@@ -236,8 +201,8 @@ def operations_table(build):
         rows.append([operation["operation"], operation["shapes"], f"{operation['flops'] / 1e9:.1f}",
                      f"{operation['bytes'] / 1e6:.1f}", f"{intensity:.0f}" if intensity else "-", *cells])
     declared = set(re.findall(r"^  row\((\w+), \w+Args\)", (root / "kernels/ops.h").read_text(), re.M))
-    if declared != listed:
-        sys.exit(f"of kernels/ops.h bench/steps/operations.cc does not list {', '.join(sorted(declared ^ listed))}")
+    if declared != named:
+        sys.exit(f"of kernels/ops.h bench/steps/operations.cc does not list {', '.join(sorted(declared ^ named))}")
     return table(["operation", "shapes", "GFLOP", "MB", "FLOP a byte", *(f"{name}: µs, bound by" for name in devices)],
                  rows)
 

@@ -7,7 +7,7 @@
 // states as --recurrence says. --work score scores such rows without gradients, and --work search looks for --passes
 // places of thoughts in rows without. With --lengths the batches are those of a file (sst2_lengths.py), ten in each
 // step. With --times n it prints a JSON line for each operation of a training step, with the median seconds of a call
-// over n steps, instead.
+// over n steps, instead. With --schedule it lists the step of one of --ranks ranks, each of which has such a batch.
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <iostream>
@@ -17,6 +17,7 @@
 #include <sstream>
 
 #include "bench/steps/operations.h"
+#include "bench/steps/schedule.h"
 #include "bench/steps/scoring.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -26,6 +27,7 @@
 #include "kernels/backend/timed_backend.h"
 #include "kernels/observe/count_ops.h"
 #include "models/bart.h"
+#include "models/bert.h"
 #include "models/generation.h"
 #include "training/loss_step.h"
 #include "training/thought_runner.h"
@@ -38,14 +40,15 @@ struct Setting {
   std::string model = "gpt2", work = "train", precision = "auto", device = "cpu", lengths;
   std::string recurrence = "none";
   int batch = 4, length = 256, prompt = 32, fresh = 64, threads = 0, times = 0, thoughts = 0, unroll = 4;
-  int passes = 16, vocabulary = 0;
+  int passes = 16, vocabulary = 0, ranks = 1;
   DeviceOptions options;
-  bool clip = false, operations = false, every_operation = false;
+  bool clip = false, operations = false, every_operation = false, schedule = false, shard_optimizer = false;
 };
 
 TrainingConfig training_config(const Setting& setting) {
   // A step is one pass, whatever its size.
   return {.micro_batch_size = INT32_MAX,
+          .shard_optimizer = setting.shard_optimizer,
           .weight_decay = 0.1f,
           .adam_beta2 = 0.95f,
           .max_grad_norm = setting.clip ? 1.0f : 0.0f};
@@ -77,6 +80,15 @@ ModelConfig config_of(const std::string& model) {
     config.architecture = "bart";
     config.hidden_size = 256, config.num_layers = 3, config.num_heads = 8;
     config.vocab_size = 64, config.max_positions = 512;
+  } else if (model.starts_with("rembert")) {
+    config = open_model();
+    config.architecture = "rembert";
+    config.hidden_size = 1152, config.num_layers = 32, config.num_heads = 18, config.ffn_size = 4608;
+    config.vocab_size = 250300, config.max_positions = 512;
+    config.own.get<RemBertOptions>().input_embedding_size = 256;
+    config.own.get<RemBertOptions>().output_embedding_size = 1664;
+    config.head = model == "rembert" ? HeadKind::masked : HeadKind::classification;
+    if (model == "rembert-classes") config.labels = {"0", "1"};
   } else {
     config = open_model();
     config.architecture = "bert";
@@ -100,7 +112,7 @@ std::vector<int32_t> random_tokens(int64_t count, int64_t vocabulary, Random& ra
 // Reads the lengths of each batch's sequences.
 std::vector<std::vector<int>> lengths_of(const Setting& setting) {
   if (setting.lengths.empty())
-    return {std::vector<int>(static_cast<size_t>(setting.batch), setting.length)};
+    return {std::vector<int>(static_cast<size_t>(setting.batch * setting.ranks), setting.length)};
   std::vector<std::vector<int>> result;
   std::istringstream text(read_text(setting.lengths));
   for (std::string line; std::getline(text, line);) {
@@ -152,8 +164,8 @@ SequenceBatch random_batch(const std::vector<int>& lengths, const ModelConfig& c
 // Takes training steps over the same batches, repeatedly.
 class Training {
  public:
-  Training(Ops& ops, Model& model, DType compute, const Setting& setting)
-      : config_(training_config(setting)), arena_(ops.memory()), machine_{ops, arena_, compute, ranks_},
+  Training(Ops& ops, Model& model, DType compute, const Setting& setting, Communicator& ranks)
+      : config_(training_config(setting)), arena_(ops.memory()), machine_{ops, arena_, compute, ranks},
         step_(machine_, model.parameters(), config_, /*seed=*/1, /*measures_norm=*/setting.clip),
         loss_(model, std::make_unique<CrossEntropyObjective>(model), runner_of(model, setting)) {
     Random random(7, 0);
@@ -173,6 +185,9 @@ class Training {
   }
   int64_t tokens() const { return tokens_; }  // of the last step
   int64_t sequences() const { return sequences_; }
+  std::vector<MemoryUse> memory(Parameters& parameters) {
+    return memory_uses(machine_, parameters, step_, Averaging(machine_.ops, parameters, config_));
+  }
 
  private:
   float train(const SequenceBatch& batch) {
@@ -184,7 +199,6 @@ class Training {
   }
 
   TrainingConfig config_;
-  Communicator ranks_;
   Arena arena_;
   Machine machine_;
   TrainingStep step_;
@@ -218,11 +232,6 @@ void serve(const Step& step) {
   }
 }
 
-nlohmann::json json_of(const OperationCount& count) {
-  return {{"operation", count.name}, {"shapes", count.shapes}, {"compute", name_of(count.compute)},
-          {"calls", count.calls},    {"flops", count.flops},   {"bytes", count.bytes}};
-}
-
 // Prints a JSON line for each operation.
 void list(const std::vector<OperationCount>& counts) {
   for (const OperationCount& count : counts) std::cout << json_of(count).dump() << "\n";
@@ -240,6 +249,18 @@ void time_steps(TimeOps& ops, Training& training, int steps) {
     line["seconds"] = time.seconds;
     std::cout << line.dump() << "\n";
   }
+}
+
+// Lists a step of one of several ranks.
+void list_schedule(const Setting& setting) {
+  Schedule schedule(setting.ranks);
+  const std::unique_ptr<Model> model = make_model(config_of(setting.model));
+  model->parameters().allocate(schedule.ops().memory(), true);
+  const DType compute = compute_precision(setting.precision, "cpu");
+  Training training(schedule.ops(), *model, compute, setting, schedule.ranks());
+  schedule.begin_step();
+  training.step();
+  schedule.print(model->parameters(), training.memory(model->parameters()), std::cout);
 }
 
 // Serves steps that score rows or search in them.
@@ -271,6 +292,7 @@ void run_scoring(Ops& ops, DType compute, const Setting& setting) {
 
 void run(const Setting& setting) {
   set_threads(setting.threads);
+  if (setting.schedule) return list_schedule(setting);
   std::vector<OperationCount> counts;
   const bool counted = setting.operations || setting.every_operation;
   const std::unique_ptr<TimeOps> timer = setting.times ? make_timed_ops(setting.device, setting.options) : nullptr;
@@ -292,7 +314,8 @@ void run(const Setting& setting) {
     const std::unique_ptr<Model> model = make_model(config);
     model->parameters().allocate(ops->memory(), true);
     model->parameters().initialise(1);
-    Training training(*ops, *model, compute, setting);
+    Communicator one_rank;
+    Training training(*ops, *model, compute, setting, one_rank);
     if (setting.operations) {
       training.step();
       return list(counts);
@@ -325,7 +348,8 @@ int main(int argc, char** argv) {
   engine::Setting setting;
   CLI::App app("Whole steps of the engine, for bench/compare.py");
   app.add_option("--model", setting.model)
-      ->check(CLI::IsMember({"gpt2", "neox", "decoder", "lstm256", "lstm512", "bert", "minilm", "encdec", "bart"}));
+      ->check(CLI::IsMember({"gpt2", "neox", "decoder", "lstm256", "lstm512", "bert", "minilm", "encdec", "bart",
+                             "rembert", "rembert-classes"}));
   app.add_option("--work", setting.work)->check(CLI::IsMember({"train", "generate", "score", "search"}));
   app.add_option("--precision", setting.precision)->check(CLI::IsMember({"auto", "f32", "bf16"}));
   app.add_option("--batch", setting.batch);
@@ -354,6 +378,12 @@ int main(int argc, char** argv) {
   app.add_flag("--every_operation", setting.every_operation,
                "lists what each operation computes and moves at a usual shape instead")
       ->excludes(times);
+  CLI::Option* const schedule =
+      app.add_flag("--schedule", setting.schedule, "lists a training step of one of several ranks on GPUs instead")
+          ->excludes(times);
+  app.add_option("--ranks", setting.ranks, "of --schedule")->check(CLI::PositiveNumber)->needs(schedule);
+  app.add_flag("--shard_optimizer", setting.shard_optimizer, "as training.shard_optimizer, with --schedule")
+      ->needs(schedule);
   CLI11_PARSE(app, argc, argv);
   try {
     engine::run(setting);
