@@ -15,10 +15,10 @@ struct KernelF32 {
   static constexpr int64_t most_k = 256, b_elements = 1 << 18;
 #elif defined(__AVX2__)
   static constexpr int rows = 6;
-  static constexpr int64_t most_k = 384, b_elements = 1 << 17;
+  static constexpr int64_t most_k = 384, b_elements = 1 << 16;
 #else
   static constexpr int rows = 4;
-  static constexpr int64_t most_k = 384, b_elements = 1 << 17;
+  static constexpr int64_t most_k = 384, b_elements = 1 << 16;
 #endif
   static constexpr int cols = 2 * lanes;
   static constexpr int tile_elements = rows * cols;
