@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "models/bart.h"
 #include "models/huggingface.h"
+#include "text/sentencepiece.h"
 #include "training/loss_step.h"
 #include "training/run_folder.h"
 
@@ -24,7 +25,8 @@ OpenedRun open_run(const std::filesystem::path& folder) {
 
 bool has_tokenizer(const std::filesystem::path& folder) {
   const auto has = [&](const char* name) { return std::filesystem::exists(folder / name); };
-  return has("tokenizer.json") || has("vocab.txt") || (has("vocab.json") && has("merges.txt"));
+  return has("tokenizer.json") || has("vocab.txt") || (has("vocab.json") && has("merges.txt")) ||
+         !sentencepiece_in(folder).empty();
 }
 
 std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder) {
