@@ -68,7 +68,9 @@ int dispatch(const std::vector<std::string>& arguments, Communicator& ranks) {
   for (const Row& row : verbs) names.push_back(row.name);
   const auto found = std::find(names.begin(), names.end(), name);
   if (found == names.end()) {
-    if (name.starts_with('-')) names = {"--help", "--version"};
+    const std::string verb = name.substr(std::min(name.find_first_not_of('-'), name.size()));
+    if (name.starts_with('-') && std::find(names.begin(), names.end(), verb) == names.end())
+      names = {"--help", "--version"};
     fail_usage("there is no command ", name, "; the nearest is ", nearest_name(name, names));
   }
   const Row& row = verbs[found - names.begin()];
