@@ -2,7 +2,9 @@
 // line or a file of options is wrong, and 130 where a signal stopped it after saving.
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
+#include <stdexcept>
 
 #include "commands/launch.h"
 #include "commands/verb.h"
@@ -104,6 +106,8 @@ int main(int argc, char** argv) {
     return code;
   } catch (const engine::UsageError& error) {
     return failed(2, error);
+  } catch (const std::filesystem::filesystem_error& error) {
+    return failed(1, std::runtime_error(error.path1().string() + ": " + error.code().message()));
   } catch (const std::exception& error) {
     return failed(1, error);
   }

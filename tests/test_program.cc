@@ -139,6 +139,9 @@ TEST_CASE("program: trains, and its run folder is evaluated, goes on from prompt
   CHECK(evaluated.out.find("exact_match_level_1 ") != std::string::npos);
   program.fails({"eval", run, "--split", "test"}, 2, "--split test");
   program.fails({"eval", program.file("nowhere")}, 1, "there is no such folder");
+  const std::string long_name(300, 'x');
+  program.fails({"generate", long_name, "--prompt", "a"}, 1, "engine: " + long_name + ": File name too long");
+  program.fails({"score", run, "--input", long_name}, 1, "engine: " + long_name + ": File name too long");
   for (const std::string name : {"no-such-gpt2", "google/no-such-bert"})
     program.fails({"generate", name, "--prompt", "a"}, 1, "`hf download " + name + " --local-dir no-such-");
   program.fails({"score", run, "--input", "-"}, 1, "the standard input is /dev/stdin");
