@@ -2,7 +2,9 @@
 // line or a file of options is wrong, and 130 where a signal stopped it after saving.
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
+#include <stdexcept>
 
 #include "commands/launch.h"
 #include "commands/verb.h"
@@ -68,7 +70,9 @@ int dispatch(const std::vector<std::string>& arguments, Communicator& ranks) {
   for (const Row& row : verbs) names.push_back(row.name);
   const auto found = std::find(names.begin(), names.end(), name);
   if (found == names.end()) {
-    if (name.starts_with('-')) names = {"--help", "--version"};
+    const std::string verb = name.substr(std::min(name.find_first_not_of('-'), name.size()));
+    if (name.starts_with('-') && std::find(names.begin(), names.end(), verb) == names.end())
+      names = {"--help", "--version"};
     fail_usage("there is no command ", name, "; the nearest is ", nearest_name(name, names));
   }
   const Row& row = verbs[found - names.begin()];
@@ -102,6 +106,8 @@ int main(int argc, char** argv) {
     return code;
   } catch (const engine::UsageError& error) {
     return failed(2, error);
+  } catch (const std::filesystem::filesystem_error& error) {
+    return failed(1, std::runtime_error(error.path1().string() + ": " + error.code().message()));
   } catch (const std::exception& error) {
     return failed(1, error);
   }

@@ -31,7 +31,8 @@ void refuse(const json& file, const std::vector<Neutral>& keys, const std::strin
 
 void take_generation_file(const std::filesystem::path& folder, bool is_encoder_decoder, const Options& options,
                           const std::vector<std::string>& ignored, GenerationConfig& generation) {
-  const std::filesystem::path path = folder / "generation_config.json";
+  std::filesystem::path path = folder / "generation_config.json";
+  if (!std::filesystem::exists(path)) path = folder / "config.json";
   if (!std::filesystem::exists(path)) return;
   const std::string where = path.string();
   json file = parse_json_file(path);

@@ -1,4 +1,5 @@
-// A model folder's generation_config.json says how transformers generates with it.
+// A model folder's generation_config.json says how transformers generates with it. In an older folder, which has none,
+// config.json does.
 #pragma once
 
 #include <filesystem>
@@ -10,7 +11,7 @@
 
 namespace engine {
 
-// Takes what the file says of generation, if there is one, for all options of [generation] that nobody set: do_sample
+// Takes what the file says of generation for all options of [generation] that nobody set: do_sample
 // with temperature, top_k (50 where it is absent) and top_p, max_new_tokens, num_beams, length_penalty and
 // early_stopping; max_length for an encoder-decoder. A UsageError names a key by which transformers would write another
 // text and that is not obeyed, such as repetition_penalty, unless it is among the ignored ones. What decides about the

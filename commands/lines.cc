@@ -13,6 +13,7 @@ void in_batches(const std::string& file, const std::function<void(size_t, const 
                 size_t most) {
   if (std::filesystem::is_directory(file)) fail("cannot read ", file, ": this is a folder");
   std::ifstream input(file, std::ios::binary);
+  if (!input && file == "-") fail("cannot read -: there is no such file; the standard input is /dev/stdin");
   if (!input) fail("cannot read ", file, ": no such file, or no permission");
   std::vector<std::string> batch;
   size_t first = 1;
@@ -23,7 +24,7 @@ void in_batches(const std::string& file, const std::function<void(size_t, const 
   };
   for (std::string line; std::getline(input, line);) {
     if (first == 1 && batch.empty()) {
-      refuse_lfs_pointer(line, file);
+      refuse_wrong_kind(line, file);
       line = std::string(text_of_file(line, file));
     }
     if (!line.empty() && line.back() == '\r') line.pop_back();

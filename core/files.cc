@@ -199,7 +199,7 @@ std::string read_text(const fs::path& path) {
     if (size == text.size()) text.resize(2 * size);
   }
   text.resize(size);
-  refuse_lfs_pointer(text, path);
+  refuse_wrong_kind(text, path);
   return text;
 }
 
@@ -318,9 +318,21 @@ std::string name_behind_aside(const std::string& name) {
   return name;
 }
 
-void refuse_lfs_pointer(std::string_view beginning, const fs::path& file) {
+void refuse_wrong_kind(std::string_view beginning, const fs::path& file) {
+  using namespace std::string_view_literals;
   if (beginning.starts_with("version https://git-lfs.github.com/spec/"))
     fail(file.string(), ": is a Git LFS pointer, not the file itself: `git lfs pull` in its folder brings the file");
+  // Safetensors begin with a number of eight bytes, which can look like any of these, and then with a brace.
+  if (beginning.size() < 9 || beginning[8] == '{') return;
+  constexpr std::pair<std::string_view, const char*> kinds[] = {
+      {"\x1f\x8b\x08"sv, "compressed with gzip: gunzip -k decompresses it"},
+      {"BZh91AY&SY"sv, "compressed with bzip2: bunzip2 -k decompresses it"},
+      {"\xfd" "7zXZ\0"sv, "compressed with xz: unxz -k decompresses it"},
+      {"\x28\xb5\x2f\xfd"sv, "compressed with zstd: unzstd decompresses it"},
+      {"PK\x03\x04"sv, "a ZIP archive, as PyTorch's .bin and .pt are: unpack it, or save the model as safetensors"},
+      {"PAR1\x15"sv, "a Parquet file: write its texts as .jsonl, an object with a \"text\" a line"}};
+  for (const auto& [magic, what] : kinds)
+    if (beginning.starts_with(magic)) fail(file.string(), ": is ", what);
 }
 
 MappedFile::MappedFile(const fs::path& path) {
@@ -335,7 +347,7 @@ MappedFile::MappedFile(const fs::path& path) {
   if (data == MAP_FAILED) fail_to("read", path, errno);
   data_ = static_cast<const char*>(data);
   try {
-    refuse_lfs_pointer({data_, size_}, path);
+    refuse_wrong_kind({data_, size_}, path);
   } catch (...) {
     munmap(data, size_);
     throw;

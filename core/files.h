@@ -42,8 +42,9 @@ void swap_folder(const std::filesystem::path& folder, const std::filesystem::pat
 }  // namespace detail
 
 // An Error where a file that begins with these bytes is a pointer of Git LFS, which stands in the place of a large file
-// in a clone without `git lfs`. read_text and MappedFile check this.
-void refuse_lfs_pointer(std::string_view beginning, const std::filesystem::path& file);
+// in a clone without `git lfs`, or is compressed, or of a kind that nothing here reads. read_text and MappedFile check
+// this.
+void refuse_wrong_kind(std::string_view beginning, const std::filesystem::path& file);
 
 // Maps a file's bytes into memory, read-only, as long as the object lives.
 class MappedFile {

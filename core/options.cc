@@ -68,6 +68,43 @@ void check_string(const std::string& text, const Range& range) {
 }
 
 // Levenshtein's distance: the fewest insertions, deletions and replacements of a character.
+// Names that users of transformers and nanoGPT know, and the options that do the same.
+constexpr std::pair<std::string_view, std::string_view> names_elsewhere[] = {
+    {"bf16", "precision"},
+    {"block_size", "data.block_size"},
+    {"eval_interval", "training.eval_every"},
+    {"eval_steps", "training.eval_every"},
+    {"fp16", "precision"},
+    {"gpus", "device"},
+    {"grad_clip", "training.max_grad_norm"},
+    {"gradient_accumulation_steps", "training.micro_batch_size"},
+    {"gradient_checkpointing", "training.recompute"},
+    {"line_by_line", "mlm.lines"},
+    {"logging_steps", "training.log_every"},
+    {"lr", "training.learning_rate"},
+    {"lr_scheduler_type", "training.scheduler"},
+    {"max_iters", "training.max_steps"},
+    {"max_seq_length", "data.block_size"},
+    {"metric_for_best_model", "training.best_metric"},
+    {"min_lr", "training.min_learning_rate"},
+    {"mlm_probability", "mlm.mask_share"},
+    {"model_name_or_path", "init"},
+    {"n_embd", "model.hidden_size"},
+    {"n_head", "model.num_heads"},
+    {"n_layer", "model.num_layers"},
+    {"num_epochs", "training.epochs"},
+    {"num_train_epochs", "training.epochs"},
+    {"per_device_train_batch_size", "training.batch_size"},
+    {"resume_from_checkpoint", "resume"},
+    {"save_steps", "training.save_every"},
+    {"save_total_limit", "training.keep_checkpoints"},
+    {"steps", "training.max_steps"},
+    {"train_file", "data.train"},
+    {"validation_file", "data.eval"},
+    {"warmup_iters", "training.warmup_steps"},
+    {"warmup_ratio", "training.warmup_steps"},
+    {"wd", "training.weight_decay"}};
+
 size_t edit_distance(const std::string& a, const std::string& b) {
   std::vector<size_t> row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -300,6 +337,9 @@ std::string Options::nearest(const std::string& name) const { return nearest_nam
 
 std::string nearest_name(const std::string& whole_name, const std::vector<std::string>& names) {
   const std::string name = whole_name.substr(0, 100);  // no known name is longer
+  const std::string_view own = std::string_view(name).substr(name.rfind('.') + 1);
+  for (const auto& [theirs, ours] : names_elsewhere)
+    if (own == theirs && std::find(names.begin(), names.end(), ours) != names.end()) return std::string(ours);
   std::string best;
   size_t least = std::numeric_limits<size_t>::max();
   const bool without_section = name.find('.') == std::string::npos;

@@ -219,6 +219,17 @@ float initializer_range_from_huggingface(const json& config, const std::string& 
   return range;
 }
 
+namespace {
+
+// Reads a class's name. Numbers and truth values are names, too.
+std::string label_of(const json& names, const std::string& number, const std::string& where) {
+  const json* const name = json_find(names, number.c_str(), where);
+  if (name && (name->is_number() || name->is_boolean())) return name->dump();
+  return json_string(names, number.c_str(), where);
+}
+
+}  // namespace
+
 std::vector<std::string> labels_from_huggingface(const json& config, const std::string& where) {
   constexpr int64_t most = 1 << 20;
   std::vector<std::string> labels;
@@ -230,7 +241,7 @@ std::vector<std::string> labels_from_huggingface(const json& config, const std::
   const json& names = config["id2label"];
   if (!names.is_object() || names.empty()) fail(where, ": \"id2label\" should be an object that names the classes");
   for (size_t i = 0; i < names.size(); ++i)
-    labels.push_back(json_string(names, std::to_string(i).c_str(), where + ": id2label"));
+    labels.push_back(label_of(names, std::to_string(i), where + ": id2label"));
   return labels;
 }
 

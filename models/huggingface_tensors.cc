@@ -30,10 +30,21 @@ std::string text_of(const std::vector<int64_t>& shape) {
 fs::path weights_file(const fs::path& folder) {
   for (const char* name : {"model.safetensors", "model.safetensors.index.json"})
     if (fs::exists(folder / name)) return folder / name;
-  const char* const hint = fs::exists(folder / "pytorch_model.bin")
-                               ? "; pytorch_model.bin is not read: save the model with safetensors"
-                               : "";
-  fail(folder.string(), ": has no model.safetensors and no model.safetensors.index.json", hint);
+  // Names what lies there in place of them.
+  std::string others;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    const auto ends = [&](const char* ending) { return name.ends_with(ending); };
+    const bool has_weights = ends(".safetensors") || ends(".bin") || ends(".bin.index.json") || ends(".h5") ||
+                             ends(".msgpack") || ends(".pt") || ends(".pth") || ends(".ckpt") || ends(".gguf") ||
+                             ends(".onnx");
+    if (has_weights && (others.empty() || name < others)) others = name;
+  }
+  fail(folder.string(), ": has no model.safetensors and no model.safetensors.index.json",
+       others.empty()                     ? ""
+       : others.ends_with(".safetensors") ? "; " + others + " has a name by which transformers does not find it"
+                                          : "; " + others + " is not read: load it with transformers, and save it " +
+                                                "with save_pretrained, which writes safetensors");
 }
 
 // Lists the first names and counts the others: "a, b, c, d and 7 more".

@@ -47,9 +47,13 @@ void text_file(const std::string& file, std::string_view bytes, const TakePiece&
 size_t json_lines_file(const std::string& file, std::string_view text, const TakePiece& take) {
   bool any = false;
   size_t empty = 0;
+  const size_t first = text_of_file(text, file).find_first_not_of(" \t\r\n");
+  if (first < text.size() && text_of_file(text, file)[first] == '[')
+    fail(file, ": is a list in JSON, and each line should be an object with a \"text\": jq -c '.[]' writes it so");
   each_json_line(text, file, [&](const nlohmann::json& object, const std::string& where, size_t line) {
-    require(object.is_object() && object.contains("text") && object["text"].is_string(), where,
-            " is no object with a \"text\"");
+    require(object.is_object() && object.contains("text"), where, " is no object with a \"text\"");
+    if (!object["text"].is_string())
+      fail(where, ": \"text\" is ", object["text"].dump(-1, ' ', true).substr(0, 60), ", it should be a string");
     const auto& document = object["text"].get_ref<const std::string&>();
     if (document.empty()) {
       ++empty;
@@ -62,9 +66,24 @@ size_t json_lines_file(const std::string& file, std::string_view text, const Tak
   return empty;
 }
 
+std::string lower_ending(const std::string& file) {
+  std::string ending = std::filesystem::path(file).extension().string();
+  for (char& c : ending)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
+  return ending;
+}
+
+// Refuses files whose columns others read. As one text they would be something else.
+void refuse_table(const std::string& file) {
+  const std::string ending = lower_ending(file);
+  if (ending == ".csv" || ending == ".tsv")
+    fail(file, ": is a table by its name, and columns are not read here: write its texts as .jsonl, an object with a ",
+         "\"text\" a line, or give it another name to read all of it as one text");
+}
+
 // Finds the line of a piece that cannot be encoded. A line of a .jsonl file is a whole piece.
 [[noreturn]] void fail_at_line(const DocumentPiece& piece, const Tokenizer& tokenizer, const Error& error) {
-  if (piece.file.ends_with(".jsonl")) fail(piece.file, ": line ", piece.line, ": ", error.what());
+  if (has_json_lines(piece.file)) fail(piece.file, ": line ", piece.line, ": ", error.what());
   size_t line = piece.line;
   for (size_t at = 0, end; at < piece.text.size(); at = end, ++line) {
     end = std::min(piece.text.find('\n', at), piece.text.size() - 1) + 1;
@@ -79,6 +98,11 @@ size_t json_lines_file(const std::string& file, std::string_view text, const Tak
 
 }  // namespace
 
+bool has_json_lines(const std::string& file) {
+  const std::string ending = lower_ending(file);
+  return ending == ".jsonl" || ending == ".json";
+}
+
 size_t for_each_piece(const std::vector<std::string>& files, const TakePiece& take, const Tokenizer* tokenizer,
                       size_t piece_bytes) {
   size_t empty = 0;
@@ -86,7 +110,8 @@ size_t for_each_piece(const std::vector<std::string>& files, const TakePiece& ta
     const MappedFile mapped(file);
     const std::string_view text(mapped.data(), mapped.size());
     require(!text_of_file(text, file).empty(), file, ": is empty");
-    if (file.ends_with(".jsonl"))
+    refuse_table(file);
+    if (has_json_lines(file))
       empty += json_lines_file(file, text, take);
     else
       text_file(file, text, take, tokenizer, piece_bytes);

@@ -1,4 +1,4 @@
-// Text files hold documents: a .jsonl file one a line (its field "text"), any other file is one document.
+// Text files hold documents: a .jsonl or .json file one a line (its field "text"), any other file is one document.
 #pragma once
 
 #include <cstdint>
@@ -21,13 +21,17 @@ struct DocumentPiece {
   size_t line = 1;  // at which the piece begins
 };
 
+// Says whether a file's name ends with .jsonl or .json.
+bool has_json_lines(const std::string& file);
+
 inline constexpr size_t usual_piece_bytes = size_t{1} << 20;
 
 // Goes through the documents of the files, in order, piece by piece, so that a file may be larger than memory. A file
 // of text is cut behind a line's end between two visible ASCII characters, where the tokenizer, if there is one, says
 // that it may be (Tokenizer::may_cut), at or behind piece_bytes. Errors: a missing or empty file; bad UTF-8 with file
-// and byte; a line of a .jsonl file that is no object with a "text", with file and line. Blank lines of such a file are
-// passed over, and so are documents without text. Returns how many of the latter there are.
+// and byte; a line of a .jsonl file that is no object with a "text", with file and line; a table, by its name's end.
+// Blank lines of a .jsonl file are passed over, and so are documents without text. Returns how many of the latter there
+// are.
 size_t for_each_piece(const std::vector<std::string>& files, const std::function<void(const DocumentPiece&)>& piece,
                       const Tokenizer* tokenizer = nullptr, size_t piece_bytes = usual_piece_bytes);
 

@@ -6,14 +6,38 @@
 #include "core/error.h"
 #include "models/bart.h"
 #include "models/huggingface.h"
+#include "text/sentencepiece.h"
 #include "training/loss_step.h"
 #include "training/run_folder.h"
 
 namespace engine {
 
+namespace {
+
+// Says whether a text has the form of a name on the Hub, "gpt2" or "google/rembert".
+bool may_be_on_hub(const std::string& name) {
+  const auto is_part = [](std::string_view part) {
+    return !part.empty() && part[0] != '.' && std::all_of(part.begin(), part.end(), [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+             c == '_';
+    });
+  };
+  const size_t slash = name.find('/');
+  if (slash == std::string::npos) return is_part(name);
+  const std::string_view owner = std::string_view(name).substr(0, slash);
+  return is_part(owner) && is_part(std::string_view(name).substr(slash + 1)) && owner != "runs";
+}
+
+}  // namespace
+
 OpenedRun open_run(const std::filesystem::path& folder) {
-  if (!std::filesystem::is_directory(folder))
-    fail(folder.string(), std::filesystem::exists(folder) ? ": is a file, not a folder" : ": there is no such folder");
+  if (std::filesystem::exists(folder) && !std::filesystem::is_directory(folder))
+    fail(folder.string(), ": is a file, not a folder");
+  if (!std::filesystem::exists(folder))
+    fail(folder.string(), ": there is no such folder",
+         may_be_on_hub(folder.string()) ? "; models are not downloaded here: `hf download " + folder.string() +
+                                              " --local-dir " + folder.filename().string() + "` does it"
+                                        : "");
   const RunFolder run(folder);
   if (const std::filesystem::path model = run.model(); !model.empty())
     return {model, std::filesystem::exists(run.config()) ? run.config() : std::filesystem::path{}};
@@ -24,7 +48,8 @@ OpenedRun open_run(const std::filesystem::path& folder) {
 
 bool has_tokenizer(const std::filesystem::path& folder) {
   const auto has = [&](const char* name) { return std::filesystem::exists(folder / name); };
-  return has("tokenizer.json") || has("vocab.txt") || (has("vocab.json") && has("merges.txt"));
+  return has("tokenizer.json") || has("vocab.txt") || (has("vocab.json") && has("merges.txt")) ||
+         !sentencepiece_in(folder).empty();
 }
 
 std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder) {

@@ -43,8 +43,27 @@ TEST_CASE("documents: an empty text in a .jsonl is passed over and counted, as b
   CHECK(found.empty == 2);
   CHECK_THROWS_WITH_AS(documents_of("a.jsonl", "{\"text\": \"\"}\n"),
                        doctest::Contains("a.jsonl: holds no line with a \"text\" that is not empty"), Error);
-  CHECK_THROWS_WITH_AS(documents_of("a.jsonl", "{\"text\": 1}\n"), doctest::Contains("a.jsonl: line 1 is no object"),
-                       Error);
+}
+
+TEST_CASE("documents: a line whose text is none is told with its value") {
+  for (const auto& [line, error] : {std::pair{"[1]", "is a list in JSON, and each line should be an object"},
+                                    {"{\"text\": 1}", "line 1: \"text\" is 1, it should be a string"},
+                                    {"{\"text\": null}", "line 1: \"text\" is null, it should be a string"},
+                                    {"{\"text\": [\"a\"]}", "line 1: \"text\" is [\"a\"], it should be a string"},
+                                    {"{\"txt\": \"a\"}", "line 1 is no object with a \"text\""},
+                                    {"\"a\"", "line 1 is no object with a \"text\""}})
+    CHECK_THROWS_WITH_AS(documents_of("a.jsonl", line), doctest::Contains(error), Error);
+}
+
+TEST_CASE("documents: a .json file is read by lines, too, and a table is refused") {
+  const std::string lines = "{\"text\": \"a\"}\n{\"text\": \"b\"}\n";
+  for (const char* name : {"a.json", "a.JSONL", "a.Json", "b.jsonl"})
+    CHECK(documents_of(name, lines).texts == std::vector<std::string>{"a", "b"});
+  CHECK_THROWS_WITH_AS(documents_of("a.json", "\xEF\xBB\xBF [\n{\"text\": \"a\"}\n]\n"),
+                       doctest::Contains("a.json: is a list in JSON"), Error);
+  for (const char* name : {"a.csv", "a.TSV"})
+    CHECK_THROWS_WITH_AS(documents_of(name, "text\na\n"), doctest::Contains("is a table by its name"), Error);
+  CHECK(documents_of("csv", "text\n").texts == std::vector<std::string>{"text\n"});
 }
 
 TEST_CASE("documents: a byte of zero is a character of the text") {

@@ -284,6 +284,14 @@ TEST_CASE("encoder folders: another task keeps the trunk and begins a head, the 
   CHECK(report.loaded == std::vector<std::string>{"trunk"});
 }
 
+TEST_CASE("encoder folders: numbers and truth values are names of classes, too") {
+  Folder folder("bert_classes");
+  folder.config["id2label"] = {{"0", 0}, {"1", 1.5}, {"2", true}};
+  CHECK(read_model_config(folder.write()).labels == std::vector<std::string>{"0", "1.5", "true"});
+  folder.config["id2label"]["1"] = nullptr;
+  CHECK_THROWS_WITH_AS(read_model_config(folder.write()), doctest::Contains("id2label: \"1\" is missing"), Error);
+}
+
 TEST_CASE("encoder folders: what is missing, misshapen, unknown or not done here is named") {
   const auto error_after = [](const std::function<void(Folder&)>& change, const LoadRequest& request = {}) {
     Folder folder("bert_classes");

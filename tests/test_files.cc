@@ -135,6 +135,30 @@ TEST_CASE("files: a pointer of Git LFS is told from the file that it stands for"
   CHECK(read_text(file) == "version 1\n");
 }
 
+TEST_CASE("files: what is compressed, or of another kind, is refused with its remedy") {
+  using namespace std::string_view_literals;
+  const TemporaryFolder folder;
+  const std::filesystem::path file = folder.path() / "a.txt";
+  constexpr std::pair<std::string_view, const char*> kinds[] = {
+      {"\x1f\x8b\x08\0\0\0\0\0\0\x03"sv, "is compressed with gzip: gunzip -k decompresses it"},
+      {"BZh91AY&SYab"sv, "is compressed with bzip2"},
+      {"\xfd" "7zXZ\0\0\x04ab"sv, "is compressed with xz"},
+      {"\x28\xb5\x2f\xfd\x04\0\0\0ab"sv, "is compressed with zstd"},
+      {"PK\x03\x04\x14\0\0\0\x08\0"sv, "is a ZIP archive"},
+      {"PAR1\x15\x04\x15\0\0\0"sv, "is a Parquet file"}};
+  for (const auto& [bytes, error] : kinds) {
+    write_file(file, bytes);
+    CHECK_THROWS_WITH_AS(read_text(file), doctest::Contains((file.string() + ": " + error).c_str()), Error);
+    CHECK_THROWS_WITH_AS(MappedFile{file}, doctest::Contains(error), Error);
+    // The length of a header in safetensors may have the same bytes.
+    const std::string header = std::string(bytes.substr(0, 8)) + "{";
+    write_file(file, header);
+    CHECK(read_text(file) == header);
+    write_file(file, bytes.substr(0, 2));
+    CHECK(read_text(file) == bytes.substr(0, 2));
+  }
+}
+
 TEST_CASE("files: a device without an end is refused, a folder's entries are listed or an error names it") {
   CHECK(error_of([] { read_text("/dev/zero"); }).starts_with("cannot read /dev/zero: it is a device that gives more"));
   CHECK(read_text("/dev/null").empty());

@@ -14,8 +14,8 @@ namespace {
 struct Folder : TemporaryFolder {
   GenerationConfig read(const std::string& text, bool is_encoder_decoder = true,
                         const std::vector<std::pair<std::string, std::string>>& given = {},
-                        const std::vector<std::string>& ignored = {}) {
-    write_file(path() / "generation_config.json", text);
+                        const std::vector<std::string>& ignored = {}, const char* file = "generation_config.json") {
+    write_file(path() / file, text);
     Config config;
     Options options;
     config.declare(options);
@@ -52,6 +52,16 @@ TEST_CASE("generation file: sampling, beams and lengths are obeyed as transforme
   CHECK(given.temperature == 0);
   CHECK(given.num_beams == 2);
   CHECK(given.max_new_tokens == 9);
+}
+
+TEST_CASE("generation file: without one the same keys of config.json count") {
+  const std::string text = R"({"model_type": "bart", "num_beams": 4, "early_stopping": true})";
+  Folder folder;
+  CHECK(folder.read(text, true, {}, {}, "config.json").num_beams == 4);
+  CHECK(folder.read(text, true, {}, {}, "config.json").early_stopping);
+  CHECK_THROWS_WITH_AS(folder.read(R"({"no_repeat_ngram_size": 3})", true, {}, {}, "config.json"),
+                       doctest::Contains("/config.json: \"no_repeat_ngram_size\" is 3, which is not obeyed"), Error);
+  CHECK(folder.read("{}").num_beams == 1);  // generation_config.json alone counts
 }
 
 TEST_CASE("generation file: what is not obeyed is refused by name") {

@@ -309,7 +309,11 @@ TEST_CASE("huggingface: folders that are torn or no folders") {
   fs::remove(folder.path() / "model.safetensors");
   expect("has no model.safetensors");
   write_file(folder.path() / "pytorch_model.bin", "");
-  expect("pytorch_model.bin is not read");
+  expect("pytorch_model.bin is not read: load it with transformers, and save it with save_pretrained");
+  fs::rename(folder.path() / "pytorch_model.bin", folder.path() / "pytorch_model.bin.index.json");
+  expect("pytorch_model.bin.index.json is not read");
+  fs::rename(folder.path() / "pytorch_model.bin.index.json", folder.path() / "model.fp16.safetensors");
+  expect("model.fp16.safetensors has a name by which transformers does not find it");
   CHECK_THROWS_WITH_AS(read_model_config(folder.path() / "config.json"),
                        ((folder.path() / "config.json").string() + ": there is no such model folder").c_str(), Error);
 }

@@ -41,9 +41,13 @@ TEST_CASE("program: what cannot be right ends with 2 and says what would be") {
   CHECK(program.run({}).code == 2);
   program.fails({"trian"}, 2, "there is no command trian; the nearest is train");
   program.fails({"generat", "folder"}, 2, "the nearest is generate");
+  program.fails({"--train"}, 2, "there is no command --train; the nearest is train");
   program.fails({"--versoin"}, 2, "there is no command --versoin; the nearest is --version");
   CHECK(program.run({"train"}).code == 2);
   const std::string config = program.write("task.cfg", task_config);
+  program.fails({"train", config, "--lr", "1"}, 2, "there is no flag --lr; the nearest is --training.learning_rate");
+  program.fails({"train", config, "--training.num_train_epochs", "1"}, 2, "the nearest is --training.epochs");
+  program.fails({"train", config, "--validation_file", "a"}, 2, "the nearest is --data.eval");
   program.fails({"train", "--sed", "5", config}, 2, "there is no flag --sed; the nearest is --seed");
   program.fails({"train", config, "--trainig.batch_size=5"}, 2, "the nearest is --training.batch_size");
   program.fails({"train", config, "more"}, 2, "unexpected argument more");
@@ -135,6 +139,12 @@ TEST_CASE("program: trains, and its run folder is evaluated, goes on from prompt
   CHECK(evaluated.out.find("exact_match_level_1 ") != std::string::npos);
   program.fails({"eval", run, "--split", "test"}, 2, "--split test");
   program.fails({"eval", program.file("nowhere")}, 1, "there is no such folder");
+  const std::string long_name(300, 'x');
+  program.fails({"generate", long_name, "--prompt", "a"}, 1, "engine: " + long_name + ": File name too long");
+  program.fails({"score", run, "--input", long_name}, 1, "engine: " + long_name + ": File name too long");
+  for (const std::string name : {"no-such-gpt2", "google/no-such-bert"})
+    program.fails({"generate", name, "--prompt", "a"}, 1, "`hf download " + name + " --local-dir no-such-");
+  program.fails({"score", run, "--input", "-"}, 1, "the standard input is /dev/stdin");
   program.fails({"eval", config}, 1, "task.cfg: is a file, not a folder");
   program.fails({"eval", run + "/best"}, 2, "task is missing, in the configuration or as --task");
   program.fails({"predict", run, "--input", config, "--output", program.file("out")}, 2, "this one is scratchpad");

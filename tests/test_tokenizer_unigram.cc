@@ -9,6 +9,7 @@
 #include "core/files.h"
 #include "core/json.h"
 #include "core/random.h"
+#include "tasks/language_model.h"
 #include "tests/temporary.h"
 #include "tests/tokenizer_cases.h"
 #include "text/base64.h"
@@ -239,6 +240,46 @@ TEST_CASE("unigram: errors of SentencePiece models name what is wrong") {
   CHECK(error_with({{"sentencepiece.model", model_of("RemBERT")},
                     {"tokenizer_config.json", R"({"tokenizer_class": "RemBertTokenizer"})"}})
             .starts_with("/sentencepiece.model: a RemBertTokenizer with a SentencePiece model needs \"do_lower"));
+}
+
+TEST_CASE("unigram: a folder with a SentencePiece model and its class alone is a tokenizer's folder") {
+  const TemporaryFolder folder;
+  write_file(folder.path() / "sentencepiece.bpe.model", model_of("XLM-R"));
+  write_file(folder.path() / "tokenizer_config.json", R"({"tokenizer_class": "XLMRobertaTokenizer"})");
+  CHECK(has_tokenizer(folder.path()));
+  CHECK(open_tokenizer(folder.path())->encode("Hello world") == load_tokenizer(folder.path())->encode("Hello world"));
+}
+
+TEST_CASE("unigram: a post-processor trims the white space that an unknown token stands for") {
+  json file = golden()["bases"]["base"];
+  file["normalizer"] = nullptr;
+  file["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "\u2581"}, {"prepend_scheme", "always"}};
+  file["post_processor"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}};
+  const TemporaryFolder folder;
+  write_file(folder.path() / "tokenizer.json", file.dump());
+  const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(folder.path());
+  // Ids and offsets of tokenizers 0.23.3.
+  Encoding encoding = tokenizer->encode_with_offsets("the\t\u2603 \u2603\u3000");
+  CHECK(encoding.ids == Ids{10, 3, 5, 3});
+  CHECK(flat(encoding.offsets) == Ids{0, 3, 4, 5, 5, 6, 6, 7});
+  encoding = tokenizer->encode_with_offsets("\u3000\u2603 a");
+  CHECK(encoding.ids == Ids{5, 3, 31});
+  CHECK(flat(encoding.offsets) == Ids{0, 1, 1, 2, 2, 4});
+}
+
+TEST_CASE("unigram: a RemBertTokenizer whose class does not do what its normalizer does needs the setting") {
+  const auto error_of = [](const char* normalizer, json settings) {
+    json file = golden()["bases"]["base"];
+    file["normalizer"] = {{"type", normalizer}};
+    settings["tokenizer_class"] = "RemBertTokenizer";
+    return error_with({{"tokenizer.json", file.dump()}, {"tokenizer_config.json", settings.dump()}});
+  };
+  const std::string file = "/tokenizer_config.json: a RemBertTokenizer needs ";
+  CHECK(error_of("NFC", json::object()) == "no error");
+  CHECK(error_of("Lowercase", json::object()).starts_with(file + "\"do_lower_case\": true or false"));
+  CHECK(error_of("Lowercase", {{"do_lower_case", false}}) == "no error");
+  CHECK(error_of("StripAccents", json::object()).starts_with(file + "\"keep_accents\": true or false"));
+  CHECK(error_of("StripAccents", {{"keep_accents", true}}) == "no error");
 }
 
 TEST_CASE("unigram: what a tokenizer.json has that is not supported is named") {

@@ -196,6 +196,8 @@ TEST_CASE("tokenizer wordpiece: framing as post-processors of other kinds say") 
   CHECK(framed.types == Ids{0, 0, 0, 0, 0, 0});
   framed = encode_framed(*with({{"type", "Sequence"}, {"processors", {{{"type", "ByteLevel"}}, of_bert}}}), "a");
   CHECK(framed.ids == Ids{2, 5, 3});
+  CHECK_THROWS_WITH_AS(with({{"type", "Sequence"}, {"processors", {of_bert, of_roberta}}}),
+                       doctest::Contains("BertProcessing and RobertaProcessing both put tokens around a text"), Error);
   CHECK(encode_framed(*with(nullptr), "a", "b").types == Ids{0, 1});
   CHECK_THROWS_WITH_AS(with({{"type", "Other"}}), doctest::Contains("post-processor \"Other\""), Error);
   of_bert["sep"] = {"[SEP]", 7};

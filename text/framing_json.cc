@@ -69,8 +69,16 @@ Framing read_framing(const json& processor, const std::string& where) {
   const json& list = json_member(processor, "processors", where);
   if (!list.is_array()) fail(where, ": \"processors\" should be a list");
   Framing framing;
-  for (const json& one : list)
-    if (json_string(one, "type", where) != "ByteLevel") framing = read_framing(one, where);
+  std::string adds;
+  for (const json& one : list) {
+    const std::string own = json_string(one, "type", where);
+    if (own == "ByteLevel") continue;
+    if (!adds.empty())
+      fail(where, ": the post-processors ", adds, " and ", own, " both put tokens around a text, which is not ",
+           "supported: one of them may");
+    framing = read_framing(one, where);
+    adds = own;
+  }
   return framing;
 }
 

@@ -130,14 +130,13 @@ const char* sentencepiece_file(TokenizerClass kind) {
   }
 }
 
-namespace {
-
-// Returns the first file of the folder with the name of a model, or nothing.
-std::string any_model(const fs::path& folder) {
+std::string sentencepiece_in(const fs::path& folder) {
   for (const char* name : {"sentencepiece.bpe.model", "spiece.model", "sentencepiece.model", "tokenizer.model"})
     if (fs::exists(folder / name)) return name;
   return {};
 }
+
+namespace {
 
 // Gives the pieces the ids that the class does. XLM-R's begin behind four tokens of its own in the place of the model's
 // first three, with the mask behind them. T5 has tokens for gaps behind them.
@@ -163,7 +162,7 @@ void number_pieces(const SentencePieceModel& model, TokenizerSource& source) {
 }  // namespace
 
 bool read_sentencepiece_folder(TokenizerSource& source) {
-  const std::string any = any_model(source.folder);
+  const std::string any = sentencepiece_in(source.folder);
   if (any.empty()) return false;
   source.where = (source.folder / any).string();
   const std::string where = source.where;

@@ -34,6 +34,9 @@ SentencePieceModel read_sentencepiece(std::string_view bytes, const std::string&
 // Returns the name of the model's file that a class reads; nullptr: it reads none.
 const char* sentencepiece_file(TokenizerClass kind);
 
+// Returns the first file of a folder with the name of a model, or nothing.
+std::string sentencepiece_in(const std::filesystem::path& folder);
+
 // Reads the model of source.folder into tokens, scores, charsmap and config, as the class that the folder names does.
 // Returns false if there is none. An Error tells of a folder that names no such class.
 bool read_sentencepiece_folder(TokenizerSource& source);

@@ -58,11 +58,15 @@ std::shared_ptr<const Rewrite> charsmap_of(const TokenizerSource& source) {
 }
 
 // Says whether RemBERT's text is in lower case, or keeps its accents. Its classes disagree, so the files must say it.
+// A tokenizer.json says it, too, if the newest class does the same, which does not read the normalizer.
 bool rembert_setting(const TokenizerSource& source, const char* key, const std::optional<bool>& given,
-                     Normalizer::Step step, bool with_step) {
+                     Normalizer::Step step, bool without_step) {
   if (given) return *given;
-  if (const json* normalizer = source.part("normalizer"))
-    return Normalizer::read(*normalizer, source.where, true).has(step) == with_step;
+  if (const json* normalizer = source.part("normalizer")) {
+    if (!Normalizer::read(*normalizer, source.where, true).has(step)) return without_step;
+    fail((source.folder / "tokenizer_config.json").string(), ": a RemBertTokenizer needs \"", key, "\": true or ",
+         "false, because its class in transformers does not do what the normalizer in tokenizer.json does");
+  }
   fail(source.where, ": a RemBertTokenizer with a SentencePiece model needs \"", key, "\": true or false in ",
        "tokenizer_config.json, because its versions disagree about it");
 }
@@ -73,10 +77,11 @@ Normalizer class_normalizer(const TokenizerSource& source) {
   std::vector<Normalizer::Action> steps;
   const bool is_rembert = config.of.kind == TokenizerClass::rembert;
   if (is_rembert || config.of.kind == TokenizerClass::albert) {
-    const bool lowers = is_rembert ? rembert_setting(source, "do_lower_case", config.lowers_case, Step::lowercase, true)
-                                   : config.lowers_case.value_or(true);
+    const bool lowers =
+        is_rembert ? rembert_setting(source, "do_lower_case", config.lowers_case, Step::lowercase, false)
+                   : config.lowers_case.value_or(true);
     const bool keeps_accents =
-        is_rembert ? rembert_setting(source, "keep_accents", config.keeps_accents, Step::strip_marks, false)
+        is_rembert ? rembert_setting(source, "keep_accents", config.keeps_accents, Step::strip_marks, true)
                    : config.keeps_accents.value_or(false);
     steps = {make_replace("``", "\""), make_replace("''", "\"")};
     if (is_rembert) steps.emplace_back(make_space_collapse());

@@ -98,7 +98,11 @@ void UnigramTokenizer::add_tokens(Text word, bool prefixed, Encoding& encoding) 
       first = characters_before(token.begin);
       last = characters_before(token.end) - 1;
     }
-    add_token(token.id, vocabulary_.token(token.id), {place(first).begin, place(last).end}, encoding);
+    // Offsets are trimmed by what an unknown token stands for.
+    const std::string_view spelled = token.id == vocabulary_.unknown
+                                         ? std::string_view(text).substr(token.begin, token.end - token.begin)
+                                         : std::string_view(vocabulary_.token(token.id));
+    add_token(token.id, spelled, {place(first).begin, place(last).end}, encoding);
   }
 }
 

@@ -27,7 +27,7 @@ void for_each_line(const std::vector<std::string>& files, const Line& line) {
       try {
         line(piece.text.substr(at, end - at), piece.begins && at == 0);
       } catch (const Error& error) {
-        fail(piece.file, ": line ", piece.file.ends_with(".jsonl") ? piece.line : number, ": ", error.what());
+        fail(piece.file, ": line ", has_json_lines(piece.file) ? piece.line : number, ": ", error.what());
       }
       at = end + 1;
     }
