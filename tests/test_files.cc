@@ -142,7 +142,7 @@ TEST_CASE("files: what is compressed, or of another kind, is refused with its re
   constexpr std::pair<std::string_view, const char*> kinds[] = {
       {"\x1f\x8b\x08\0\0\0\0\0\0\x03"sv, "is compressed with gzip: gunzip -k decompresses it"},
       {"BZh91AY&SYab"sv, "is compressed with bzip2"},
-      {"\xfd" "7zXZ\0\0\x04ab"sv, "is compressed with xz"},
+      {"\xfd" "7zXZ\0\0\x04" "ab"sv, "is compressed with xz"},
       {"\x28\xb5\x2f\xfd\x04\0\0\0ab"sv, "is compressed with zstd"},
       {"PK\x03\x04\x14\0\0\0\x08\0"sv, "is a ZIP archive"},
       {"PAR1\x15\x04\x15\0\0\0"sv, "is a Parquet file"}};
