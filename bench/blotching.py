@@ -18,8 +18,10 @@ steps = 2500
 temperatures = ["0", "0.5", "0.7"]
 shares = ["0", "0.25", "0.5", "0.75"]
 two_layers = ["--model.num_layers", "2"]
-some = ["--blotching.blotch_p", "0.3"]
-star, augment, axe = ["--blotching.star_loops"], ["--blotching.aug_loops"], ["--blotching.axe_loops"]
+star, augment, axe = (["--blotching." + name, "0"] for name in ("star_loops", "aug_loops", "axe_loops"))
+axe += ["--blotching.rel_axe_tol", "1e9"]
+no_change = [*star, *augment, *axe, "--blotching.pre_epochs", "3", "--blotching.aug_mod", "1"]
+often = ["--blotching.pre_epochs", "6", "--blotching.aug_mod", "1"]  # rows change after each epoch from the sixth on
 # name: config, overrides, what it is, colour
 arms = {
     "answers": ("plain", ["--blotching.blotch_p", "1"], "answers only", "#888888"),
@@ -27,11 +29,15 @@ arms = {
     "blotched": ("quick", [], "one model, four blotch tokens", "#d1571b"),
     "full, 2 layers": ("plain", two_layers, "every step", "#8fb5da"),
     "blotched, 2 layers": ("quick", two_layers, "one model, four blotch tokens", "#e8ab8d"),
-    "unchanged": ("changes", [*star, "0", *augment, "0", *axe, "0"], "rows that stay as they are", ""),
-    "STaR": ("changes", [*augment, "0", *axe, "0"], "right solutions of new problems are added", ""),
-    "augment": ("changes", [*star, "0", *axe, "0"], "shorter solutions take a row's place", ""),
-    "axe": ("changes", [*star, "0", *augment, "0"], "rows lose the step that is missed least", ""),
+    "blotched, LSTM": ("lstm", [], "an LSTM of as many parameters", "#3a8f5c"),
+    "unchanged": ("changes", no_change, "rows that stay as they are", ""),
+    "STaR": ("changes", [*augment, *axe, *often, "--blotching.star_loops", "10"], "right solutions of new problems are added", ""),
+    "augment": ("changes", [*star, *axe, *often, "--blotching.aug_loops", "10"], "shorter solutions take a row's place", ""),
+    "axe": ("changes", [*star, *augment, *often, "--blotching.axe_loops", "10"], "rows lose the step that is missed least", ""),
 }
+with_tokens = ["quick", "lstm"]  # configs whose rows begin with a blotch token
+counts = [f"{change}_{what}" for change in ("star", "aug") for what in ("tried", "kept")] + ["axe_tried", "axe_removed"]
+written = ["generated_tokens", "len_percent"]
 changes = [name for name, arm in arms.items() if arm[0] == "changes"]
 
 
@@ -41,7 +47,7 @@ def run(name, seed):
            "--training.eval_every", str(steps if config != "changes" else steps // 5), *overrides]
     if config != "changes":
         own += ["--blotching.eval_temperatures", ",".join(temperatures)]
-    if config == "quick":
+    if config in with_tokens:
         own += ["--blotching.eval_blotch_p", ",".join(shares)]
     with tempfile.TemporaryDirectory() as folder:
         command = ["./engine", "train", f"configs/blotching_{config}.cfg", *own]
@@ -50,9 +56,8 @@ def run(name, seed):
     row = {"arm": name, "seed": seed, "command": " ".join(command), "steps": steps,
            "seconds": seconds,
            "metrics": evaluations[-1],
-           "curve": [{key: event[key] for key in ("step", "correct", "generated_tokens", "len_percent")}
-                     for event in evaluations],
-           "changed": {key: value for key, value in events[-2].items() if key.startswith(("star_", "aug_", "axe_"))}}
+           "curve": [{key: event[key] for key in ("step", "correct", *written) if key in event} for event in evaluations],
+           "changed": {key: sum(event.get(key, 0) for event in events) for key in counts if key in events[0]}}
     print(json.dumps(row), flush=True)
     return row
 
@@ -67,7 +72,7 @@ def points(rows, name):
     """[(share, temperature, right answers a run, tokens a run)] of an arm."""
     of_name = [row["metrics"] for row in rows if row["arm"] == name]
     found = []
-    for share in shares if arms[name][0] == "quick" else [None]:
+    for share in shares if arms[name][0] in with_tokens else [None]:
         for temperature in temperatures:
             key = (f"p_{share}_" if share is not None else "") + f"t_{temperature}"
             if of_name and f"correct_{key}" in of_name[0]:
@@ -94,11 +99,16 @@ def changes_table(rows):
     for name in changes:
         of_name = [row for row in rows if row["arm"] == name]
         if of_name:
-            lines.append([name, arms[name][2], len(of_name),
-                          *(spread([row["metrics"][key] for row in of_name], form)
-                            for key, form in (("correct", "{:.2f}"), ("generated_tokens", "{:.1f}"), ("len_percent", "{:.0f}"))),
+            over_time = [", ".join(f"{sum(values) / len(values):.2f}" if key == "correct" else f"{sum(values) / len(values):.0f}"
+                                   for values in zip(*([point[key] for point in row["curve"]] for row in of_name)))
+                         for key in ("correct", written[0])]
+            changed = of_name[0]["changed"]
+            lines.append([name, arms[name][2], len(of_name), spread([row["metrics"]["correct"] for row in of_name]),
+                          spread([row["metrics"][written[0]] for row in of_name], "{:.1f}"), *over_time,
+                          " of ".join(f"{changed[key]:.0f}" for key in reversed(changed)) or "none",
                           f"{sum(row['seconds'] for row in of_name) / len(of_name):.0f} s"])
-    return table(["arm", "what it does", "seeds", "right", "tokens written", "shorter, %", "processor time"], lines)
+    return table(["arm", "what it does", "seeds", "right", "tokens written", f"right, each {steps // 5} steps",
+                  "tokens written, then", "rows changed, of those tried", "processor time"], lines)
 
 
 def plot(rows):
