@@ -53,7 +53,7 @@ def source_of_kernels():
     found = {}
     for path in root.glob("kernels/*/cuda/*.cu"):
         folder = path.parent.parent.name
-        for kernel in re.findall(r"__global__[^;{]*?(\w+)\((?!\w+\))", path.read_text()):
+        for kernel in re.findall(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\(", path.read_text()):
             found[folder, kernel] = f"{folder}/{path.stem}"
     return found
 

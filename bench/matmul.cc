@@ -143,8 +143,8 @@ const bool registered = [] {
       {"gpt2_qkv", 1024, 768, 2304},     {"gpt2_proj", 1024, 768, 768},   {"gpt2_up", 1024, 768, 3072},
       {"gpt2_down", 1024, 3072, 768},    {"small_qkv", 8192, 256, 768},   {"small_proj", 8192, 256, 256},
       {"small_up", 8192, 256, 1024},     {"small_down", 8192, 1024, 256}, {"small_head", 8192, 256, 64},
-      {"arithmetic_up", 2000, 128, 512}, {"gpt2_head", 256, 768, 50257},  {"generate_64", 64, 256, 1024},
-      {"generate_1", 1, 768, 3072}};
+      {"minilm_qkv", 4096, 384, 1152},   {"minilm_down", 4096, 1536, 384}, {"arithmetic_up", 2000, 128, 512},
+      {"gpt2_head", 256, 768, 50257},    {"generate_64", 64, 256, 1024},   {"generate_1", 1, 768, 3072}};
   static constexpr const char* forms[] = {"forward", "packed", "dx", "dw"};
   for (DType compute : {DType::f32, DType::bf16})
     for (const Shape3& shape : shapes)
