@@ -299,8 +299,8 @@ deps:  ## installs what is missing of the Debian or Ubuntu packages that the eng
 	  { rm -rf $(CUDNN_FRONTEND); echo "without cuDNN's attention: nvidia-cudnn-frontend cannot be had"; },true)
 
 # The sanitizers leave out whole trainings, of which one that is like them stays, programs that are traced, in which
-# leaks cannot be looked for, limits of memory and time, which they change, and what takes longest beside others that are like it: GPT-2's whole
-# vocabulary, files larger than memory, a million tries to draw an expression.
+# leaks cannot be looked for, limits of memory and time, which they change, and what takes longest beside others that are
+# like it: GPT-2's whole vocabulary, files larger than memory, a million tries to draw an expression.
 TRAININGS := tokenizer bpe: GPT-2*,squad: files of any size*,self-writing: a training*,configs: each*,scratchpad: an impossible*,scratchpad: a tiny decoder*,expression file: the splits*,faults: *,parse limits: *,socket ranks: where*,socket ranks: the second*,mlm: small encoders*,scratchpad: a trained decoder*,sharded ranks: a killed*,virtual shards: 1*
 test: $(BUILD)/tests/run engine  ## builds and runs the tests (SANITIZE=1: under the sanitizers)
 	$(if $(SANITIZE),ENGINE_TEST_BEST_SET=1) tests/run.sh $(BUILD)/tests/run $(if $(SANITIZE),-tce="$(TRAININGS)") -- $(wildcard tests/test_*.cc)
