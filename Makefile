@@ -321,7 +321,7 @@ FUZZ_CXX := $(shell command -v clang++ 2>/dev/null)
 FUZZ_FOLDERS := core/% text/% training/% tasks/% report/% commands/%
 FUZZ_SOURCES := $(filter-out $(ALONE),$(filter $(FUZZ_FOLDERS),$(SOURCES))) core/toml.cc tests/fuzz/fuzzer.cc $(wildcard tests/fuzz/*targets.cc)
 FUZZ_OBJECTS := $(call objects,$(PLAIN)/fuzz,$(FUZZ_SOURCES))
-FUZZ_REST := $(call objects,$(PLAIN),$(call units,$(filter-out core/toml.cc $(filter-out $(ALONE),$(filter $(FUZZ_FOLDERS),$(SOURCES))),$(SOURCES)))) \
+FUZZ_REST := $(call objects,$(PLAIN),$(call units,$(filter-out $(FUZZ_SOURCES),$(SOURCES)))) \
   $(foreach isa,$(ISAS),$(call objects,$(PLAIN)/$(isa),$(CPU_GROUPS))) \
   $(call objects,$(PLAIN)/amx,$(AMX_SOURCES))
 FUZZ_FLAGS := -std=c++20 -O1 -g1 -I. -Wno-everything -fsanitize=address,undefined -fno-sanitize=vptr,function -fno-sanitize-recover=all

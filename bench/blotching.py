@@ -102,7 +102,7 @@ def changes_table(rows):
             over_time = [", ".join(f"{sum(values) / len(values):.2f}" if key == "correct" else f"{sum(values) / len(values):.0f}"
                                    for values in zip(*([point[key] for point in row["curve"]] for row in of_name)))
                          for key in ("correct", written[0])]
-            changed = of_name[0]["changed"]
+            changed = {key: sum(row["changed"][key] for row in of_name) for key in of_name[0]["changed"]}
             lines.append([name, arms[name][2], len(of_name), spread([row["metrics"]["correct"] for row in of_name]),
                           spread([row["metrics"][written[0]] for row in of_name], "{:.1f}"), *over_time,
                           " of ".join(f"{changed[key]:.0f}" for key in reversed(changed)) or "none",

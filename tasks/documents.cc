@@ -47,8 +47,9 @@ void text_file(const std::string& file, std::string_view bytes, const TakePiece&
 size_t json_lines_file(const std::string& file, std::string_view text, const TakePiece& take) {
   bool any = false;
   size_t empty = 0;
-  const size_t first = text_of_file(text, file).find_first_not_of(" \t\r\n");
-  if (first < text.size() && text_of_file(text, file)[first] == '[')
+  const std::string_view behind_mark = text_of_file(text, file);
+  const size_t first = behind_mark.find_first_not_of(" \t\r\n");
+  if (first < behind_mark.size() && behind_mark[first] == '[')
     fail(file, ": is a list in JSON, and each line should be an object with a \"text\": jq -c '.[]' writes it so");
   each_json_line(text, file, [&](const nlohmann::json& object, const std::string& where, size_t line) {
     require(object.is_object() && object.contains("text"), where, " is no object with a \"text\"");
@@ -64,13 +65,6 @@ size_t json_lines_file(const std::string& file, std::string_view text, const Tak
   });
   require(any, file, ": holds no line with a \"text\"", empty ? " that is not empty" : "");
   return empty;
-}
-
-std::string lower_ending(const std::string& file) {
-  std::string ending = std::filesystem::path(file).extension().string();
-  for (char& c : ending)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
-  return ending;
 }
 
 // Refuses files whose columns others read. As one text they would be something else.
@@ -97,6 +91,13 @@ void refuse_table(const std::string& file) {
 }
 
 }  // namespace
+
+std::string lower_ending(const std::filesystem::path& file) {
+  std::string ending = file.extension().string();
+  for (char& c : ending)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
+  return ending;
+}
 
 bool has_json_lines(const std::string& file) {
   const std::string ending = lower_ending(file);

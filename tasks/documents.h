@@ -21,6 +21,8 @@ struct DocumentPiece {
   size_t line = 1;  // at which the piece begins
 };
 
+// Returns how a file's name ends, in lower case, with the point: ".csv".
+std::string lower_ending(const std::filesystem::path& file);
 // Says whether a file's name ends with .jsonl or .json.
 bool has_json_lines(const std::string& file);
 

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "core/error.h"
-#include "tasks/squad/answer_words.h"
+#include "tasks/documents.h"
 #include "text/unicode.h"
 
 namespace engine {
@@ -27,9 +27,7 @@ void read_file(const std::filesystem::path& file, QuestionAdder& to) {
 
 }  // namespace
 
-bool is_table(const std::filesystem::path& file) {
-  return in_lower_case(file.extension().string()) == ".csv";
-}
+bool is_table(const std::filesystem::path& file) { return lower_ending(file) == ".csv"; }
 
 size_t byte_of(std::string_view text, int64_t place) {
   const char *at = text.data(), *const end = at + text.size();
