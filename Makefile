@@ -59,7 +59,10 @@ isa_folder = $(if $(filter $(BEST_ISA),$(1)),$(BUILD),$(PLAIN))/$(1)
 FLAGS_generic :=
 FLAGS_avx2 := -march=x86-64-v3
 FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
-FLAGS_amx := -march=x86-64-v4 -mprefer-vector-width=512 -mamx-tile -mamx-bf16 -mavx512bf16
+# The files *_bf16.cc are compiled for what a processor has for products of bf16.
+BF16_UNITS := $(if $(filter avx512,$(ISAS)),avx512_bf16 amx)
+FLAGS_avx512_bf16 := $(FLAGS_avx512) -mavx512bf16
+FLAGS_amx := $(FLAGS_avx512_bf16) -mamx-tile -mamx-bf16
 
 # Up to eight sources of a folder are compiled as one, for most of the time goes into the headers that they share: names
 # that are local to a file differ within a folder. GROUP=1 compiles each alone, and shows #includes that are missing.
@@ -84,8 +87,8 @@ PARTS := core kernels text models training tasks report commands
 CUDA_HOST := $(wildcard core/cuda/*.cc kernels/cuda/*.cc kernels/*/cuda/*.cc)
 CUDA_KERNELS := $(wildcard kernels/*/cuda/*.cu)
 SOURCES := $(filter-out kernels/cpu/% kernels/cuda/%,$(wildcard $(addsuffix /*.cc,$(PARTS)) kernels/*/*.cc tasks/*/*.cc))
-CPU_SOURCES := $(filter-out %_amx.cc,$(wildcard kernels/cpu/*.cc kernels/*/cpu/*.cc))
-AMX_SOURCES := $(if $(filter avx512,$(ISAS)),$(wildcard kernels/*/cpu/*_amx.cc))
+CPU_SOURCES := $(filter-out %_bf16.cc,$(wildcard kernels/cpu/*.cc kernels/*/cpu/*.cc))
+BF16_SOURCES := $(call grouped,$(wildcard kernels/cpu/*_bf16.cc kernels/*/cpu/*_bf16.cc))
 # These have flags or prerequisites of their own, or are linked without the rest, or take longest to compile.
 ALONE := core/communicator.cc core/toml.cc kernels/backend/backend.cc report/page_files.cc \
   kernels/attention/cuda/cudnn_graph.cc core/cuda/library.cc $(addprefix kernels/attention/cuda/,backward.cu f32.cu forward.cu)
@@ -94,7 +97,7 @@ objects = $(addprefix $(1)/,$(addsuffix .o,$(basename $(patsubst $(PLAIN)/%,%,$(
 HOST_OBJECTS := $(call objects,$(BUILD),$(call units,$(SOURCES)))
 CPU_GROUPS := $(call grouped,$(CPU_SOURCES))
 ISA_OBJECTS := $(foreach isa,$(ISAS),$(call objects,$(call isa_folder,$(isa)),$(CPU_GROUPS))) \
-  $(call objects,$(BUILD)/amx,$(AMX_SOURCES))
+  $(foreach unit,$(BF16_UNITS),$(call objects,$(BUILD)/$(unit),$(BF16_SOURCES)))
 OBJECTS = $(HOST_OBJECTS) $(ISA_OBJECTS)
 TESTS := $(wildcard tests/*.cc) $(filter-out tests/fuzz/fuzzer.cc,$(wildcard tests/fuzz/*.cc))
 # Tests themselves are not sanitized: what they call is, and the memory that they hand to it.
@@ -185,13 +188,13 @@ $(BUILD)/groups/tasks/%.o: OPTIMISE := -O1
 endif
 
 define isa_rule
-$(3)/%.o: OPTIMISE := $(if $(and $(SANITIZE),$(filter $(BUILD)/%,$(3))),$(OPTIMISE),-O3)
-$(3)/%.o: %.cc
+$(2)/%.o: OPTIMISE := $(if $(and $(SANITIZE),$(filter $(BUILD)/%,$(2))),$(OPTIMISE),-O3)
+$(2)/%.o: %.cc
 	@mkdir -p $$(@D)
-	$$(COMPILER) $$(FLAGS) $(FLAGS_$(1)) -DENGINE_ISA=$(2) -c $$< -o $$@
+	$$(COMPILER) $$(FLAGS) $(FLAGS_$(1)) -DENGINE_ISA=$(1) -c $$< -o $$@
 endef
-$(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa),$(isa),$(call isa_folder,$(isa)))))
-$(eval $(call isa_rule,amx,avx512,$(BUILD)/amx))
+$(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa),$(call isa_folder,$(isa)))))
+$(foreach unit,$(BF16_UNITS),$(eval $(call isa_rule,$(unit),$(BUILD)/$(unit))))
 
 $(BUILD)/%.o: %.cc
 	@mkdir -p $(@D)
@@ -323,7 +326,7 @@ FUZZ_SOURCES := $(filter-out $(ALONE),$(filter $(FUZZ_FOLDERS),$(SOURCES))) core
 FUZZ_OBJECTS := $(call objects,$(PLAIN)/fuzz,$(FUZZ_SOURCES))
 FUZZ_REST := $(call objects,$(PLAIN),$(call units,$(filter-out $(FUZZ_SOURCES),$(SOURCES)))) \
   $(foreach isa,$(ISAS),$(call objects,$(PLAIN)/$(isa),$(CPU_GROUPS))) \
-  $(call objects,$(PLAIN)/amx,$(AMX_SOURCES))
+  $(foreach unit,$(BF16_UNITS),$(call objects,$(PLAIN)/$(unit),$(BF16_SOURCES)))
 FUZZ_FLAGS := -std=c++20 -O1 -g1 -I. -Wno-everything -fsanitize=address,undefined -fno-sanitize=vptr,function -fno-sanitize-recover=all
 $(PLAIN)/fuzz/%.o: %.cc
 	@mkdir -p $(@D)

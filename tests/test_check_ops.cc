@@ -64,6 +64,7 @@ TEST_CASE("device check: two backends that agree go through, and the results are
 TEST_CASE("device check: a difference names the operation, the argument and the element") {
   class Wrong final : public generic::CpuOps {
    public:
+    Wrong() : CpuOps(nullptr) {}
     void gather_rows(const RowsArgs& args) override {
       generic::CpuOps::gather_rows(args);
       args.y.matrix.as<float>()[args.y.matrix.count() - 1] += wrong_by;

@@ -260,7 +260,7 @@ void Config::declare(Options& options) {
               "check: the CPU and the other device beside it, until an operation's results differ")
       .may_change();
   options.add("precision", precision, one_of({"auto", "f32", "bf16"}),
-              "precision of products and activations; auto: bf16 where the processor has bf16 matrix units, else f32");
+              "precision of products and activations; auto: bf16 where the processor is faster at it, else f32");
   options.add("threads", threads, between(0, 1024),
               "threads of the CPU; 0: one a processor; results do not depend on it")
       .may_change();

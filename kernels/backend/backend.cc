@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "kernels/backend/timed_backend.h"
+#include "kernels/cpu/bf16_unit.h"
 #include "kernels/observe/check_ops.h"
 #if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
 #include "core/cuda/nccl_communicator.h"
@@ -23,15 +24,40 @@
 namespace engine {
 
 namespace generic {
-std::unique_ptr<Ops> make_ops();
+std::unique_ptr<Ops> make_ops(const Bf16Unit* unit);
 }
 #if defined(__x86_64__)
 namespace avx2 {
-std::unique_ptr<Ops> make_ops();
+std::unique_ptr<Ops> make_ops(const Bf16Unit* unit);
 }
 namespace avx512 {
-std::unique_ptr<Ops> make_ops();
+std::unique_ptr<Ops> make_ops(const Bf16Unit* unit);
 }
+namespace avx512_bf16 {
+const Bf16Unit& bf16_unit();
+}
+namespace amx {
+const Bf16Unit& bf16_unit();
+}
+
+namespace {
+
+// Tells whether the processor has dot products of bf16 in vectors, and whether it has tile registers for them that this
+// process may use.
+struct Bf16Features {
+  bool dots = false, tiles = false;
+
+  Bf16Features() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24, avx512_bf16 = 1u << 5;
+    dots = __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & avx512_bf16);
+    const bool present = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & amx_bf16) && (d & amx_tile);
+    // The system must allow a process to keep tile registers: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA).
+    tiles = dots && present && syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+  }
+};
+
+}  // namespace
 #endif
 
 std::vector<std::string> cpu_instruction_sets() {
@@ -43,6 +69,11 @@ std::vector<std::string> cpu_instruction_sets() {
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl"))
     sets.push_back("avx512");
+  if (sets.back() != "avx512") return sets;
+  static const Bf16Features bf16;
+  // Intel's processors take twice as long for these dot products as for f32, so they serve beside tile registers alone.
+  if (bf16.dots && (bf16.tiles || !__builtin_cpu_is("intel"))) sets.push_back("avx512_bf16");
+  if (bf16.tiles) sets.push_back("amx");
 #endif
   return sets;
 }
@@ -51,27 +82,18 @@ std::string cpu_instruction_set() { return cpu_instruction_sets().back(); }
 
 std::unique_ptr<Ops> make_cpu_ops(const std::string& instruction_set) {
 #if defined(__x86_64__)
-  if (instruction_set == "avx512") return avx512::make_ops();
-  if (instruction_set == "avx2") return avx2::make_ops();
+  if (instruction_set == "amx") return avx512::make_ops(&amx::bf16_unit());
+  if (instruction_set == "avx512_bf16") return avx512::make_ops(&avx512_bf16::bf16_unit());
+  if (instruction_set == "avx512") return avx512::make_ops(nullptr);
+  if (instruction_set == "avx2") return avx2::make_ops(nullptr);
 #endif
-  if (instruction_set == "generic") return generic::make_ops();
-  fail("no CPU backend for the instruction set ", instruction_set, ": generic, avx2 or avx512");
+  if (instruction_set == "generic") return generic::make_ops(nullptr);
+  fail("no CPU backend for the instruction set ", instruction_set, ": generic, avx2, avx512, avx512_bf16 or amx");
 }
 
-bool cpu_has_bf16_matrix_units() {
-#if defined(__x86_64__)
-  static const bool available = [] {
-    unsigned a = 0, b = 0, c = 0, d = 0;
-    constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24, avx512_bf16 = 1u << 5;  // conversions to bf16
-    const bool present = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & amx_bf16) && (d & amx_tile) &&
-                         __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & avx512_bf16);
-    // The system must allow the process to keep tile registers: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA).
-    return present && cpu_instruction_set() == "avx512" && syscall(SYS_arch_prctl, 0x1023, 18) == 0;
-  }();
-  return available;
-#else
-  return false;
-#endif
+bool cpu_computes_in_bf16() {
+  const std::string set = cpu_instruction_set();
+  return set == "avx512_bf16" || set == "amx";
 }
 
 std::vector<std::string> devices() {
@@ -193,7 +215,7 @@ DType compute_precision(const std::string& precision, const std::string& device)
   if (precision == "bf16") return DType::bf16;
   if (precision != "auto") fail_usage("precision \"", precision, "\" is not known: auto, f32 or bf16");
   const bool has_units = device == "cuda" || device == "sim" || (device == "auto" && auto_device() == "cuda");
-  return has_units || cpu_has_bf16_matrix_units() ? DType::bf16 : DType::f32;
+  return has_units || cpu_computes_in_bf16() ? DType::bf16 : DType::f32;
 }
 
 namespace {
@@ -238,7 +260,6 @@ void print_info(std::ostream& out) {
   const double memory = static_cast<double>(host_memory().capacity()) / (1 << 30);
   out << "cpu: " << processor_name() << ", " << thread_count() << " threads, " << memory << " GiB\n"
       << "instruction set: " << cpu_instruction_set()
-      << (cpu_has_bf16_matrix_units() ? " with bf16 matrix units (AMX)" : "")
       << "\nprecision auto: " << name_of(compute_precision("auto", "auto")) << "\n"
       << "device auto: " << auto_device() << "\nCUDA: " << cuda_text() << "\nseveral ranks: " << ranks_text()
       << "\nMPI: " << (has_mpi() ? "yes" : "not in this build") << "\nSentencePiece: not in this build\n";

@@ -12,14 +12,15 @@
 
 namespace engine {
 
-// Returns the instruction sets among generic, avx2 and avx512 that this processor runs, each better than the one
-// before. cpu_instruction_set returns the best of them.
+// Returns the instruction sets that this processor runs, each better than the one before: generic, avx2, avx512,
+// avx512_bf16 (avx512 with dot products of bf16) and amx (avx512 with tile registers for bf16). cpu_instruction_set
+// returns the best of them.
 std::vector<std::string> cpu_instruction_sets();
 std::string cpu_instruction_set();
 // Makes a CPU backend for one of these, which the processor must have.
 std::unique_ptr<Ops> make_cpu_ops(const std::string& instruction_set);
-// Tells whether the CPU has matrix units for bf16 (AMX), so that bf16 products are the faster ones.
-bool cpu_has_bf16_matrix_units();
+// Tells whether the CPU has instructions for products of bf16 that are faster than those of f32.
+bool cpu_computes_in_bf16();
 
 // Returns the devices that the option `device` may name, cpu first: those that this build knows and this machine has.
 std::vector<std::string> devices();
@@ -37,7 +38,7 @@ int gpu_of_rank(const Communicator& ranks);
 // The time limit is in seconds, a bucket's size in bytes. Returns null where there is one rank, or all compute on the
 // CPU. An Error, the same on all ranks, says that they differ in that, or that two have one GPU.
 std::unique_ptr<Communicator> make_device_communicator(Ops& ops, Communicator& ranks, double timeout, size_t bucket);
-// Returns f32 or bf16, as the option `precision` says. auto is bf16 where the device has matrix units for it.
+// Returns f32 or bf16, as the option `precision` says. auto is bf16 where the device has instructions for it.
 DType compute_precision(const std::string& precision, const std::string& device);
 
 // Prints devices, instruction sets, libraries (also those that this build lacks) and the chosen precision, a line each.

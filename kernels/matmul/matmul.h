@@ -18,16 +18,17 @@
 //   f32   a tile of registers, 14 x 32 with AVX-512, a vector of b times a number of a at a time (cpu/f32_kernel.h), in
 //         blocks that fit the caches, long sums in pieces (cpu/f32_product.h). A plain f32 a is read in place unless
 //         its rows are a multiple of 4 KiB apart, which the L1 cache cannot hold side by side.
-//   bf16  AMX tiles, 32 x 32 sums in four tile registers (cpu/amx_kernel.h); op(b) in pairs of k, as tdpbf16ps takes it
-//         (cpu/blocks.h). A bf16 a whose K is a multiple of 32 is read in place.
-// A finished tile goes through its epilogue (cpu/epilogue.h); with AMX while the next is summed.
+//   bf16  a tile of 32 x 32 sums (cpu/bf16_kernel.h), in four tile registers of AMX or, a few rows after the other,
+//         by AVX512_BF16's dot products; op(b) in pairs of k, as both take it (cpu/blocks.h). A bf16 a whose K is a
+//         multiple of 32 is read in place.
+// A finished tile goes through its epilogue (cpu/epilogue.h); for bf16 while the next is summed.
 //
 // Numerics: products are summed in f32, in an order that the shape alone decides: the same bits at any number of
 // threads. With bf16 compute the operands are rounded to the nearest bf16, ties to even, and subnormal ones may become
-// 0 (the tile unit takes them so). Without AMX the f32 kernel multiplies the rounded operands. If c is bf16, a backend
-// may round the bias to bf16, and t before it takes the activation or multiplies by act', and a device may take a tanh
-// for gelu_tanh that errs by 2^-11 of itself. a_row_sums are of a itself, not rounded. NaN and infinity spread along
-// their row and column as in the formula, and no further, for padding never meets stored elements.
+// 0 (the instructions take them so). Without these the f32 kernel multiplies the rounded operands. If c is bf16, a
+// backend may round the bias to bf16, and t before it takes the activation or multiplies by act', and a device may take
+// a tanh for gelu_tanh that errs by 2^-11 of itself. a_row_sums are of a itself, not rounded. NaN and infinity spread
+// along their row and column as in the formula, and no further, for padding never meets stored elements.
 #pragma once
 
 #include "kernels/arguments.h"

@@ -1,6 +1,5 @@
 // Backward attention in f32. A task is a head of a sequence, which goes over blocks of queries and, for each, over
 // tiles of keys, so every sum has one fixed order.
-#include "kernels/attention/cpu/amx_attention.h"
 #include "kernels/attention/cpu/driver.h"
 #include "kernels/attention/cpu/product.h"
 #include "kernels/attention/cpu/relative.h"
@@ -79,7 +78,7 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
 void CpuOps::attention_backward(const AttentionBackwardArgs& a) {
   const int64_t width = check_attention(a);
   if (a.relative.distances) return attention_backward_relative(a, width, workspace_);
-  if (runs_on_amx(a)) return attention_backward_amx(a, width, workspace_);
+  if (unit_ && Bf16Unit::takes(a)) return unit_->attention_backward(a, width, workspace_);
   drive_backward<BackwardF32>(a, width, workspace_);
 }
 

@@ -1,5 +1,4 @@
 // Forward attention in f32, by tiles of query_block queries and key_tile keys.
-#include "kernels/attention/cpu/amx_attention.h"
 #include "kernels/attention/cpu/decode.h"
 #include "kernels/attention/cpu/driver.h"
 #include "kernels/attention/cpu/product.h"
@@ -84,7 +83,7 @@ void CpuOps::attention_forward(const AttentionForwardArgs& a) {
   const int64_t width = check_attention(a);
   if (a.relative.distances) return attention_forward_relative(a, width, workspace_);
   if (longest_segment(a.queries) <= decode_queries) return attention_decode(a, width, workspace_);
-  if (runs_on_amx(a)) return attention_forward_amx(a, width, workspace_);
+  if (unit_ && Bf16Unit::takes(a)) return unit_->attention_forward(a, width, workspace_);
   drive_forward<ForwardF32>(a, width, workspace_);
 }
 

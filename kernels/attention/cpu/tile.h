@@ -36,7 +36,7 @@ void with_head(const Columns& columns, int64_t row, int64_t head, int64_t width,
 }
 
 // Writes to [padded_rows][padded_width] = the head's columns of `rows` rows, with zeros behind them. T is float, or
-// bf16 for tile registers (amx_tile.h).
+// bf16 (bf16_tile.h).
 template <class T>
 void read_rows(const Columns& columns, int64_t row, int64_t head, int64_t width, int64_t rows, T* to,
                int64_t padded_rows, int64_t padded_width) {

@@ -4,7 +4,7 @@
 
 #include "core/arena.h"
 #include "core/parallel.h"
-#include "kernels/matmul/cpu/amx_kernel.h"
+#include "kernels/matmul/cpu/bf16_kernel.h"
 #include "kernels/matmul/cpu/product.h"
 #include "kernels/matmul/cpu/row_sums.h"
 
@@ -19,9 +19,9 @@ struct Blocks {
   bool packs_a_itself;             // each block packs its own part of a
 
   Blocks(const Operand& a, const Operand& b, bool b_is_packed)
-      : row_panels(ceil_div(a.outer, KernelAmx::rows)), col_panels(ceil_div(b.outer, KernelAmx::cols)) {
-    const int64_t most_rows = KernelAmx::row_panels, most_cols = KernelAmx::col_panels;
-    const bool a_in_place = KernelAmx::reads_in_place(a);
+      : row_panels(ceil_div(a.outer, KernelBf16::rows)), col_panels(ceil_div(b.outer, KernelBf16::cols)) {
+    const int64_t most_rows = KernelBf16::row_panels, most_cols = KernelBf16::col_panels;
+    const bool a_in_place = KernelBf16::reads_in_place(a);
     // A block with all of c's rows reads its part of b once, from where it lies, but all of a. So it takes few rows, or
     // an a that stays in the L2 cache. With a long b (logits), packing it apart would cost two more passes over memory.
     const bool few_rows = row_panels <= 2 || (a.outer <= 288 && col_panels > most_cols);
@@ -76,16 +76,16 @@ struct PackTasks {
   }
 };
 
-class BlockedProduct : ProductOf<KernelAmx> {
+class BlockedProduct : ProductOf<KernelBf16> {
  public:
   BlockedProduct(const MatmulArgs& args, Arena& workspace)
       : ProductOf(args),
         packed_b_(static_cast<bf16*>(args.packed_b.data)),
         blocks_(a_, b_, packed_b_ != nullptr) {
-    a_stride_ = KernelAmx::a_panel_elements(a_.k);
-    b_stride_ = KernelAmx::b_panel_elements(a_.k);
+    a_stride_ = KernelBf16::a_panel_elements(a_.k);
+    b_stride_ = KernelBf16::b_panel_elements(a_.k);
     // A last panel of fewer rows is always packed.
-    first_packed_a_ = KernelAmx::reads_in_place(a_) ? a_.outer / KernelAmx::rows : 0;
+    first_packed_a_ = KernelBf16::reads_in_place(a_) ? a_.outer / KernelBf16::rows : 0;
     if (!packed_b_ && !blocks_.packs_b_itself) {
       packed_b_ = scratch(workspace, blocks_.col_panels * b_stride_);
       packs_b_ = true;
@@ -93,12 +93,12 @@ class BlockedProduct : ProductOf<KernelAmx> {
     const int64_t most_rows = ceil_div(blocks_.row_panels, blocks_.rows);
     const int64_t most_cols = ceil_div(blocks_.col_panels, blocks_.cols);
     // Steps are about equal, at most k_block.
-    k_step_ = rounded_up(ceil_div(a_.k, std::max<int64_t>(ceil_div(a_.k, KernelAmx::k_block), 1)), 32);
+    k_step_ = rounded_up(ceil_div(a_.k, std::max<int64_t>(ceil_div(a_.k, KernelBf16::k_block), 1)), 32);
     k_step_ = std::max<int64_t>(k_step_, 32);
     sums_tiles_ = k_step_ < a_.k ? most_rows * most_cols + 1 : 2;  // a whole block's, or two in turn
     sums_ = workspace.make(DType::f32, {thread_count(), sums_tiles_ * tile_elements}).as<float>();
     packed_a_ = scratch(workspace, blocks_.packs_a_itself ? 0 : (blocks_.row_panels - first_packed_a_) * a_stride_);
-    a_part_stride_ = k_step_ * KernelAmx::rows;
+    a_part_stride_ = k_step_ * KernelBf16::rows;
     a_part_elements_ = blocks_.packs_a_itself ? most_rows * a_part_stride_ : 0;
     a_part_ = scratch(workspace, thread_count() * a_part_elements_);
     b_part_ = scratch(workspace, blocks_.packs_b_itself ? thread_count() * part_elements : 0);
@@ -115,52 +115,52 @@ class BlockedProduct : ProductOf<KernelAmx> {
   }
 
   static void pack_b(const Operand& b, bf16* packed) {
-    const PackTasks tasks(b, ceil_div(b.outer, KernelAmx::cols), KernelAmx::k_block);
+    const PackTasks tasks(b, ceil_div(b.outer, KernelBf16::cols), KernelBf16::k_block);
     parallel_for(tasks.count(), [&](int64_t i) {
       tasks.run(i, [&](int64_t panel, int64_t begin, int64_t end) {
-        KernelAmx::pack_b(b, panel, begin, end,
-                          packed + panel * KernelAmx::b_panel_elements(b.k) + begin * KernelAmx::cols);
+        KernelBf16::pack_b(b, panel, begin, end,
+                          packed + panel * KernelBf16::b_panel_elements(b.k) + begin * KernelBf16::cols);
       });
     });
   }
 
  private:
-  static constexpr int64_t tile_elements = int64_t{KernelAmx::rows} * KernelAmx::cols;
-  static constexpr int64_t part_elements = KernelAmx::k_block * KernelAmx::cols;
+  static constexpr int64_t tile_elements = int64_t{KernelBf16::rows} * KernelBf16::cols;
+  static constexpr int64_t part_elements = KernelBf16::k_block * KernelBf16::cols;
 
   static bf16* scratch(Arena& workspace, int64_t count) {
     return workspace.make(DType::bf16, {count}).as<bf16>();
   }
 
   PackTasks a_tasks() const {
-    return PackTasks(a_, blocks_.packs_a_itself ? 0 : blocks_.row_panels - first_packed_a_, KernelAmx::k_block);
+    return PackTasks(a_, blocks_.packs_a_itself ? 0 : blocks_.row_panels - first_packed_a_, KernelBf16::k_block);
   }
 
   void pack() {
     const PackTasks a_tasks = this->a_tasks();
-    const PackTasks b_tasks(b_, packs_b_ ? blocks_.col_panels : 0, KernelAmx::k_block);
+    const PackTasks b_tasks(b_, packs_b_ ? blocks_.col_panels : 0, KernelBf16::k_block);
     parallel_for(a_tasks.count() + b_tasks.count(), [&](int64_t i) {
       if (i < a_tasks.count()) {
         a_tasks.run(i, [&](int64_t panel, int64_t begin, int64_t end) {
-          KernelAmx::pack_a(a_, first_packed_a_ + panel, begin, end,
-                            packed_a_ + panel * a_stride_ + begin * KernelAmx::rows);
+          KernelBf16::pack_a(a_, first_packed_a_ + panel, begin, end,
+                            packed_a_ + panel * a_stride_ + begin * KernelBf16::rows);
         });
         if (partial_sums_) {  // while the cache still holds the packed rows
-          const int64_t first = a_tasks.first_panel(i) * KernelAmx::rows, begin = a_tasks.begin_k(i);
-          add_row_sums(a_, first, std::min(first + a_tasks.task_panels * KernelAmx::rows, a_.outer), begin,
+          const int64_t first = a_tasks.first_panel(i) * KernelBf16::rows, begin = a_tasks.begin_k(i);
+          add_row_sums(a_, first, std::min(first + a_tasks.task_panels * KernelBf16::rows, a_.outer), begin,
                        std::min(begin + a_tasks.task_k, a_.k), partial_sums_ + begin / a_tasks.task_k * a_.outer);
         }
       } else {
         b_tasks.run(i - a_tasks.count(), [&](int64_t panel, int64_t begin, int64_t end) {
-          KernelAmx::pack_b(b_, panel, begin, end, packed_b_ + panel * b_stride_ + begin * KernelAmx::cols);
+          KernelBf16::pack_b(b_, panel, begin, end, packed_b_ + panel * b_stride_ + begin * KernelBf16::cols);
         });
       }
     });
   }
 
-  KernelAmx::Left left(int64_t panel, int64_t k) const {
-    if (panel < first_packed_a_) return KernelAmx::in_place(a_, panel, k);
-    return KernelAmx::packed(packed_a_ + (panel - first_packed_a_) * a_stride_ + k * KernelAmx::rows);
+  KernelBf16::Left left(int64_t panel, int64_t k) const {
+    if (panel < first_packed_a_) return KernelBf16::in_place(a_, panel, k);
+    return KernelBf16::packed(packed_a_ + (panel - first_packed_a_) * a_stride_ + k * KernelBf16::rows);
   }
 
   // A tile with complete sums, and how many of its rows are stored.
@@ -172,9 +172,9 @@ class BlockedProduct : ProductOf<KernelAmx> {
   void store_rows(Finished& finished, int rows) const {
     const int count = std::min(rows, finished.rows - finished.stored);
     if (count <= 0) return;
-    epilogue_.store_tile(finished.tile + finished.stored * KernelAmx::cols, finished.row + finished.stored,
+    epilogue_.store_tile(finished.tile + finished.stored * KernelBf16::cols, finished.row + finished.stored,
                          finished.col, count,
-                         static_cast<int>(std::min<int64_t>(KernelAmx::cols, b_.outer - finished.col)));
+                         static_cast<int>(std::min<int64_t>(KernelBf16::cols, b_.outer - finished.col)));
     finished.stored += count;
   }
 
@@ -193,13 +193,13 @@ class BlockedProduct : ProductOf<KernelAmx> {
   // Fetches a panel of a while `tiles` tiles are summed, if there is such a panel and it is read from where it lies.
   FetchAhead<second_cache> rows_ahead(int64_t row, int64_t row_end, int64_t k, int64_t end, int64_t tiles) const {
     const bool fetches = row < std::min(row_end, first_packed_a_);
-    return operand_ahead(a_, row * KernelAmx::rows, fetches ? KernelAmx::rows : 0, k, end,
+    return operand_ahead(a_, row * KernelBf16::rows, fetches ? KernelBf16::rows : 0, k, end,
                          tiles * ceil_div(end - k, 32));
   }
   // Fetches the panel of b, from k on, that the block packs next.
   FetchAhead<second_cache> columns_ahead(int64_t col, int64_t k, int64_t tiles) const {
-    const int64_t end = std::min(k + k_step_, b_.k), first = col * KernelAmx::cols;
-    return operand_ahead(b_, first, std::min<int64_t>(KernelAmx::cols, b_.outer - first), k, end,
+    const int64_t end = std::min(k + k_step_, b_.k), first = col * KernelBf16::cols;
+    return operand_ahead(b_, first, std::min<int64_t>(KernelBf16::cols, b_.outer - first), k, end,
                       tiles * ceil_div(end - k, 32));
   }
 
@@ -228,39 +228,39 @@ class BlockedProduct : ProductOf<KernelAmx> {
       const int64_t end = std::min(k + k_step_, a_.k);
       const bool last = end == a_.k;
       for (int64_t row = row_begin; blocks_.packs_a_itself && row < row_end; ++row)
-        KernelAmx::pack_a(a_, row, k, end, a_part + (row - row_begin) * a_part_stride_);
+        KernelBf16::pack_a(a_, row, k, end, a_part + (row - row_begin) * a_part_stride_);
       // Along c's rows a few rows of a stay in the cache, b is read straight on, and the next rows of a are fetched.
       FetchAhead<second_cache> next_a = rows_ahead(row_begin, row_begin, k, end, width), next_b;
       for (int64_t tile = 0; tile < height * width; ++tile) {
         const auto [row, col] = place(tile);
         if (blocks_.packs_b_itself && row == row_begin) {
-          KernelAmx::pack_b(b_, col, k, end, b_part);
+          KernelBf16::pack_b(b_, col, k, end, b_part);
           const bool in_range = col + 1 < col_end;
           next_b = columns_ahead(in_range ? col + 1 : col_begin, in_range ? k : end, height);
         }
         if (!down_columns && col == col_begin) next_a = rows_ahead(row + 1, row_end, k, end, width);
-        const bf16* b = packed_b_ ? packed_b_ + col * b_stride_ + k * KernelAmx::cols : b_part;
+        const bf16* b = packed_b_ ? packed_b_ + col * b_stride_ + k * KernelBf16::cols : b_part;
         float* const at = sums + (sums_tiles_ > 2 ? tile : tile & 1) * tile_elements;
         Coming coming{};
         if (last && tile + 1 < height * width) {
           const auto [next_row, next_col] = place(tile + 1);
-          coming = {next_row * KernelAmx::rows, next_col * KernelAmx::cols, rows_of(next_row)};
+          coming = {next_row * KernelBf16::rows, next_col * KernelBf16::cols, rows_of(next_row)};
         }
         // The tile before is stored while this one is summed, for vectors and tiles are units of their own.
-        KernelAmx::multiply(
-            blocks_.packs_a_itself ? KernelAmx::packed(a_part + (row - row_begin) * a_part_stride_) : left(row, k), b,
+        KernelBf16::multiply(
+            blocks_.packs_a_itself ? KernelBf16::packed(a_part + (row - row_begin) * a_part_stride_) : left(row, k), b,
             end - k, rows_of(row), k > 0, at, [&](int rows) __attribute__((always_inline)) {
               store_rows(finished, rows);
               fetch_rows(coming, rows);
               next_a.some();
               next_b.some();
             });
-        store_rows(finished, KernelAmx::rows);
-        fetch_rows(coming, KernelAmx::rows);
-        if (last) finished = {at, row * KernelAmx::rows, col * KernelAmx::cols, 0, rows_of(row)};
+        store_rows(finished, KernelBf16::rows);
+        fetch_rows(coming, KernelBf16::rows);
+        if (last) finished = {at, row * KernelBf16::rows, col * KernelBf16::cols, 0, rows_of(row)};
       }
     }
-    store_rows(finished, KernelAmx::rows);
+    store_rows(finished, KernelBf16::rows);
   }
 
   float* partial_sums_ = nullptr;  // [ranges of k][outer], a range for each packing task

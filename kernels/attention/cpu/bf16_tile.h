@@ -1,11 +1,11 @@
-// The AMX attention kernels share small products of bf16 in tile registers, and operands in the layouts that these
-// take. In a product a [m, k] b [k, n], a lies in rows and b in rows of pairs: word (k/2, n) holds b[k][n] and, above
-// it, b[k+1][n]. So a matrix whose rows are n and contiguous in k becomes a right operand when its words are
+// The attention kernels for bf16 share operands in the layouts that products of bf16 take (kernels/cpu/amx.h and
+// bf16_dots.h). In a product a [m, k] b [k, n], a lies in rows and b in rows of pairs: word (k/2, n) holds b[k][n] and,
+// above it, b[k+1][n]. So a matrix whose rows are n and contiguous in k becomes a right operand when its words are
 // transposed.
 #pragma once
 
 #include "kernels/attention/cpu/tile.h"
-#include "kernels/cpu/amx.h"
+#include "kernels/cpu/bf16_instructions.h"
 
 namespace engine::ENGINE_ISA {
 
@@ -18,27 +18,6 @@ struct TileKernel {
   // Lines are fetched with each four keys' softmax.
   static int64_t fetches(const QueryBlock& block) { return block.visible * block.vectors / 4; }
 };
-
-// Takes c [rows, cols] = or += a [rows, depth] b [depth, cols]. rows and cols are multiples of 16, depth is one of 32.
-// Strides are in elements, b's in words.
-template <bool accumulate>
-void tile_product(const bf16* a, int64_t a_stride, const uint32_t* b, int64_t b_stride, float* c, int64_t c_stride,
-                  int64_t rows, int64_t cols, int64_t depth) {
-  const int64_t a_bytes = a_stride * 2, b_bytes = b_stride * 4, c_bytes = c_stride * 4;
-  const auto product = [&](int64_t m, int64_t n, auto lower, auto right) __attribute__((always_inline)) {
-    float* at = c + m * c_stride + n;
-    begin_sums<lower.value, right.value>(accumulate, at, c_bytes);
-    for (int64_t k = 0; k < depth; k += 32) {
-      const uint32_t* pairs = b + k / 2 * b_stride + n;
-      add_products<lower.value, right.value>(a + m * a_stride + k, a_bytes, 16 * a_stride, pairs, pairs + 16, b_bytes);
-    }
-    store_sums<lower.value, right.value>(at, c_bytes);
-  };
-  for (int64_t m = 0; m < rows; m += 32)
-    for (int64_t n = 0; n < cols; n += 32)
-      with_flag(m + 16 < rows,
-                [&](auto lower) { with_flag(n + 16 < cols, [&](auto right) { product(m, n, lower, right); }); });
-}
 
 // The numbers of keys of a tile that are computed where `seen` are seen: whole fours for a softmax, 16 for the rows and
 // columns of a product, 32 for its depth.

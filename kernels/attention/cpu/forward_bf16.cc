@@ -1,10 +1,9 @@
-// Forward attention on bf16. It is as attention/cpu/forward.cc, with its products in tile registers and probabilities
-// in bf16.
-#include "kernels/attention/cpu/amx_attention.h"
-
-#include "kernels/attention/cpu/amx_tile.h"
+// Forward attention on bf16. It is as attention/cpu/forward.cc, with products of bf16 and probabilities in
+// bf16.
+#include "kernels/attention/cpu/bf16_tile.h"
 #include "kernels/attention/cpu/driver.h"
 #include "kernels/attention/cpu/short_attention.h"
+#include "kernels/cpu/bf16_operations.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -93,7 +92,7 @@ void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int
 
 }  // namespace
 
-void attention_forward_amx(const AttentionForwardArgs& a, int64_t width, Arena& workspace) {
+void bf16_attention_forward(const AttentionForwardArgs& a, int64_t width, Arena& workspace) {
   drive_forward<ForwardTiles>(a, width, workspace);
 }
 

@@ -1,8 +1,9 @@
-// The AMX kernel. It keeps a tile of c in four tile registers of 16 x 16 f32 and multiplies pairs of bf16. Tiles lie in
-// memory as the registers hold them: 16 rows of 32 k of op(a), 16 pairs of k for 16 columns of op(b).
+// The kernel for bf16. It multiplies pairs of bf16 for a tile of 32 x 32 sums, in tile registers (kernels/cpu/amx.h) or
+// by dot products in vectors (kernels/cpu/bf16_dots.h). Operands lie in memory as tile registers hold them: 16 rows of
+// 32 k of op(a), 16 pairs of k for 16 columns of op(b).
 #pragma once
 
-#include "kernels/cpu/amx.h"
+#include "kernels/cpu/bf16_instructions.h"
 #include "kernels/matmul/cpu/pack.h"
 
 namespace engine::ENGINE_ISA {
@@ -78,7 +79,7 @@ void pack_panel(const Operand& from, int64_t first, int64_t begin, int64_t end, 
   }
 }
 
-struct KernelAmx {
+struct KernelBf16 {
   static constexpr int rows = 32, cols = 32;
   static constexpr int64_t k_block = 1024;
   static constexpr int64_t row_panels = 16, col_panels = 8;
@@ -112,32 +113,11 @@ struct KernelAmx {
     pack<true>(b, panel * cols, begin, end, to);
   }
 
+  // tile [count, cols] = or += a [count, k] b [k, cols]. between(4) is called once for each 32 k.
   template <class Between>
   static ENGINE_INLINE void multiply(Left a, const bf16* b, int64_t k, int count, bool add, float* tile,
                                      const Between& between) {
-    if (count > 16) return multiply_rows<true>(a, b, k, add, tile, between);
-    // With so few rows the bound is b's way from memory, and the processor's own prefetcher fetches too little of it.
-    const char* ahead = reinterpret_cast<const char*>(b) + 4096;
-    multiply_rows<false>(a, b, k, add, tile, [&](int) __attribute__((always_inline)) {
-      for (int line = 0; line < 32; ++line) __builtin_prefetch(ahead + line * 64, 0, 2);
-      ahead += 2048;  // two tiles of b
-    });
-  }
-  template <bool lower, class Between>
-  static ENGINE_INLINE void multiply_rows(Left a, const bf16* b, int64_t k, bool add, float* tile,
-                                          const Between& between) {
-    begin_sums<lower>(add, tile, cols * 4);
-    TileOperands operands{a.tiles, b, a.row_bytes, a.second, 512, 64};
-    if (k > 0) load_operands<lower>(operands);
-    for (int64_t j = 32; j < k; j += 32) {
-      operands.a += a.next;
-      operands.b += 1024;
-      add_loaded_and_load<lower>(operands);
-      between(4);
-    }
-    if (k > 0) add_loaded<lower>();
-    between(4);
-    store_sums<lower>(tile, cols * 4);
+    multiply_panels(a, b, k, count, add, tile, between);
   }
 };
 

@@ -1,6 +1,6 @@
 #include "kernels/attention/cpu/short_attention.h"
 
-#include "kernels/attention/cpu/amx_tile.h"
+#include "kernels/attention/cpu/bf16_tile.h"
 
 namespace engine::ENGINE_ISA {
 

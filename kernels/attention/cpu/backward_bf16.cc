@@ -1,9 +1,9 @@
-// Backward attention on bf16. It is as attention/cpu/backward.cc, with its products in tile registers. Probabilities
-// and the gradients of scores are rounded to bf16 as operands, and all sums are f32.
-#include "kernels/attention/cpu/amx_attention.h"
-#include "kernels/attention/cpu/amx_tile.h"
+// Backward attention on bf16. It is as attention/cpu/backward.cc, with products of bf16. Probabilities and the
+// gradients of scores are rounded to bf16 as operands, and all sums are f32.
+#include "kernels/attention/cpu/bf16_tile.h"
 #include "kernels/attention/cpu/driver.h"
 #include "kernels/attention/cpu/short_attention.h"
+#include "kernels/cpu/bf16_operations.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -126,7 +126,7 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
 
 }  // namespace
 
-void attention_backward_amx(const AttentionBackwardArgs& a, int64_t width, Arena& workspace) {
+void bf16_attention_backward(const AttentionBackwardArgs& a, int64_t width, Arena& workspace) {
   drive_backward<BackwardTiles>(a, width, workspace);
 }
 
