@@ -24,7 +24,9 @@ decoder = ["--model", "decoder", "--work", "train", "--batch", "64", "--length",
 bert = ["--model", "bert", "--work", "train", "--batch", "8", "--length", "128"]
 minilm = ["--model", "minilm", "--work", "train", "--batch", "32", "--length", "128"]
 ragged = ["--model", "minilm", "--work", "train", "--lengths", str(here / "sst2_lengths.txt")]
-lstm_lengths = ["--work", "train", "--lengths", str(here / "lstm_lengths.txt")]
+solutions = ["--work", "train", "--lengths", str(here / "solution_lengths.txt")]
+solutions_generate = ["--model", "decoder", "--work", "generate", "--batch", "256", "--prompt", "12", "--new", "48"]
+axe = ["--model", "decoder", "--work", "axe", "--rows", str(here / "solution_rows.txt")]
 lstm_generate = ["--work", "generate", "--batch", "64", "--prompt", "16", "--new", "112"]
 encoder_decoder = ["--work", "train", "--batch", "64", "--length", "128"]
 thoughts = ["--model", "decoder", "--batch", "24", "--length", "512", "--thoughts", "32", "--vocabulary", "4096"]
@@ -42,10 +44,16 @@ works = {
                       "auto", generate_modes, 1.8),
     "decoder-generate": (["--model", "decoder", "--work", "generate", "--batch", "64", "--prompt", "16", "--new", "112"],
                          "auto", generate_modes, 3.0),
-    "lstm256-train-f32": (["--model", "lstm256", *lstm_lengths], "f32", ["f32"], 1.5),
-    "lstm512-train-f32": (["--model", "lstm512", *lstm_lengths], "f32", ["f32"], 1.5),
+    "lstm256-train-f32": (["--model", "lstm256", *solutions], "f32", ["f32"], 1.5),
+    "lstm512-train-f32": (["--model", "lstm512", *solutions], "f32", ["f32"], 1.5),
     "lstm256-generate-f32": (["--model", "lstm256", *lstm_generate], "f32", ["f32"], 1.5),
     "lstm512-generate-f32": (["--model", "lstm512", *lstm_generate], "f32", ["f32"], 1.5),
+    "solutions-train": (["--model", "decoder", *solutions], "auto", train_modes, 4.0),
+    "solutions-train-f32": (["--model", "decoder", *solutions], "f32", ["f32", "f32-compiled"], 1.6),
+    "solutions-generate": (solutions_generate, "auto", generate_modes, 4.0),
+    "solutions-generate-f32": (solutions_generate, "f32", ["f32", "f32-compiled"], 2.0),
+    "axe": (axe, "auto", train_modes, 5.0),
+    "axe-f32": (axe, "f32", ["f32", "f32-compiled"], 5.0),
     "bert-mlm": (bert, "auto", train_modes, 1.8),
     "bert-mlm-f32": (bert, "f32", ["f32", "f32-compiled"], 1.15),
     "minilm": (minilm, "auto", train_modes, 2.2),

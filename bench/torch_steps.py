@@ -7,7 +7,7 @@ transformers; without transformers "gpt2" and "minilm" are trained in plain PyTo
 score every token, "bert" 15 % of them as masked, "minilm" a class a sequence; "encdec" (plain PyTorch) and "bart"
 (transformers) read a source as long as the target, whose tokens are counted. With --lengths the batches are those of a
 file, ten in each step, padded to their longest sequence or, for "lstm256" and "lstm512" (torch.nn.LSTM, two layers),
-packed.
+packed. "axe" scores solutions of a file (engine problems) without each of their steps, one step of all rows at a time.
 """
 import argparse
 import json
@@ -18,10 +18,11 @@ import time
 parser = argparse.ArgumentParser()
 parser.add_argument("--model", choices=["gpt2", "neox", "decoder", "lstm256", "lstm512", "bert", "minilm", "encdec",
                                         "bart"], required=True)
-parser.add_argument("--work", choices=["train", "generate"], default="train")
+parser.add_argument("--work", choices=["train", "generate", "axe"], default="train")
 parser.add_argument("--batch", type=int, default=4)
 parser.add_argument("--length", type=int, default=256, help="tokens a sequence")
 parser.add_argument("--lengths", help="a file of batches, a line each: the lengths of their sequences")
+parser.add_argument("--rows", help="a file of solutions, a line each")
 parser.add_argument("--prompt", type=int, default=32)
 parser.add_argument("--new", type=int, default=64)
 parser.add_argument("--mode", default="f32", choices=["f32", "bf16", "bf16-weights", "f32-compiled", "bf16-compiled",
@@ -102,6 +103,37 @@ def packed_batch(lengths):
     return [pack(torch.randint(0, vocabulary, shape), torch.tensor(lengths), enforce_sorted=False) for _ in range(2)]
 
 
+def padded_batch(lengths):
+    """Tokens and labels of rows of random tokens, padded to the longest."""
+    inputs = torch.randint(0, vocabulary, (len(lengths), max(lengths)))
+    labels = torch.randint(0, vocabulary, inputs.shape)
+    for row, length in enumerate(lengths):
+        labels[row, length:] = -100
+    return inputs, labels
+
+
+def axe_batches(lines):
+    """For the whole rows, and for each number of a step the rows without it: tokens, labels behind the problem or the
+    hole, and the labels of the answer."""
+    tokens = {c: i + 1 for i, c in enumerate("0123456789+*()=")}
+    rows = [line.strip().split("=") for line in lines]
+    batches = []
+    for step in [0, *range(1, max(len(row) for row in rows) - 1)]:
+        chosen = [row for row in rows if step < len(row) - 1]
+        texts = ["=".join(row[:step] + row[step + 1:]) if step else "=".join(row) for row in chosen]
+        ids = torch.zeros(len(texts), max(len(text) for text in texts) + 1, dtype=torch.long)
+        labels, answers = torch.full_like(ids, -100), torch.full_like(ids, -100)
+        for i, (row, text) in enumerate(zip(chosen, texts)):
+            coded = torch.tensor([tokens[c] for c in text])
+            ids[i, :len(text)] = coded
+            targets = torch.cat([coded[1:], torch.tensor([0])])
+            begin = len("=".join(row[:max(step, 1)]))
+            labels[i, begin:len(text)] = targets[begin:]
+            answers[i, len(text) - len(row[-1]) - 1:len(text)] = targets[-len(row[-1]) - 1:]
+        batches.append((ids, labels, answers))
+    return batches, sum(len("=".join(row)) for row in rows), len(rows)
+
+
 model, vocabulary = build()
 autocast = torch.autocast(arguments.device, dtype=torch.bfloat16, enabled=bf16 and not bf16_weights)
 B, T = arguments.batch, arguments.length
@@ -113,6 +145,8 @@ if arguments.work == "train":
         lengths = [[int(length) for length in line.split()] for line in open(arguments.lengths)]
     if encodes or is_lstm:
         batches = [encoder_batch(batch) if encodes else packed_batch(batch) for batch in lengths]
+    elif arguments.lengths:
+        batches = [padded_batch(batch) for batch in lengths]
     else:
         tokens = torch.randint(0, vocabulary, (B, T + 1))
         inputs, labels = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
@@ -139,6 +173,9 @@ if arguments.work == "train":
             elif is_lstm:
                 tokens_of, labels_of = batches[batch]
                 loss = F.cross_entropy(run(tokens_of), labels_of.data)
+            elif arguments.lengths:
+                tokens_of, labels_of = batches[batch]
+                loss = F.cross_entropy(run(tokens_of).float().view(-1, vocabulary), labels_of.view(-1))
             else:
                 logits = logits_of()
                 loss = F.cross_entropy(logits.float().view(-1, vocabulary), labels.view(-1))
@@ -155,6 +192,20 @@ if arguments.work == "train":
             tokens_per_step += sum(lengths[batch])
             sequences_per_step += len(lengths[batch])
         return loss
+elif arguments.work == "axe":
+    model.eval()
+    batches, tokens_per_step, sequences_per_step = axe_batches(open(arguments.rows))
+    run = torch.compile(model, dynamic=True) if compiled else model
+
+    @torch.inference_mode()
+    def step():
+        for ids, labels, answers in batches:
+            with autocast:
+                logits = run(ids).float()
+            losses = F.cross_entropy(logits.view(-1, vocabulary), labels.view(-1), reduction="none").view(ids.shape)
+            mean = losses.sum(1) / (labels >= 0).sum(1)
+            right = ((logits.argmax(-1) == answers) | (answers < 0)).all(1)
+        return float(mean.mean()) + 0 * int(right.sum())
 else:
     model.eval()
     if bf16_weights:

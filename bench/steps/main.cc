@@ -5,9 +5,10 @@
 // them as masked, "minilm" a class a sequence. "encdec" and "bart" (which differ in PyTorch) read a source as long as
 // the target, whose tokens are counted. With --thoughts a decoder's rows have so many at random places, which carry
 // states as --recurrence says. --work score scores such rows without gradients, and --work search looks for --passes
-// places of thoughts in rows without. With --lengths the batches are those of a file (sst2_lengths.py), ten in each
-// step. With --times n it prints a JSON line for each operation of a training step, with the median seconds of a call
-// over n steps, instead. With --schedule it lists the step of one of --ranks ranks, each of which has such a batch.
+// places of thoughts in rows without. --work axe scores solutions without each of their steps. With --lengths the
+// batches are those of a file (sst2_lengths.py), ten in each step. With --times n it prints a JSON line for each operation of a
+// training step, with the median seconds of a call over n steps, instead. With --schedule it lists the step of one of
+// --ranks ranks, each of which has such a batch.
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <iostream>
@@ -17,6 +18,7 @@
 #include <sstream>
 
 #include "bench/steps/operations.h"
+#include "bench/steps/models.h"
 #include "bench/steps/schedule.h"
 #include "bench/steps/scoring.h"
 #include "core/error.h"
@@ -26,8 +28,6 @@
 #include "kernels/backend/backend.h"
 #include "kernels/backend/timed_backend.h"
 #include "kernels/observe/count_ops.h"
-#include "models/bart.h"
-#include "models/bert.h"
 #include "models/generation.h"
 #include "training/loss_step.h"
 #include "training/thought_runner.h"
@@ -37,7 +37,7 @@ namespace engine {
 namespace {
 
 struct Setting {
-  std::string model = "gpt2", work = "train", precision = "auto", device = "cpu", lengths;
+  std::string model = "gpt2", work = "train", precision = "auto", device = "cpu", lengths, rows;
   std::string recurrence = "none";
   int batch = 4, length = 256, prompt = 32, fresh = 64, threads = 0, times = 0, thoughts = 0, unroll = 4;
   int passes = 16, vocabulary = 0, ranks = 1;
@@ -52,55 +52,6 @@ TrainingConfig training_config(const Setting& setting) {
           .weight_decay = 0.1f,
           .adam_beta2 = 0.95f,
           .max_grad_norm = setting.clip ? 1.0f : 0.0f};
-}
-
-// Both are one model here. Their peers are plain PyTorch and transformers' BART.
-bool is_encoder_decoder(const std::string& model) { return model == "encdec" || model == "bart"; }
-
-ModelConfig config_of(const std::string& model) {
-  ModelConfig config;
-  if (model == "gpt2") {
-    config.hidden_size = 768, config.num_layers = 12, config.num_heads = 12;
-    config.vocab_size = 50257, config.max_positions = 1024;
-  } else if (model == "neox") {
-    config = open_model();
-    config.architecture = "gpt_neox";
-    config.hidden_size = 768, config.num_layers = 12, config.num_heads = 12;
-    config.vocab_size = 50304, config.max_positions = 2048;
-  } else if (model == "decoder") {
-    config.hidden_size = 256, config.num_layers = 4, config.num_heads = 8;
-    config.vocab_size = 64, config.max_positions = 512;
-  } else if (model.starts_with("lstm")) {
-    config = open_model();
-    config.architecture = "lstm";
-    config.hidden_size = model == "lstm256" ? 256 : 512;
-    config.num_layers = 2, config.vocab_size = 64, config.max_positions = 512;
-  } else if (is_encoder_decoder(model)) {
-    config = open_model();
-    config.architecture = "bart";
-    config.hidden_size = 256, config.num_layers = 3, config.num_heads = 8;
-    config.vocab_size = 64, config.max_positions = 512;
-  } else if (model.starts_with("rembert")) {
-    config = open_model();
-    config.architecture = "rembert";
-    config.hidden_size = 1152, config.num_layers = 32, config.num_heads = 18, config.ffn_size = 4608;
-    config.vocab_size = 250300, config.max_positions = 512;
-    config.own.get<RemBertOptions>().input_embedding_size = 256;
-    config.own.get<RemBertOptions>().output_embedding_size = 1664;
-    config.head = model == "rembert" ? HeadKind::masked : HeadKind::classification;
-    if (model == "rembert-classes") config.labels = {"0", "1"};
-  } else {
-    config = open_model();
-    config.architecture = "bert";
-    config.hidden_size = model == "bert" ? 768 : 384;
-    config.num_layers = model == "bert" ? 12 : 6;
-    config.num_heads = 12;
-    config.vocab_size = 30522, config.max_positions = 512;
-    config.head = model == "bert" ? HeadKind::masked : HeadKind::classification;
-    if (model == "minilm") config.labels = {"0", "1"};
-    config.classifier_dropout = 0;
-  }
-  return config;
 }
 
 std::vector<int32_t> random_tokens(int64_t count, int64_t vocabulary, Random& random) {
@@ -263,6 +214,18 @@ void list_schedule(const Setting& setting) {
   schedule.print(model->parameters(), training.memory(model->parameters()), std::cout);
 }
 
+// Serves steps that score all trials of axe.
+void run_axe(Ops& ops, DType compute, const Setting& setting) {
+  const std::unique_ptr<Model> model = make_model(config_of(setting.model));
+  model->parameters().allocate(ops.memory(), false);
+  model->parameters().initialise(1);
+  std::vector<std::string> rows;
+  std::istringstream text(read_text(setting.rows));
+  for (std::string row; std::getline(text, row);) rows.push_back(row);
+  AxeWork work(ops, *model, compute, std::move(rows));
+  serve([&] { return StepResult{work.step(), work.tokens(), work.rows()}; });
+}
+
 // Serves steps that score rows or search in them.
 void run_scoring(Ops& ops, DType compute, const Setting& setting) {
   ModelConfig config = config_of(setting.model);
@@ -323,6 +286,7 @@ void run(const Setting& setting) {
     if (timer) return time_steps(*timer, training, setting.times);
     return serve([&] { return StepResult{training.step(), training.tokens(), training.sequences()}; });
   }
+  if (setting.work == "axe") return run_axe(*ops, compute, setting);
   if (setting.work != "generate") return run_scoring(*ops, compute, setting);
   const std::unique_ptr<Model> model = make_model(config_of(setting.model), generating_kinds);
   model->parameters().allocate(ops->memory(), false);
@@ -350,12 +314,13 @@ int main(int argc, char** argv) {
   app.add_option("--model", setting.model)
       ->check(CLI::IsMember({"gpt2", "neox", "decoder", "lstm256", "lstm512", "bert", "minilm", "encdec", "bart",
                              "rembert", "rembert-classes"}));
-  app.add_option("--work", setting.work)->check(CLI::IsMember({"train", "generate", "score", "search"}));
+  app.add_option("--work", setting.work)->check(CLI::IsMember({"train", "generate", "score", "search", "axe"}));
   app.add_option("--precision", setting.precision)->check(CLI::IsMember({"auto", "f32", "bf16"}));
   app.add_option("--batch", setting.batch);
   app.add_option("--length", setting.length);
   CLI::Option* const lengths =
       app.add_option("--lengths", setting.lengths, "a file of batches, a line each: the lengths of their sequences");
+  app.add_option("--rows", setting.rows, "a file of solutions, a line each, whose steps --work axe leaves out");
   app.add_option("--prompt", setting.prompt, "tokens of a prompt, or of a source");
   app.add_option("--new", setting.fresh);
   app.add_option("--thoughts", setting.thoughts)->check(CLI::NonNegativeNumber);

@@ -32,4 +32,26 @@ float search_rows(CachedScorer& scorer, int32_t thought, const std::vector<std::
   return gain / static_cast<float>(result.trials.size());
 }
 
+AxeWork::AxeWork(Ops& ops, Model& model, DType compute, std::vector<std::string> rows)
+    : rows_(std::move(rows)),
+      tokenizer_(make_problem_tokenizer({})),
+      format_(*tokenizer_, BlotchLevels(config_), config_),
+      scorer_(ops, model, compute, format_) {}
+
+float AxeWork::step() const {
+  float sum = 0;
+  size_t count = 0;
+  for (const AxeScores& scores : scorer_.score(rows_, 0)) {
+    sum = std::accumulate(scores.losses.begin(), scores.losses.end(), sum);
+    count += scores.losses.size();
+  }
+  return sum / static_cast<float>(count);
+}
+
+int64_t AxeWork::tokens() const {
+  int64_t count = 0;
+  for (const std::string& row : rows_) count += static_cast<int64_t>(format_.tokens_of(row.size()));
+  return count;
+}
+
 }  // namespace engine
