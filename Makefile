@@ -54,8 +54,9 @@ endif
 # Of these sources, compiled for vectors of several widths, only this processor's best are sanitized: with them programs
 # run, and the others are there as they always are.
 BEST_ISA := $(firstword $(foreach isa,avx512 avx2,$(shell grep -om1 $(isa) /proc/cpuinfo)) generic)
+BEST_UNIT := $(patsubst amx_bf16,amx,$(firstword $(foreach flag,amx_bf16 avx512_bf16,$(shell grep -om1 $(flag) /proc/cpuinfo))))
 # The folder of objects for an instruction set.
-isa_folder = $(if $(filter $(BEST_ISA),$(1)),$(BUILD),$(PLAIN))/$(1)
+isa_folder = $(if $(filter $(BEST_ISA) $(BEST_UNIT),$(1)),$(BUILD),$(PLAIN))/$(1)
 FLAGS_generic :=
 FLAGS_avx2 := -march=x86-64-v3
 FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
@@ -97,7 +98,7 @@ objects = $(addprefix $(1)/,$(addsuffix .o,$(basename $(patsubst $(PLAIN)/%,%,$(
 HOST_OBJECTS := $(call objects,$(BUILD),$(call units,$(SOURCES)))
 CPU_GROUPS := $(call grouped,$(CPU_SOURCES))
 ISA_OBJECTS := $(foreach isa,$(ISAS),$(call objects,$(call isa_folder,$(isa)),$(CPU_GROUPS))) \
-  $(foreach unit,$(BF16_UNITS),$(call objects,$(BUILD)/$(unit),$(BF16_SOURCES)))
+  $(foreach unit,$(BF16_UNITS),$(call objects,$(call isa_folder,$(unit)),$(BF16_SOURCES)))
 OBJECTS = $(HOST_OBJECTS) $(ISA_OBJECTS)
 TESTS := $(wildcard tests/*.cc) $(filter-out tests/fuzz/fuzzer.cc,$(wildcard tests/fuzz/*.cc))
 # Tests themselves are not sanitized: what they call is, and the memory that they hand to it.
@@ -194,7 +195,7 @@ $(2)/%.o: %.cc
 	$$(COMPILER) $$(FLAGS) $(FLAGS_$(1)) -DENGINE_ISA=$(1) -c $$< -o $$@
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa),$(call isa_folder,$(isa)))))
-$(foreach unit,$(BF16_UNITS),$(eval $(call isa_rule,$(unit),$(BUILD)/$(unit))))
+$(foreach unit,$(BF16_UNITS),$(eval $(call isa_rule,$(unit),$(call isa_folder,$(unit)))))
 
 $(BUILD)/%.o: %.cc
 	@mkdir -p $(@D)

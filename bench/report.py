@@ -122,6 +122,7 @@ def self_learned():
 tables = {"cola": lambda: glue("cola"), "sst2": lambda: glue("sst2"), "sst2 epochs": sst2_epochs,
           "mlm": mlm, "mlm f32": lambda: mlm("_f32"), "embed": embed,
           "self learned": self_learned, "arithmetic": arithmetic, "speed": speed, "all modes": all_modes,
-          "without matrix units": lambda: all_modes("steps_avx512.json")}
+          "without matrix units": lambda: all_modes("steps_avx512.json"),
+          "dot products": lambda: all_modes("steps_avx512_bf16.json")}
 for page in (root / "README.md", root / "docs/results.md"):
     write_tables(page, tables)
