@@ -6,9 +6,9 @@
 // the target, whose tokens are counted. With --thoughts a decoder's rows have so many at random places, which carry
 // states as --recurrence says. --work score scores such rows without gradients, and --work search looks for --passes
 // places of thoughts in rows without. --work axe scores solutions without each of their steps. With --lengths the
-// batches are those of a file (sst2_lengths.py), ten in each step. With --times n it prints a JSON line for each operation of a
-// training step, with the median seconds of a call over n steps, instead. With --schedule it lists the step of one of
-// --ranks ranks, each of which has such a batch.
+// batches are those of a file (sst2_lengths.py), ten in each step. With --times n it prints a JSON line for each
+// operation of a training step, with the median seconds of a call over n steps, instead. With --schedule it lists the
+// step of one of --ranks ranks, each of which has such a batch.
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <iostream>
