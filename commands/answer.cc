@@ -46,7 +46,7 @@ class AnswerVerb final : public Verb {
       set.questions.push_back({.id = std::to_string(set.questions.size()), .text = text});
     };
     if (input_.empty()) ask(question_);
-    else in_batches(input_, [&](size_t, const std::vector<std::string>& lines) {
+    else in_batches(input_, nullptr, [&](size_t, const std::vector<std::string>& lines) {
       for (const std::string& line : lines) ask(line);
     });
     const std::vector<FoundAnswers> found = task.answer(machine, set);

@@ -22,7 +22,7 @@ size_t count_lines(const std::string& file) {
   if (std::filesystem::exists(file) && !std::filesystem::is_regular_file(file))
     fail_usage("--format npy reads its input twice, and ", file, " is no file: write it to one first");
   size_t count = 0;
-  in_batches(file, [&](size_t, const std::vector<std::string>& lines) { count += lines.size(); });
+  in_batches(file, nullptr, [&](size_t, const std::vector<std::string>& lines) { count += lines.size(); });
   return count;
 }
 
@@ -56,7 +56,7 @@ size_t embed_lines(SentenceEncoder& encoder, const std::string& input_file, std:
   std::atomic<size_t> cut = 0;
   const auto width = static_cast<size_t>(encoder.width());
   if (format == VectorsFormat::npy) out << npy_header(count_lines(input_file), width);
-  in_batches(input_file, [&](size_t first, const std::vector<std::string>& lines) {
+  in_batches(input_file, "embedding", [&](size_t first, const std::vector<std::string>& lines) {
     std::vector<std::vector<int32_t>> sentences(lines.size());
     parallel_for_or_throw(static_cast<int64_t>(lines.size()), [&](int64_t i) {
       const auto line = static_cast<size_t>(i);

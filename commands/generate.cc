@@ -148,7 +148,7 @@ void generate_text(Machine& machine, LanguageModel& language, const GenerateRequ
   GenerationOptions options =
       generation_options(request.generation, *language.model, tokenizer, request.seed);
   RoomReport report(language, options);
-  in_batches(request.input_file, [&](size_t first, const std::vector<std::string>& lines) {
+  in_batches(request.input_file, nullptr, [&](size_t first, const std::vector<std::string>& lines) {
     Inputs inputs;
     for (size_t i = 0; i < lines.size(); ++i)
       at_line(request.input_file, first + i, [&] { add_input(language, lines[i], inputs); });

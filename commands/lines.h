@@ -13,9 +13,11 @@ namespace engine {
 // Lines that are read, worked on and written together, so that a file may be larger than memory.
 inline constexpr size_t lines_at_once = 256;
 
-// work(first line number from 1, batch) for the lines of a file, up to `most` together, without their line ends.
-void in_batches(const std::string& file, const std::function<void(size_t, const std::vector<std::string>&)>& work,
-                size_t most = lines_at_once);
+// work(first line number from 1, batch) for the lines of a file, up to `most` together, without their line ends. It
+// shows how far it is in the file, as an Activity, unless results are printed on a terminal meanwhile. `what` is the
+// work, such as "scoring", or null for one that shows itself.
+void in_batches(const std::string& file, const char* what,
+                const std::function<void(size_t, const std::vector<std::string>&)>& work, size_t most = lines_at_once);
 
 // work(), its errors naming the file and line.
 template <class Work>

@@ -36,7 +36,7 @@ class ScoreVerb final : public Verb {
 void score_lines(Machine& machine, LanguageModel& language, const std::string& input_file, std::ostream& out) {
   if (reads_source(*language.model))
     fail_usage("score is for models that are a decoder alone: an encoder-decoder needs a source for each text");
-  in_batches(input_file, [&](size_t first, const std::vector<std::string>& lines) {
+  in_batches(input_file, "scoring", [&](size_t first, const std::vector<std::string>& lines) {
     std::vector<std::vector<int32_t>> sequences;
     for (size_t i = 0; i < lines.size(); ++i)
       sequences.push_back(at_line(input_file, first + i, [&] {

@@ -92,7 +92,7 @@ void tokenize_lines(const Tokenizer& tokenizer, const std::string& input_file, c
     const size_t tab = line.find('\t');
     return encode_framed(tokenizer, line.substr(0, tab), line.substr(tab + 1), limit);
   };
-  in_batches(input_file, [&](size_t first, const std::vector<std::string>& lines) {
+  in_batches(input_file, "tokenizing", [&](size_t first, const std::vector<std::string>& lines) {
     std::vector<std::string> texts(lines.size());
     parallel_for_or_throw(static_cast<int64_t>(lines.size()), [&](int64_t i) {
       const auto line = static_cast<size_t>(i);

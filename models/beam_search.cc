@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/activity.h"
 #include "core/parallel.h"
 
 namespace engine {
@@ -189,6 +190,7 @@ std::vector<BeamResult> beam_search(CachedDecoder& decoder, std::span<const std:
   decoder.begin(sizes);
 
   std::vector<BeamResult> results(prompts.size());
+  Activity activity("generating", "texts", std::ssize(prompts));
   std::vector<Search> searches;
   std::vector<int64_t> free_places;
   for (size_t place = most_searches; place-- > 0;) free_places.push_back(static_cast<int64_t>(place));
@@ -220,6 +222,7 @@ std::vector<BeamResult> beam_search(CachedDecoder& decoder, std::span<const std:
       Search& search = searches[i];
       if (search.advance(candidates[i], copies)) continue;
       results[search.index] = std::move(search.ended.front());
+      activity.add(1);
       free_places.push_back(search.place);
       search.beams.clear();
     }

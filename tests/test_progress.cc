@@ -9,6 +9,7 @@
 #include <sstream>
 #include <thread>
 
+#include "commands/lines.h"
 #include "core/activity.h"
 #include "core/files.h"
 #include "tasks/reading_report.h"
@@ -132,6 +133,31 @@ TEST_CASE("progress: an activity shows how far it is, in a bar or in lines, and 
     quick.add(4);
   }
   CHECK(terminal.read().empty());
+}
+
+TEST_CASE("progress: a file of lines shows how far it is read, from the second second on") {
+  const TemporaryFolder folder;
+  const std::string file = folder.path() / "lines.txt";
+  write_file(file, std::string(1023, 'a') + "\n" + std::string(1023, 'b') + "\n" + std::string(500, 'c'));
+  const PseudoTerminal terminal(80);
+  const int error = dup(STDERR_FILENO), output = dup(STDOUT_FILENO), nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  REQUIRE(dup2(fileno(terminal.out()), STDERR_FILENO) >= 0);
+  REQUIRE(dup2(nowhere, STDOUT_FILENO) >= 0);
+  set_activity_style("bar");
+  size_t seen = 0;
+  in_batches(file, "scoring", [&](size_t first, const std::vector<std::string>& lines) {
+    if (first == 2) std::this_thread::sleep_for(std::chrono::milliseconds(1010));
+    seen += lines.size();
+  }, 1);
+  in_batches(file, nullptr, [&](size_t, const std::vector<std::string>& lines) { seen += lines.size(); });
+  set_activity_style("auto");
+  dup2(error, STDERR_FILENO);
+  dup2(output, STDOUT_FILENO);
+  for (const int open_file : {error, output, nowhere}) close(open_file);
+  CHECK(seen == 6);
+  const std::string shown = terminal.read();
+  CHECK_MESSAGE(shown.starts_with("\rscoring: 2 of 3 KiB, 0:0"), shown);
+  CHECK(shown.ends_with("\r\033[K"));
 }
 
 TEST_CASE("progress: the speed is a running mean, in which the last half minute counts") {
