@@ -99,7 +99,8 @@ class InspectVerb final : public Verb {
       const Metrics metrics = task.evaluate(machine, samples);
       const std::vector<Json> lines = largest_losses(task.predictions(), most_);
       if (lines.empty())
-        fail_usage("--suspects: task ", settings_.config.task, " keeps no loss of each example; cola and sst2 do");
+        fail_usage("--suspects: task ", settings_.config.task,
+                   " keeps no loss of each example; cola, sst2 and squad do");
       write_file(suspects_, [&](std::ostream& out) {
         for (const Json& line : lines) out << line.dump() << '\n';
       });

@@ -119,9 +119,11 @@ PredictionCounts count_predictions(std::string_view lines, const RunLimits& limi
     lines.remove_prefix(std::min(end + 1, lines.size()));
     if (!line.is_object() || !line.contains("label") || !line.contains("prediction")) continue;
     const std::string label = text_of(line["label"]), prediction = text_of(line["prediction"]);
-    // A label that is a list has all answers that are right.
+    // A label that is a list has all answers that are right. Where others are right, too, the line says whether it is.
     const Json& labels = line["label"];
-    const bool is_right = labels.is_array()
+    const auto told = line.find("right");
+    const bool is_right = told != line.end() && told->is_boolean() ? told->get<bool>()
+                          : labels.is_array()
                               ? std::find(labels.begin(), labels.end(), line["prediction"]) != labels.end()
                               : label == prediction;
     ++counts.all;

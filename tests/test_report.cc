@@ -200,14 +200,16 @@ TEST_CASE("report: predictions are counted by class and level, and wrong ones ar
       "{\"mode\":\"free\",\"level\":1,\"label\":\"a\",\"prediction\":\"a\"}\n"
       "{\"mode\":\"free\",\"level\":1,\"label\":\"a\",\"prediction\":\"b\",\"input\":\"0123456789\"}\n"
       "{\"mode\":\"free\",\"level\":2,\"label\":[\"x\",\"y\"],\"prediction\":\"y\"}\n"
+      "{\"label\":[\"z\"],\"prediction\":\"the z\",\"right\":true}\n"
+      "{\"label\":\"z\",\"prediction\":\"z\",\"right\":false}\n"
       "no json\n{\"label\":\"a\"}\n{\"label\":1,\"pred",
       {.text_bytes = 4});
-  CHECK(counts.all == 3);
-  CHECK(counts.right == 2);
+  CHECK(counts.all == 5);
+  CHECK(counts.right == 3);
   CHECK(counts.levels.at({"free", "1"}) == std::pair<int64_t, int64_t>{1, 2});
   CHECK(counts.levels.at({"free", "2"}) == std::pair<int64_t, int64_t>{1, 1});
   CHECK(counts.confusion.at("a").at("b") == 1);
-  REQUIRE(counts.wrong.size() == 1);
+  REQUIRE(counts.wrong.size() == 2);
   CHECK(counts.wrong[0]["input"] == "0123 … (10 bytes)");
   CHECK(cut_text("a\u00e4", 2) == "a … (3 bytes)");
 }

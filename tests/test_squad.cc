@@ -180,6 +180,17 @@ TEST_CASE("squad: a small encoder learns to answer, is evaluated again as it was
   CHECK(metric(metrics, "f1") >= metric(metrics, "exact_match"));
   CHECK(metric(metrics, "start_accuracy") >= 0.9);
   CHECK(samples.find("       answer: ") != std::string::npos);
+  // Each question has one window here, so that its losses are those of the evaluation.
+  double loss = 0, right = 0, count = 0;
+  std::istringstream lines(task.predictions());
+  for (std::string line; std::getline(lines, line); ++count) {
+    const json prediction = json::parse(line);
+    loss += prediction.at("loss").get<double>();
+    right += prediction.at("right").get<bool>();
+    CHECK(prediction.at("label").size() == 1);
+  }
+  CHECK(loss / count == doctest::Approx(metric(metrics, "loss")).epsilon(1e-3));
+  CHECK(100 * right / count == doctest::Approx(metric(metrics, "exact_match")));
 
   // The saved model is evaluated alone, and answers a file that has no answers.
   TaskSettings again("task = \"squad\"\n[squad]\nmax_length = 32\ndoc_stride = 4\nversion_2 = true\n");

@@ -182,6 +182,8 @@ TEST_CASE("thought questions: the task counts right answers by file and in all, 
     const auto scores = json.at("scores").get<std::vector<double>>();
     const auto best = std::max_element(scores.begin(), scores.end()) - scores.begin();
     CHECK(json.at("choice") == best);
+    CHECK(json.at("right") == (json.at("choice") == json.at("answer")));
+    CHECK(json.at("right") == (json.at("label") == json.at("prediction")));
     right[file] += json.at("choice") == json.at("answer");
     ++count[file];
   }

@@ -134,12 +134,12 @@ Metrics SolutionEvaluation::write(const SharedGenerator& generator, std::string&
       metrics.insert(metrics.end(), own.begin(), own.end());
       if (temperature == temperatures_[0]) show(written, level, temperature, samples);
       for (size_t i = 0; i < written.size(); ++i) {
-        const nlohmann::ordered_json line{{"problem", problems_[i]},
-                                          {"answer", answer_of(rows_[i])},
-                                          {"right", is_right(written[i], rows_[i])},
-                                          {"written", written[i].substr(problems_[i].size() + 1)},
-                                          {"blotch_p", levels_.share(level)},
-                                          {"temperature", temperature}};
+        const nlohmann::ordered_json line{{"mode", detail::joined("temperature ", temperature)},
+                                          {"level", levels_.share(level)},
+                                          {"input", problems_[i]},
+                                          {"label", answer_of(rows_[i])},
+                                          {"prediction", written[i].substr(problems_[i].size() + 1)},
+                                          {"right", is_right(written[i], rows_[i])}};
         predictions += line.dump() + "\n";
       }
     }

@@ -1,5 +1,6 @@
 #include "tasks/squad/prediction_files.h"
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <sstream>
@@ -81,11 +82,19 @@ void write_predictions(const std::filesystem::path& folder, PredictionFiles file
   write_from(0);
 }
 
-std::string prediction_lines(const QuestionSet& set, const std::vector<FoundAnswers>& found) {
+std::string prediction_lines(const QuestionSet& set, const std::vector<FoundAnswers>& found,
+                             const std::vector<bool>& is_right, const std::vector<double>& losses) {
   std::string lines;
-  for (size_t q = 0; q < found.size(); ++q)
-    lines += Json{{"id", set.questions[q].id}, {"answer", found[q].text}, {"truths", set.questions[q].truths}}.dump() +
-             "\n";
+  for (size_t q = 0; q < found.size(); ++q) {
+    const Question& question = set.questions[q];
+    Json line{{"id", question.id},
+              {"input", question.text},
+              {"label", question.truths},
+              {"prediction", found[q].text},
+              {"right", bool{is_right[q]}}};
+    if (!std::isnan(losses[q])) line["loss"] = losses[q];
+    lines += line.dump() + "\n";
+  }
   return lines;
 }
 

@@ -23,8 +23,9 @@ using WritePredictions = std::function<void(const QuestionSet& set, const std::v
 void write_predictions(const std::filesystem::path& folder, PredictionFiles files,
                        const std::function<void(const WritePredictions& write)>& work);
 
-// Returns a line of JSON a question: its id, the answer and the true ones.
-std::string prediction_lines(const QuestionSet& set, const std::vector<FoundAnswers>& found);
+// Returns a line of predictions.jsonl a question. Its loss is left out where it is NaN.
+std::string prediction_lines(const QuestionSet& set, const std::vector<FoundAnswers>& found,
+                             const std::vector<bool>& is_right, const std::vector<double>& losses);
 
 // Returns some questions with their answers for a person to read, half of them mistakes as far as there are any.
 std::string sample_text(const QuestionSet& set, const std::vector<FoundAnswers>& found,

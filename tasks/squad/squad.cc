@@ -213,6 +213,27 @@ std::pair<double, double> SquadTask::accuracies(const EncodedQuestions& question
   return windows > 0 ? std::pair{starts / windows, ends / windows} : std::pair{0.0, 0.0};
 }
 
+std::vector<double> SquadTask::losses_of(const EncodedQuestions& questions, const Logits& logits) {
+  std::vector<double> losses(questions.set().questions.size(), std::nan(""));
+  for (size_t i = 0; i < questions.windows().size(); ++i) {
+    const Window& window = questions.windows()[i];
+    const bool has_answer = !questions.set().questions[window.question].truths.empty();
+    const auto answer = has_answer ? questions.answer_in(window) : std::pair<size_t, size_t>{};
+    if (!answer) continue;
+    const std::span<const float> own = logits.of(i);
+    const auto cross_entropy = [&](size_t token, size_t column) {
+      double highest = -INFINITY, sum = 0;
+      for (size_t at = column; at < own.size(); at += 2) highest = std::max<double>(highest, own[at]);
+      for (size_t at = column; at < own.size(); at += 2) sum += std::exp(own[at] - highest);
+      return highest + std::log(sum) - own[2 * token + column];
+    };
+    const double loss = (cross_entropy(answer->first, 0) + cross_entropy(answer->second, 1)) / 2;
+    double& kept = losses[window.question];
+    if (std::isnan(kept) || (has_answer ? loss < kept : loss > kept)) kept = loss;
+  }
+  return losses;
+}
+
 Metrics SquadTask::evaluate(Machine& machine, std::string& samples) {
   if (eval_.set().questions.empty() && !plan_)
     fail_usage("data.eval is missing: the file of task squad, or a list of them, to evaluate on");
@@ -231,7 +252,7 @@ Metrics SquadTask::evaluate(Machine& machine, std::string& samples) {
                      !question.truths.empty());
   }
   samples = sample_text(eval_.set(), found, is_right, static_cast<size_t>(own_.samples));
-  predictions_ = prediction_lines(eval_.set(), found);
+  predictions_ = prediction_lines(eval_.set(), found, is_right, losses_of(eval_, logits));
   Metrics metrics{{"loss", totals.loss / totals.scored}};
   for (const auto& metric : scores.metrics()) metrics.push_back(metric);
   if (own_.search_null_threshold)

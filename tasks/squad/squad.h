@@ -49,6 +49,10 @@ class SquadTask final : public EncoderTask {
   std::vector<FoundAnswers> answers_of(Machine& machine, const EncodedQuestions& questions, const Logits& logits);
   // Returns how often, of the windows with an answer, the likeliest beginning and the likeliest end are the answer's.
   static std::pair<double, double> accuracies(const EncodedQuestions& questions, const Logits& logits);
+  // Returns each question's loss, the mean of its beginning's and its end's cross entropy: the least one of the windows
+  // that hold its answer, or, where it has none, the largest of all its windows, whose first token stands for that. NaN
+  // where no window holds the answer.
+  static std::vector<double> losses_of(const EncodedQuestions& questions, const Logits& logits);
   // Reads files, keeps the languages that are asked for, and keeps kept(data, number) of the questions that `choose`
   // leaves, spread evenly.
   QuestionSet open(const char* option, const std::vector<std::string>& files,

@@ -299,9 +299,20 @@ void ThoughtTextTask::evaluate_questions(Machine& machine, Metrics& metrics) {
     const std::vector<std::vector<double>> scores = score_questions(machine, *scorer, file);
     Right own;
     for (size_t q = 0; q < scores.size(); ++q) {
-      own.right += best_of(scores[q]) == file.questions[q].answer;
+      const ChoiceQuestion& question = file.questions[q];
+      const int64_t choice = best_of(scores[q]);
+      const bool is_right = choice == question.answer;
+      own.right += is_right;
       own.all += 1;
-      predictions_ += prediction_line(file.questions[q], scores[q], {{"file", file.file}});
+      const auto text_of = [&](int64_t completion) {
+        return tokenizer().decode(question.completions[static_cast<size_t>(completion)], true);
+      };
+      predictions_ += prediction_line(question, scores[q],
+                                      {{"file", file.file},
+                                       {"input", tokenizer().decode(question.context, true)},
+                                       {"label", text_of(question.answer)},
+                                       {"prediction", text_of(choice)},
+                                       {"right", is_right}});
     }
     metrics.emplace_back("accuracy_" + file.name, own.share());
     total.right += own.right;
