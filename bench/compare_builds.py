@@ -27,7 +27,7 @@ def processor():
     lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     flags = next(line for line in lines if line.startswith("flags")).split()
     name = next(line for line in lines if line.startswith("model name")).split(": ")[1]
-    sets = [flag for flag in ("amx_bf16", "avx512f", "avx2") if flag in flags]
+    sets = [flag for flag in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if flag in flags]
     return {"name": name, "processors": os.cpu_count(), "instructions": sets[0] if sets else "generic"}
 
 

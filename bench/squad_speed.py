@@ -77,9 +77,8 @@ with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
     train = first_questions(arguments.train, 4000, folder / "train.json")
     dev = first_questions(arguments.dev, arguments.questions, folder / "dev.json")
-    flags = set(pathlib.Path("/proc/cpuinfo").read_text().split())
-    isa = next((isa for isa, flag in (("AMX", "amx_bf16"), ("AVX-512", "avx512f"), ("AVX2", "avx2")) if flag in flags),
-               "generic")
+    info = subprocess.run([arguments.engine, "info"], capture_output=True, text=True, check=True).stdout
+    isa = info.split("instruction set: ")[1].splitlines()[0]
     results = {"model": arguments.model.name, "instruction_set": isa, "threads": arguments.threads,
                "precision": arguments.precision, "rounds": []}
     for _ in range(arguments.rounds):
