@@ -173,7 +173,7 @@ def check(model, build):
                               f"an all-reduce of {size} bytes among {ranks} does not go the fastest way")
     yield from check_lending(model, expect, near)
     for elements, ranks, parts in ((768, 2, 2), (768, 8, 6), (769, 8, 7), (50257 * 768, 1024, 1024)):  # of 128 elements or more
-        calls = calls_of({"exchange": "reduce_scatter", "bytes": 4 * elements}, ranks, joined=False)
+        calls = calls_of({"exchange": "reduce_scatter", "bytes": 4 * elements}, Cluster(ranks, box=ranks), joined=False)
         yield from expect(len(calls) == parts and near(sum(size for _, size in calls), 4 * elements),
                           f"{elements} elements among {ranks} ranks are {len(calls)} parts, not {parts}")
     for case in cases:

@@ -105,12 +105,13 @@ def shard_elements(parameters, ranks):
     return elements[0]
 
 
-def calls_of(line, ranks, joined):
-    """[(kind, bytes)] of NCCL's calls for an exchanged tensor. Today a tensor's halves of a sum are a reduction to each
-    rank and a broadcast from each (NcclCommunicator::add_parts), without those of empty shards. Joined they are one call."""
-    kind, size = line["exchange"], line["bytes"]
-    if kind in ("sum", "or"):
-        return [("all_reduce" + (" u8" if kind == "or" else ""), size)]
+def calls_of(line, cluster, joined):
+    """[(kind, bytes)] of NCCL's calls for an exchanged tensor. In one box a tensor's halves of a sum are a reduction to
+    each rank and a broadcast from each (NcclCommunicator::add_parts), without those of empty shards. Among several boxes
+    both are sums of the whole tensor. Joined each is one call."""
+    kind, size, ranks = line["exchange"], line["bytes"], cluster.ranks
+    if kind in ("sum", "or") or (cluster.boxes > 1 and not joined):
+        return [("all_reduce" if kind in ("sum", "reduce_scatter") else "all_reduce u8", size)]
     if joined:
         return [(kind, size)]
     parts = min(ranks, -(-size // (4 * block)))
@@ -202,7 +203,7 @@ class Simulation:
     def flush(self):
         if not self.waiting:
             return
-        calls = [call for line in self.waiting for call in calls_of(line, self.cluster.ranks, self.joined)]
+        calls = [call for line in self.waiting for call in calls_of(line, self.cluster, self.joined)]
         if self.joined:  # a bucket's tensors travel as one
             sums = {}
             for kind, size in calls:

@@ -60,9 +60,11 @@ class Pool {
       state_.notify_all();
       take_pieces();
       state_.fetch_and(~open, std::memory_order_acq_rel);
-      for (int i = 0; state_.load(std::memory_order_acquire) & joined; ++i)
+      // Who waits long sleeps: then the system has this processor for a worker whose own one it gave to other programs.
+      uint32_t state;
+      for (int i = 0; (state = state_.load(std::memory_order_acquire)) & joined; ++i)
         if (i < spins) pause_briefly();
-        else std::this_thread::yield();
+        else state_.wait(state);
       owned_.clear(std::memory_order_release);
     }
     in_loop = false;
@@ -94,6 +96,7 @@ class Pool {
         last_number = state >> 16;
         take_pieces();
         state_.fetch_sub(1, std::memory_order_acq_rel);
+        state_.notify_all();  // costs nothing where nobody sleeps
         idle = 0;
       } else if (++idle < spins) {
         pause_briefly();

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <exception>
 #include <thread>
+#include <tuple>
 
 #include "core/cuda/memory.h"
 #include "core/cuda/nccl_watch.h"
@@ -26,6 +27,9 @@ struct Exchange {
   NcclType type;
   NcclOperation operation = NcclOperation::sum;
   int root = 0;
+  // Before a gather by an all_reduce, all but the elements own_begin ... own_end-1 become 0.
+  bool is_gather = false;
+  size_t own_begin = 0, own_end = 0;
 
   size_t bytes() const { return count * (type == NcclType::f32 ? sizeof(float) : 1); }
 };
@@ -142,6 +146,7 @@ class NcclCommunicator final : public Communicator {
         device_(device),
         host_(host),
         bucket_bytes_(settings.bucket_bytes),
+        spans_machines_(settings.spans_machines),
         connection_(library, host, settings.timeout) {
     rank_ = host.rank(), size_ = host.size();
     local_rank_ = host.local_rank(), local_size_ = host.local_size();
@@ -177,12 +182,21 @@ class NcclCommunicator final : public Communicator {
   void start_or(std::span<uint8_t> values) override {
     add({Exchange::all_reduce, values.data(), values.size(), NcclType::u8, NcclOperation::max});
   }
+  // On one machine the halves of a sum are an exchange for each rank's part. Between machines the latencies of so many
+  // would cost far more than the bytes of whole tensors (docs/scaling.md), so both halves are sums of these: the first
+  // one of all values, the second one of bytes that are 0 but on the rank whose part they are.
   void start_reduce_scatter(std::span<float> values, std::span<const int64_t> begins, SumOrder order) override {
+    if (spans_machines_) return start_sum(values, order);
     refuse_tree(order);
     add_parts({Exchange::reduce, values.data(), 0, NcclType::f32}, begins);
   }
   void start_all_gather(std::span<std::byte> values, std::span<const int64_t> begins) override {
-    add_parts({Exchange::broadcast, values.data(), 0, NcclType::u8}, begins);
+    if (!spans_machines_) return add_parts({Exchange::broadcast, values.data(), 0, NcclType::u8}, begins);
+    Exchange whole{Exchange::all_reduce, values.data(), values.size(), NcclType::u8, NcclOperation::max};
+    const auto at = static_cast<size_t>(rank_);
+    whole.is_gather = true;
+    whole.own_begin = static_cast<size_t>(begins[at]), whole.own_end = static_cast<size_t>(begins[at + 1]);
+    add(whole);
   }
   void wait() override {
     flush();
@@ -232,18 +246,30 @@ class NcclCommunicator final : public Communicator {
   void exchange(const std::vector<Exchange>& bucket) {
     check(cudaEventRecord(stream_.ready(), device_.compute_stream()), "cudaEventRecord");
     check(cudaStreamWaitEvent(stream_.get(), stream_.ready(), 0), "cudaStreamWaitEvent");
+    for (const Exchange& one : bucket)
+      if (one.is_gather) clear_others(one);
     connection_.check_call(library_.group_start(), "ncclGroupStart");
     for (const Exchange& one : bucket) start(one);
     connection_.check_call(library_.group_end(), "ncclGroupEnd");
   }
+  void clear_others(const Exchange& one) const {
+    const auto clear = [&](size_t begin, size_t end) {
+      if (begin == end) return;
+      check(cudaMemsetAsync(static_cast<char*>(one.data) + begin, 0, end - begin, stream_.get()), "cudaMemsetAsync");
+    };
+    clear(0, one.own_begin);
+    clear(one.own_end, one.count);
+  }
   void start(const Exchange& one) const {
-    const auto& [kind, data, count, type, operation, root] = one;
     ncclComm* const communicator = connection_.get();
     const cudaStream_t stream = stream_.get();
+    const auto& [data, count, type] = std::tie(one.data, one.count, one.type);
     const NcclResult result =
-        kind == Exchange::all_reduce ? library_.all_reduce(data, data, count, type, operation, communicator, stream)
-        : kind == Exchange::reduce   ? library_.reduce(data, data, count, type, operation, root, communicator, stream)
-                                     : library_.broadcast(data, data, count, type, root, communicator, stream);
+        one.kind == Exchange::all_reduce
+            ? library_.all_reduce(data, data, count, type, one.operation, communicator, stream)
+        : one.kind == Exchange::reduce
+            ? library_.reduce(data, data, count, type, one.operation, one.root, communicator, stream)
+            : library_.broadcast(data, data, count, type, one.root, communicator, stream);
     // A call inside a group may go on in the background until the group has ended.
     if (result != NcclResult::in_progress) connection_.check_call(result, "an exchange");
   }
@@ -258,6 +284,7 @@ class NcclCommunicator final : public Communicator {
   Device& device_;
   Communicator& host_;
   const size_t bucket_bytes_;
+  const bool spans_machines_;
   const ExchangeStream stream_;  // outlives the connection
   NcclConnection connection_;
   std::unique_ptr<NcclWatch> watch_;

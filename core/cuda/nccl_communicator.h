@@ -17,6 +17,7 @@ namespace engine::cuda {
 struct NcclSettings {
   double timeout = 60;                          // seconds that the ranks' meeting and an exchange may take
   size_t bucket_bytes = size_t{32} << 20;       // of the tensors that are exchanged together
+  bool spans_machines = false;                  // whether some ranks are on another machine than others
 };
 
 // Connects the GPUs of all ranks. `memory` is that of this rank's device, and must outlive the communicator, as must

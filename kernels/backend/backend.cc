@@ -205,7 +205,9 @@ std::unique_ptr<Communicator> make_device_communicator(Ops& ops, Communicator& r
            ": set device = \"cuda\" or device = \"cpu\"");
 #if defined(ENGINE_SIM) || defined(ENGINE_CUDA)
   if (&ops.memory() != &host_memory())
-    return cuda::make_nccl_communicator(ops.memory(), ranks, {.timeout = timeout, .bucket_bytes = bucket});
+    return cuda::make_nccl_communicator(
+        ops.memory(), ranks,
+        {.timeout = timeout, .bucket_bytes = bucket, .spans_machines = ranks.local_size() != ranks.size()});
 #endif
   return nullptr;
 }

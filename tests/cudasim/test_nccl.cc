@@ -51,11 +51,13 @@ std::vector<size_t> hidden_work(DeviceRank& rank, bool is_lost) {
 
 TEST_CASE("device ranks: sums, bits and both halves of a sum, of any size, in buckets of any size") {
   for (const int size : {2, 3})
-    for (const size_t bucket : {size_t{1}, size_t{1000}, size_t{1} << 20}) {
+    for (const auto& [bucket, spans_machines] : std::initializer_list<std::pair<size_t, bool>>{
+             {1, false}, {1000, false}, {1 << 20, false}, {1, true}, {1 << 20, true}}) {
       CAPTURE(size);
       CAPTURE(bucket);
-      check_well(as_processes(size, [&](Communicator& host) {
-        DeviceRank own(host, {.timeout = 20, .bucket_bytes = bucket});
+      CAPTURE(spans_machines);
+      check_well(as_processes(size, [&, bucket = bucket, spans_machines = spans_machines](Communicator& host) {
+        DeviceRank own(host, {.timeout = 20, .bucket_bytes = bucket, .spans_machines = spans_machines});
         const auto rank = static_cast<float>(own.rank), all = static_cast<float>(size * (size - 1) / 2);
         const std::span<float> one = own.numbers({rank}), many = own.numbers(std::vector<float>(300, rank + 1));
         const std::span<float> halves = own.numbers(std::vector<float>(7, rank)), none{};
