@@ -60,7 +60,7 @@ class Pool {
       state_.notify_all();
       take_pieces();
       state_.fetch_and(~open, std::memory_order_acq_rel);
-      // Who waits long sleeps: then the system has this processor for a worker whose own one it gave to other programs.
+      // A caller that waits long sleeps, and leaves its processor to a worker whose own one went to other programs.
       uint32_t state;
       for (int i = 0; (state = state_.load(std::memory_order_acquire)) & joined; ++i)
         if (i < spins) pause_briefly();
