@@ -131,23 +131,25 @@ void embedding_backward(benchmark::State& state) {
   rate(state, "GB/s", s.count * (16 + s.width));
 }
 
+template <Activation activation>
 void activation_forward(benchmark::State& state) {
   const Shapes s(state);
   Work work;
   const Tensor x = work.random(s.dtype, {s.rows, s.cols}), y = work.random(s.dtype, {s.rows, s.cols});
-  const ActivationForwardArgs args{.x = x, .y = y, .activation = Activation::gelu_tanh};
+  const ActivationForwardArgs args{.x = x, .y = y, .activation = activation};
   work.ops->activation_forward(args);
   if (!proven(state, y, reference::activation_forward(args.activation, values(x)), tolerance_of(s.dtype))) return;
   repeat(state, [&] { work.ops->activation_forward(args); });
   rate(state, "GB/s", s.count * 2 * s.width);
 }
 
+template <Activation activation>
 void activation_backward(benchmark::State& state) {
   const Shapes s(state);
   Work work;
   const Tensor x = work.random(s.dtype, {s.rows, s.cols}), dy = work.random(s.dtype, {s.rows, s.cols});
   const ActivationBackwardArgs args{
-      .x = x, .dy = dy, .dx = work.random(s.dtype, {s.rows, s.cols}), .activation = Activation::gelu_tanh};
+      .x = x, .dy = dy, .dx = work.random(s.dtype, {s.rows, s.cols}), .activation = activation};
   work.ops->activation_backward(args);
   if (!proven(state, args.dx, reference::activation_backward(args.activation, values(x), values(dy)),
               tolerance_of(s.dtype)))
@@ -175,16 +177,19 @@ void shapes_with_dropout(benchmark::internal::Benchmark* benchmark) {
   shapes(benchmark);
   benchmark->Args({1024, 768, 0, 1});
 }
-void shapes_of_activations(benchmark::internal::Benchmark* benchmark) {
-  for (int dtype : {0, 1}) benchmark->Args({1024, 3072, dtype, 0})->Args({8192, 1024, dtype, 0});
-}
 
 BENCHMARK(layernorm_forward)->Apply(shapes_with_dropout)->Unit(benchmark::kMicrosecond)->UseRealTime();
 BENCHMARK(layernorm_backward)->Apply(shapes_with_dropout)->Unit(benchmark::kMicrosecond)->UseRealTime();
 BENCHMARK(embedding_forward)->Apply(shapes_with_dropout)->Unit(benchmark::kMicrosecond)->UseRealTime();
 BENCHMARK(embedding_backward)->Apply(shapes_with_dropout)->Unit(benchmark::kMicrosecond)->UseRealTime();
-BENCHMARK(activation_forward)->Apply(shapes_of_activations)->Unit(benchmark::kMicrosecond)->UseRealTime();
-BENCHMARK(activation_backward)->Apply(shapes_of_activations)->Unit(benchmark::kMicrosecond)->UseRealTime();
+void activations(benchmark::internal::Benchmark* benchmark) {
+  for (int dtype : {0, 1}) benchmark->Args({1024, 3072, dtype, 0})->Args({8192, 1024, dtype, 0});
+  benchmark->Unit(benchmark::kMicrosecond)->UseRealTime();
+}
+BENCHMARK(activation_forward<Activation::gelu_tanh>)->Apply(activations)->Name("activation_forward");
+BENCHMARK(activation_backward<Activation::gelu_tanh>)->Apply(activations)->Name("activation_backward");
+BENCHMARK(activation_forward<Activation::silu>)->Apply(activations)->Name("silu_forward");
+BENCHMARK(activation_backward<Activation::silu>)->Apply(activations)->Name("silu_backward");
 BENCHMARK(gather_rows)->Apply(shapes)->Unit(benchmark::kMicrosecond)->UseRealTime();
 
 }  // namespace

@@ -70,7 +70,7 @@ class Random {
 // Dropout says which elements of a tensor are dropped. Element e (row-major, counted from the first row of the
 // optimizer step's whole batch, over all micro-batches and ranks) is dropped where
 //   philox({e/4 low, e/4 high, site, step}, seed)[e % 4] < rate * 2^32,
-// and others are scaled by 1 / (1 - rate). With rate 0 nothing is dropped.
+// and others are scaled by 1 / (1 - rate). With rate 0 nothing is dropped, and with rate 1 all of them are 0.
 struct Dropout {
   float rate = 0;
   uint64_t seed = 0;
@@ -79,8 +79,10 @@ struct Dropout {
   int64_t first_row = 0;
   Tensor counters;     // optional, i32 [3]: step, low and high half of first_row, which a device reads there
 
-  constexpr uint32_t threshold() const { return static_cast<uint32_t>(static_cast<double>(rate) * 4294967296.0); }
-  constexpr float scale() const { return 1.0f / (1.0f - rate); }
+  constexpr uint32_t threshold() const {
+    return rate < 1 ? static_cast<uint32_t>(static_cast<double>(rate) * 4294967296.0) : UINT32_MAX;
+  }
+  constexpr float scale() const { return rate < 1 ? 1.0f / (1.0f - rate) : 0.0f; }
   constexpr bool drops(int64_t element) const {
     const uint64_t block = static_cast<uint64_t>(element) / 4;
     return philox({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), site, step},

@@ -179,7 +179,7 @@ void BartOptions::declare(Options& options) {
               "bart: distances that relative_positions tell apart each way; farther ones count as the farthest");
   options.add("model.decoder_layers", decoder_layers, between(0, most_layers),
               "bart: transformer blocks of the decoder, num_layers being the encoder's; 0: as many");
-  options.add("model.activation_dropout", activation_dropout, from_up_to_below(0, 1),
+  options.add("model.activation_dropout", activation_dropout, between(0, 1),
               "bart: share of the feed-forward part's inner values that is dropped in training");
 }
 

@@ -127,16 +127,16 @@ void ModelConfig::declare(Options& options) {
   options.add("model.vocab_size", vocab_size, between(0, most_rows),
               "tokens the model knows; 0: as many as the tokenizer");
   options.add("model.max_positions", max_positions, between(1, most_rows), "the longest sequence in tokens");
-  options.add("model.activation", activation, one_of({"auto", "gelu_tanh", "gelu", "relu", "tanh"}),
+  options.add("model.activation", activation, one_of({"auto", "gelu_tanh", "gelu", "relu", "tanh", "silu", "mish"}),
               "of the feed-forward part; auto: the architecture's, GPT-2's gelu_tanh or BERT's gelu");
-  options.add("model.dropout", dropout, from_up_to_below(0, 1),
+  options.add("model.dropout", dropout, between(0, 1),
               "share of the embeddings and of each block's additions that is dropped in training; lstm: of what a "
               "layer gives to the next");
-  options.add("model.attention_dropout", attention_dropout, from_up_to_below(0, 1),
+  options.add("model.attention_dropout", attention_dropout, between(0, 1),
               "share of the attention probabilities that is dropped in training");
-  options.add("model.classifier_dropout", classifier_dropout, from_up_to_below(-1, 1),
+  options.add("model.classifier_dropout", classifier_dropout, between(-1, 1),
               "share of what a classifier reads that is dropped in training; -1: as dropout");
-  options.add("model.span_dropout", span_dropout, from_up_to_below(0, 1),
+  options.add("model.span_dropout", span_dropout, between(0, 1),
               "share of what a head that answers questions reads that is dropped in training");
   options.add("model.span_dense", span_dense,
               "a dense layer with mish whose outputs a head that answers questions reads beside the hidden states; "

@@ -1,5 +1,5 @@
 // GPT-2 (Radford et al. 2019) is a pre-layernorm decoder with learned positions, or other ones in their place
-// (positions.h), and tied embeddings.
+// (positions.h), and tied embeddings, or a table of its own for the logits.
 //   r = token + position embedding;  for each layer:  r += attention(ln1(r));  r += feed_forward(ln2(r));  h = ln(r)
 #include "models/gpt2.h"
 
@@ -10,8 +10,10 @@
 namespace engine {
 
 void Gpt2Options::declare(Options& options) {
-  options.add("model.embedding_dropout", embedding_dropout, from_up_to_below(-1, 1),
+  options.add("model.embedding_dropout", embedding_dropout, between(-1, 1),
               "gpt2: share of the embeddings that is dropped in training; -1: as dropout");
+  options.add("model.untied_embeddings", untied_embeddings,
+              "gpt2: a table of their own projects to the logits, not the token embedding");
 }
 
 void Gpt2Options::take_dropouts(const ArchitectureOptions& wanted, const Options& options) {
@@ -24,9 +26,10 @@ void Gpt2Options::take_dropouts(const ArchitectureOptions& wanted, const Options
 std::unique_ptr<Model> make_gpt2(const ModelConfig& config) {
   require_positions(config, {"learned", "rotary", "sinusoidal", "random"});
   check_position_table(config);
-  return make_pre_norm_decoder(config,
-                               {.positions = config.own.get<PositionOptions>().positions,
-                                .embedding_dropout = config.own.get<Gpt2Options>().rate_of_embeddings(config)});
+  const auto& own = config.own.get<Gpt2Options>();
+  return make_pre_norm_decoder(config, {.positions = config.own.get<PositionOptions>().positions,
+                                        .is_tied = !own.untied_embeddings,
+                                        .embedding_dropout = own.rate_of_embeddings(config)});
 }
 
 }  // namespace engine

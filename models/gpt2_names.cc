@@ -26,7 +26,9 @@ ModelConfig read_gpt2_config(const json& config, const std::string& where) {
   result.max_positions = json_integer(config, "n_positions", where, 1, most_rows, context);
   result.activation = activation_from_huggingface(json_string(config, "activation_function", where, "gelu_new"), where);
   result.dropout = dropout_from_huggingface(config, "resid_pdrop", where, 0.1);
-  result.own.get<Gpt2Options>().embedding_dropout = dropout_from_huggingface(config, "embd_pdrop", where, 0.1);
+  auto& own = result.own.get<Gpt2Options>();
+  own.embedding_dropout = dropout_from_huggingface(config, "embd_pdrop", where, 0.1);
+  own.untied_embeddings = !json_bool(config, "tie_word_embeddings", where, true);
   result.attention_dropout = dropout_from_huggingface(config, "attn_pdrop", where, 0.1);
   result.layer_norm_epsilon = epsilon_from_huggingface(config, "layer_norm_epsilon", where, 1e-5);
   result.initializer_range = initializer_range_from_huggingface(config, where);
@@ -55,7 +57,7 @@ void write_gpt2_config(const ModelConfig& config, nlohmann::ordered_json& result
   result["initializer_range"] = decimal(config.initializer_range);
   result["scale_attn_weights"] = true;
   result["scale_attn_by_inverse_layer_idx"] = false;
-  result["tie_word_embeddings"] = true;
+  result["tie_word_embeddings"] = !config.own.get<Gpt2Options>().untied_embeddings;
   result["use_cache"] = true;
 }
 
@@ -112,13 +114,15 @@ HuggingFaceFormat format_of(const char* model_type, const char* class_name) {
                     {"layers.*.feed_forward.down.weight", "transformer.h.*.mlp.c_proj.weight", true},
                     {"layers.*.feed_forward.down.bias", "transformer.h.*.mlp.c_proj.bias"},
                     {"final_norm.gain", "transformer.ln_f.weight"},
-                    {"final_norm.bias", "transformer.ln_f.bias"}},
+                    {"final_norm.bias", "transformer.ln_f.bias"},
+                    {"lm_head.weight", "lm_head.weight"}},
           .general_keys = {{"hidden_size", "n_embd"},
                            {"num_hidden_layers", "n_layer"},
                            {"num_attention_heads", "n_head"},
                            {"max_position_embeddings", "n_positions"}},
-          .tied = {{"lm_head.weight", "transformer.wte.weight", "embedding.tokens"}},
+          .tied = {{"lm_head.weight", "transformer.wte.weight", "embedding.tokens", /*unless=*/"lm_head.weight"}},
           .buffers = {"transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias"},
+          .ties_embeddings = {},
           .read_config = read_gpt2_config,
           .write_config = write_gpt2_config};
 }

@@ -152,10 +152,12 @@ std::string activation_from_huggingface(const std::string& name, const std::stri
   for (const char* same : {"gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_accurate", "gelu_python_tanh"})
     if (name == same) return "gelu_tanh";
   if (name == "gelu" || name == "gelu_python") return "gelu";
-  if (name == "relu" || name == "tanh") return name;
+  if (name == "swish") return "silu";
+  for (const char* same : {"relu", "tanh", "silu", "mish"})
+    if (name == same) return name;
   fail(where, ": the activation \"", name.substr(0, 60),
        "\" is unknown: gelu_new, gelu_pytorch_tanh, gelu_python_tanh, gelu_fast, gelu_accurate, gelu, gelu_python, "
-       "relu or tanh");
+       "relu, tanh, silu, swish or mish");
 }
 
 std::string activation_to_huggingface(const std::string& name) { return name == "gelu_tanh" ? "gelu_new" : name; }
@@ -202,7 +204,7 @@ void require_option(const json& config, const char* key, bool value, const std::
 
 float dropout_from_huggingface(const json& config, const char* key, const std::string& where, double absent) {
   const float rate = static_cast<float>(json_number(config, key, where, absent));
-  if (!(rate >= 0 && rate < 1)) fail(where, ": ", key, " is ", rate, ", a rate of dropout is from 0 to below 1");
+  if (!(rate >= 0 && rate <= 1)) fail(where, ": ", key, " is ", rate, ", a rate of dropout is from 0 to 1");
   return rate;
 }
 

@@ -61,11 +61,12 @@ class NameList {
   int count_ = 0;
 };
 
-void check_tied(const Safetensors& file, const std::string& name, const std::string& other, const std::string& path) {
+void check_tied(const Safetensors& file, const std::string& name, const std::string& other, const std::string& path,
+                const char* remedy) {
   const Safetensors::Entry &a = file.at(name), &b = file.at(other);
   const bool is_same = a.shape == b.shape && (a.dtype == b.dtype ? std::memcmp(a.data, b.data, a.bytes) == 0
                                                                  : file.floats(name) == file.floats(other));
-  if (!is_same) fail(path, ": tensor ", name, " differs from ", other, "; only tied embeddings are supported");
+  if (!is_same) fail(path, ": tensor ", name, " differs from ", other, remedy);
 }
 
 // Finds names in a file, which may leave out the format's prefix and may use the old names of layernorms' gains and
@@ -221,7 +222,12 @@ class TensorCheck {
   void check_tied_tensors() const {
     for (const auto& tied : format_.tied) {
       const std::string name = names_.of(tied.name), other = source_of(tied.same_as);
-      if (matters(tied) && name != other) check_tied(file_, name, other, path_);
+      // A model that its config can untie is untied there, as transformers says, too.
+      const bool can_untie = !format_.ties_embeddings && *tied.unless;
+      if (matters(tied) && name != other)
+        check_tied(file_, name, other, path_,
+                   can_untie ? ", but config.json ties them: set \"tie_word_embeddings\" to false there"
+                             : "; only tied embeddings are supported");
     }
   }
 

@@ -279,7 +279,9 @@ Activation activation_named(const std::string& name) {
   if (name == "gelu") return Activation::gelu;
   if (name == "gelu_tanh") return Activation::gelu_tanh;
   if (name == "tanh") return Activation::tanh;
-  fail("no activation is named ", name, ": relu, gelu, gelu_tanh or tanh");
+  if (name == "silu") return Activation::silu;
+  if (name == "mish") return Activation::mish;
+  fail("no activation is named ", name, ": relu, gelu, gelu_tanh, tanh, silu or mish");
 }
 
 }  // namespace engine

@@ -33,7 +33,7 @@ void PositionTableOptions::declare(Options& options) {
               "values of a table of random positions when training begins");
   options.add("model.random_in_evaluation", random_in_evaluation,
               "losses of evaluations read drawn positions, too; false: the first of the table, as generation does");
-  options.add("model.position_dropout", dropout, from_up_to_below(0, 1),
+  options.add("model.position_dropout", dropout, between(0, 1),
               "share of the position embeddings that is dropped in training before they are added; learned, sinusoidal "
               "and random ones");
 }
@@ -41,8 +41,8 @@ void PositionTableOptions::declare(Options& options) {
 void PositionTableOptions::check() const {
   if (random_table != "normal" && random_table != "sinusoidal")
     fail_usage("model.random_table \"", random_table.substr(0, 60), "\" is unknown: normal or sinusoidal");
-  if (!(dropout >= 0 && dropout < 1))
-    fail_usage("model.position_dropout is ", dropout, ": it must be at least 0 and below 1");
+  if (!(dropout >= 0 && dropout <= 1))
+    fail_usage("model.position_dropout is ", dropout, ": it must be from 0 to 1");
 }
 
 void PositionTableOptions::take_dropouts(const ArchitectureOptions& wanted, const Options& options) {

@@ -87,6 +87,7 @@ TEST_CASE("attention: dropout of probabilities") {
   for (bool causal : {false, true}) {
     check_case({2, 32, {{50, 50}, {7, 7}, {140, 140}}, causal, 0.2f});
     check_case({3, 40, {{1, 150}, {1, 601}, {40, 7}, {3, 0}, {2, 30}}, causal, 0.5f});
+    check_case({2, 32, {{50, 50}, {1, 7}}, causal, 1.0f});
     for (int width : {96, 128}) {  // these have their own tiles on a device
       check_case({2, width, {{70, 70}, {9, 9}}, causal, 0.2f});
       check_case({1, width, {{1, 90}, {20, 7}}, causal, 0.5f});

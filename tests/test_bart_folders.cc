@@ -147,12 +147,12 @@ TEST_CASE("bart folders: what is missing, misshapen or not done here is named") 
                                                                             {"encoder_layers", 0},
                                                                             {"tie_word_embeddings", false},
                                                                             {"normalize_before", true},
-                                                                            {"dropout", 1.0},
-                                                                            {"activation_function", "silu"}}) {
+                                                                            {"dropout", 1.5},
+                                                                            {"activation_function", "quick_gelu"}}) {
     CAPTURE(key);
     const std::string text = error_after([&](ChangedFolder& f) { f.config[key] = value; });
     CHECK(text.starts_with("/config.json: "));
-    CHECK(text.find(key == "activation_function" ? "silu" : key) != std::string::npos);
+    CHECK(text.find(key == "activation_function" ? "quick_gelu" : key) != std::string::npos);
   }
   const std::string unknown = error_after([](ChangedFolder& f) {
     f.config["model_type"] = "engine_bart";

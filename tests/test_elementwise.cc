@@ -66,7 +66,7 @@ TEST_CASE("dropout: the mask of Dropout::drops at any place in the batch, with a
   on_every_backend([](Bench& bench) {
     for (DType other : {DType::f32, DType::bf16})
       for (const Shape& shape : {Shape{1, 1}, Shape{3, 17}, Shape{7, 33}, Shape{5, 64}, Shape{1100, 65}})
-        for (float rate : {0.0f, 0.3f}) {
+        for (float rate : {0.0f, 0.3f, 1.0f}) {
           CAPTURE(shape.text()); CAPTURE(rate);
           const Tensor x = bench.normal(bench.compute, shape), residual = bench.normal(DType::f32, shape);
           const Tensor y = bench.unset(other, shape);

@@ -3,8 +3,8 @@
 #include <filesystem>
 
 #include "models/huggingface.h"
+#include "tests/changed_folder.h"
 #include "tests/model_checks.h"
-#include "tests/temporary.h"
 
 namespace engine::test::test_gpt2 {
 
@@ -34,16 +34,13 @@ TEST_CASE("gpt2: logits, loss, every gradient and three AdamW steps are those of
 TEST_CASE("gpt2: other activations") {
   on_every_backend([](Bench& bench) {
     const Golden golden{golden_folder};
-    for (const std::string activation : {"gelu", "relu"}) {
+    for (const std::string activation : {"gelu", "relu", "silu", "swish", "mish"}) {
       CAPTURE(activation);
-      const TemporaryFolder folder;
-      fs::copy_file(golden_folder / "model" / "model.safetensors", folder.path() / "model.safetensors");
-      std::string config = read_text(golden_folder / "model" / "config.json");
-      const size_t place = config.find("gelu_new");
-      REQUIRE(place != std::string::npos);
-      write_file(folder.path() / "config.json", config.replace(place, 8, activation));
-      const auto model = load_model(folder.path(), bench.arena.memory(), false, {.kinds = generating_kinds});
-      CHECK_CLOSE(ModelRun(bench, *model).logits(golden.batch()), golden.numbers("logits_" + activation),
+      ChangedFolder folder(golden_folder / "model");
+      folder.config["activation_function"] = activation;
+      const auto model = load_model(folder.write(), bench.arena.memory(), false, {.kinds = generating_kinds});
+      const std::string golden_name = activation == "swish" ? "silu" : activation;
+      CHECK_CLOSE(ModelRun(bench, *model).logits(golden.batch()), golden.numbers("logits_" + golden_name),
                   golden.tolerance(bench.compute, "logits"));
     }
   });
@@ -103,6 +100,64 @@ TEST_CASE("gpt2: saved and loaded again it has the same bits; in half precision 
       }
       CHECK(same_bits(again.values(), expected));
       if (dtype == "F32") CHECK(same_bits(again.logits(golden.batch()), run.logits(golden.batch())));
+    }
+  });
+}
+
+TEST_CASE("gpt2: a table of its own for the logits is read, trained and saved") {
+  on_every_backend([](Bench& bench) {
+    const Golden golden{golden_folder};
+    ChangedFolder folder(golden_folder / "model");
+    const Safetensors file = Safetensors::open(golden_folder / "model" / "model.safetensors");
+    const auto& entry = file.at("transformer.wte.weight");
+    const size_t rows = static_cast<size_t>(entry.shape[0]), row = entry.bytes / rows;
+    std::string turned;  // the embedding's rows from the last to the first
+    for (size_t i = rows; i-- > 0;) turned.append(entry.data + i * row, row);
+    folder.add("lm_head.weight", entry.shape, turned);
+    folder.config["tie_word_embeddings"] = false;
+    const auto model = load_model(folder.write(), bench.arena.memory(), true, {.kinds = generating_kinds});
+    const ModelRun run{bench, *model};
+    std::vector<double> logits = run.logits(golden.batch());
+    for (size_t i = 0; i < logits.size(); i += rows)
+      std::reverse(logits.begin() + static_cast<long>(i), logits.begin() + static_cast<long>(i + rows));
+    CHECK_CLOSE(logits, golden.numbers("logits"), golden.tolerance(bench.compute, "logits"));
+    check_packing(run, golden);
+    if (bench.compute == DType::f32) check_derivatives(run, golden.batch());
+    const TemporaryFolder saved;
+    save_model(saved.path(), *model);
+    CHECK(nlohmann::json::parse(read_text(saved.path() / "config.json"))["tie_word_embeddings"] == false);
+    const auto loaded = load_model(saved.path(), bench.arena.memory(), false, {.kinds = generating_kinds});
+    CHECK(same_bits(ModelRun(bench, *loaded).values(), run.values()));
+  });
+}
+
+TEST_CASE("gpt2: a dropout of 1 leaves nothing in training, as in transformers, and evaluation is without it") {
+  on_every_backend([](Bench& bench) {
+    const Golden golden{golden_folder};
+    ChangedFolder folder(golden_folder / "model");
+    for (const char* key : {"embd_pdrop", "resid_pdrop", "attn_pdrop"}) folder.config[key] = 1;
+    const auto model = load_model(folder.write(), bench.arena.memory(), true, {.kinds = generating_kinds});
+    const ModelRun run{bench, *model};
+    CHECK_CLOSE(run.logits(golden.batch()), golden.numbers("logits"), golden.tolerance(bench.compute, "logits"));
+    // The stream is 0, so each hidden state is the bias of the last norm.
+    auto values = values_by_name(bench, *model);
+    const std::vector<double>&table = values["embedding.tokens"], &hidden = values["final_norm.bias"];
+    std::vector<double> logits(table.size() / hidden.size());
+    double sum = 0;
+    for (size_t token = 0; token < logits.size(); ++token) {
+      for (size_t i = 0; i < hidden.size(); ++i) logits[token] += table[token * hidden.size() + i] * hidden[i];
+      sum += std::exp(logits[token]);
+    }
+    std::vector<double> expected;
+    for (const int label : golden.batch().targets().second)
+      expected.push_back(std::log(sum) - logits[static_cast<size_t>(label)]);
+    CHECK_CLOSE(run.losses(golden.batch(), {.training = true}), expected, golden.tolerance(bench.compute, "logits"));
+    for (const auto& [name, gradient] : gradients_by_name(run)) {
+      CAPTURE(name);
+      const bool is_read = name == "embedding.tokens" || name == "final_norm.bias";
+      double size = 0;
+      for (const double value : gradient) size = std::max(size, std::abs(value));
+      CHECK((is_read ? size > 1e-3 : size == 0));
     }
   });
 }

@@ -213,9 +213,9 @@ TEST_CASE("huggingface: configs that are wrong, or of what is not done here") {
   CHECK(contains(error_with("scale_attn_weights", false), "scale_attn_weights"));
   CHECK(contains(error_with("scale_attn_by_inverse_layer_idx", true), "scale_attn_by_inverse_layer_idx"));
   CHECK(contains(error_with("add_cross_attention", true), "add_cross_attention"));
-  CHECK(contains(error_with("tie_word_embeddings", false), "tie_word_embeddings"));
+  CHECK(contains(error_with("tie_word_embeddings", 3), "tie_word_embeddings"));
   CHECK(contains(error_with("embd_pdrop", 1.2), "embd_pdrop"));
-  CHECK(contains(error_with("attn_pdrop", 1.0), "dropout"));
+  CHECK(contains(error_with("attn_pdrop", -0.1), "dropout"));
   CHECK(contains(error_with("layer_norm_epsilon", -1), "layer_norm_epsilon"));
   CHECK(contains(error_with("initializer_range", 1e38), "initializer_range"));
   CHECK(contains(error_with("eos_token_id", "x"), "eos_token_id"));
@@ -331,6 +331,8 @@ TEST_CASE("huggingface: tensors that are missing, misshapen, unknown or not tied
   CHECK(error_after([](Folder& f) { f.config["n_layer"] = 4; }) ==
         "missing tensors: transformer.h.3.ln_1.weight [40], transformer.h.3.ln_1.bias [40], "
         "transformer.h.3.attn.c_attn.weight [40, 120], transformer.h.3.attn.c_attn.bias [120] and 8 more");
+  CHECK(error_after([](Folder& f) { f.config["tie_word_embeddings"] = false; }) ==
+        "missing tensors: lm_head.weight [61, 40]");
   CHECK(error_after([](Folder& f) { f.at("transformer.h.0.mlp.c_fc.weight").shape = {99, 40}; }) ==
         "transformer.h.0.mlp.c_fc.weight is [99, 40], it should be [40, 99] by config.json");
   CHECK(error_after([](Folder& f) { f.config["vocab_size"] = 60; }) ==
@@ -345,7 +347,8 @@ TEST_CASE("huggingface: tensors that are missing, misshapen, unknown or not tied
           std::string other = f.bytes("transformer.wte.weight");
           other[500] ^= 1;
           f.add("lm_head.weight", {61, 40}, other);
-        }) == "tensor lm_head.weight differs from transformer.wte.weight; only tied embeddings are supported");
+        }) == "tensor lm_head.weight differs from transformer.wte.weight, but config.json ties them: set "
+              "\"tie_word_embeddings\" to false there");
   CHECK(contains(error_after([](Folder& f) { f.add("lm_head.weight", {1}, std::string(4, '\0')); }), "differs"));
 }
 

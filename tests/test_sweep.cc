@@ -108,7 +108,7 @@ TEST_CASE("sweep: what is wrong in a file is told with its line and the nearest 
   holds("method = \"gird\"\n", {"sweep.cfg:4: ", "grid, random or halving"});
   holds("[options]\ntraining.learning_rate = [1e-3, -1]\n", {"sweep.cfg:5: ", "at least 0"});
   holds("[options]\ntraining.scheduler = [\"linear\", \"sine\"]\n", {"sweep.cfg:5: ", "cosine"});
-  holds("[options]\nmodel.dropout = { uniform = [0, 2], count = 2 }\n", {"sweep.cfg:5: ", "below 1"});
+  holds("[options]\nmodel.dropout = { uniform = [0, 2], count = 2 }\n", {"sweep.cfg:5: ", "at most 1"});
   holds("[options]\nmodel.dropout = { uniform = [0, 0.5] }\n", {"needs count"});
   holds("[options]\nmodel.num_layers = { integers = [1.2, 1.8] }\n", {"sweep.cfg:5: ", "there is none"});
   holds("[options]\nmodel.num_layers = { integers = [1, 1e300] }\n", {"sweep.cfg:5: ", "beyond 2^53"});

@@ -16,6 +16,7 @@ inline double activation(Activation activation, double x) {
     case Activation::gelu: return 0.5 * x * std::erfc(-x * std::sqrt(0.5));
     case Activation::gelu_tanh: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
     case Activation::tanh: return std::tanh(x);
+    case Activation::silu: return x / (1 + std::exp(-x));
     case Activation::mish: return x * std::tanh(x > 40 ? x : std::log1p(std::exp(x)));
   }
   return NAN;
@@ -32,6 +33,10 @@ inline double activation_gradient(Activation activation, double x) {
       return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * std::sqrt(2 / M_PI) * (1 + 3 * 0.044715 * x * x);
     }
     case Activation::tanh: return 1 - std::tanh(x) * std::tanh(x);
+    case Activation::silu: {
+      const double s = 1 / (1 + std::exp(-x));
+      return s + x * s * (1 - s);
+    }
     case Activation::mish: {
       const double t = std::tanh(x > 40 ? x : std::log1p(std::exp(x)));
       return t + x * (1 - t * t) / (1 + std::exp(-x));
