@@ -338,7 +338,7 @@ dictionary_of = $(wildcard tests/fuzz/$(or $(DICTIONARY_$(1)),$(1)).dict)
 $(foreach name,json_lines metrics choices expression_file state model_config squad_json,$(eval DICTIONARY_$(name) := json))
 DICTIONARY_sweep := toml
 $(foreach name,wordpiece bpe tokenizer_json sentencepiece,$(eval DICTIONARY_$(name) := tokenizer))
-$(foreach name,squad_table glue,$(eval DICTIONARY_$(name) := squad))
+$(foreach name,squad_lines squad_table glue,$(eval DICTIONARY_$(name) := squad))
 fuzz: $(if $(FUZZ_CXX),$(PLAIN)/fuzz/run)  ## fuzzes each parser for FUZZ_SECONDS (FUZZ_TARGETS="json toml": these alone), where clang++ is
 	$(if $(FUZZ_CXX),,@echo "clang++ is not here: nothing is fuzzed")
 	$(if $(FUZZ_CXX),$(foreach name,$(FUZZ_TARGETS),mkdir -p $(PLAIN)/fuzz/found/$(name) && FUZZ_TARGET=$(name) $(PLAIN)/fuzz/run \

@@ -6,6 +6,7 @@
 #include "commands/sweep_plan.h"
 #include "core/listing.h"
 #include "core/toml.h"
+#include "training/run_folder.h"
 
 namespace engine {
 
@@ -66,6 +67,7 @@ class Reader {
     }
     if (plan_.task.empty()) fail_usage(file_, ": task is missing, the task.cfg of all trainings");
     if (plan_.name.empty()) fail_usage(file_, ": name is missing, that of the sweep's folder");
+    check_name(plan_.name);
     settings_.options.read_file(plan_.task);
     if (const auto* const set = table["set"].as_table()) read_set(*set, "");
     if (const auto* const options = table["options"].as_table()) read_spaces(*options, "");

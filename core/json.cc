@@ -201,7 +201,10 @@ double json_number(const json& object, const char* key, const std::string& where
 
 int64_t json_integer(const json& object, const char* key, const std::string& where, int64_t least, int64_t most) {
   const json& value = json_member(object, key, where);
-  const std::string wanted = detail::joined("an integer from ", least, " to ", most);
+  const bool is_free = least == INT64_MIN && most == INT64_MAX;
+  const std::string wanted = is_free            ? "an integer"
+                             : most == INT64_MAX ? detail::joined("an integer, at least ", least)
+                                                 : detail::joined("an integer from ", least, " to ", most);
   if (!value.is_number_integer()) fail_type(value, key, where, wanted);
   const bool too_large = value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX);
   const int64_t number = too_large ? 0 : value.get<int64_t>();

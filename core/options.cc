@@ -28,6 +28,7 @@ std::string text_of(Number value) {
 }
 
 std::string number_text(double value) {
+  if (std::abs(value) >= 0x1p63 && std::isfinite(value)) return value < 0 ? "-2^63" : "2^63 - 1";
   const double whole = std::round(value);
   if (whole == value && std::abs(value) < 1e15) return std::to_string(static_cast<int64_t>(value));
   return text_of(value);
@@ -146,7 +147,16 @@ Number number_of(const std::string& text, const Range& range) {
   bool fits = error == std::errc{} && stop == end && range.holds(static_cast<double>(value));
   if constexpr (!is_integer<Number>) fits = fits && std::isfinite(value);
   if constexpr (std::is_unsigned_v<Number>) fits = fits && value <= Number{std::numeric_limits<int64_t>::max()};
-  const std::string limits = range.text();
+  Range shown = range;
+  if constexpr (is_integer<Number>) {
+    // The type's own limits count where the option has none.
+    const bool is_beyond = error == std::errc::result_out_of_range;
+    if (is_beyond || std::is_unsigned_v<Number>)
+      shown.least = std::max(shown.least, static_cast<double>(std::numeric_limits<Number>::min()));
+    if (is_beyond)
+      shown.most = std::min(shown.most, std::is_same_v<Number, int> ? double{std::numeric_limits<int>::max()} : 0x1p63);
+  }
+  const std::string limits = shown.text();
   const char* const kind = is_integer<Number> ? "an integer" : "a number";
   if (!fits) fail_usage("it must be ", kind, limits.empty() ? "" : " ", limits);
   return value;

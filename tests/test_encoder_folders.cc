@@ -309,16 +309,16 @@ TEST_CASE("encoder folders: what is missing, misshapen, unknown or not done here
         "classifier.bias is [3], it should be [2] by config.json");
   for (const auto& [key, value] : std::vector<std::pair<std::string, json>>{{"position_embedding_type", "relative_key"},
                                                                             {"is_decoder", true},
-                                                                            {"hidden_dropout_prob", 1.0},
+                                                                            {"hidden_dropout_prob", 1.5},
                                                                             {"classifier_dropout", -0.1},
                                                                             {"layer_norm_eps", 2},
                                                                             {"id2label", json::array()},
                                                                             {"type_vocab_size", 0},
-                                                                            {"hidden_act", "silu"}}) {
+                                                                            {"hidden_act", "quick_gelu"}}) {
     CAPTURE(key);
     const std::string text = error_after([&](Folder& f) { f.config[key] = value; });
     CHECK(text.starts_with("/config.json: "));
-    CHECK(text.find(key == "hidden_act" ? "silu" : key) != std::string::npos);
+    CHECK(text.find(key == "hidden_act" ? "quick_gelu" : key) != std::string::npos);
   }
   CHECK(error_after([](Folder& f) { f.config["architectures"] = {"BertForTokenClassification"}; })
             .starts_with("/config.json: \"architectures\" is [\"BertForTokenClassification\"], it should be one of: "

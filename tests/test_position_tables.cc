@@ -213,7 +213,7 @@ TEST_CASE("position tables: what does not fit the positions is a usage error tha
   refused("sinusoidal", [](auto& c) { c.random_in_evaluation = true; }, "model.random_in_evaluation");
   refused("sinusoidal", [](auto& c) { c.random_table = "sinusoidal"; }, "model.random_table");
   refused("random", [](auto& c) { c.random_table = "even"; }, "model.random_table \"even\" is unknown");
-  refused("random", [](auto& c) { c.dropout = 1; }, "model.position_dropout is 1");
+  refused("random", [](auto& c) { c.dropout = 1.5f; }, "model.position_dropout is 1.5");
 }
 
 }  // namespace engine::test::test_position_tables

@@ -73,6 +73,56 @@ TEST_CASE("squad: a file that is not right says where") {
   CHECK(read(letters, file_of("a b", {impossible})).questions[0].answers.empty());
 }
 
+TEST_CASE("squad: a question a line is read as the same in SQuAD's schema, and an error names the line") {
+  Letters letters;
+  const auto read_lines = [&](const std::string& text, AnswersWanted wanted = AnswersWanted::yes) {
+    QuestionSet set;
+    read_questions(letters.write("questions.jsonl", text), wanted, set);
+    return set;
+  };
+  const std::string first =
+      R"({"id": "1", "context": "a b c", "question": "y", "answers": {"text": ["b", "c"], "answer_start": [2, 4]}})"
+      "\n";
+  const QuestionSet set = read_lines(
+      first + "\n" + R"({"id": "2", "title": "t", "context": "a b c", "question": "z", "language": "hindi", "fold": 3,)" +
+      R"("answers": {"text": [], "answer_start": []}})");
+  REQUIRE(set.questions.size() == 2);
+  CHECK(set.contexts.size() == 1);
+  CHECK(set.questions[0].answers.size() == 2);
+  CHECK(set.questions[0].answers[1].begin == 4);
+  CHECK(set.questions[1].answers.empty());
+  CHECK(set.questions[1].language == "hindi");
+  CHECK(set.questions[1].fold == 3);
+  const std::string asked = R"({"id": "2", "context": "a b", "question": "y")";
+  CHECK(read_lines(asked + "}", AnswersWanted::no).questions.size() == 1);
+  CHECK(read_lines(asked + R"(, "answers": {"text": ["b"]}})", AnswersWanted::no).questions[0].truths.size() == 1);
+  const std::pair<std::string, const char*> wrong[] = {
+      {"{\"id\": ", ": not valid JSON: "},
+      {"[1]", ": should be an object"},
+      {R"({"data": []})", ": holds articles of SQuAD's own schema: give the file a name that ends with .json"},
+      {R"({"id": 3})", ": \"id\" is 3, it should be a string"},
+      {R"({"id": "2", "context": "a"})", ": \"question\" is missing"},
+      {R"({"id": "2", "question": "y"})", ": \"context\" is missing"},
+      {R"({"id": "1", "context": "a", "question": "y", "answers": {"text": [], "answer_start": []}})",
+       ": the id \"1\" occurs a second time"},
+      {asked + "}", ": \"answers\" is missing"},
+      {asked + R"(, "fold": -1})", ": \"fold\" is -1, it should be an integer, at least 0"},
+      {asked + R"(, "answers": [{"text": "b", "answer_start": 2}]})",
+       ": answers: should be an object with the lists \"text\" and \"answer_start\""},
+      {asked + R"(, "answers": {"text": "b", "answer_start": [2]}})", ": answers: \"text\" should be a list"},
+      {asked + R"(, "answers": {"text": ["b"]}})", ": answers: \"answer_start\" is missing"},
+      {asked + R"(, "answers": {"text": ["b"], "answer_start": []}})",
+       ": answers: \"text\" has 1 elements, \"answer_start\" 0"},
+      {asked + R"(, "answers": {"text": [5], "answer_start": [2]}})", ": answers: text[0] is 5, it should be a string"},
+      {asked + R"(, "answers": {"text": ["b"], "answer_start": ["2"]}})",
+       ": answers: answer_start[0] is \"2\", it should be an integer"}};
+  for (const auto& [line, error] : wrong) {
+    CAPTURE(line);
+    const std::string whole = "questions.jsonl: line 2" + std::string(error);
+    CHECK_THROWS_WITH_AS(read_lines(first + line), doctest::Contains(whole.c_str()), Error);
+  }
+}
+
 TEST_CASE("squad: windows cover a context, and one that holds the answer knows its tokens") {
   Letters letters;
   std::string context = "a";

@@ -26,6 +26,8 @@ int64_t step_of(const std::string& name) {
 
 bool is_model(const fs::path& folder) { return fs::exists(folder / "config.json"); }
 
+}  // namespace
+
 void check_name(const std::string& name) {
   if (name.empty()) fail_usage("the run has no name: set name, which its folder in output_dir will have");
   const std::string right = ": it is the name of one folder in output_dir, such as \"shakespeare\"";
@@ -33,10 +35,12 @@ void check_name(const std::string& name) {
     fail_usage("name has ", name.size(), " bytes, a folder's name has at most ", longest_name, right);
   const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
   if (std::any_of(name.begin(), name.end(), is_control)) fail_usage("name holds a control character", right);
-  if (name == "." || name == ".." || name.find('/') != std::string::npos) fail_usage("name is \"", name, "\"", right);
+  const bool is_place = name == "." || name == ".." || name.find('/') != std::string::npos;
+  if (is_place || name.find_first_of("\\*?\"<>|") != std::string::npos || name.front() == '-' ||
+      name.front() == ' ' || name.back() == ' ')
+    fail_usage("name is \"", name, "\"", right, ". It has none of / \\ * ? \" < > | in it, no space at an end, and no ",
+               "- at its beginning");
 }
-
-}  // namespace
 
 StateFolder StateFolder::written(const fs::path& folder) { return StateFolder(written_folder(folder)); }
 

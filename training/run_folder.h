@@ -28,10 +28,14 @@ class StateFolder {
   std::filesystem::path path_;
 };
 
+// Throws a UsageError where a run's name is empty or not the name of one folder, or one that a shell or another system
+// would not take as it is.
+void check_name(const std::string& name);
+
 class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
-  // Returns output_dir/name. Throws a UsageError where the name is empty or not the name of one folder.
+  // Returns output_dir/name. Throws a UsageError where check_name does.
   static RunFolder of(const Config& config);
   // Returns the run folder whose best or last model is in this folder. Its path is empty where there is none.
   static RunFolder around(const std::filesystem::path& model);

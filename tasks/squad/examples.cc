@@ -22,6 +22,7 @@ size_t nearest(std::string_view context, std::string_view answer, size_t wanted)
 
 void read_file(const std::filesystem::path& file, QuestionAdder& to) {
   if (is_table(file)) read_squad_table(file, to);
+  else if (lower_ending(file) == ".jsonl") read_squad_lines(file, to);
   else read_squad_json(file, to);
 }
 
@@ -65,6 +66,14 @@ void QuestionAdder::add_answer(const std::string& text, int64_t place, Question&
   }
   const auto begin = static_cast<int64_t>(count_characters(std::string_view(context).substr(0, found)));
   question.answers.push_back({text, begin, begin + static_cast<int64_t>(count_characters(text))});
+}
+
+void QuestionAdder::take_context(std::string text) {
+  std::vector<Context>& contexts = set_.contexts;
+  if (has_context_ && !contexts.empty() && contexts.back().text == text) return;
+  end_context();
+  contexts.push_back({std::move(text)});
+  has_context_ = true;
 }
 
 void QuestionAdder::end_context() {

@@ -45,8 +45,8 @@ struct QuestionSet {
 
 enum class AnswersWanted { yes, no };  // a file to predict has questions alone
 
-// Appends the questions of a file: a table where its name ends with ".csv", else SQuAD's JSON schema, version 1.1 or
-// 2.0. A table has a line of names, of which id, context and question must be there, answer_text and answer_start
+// Appends the questions of a file: a table where its name ends with ".csv", a question a line where it ends with
+// ".jsonl" (squad_lines.cc), else SQuAD's JSON schema, version 1.1 or 2.0. A table has a line of names, of which id, context and question must be there, answer_text and answer_start
 // where answers are wanted, and language and fold may be; no or an empty answer_text means that there is no answer.
 // An answer whose text does not stand at its place is looked for in the context, nearest to that place. Where answers
 // are wanted, questions that are blank or have a blank context are counted and left out. It is an Error, with the file
@@ -74,6 +74,8 @@ class QuestionAdder {
   // Adds an answer to a question whose context is the set's last. `place` is the character at which the file says that
   // it begins; below 0: the file does not say.
   void add_answer(const std::string& text, int64_t place, Question& question);
+  // Makes a text the context of the questions that follow. Rows about one document often stand together, and share it.
+  void take_context(std::string text);
   // Comes behind the last question about a context, or before the first about a new one.
   void end_context();
   AnswersWanted wanted() const { return wanted_; }
@@ -83,11 +85,13 @@ class QuestionAdder {
   AnswersWanted wanted_;
   QuestionSet& set_;
   std::function<void()> piece_;
+  bool has_context_ = false;  // take_context() gave one
   std::unordered_set<std::string> ids_, nowhere_;  // of all questions; answers that are not in the last context
 };
 
-// The readers of both kinds of files.
+// The readers of each kind of files.
 void read_squad_json(const std::filesystem::path& file, QuestionAdder& to);
 void read_squad_table(const std::filesystem::path& file, QuestionAdder& to);
+void read_squad_lines(const std::filesystem::path& file, QuestionAdder& to);
 
 }  // namespace engine

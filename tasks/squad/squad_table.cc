@@ -80,30 +80,19 @@ class SquadTableReader {
     const std::optional<int64_t> number = whole_number(field(fields, fold), "fold", where);
     if (number && *number < 0) fail(where, ": fold is ", *number, ": it should not be negative");
     row.fold = number.value_or(-1);
-    // Rows about one document often stand together.
-    std::vector<Context>& contexts = to_.set().contexts;
-    if (contexts.empty() || has_new_context(fields)) {
-      to_.end_context();
-      contexts.push_back({field(fields, context)});
-    }
+    to_.take_context(field(fields, context));
     const std::string answer = field(fields, answer_text);
     if (!answer.empty() && to_.wanted() == AnswersWanted::yes)
       to_.add_answer(answer, whole_number(field(fields, answer_start), "answer_start", where).value_or(-1), row);
     else if (!answer.empty())
       row.truths.push_back(answer);
     to_.add(std::move(row), where);
-    is_first_ = false;
-  }
-
-  bool has_new_context(const std::vector<std::string>& fields) {
-    return is_first_ || fields[*places_[context]] != to_.set().contexts.back().text;
   }
 
   const std::string file_;
   QuestionAdder& to_;
   std::array<std::optional<size_t>, column_count> places_;
   size_t columns_ = 0;  // of the table; 0: its names are not read yet
-  bool is_first_ = true;
 };
 
 }  // namespace

@@ -25,6 +25,7 @@ const std::vector<Target>& targets() {
       {"bpe", read_bpe_input},
       {"sentencepiece", read_sentencepiece_input},
       {"squad_json", read_squad_json_input},
+      {"squad_lines", read_squad_lines_input},
       {"squad_table", read_squad_table_input},
       {"glue", read_glue_input},
       {"choices", read_choices_input},

@@ -52,6 +52,7 @@ void read_wordpiece_input(std::string_view input);
 void read_bpe_input(std::string_view input);
 void read_sentencepiece_input(std::string_view input);
 void read_squad_json_input(std::string_view input);
+void read_squad_lines_input(std::string_view input);
 void read_squad_table_input(std::string_view input);
 void read_glue_input(std::string_view input);
 void read_choices_input(std::string_view input);

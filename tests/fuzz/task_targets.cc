@@ -46,6 +46,8 @@ void check_questions(const std::string& file) {
 
 void read_squad_json_input(std::string_view input) { check_questions(input_file("input.json", input)); }
 
+void read_squad_lines_input(std::string_view input) { check_questions(input_file("input.jsonl", input)); }
+
 void read_squad_table_input(std::string_view input) { check_questions(input_file("input.csv", input)); }
 
 void read_glue_input(std::string_view input) {
