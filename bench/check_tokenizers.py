@@ -1,24 +1,37 @@
 """Checks tokenizers against transformers and the tokenizers library. Run by hand:
 
-    make && python bench/check_tokenizers.py [--text FILE ...] [--train FILE] FOLDER ...
+    make && python bench/check_tokenizers.py [--text FILE ...] [--train FILE] [--random COUNT [--seed N]] FOLDER ...
 
 Each folder, as transformers reads it (AutoTokenizer, or BertTokenizer for a vocab.txt alone), must give the ids and
 offsets of `engine tokenize` for each line of the texts. With --train: the engine trains vocabularies of 8,000 tokens
 from the file; AutoTokenizer must read what it wrote and give its ids, the BPE merges must be those of the library's
 trainer, and the WordPiece tokens too, but for a few at the end: of pairs that come equally often the library takes any.
 
+With --random: so many folders of tokenizers of every kind with random vocabularies, normalizers, pre-tokenizers,
+post-processors, added tokens and settings, as transformers saves them. AutoTokenizer and `engine tokenize` must give
+equal ids and offsets of random texts, alone and in pairs, with and without special tokens and a limit, and AutoTokenizer
+must give the same ids from the folder that a training of one step saves. Refusals are counted by their text.
+
 Needs transformers and tokenizers (made with 5.23.0 and 0.23.3). Exits with 1 if anything differs.
 """
 import argparse
+import collections
 import json
+import os
 import pathlib
+import random
+import re
 import subprocess
 import sys
 import tempfile
 import time
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-from transformers import AutoTokenizer, BertTokenizer
+os.environ["TRANSFORMERS_VERBOSITY"] = "critical"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import transformers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
 ROOT = pathlib.Path(__file__).parent.parent
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -93,18 +106,245 @@ def check_training(engine, file):
             check_folder(engine, folder, [file])
 
 
+WORDS = ["hello", "Hello", "world", "the", "The", "of", "caf\u00e9", "cafe\u0301", "na\u00efve", "\u00dcber", "stra\u00dfe", "\u4f60\u597d",
+         "\u6771\u4eac\u30bf\u30ef\u30fc", "\u043f\u0440\u0438\u0432\u0435\u0442", "\u0395\u03bb\u03bb\u03ac\u03c2", "\u0645\u0631\u062d\u0628\u0627", "\u0928\u092e\u0938\u094d\u0924\u0947", "\u0e2a\u0e27\u0e31\u0e2a", "\u1112\u1161\u11ab", "\ud55c\uad6d\uc5b4", "\ufb01n",
+         "I\u0130\u0131", "\u212b", "\u2460", "\uff21\uff22", "don't", "it's", "we'll", "12345", "3.14", "\u0663", "a_b", "x-y", "``q''", "...", "!?", "[X]", "<m>",
+         "$9", "\U0001f600", "\U0001f468\u200d\U0001f469", "e\u0301\u0327", "\u0300", "aaaa", "abab"]
+SPACES = [" ", " ", " ", " ", "  ", "   ", "", "\u00a0", "\u3000", "\u2003", "\u200b", "\u2028", "\x07", "\x85", "\u00ad", "\ufeff", "\ufffd", "\u2581"]
+MARKS = ["<m>", "<sep>", "[X]", "[NEW]", "Hello", "caf\u00e9", "\u00c9", "  ", "ab", "<P>", "\u4f60", "a b", "\u2581x", "don't"]
+
+
+def random_text(rng, marks):
+    text = ""
+    for _ in range(rng.choice([0, 1, 2, 4, 8, 16])):
+        word = rng.choice(WORDS + marks)
+        text += (word.upper() if rng.random() < 0.1 else word) + rng.choice(SPACES)
+    return text if rng.random() < 0.5 else rng.choice(SPACES) + text.strip()
+
+
+def maybe(rng, value, otherwise=None, share=0.5):
+    return value if rng.random() < share else otherwise
+
+
+def flag(rng):
+    return rng.random() < 0.5
+
+
+def random_normalizer(rng, kind):
+    n = normalizers
+    simple = [n.NFC, n.NFD, n.NFKC, n.NFKD, n.Lowercase, n.StripAccents]
+    steps = [make() for make in rng.sample(simple, rng.choice([0, 1, 1, 2, 3]))]
+    if kind == "wordpiece" or rng.random() < 0.1:
+        steps.insert(rng.randint(0, len(steps)), n.BertNormalizer(flag(rng), flag(rng), rng.choice([None, True, False]), flag(rng)))
+    if kind == "unigram":
+        steps += rng.sample([n.Replace(Regex(" {2,}"), " "), n.Replace("``", '"'), n.Strip(flag(rng), flag(rng)), n.Nmt(),
+                             n.Prepend("\u2581"), n.Replace(" ", "\u2581")], rng.choice([0, 0, 1, 2]))
+    if len(steps) == 1 and flag(rng):
+        return steps[0]
+    return n.Sequence(steps) if steps else None
+
+
+def random_frame(rng, tokenizer, special):
+    """A post-processor of any kind that puts special tokens around a text."""
+    p = processors
+    pair = lambda: (lambda token: (token, tokenizer.token_to_id(token)))(rng.choice(special))
+    place = lambda: "" if flag(rng) else f":{rng.choice([0, 1, 2])}"
+    some = lambda: [f"{token}{place()}" for token in rng.sample(special, rng.choice([0, 1, 1, 2]))]
+    made = [p.BertProcessing(pair(), pair()), p.RobertaProcessing(pair(), pair(), flag(rng), flag(rng)), None]
+    single = some() + ["$A" + place()] + some()
+    both = some() + ["$A" + place()] + some() + ["$B" + place()] + some()
+    made += 2 * [p.TemplateProcessing(single=single, pair=both, special_tokens=[(t, tokenizer.token_to_id(t)) for t in special])]
+    return rng.choice(made)
+
+
+def random_tokenizer(rng, kind):
+    """A Tokenizer of the library, and the names of its special tokens."""
+    corpus = [" ".join(rng.choice(WORDS) for _ in range(12)) for _ in range(60)]
+    special = ["<unk>", "<pad>", "[CLS]", "[SEP]", "<mask>"]
+    common = dict(special_tokens=special, show_progress=False)
+    size = rng.choice([150, 300, 500])
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=flag(rng))
+    frame = []
+    if kind == "wordpiece":
+        prefix = rng.choice(["##", "##", "#", "@@"])
+        made = Tokenizer(models.WordPiece(unk_token="<unk>", max_input_chars_per_word=rng.choice([100, 100, 5])))
+        made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        made.decoder = maybe(rng, decoders.WordPiece(prefix=prefix, cleanup=flag(rng)), share=0.8)
+        trainer = trainers.WordPieceTrainer(vocab_size=size, continuing_subword_prefix=prefix, **common)
+    elif kind == "bpe":
+        made = Tokenizer(models.BPE(unk_token=maybe(rng, "<unk>"), ignore_merges=flag(rng)))
+        made.pre_tokenizer = byte_level
+        made.decoder = maybe(rng, decoders.ByteLevel(), share=0.8)
+        alphabet = pre_tokenizers.ByteLevel.alphabet() if rng.random() < 0.7 else []
+        trainer = trainers.BpeTrainer(vocab_size=size + len(alphabet), initial_alphabet=alphabet, **common)
+        if flag(rng):
+            frame = [processors.ByteLevel(add_prefix_space=flag(rng), trim_offsets=flag(rng))]
+    elif kind == "unigram":
+        made = Tokenizer(models.Unigram())
+        space = pre_tokenizers.Metaspace(prepend_scheme=rng.choice(["always", "never", "first"]), split=rng.random() < 0.8)
+        made.pre_tokenizer = rng.choice([space, pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), space]), None])
+        made.decoder = maybe(rng, decoders.Metaspace(), share=0.8)
+        trainer = trainers.UnigramTrainer(vocab_size=size, unk_token="<unk>", **common)
+    else:
+        made = Tokenizer(models.WordLevel(unk_token="<unk>"))
+        split = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+        made.pre_tokenizer = rng.choice([split, pre_tokenizers.Sequence([pre_tokenizers.Split(" ", "removed"), split])])
+        made.decoder = maybe(rng, decoders.Fuse(), share=0.8)
+        trainer = trainers.WordLevelTrainer(vocab_size=size, **common)
+    if kind != "characters":
+        made.normalizer = random_normalizer(rng, kind)
+    made.train_from_iterator(corpus, trainer)
+    if kind == "wordpiece" and prefix != "##":  # the trainer does not tell the model
+        root = json.loads(made.to_str())
+        root["model"]["continuing_subword_prefix"] = prefix
+        made = Tokenizer.from_str(json.dumps(root))
+    if kind == "unigram" and flag(rng):
+        root = json.loads(made.to_str())
+        root["model"]["vocab"] += [[f"<0x{byte:02X}>", -9.0 - byte / 100] for byte in range(256)]
+        root["model"]["byte_fallback"] = flag(rng)
+        made = Tokenizer.from_str(json.dumps(root))
+    frame += [one for one in [random_frame(rng, made, special)] if one]
+    if frame:
+        made.post_processor = frame[0] if len(frame) == 1 else processors.Sequence(frame)
+    return made, special
+
+
+def added(rng, content):
+    flags = {key: flag(rng) for key in ("single_word", "lstrip", "rstrip", "normalized", "special")}
+    return AddedToken(content, **{key: value for key, value in flags.items() if rng.random() < 0.7})
+
+
+def random_settings(rng):
+    """Keywords of a tokenizer's constructor."""
+    settings = {"clean_up_tokenization_spaces": flag(rng), "split_special_tokens": flag(rng), "padding_side": rng.choice(["left", "right"]),
+                "truncation_side": rng.choice(["left", "right"]), "add_prefix_space": flag(rng), "do_lower_case": flag(rng),
+                "model_max_length": rng.choice([7, 512, 10**30])}
+    settings = {key: value for key, value in settings.items() if rng.random() < 0.25}
+    if rng.random() < 0.2:
+        settings["extra_special_tokens"] = [maybe(rng, mark, added(rng, mark)) for mark in rng.sample(MARKS, rng.randint(0, 2))]
+    return settings
+
+
+NAMED = dict(unk_token="<unk>", pad_token="<pad>", cls_token="[CLS]", sep_token="[SEP]", mask_token="<mask>")
+CLASSES = {"wordpiece": ["BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"],
+           "bpe": ["GPT2Tokenizer", "RobertaTokenizer", "GPTNeoXTokenizer", "BartTokenizer"],
+           "unigram": ["XLMRobertaTokenizer", "T5Tokenizer", "AlbertTokenizer"], "characters": []}
+
+
+def tokenizer_of_class(rng, kind, made, settings):
+    """A tokenizer of a class of its own, from the vocabulary alone."""
+    model = json.loads(made.to_str())["model"]
+    of_class = getattr(transformers, rng.choice(CLASSES[kind]))
+    names = dict(NAMED)
+    if kind != "wordpiece":
+        names |= dict(bos_token="[CLS]", eos_token="[SEP]")
+    if kind == "wordpiece":
+        settings |= {key: flag(rng) for key in ("strip_accents", "tokenize_chinese_chars") if flag(rng)}
+        return of_class(vocab=model["vocab"], **names, **settings)
+    if kind == "bpe":
+        settings |= {key: flag(rng) for key in ("trim_offsets", "add_bos_token", "add_eos_token") if rng.random() < 0.3}
+        return of_class(vocab=model["vocab"], merges=[tuple(merge) for merge in model["merges"]], **names, **settings)
+    return of_class(vocab=[tuple(piece) for piece in model["vocab"]], **names, **settings)
+
+
+def random_folder(rng, path):
+    kind = rng.choice(["wordpiece", "bpe", "bpe", "unigram", "unigram", "characters"])
+    made, special = random_tokenizer(rng, kind)
+    settings = random_settings(rng)
+    if CLASSES[kind] and rng.random() < 0.35:
+        tokenizer = tokenizer_of_class(rng, kind, made, settings)
+    else:
+        names = {key: value for key, value in (NAMED | dict(bos_token="[CLS]", eos_token="[SEP]")).items() if rng.random() < 0.7}
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, **names, **settings)
+    marks = rng.sample(MARKS, rng.choice([0, 1, 2, 4]))
+    tokenizer.add_tokens([added(rng, mark) for mark in marks])
+    tokenizer.save_pretrained(path)
+    return f"{kind} {type(tokenizer).__name__}", marks + special
+
+
+def encoded(tokenizer, texts, pairs, limit):
+    """Ids of texts in every form, and offsets of the first."""
+    given = [f"{a}\t{b}" for a, b in pairs]
+    plain = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    first, second = map(list, zip(*pairs))
+    return {"alone": (texts, plain["input_ids"], plain["offset_mapping"]), "framed": (texts, tokenizer(texts)["input_ids"], None),
+            "pairs": (given, tokenizer(first, second)["input_ids"], None),
+            "cut": (given, tokenizer(first, second, truncation=True, max_length=limit)["input_ids"], None)}
+
+
+def check_random_folder(engine, rng, path):
+    """Returns what the folder is and what differs, or the engine's refusal."""
+    name, marks = random_folder(rng, path)
+    texts = [random_text(rng, marks) for _ in range(30)] + ["", " "]
+    pairs = [(random_text(rng, marks), random_text(rng, marks)) for _ in range(15)]
+    reference = AutoTokenizer.from_pretrained(path)
+    limit = reference.num_special_tokens_to_add(pair=True) + rng.randint(2, 9)
+    wanted = encoded(reference, texts, pairs, limit)
+    options = {"alone": [], "framed": ["--special_tokens"], "pairs": ["--special_tokens", "--pairs"],
+               "cut": ["--special_tokens", "--pairs", "--max_length", str(limit)]}
+    lines = path / "lines.txt"
+    for form, (given, ids, offsets) in wanted.items():
+        lines.write_text("".join(text + "\n" for text in given), encoding="utf-8", newline="")
+        result = subprocess.run([engine, "tokenize", path, "--input", lines, *options[form]], capture_output=True, text=True)
+        if result.returncode:
+            return name, "refused", result.stderr.strip().replace(str(path), "")
+        made = [json.loads(line) for line in result.stdout.split("\n")[:-1]]
+        for i, text in enumerate(given):
+            if made[i]["ids"] != ids[i]:
+                return name, "differs", f"{form} {text!r}: {made[i]['ids']}, not {ids[i]}"
+            if offsets and made[i]["offsets"] != [list(place) for place in offsets[i]]:
+                return name, "differs", f"offsets {text!r} {ids[i]}: {made[i]['offsets']}, not {offsets[i]}"
+    lines.write_text("hello world " * 40, encoding="utf-8")
+    config = path / "task.cfg"
+    config.write_text(f'task = "gpt"\nname = "run"\noutput_dir = "{path}"\n[data]\ntrain = ["{lines}"]\ntokenizer = "{path}"\n'
+                      "block_size = 8\n[model]\nhidden_size = 8\nnum_layers = 1\nnum_heads = 1\nmax_positions = 8\n"
+                      "[training]\nmax_steps = 1\nbatch_size = 1\n")
+    run(engine, "train", config)
+    saved = encoded(AutoTokenizer.from_pretrained(path / "run/last"), texts, pairs, limit)
+    for form in wanted:
+        for text, ids, others in zip(wanted[form][0], wanted[form][1], saved[form][1]):
+            if ids != others:
+                return name, "differs", f"saved, {form} {text!r}: {others}, not {ids}"
+    return name, "agrees", ""
+
+
+def check_random(engine, count, seed, keep):
+    kinds, refusals = collections.Counter(), collections.Counter()
+    for number in range(seed, seed + count):
+        rng = random.Random(number)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                name, outcome, detail = check_random_folder(engine, rng, pathlib.Path(folder))
+            except (ValueError, TypeError, AttributeError, OverflowError) as error:  # transformers refuses its own folder
+                name, outcome, detail = "", "not read by transformers", f"{type(error).__name__}: {error}"
+            if keep and outcome == "differs":
+                subprocess.run(["cp", "-r", folder, f"{keep}/{number}"], check=True)
+        kinds[f"{name}: {outcome}"] += 1
+        if outcome == "differs":
+            check(f"random {number}: {name}", False, detail)
+        elif outcome != "agrees":
+            refusals[f"{outcome}: " + re.sub(r"[0-9]+", "N", detail)[:170]] += 1
+    for what, times in sorted(kinds.items()) + refusals.most_common():
+        print(f"{times:6} {what}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=pathlib.Path)
     parser.add_argument("--engine", type=pathlib.Path, default=ROOT / "engine")
     parser.add_argument("--text", type=pathlib.Path, action="append", default=[])
     parser.add_argument("--train", type=pathlib.Path)
+    parser.add_argument("--random", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=1, help="of the first random folder, the others' follow")
+    parser.add_argument("--keep", help="a folder that keeps the random folders that differ")
     arguments = parser.parse_args()
     engine = arguments.engine.resolve()
     for folder in arguments.folders:
         check_folder(engine, folder, arguments.text or [ROOT / "tests/data/tokenizer/wikipedia.txt"])
     if arguments.train:
         check_training(engine, arguments.train)
+    if arguments.random:
+        check_random(engine, arguments.random, arguments.seed, arguments.keep)
     print(f"{len(FAILURES)} differences" if FAILURES else "everything agrees")
     sys.exit(1 if FAILURES else 0)
 

@@ -84,8 +84,8 @@ TEST_CASE("squad: a question a line is read as the same in SQuAD's schema, and a
       R"({"id": "1", "context": "a b c", "question": "y", "answers": {"text": ["b", "c"], "answer_start": [2, 4]}})"
       "\n";
   const QuestionSet set = read_lines(
-      first + "\n" + R"({"id": "2", "title": "t", "context": "a b c", "question": "z", "language": "hindi", "fold": 3,)" +
-      R"("answers": {"text": [], "answer_start": []}})");
+      first + "\n" + R"({"id": "2", "title": "t", "context": "a b c", "question": "z", "language": "hindi",)" +
+      R"("fold": 3, "answers": {"text": [], "answer_start": []}})");
   REQUIRE(set.questions.size() == 2);
   CHECK(set.contexts.size() == 1);
   CHECK(set.questions[0].answers.size() == 2);

@@ -46,12 +46,13 @@ struct QuestionSet {
 enum class AnswersWanted { yes, no };  // a file to predict has questions alone
 
 // Appends the questions of a file: a table where its name ends with ".csv", a question a line where it ends with
-// ".jsonl" (squad_lines.cc), else SQuAD's JSON schema, version 1.1 or 2.0. A table has a line of names, of which id, context and question must be there, answer_text and answer_start
-// where answers are wanted, and language and fold may be; no or an empty answer_text means that there is no answer.
-// An answer whose text does not stand at its place is looked for in the context, nearest to that place. Where answers
-// are wanted, questions that are blank or have a blank context are counted and left out. It is an Error, with the file
-// and the place in it, where a member is missing or of another type, where an id occurs twice in the set, and where a
-// question that is not marked as impossible has no answers although they are wanted.
+// ".jsonl" (squad_lines.cc), else SQuAD's JSON schema, version 1.1 or 2.0. A table has a line of names, of which id,
+// context and question must be there, answer_text and answer_start where answers are wanted, and language and fold may
+// be; no or an empty answer_text means that there is no answer. An answer whose text does not stand at its place is
+// looked for in the context, nearest to that place. Where answers are wanted, questions that are blank or have a blank
+// context are counted and left out. It is an Error, with the file and the place in it, where a member is missing or of
+// another type, where an id occurs twice in the set, and where a question that is not marked as impossible has no
+// answers although they are wanted.
 void read_questions(const std::filesystem::path& file, AnswersWanted wanted, QuestionSet& set);
 
 // Reads a file of any size piece by piece, a few thousand questions at a time, all those about a context together.
