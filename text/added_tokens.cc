@@ -87,9 +87,11 @@ void AddedTokens::split(std::string_view text, const Group& group, std::vector<P
     if (token.passed_over) continue;
     if (token.single_word && !stands_alone(text, begin, end)) continue;
     if (token.strip_left) begin = before_spaces(text, begin, done);
-    if (token.strip_right) place = end = behind_spaces(text, end);
+    if (token.strip_right) end = behind_spaces(text, end);
+    if (begin >= end) continue;  // the token before it took all of it
     if (begin > done) pieces.push_back({text.substr(done, begin - done), -1});
-    pieces.push_back({text.substr(begin, end - begin), index});
+    const size_t shared = begin < done ? count_characters(text.substr(begin, done - begin)) : 0;
+    pieces.push_back({text.substr(begin, end - begin), index, static_cast<int32_t>(shared)});
     done = end;
   }
   if (done < text.size()) pieces.push_back({text.substr(done), -1});

@@ -35,9 +35,11 @@ class AddedTokens {
   struct Piece {
     std::string_view text;
     int token;
+    int32_t overlap = 0;  // characters of it that the piece before it has, too
   };
   // Splits the text into pieces, in order, none empty. Among tokens that match, the leftmost counts, and among these
-  // the longest.
+  // the longest. White space that a token takes behind it may be an added token, too, as in the library tokenizers: it
+  // is then in two pieces.
   std::vector<Piece> split(std::string_view text) const;
 
  private:

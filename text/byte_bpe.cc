@@ -190,6 +190,7 @@ void ByteBpeTokenizer::encode_piece(std::string_view piece, int32_t first, Encod
   NormalizedPlaces places(piece, first, normalizer_);
   for (const AddedTokens::Piece& part : normalized_added_.split(places.text)) {
     const auto count = static_cast<int32_t>(count_characters(part.text));
+    places.passed -= part.overlap;
     if (part.token >= 0)
       add_token(normalized_added_.all()[static_cast<size_t>(part.token)].id, part.text,
                 places.original({places.passed, places.passed + count}), encoding);
@@ -205,8 +206,8 @@ Encoding ByteBpeTokenizer::encode_with_offsets(std::string_view text) const {
   Encoding encoding;
   int32_t characters = 0;  // before the piece
   for (const AddedTokens::Piece& piece : plain_added_.split(text)) {
-    const int32_t begin = characters;
-    characters += static_cast<int32_t>(count_characters(piece.text));
+    const int32_t begin = characters - piece.overlap;
+    characters = begin + static_cast<int32_t>(count_characters(piece.text));
     if (piece.token >= 0)
       add_token(plain_added_.all()[static_cast<size_t>(piece.token)].id, piece.text, {begin, characters}, encoding);
     else

@@ -58,6 +58,7 @@ void CharacterTokenizer::for_each_token(std::string_view text, const Token& toke
   require_utf8(text);
   int32_t characters = 0;
   for (const AddedTokens::Piece& piece : plain_added_.split(text)) {
+    characters -= piece.overlap;
     if (piece.token >= 0) {
       const auto count = static_cast<int32_t>(count_characters(piece.text));
       token(plain_added_.all()[static_cast<size_t>(piece.token)].id, piece.text, characters, count);

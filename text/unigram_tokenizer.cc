@@ -135,7 +135,7 @@ void UnigramTokenizer::for_each_word(Text text, const Word& word) const {
   }
 }
 
-// Calls added(token, its place in the original) and words(text between) for the parts of a normalized piece.
+// Calls added(its piece, its place in the original) and words(text between) for the parts of a normalized piece.
 template <class Added, class Words>
 void UnigramTokenizer::normalize(std::string_view piece, int32_t first, const Added& added, const Words& words) const {
   thread_local std::vector<PlacedCharacter> characters;
@@ -143,13 +143,14 @@ void UnigramTokenizer::normalize(std::string_view piece, int32_t first, const Ad
   append_characters(piece, first, characters);
   normalizer_.apply(characters);
   if (normalized_added_.empty()) return words(Text(characters));
-  Text rest = characters;
+  const Text rest = characters;
   const std::string text = utf8_of(rest);
+  size_t at = 0;
   for (const AddedTokens::Piece& one : normalized_added_.split(text)) {
-    const Text part = rest.first(count_characters(one.text));
-    rest = rest.subspan(part.size());
+    const Text part = rest.subspan(at - static_cast<size_t>(one.overlap), count_characters(one.text));
+    at += part.size() - static_cast<size_t>(one.overlap);
     if (one.token < 0) words(part);
-    else added(normalized_added_.all()[static_cast<size_t>(one.token)], std::pair(part.front().begin, part.back().end));
+    else added(one, std::pair(part.front().begin, part.back().end));
   }
 }
 
@@ -193,7 +194,7 @@ void UnigramTokenizer::encode_chunks(std::string_view piece, int32_t first, std:
       writer.add(*known);
     } else {
       tokens.clear();
-      normalize(chunk, first, [](const AddedToken&, std::pair<int32_t, int32_t>) {}, [&](Text text) {
+      normalize(chunk, first, [](const AddedTokens::Piece&, std::pair<int32_t, int32_t>) {}, [&](Text text) {
         for_each_word(text, [&](Text word, bool prefixed) { append(spell(word, prefixed).ids, tokens); });
       });
       // Words were looked for since: the chunk is looked for again, so that its place is known.
@@ -206,7 +207,10 @@ void UnigramTokenizer::encode_chunks(std::string_view piece, int32_t first, std:
 void UnigramTokenizer::encode_piece(std::string_view piece, int32_t first, std::vector<int32_t>& ids) const {
   if (in_chunks_) return encode_chunks(piece, first, ids);
   normalize(
-      piece, first, [&](const AddedToken& token, std::pair<int32_t, int32_t>) { ids.push_back(token.id); },
+      piece, first,
+      [&](const AddedTokens::Piece& one, std::pair<int32_t, int32_t>) {
+        ids.push_back(normalized_added_.all()[static_cast<size_t>(one.token)].id);
+      },
       [&](Text text) {
         for_each_word(text, [&](Text word, bool prefixed) { append(spell(word, prefixed).ids, ids); });
       });
@@ -231,16 +235,16 @@ Encoding UnigramTokenizer::encode_with_offsets(std::string_view text) const {
   Encoding encoding;
   int32_t characters = 0;
   for (const AddedTokens::Piece& piece : plain_added_.split(text)) {
-    const int32_t begin = characters;
-    characters += static_cast<int32_t>(count_characters(piece.text));
+    const int32_t begin = characters - piece.overlap;
+    characters = begin + static_cast<int32_t>(count_characters(piece.text));
     if (piece.token >= 0) {
       add_token(plain_added_.all()[static_cast<size_t>(piece.token)].id, piece.text, {begin, characters}, encoding);
       continue;
     }
     normalize(
         piece.text, begin,
-        [&](const AddedToken& token, std::pair<int32_t, int32_t> place) {
-          add_token(token.id, token.content, place, encoding);
+        [&](const AddedTokens::Piece& one, std::pair<int32_t, int32_t> place) {
+          add_token(normalized_added_.all()[static_cast<size_t>(one.token)].id, one.text, place, encoding);
         },
         [&](Text part) {
           for_each_word(part, [&](Text word, bool prefixed) { add_tokens(word, prefixed, encoding); });

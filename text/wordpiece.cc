@@ -81,11 +81,12 @@ void WordPieceTokenizer::encode_chunk(std::string_view chunk, int32_t first, Enc
   append_characters(chunk, first, characters);
   normalizer_.apply(characters);
   if (normalized_added_.empty()) return encode_words(characters, encoding);
-  std::span<const PlacedCharacter> rest = characters;
+  const std::span<const PlacedCharacter> rest = characters;
   const std::string text = utf8_of(rest);
+  size_t at = 0;
   for (const AddedTokens::Piece& piece : normalized_added_.split(text)) {
-    const auto part = rest.first(count_characters(piece.text));
-    rest = rest.subspan(part.size());
+    const auto part = rest.subspan(at - static_cast<size_t>(piece.overlap), count_characters(piece.text));
+    at += part.size() - static_cast<size_t>(piece.overlap);
     if (piece.token < 0) {
       encode_words(part, encoding);
     } else {
@@ -168,6 +169,7 @@ Encoding WordPieceTokenizer::encode_with_offsets(std::string_view text) const {
   int32_t characters = 0;
   for (const AddedTokens::Piece& piece : plain_added_.split(text)) {
     const auto count = static_cast<int32_t>(count_characters(piece.text));
+    characters -= piece.overlap;
     if (piece.token >= 0) {
       add_token(plain_added_.all()[static_cast<size_t>(piece.token)].id, piece.text, {characters, characters + count},
                 encoding);
