@@ -12,10 +12,11 @@ post-processors, added tokens and settings, as transformers saves them. AutoToke
 equal ids and offsets of random texts, alone and in pairs, with and without special tokens and a limit, and AutoTokenizer
 must give the same ids from the folder that a training of one step saves. Refusals are counted by their text.
 
-Needs transformers and tokenizers (made with 5.23.0 and 0.23.3). Exits with 1 if anything differs.
+Needs transformers, tokenizers and sentencepiece (made with 5.24.0, 0.23.3 and 0.2.3). Exits with 1 if anything differs.
 """
 import argparse
 import collections
+import io
 import json
 import os
 import pathlib
@@ -29,6 +30,7 @@ import time
 os.environ["TRANSFORMERS_VERBOSITY"] = "critical"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import sentencepiece
 import transformers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
@@ -122,6 +124,10 @@ def random_text(rng, marks):
     return text if rng.random() < 0.5 else rng.choice(SPACES) + text.strip()
 
 
+def random_corpus(rng):
+    return [" ".join(rng.choice(WORDS) for _ in range(12)) for _ in range(60)]
+
+
 def maybe(rng, value, otherwise=None, share=0.5):
     return value if rng.random() < share else otherwise
 
@@ -159,7 +165,7 @@ def random_frame(rng, tokenizer, special):
 
 def random_tokenizer(rng, kind):
     """A Tokenizer of the library, and the names of its special tokens."""
-    corpus = [" ".join(rng.choice(WORDS) for _ in range(12)) for _ in range(60)]
+    corpus = random_corpus(rng)
     special = ["<unk>", "<pad>", "[CLS]", "[SEP]", "<mask>"]
     common = dict(special_tokens=special, show_progress=False)
     size = rng.choice([150, 300, 500])
@@ -248,11 +254,36 @@ def tokenizer_of_class(rng, kind, made, settings):
     return of_class(vocab=[tuple(piece) for piece in model["vocab"]], **names, **settings)
 
 
+def sentencepiece_folder(rng, path):
+    """A SentencePiece model alone, with the class that reads it."""
+    class_name, file, ids = rng.choice([("XLMRobertaTokenizer", "sentencepiece.bpe.model", dict(unk_id=0, bos_id=1, eos_id=2)),
+                                        ("T5Tokenizer", "spiece.model", dict(pad_id=0, eos_id=1, unk_id=2, bos_id=-1)),
+                                        ("AlbertTokenizer", "spiece.model", dict(pad_id=0, unk_id=1, bos_id=2, eos_id=3, pad_piece="<pad>",
+                                                                                 bos_piece="[CLS]", eos_piece="[SEP]"))])
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(random_corpus(rng)), model_writer=model, minloglevel=2, num_threads=1, vocab_size=rng.choice([120, 200]),
+        hard_vocab_limit=False, normalization_rule_name=rng.choice(["nmt_nfkc", "nfkc", "nfkc_cf", "nmt_nfkc_cf", "identity"]),
+        user_defined_symbols=rng.sample(["<m>", "[X]", "<sep>"], rng.randint(0, 2)),
+        control_symbols=rng.sample(["<P>", "[NEW]"], rng.randint(0, 2)), remove_extra_whitespaces=flag(rng), **ids)
+    (path / file).write_bytes(model.getvalue())
+    settings = random_settings(rng) | {"tokenizer_class": class_name}
+    if "extra_special_tokens" in settings:
+        settings["extra_special_tokens"] = [str(token) for token in settings["extra_special_tokens"]]
+    settings |= {key: flag(rng) for key in ("keep_accents", "do_lower_case") if class_name == "AlbertTokenizer" and flag(rng)}
+    settings |= {"mask_token": {"__type": "AddedToken", "content": "<mask>", "lstrip": flag(rng), "special": True}} if flag(rng) else {}
+    (path / "tokenizer_config.json").write_text(json.dumps(settings))
+    return f"sentencepiece {class_name}", ["<m>", "<mask>", "<s>", "</s>", "<pad>", "[CLS]"]
+
+
 def random_folder(rng, path):
-    kind = rng.choice(["wordpiece", "bpe", "bpe", "unigram", "unigram", "characters"])
+    kind = rng.choice(["wordpiece", "bpe", "bpe", "unigram", "unigram", "characters", "sentencepiece"])
+    if kind == "sentencepiece":
+        return sentencepiece_folder(rng, path)
     made, special = random_tokenizer(rng, kind)
     settings = random_settings(rng)
-    if CLASSES[kind] and rng.random() < 0.35:
+    knows_bytes = kind != "bpe" or made.model.unk_token is None  # a class takes the vocabulary without its unknown token
+    if CLASSES[kind] and knows_bytes and rng.random() < 0.35:
         tokenizer = tokenizer_of_class(rng, kind, made, settings)
     else:
         names = {key: value for key, value in (NAMED | dict(bos_token="[CLS]", eos_token="[SEP]")).items() if rng.random() < 0.7}
