@@ -20,11 +20,19 @@ namespace {
 // threads, because the bits of a vector depend on the other sentences of its pass.
 constexpr size_t tokens_per_pass = 2048;
 
-void normalise(float* vector, int64_t width) {
-  double squares = 0;
-  for (int64_t i = 0; i < width; ++i) squares += static_cast<double>(vector[i]) * static_cast<double>(vector[i]);
-  const float factor = static_cast<float>(1 / std::max(std::sqrt(squares), 1e-12));
-  for (int64_t i = 0; i < width; ++i) vector[i] *= factor;
+// Writes the maximum of some tokens' rows, or their mean by weights that count up from `first_weight`.
+void pool_tokens(const float* tokens, size_t count, size_t width, bool takes_maximum, size_t first_weight, float* row) {
+  double weights = 0;
+  for (size_t t = 0; t < count; ++t) weights += static_cast<double>(first_weight + t);
+  for (size_t c = 0; c < width; ++c) {
+    float most = tokens[c];
+    double sum = 0;
+    for (size_t t = 0; t < count; ++t) {
+      most = std::max(most, tokens[t * width + c]);
+      sum += static_cast<double>(first_weight + t) * static_cast<double>(tokens[t * width + c]);
+    }
+    row[c] = takes_maximum ? most : static_cast<float>(sum / weights);
+  }
 }
 
 // Splits `order` into parts of at most tokens_per_pass tokens or one sentence.
@@ -73,6 +81,8 @@ SentenceEncoder::SentenceEncoder(const fs::path& folder, Machine& machine)
   if (!config_.max_length) config_.max_length = tokenizer_->max_length();
   config_.max_length = config_.max_length ? std::min(config_.max_length, positions) : positions;
   prompt_tokens_ = count_prompt_tokens();
+  const auto parts = static_cast<int64_t>(config_.poolings.size());
+  modules_ = std::make_unique<SentenceModules>(config_.modules, parts * model_->config().hidden_size, machine.arena);
   model_->parameters().pack(machine.ops, machine.compute);
   workers_.push_back(std::make_unique<Worker>(machine, *model_));
 }
@@ -87,7 +97,7 @@ void SentenceEncoder::add_workers() {
 }
 
 int64_t SentenceEncoder::width() const {
-  const int64_t whole = model_->config().hidden_size;
+  const int64_t whole = modules_->width();
   return config_.truncated_width ? std::min(config_.truncated_width, whole) : whole;
 }
 
@@ -97,7 +107,13 @@ std::vector<int32_t> SentenceEncoder::encode(std::string_view text, bool* cut) c
   const auto most = static_cast<size_t>(config_.max_length);
   std::vector<int32_t> ids = encode_framed(*tokenizer_, text).ids;
   if (cut) *cut = ids.size() > most;
-  return ids.size() > most ? encode_framed(*tokenizer_, text, {.max_length = most}).ids : ids;
+  if (ids.size() > most) ids = encode_framed(*tokenizer_, text, {.max_length = most}).ids;
+  const auto& poolings = config_.poolings;
+  const bool takes_maximum =
+      std::find(poolings.begin(), poolings.end(), SentenceConfig::Pooling::max) != poolings.end();
+  require(!takes_maximum || prompt_tokens_ == 0 || ids.size() > prompt_tokens_,
+          "the line has no token behind the prompt, so there is no maximum");
+  return ids;
 }
 
 size_t SentenceEncoder::count_prompt_tokens() const {
@@ -153,57 +169,74 @@ void SentenceEncoder::embed_pass(Worker& worker, std::span<const std::vector<int
   Pass pass(Run{.ops = worker.ops, .arena = arena, .compute = machine_.compute, .keep = false},
             {upload.segments(offsets, longest), upload.tensor(positions)});
   const Tensor hidden = model_->hidden_states(pass, {.ids = upload.tensor(ids)}, *worker.saved);
-  const Tensor pooled = pool(worker, hidden, ends);
-  std::vector<float> rows(static_cast<size_t>(pooled.count()));
-  arena.memory().copy_out(rows.data(), pooled.data, pooled.bytes());
-  const auto whole = static_cast<size_t>(model_->config().hidden_size), kept = static_cast<size_t>(width());
-  for (size_t i = 0; i < chosen.size(); ++i) {
-    float* const row = rows.data() + i * whole;
-    const size_t length = sentences[chosen[i]].size(), pooled_tokens = length - std::min(prompt_tokens_, length);
-    // If pooling reads no token, the sum is zero. The first token's vector stays.
-    if (pooled_tokens == 0 && config_.pooling != SentenceConfig::Pooling::first) std::fill_n(row, whole, 0.0f);
-    if (config_.pooling == SentenceConfig::Pooling::mean_sqrt)
-      for (size_t c = 0; c < whole; ++c) row[c] *= std::sqrt(static_cast<float>(pooled_tokens));
-    if (config_.normalises) normalise(row, static_cast<int64_t>(whole));
-    std::copy_n(row, kept, vectors + chosen[i] * kept);
+  const size_t part = static_cast<size_t>(model_->config().hidden_size), modes = config_.poolings.size();
+  const auto kept = static_cast<size_t>(width()), whole = static_cast<size_t>(modules_->width());
+  std::vector<float> rows(chosen.size() * modes * part);
+  for (size_t mode = 0; mode < modes; ++mode) {
+    const std::vector<float> pooled = pool(worker, hidden, ends, config_.poolings[mode]);
+    for (size_t i = 0; i < chosen.size(); ++i)
+      std::copy_n(pooled.data() + i * part, part, rows.data() + (i * modes + mode) * part);
   }
+  modules_->apply(worker.ops, arena, static_cast<int64_t>(chosen.size()), rows);
+  for (size_t i = 0; i < chosen.size(); ++i) std::copy_n(rows.data() + i * whole, kept, vectors + chosen[i] * kept);
 }
 
-// Returns one row a sequence: the mean of the tokens behind the prompt, or the first or last of them. If a sequence is
-// all prompt, the row is that of its first token.
-Tensor SentenceEncoder::pool(Worker& worker, const Tensor& hidden, const std::vector<int32_t>& offsets) const {
+// The rows are means or maxima of the tokens behind the prompt, or the first or last of them. If a sequence is all
+// prompt, no token is read, and the sum is zero, but the first token's row stays.
+std::vector<float> SentenceEncoder::pool(Worker& worker, const Tensor& hidden, const std::vector<int32_t>& offsets,
+                                         SentenceConfig::Pooling mode) const {
   using Pooling = SentenceConfig::Pooling;
   Arena& arena = worker.arena;
+  const ArenaScope scope(arena);
   const size_t count = offsets.size() - 1;
+  const auto width = static_cast<size_t>(model_->config().hidden_size);
   const auto uploaded = [&](const std::vector<int32_t>& values) {
     const Tensor tensor = arena.make(DType::i32, {static_cast<int64_t>(values.size())});
     arena.memory().copy_in(tensor.data, values.data(), tensor.bytes());
     return tensor;
   };
   std::vector<int32_t> rows, ends{0};
+  std::vector<bool> is_empty;  // all prompt
   size_t longest = 0;
   for (size_t i = 0; i < count; ++i) {
     const auto prompt = static_cast<int32_t>(prompt_tokens_);
-    const bool all_prompt = offsets[i] + prompt >= offsets[i + 1];
-    const int32_t begin = all_prompt ? offsets[i] : offsets[i] + prompt, end = all_prompt ? begin + 1 : offsets[i + 1];
-    if (config_.pooling == Pooling::first) rows.push_back(begin);
-    else if (config_.pooling == Pooling::last) rows.push_back(end - 1);
+    is_empty.push_back(offsets[i] + prompt >= offsets[i + 1]);
+    const int32_t begin = is_empty[i] ? offsets[i] : offsets[i] + prompt;
+    const int32_t end = is_empty[i] ? begin + 1 : offsets[i + 1];
+    if (mode == Pooling::first) rows.push_back(begin);
+    else if (mode == Pooling::last) rows.push_back(end - 1);
     else for (int32_t row = begin; row < end; ++row) rows.push_back(row);
     longest = std::max(longest, rows.size() - static_cast<size_t>(ends.back()));
     ends.push_back(static_cast<int32_t>(rows.size()));
   }
-  const int64_t whole = model_->config().hidden_size;
-  const auto gathered = [&] {
-    const Tensor y = arena.make(DType::f32, {static_cast<int64_t>(rows.size()), whole});
-    worker.ops.gather_rows({.x = hidden, .index = uploaded(rows), .y = y});
-    return y;
-  };
-  if (config_.pooling == Pooling::first || config_.pooling == Pooling::last) return gathered();
-  const Tensor pooled = arena.make(DType::f32, {static_cast<int64_t>(count), whole});
-  const Tensor x = prompt_tokens_ == 0 ? hidden : gathered();
-  worker.ops.segment_mean_forward(
-      {.x = x, .segments = Segments::packed(uploaded(ends), static_cast<int64_t>(longest)), .y = pooled});
-  return pooled;
+  const bool is_mean = mode == Pooling::mean || mode == Pooling::mean_sqrt;
+  Tensor x = hidden;
+  if (!is_mean || prompt_tokens_ > 0) {
+    x = arena.make(DType::f32, {static_cast<int64_t>(rows.size()), hidden.cols()});
+    worker.ops.gather_rows({.x = hidden, .index = uploaded(rows), .y = x});
+  }
+  if (is_mean) {
+    const Tensor pooled = arena.make(DType::f32, {static_cast<int64_t>(count), hidden.cols()});
+    worker.ops.segment_mean_forward(
+        {.x = x, .segments = Segments::packed(uploaded(ends), static_cast<int64_t>(longest)), .y = pooled});
+    x = pooled;
+  }
+  std::vector<float> values(static_cast<size_t>(x.count()));
+  arena.memory().copy_out(values.data(), x.data, x.bytes());
+  std::vector<float> result(count * width);
+  for (size_t i = 0; i < count; ++i) {
+    if (is_empty[i] && mode != Pooling::first) continue;
+    const auto begin = static_cast<size_t>(ends[i]), end = static_cast<size_t>(ends[i + 1]);
+    float* const row = result.data() + i * width;
+    if (mode == Pooling::max || mode == Pooling::weighted_mean) {
+      pool_tokens(values.data() + begin * width, end - begin, width, mode == Pooling::max, prompt_tokens_ + 1, row);
+      continue;
+    }
+    std::copy_n(values.data() + i * width, width, row);
+    const float factor = mode == Pooling::mean_sqrt ? std::sqrt(static_cast<float>(end - begin)) : 1.0f;
+    for (size_t c = 0; c < width; ++c) row[c] *= factor;
+  }
+  return result;
 }
 
 }  // namespace engine

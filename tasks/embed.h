@@ -9,6 +9,7 @@
 
 #include "models/architectures.h"
 #include "tasks/sentence_config.h"
+#include "tasks/sentence_modules.h"
 #include "text/tokenizer.h"
 #include "training/task.h"
 
@@ -34,7 +35,9 @@ class SentenceEncoder {
   void add_workers();
   // Returns how many first tokens of each sequence pooling leaves out.
   size_t count_prompt_tokens() const;
-  Tensor pool(Worker& worker, const Tensor& hidden, const std::vector<int32_t>& offsets) const;
+  // Returns a row a sequence.
+  std::vector<float> pool(Worker& worker, const Tensor& hidden, const std::vector<int32_t>& offsets,
+                          SentenceConfig::Pooling mode) const;
   void embed_pass(Worker& worker, std::span<const std::vector<int32_t>> sentences, std::span<const size_t> chosen,
                   float* vectors) const;
 
@@ -42,6 +45,7 @@ class SentenceEncoder {
   SentenceConfig config_;
   size_t prompt_tokens_ = 0;  // left out of pooling
   std::unique_ptr<Model> model_;
+  std::unique_ptr<SentenceModules> modules_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::vector<std::unique_ptr<Worker>> workers_;  // the first has the machine's backend and memory
 };

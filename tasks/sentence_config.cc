@@ -40,10 +40,12 @@ SentenceConfig::Pooling pooling_named(const std::string& mode, const std::string
   using Pooling = SentenceConfig::Pooling;
   if (mode == "mean") return Pooling::mean;
   if (mode == "mean_sqrt_len_tokens") return Pooling::mean_sqrt;
+  if (mode == "weightedmean") return Pooling::weighted_mean;
+  if (mode == "max") return Pooling::max;
   if (mode == "cls") return Pooling::first;
   if (mode == "lasttoken") return Pooling::last;
   fail(where, ": the pooling mode is \"", mode.substr(0, 60),
-       "\", it should be one of mean, mean_sqrt_len_tokens, cls, lasttoken");
+       "\", it should be one of mean, mean_sqrt_len_tokens, weightedmean, max, cls, lasttoken");
 }
 
 void read_pooling(const fs::path& file, SentenceConfig& result) {
@@ -52,13 +54,13 @@ void read_pooling(const fs::path& file, SentenceConfig& result) {
   constexpr std::pair<const char*, const char*> older[] = {
       {"pooling_mode_cls_token", "cls"},           {"pooling_mode_max_tokens", "max"},
       {"pooling_mode_mean_tokens", "mean"},        {"pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens"},
-      {"pooling_mode_lasttoken", "lasttoken"},     {"pooling_mode_weightedmean_tokens", "weightedmean"}};
+      {"pooling_mode_weightedmean_tokens", "weightedmean"}, {"pooling_mode_lasttoken", "lasttoken"}};
   require_known(config, where,
                 {"word_embedding_dimension", "embedding_dimension", "pooling_mode", "include_prompt",
                  "pooling_mode_cls_token", "pooling_mode_max_tokens", "pooling_mode_mean_tokens",
                  "pooling_mode_mean_sqrt_len_tokens", "pooling_mode_lasttoken", "pooling_mode_weightedmean_tokens"});
-  std::string modes;
-  const auto add = [&](const std::string& mode) { modes.append(modes.empty() ? "" : "+").append(mode); };
+  result.poolings.clear();
+  const auto add = [&](const std::string& mode) { result.poolings.push_back(pooling_named(mode, where)); };
   if (const json* mode = json_find(config, "pooling_mode", where); mode && mode->is_array()) {
     for (const json& one : *mode) add(one.is_string() ? one.get<std::string>() : one.dump());
   } else if (mode) {
@@ -66,10 +68,51 @@ void read_pooling(const fs::path& file, SentenceConfig& result) {
   } else {
     for (const auto& [key, name] : older)
       if (json_bool(config, key, where, false)) add(name);
-    if (modes.empty()) add("mean");
+    if (result.poolings.empty()) add("mean");
   }
-  result.pooling = pooling_named(modes, where);
+  if (result.poolings.empty()) fail(where, ": \"pooling_mode\" names no mode");
   result.includes_prompt = json_bool(config, "include_prompt", where, true);
+}
+
+// Returns an activation by its name in PyTorch.
+std::string activation_of(const json& config, const std::string& where) {
+  constexpr std::pair<const char*, const char*> known[] = {
+      {"activation.Tanh", "tanh"}, {"activation.ReLU", "relu"}, {"activation.GELU", "gelu"},
+      {"activation.SiLU", "silu"}, {"activation.Mish", "mish"}, {"linear.Identity", ""}};
+  const std::string name = json_string(config, "activation_function", where, "torch.nn.modules.activation.Tanh");
+  for (const auto& [theirs, ours] : known)
+    if (name == std::string("torch.nn.modules.") + theirs) return ours;
+  fail(where, ": \"activation_function\" is \"", name.substr(0, 80),
+       "\", it should be torch.nn.modules.linear.Identity, or one of torch.nn.modules.activation: Tanh, ReLU, GELU, ",
+       "SiLU, Mish");
+}
+
+// Reads the config of a dense layer or a norm, which read and write the sentence's vector.
+json read_vector_module(const fs::path& file, Keys keys) {
+  const json config = parse_json_file(file);
+  require_known(config, file.string(), keys);
+  for (const char* key : {"module_input_name", "module_output_name"})
+    require_usual(config, key, file.string(), "sentence_embedding");
+  return config;
+}
+
+SentenceConfig::Module read_dense(const fs::path& folder) {
+  const fs::path file = folder / "config.json";
+  const std::string where = file.string();
+  const json config = read_vector_module(file, {"in_features", "out_features", "bias", "activation_function",
+                                                "module_input_name", "module_output_name", "use_residual"});
+  SentenceConfig::Module dense{.dense = folder / "model.safetensors"};
+  dense.inputs = json_integer(config, "in_features", where, 1, most_width);
+  dense.outputs = json_integer(config, "out_features", where, 1, most_width);
+  dense.has_bias = json_bool(config, "bias", where, true);
+  dense.has_residual = json_bool(config, "use_residual", where, false);
+  dense.activation = activation_of(config, where);
+  if (!fs::exists(dense.dense))
+    fail(folder.string(), ": has no model.safetensors",
+         fs::exists(folder / "pytorch_model.bin") ? "; pytorch_model.bin is not read: load the folder with "
+                                                    "sentence-transformers, and save it, which writes safetensors"
+                                                  : "");
+  return dense;
 }
 
 // Reads the modules in their order. Another type of module would change the vectors.
@@ -90,15 +133,14 @@ void read_modules(const fs::path& folder, SentenceConfig& result) {
       read_pooling(path / "config.json", result);
       read = 2;
     } else if (is_own && name == "Normalize" && read == 2) {
-      result.normalises = true;
-      if (!fs::exists(path / "config.json")) continue;
-      const json config = parse_json_file(path / "config.json");
-      require_known(config, (path / "config.json").string(), {"module_input_name", "module_output_name"});
-      for (const char* key : {"module_input_name", "module_output_name"})
-        require_usual(config, key, (path / "config.json").string(), "sentence_embedding");
+      result.modules.emplace_back();
+      if (fs::exists(path / "config.json"))
+        read_vector_module(path / "config.json", {"module_input_name", "module_output_name"});
+    } else if (is_own && name == "Dense" && read == 2) {
+      result.modules.push_back(read_dense(path));
     } else if (!(is_own && name == "Dropout")) {  // changes vectors in trainings alone
       fail(where, ": a module is \"", type.substr(0, 80), "\", there should be Transformer, then Pooling, then ",
-           "Normalize or nothing");
+           "Dense and Normalize in any number");
     }
   }
   if (read < 2) fail(where, ": names no ", read == 0 ? "Transformer" : "Pooling");

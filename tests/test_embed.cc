@@ -12,10 +12,9 @@
 #include "core/files.h"
 #include "core/parallel.h"
 #include "models/huggingface.h"
-#include "tests/letters.h"
 #include "tests/machine.h"
 #include "tests/model_run.h"
-#include "tests/temporary.h"
+#include "tests/sentence_folder.h"
 
 namespace engine::test::test_embed {
 
@@ -23,40 +22,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 namespace {
-
-struct SentenceFolder {
-  TemporaryFolder folder;
-  const fs::path& path = folder.path();
-
-  SentenceFolder() {
-    write_letters(path);
-    const auto model = make_model({.architecture = "bert",
-                                           .hidden_size = 24,
-                                           .num_layers = 2,
-                                           .num_heads = 2,
-                                           .vocab_size = 31,
-                                           .max_positions = 40,
-                                           .activation = "gelu",
-                                           .initializer_range = 0.3f,
-                                           .pooler = true});
-    model->parameters().allocate(host_memory(), false);
-    model->parameters().initialise(3);
-    save_model(path, *model);
-    write_file(path / "modules.json",
-               R"([{"idx": 0, "path": "", "type": "sentence_transformers.models.Transformer"},
-                   {"idx": 1, "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
-                   {"idx": 2, "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}])");
-    fs::create_directory(path / "1_Pooling");
-    pool("mean_tokens");
-    write_file(path / "sentence_bert_config.json", R"({"max_seq_length": 9, "do_lower_case": false})");
-  }
-  void pool(const std::string& mode) const {
-    json config;
-    for (const std::string one : {"cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens"})
-      config["pooling_mode_" + one] = one == mode;
-    write_file(path / "1_Pooling" / "config.json", config.dump());
-  }
-};
 
 // Returns the normalised sum of the hidden states of tokens begin ... end-1 of one sentence.
 std::vector<double> expected(Bench& bench, const fs::path& path, const std::vector<int32_t>& ids, size_t begin,
@@ -171,8 +136,8 @@ TEST_CASE("embed: long lines are cut, folders without modules take the mean, and
   fs::remove(sentences.path / "modules.json");
   fs::remove(sentences.path / "sentence_bert_config.json");
   const SentenceConfig plain = read_sentence_config(sentences.path);
-  CHECK(plain.pooling == SentenceConfig::Pooling::mean);
-  CHECK_FALSE(plain.normalises);
+  CHECK(plain.poolings == std::vector{SentenceConfig::Pooling::mean});
+  CHECK(plain.modules.empty());
   CHECK(SentenceEncoder(sentences.path, machine).encode(std::string(200, 'a') + " a").size() <= 40);
 }
 
@@ -222,11 +187,11 @@ TEST_CASE("embed: what a folder asks for and is not done is an error that names 
     }
   };
   CHECK(error() == "");
-  sentences.pool("max_tokens");
-  CHECK(error().starts_with("/1_Pooling/config.json: the pooling mode is \"max\""));
+  write_file(sentences.path / "1_Pooling" / "config.json", R"({"pooling_mode": "min"})");
+  CHECK(error().starts_with("/1_Pooling/config.json: the pooling mode is \"min\""));
   sentences.pool("none");  // means the mean
   CHECK(error() == "");
-  CHECK(read_sentence_config(sentences.path).pooling == SentenceConfig::Pooling::mean);
+  CHECK(read_sentence_config(sentences.path).poolings == std::vector{SentenceConfig::Pooling::mean});
   write_file(sentences.path / "sentence_bert_config.json", R"({"max_seq_length": 0})");
   CHECK(error().starts_with("/sentence_bert_config.json: "));
   write_file(sentences.path / "modules.json", R"([{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}])");
@@ -334,8 +299,9 @@ TEST_CASE("embed: every key of a folder's files is obeyed, named in an error, or
       {model, {{"prompts", 1}}},
       {model, {{"default_prompt_name", "none"}}},
       {model, {{"truncate_dim", 0}}},
-      {pooling, {{"pooling_mode", "weightedmean"}}},
-      {pooling, {{"pooling_mode", {"mean", "cls"}}}},
+      {pooling, {{"pooling_mode", "median"}}},
+      {pooling, {{"pooling_mode", {"mean", "no"}}}},
+      {pooling, {{"pooling_mode", json::array()}}},
       {pooling, {{"no_such_key", 1}}},
       {normalise, {{"module_input_name", "token_embeddings"}}},
       {normalise, {{"no_such_key", 1}}},
@@ -344,10 +310,8 @@ TEST_CASE("embed: every key of a folder's files is obeyed, named in an error, or
     CAPTURE(content.dump());
     const std::string message = error(file, content), key = content.begin().key();
     CHECK(message.starts_with(file + ": "));
-    CHECK(message.find(key == "pooling_mode" ? "pooling mode" : "\"" + key + "\"") != std::string::npos);
+    CHECK(message.find(key == "pooling_mode" ? "pooling" : "\"" + key + "\"") != std::string::npos);
   }
-  CHECK(error(pooling, {{"pooling_mode_max_tokens", true}, {"pooling_mode_cls_token", true}}).starts_with(
-      pooling + ": the pooling mode is \"cls+max\""));
   const std::vector<std::pair<std::string, json>> without_effect = {
       {encoder,
        {{"unpad_inputs", true},
