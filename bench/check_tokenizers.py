@@ -205,6 +205,10 @@ def random_tokenizer(rng, kind):
         root = json.loads(made.to_str())
         root["model"]["continuing_subword_prefix"] = prefix
         made = Tokenizer.from_str(json.dumps(root))
+    if kind == "bpe" and not knows_bytes and flag(rng):  # the unknown token is one of the text, and may merge
+        root = json.loads(made.to_str())
+        root["model"]["unk_token"] = rng.choice([token for token in root["model"]["vocab"] if token not in special])
+        made = Tokenizer.from_str(json.dumps(root))
     if kind == "unigram" and flag(rng):
         root = json.loads(made.to_str())
         root["model"]["vocab"] += [[f"<0x{byte:02X}>", -9.0 - byte / 100] for byte in range(256)]

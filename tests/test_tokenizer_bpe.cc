@@ -124,6 +124,36 @@ TEST_CASE("tokenizer bpe: decoding gives the text back") {
   CHECK(gpt2().decode(std::vector<int32_t>{995, 50257}) == " world");
 }
 
+TEST_CASE("tokenizer bpe: an unknown token of several letters stands for a byte, and merges with others") {
+  const json base = parse_json_file(data / "folders.json")["bases"]["bpe"]["tokenizer.json"];
+  for (const bool prefix : {false, true})
+    for (const bool whole_words : {false, true}) {
+      CAPTURE(prefix);
+      json file = base;
+      json& model = file["model"];
+      model["vocab"]["abc"] = model["vocab"]["x"];
+      model["vocab"].erase("x");
+      model["merges"].push_back({"ab", "c"});
+      model["unk_token"] = "ab";
+      model["ignore_merges"] = whole_words;
+      file["pre_tokenizer"]["add_prefix_space"] = prefix;
+      const TemporaryFolder folder;
+      write_file(folder.path() / "tokenizer.json", file.dump());
+      const auto tokenizer = load_tokenizer(folder.path());
+      const Encoding encoding = tokenizer->encode_with_offsets("xc ab xx abc\u00e9x x");
+      // Ids and offsets of tokenizers 0.23.3. With the prefix the first token is a space and an unknown byte.
+      std::vector<int32_t> ids{257, 257, 256, 257, 66, 127, 102, 256, 257};
+      std::vector<int32_t> offsets{2, 5, 5, 7, 7, 8, 8, 11, 11, 12, 12, 13, 12, 13, 13, 14, 14, 16};
+      const std::vector<int32_t> first = prefix ? std::vector<int32_t>{257, 66} : std::vector<int32_t>{87};
+      const std::vector<int32_t> its = prefix ? std::vector<int32_t>{0, 1, 1, 2} : std::vector<int32_t>{0, 2};
+      ids.insert(ids.begin(), first.begin(), first.end());
+      offsets.insert(offsets.begin(), its.begin(), its.end());
+      CHECK(encoding.ids == ids);
+      CHECK(flat(encoding.offsets) == offsets);
+      CHECK(tokenizer->encode("xc ab xx abc\u00e9x x") == ids);
+    }
+}
+
 TEST_CASE("tokenizer bpe: any tokens decode to valid text") {
   Random random(12, 0);
   for (int round = 0; round < 300; ++round) {

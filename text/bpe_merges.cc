@@ -33,6 +33,10 @@ void BpeMerges::apply(std::vector<int32_t>& word) const {
     apply_by_heap(word);
 }
 
+void BpeMerges::apply(std::vector<int32_t>& word, std::vector<size_t>& lengths) const {
+  if (word.size() > 1) apply_by_heap(word, &lengths);
+}
+
 void BpeMerges::apply_by_scan(std::vector<int32_t>& word) const {
   std::array<const Entry*, longest_scanned> merges;  // each token with the next
   size_t pairs = word.size() - 1;
@@ -55,7 +59,7 @@ void BpeMerges::apply_by_scan(std::vector<int32_t>& word) const {
   word.resize(pairs + 1);
 }
 
-void BpeMerges::apply_by_heap(std::vector<int32_t>& word) const {
+void BpeMerges::apply_by_heap(std::vector<int32_t>& word, std::vector<size_t>* lengths) const {
   // A token that merged into its left neighbour is marked -1. The other tokens are chained by next and previous.
   struct Candidate {
     uint32_t rank, place;
@@ -96,14 +100,19 @@ void BpeMerges::apply_by_heap(std::vector<int32_t>& word) const {
     const uint32_t merged = next[place];
     word[place] = find(best.left, best.right).result;
     word[merged] = -1;
+    if (lengths) (*lengths)[place] += (*lengths)[merged];
     next[place] = next[merged];
     if (next[place] != count) previous[next[place]] = place;
     if (place > 0) push(previous[place]);
     if (next[place] != count) push(place);
   }
   size_t kept = 0;
-  for (uint32_t i = 0; i < count; i = next[i]) word[kept++] = word[i];
+  for (uint32_t i = 0; i < count; i = next[i]) {
+    if (lengths) (*lengths)[kept] = (*lengths)[i];
+    word[kept++] = word[i];
+  }
   word.resize(kept);
+  if (lengths) lengths->resize(kept);
 }
 
 }  // namespace engine

@@ -19,6 +19,8 @@ class BpeMerges {
   const std::vector<Merge>& all() const { return merges_; }
   // Replaces the tokens of a word by what they merge to. A word of n tokens takes n log n steps.
   void apply(std::vector<int32_t>& word) const;
+  // Also adds up the lengths of the tokens that merge.
+  void apply(std::vector<int32_t>& word, std::vector<size_t>& lengths) const;
 
  private:
   static constexpr uint32_t no_rank = UINT32_MAX;
@@ -39,7 +41,7 @@ class BpeMerges {
     return table_[place];
   }
   void apply_by_scan(std::vector<int32_t>& word) const;
-  void apply_by_heap(std::vector<int32_t>& word) const;
+  void apply_by_heap(std::vector<int32_t>& word, std::vector<size_t>* lengths = nullptr) const;
 
   std::vector<Merge> merges_;
   std::vector<Entry> table_;  // open addressing, at most half full

@@ -99,6 +99,7 @@ ByteBpeTokenizer::ByteBpeTokenizer(Vocabulary vocabulary, BpeMerges merges, Byte
     append_utf8(token, byte_characters()[byte]);
     byte_ids_[byte] = vocabulary_.find_in_model(token);
   }
+  knows_bytes_ = std::all_of(byte_ids_.begin(), byte_ids_.end(), [](int32_t id) { return id >= 0; });
   token_bytes_.resize(static_cast<size_t>(vocabulary_.size()));
   for (int32_t id = 0; id < vocabulary_.size(); ++id) {
     std::string& bytes = token_bytes_[static_cast<size_t>(id)];
@@ -109,7 +110,7 @@ ByteBpeTokenizer::ByteBpeTokenizer(Vocabulary vocabulary, BpeMerges merges, Byte
     if (vocabulary_.is_in_model(id)) whole_words_.emplace(token_bytes_[static_cast<size_t>(id)], id);
 }
 
-void ByteBpeTokenizer::encode_uncached(std::string_view word, std::vector<int32_t>& ids) const {
+void ByteBpeTokenizer::encode_bytes(std::string_view word, std::vector<int32_t>& ids) const {
   ids.clear();
   if (const auto whole = whole_words_.find(word); whole != whole_words_.end()) {
     ids.push_back(whole->second);
@@ -122,7 +123,32 @@ void ByteBpeTokenizer::encode_uncached(std::string_view word, std::vector<int32_
            " of the word \"", word.substr(0, 60), "\", and none for unknown ones");
     ids.push_back(id < 0 ? vocabulary_.unknown : id);
   }
-  merges_.apply(ids);
+}
+
+void ByteBpeTokenizer::encode_uncached(std::string_view word, std::vector<int32_t>& ids) const {
+  encode_bytes(word, ids);
+  if (ids.size() == word.size()) merges_.apply(ids);
+}
+
+void ByteBpeTokenizer::encode_measured(std::string_view text, std::vector<int32_t>& ids,
+                                       std::vector<size_t>& bytes) const {
+  if (knows_bytes_) {
+    encode_words(text, ids);
+    for (const int32_t id : ids) bytes.push_back(token_bytes_[static_cast<size_t>(id)].size());
+    return;
+  }
+  // The token for an unknown byte may be spelled with any number of letters, and may merge with others.
+  std::vector<int32_t> tokens;
+  for (const char *place = text.data(), *const end = place + text.size(); place < end;) {
+    const char* const word_end = gpt2_word_end(place, end);
+    const auto size = static_cast<size_t>(word_end - place);
+    encode_bytes({place, size}, tokens);
+    std::vector<size_t> lengths(tokens.size(), size / tokens.size());
+    if (tokens.size() == size) merges_.apply(tokens, lengths);
+    ids.insert(ids.end(), tokens.begin(), tokens.end());
+    bytes.insert(bytes.end(), lengths.begin(), lengths.end());
+    place = word_end;
+  }
 }
 
 void ByteBpeTokenizer::encode_words(std::string_view text, std::vector<int32_t>& ids) const {
@@ -174,15 +200,15 @@ void ByteBpeTokenizer::encode_normalized(std::string_view piece, NormalizedPlace
   CharacterCounter counter(piece, places.passed);
   size_t in_front = needs_space(piece);  // bytes that the text does not have
   std::vector<int32_t> ids;
-  encode_normalized(piece, false, ids);
-  for (const int32_t id : ids) {
-    const size_t bytes = id == vocabulary_.unknown ? 1 : token_bytes_[static_cast<size_t>(id)].size();
-    const size_t missing = std::min(in_front, bytes);
+  std::vector<size_t> bytes;
+  encode_measured(in_front ? std::string(1, ' ').append(piece) : std::string(piece), ids, bytes);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const size_t missing = std::min(in_front, bytes[i]);
     in_front -= missing;
-    auto offsets = counter.take(bytes - missing);
+    auto offsets = counter.take(bytes[i] - missing);
     // A token that is only the space in front has the place of the character behind it.
-    if (missing == bytes) ++offsets.second;
-    add_token(id, vocabulary_.token(id), places.original(offsets), encoding);
+    if (missing == bytes[i]) ++offsets.second;
+    add_token(ids[i], vocabulary_.token(ids[i]), places.original(offsets), encoding);
   }
 }
 

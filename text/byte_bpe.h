@@ -50,12 +50,17 @@ class ByteBpeTokenizer final : public VocabularyTokenizer {
   bool needs_space(std::string_view piece) const;
   void encode_words(std::string_view text, std::vector<int32_t>& ids) const;
   void encode_uncached(std::string_view word, std::vector<int32_t>& ids) const;  // overwrites `ids`
+  // Writes the tokens of a byte each, before any merge, or the one of a word that stays whole.
+  void encode_bytes(std::string_view word, std::vector<int32_t>& ids) const;
+  // Appends the tokens of a text, and how many bytes each stands for.
+  void encode_measured(std::string_view text, std::vector<int32_t>& ids, std::vector<size_t>& bytes) const;
 
   BpeMerges merges_;
   ByteBpeSettings settings_;
   Normalizer normalizer_;
   uint32_t instance_;                     // tells the words of this tokenizer from others' in the caches
   std::array<int32_t, 256> byte_ids_;     // -1: the vocabulary has no token for the byte
+  bool knows_bytes_;                      // all of them
   std::vector<std::string> token_bytes_;  // each id's bytes
   std::unordered_map<std::string_view, int32_t> whole_words_;
 };
