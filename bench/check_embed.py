@@ -55,10 +55,12 @@ def random_encoder(rng, path):
         tokenizer = transformers.RobertaTokenizer(vocab=vocab["vocab"], merges=[tuple(one) for one in vocab["merges"]],
                                                   bos_token="[CLS]", eos_token="[SEP]", add_prefix_space=flag(rng), **names, **limit)
     sizes = dict(vocab_size=len(tokenizer), max_position_embeddings=rng.choice([12, 40]) if is_bert else 210)
+    activation = rng.choice(["gelu", "gelu_new", "relu", "silu", "swish", "mish", "tanh"])
     if kind == "distilbert":
-        model = transformers.DistilBertModel(transformers.DistilBertConfig(dim=24, n_layers=2, n_heads=3, hidden_dim=40, **sizes))
+        model = transformers.DistilBertModel(transformers.DistilBertConfig(dim=24, n_layers=2, n_heads=3, hidden_dim=40,
+                                                                           activation=activation, **sizes))
     else:
-        config = dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40, **sizes)
+        config = dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40, hidden_act=activation, **sizes)
         of = {"bert": (transformers.BertConfig, transformers.BertModel), "roberta": (transformers.RobertaConfig, transformers.RobertaModel),
               "xlm-roberta": (transformers.XLMRobertaConfig, transformers.XLMRobertaModel)}[kind]
         model = of[1](of[0](pad_token_id=tokenizer.pad_token_id, **config))

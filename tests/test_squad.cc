@@ -48,7 +48,9 @@ TEST_CASE("squad: answers are taken where they stand, and what stands nowhere is
 
 TEST_CASE("squad: a file that is not right says where") {
   Letters letters;
-  CHECK(error_of(letters, "[]") == ": should be an object with the member \"data\", as SQuAD's files have it");
+  CHECK(error_of(letters, "[]") == ": should be an object with the member \"data\", as SQuAD's files have it; "
+                                   "questions a line are read from a file whose name ends with .jsonl");
+  CHECK(error_of(letters, "{\"id\": \"1\", \"context\": \"a\"}").ends_with("whose name ends with .jsonl"));
   CHECK(error_of(letters, "{\"data\": 3}") == ": \"data\" should be a list");
   CHECK(error_of(letters, "{\"version\": \"1.1\"}").find("\"data\"") != std::string::npos);
   CHECK(error_of(letters, "{\"data\": [{\"paragraphs\": [3]}]}") ==

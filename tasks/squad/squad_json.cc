@@ -45,8 +45,9 @@ class SquadJsonReader {
       return false;
     };
     const json rest = parse_json_pieces(text_of_file(text, file_), file_, take);
-    if (!rest.is_object())
-      fail(file_, ": should be an object with the member \"data\", as SQuAD's files have it");
+    if (!rest.is_object() || !rest.contains("data"))
+      fail(file_, ": should be an object with the member \"data\", as SQuAD's files have it; questions a line are ",
+           "read from a file whose name ends with .jsonl");
     const json& articles = list(rest, "data", file_);
     for (size_t a = 0; a < articles.size(); ++a) {
       const std::string where = place(file_, "data", a);
