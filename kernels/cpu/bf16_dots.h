@@ -103,6 +103,7 @@ ENGINE_INLINE void multiply_panels(const Left& a, const bf16* b, int64_t k, int 
                                    const Between& between) {
   constexpr int64_t chunk = 256;  // of k: 16 KiB of each operand, which the nearest cache holds
   const int64_t groups = ceil_div(count, dot_rows);
+  const bool in_rows = a.next == 32;  // read in place; packed, the next 32 k lie behind those of all rows
   int64_t first = 0;
   do {
     const int64_t ranges = ceil_div(std::min(chunk, k - first), 32);
@@ -113,7 +114,7 @@ ENGINE_INLINE void multiply_panels(const Left& a, const bf16* b, int64_t k, int 
           a.tiles + first / 32 * a.next + row / 16 * a.second + row % 16 * a.row_bytes / 2;
       const auto add_rows = [&]<int some>(std::integral_constant<int, some>) {
         float* const to = tile + row * 2 * lanes;
-        if (a.next == 32) add_panel_dots<some, true>(rows, a.row_bytes / 2, a.next, pairs, ranges, add || first, to);
+        if (in_rows) add_panel_dots<some, true>(rows, a.row_bytes / 2, a.next, pairs, ranges, add || first, to);
         else add_panel_dots<some, false>(rows, a.row_bytes / 2, a.next, pairs, ranges, add || first, to);
       };
       if (count - row > 4) add_rows(std::integral_constant<int, 8>{});
