@@ -111,7 +111,8 @@ bool is_run_folder(const fs::path& folder) {
 
 PredictionCounts count_predictions(std::string_view lines, const RunLimits& limits) {
   PredictionCounts counts;
-  bool has_few_classes = true;
+  // Labels are classes where they are few and right predictions equal them. Tasks that write answers have none.
+  bool has_classes = true;
   std::map<std::string, int> classes;
   while (!lines.empty()) {
     const size_t end = std::min(lines.find('\n'), lines.size());
@@ -133,17 +134,18 @@ PredictionCounts count_predictions(std::string_view lines, const RunLimits& limi
       right += is_right;
       ++all;
     }
-    if (has_few_classes) {
+    has_classes = has_classes && !labels.is_array() && is_right == (label == prediction);
+    if (has_classes) {
       ++counts.confusion[label][prediction];
       ++classes[label];
       ++classes[prediction];
-      has_few_classes = classes.size() <= most_classes;
+      has_classes = classes.size() <= most_classes;
     }
     if (is_right || counts.wrong.size() >= limits.wrong) continue;
     cut_texts(line, limits);
     counts.wrong.push_back(std::move(line));
   }
-  if (!has_few_classes) counts.confusion.clear();
+  if (!has_classes) counts.confusion.clear();
   return counts;
 }
 

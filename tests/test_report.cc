@@ -208,10 +208,25 @@ TEST_CASE("report: predictions are counted by class and level, and wrong ones ar
   CHECK(counts.right == 3);
   CHECK(counts.levels.at({"free", "1"}) == std::pair<int64_t, int64_t>{1, 2});
   CHECK(counts.levels.at({"free", "2"}) == std::pair<int64_t, int64_t>{1, 1});
-  CHECK(counts.confusion.at("a").at("b") == 1);
+  CHECK(counts.confusion.empty());  // answers are no classes
   REQUIRE(counts.wrong.size() == 2);
   CHECK(counts.wrong[0]["input"] == "0123 … (10 bytes)");
   CHECK(cut_text("a\u00e4", 2) == "a … (3 bytes)");
+}
+
+TEST_CASE("report: classes have a table of labels and predictions, and texts that answer have none") {
+  const std::string classes =
+      "{\"label\":\"a\",\"prediction\":\"b\"}\n"
+      "{\"label\":\"a\",\"prediction\":\"a\",\"right\":true}\n";
+  const PredictionCounts counts = count_predictions(classes, {});
+  CHECK(counts.confusion.at("a").at("b") == 1);
+  CHECK(counts.confusion.at("a").at("a") == 1);
+  for (const char* line : {"{\"label\":[\"a\"],\"prediction\":\"b\",\"right\":false}",
+                           "{\"label\":\"85\",\"prediction\":\"77+8=85\",\"right\":true}"}) {
+    CAPTURE(line);
+    CHECK(count_predictions(classes + line, {}).confusion.empty());
+    CHECK(count_predictions(line + ("\n" + classes), {}).confusion.empty());
+  }
 }
 
 TEST_CASE("report: a run folder with broken files is shown with notes") {
