@@ -204,8 +204,8 @@ elif arguments.work == "axe":
                 logits = run(ids).float()
             losses = F.cross_entropy(logits.view(-1, vocabulary), labels.view(-1), reduction="none").view(ids.shape)
             mean = losses.sum(1) / (labels >= 0).sum(1)
-            right = ((logits.argmax(-1) == answers) | (answers < 0)).all(1)
-        return float(mean.mean()) + 0 * int(right.sum())
+            ((logits.argmax(-1) == answers) | (answers < 0)).all(1)  # which answers are right
+        return float(mean.mean())
 else:
     model.eval()
     if bf16_weights:

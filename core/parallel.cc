@@ -95,8 +95,8 @@ class Pool {
         if (!state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) continue;
         last_number = state >> 16;
         take_pieces();
-        state_.fetch_sub(1, std::memory_order_acq_rel);
-        state_.notify_all();  // costs nothing where nobody sleeps
+        // The last one wakes the caller. That costs nothing where nobody sleeps.
+        if ((state_.fetch_sub(1, std::memory_order_acq_rel) & joined) == 1) state_.notify_all();
         idle = 0;
       } else if (++idle < spins) {
         pause_briefly();

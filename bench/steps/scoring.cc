@@ -38,7 +38,7 @@ AxeWork::AxeWork(Ops& ops, Model& model, DType compute, std::vector<std::string>
       format_(*tokenizer_, BlotchLevels(config_), config_),
       scorer_(ops, model, compute, format_) {}
 
-float AxeWork::step() const {
+float AxeWork::step() {
   float sum = 0;
   size_t count = 0;
   for (const AxeScores& scores : scorer_.score(rows_, 0)) {

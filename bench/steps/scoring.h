@@ -20,7 +20,7 @@ float search_rows(CachedScorer& scorer, int32_t thought, const std::vector<std::
 class AxeWork {
  public:
   AxeWork(Ops& ops, Model& model, DType compute, std::vector<std::string> rows);
-  float step() const;
+  float step();
   int64_t tokens() const;  // of the whole rows
   int64_t rows() const { return std::ssize(rows_); }
 
@@ -29,7 +29,7 @@ class AxeWork {
   const BlotchingConfig config_;
   const std::unique_ptr<Tokenizer> tokenizer_;
   const RowFormat format_;
-  mutable AxeScorer scorer_;
+  AxeScorer scorer_;
 };
 
 }  // namespace engine

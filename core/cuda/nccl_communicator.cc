@@ -5,7 +5,6 @@
 #include <cstring>
 #include <exception>
 #include <thread>
-#include <tuple>
 
 #include "core/cuda/memory.h"
 #include "core/cuda/nccl_watch.h"
@@ -21,14 +20,13 @@ using Clock = std::chrono::steady_clock;
 
 // An Exchange is of some elements in the device's memory, in place.
 struct Exchange {
-  enum Kind { all_reduce, reduce, broadcast } kind;
+  // A gather is an all_reduce, before which all but the elements own_begin ... own_end-1 become 0.
+  enum Kind { all_reduce, reduce, broadcast, gather } kind;
   void* data;
   size_t count;
   NcclType type;
   NcclOperation operation = NcclOperation::sum;
   int root = 0;
-  // Before a gather by an all_reduce, all but the elements own_begin ... own_end-1 become 0.
-  bool is_gather = false;
   size_t own_begin = 0, own_end = 0;
 
   size_t bytes() const { return count * (type == NcclType::f32 ? sizeof(float) : 1); }
@@ -192,9 +190,8 @@ class NcclCommunicator final : public Communicator {
   }
   void start_all_gather(std::span<std::byte> values, std::span<const int64_t> begins) override {
     if (!spans_machines_) return add_parts({Exchange::broadcast, values.data(), 0, NcclType::u8}, begins);
-    Exchange whole{Exchange::all_reduce, values.data(), values.size(), NcclType::u8, NcclOperation::max};
+    Exchange whole{Exchange::gather, values.data(), values.size(), NcclType::u8, NcclOperation::max};
     const auto at = static_cast<size_t>(rank_);
-    whole.is_gather = true;
     whole.own_begin = static_cast<size_t>(begins[at]), whole.own_end = static_cast<size_t>(begins[at + 1]);
     add(whole);
   }
@@ -247,7 +244,7 @@ class NcclCommunicator final : public Communicator {
     check(cudaEventRecord(stream_.ready(), device_.compute_stream()), "cudaEventRecord");
     check(cudaStreamWaitEvent(stream_.get(), stream_.ready(), 0), "cudaStreamWaitEvent");
     for (const Exchange& one : bucket)
-      if (one.is_gather) clear_others(one);
+      if (one.kind == Exchange::gather) clear_others(one);
     connection_.check_call(library_.group_start(), "ncclGroupStart");
     for (const Exchange& one : bucket) start(one);
     connection_.check_call(library_.group_end(), "ncclGroupEnd");
@@ -263,13 +260,11 @@ class NcclCommunicator final : public Communicator {
   void start(const Exchange& one) const {
     ncclComm* const communicator = connection_.get();
     const cudaStream_t stream = stream_.get();
-    const auto& [data, count, type] = std::tie(one.data, one.count, one.type);
+    const auto& [kind, data, count, type, operation, root, own_begin, own_end] = one;
     const NcclResult result =
-        one.kind == Exchange::all_reduce
-            ? library_.all_reduce(data, data, count, type, one.operation, communicator, stream)
-        : one.kind == Exchange::reduce
-            ? library_.reduce(data, data, count, type, one.operation, one.root, communicator, stream)
-            : library_.broadcast(data, data, count, type, one.root, communicator, stream);
+        kind == Exchange::reduce      ? library_.reduce(data, data, count, type, operation, root, communicator, stream)
+        : kind == Exchange::broadcast ? library_.broadcast(data, data, count, type, root, communicator, stream)
+                                      : library_.all_reduce(data, data, count, type, operation, communicator, stream);
     // A call inside a group may go on in the background until the group has ended.
     if (result != NcclResult::in_progress) connection_.check_call(result, "an exchange");
   }

@@ -18,7 +18,8 @@ struct AttentionReference {
   const double *relative_keys = nullptr, *relative_values = nullptr;
 
   double factor(int64_t query_row, int64_t head, int64_t key) const {
-    if (dropout.rate == 0 || dropout.rate == 1) return dropout.rate == 0 ? 1 : 0;
+    if (dropout.rate == 0) return 1;
+    if (dropout.rate == 1) return 0;
     const int64_t row = dropout.first_row + query_row;
     return dropout.drops(((row * heads + head) << 16) + key) ? 0.0 : 1.0 / (1.0 - static_cast<double>(dropout.rate));
   }

@@ -60,8 +60,8 @@ ENGINE_INLINE void store_sums(float* c, int64_t row_bytes) {
 // Adds the products of 32 rows of 32 k with 16 pairs of k in 32 columns. The lower 16 rows lie `a_lower` elements on,
 // and the right 16 columns begin at b_right.
 template <bool lower = true, bool right = true>
-ENGINE_INLINE void add_products(const bf16* a, int64_t a_row_bytes, int64_t a_lower,
-                                                        const void* b, const void* b_right, int64_t b_row_bytes) {
+ENGINE_INLINE void add_products(const bf16* a, int64_t a_row_bytes, int64_t a_lower, const void* b, const void* b_right,
+                                int64_t b_row_bytes) {
   _tile_loadd(4, a, a_row_bytes);
   _tile_loadd(6, b, b_row_bytes);
   _tile_dpbf16ps(0, 4, 6);

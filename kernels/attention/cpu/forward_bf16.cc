@@ -1,5 +1,4 @@
-// Forward attention on bf16. It is as attention/cpu/forward.cc, with products of bf16 and probabilities in
-// bf16.
+// Forward attention on bf16. It is as attention/cpu/forward.cc, with products of bf16 and probabilities in bf16.
 #include "kernels/attention/cpu/bf16_tile.h"
 #include "kernels/attention/cpu/driver.h"
 #include "kernels/attention/cpu/short_attention.h"
