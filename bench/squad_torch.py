@@ -9,7 +9,8 @@ Windows of 384 tokens with an overlap of 128, batches of like length padded to t
 matrices alone), a rate that rises over --warmup_steps and falls linearly, clipping at 1, the model's dropout. An answer is
 the best pair of the 20 likeliest beginnings and ends of any window, 30 tokens long at most. --steps ends each training
 early and --windows each evaluation, to measure their speed: seconds are of training alone, predict_seconds of the
-predictions with their postprocessing. Writes after each seed. Needs torch, numpy and transformers.
+predictions with their postprocessing. Writes after each seed, beside the seeds that the output has already. Needs
+torch, numpy and transformers.
 """
 import argparse
 import collections
@@ -151,6 +152,11 @@ def main():
     evaluation = Evaluation(tokenizer, questions_of(arguments.dev))
     results = {"model": arguments.model.name, "mode": arguments.mode, "threads": arguments.threads,
                "torch": torch.__version__, "transformers": transformers.__version__, "runs": []}
+    if arguments.output.exists():  # seeds that were done before
+        before = json.loads(arguments.output.read_text())
+        same = all(before[key] == results[key] for key in results if key != "runs")
+        assert same, f"{arguments.output} has other settings"
+        results["runs"] = [run for run in before["runs"] if run["seed"] not in arguments.seeds]
     for seed in arguments.seeds:
         torch.manual_seed(seed)
         generator = random.Random(seed)

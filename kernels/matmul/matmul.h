@@ -19,8 +19,8 @@
 //         blocks that fit the caches, long sums in pieces (cpu/f32_product.h). A plain f32 a is read in place unless
 //         its rows are a multiple of 4 KiB apart, which the L1 cache cannot hold side by side.
 //   bf16  a tile of 32 x 32 sums (cpu/bf16_kernel.h), in four tile registers of AMX or, a few rows after the other,
-//         by AVX512_BF16's dot products; op(b) in pairs of k, as both take it (cpu/blocks.h). A bf16 a whose K is a
-//         multiple of 32 is read in place.
+//         by AVX512_BF16's dot products; op(b) in pairs of k, as both take it (cpu/blocks.h). A bf16 a is read in
+//         place if its K is a multiple of 32 or long; of a long one the last terms, which fill no 32, are packed.
 // A finished tile goes through its epilogue (cpu/epilogue.h); for bf16 while the next is summed.
 //
 // Numerics: products are summed in f32, in an order that the shape alone decides: the same bits at any number of

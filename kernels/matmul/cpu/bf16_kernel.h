@@ -89,7 +89,8 @@ struct KernelBf16 {
     const bf16* tiles;
     int64_t row_bytes, second, next;
   };
-  static bool reads_in_place(const Operand& a) { return a.is_bf16 && a.k_contiguous && a.k % 32 == 0; }
+  // The last k of a row may not fill a range of 32. They are then packed apart, which pays for long rows.
+  static bool reads_in_place(const Operand& a) { return a.is_bf16 && a.k_contiguous && (a.k % 32 == 0 || a.k > 4096); }
   static Left in_place(const Operand& a, int64_t panel, int64_t k) {
     return {static_cast<const bf16*>(a.data) + panel * rows * a.stride + k, a.stride * 2, a.stride * 16, 32};
   }

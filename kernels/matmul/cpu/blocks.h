@@ -84,8 +84,10 @@ class BlockedProduct : ProductOf<KernelBf16> {
         blocks_(a_, b_, packed_b_ != nullptr) {
     a_stride_ = KernelBf16::a_panel_elements(a_.k);
     b_stride_ = KernelBf16::b_panel_elements(a_.k);
-    // A last panel of fewer rows is always packed.
+    // A last panel of fewer rows is always packed. So are, of the others, the last k that do not fill a range of 32.
     first_packed_a_ = KernelBf16::reads_in_place(a_) ? a_.outer / KernelBf16::rows : 0;
+    in_place_k_ = a_.k / 32 * 32;
+    a_ends_ = scratch(workspace, in_place_k_ < a_.k ? first_packed_a_ * KernelBf16::a_panel_elements(1) : 0);
     if (!packed_b_ && !blocks_.packs_b_itself) {
       packed_b_ = scratch(workspace, blocks_.col_panels * b_stride_);
       packs_b_ = true;
@@ -139,6 +141,11 @@ class BlockedProduct : ProductOf<KernelBf16> {
   void pack() {
     const PackTasks a_tasks = this->a_tasks();
     const PackTasks b_tasks(b_, packs_b_ ? blocks_.col_panels : 0, KernelBf16::k_block);
+    if (in_place_k_ < a_.k)
+      parallel_chunks(first_packed_a_, 8, [&](int64_t first, int64_t last) {
+        for (int64_t panel = first; panel < last; ++panel)
+          KernelBf16::pack_a(a_, panel, in_place_k_, a_.k, a_ends_ + panel * KernelBf16::a_panel_elements(1));
+      });
     parallel_for(a_tasks.count() + b_tasks.count(), [&](int64_t i) {
       if (i < a_tasks.count()) {
         a_tasks.run(i, [&](int64_t panel, int64_t begin, int64_t end) {
@@ -156,11 +163,6 @@ class BlockedProduct : ProductOf<KernelBf16> {
         });
       }
     });
-  }
-
-  KernelBf16::Left left(int64_t panel, int64_t k) const {
-    if (panel < first_packed_a_) return KernelBf16::in_place(a_, panel, k);
-    return KernelBf16::packed(packed_a_ + (panel - first_packed_a_) * a_stride_ + k * KernelBf16::rows);
   }
 
   // A tile with complete sums, and how many of its rows are stored.
@@ -196,11 +198,30 @@ class BlockedProduct : ProductOf<KernelBf16> {
     return operand_ahead(a_, row * KernelBf16::rows, fetches ? KernelBf16::rows : 0, k, end,
                          tiles * ceil_div(end - k, 32));
   }
-  // Fetches the panel of b, from k on, that the block packs next.
+  // Fetches the panel of b, from k on, that is packed or multiplied next.
   FetchAhead<second_cache> columns_ahead(int64_t col, int64_t k, int64_t tiles) const {
     const int64_t end = std::min(k + k_step_, b_.k), first = col * KernelBf16::cols;
-    return operand_ahead(b_, first, std::min<int64_t>(KernelBf16::cols, b_.outer - first), k, end,
-                      tiles * ceil_div(end - k, 32));
+    const int64_t ranges = ceil_div(std::max<int64_t>(end - k, 0), 32);
+    if (!packed_b_)
+      return operand_ahead(b_, first, std::min<int64_t>(KernelBf16::cols, b_.outer - first), k, end, tiles * ranges);
+    FetchAhead<second_cache> ahead;
+    ahead.add(packed_b_ + col * b_stride_ + k * KernelBf16::cols, 0, ranges * KernelBf16::b_panel_elements(1) * 2, 1);
+    ahead.set_calls(tiles * ranges);
+    return ahead;
+  }
+  // Adds k ... end-1 to a tile's sums, or begins them where k is 0. `panel` is a's where the block packed it.
+  template <class Between>
+  ENGINE_INLINE void multiply(int64_t row, const bf16* panel, const bf16* b, int64_t k, int64_t end, float* tile,
+                              const Between& between) const {
+    const bool in_place = !panel && row < first_packed_a_;
+    const int64_t stop = in_place ? std::min(end, in_place_k_) : end;
+    if (!panel && !in_place) panel = packed_a_ + (row - first_packed_a_) * a_stride_ + k * KernelBf16::rows;
+    if (k < stop || stop == end)
+      KernelBf16::multiply(in_place ? KernelBf16::in_place(a_, row, k) : KernelBf16::packed(panel), b, stop - k,
+                           rows_of(row), k > 0, tile, between);
+    if (stop < end)
+      KernelBf16::multiply(KernelBf16::packed(a_ends_ + row * KernelBf16::a_panel_elements(1)),
+                           b + (stop - k) * KernelBf16::cols, end - stop, rows_of(row), true, tile, between);
   }
 
   void multiply_block(int64_t block_row, int64_t block_col) {
@@ -233,10 +254,12 @@ class BlockedProduct : ProductOf<KernelBf16> {
       FetchAhead<second_cache> next_a = rows_ahead(row_begin, row_begin, k, end, width), next_b;
       for (int64_t tile = 0; tile < height * width; ++tile) {
         const auto [row, col] = place(tile);
-        if (blocks_.packs_b_itself && row == row_begin) {
-          KernelBf16::pack_b(b_, col, k, end, b_part);
+        if (down_columns && row == row_begin) {
+          if (blocks_.packs_b_itself) KernelBf16::pack_b(b_, col, k, end, b_part);
           const bool in_range = col + 1 < col_end;
-          next_b = columns_ahead(in_range ? col + 1 : col_begin, in_range ? k : end, height);
+          // One or two panels of rows are multiplied no faster than the memory gives b, whoever asks for it.
+          if (blocks_.packs_b_itself || height > 2)
+            next_b = columns_ahead(in_range ? col + 1 : col_begin, in_range ? k : end, height);
         }
         if (!down_columns && col == col_begin) next_a = rows_ahead(row + 1, row_end, k, end, width);
         const bf16* b = packed_b_ ? packed_b_ + col * b_stride_ + k * KernelBf16::cols : b_part;
@@ -247,14 +270,13 @@ class BlockedProduct : ProductOf<KernelBf16> {
           coming = {next_row * KernelBf16::rows, next_col * KernelBf16::cols, rows_of(next_row)};
         }
         // The tile before is stored while this one is summed, for vectors and tiles are units of their own.
-        KernelBf16::multiply(
-            blocks_.packs_a_itself ? KernelBf16::packed(a_part + (row - row_begin) * a_part_stride_) : left(row, k), b,
-            end - k, rows_of(row), k > 0, at, [&](int rows) __attribute__((always_inline)) {
-              store_rows(finished, rows);
-              fetch_rows(coming, rows);
-              next_a.some();
-              next_b.some();
-            });
+        const bf16* const a = blocks_.packs_a_itself ? a_part + (row - row_begin) * a_part_stride_ : nullptr;
+        multiply(row, a, b, k, end, at, [&](int rows) __attribute__((always_inline)) {
+          store_rows(finished, rows);
+          fetch_rows(coming, rows);
+          next_a.some();
+          next_b.some();
+        });
         store_rows(finished, KernelBf16::rows);
         fetch_rows(coming, KernelBf16::rows);
         if (last) finished = {at, row * KernelBf16::rows, col * KernelBf16::cols, 0, rows_of(row)};
@@ -266,7 +288,8 @@ class BlockedProduct : ProductOf<KernelBf16> {
   float* partial_sums_ = nullptr;  // [ranges of k][outer], a range for each packing task
   bf16 *packed_a_, *packed_b_, *a_part_, *b_part_;
   bool packs_b_ = false;
-  int64_t first_packed_a_;
+  int64_t first_packed_a_, in_place_k_;  // of panels before the first, these first k are read in place
+  bf16* a_ends_;                         // their other k
   const Blocks blocks_;
   int64_t a_stride_, b_stride_, a_part_stride_, a_part_elements_, sums_tiles_, k_step_;
   float* sums_;
