@@ -104,7 +104,7 @@ class Projection {
     for (int64_t r = 0; r < rows_; ++r)
       if (labels_[r] != ignored_label) scored_[count_++] = static_cast<int32_t>(r);
     const bool narrow = args.dx && args.compute == DType::bf16;  // dlogits are in bf16
-    chunk_ = rows_within(chunk_budget, count_, vocabulary_ * (narrow ? 2 : 4), most_rows);
+    chunk_ = rows_within(narrow ? narrow_budget : chunk_budget, count_, vocabulary_ * (narrow ? 2 : 4), most_rows);
     part_ = args.dx && !narrow ? chunk_ : rows_within(part_budget, chunk_, vocabulary_ * 4, most_rows);
     logits_ = dlogits_ = workspace.make(DType::f32, {part_, vocabulary_});
     if (narrow) dlogits_ = workspace.make(DType::bf16, {chunk_, vocabulary_});
@@ -245,9 +245,11 @@ class Projection {
                    .a_row_sums = args_.dbias});
   }
 
-  // A chunk packs the weight and reads and writes its gradient once, so chunks are long: 1,024 rows of GPT-2's
-  // vocabulary are one. But a training step uses the most memory here. A part's logits stay in the L3 cache.
-  static constexpr int64_t chunk_budget = int64_t{112} << 20, part_budget = int64_t{24} << 20;
+  // A chunk reads and writes the weight's gradient once, and under bf16 packs the weight, which counts beside products
+  // so fast. So chunks are long: there 1,024 rows of GPT-2's vocabulary are one. But a training step uses the most
+  // memory here. A part's logits stay in the L3 cache.
+  static constexpr int64_t chunk_budget = int64_t{48} << 20, narrow_budget = int64_t{112} << 20;
+  static constexpr int64_t part_budget = int64_t{24} << 20;
   static constexpr int64_t most_rows = 2048;  // a small vocabulary's logits stay in the cache
 
   Ops& ops_;
