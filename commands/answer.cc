@@ -40,15 +40,20 @@ class AnswerVerb final : public Verb {
 
  private:
   void print_answers(Machine& machine, SquadTask& task) const {
-    QuestionSet set;
-    set.contexts.push_back({std::string(text_of_file(read_text(context_), context_))});
-    const auto ask = [&](const std::string& text) {
-      set.questions.push_back({.id = std::to_string(set.questions.size()), .text = text});
-    };
-    if (input_.empty()) ask(question_);
-    else in_batches(input_, nullptr, [&](size_t, const std::vector<std::string>& lines) {
-      for (const std::string& line : lines) ask(line);
+    const std::string context(text_of_file(read_text(context_), context_));
+    if (input_.empty()) return print_some(machine, task, context, {question_});
+    in_batches(input_, nullptr, [&](size_t first, const std::vector<std::string>& lines) {
+      if (first > 1 && machine.communicator.is_first()) std::cout << '\n';
+      print_some(machine, task, context, lines);
     });
+  }
+
+  void print_some(Machine& machine, SquadTask& task, const std::string& context,
+                  const std::vector<std::string>& questions) const {
+    QuestionSet set;
+    set.contexts.push_back({context});
+    for (const std::string& text : questions)
+      set.questions.push_back({.id = std::to_string(set.questions.size()), .text = text});
     const std::vector<FoundAnswers> found = task.answer(machine, set);
     if (!machine.communicator.is_first()) return;
     for (size_t q = 0; q < found.size(); ++q) {

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/file_bytes.h"
 #include "core/uninterrupted.h"
 
 namespace engine {
@@ -24,9 +25,6 @@ namespace engine {
 namespace fs = std::filesystem;
 
 namespace {
-
-// Bytes that are read of a terminal or the like. /dev/zero has no end.
-constexpr size_t most_of_a_device = size_t{64} << 20;
 
 [[noreturn]] void fail_to(const char* act, const fs::path& path, int error) {
   fail("cannot ", act, " ", path.string(), ": ", std::generic_category().message(error));
@@ -50,10 +48,23 @@ class Descriptor {
   int number_;
 };
 
+// Returns what a file is that was opened to be read. An Error where it was not, or is a folder.
 struct stat status_of(const Descriptor& file, const fs::path& path) {
   struct stat status {};
+  const int error = errno;
+  std::error_code ignored;
+  // The system's error does not say this.
+  if (!file && fs::is_socket(path, ignored)) fail("cannot read ", path.string(), ": it is a socket");
+  if (!file) fail_to("read", path, error);
   if (fstat(file.number(), &status) != 0) fail_to("read", path, errno);
+  if (S_ISDIR(status.st_mode)) fail_to("read", path, EISDIR);
   return status;
+}
+
+void require_regular(const struct stat& status, const fs::path& path) {
+  if (S_ISREG(status.st_mode)) return;
+  fail("cannot read ", path.string(), ": it is a ", S_ISFIFO(status.st_mode) ? "pipe" : "device",
+       ", not a file: write what it gives into a file");
 }
 
 void sync(const Descriptor& file, const fs::path& path) {
@@ -182,9 +193,13 @@ std::vector<fs::path> entries_of(const fs::path& folder) {
   return entries;
 }
 
+void require_regular(const fs::path& path) {
+  // A pipe that nobody writes to is not waited for.
+  require_regular(status_of(Descriptor(path, O_RDONLY | O_NONBLOCK), path), path);
+}
+
 std::string read_text(const fs::path& path) {
   const Descriptor file(path, O_RDONLY);
-  if (!file) fail_to("read", path, errno);
   const struct stat status = status_of(file, path);
   std::string text;
   text.resize(static_cast<size_t>(std::max<off_t>(status.st_size, 0)) + 4096);
@@ -194,8 +209,9 @@ std::string read_text(const fs::path& path) {
     if (count < 0) fail_to("read", path, errno);
     size += static_cast<size_t>(count);
     if (count == 0) break;
-    if (S_ISCHR(status.st_mode) && size > most_of_a_device)
-      fail("cannot read ", path.string(), ": it is a device that gives more than ", most_of_a_device, " bytes");
+    if (!S_ISREG(status.st_mode) && size > most_of_a_stream)
+      fail("cannot read ", path.string(), ": it is a ", S_ISCHR(status.st_mode) ? "device" : "pipe",
+           " that gives more than ", most_of_a_stream, " bytes: write what it gives into a file");
     if (size == text.size()) text.resize(2 * size);
   }
   text.resize(size);
@@ -336,11 +352,9 @@ void refuse_wrong_kind(std::string_view beginning, const fs::path& file) {
 }
 
 MappedFile::MappedFile(const fs::path& path) {
-  const Descriptor file(path, O_RDONLY);
-  if (!file) fail_to("read", path, errno);
+  const Descriptor file(path, O_RDONLY | O_NONBLOCK);
   const struct stat status = status_of(file, path);
-  if (S_ISDIR(status.st_mode)) fail_to("read", path, EISDIR);
-  require(S_ISREG(status.st_mode), "cannot read ", path.string(), ": it is not a regular file");
+  require_regular(status, path);
   size_ = static_cast<size_t>(status.st_size);
   if (size_ == 0) return;
   void* data = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.number(), 0);
@@ -359,6 +373,13 @@ MappedFile::MappedFile(MappedFile&& other) noexcept
 
 MappedFile::~MappedFile() {
   if (data_) munmap(const_cast<char*>(data_), size_);
+}
+
+FileBytes::FileBytes(const fs::path& path) {
+  std::error_code error;
+  const fs::file_type kind = fs::status(path, error).type();
+  if (kind == fs::file_type::fifo || kind == fs::file_type::character) piped_ = read_text(path);
+  else mapped_.emplace(path);
 }
 
 }  // namespace engine

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "core/files.h"
+#include "core/file_bytes.h"
 #include "core/json.h"
 #include "text/unicode.h"
 
@@ -108,8 +108,8 @@ size_t for_each_piece(const std::vector<std::string>& files, const TakePiece& ta
                       size_t piece_bytes) {
   size_t empty = 0;
   for (const std::string& file : files) {
-    const MappedFile mapped(file);
-    const std::string_view text(mapped.data(), mapped.size());
+    const FileBytes bytes(file);
+    const std::string_view text = bytes.text();
     require(!text_of_file(text, file).empty(), file, ": is empty");
     refuse_table(file);
     if (has_json_lines(file))
@@ -149,6 +149,7 @@ size_t encode_pieces(const std::vector<std::string>& files, const Tokenizer& tok
 std::unique_ptr<Tokenizer> make_tokenizer_of_characters(const std::vector<std::string>& files,
                                                         const std::vector<std::string>& special_tokens) {
   CharacterSet characters;
+  for (const std::string& file : files) require_regular(file);  // they are read again
   for_each_piece(files, [&](const DocumentPiece& piece) { characters.add(piece.text); });
   return make_character_tokenizer(characters, special_tokens);
 }

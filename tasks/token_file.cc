@@ -8,6 +8,7 @@
 #include <ostream>
 
 #include "core/error.h"
+#include "core/file_bytes.h"
 #include "core/hash.h"
 #include "tasks/documents.h"
 #include "tasks/reading_report.h"
@@ -31,6 +32,7 @@ std::string source_of(const std::vector<std::string>& files, const Tokenizer& to
   std::string source = "tokenizer " + hexadecimal(tokenizer.digest()) + '\n';
   if (!maker.name.empty()) source += maker.name + '\n';
   for (const std::string& file : files) {
+    require_regular(file);
     std::error_code error;
     const fs::path path = fs::absolute(file);
     const auto size = fs::file_size(path, error);

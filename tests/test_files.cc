@@ -2,10 +2,13 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -15,7 +18,7 @@
 #include <thread>
 
 #include "core/error.h"
-#include "core/files.h"
+#include "core/file_bytes.h"
 #include "tests/error_text.h"
 #include "tests/temporary.h"
 
@@ -157,6 +160,43 @@ TEST_CASE("files: what is compressed, or of another kind, is refused with its re
     write_file(file, bytes.substr(0, 2));
     CHECK(read_text(file) == bytes.substr(0, 2));
   }
+}
+
+TEST_CASE("files: a pipe is read once, and where a file is needed it is refused without waiting for its writer") {
+  const TemporaryFolder folder;
+  const std::string pipe = (folder.path() / "pipe").string();
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  const std::string refused = "cannot read " + pipe + ": it is a pipe, not a file: write what it gives into a file";
+  CHECK(error_of([&] { MappedFile{pipe}; }) == refused);
+  CHECK(error_of([&] { require_regular(pipe); }) == refused);
+  std::thread writer([&] { std::ofstream(pipe) << "some text"; });
+  CHECK(FileBytes(pipe).text() == "some text");
+  writer.join();
+  write_file(folder.path() / "file", "more text");
+  CHECK(FileBytes(folder.path() / "file").text() == "more text");
+  require_regular(folder.path() / "file");
+}
+
+TEST_CASE("files: a device without an end, a socket and a folder are no text") {
+  const TemporaryFolder folder;
+  const std::string endless = "cannot read /dev/zero: it is a device that gives more than 268435456 bytes";
+  CHECK(error_of([] { FileBytes{"/dev/zero"}; }).starts_with(endless));
+  CHECK(error_of([] { MappedFile{"/dev/zero"}; }).starts_with("cannot read /dev/zero: it is a device, not a file"));
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  const std::string socket_path = (folder.path() / "socket").string();
+  REQUIRE(socket_path.size() < sizeof address.sun_path);
+  std::copy(socket_path.begin(), socket_path.end(), address.sun_path);
+  const int number = socket(AF_UNIX, SOCK_STREAM, 0);
+  REQUIRE(bind(number, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  const std::string is_folder = "cannot read " + folder.path().string() + ": Is a directory";
+  const std::string is_socket = "cannot read " + socket_path + ": it is a socket";
+  for (const auto& [path, error] : {std::pair{folder.path().string(), is_folder}, std::pair{socket_path, is_socket}}) {
+    CHECK(error_of([&] { read_text(path); }) == error);
+    CHECK(error_of([&] { MappedFile{path}; }) == error);
+    CHECK(error_of([&] { FileBytes{path}; }) == error);
+    CHECK(error_of([&] { require_regular(path); }) == error);
+  }
+  close(number);
 }
 
 TEST_CASE("files: a device without an end is refused, a folder's entries are listed or an error names it") {

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "core/error.h"
-#include "core/files.h"
+#include "core/file_bytes.h"
 #include "text/unicode.h"
 
 namespace engine {
@@ -95,8 +95,8 @@ GlueColumns read_columns(const std::vector<std::string_view>& cells, GlueFormat 
 }  // namespace
 
 ExampleFile read_examples(const std::filesystem::path& path, GlueFormat format, bool may_be_a_list) {
-  const MappedFile mapped(path);
-  std::string_view rest = text_of_file({mapped.data(), mapped.size()}, path.string());
+  const FileBytes bytes(path);
+  std::string_view rest = text_of_file(bytes.text(), path.string());
   // Blank lines at the end are passed over.
   const size_t last = rest.find_last_not_of(" \t\r\n");
   rest = rest.substr(0, last == std::string_view::npos ? 0 : rest.find('\n', last));

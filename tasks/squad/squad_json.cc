@@ -1,9 +1,8 @@
 // SQuAD's JSON schema.
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "core/error.h"
-#include "core/files.h"
+#include "core/file_bytes.h"
 #include "core/json.h"
 #include "tasks/squad/examples.h"
 #include "text/unicode.h"
@@ -21,12 +20,7 @@ class SquadJsonReader {
   // Reads paragraph after paragraph, of which none stays in memory. What is left must have the form of a file that has
   // none.
   void read() {
-    // A pipe is read whole.
-    std::optional<MappedFile> file;
-    std::string piped;
-    if (std::filesystem::is_regular_file(file_)) file.emplace(file_);
-    else piped = read_text(file_);
-    const std::string_view text = file ? std::string_view(file->data(), file->size()) : piped;
+    const FileBytes file(file_);
     size_t article = 0, paragraph = 0;
     std::string first_key, second_key;  // of the file's object, and of an article
     const auto take = [&](int depth, const std::string& key, json* object) {
@@ -44,7 +38,7 @@ class SquadJsonReader {
       read_paragraph(*object, place(place(file_, "data", article), "paragraphs", paragraph++));
       return false;
     };
-    const json rest = parse_json_pieces(text_of_file(text, file_), file_, take);
+    const json rest = parse_json_pieces(text_of_file(file.text(), file_), file_, take);
     if (!rest.is_object() || !rest.contains("data"))
       fail(file_, ": should be an object with the member \"data\", as SQuAD's files have it; questions a line are ",
            "read from a file whose name ends with .jsonl");

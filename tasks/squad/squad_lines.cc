@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "core/files.h"
+#include "core/file_bytes.h"
 #include "core/json.h"
 #include "tasks/squad/examples.h"
 
@@ -57,7 +57,8 @@ void read_line(const json& entry, const std::string& where, QuestionAdder& to) {
 }  // namespace
 
 void read_squad_lines(const std::filesystem::path& file, QuestionAdder& to) {
-  each_json_line(read_text(file), file.string(),
+  const FileBytes bytes(file);
+  each_json_line(bytes.text(), file.string(),
                  [&](const json& entry, const std::string& where, size_t) { read_line(entry, where, to); });
 }
 

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "core/files.h"
+#include "core/file_bytes.h"
 #include "core/json.h"
 #include "tasks/language_model.h"
 
@@ -52,9 +52,8 @@ bool fits(const ChoiceQuestion& question, const ModelConfig& model) {
 ChoiceFile read_choices(const std::string& file, const Tokenizer& tokenizer, const ModelConfig& model,
                             const ChoiceRule& rule) {
   ChoiceFile result{.file = file, .name = std::filesystem::path(file).stem().string(), .questions = {}};
-  const MappedFile mapped(file);
-  const std::string_view text(mapped.data(), mapped.size());
-  each_json_line(text, file, [&](const nlohmann::json& json, const std::string& where, size_t line) {
+  const FileBytes bytes(file);
+  each_json_line(bytes.text(), file, [&](const nlohmann::json& json, const std::string& where, size_t line) {
     require(json.is_object(), where, " is no object with context, completions and answer");
     ChoiceQuestion question;
     try {
