@@ -5,17 +5,20 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "commands/child.h"
+#include "commands/sweep_gpus.h"
 #include "commands/sweep_results.h"
 #include "commands/verb.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/parallel.h"
+#include "kernels/backend/backend.h"
 #include "report/metrics_file.h"
 #include "training/append.h"
 #include "training/run_folder.h"
@@ -27,15 +30,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Starts this program with these arguments and all output in a file. It ends with the process that started it.
-pid_t start_training(const std::vector<std::string>& arguments, const fs::path& log, int gpu) {
-  const std::string gpu_text = std::to_string(gpu);
+// Starts this program with these arguments and all output in a file. It ends with the process that started it. `gpu` is
+// empty, or what CUDA_VISIBLE_DEVICES is for it.
+pid_t start_training(const std::vector<std::string>& arguments, const fs::path& log, const std::string& gpu) {
   const int out = open_to_append(log);
   const pid_t child = start_child(arguments, SIGKILL, "a training", [&] {
     setpgid(0, 0);  // Ctrl-C reaches the sweep alone, which ends its trainings
     dup2(out, 1);
     dup2(out, 2);
-    if (gpu >= 0) setenv("CUDA_VISIBLE_DEVICES", gpu_text.c_str(), 1);
+    if (!gpu.empty()) setenv("CUDA_VISIBLE_DEVICES", gpu.c_str(), 1);
   });
   close(out);
   return child;
@@ -75,6 +78,7 @@ class Sweep {
   }
 
   int run(bool tries_failed_again) {
+    if (plan_.gpus) gpus_ = gpus_of_sweep(plan_.gpus, std::getenv("CUDA_VISIBLE_DEVICES"), gpu_count());
     begin(tries_failed_again);
     for (size_t rung = 0; rung < rungs_.size(); ++rung) {
       std::vector<SweepTrial*> due;
@@ -150,7 +154,7 @@ class Sweep {
         const auto slot = static_cast<size_t>(std::find(is_busy.begin(), is_busy.end(), false) - is_busy.begin());
         SweepTrial* const trial = due[next++];
         std::cout.flush();
-        const int gpu = plan_.gpus ? static_cast<int>(slot) % static_cast<int>(plan_.gpus) : -1;
+        const std::string gpu = gpus_.empty() ? "" : gpus_[slot % gpus_.size()];
         const fs::path log = folder_.log(trial->name);
         running.push_back({start_training(arguments_of(*trial, rung, threads), log, gpu), trial, slot});
         is_busy[slot] = true;
@@ -242,6 +246,7 @@ class Sweep {
   SweepPlan plan_;
   std::vector<int64_t> rungs_;
   SweepFolder folder_;
+  std::vector<std::string> gpus_;  // empty: trainings see all of them
   SweepResults results_;
 };
 

@@ -1,4 +1,5 @@
 // Reads a sweep.cfg.
+#include <algorithm>
 #include <cmath>
 
 #include "commands/numbers.h"
@@ -21,7 +22,7 @@ void declare(Options& options, SweepPlan& plan) {
   options.add("seeds", plan.seeds, "seeds of each point's trainings");
   options.add("seed", plan.seed, any_value(), "seed of the points that are drawn");
   options.add("metric", plan.metric, any_value(), "the metric that counts");
-  options.add("parallel", plan.parallel, between(1, 1024), "trainings at once");
+  options.add("parallel", plan.parallel, between(0, 1024), "trainings at once; 0: as many as gpus, or one");
   options.add("gpus", plan.gpus, between(0, 1024), "GPUs that trainings are spread over");
   options.add("threads", plan.threads, between(0, 1024), "threads of each training");
   options.add("min_steps", plan.min_steps, at_least(1), "halving: steps of the first rung");
@@ -74,6 +75,7 @@ class Reader {
     if (plan_.spaces.empty())
       fail_usage(file_, ": the section [options] is missing, which has a list or a range of each option to search");
     check_method();
+    if (plan_.parallel == 0) plan_.parallel = std::max<int64_t>(1, plan_.gpus);
   }
 
  private:

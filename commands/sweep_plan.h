@@ -48,7 +48,7 @@ struct SweepPlan {
   std::vector<std::string> seeds;  // of each point's trainings; empty: the task's
   uint64_t seed = 1;               // of what random and halving draw
   std::string metric;              // empty: the task's own
-  int64_t parallel = 1, gpus = 0, threads = 0;
+  int64_t parallel = 0, gpus = 0, threads = 0;
   int64_t min_steps = 100, max_steps = 0, factor = 3;  // of halving
   SweepPoint set;
   std::vector<SearchSpace> spaces;

@@ -166,17 +166,12 @@ void write_results(const SweepFolder& folder, const SweepResults& results) {
 }
 
 void read_results(const SweepFolder& folder, SweepResults& results) {
-  if (!std::filesystem::exists(folder.results())) return;
-  const Json summary = std::filesystem::exists(folder.summary())
-                           ? Json::parse(read_text(folder.summary()), nullptr, false) : Json();
-  if (summary.is_object()) {
-    results.metric = summary.value("metric", results.metric);
-    results.more_is_better = summary.value("more_is_better", false);
+  const SweepNotes notes = read_notes(folder);
+  if (notes.summary.is_object()) {
+    results.metric = notes.summary.value("metric", results.metric);
+    results.more_is_better = notes.summary.value("more_is_better", false);
   }
-  std::istringstream lines(read_text(folder.results()));
-  for (std::string line; std::getline(lines, line);) {
-    const Json entry = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!entry.is_object()) continue;
+  for (const Json& entry : notes.trials) {
     const auto trial = std::find_if(results.trials.begin(), results.trials.end(),
                                     [&](const SweepTrial& one) { return one.name == entry.value("name", ""); });
     if (trial == results.trials.end()) continue;

@@ -51,7 +51,7 @@ std::vector<Importance> importance_of(const SweepResults& results);
 
 // Writes results.jsonl, results.md and sweep.json. Times stand in results.jsonl alone.
 void write_results(const SweepFolder& folder, const SweepResults& results);
-// Takes what an earlier process noted of these trials. A torn or foreign line is passed over.
+// Takes what an earlier process noted of these trials.
 void read_results(const SweepFolder& folder, SweepResults& results);
 std::string results_markdown(const SweepResults& results);
 

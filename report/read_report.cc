@@ -2,7 +2,6 @@
 #include <set>
 
 #include "core/error.h"
-#include "core/files.h"
 #include "core/parallel.h"
 #include "report/page.h"
 #include "report/sweep_folder.h"
@@ -10,7 +9,6 @@
 namespace engine {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
 
 namespace {
 
@@ -20,20 +18,8 @@ bool is_sweep_folder(const fs::path& folder) {
 }
 
 SweepData read_sweep(const fs::path& path, const std::string& name) {
-  const SweepFolder folder(path);
-  SweepData sweep{.name = name, .summary = {}, .trials = {}};
-  std::error_code ignored;
-  if (fs::exists(folder.summary(), ignored))
-    sweep.summary = Json::parse(read_text(folder.summary()), nullptr, /*allow_exceptions=*/false);
-  const std::string lines = read_text(folder.results());
-  for (size_t begin = 0; begin < lines.size();) {
-    const size_t end = std::min(lines.find('\n', begin), lines.size());
-    Json trial = Json::parse(lines.begin() + static_cast<ptrdiff_t>(begin), lines.begin() + static_cast<ptrdiff_t>(end),
-                             nullptr, /*allow_exceptions=*/false);
-    if (trial.is_object()) sweep.trials.push_back(std::move(trial));
-    begin = end + 1;
-  }
-  return sweep;
+  SweepNotes notes = read_notes(SweepFolder(path));
+  return {.name = name, .summary = std::move(notes.summary), .trials = std::move(notes.trials)};
 }
 
 // The folders that a user's argument stands for.

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 namespace engine {
 
@@ -21,5 +23,12 @@ class SweepFolder {
  private:
   std::filesystem::path path_;
 };
+
+// Holds what a sweep's folder tells of it. A torn or foreign line of results.jsonl is passed over.
+struct SweepNotes {
+  nlohmann::ordered_json summary;              // metric, more_is_better, importance
+  std::vector<nlohmann::ordered_json> trials;  // the lines of results.jsonl
+};
+SweepNotes read_notes(const SweepFolder& folder);
 
 }  // namespace engine

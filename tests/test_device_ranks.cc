@@ -1,9 +1,12 @@
 // Trainings by several ranks, each with a GPU of its own, be it real or simulated, are those of one rank.
 #include <algorithm>
+#include <set>
+#include <sstream>
 
 #include "kernels/backend/backend.h"
 #include "tests/device_training.h"
 #include "tests/operation.h"
+#include "tests/program.h"
 
 namespace engine::test::test_device_ranks {
 
@@ -42,6 +45,30 @@ TEST_CASE("ranks on a device: losses, evaluations and samples of several are tho
   SKIP_WITHOUT_DEVICE();
   if (gpu_count() < 2) SKIP_TEST("there is one GPU");
   for (const std::string& device : other_devices()) check_ranks(device);
+}
+
+TEST_CASE("sweep on devices: trainings at once have a device each, of those that the sweep sees") {
+  if (other_devices() != std::vector<std::string>{"sim"}) SKIP_TEST("only the simulated device tells who uses it");
+  const Program program("engine-sim");
+  const std::string task = program.write(
+      "task.cfg", small_scratchpad + "eval_quantity = 2\n[training]\nmax_steps = 1\nbatch_size = 2\n");
+  const std::string sweep = program.write(
+      "sweep.cfg", "task = \"" + task + "\"\nname = \"s\"\noutput_dir = \"" + program.file("") + "\"\ngpus = 2\n" +
+                       "[set]\ndevice = \"sim\"\n[options]\nmodel.num_layers = [1, 2]\n");
+  const std::string used = program.file("used");
+  const auto run = [&](const std::string& variables) {
+    return program.shell(variables + " CUDASIM_USED=" + used + " " + program.path() + " sweep " + sweep);
+  };
+  const Ended too_few = run("CUDASIM_DEVICES=1");
+  CHECK(too_few.code == 2);
+  CHECK(too_few.error.find("gpus is 2, but this program sees 1 here") != std::string::npos);
+  const Ended ended = run("CUDASIM_DEVICES=4 CUDA_VISIBLE_DEVICES=3,1,0");
+  CAPTURE(ended.out);
+  CHECK(ended.code == 0);
+  std::istringstream lines(read_text(used));
+  std::set<std::string> devices;
+  for (std::string line; std::getline(lines, line);) devices.insert(line);
+  CHECK(devices == std::set<std::string>{"1", "3"});
 }
 
 }  // namespace engine::test::test_device_ranks

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "commands/sweep_gpus.h"
 #include "commands/sweep_results.h"
 #include "tests/error_text.h"
 #include "tests/program.h"
@@ -124,6 +125,18 @@ TEST_CASE("sweep: what is wrong in a file is told with its line and the nearest 
   holds("", {"[options] is missing"});
   holds("method = \"halving\"\n[options]\nmodel.num_layers = [1]\n", {"needs max_steps"});
   holds("[options\n", {"sweep.cfg:4: "});
+}
+
+TEST_CASE("sweep: GPUs are those that the sweep itself sees, and as many trainings run at once") {
+  CHECK(gpus_of_sweep(3, nullptr, 4) == std::vector<std::string>{"0", "1", "2"});
+  CHECK(gpus_of_sweep(2, "5,GPU-8932f937,1", 3) == std::vector<std::string>{"5", "GPU-8932f937"});
+  CHECK(error_of([] { gpus_of_sweep(3, nullptr, 1); }) == "gpus is 3, but this program sees 1 here");
+  CHECK(error_of([] { gpus_of_sweep(2, "7", 1); }) == "gpus is 2, but this program sees 1 with CUDA_VISIBLE_DEVICES=7");
+  const SweepFile file;
+  const std::string options = "[options]\nmodel.num_layers = [1, 2]\n";
+  CHECK(file.read(options).parallel == 1);
+  CHECK(file.read("gpus = 2\n" + options).parallel == 2);
+  CHECK(file.read("gpus = 2\nparallel = 6\n" + options).parallel == 6);
 }
 
 TEST_CASE("sweep: importance is the share of the variance that an option explains") {

@@ -8,7 +8,10 @@
 #include <fstream>
 #include <map>
 #include <set>
+#include <sstream>
+#include <string>
 #include <tuple>
+#include <vector>
 
 #include "tests/cudasim/block.h"
 #include "tests/cudasim/memory.h"
@@ -127,8 +130,33 @@ const char* cudaGetErrorString(cudaError_t code) {
   return "unknown error";
 }
 
+namespace {
+
+// Returns the numbers of the devices that the program sees, those of CUDA_VISIBLE_DEVICES up to the first that is none.
+std::vector<int> visible_devices() {
+  const int all = number_from("CUDASIM_DEVICES", 8);
+  std::vector<int> devices;
+  const char* const visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  std::istringstream list(visible ? visible : "");
+  for (int device = 0; !visible && device < all; ++device) devices.push_back(device);
+  for (std::string text; std::getline(list, text, ',');) {
+    char* end = nullptr;
+    const long device = std::strtol(text.c_str(), &end, 10);
+    if (text.empty() || *end || device < 0 || device >= all) break;
+    devices.push_back(static_cast<int>(device));
+  }
+  return devices;
+}
+
+// CUDASIM_USED names a file that gets the number of each device that a program chooses.
+void note_use(int device) {
+  if (const char* const file = std::getenv("CUDASIM_USED")) std::ofstream(file, std::ios::app) << device << '\n';
+}
+
+}  // namespace
+
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = number_from("CUDASIM_DEVICES", 8);
+  *count = static_cast<int>(visible_devices().size());
   if (*count == 0) return failed(cudaErrorNoDevice);
   int driver = 0, runtime = 0;
   cudaDriverGetVersion(&driver);
@@ -136,7 +164,9 @@ cudaError_t cudaGetDeviceCount(int* count) {
   return driver < runtime ? failed(cudaErrorInsufficientDriver) : cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) {
-  if (device < 0 || device >= number_from("CUDASIM_DEVICES", 8)) return failed(cudaErrorInvalidDevice);
+  const std::vector<int> visible = visible_devices();
+  if (device < 0 || device >= static_cast<int>(visible.size())) return failed(cudaErrorInvalidDevice);
+  note_use(visible[static_cast<size_t>(device)]);
   current_device = device;
   return cudaSuccess;
 }
