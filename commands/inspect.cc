@@ -1,7 +1,6 @@
 // inspect: a task's data as the model sees it, and after a run the examples whose labels may be wrong.
 #include <algorithm>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "commands/data_summary.h"
 #include "commands/verb.h"
@@ -13,28 +12,12 @@ namespace engine {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 constexpr int64_t most_steps = 1000, endless_steps = 20;
-
-// The lines of predictions with the largest loss, the largest first.
-std::vector<Json> largest_losses(const std::string& lines, size_t most) {
-  std::vector<Json> all;
-  for (size_t begin = 0; begin < lines.size();) {
-    const size_t end = std::min(lines.find('\n', begin), lines.size());
-    Json line = Json::parse(lines.substr(begin, end - begin));
-    if (line.contains("loss") && line["loss"].is_number()) all.push_back(std::move(line));
-    begin = end + 1;
-  }
-  std::stable_sort(all.begin(), all.end(),
-                   [](const Json& a, const Json& b) { return a["loss"].get<double>() > b["loss"].get<double>(); });
-  all.resize(std::min(all.size(), most));
-  return all;
-}
 
 class InspectVerb final : public Verb {
  public:
   void add_flags(Flags& flags) override {
+    flags_ = &flags;
     flags.add("task.cfg", file_, "the task's configuration, or with --suspects a run folder", {.required = true});
     flags.add("--split", split_, "which data: train, eval or test", {.range = one_of({"train", "eval", "test"})});
     flags.add("--steps", steps_, "batches that are looked at; 0: an epoch's, at most 1000, and 20 of data without end",
@@ -93,16 +76,21 @@ class InspectVerb final : public Verb {
   }
 
   int find_suspects(Communicator& ranks) {
-    const auto choose = [&](Config& config) { choose_split(config, split_); };
+    // Tasks that make their own data evaluate on that.
+    const auto choose = [&](Config& config) {
+      if (flags_->given("--split") || !config.data.train.empty()) choose_split(config, split_);
+    };
     return with_task(settings_, file_, ranks, choose, [&](Machine& machine, Task& task) {
+      Suspects suspects(most_);
+      task.look_for(suspects);
       std::string samples;
       const Metrics metrics = task.evaluate(machine, samples);
-      const std::vector<Json> lines = largest_losses(task.predictions(), most_);
+      const std::vector<std::string> lines = suspects.lines();
       if (lines.empty())
-        fail_usage("--suspects: task ", settings_.config.task,
-                   " keeps no loss of each example; cola, sst2 and squad do");
+        fail_usage("--suspects: the evaluation of task ", settings_.config.task, " gives no example a loss: there is ",
+                   "no data to evaluate on, or none with a label that counts");
       write_file(suspects_, [&](std::ostream& out) {
-        for (const Json& line : lines) out << line.dump() << '\n';
+        for (const std::string& line : lines) out << line << '\n';
       });
       for (const auto& [name, value] : metrics) std::cout << name << ' ' << value << '\n';
       std::cout << suspects_ << ": " << lines.size() << " examples, the highest loss first\n";
@@ -110,6 +98,7 @@ class InspectVerb final : public Verb {
   }
 
   Settings settings_;
+  const Flags* flags_ = nullptr;
   std::string file_, split_ = "train", suspects_;
   int64_t steps_ = 0, examples_ = 3, tokens_ = 40;
   size_t most_ = 100;

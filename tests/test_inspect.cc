@@ -1,12 +1,16 @@
 // inspect: counts and examples of a task's data, and labels that may be wrong.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "commands/data_summary.h"
+#include "tests/config_files.h"
 #include "tests/program.h"
 #include "tests/training_task.h"
+#include "training/suspects.h"
 
 namespace engine::test::test_inspect {
 
@@ -123,6 +127,94 @@ TEST_CASE("inspect: a task that makes its own data, a folder and a task without 
   program.fails({"inspect", task, "--split", "eval", "--suspects", program.file("s")}, 1, "");
   program.fails({"inspect", program.file("")}, 2, "is a folder");
   program.fails({"inspect", task, "--most", "3"}, 2, "--most needs --suspects");
+}
+
+TEST_CASE("suspects: the highest losses are kept, in order, and no loss that is not finite") {
+  Suspects suspects(2);
+  const auto named = [](const char* name) {
+    return [name] { return nlohmann::ordered_json{{"input", name}}; };
+  };
+  suspects.add(1, named("a"));
+  suspects.add(NAN, named("b"));
+  suspects.add(3, named("c"));
+  suspects.add(INFINITY, named("d"));
+  CHECK(suspects.lines() == std::vector<std::string>{R"({"input":"c","loss":3.0})", R"({"input":"a","loss":1.0})"});
+  suspects.add(3, named("e"));
+  suspects.add(3, named("f"));
+  CHECK(suspects.lines() == std::vector<std::string>{R"({"input":"c","loss":3.0})", R"({"input":"e","loss":3.0})"});
+}
+
+TEST_CASE("suspects: a sequence has the mean loss of its scored tokens, and none without one") {
+  SequenceBatch batch;
+  for (const std::vector<int32_t>& labels : {std::vector<int32_t>{5, -100, 6}, {-100}, {7}}) {
+    batch.tokens.insert(batch.tokens.end(), labels.size(), 1);
+    batch.targets.labels.insert(batch.targets.labels.end(), labels.begin(), labels.end());
+    batch.end_sequence();
+  }
+  Suspects suspects(9);
+  const auto number = [](size_t s) { return nlohmann::ordered_json{{"sequence", s}}; };
+  suspects.add_sequences(batch, std::vector<float>{1, 2, 8}, number);
+  CHECK(suspects.lines() ==
+        std::vector<std::string>{R"({"sequence":2,"loss":8.0})", R"({"sequence":0,"loss":1.5})"});
+  CHECK_THROWS_AS(suspects.add_sequences(batch, std::vector<float>{1, 2}, number), Error);
+}
+
+TEST_CASE("suspects: every configuration's task tells of its examples and their losses, which change no metric") {
+  const int count = each_config([](const std::filesystem::path& path) {
+    CAPTURE(path.string());
+    TaskSettings settings(read_text(path));
+    adapt(settings);
+    const auto task = settings.task();
+    std::string samples, same_samples;
+    const Metrics metrics = task->evaluate(settings.machine, samples);
+    Suspects suspects(100000);
+    task->look_for(suspects);
+    CHECK(task->evaluate(settings.machine, same_samples) == metrics);
+    CHECK(samples == same_samples);
+    CHECK_FALSE(suspects.lines().empty());
+    double before = INFINITY, sum = 0, weight = 0;
+    for (const std::string& line : suspects.lines()) {
+      const auto json = nlohmann::json::parse(line);
+      CHECK(json.at("input").is_string());
+      CHECK(json.at("loss") <= before);
+      before = json.at("loss");
+      // All but the first token of a block is scored, and of a sentence its class.
+      const double own = json.contains("first_token") ? json.at("tokens").get<double>() - 1 : 1;
+      sum += own * before;
+      weight += own;
+    }
+    const std::string& name = settings.config.task;
+    if (name != "gpt" && name != "cola" && name != "sst2") return;
+    const auto loss = std::find_if(metrics.begin(), metrics.end(), [](const auto& one) { return one.first == "loss"; });
+    REQUIRE(loss != metrics.end());
+    CHECK(sum / weight == doctest::Approx(loss->second).epsilon(1e-5));
+  });
+  CHECK(count >= 9);
+}
+
+TEST_CASE("inspect: examples of data that a task makes itself, and files that hold nothing of use") {
+  const Program program;
+  const std::string task = program.write("task.cfg", small_scratchpad + "eval_quantity = 5\n[training]\nmax_steps = 1\n"
+                                                                        "batch_size = 4\n");
+  const std::string runs = program.file("runs"), suspects = program.file("suspects.jsonl");
+  REQUIRE(program.run({"train", task, "--output_dir", runs, "--threads", "1"}).code == 0);
+  const Ended found = program.run({"inspect", runs + "/run", "--suspects", suspects, "--most", "3"});
+  CAPTURE(found.error);
+  CHECK(found.code == 0);
+  CHECK(found.out.find("suspects.jsonl: 3 examples, the highest loss first\n") != std::string::npos);
+  std::istringstream lines(read_text(suspects));
+  std::string line;
+  std::getline(lines, line);
+  CHECK(nlohmann::json::parse(line).at("level") == 1);
+  program.fails({"inspect", runs + "/run", "--suspects", suspects, "--split", "train"}, 2, "makes its own");
+}
+
+TEST_CASE("inspect: where a split has no question, the error names that split") {
+  TaskSettings settings(read_text("configs/squad.cfg"));
+  adapt(settings);
+  settings.config.data.train = {settings.write("none.json", R"({"data": []})")};
+  choose_split(settings.config, "train");
+  CHECK_THROWS_WITH_AS(settings.task(Use::evaluation), doctest::Contains("data.train leaves no question"), UsageError);
 }
 
 }  // namespace engine::test::test_inspect

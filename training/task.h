@@ -14,6 +14,7 @@
 #include "models/model.h"
 #include "training/batch.h"
 #include "training/config.h"
+#include "training/suspects.h"
 
 namespace engine {
 
@@ -111,6 +112,8 @@ class Task {
   // Returns every answer of the last evaluation, a line of JSON each, or nothing where the task keeps none. A line has
   // "label" and "prediction", mostly "input", and where the task knows them "loss" (of this example), "level", "mode".
   virtual std::string predictions() const { return {}; }
+  // Lets the evaluations that follow tell of each example and its loss, where the task has data to evaluate on.
+  void look_for(Suspects& suspects) { suspects_ = &suspects; }
   // Returns the metric that "best" means, and whether more of it is better.
   virtual std::pair<std::string, bool> best_metric() const = 0;
   // Returns the names of the metrics that evaluate gives, where there is data to evaluate on.
@@ -127,6 +130,9 @@ class Task {
   virtual void join(std::unique_ptr<Task> /*other*/) { fail("models of this task do not answer together"); }
   // Saves a model folder (weights, config, tokenizer) that `init` and every command take.
   virtual void save_model(const std::filesystem::path& folder) = 0;
+
+ protected:
+  Suspects* suspects_ = nullptr;  // null: nobody asks for them
 };
 
 }  // namespace engine

@@ -75,7 +75,7 @@ ClassificationTask::ClassificationTask(const Config& config, const Classificatio
     : EncoderTask(config, std::move(encoder)), kind_(kind) {
   most_tokens_ = static_cast<size_t>(longest_sequence(config, model(), tokenizer()));
   fingerprint_ = fingerprint_of(tokenizer());
-  if (!config.data.eval.empty()) eval_ = open("data.eval", config.data.eval);
+  if (!config.data.eval.empty()) eval_ = open("data." + split_of(config.data.eval, config.data), config.data.eval);
   eval_.keep(kept_at_most(config.data.eval_sequences, static_cast<int64_t>(eval_.size())));
   if (!training) return;
   train_ = open("data.train", config.data.train);
@@ -117,7 +117,8 @@ ClassificationTask::Split ClassificationTask::encode(const std::vector<std::stri
   return split;
 }
 
-ClassificationTask::Split ClassificationTask::open(const char* option, const std::vector<std::string>& files) const {
+ClassificationTask::Split ClassificationTask::open(const std::string& option,
+                                                   const std::vector<std::string>& files) const {
   if (files.empty())
     fail_usage(option, " is missing: a file of task ", kind_.task, ", see docs/tasks/classification.md");
   Split split = encode(files, Kept::labelled);
@@ -196,21 +197,27 @@ Metrics ClassificationTask::evaluate(Machine& machine, std::string& samples) {
       text << (classes[i] == eval_.examples[i].label ? "right  " : "WRONG  ") << name(classes[i]) << " (it is "
            << name(eval_.examples[i].label) << "): " << eval_.examples[i].text << '\n';
   samples = text.str();
+  for (size_t i = 0; suspects_ && i < eval_.size(); ++i)
+    suspects_->add(static_cast<double>(losses_[i]), [&] { return example_of(i); });
   return {{"loss", totals.loss / totals.scored},
           {"accuracy", confusion.accuracy()},
           {"matthews", confusion.matthews()}};
 }
 
+nlohmann::ordered_json ClassificationTask::example_of(size_t i) const {
+  const Example& example = eval_.examples[i];
+  return {{"file", eval_.files[example.file]},
+          {"line", example.line},
+          {"input", example.text},
+          {"label", kind_.labels[static_cast<size_t>(example.label)]},
+          {"prediction", kind_.labels[static_cast<size_t>(classes_[i])]}};
+}
+
 std::string ClassificationTask::predictions() const {
   std::string lines;
   for (size_t i = 0; i < classes_.size(); ++i) {
-    const Example& example = eval_.examples[i];
-    const nlohmann::ordered_json line = {{"file", eval_.files[example.file]},
-                                         {"line", example.line},
-                                         {"input", example.text},
-                                         {"label", kind_.labels[static_cast<size_t>(example.label)]},
-                                         {"prediction", kind_.labels[static_cast<size_t>(classes_[i])]},
-                                         {"loss", losses_[i]}};
+    nlohmann::ordered_json line = example_of(i);
+    line["loss"] = losses_[i];
     lines += line.dump() + "\n";
   }
   return lines;

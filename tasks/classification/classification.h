@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <nlohmann/json_fwd.hpp>
 
 #include "tasks/classification/examples.h"
 #include "tasks/encoder_task.h"
@@ -65,7 +66,9 @@ class ClassificationTask final : public EncoderTask {
   // `labelled` keeps examples with a label and a token, `all` keeps all.
   enum class Kept { labelled, all };
   Split encode(const std::vector<std::string>& files, Kept kept) const;
-  Split open(const char* option, const std::vector<std::string>& files) const;  // keeps labelled ones
+  Split open(const std::string& option, const std::vector<std::string>& files) const;  // keeps labelled ones
+  // Tells of a sentence and its prediction.
+  nlohmann::ordered_json example_of(size_t i) const;
   void append(const Split& split, size_t i, SequenceBatch& batch) const;
   // The class of each sentence. `totals` (optional) receives the loss, and losses_ that of each.
   std::vector<int32_t> classify(Machine& machine, const Split& split, LossTotals* totals = nullptr);

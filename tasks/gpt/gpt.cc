@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "core/error.h"
@@ -49,7 +50,8 @@ void GptTask::open_data(bool training) {
   if (training || shared) train_ = open(data.train);
   if (!data.eval.empty()) {
     eval_ = open(data.eval);
-    require(eval_.size >= 2, "data.eval holds ", eval_.size, " tokens: at least 2 are needed");
+    require(eval_.size >= 2, "data.", split_of(data.eval, data), " holds ", eval_.size,
+            " tokens: at least 2 are needed");
   } else if (shared) {
     eval_ = train_;
     eval_.size = static_cast<int64_t>(static_cast<double>(train_.size) * own_.eval_share);
@@ -93,15 +95,32 @@ Metrics GptTask::evaluate(Machine& machine, std::string& samples) {
     const int64_t all = (eval_.size - 2) / block_size_ + 1, count = kept_at_most(config_.data.eval_sequences, all);
     for (int64_t block = 0; block < count;) {
       batch.clear();
+      const int64_t first = block;
       for (; block < count && batch.tokens.size() < tokens_at_a_time; ++block)
         append_block(eval_, spread_index(block, count, all), batch);
-      totals += step_.evaluate(machine, batch);
+      ScoredTokens each{.wants_losses = suspects_ != nullptr};
+      totals += step_.evaluate(machine, batch, suspects_ ? &each : nullptr);
+      if (suspects_) add_suspects(batch, each.losses, [&](size_t s) {
+        return spread_index(first + static_cast<int64_t>(s), count, all);
+      });
     }
     metrics.emplace_back("loss", totals.loss / totals.scored);
     metrics.emplace_back("perplexity", std::exp(totals.loss / totals.scored));
   }
   if (own_.samples > 0) samples = generate(machine);
   return metrics;
+}
+
+void GptTask::add_suspects(const SequenceBatch& batch, std::span<const float> losses,
+                           const std::function<int64_t(size_t)>& block_of) {
+  suspects_->add_sequences(batch, losses, [&](size_t s) {
+    const auto begin = static_cast<size_t>(batch.offsets[s]), end = static_cast<size_t>(batch.offsets[s + 1]);
+    std::vector<int32_t> tokens(batch.tokens.begin() + batch.offsets[s], batch.tokens.begin() + batch.offsets[s + 1]);
+    tokens.push_back(batch.targets.labels[end - 1]);
+    return nlohmann::ordered_json{{"first_token", eval_.begin + block_of(s) * block_size_},
+                                  {"tokens", end - begin + 1},
+                                  {"input", tokenizer().decode(tokens)}};
+  });
 }
 
 std::string GptTask::generate(Machine& machine) const {

@@ -38,6 +38,9 @@ class GptTask final : public CausalTask {
   void append_block(const Part& part, int64_t block, SequenceBatch& batch) const;
   int64_t all_blocks() const { return (train_.size - 1) / block_size_; }
   int64_t blocks() const { return kept_of_share(config_.data.train_share, all_blocks()); }  // trained on
+  // Adds the blocks of a batch, whose numbers block_of gives.
+  void add_suspects(const SequenceBatch& batch, std::span<const float> losses,
+                    const std::function<int64_t(size_t)>& block_of);
   std::string generate(Machine& machine) const;
 
   GptConfig own_;

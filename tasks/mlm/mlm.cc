@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "core/error.h"
@@ -62,7 +63,7 @@ void MlmTask::open_data(bool training) {
   if (training || shared) train_ = open(data.train);
   if (!data.eval.empty()) {
     eval_ = open(data.eval);
-    require(eval_.size() > 0, "data.eval holds no token");
+    require(eval_.size() > 0, "data.", split_of(data.eval, data), " holds no token");
   } else if (shared) {
     eval_ = train_.split_off(static_cast<int64_t>(static_cast<double>(train_.size()) * own_.eval_share));
     require(eval_.size() > 0, "mlm.eval_share leaves no sequence of data.train for evaluation: raise it");
@@ -112,10 +113,15 @@ Metrics MlmTask::evaluate(Machine& machine, std::string& samples) {
   int64_t without_labels = 0;
   for (int64_t i = 0; i < eval_.size();) {
     batch.clear();
+    const int64_t first = i;
     for (; i < eval_.size() && batch.tokens.size() < tokens_at_a_time; ++i)
       append(eval_, i, masks_of_evaluation, batch);
     for (int64_t s = 0; s < batch.sequences(); ++s) without_labels += batch.scored(s, s + 1) == 0;
-    totals += step_.evaluate(machine, batch);
+    ScoredTokens each{.wants_losses = suspects_ != nullptr};
+    totals += step_.evaluate(machine, batch, suspects_ ? &each : nullptr);
+    if (suspects_) suspects_->add_sequences(batch, each.losses, [&](size_t s) {
+      return example_of(first + static_cast<int64_t>(s), batch, s);
+    });
   }
   // Data of special tokens alone says nothing about the model.
   if (totals.scored == 0) return {};
@@ -124,6 +130,15 @@ Metrics MlmTask::evaluate(Machine& machine, std::string& samples) {
   Metrics metrics{{"loss", loss}, {"perplexity", std::exp(loss)}, {"accuracy", totals.correct / totals.scored}};
   if (without_labels) metrics.emplace_back("sequences_without_labels", static_cast<double>(without_labels));
   return metrics;
+}
+
+nlohmann::ordered_json MlmTask::example_of(int64_t i, const SequenceBatch& batch, size_t s) const {
+  const auto begin = static_cast<size_t>(batch.offsets[s]), end = static_cast<size_t>(batch.offsets[s + 1]);
+  std::vector<int32_t> tokens;
+  eval_.append(i, tokens);
+  return {{"sequence", i},
+          {"input", tokenizer().decode(std::span(batch.tokens).subspan(begin, end - begin))},
+          {"label", tokenizer().decode(tokens)}};
 }
 
 std::string MlmTask::show(Machine& machine) {

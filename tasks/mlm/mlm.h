@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 
 #include "tasks/encoder_task.h"
 #include "tasks/mlm/config.h"
@@ -31,6 +32,8 @@ class MlmTask final : public EncoderTask {
   void open_data(bool training);
   // `masks` counts the maskings of this sequence.
   void append(const Sequences& sequences, int64_t i, uint32_t masks, SequenceBatch& batch);
+  // Tells of sequence i, which is sequence s of a batch.
+  nlohmann::ordered_json example_of(int64_t i, const SequenceBatch& batch, size_t s) const;
   std::string show(Machine& machine);
   // A token for the display of samples.
   std::string text_of(int32_t token) const;

@@ -272,15 +272,16 @@ std::vector<std::string> ScratchpadTask::metric_names() const {
   return names;
 }
 
-void ScratchpadTask::append_evaluation(const SharedGenerator& ready, const std::vector<const Expression*>& expressions,
-                                       SequenceBatch& batch) {
-  if (!is_self_learned()) {
-    for (const Expression* e : expressions) append(*e, nullptr, batch);
-    return;
-  }
+std::vector<const Expression*> ScratchpadTask::append_evaluation(const SharedGenerator& ready,
+                                                                 const std::vector<const Expression*>& expressions,
+                                                                 SequenceBatch& batch) {
+  std::vector<const Expression*> appended;
+  std::vector<SelfWritten> written;
   InnerResults inner;
-  const std::vector<SelfWritten> written = writer_.write(ready, expressions, {.at_once = sequences_at_once}, inner);
-  for (size_t i = 0; i < expressions.size(); ++i) append(*expressions[i], &written[i], batch);
+  if (is_self_learned()) written = writer_.write(ready, expressions, {.at_once = sequences_at_once}, inner);
+  for (size_t i = 0; i < expressions.size(); ++i)
+    if (append(*expressions[i], written.empty() ? nullptr : &written[i], batch)) appended.push_back(expressions[i]);
+  return appended;
 }
 
 Metrics ScratchpadTask::evaluate(Machine& machine, std::string& samples) {
@@ -290,9 +291,14 @@ Metrics ScratchpadTask::evaluate(Machine& machine, std::string& samples) {
   std::vector<const Expression*> trained;
   for (const Expression* e : evaluated_)
     if (is_trained(e->level)) trained.push_back(e);
-  append_evaluation(ready, trained, batch);
+  const std::vector<const Expression*> appended = append_evaluation(ready, trained, batch);
   if (batch.sequences() > 0) {
-    const LossTotals totals = step_.evaluate(machine, batch);
+    ScoredTokens each{.wants_losses = suspects_ != nullptr};
+    const LossTotals totals = step_.evaluate(machine, batch, suspects_ ? &each : nullptr);
+    if (suspects_) suspects_->add_sequences(batch, each.losses, [&](size_t i) {
+      const Expression& e = *appended[i];
+      return nlohmann::ordered_json{{"level", e.level}, {"input", e.input()}, {"label", std::to_string(e.value)}};
+    });
     metrics.emplace_back("loss", totals.loss / totals.scored);
   }
   const Answerer answerer{.generator = ready,

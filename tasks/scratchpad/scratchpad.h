@@ -59,8 +59,10 @@ class ScratchpadTask final : public CausalTask {
   int64_t most_sequences() const;  // in a batch
   // Appends an example with its self-written scratchpad, if it has one. Returns false where it is too long.
   bool append(const Expression& expression, const SelfWritten* written, SequenceBatch& batch);
-  void append_evaluation(const SharedGenerator& generator, const std::vector<const Expression*>& expressions,
-                         SequenceBatch& batch);
+  // Appends expressions as a training would write them. Returns those that are not too long.
+  std::vector<const Expression*> append_evaluation(const SharedGenerator& generator,
+                                                   const std::vector<const Expression*>& expressions,
+                                                   SequenceBatch& batch);
   SharedGenerator generator(Machine& machine);
 
   ScratchpadConfig own_;

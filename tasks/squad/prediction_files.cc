@@ -82,16 +82,19 @@ void write_predictions(const std::filesystem::path& folder, PredictionFiles file
   write_from(0);
 }
 
+nlohmann::ordered_json prediction_of(const Question& question, const FoundAnswers& found, bool is_right) {
+  return {{"id", question.id},
+          {"input", question.text},
+          {"label", question.truths},
+          {"prediction", found.text},
+          {"right", is_right}};
+}
+
 std::string prediction_lines(const QuestionSet& set, const std::vector<FoundAnswers>& found,
                              const std::vector<bool>& is_right, const std::vector<double>& losses) {
   std::string lines;
   for (size_t q = 0; q < found.size(); ++q) {
-    const Question& question = set.questions[q];
-    Json line{{"id", question.id},
-              {"input", question.text},
-              {"label", question.truths},
-              {"prediction", found[q].text},
-              {"right", bool{is_right[q]}}};
+    Json line = prediction_of(set.questions[q], found[q], is_right[q]);
     if (!std::isnan(losses[q])) line["loss"] = losses[q];
     lines += line.dump() + "\n";
   }

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ using WritePredictions = std::function<void(const QuestionSet& set, const std::v
 void write_predictions(const std::filesystem::path& folder, PredictionFiles files,
                        const std::function<void(const WritePredictions& write)>& work);
 
+// Tells of a question and its answer.
+nlohmann::ordered_json prediction_of(const Question& question, const FoundAnswers& found, bool is_right);
 // Returns a line of predictions.jsonl a question. Its loss is left out where it is NaN.
 std::string prediction_lines(const QuestionSet& set, const std::vector<FoundAnswers>& found,
                              const std::vector<bool>& is_right, const std::vector<double>& losses);

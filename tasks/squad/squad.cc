@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 
@@ -56,7 +57,7 @@ SquadTask::SquadTask(const Config& config, const SquadConfig& own, Encoder encod
   const auto encoded = [&](QuestionSet set) { return EncodedQuestions(std::move(set), this->tokenizer(), own_); };
   const auto cut = [&](QuestionSet& set) { cut_contexts(set, own_.max_contents); };
   if (!files.empty()) {
-    eval_ = encoded(open("data.eval", files, kept_of_evaluation, cut));
+    eval_ = encoded(open("data." + split_of(files, config.data), files, kept_of_evaluation, cut));
   } else if (own.fold >= 0 && !train_files.empty()) {
     const auto choose = [&](QuestionSet& set) {
       leave_only_fold(set, own_.fold);
@@ -81,7 +82,7 @@ SquadTask::SquadTask(const Config& config, const SquadConfig& own, Encoder encod
   plan_epochs(train_.lengths(), is_plain ? std::vector<float>() : std::move(shares));
 }
 
-QuestionSet SquadTask::open(const char* option, const std::vector<std::string>& files,
+QuestionSet SquadTask::open(const std::string& option, const std::vector<std::string>& files,
                             int64_t (*kept)(const DataConfig&, int64_t),
                             const std::function<void(QuestionSet&)>& choose) const {
   QuestionSet set;
@@ -252,7 +253,10 @@ Metrics SquadTask::evaluate(Machine& machine, std::string& samples) {
                      !question.truths.empty());
   }
   samples = sample_text(eval_.set(), found, is_right, static_cast<size_t>(own_.samples));
-  predictions_ = prediction_lines(eval_.set(), found, is_right, losses_of(eval_, logits));
+  const std::vector<double> losses = losses_of(eval_, logits);
+  predictions_ = prediction_lines(eval_.set(), found, is_right, losses);
+  for (size_t q = 0; suspects_ && q < found.size(); ++q)
+    suspects_->add(losses[q], [&] { return prediction_of(eval_.set().questions[q], found[q], is_right[q]); });
   Metrics metrics{{"loss", totals.loss / totals.scored}};
   for (const auto& metric : scores.metrics()) metrics.push_back(metric);
   if (own_.search_null_threshold)

@@ -55,7 +55,7 @@ class SquadTask final : public EncoderTask {
   static std::vector<double> losses_of(const EncodedQuestions& questions, const Logits& logits);
   // Reads files, keeps the languages that are asked for, and keeps kept(data, number) of the questions that `choose`
   // leaves, spread evenly.
-  QuestionSet open(const char* option, const std::vector<std::string>& files,
+  QuestionSet open(const std::string& option, const std::vector<std::string>& files,
                    int64_t (*kept)(const DataConfig&, int64_t), const std::function<void(QuestionSet&)>& choose) const;
   void score_negatives(Machine& machine, const std::filesystem::path& input, const std::filesystem::path& output);
   enum class Targets { trained, evaluated };  // evaluations know neither smoothing nor other soft targets

@@ -1,6 +1,8 @@
 #include "tasks/thought/answering.h"
 
 #include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
 
 namespace engine {
 
@@ -91,6 +93,22 @@ std::vector<std::vector<double>> score_completions(CachedScorer& scorer, const M
 
 int64_t best_of(std::span<const double> scores) {
   return std::max_element(scores.begin(), scores.end()) - scores.begin();
+}
+
+nlohmann::ordered_json prediction(const ChoiceQuestion& question, std::span<const double> scores,
+                                  nlohmann::ordered_json head) {
+  head["line"] = question.line;
+  if (question.answer >= 0) head["answer"] = question.answer;
+  head["choice"] = best_of(scores);
+  head["scores"] = scores;
+  return head;
+}
+
+double loss_of_choice(std::span<const double> scores, int64_t answer) {
+  const double highest = *std::max_element(scores.begin(), scores.end());
+  double sum = 0;
+  for (const double score : scores) sum += std::exp(score - highest);
+  return highest + std::log(sum) - scores[static_cast<size_t>(answer)];
 }
 
 }  // namespace engine

@@ -2,6 +2,7 @@
 // its context. The context is run once, and all its completions go on from its keys and values, each in a copy.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <vector>
 
@@ -23,5 +24,10 @@ std::vector<std::vector<double>> score_completions(CachedScorer& scorer, const M
 
 // Returns the place of the largest score, the first of equal ones.
 int64_t best_of(std::span<const double> scores);
+// Returns the cross entropy of the right completion, where the scores are the logits of a choice.
+double loss_of_choice(std::span<const double> scores, int64_t answer);
+// Returns what is told of a question, its scores and choice behind `head`.
+nlohmann::ordered_json prediction(const ChoiceQuestion& question, std::span<const double> scores,
+                                  nlohmann::ordered_json head);
 
 }  // namespace engine

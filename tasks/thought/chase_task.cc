@@ -1,6 +1,7 @@
 #include "tasks/thought/chase_task.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "core/error.h"
@@ -118,9 +119,15 @@ Metrics ChaseTask::evaluate(Machine& machine, std::string& samples) {
     const std::vector<ChaseProblem> problems = evaluated(hops);
     SequenceBatch batch;
     for (const ChaseProblem& problem : problems) problems_.append(problem, arm_, batch);
-    ScoredTokens each{.wants_likeliest = true};
+    ScoredTokens each{.wants_losses = suspects_ != nullptr, .wants_likeliest = true};
     totals += evaluate_batch(machine, batch, &each);
     const std::vector<int32_t> found = arm_ == ChaseArm::written ? answers(machine, problems) : each.likeliest;
+    if (suspects_) suspects_->add_sequences(batch, each.losses, [&](size_t i) {
+      return nlohmann::ordered_json{{"level", hops},
+                                    {"input", tokenizer().decode(problems[i].prompt)},
+                                    {"label", tokenizer().token(problems[i].answer())},
+                                    {"prediction", tokenizer().token(found[i])}};
+    });
     double right = 0;
     for (size_t i = 0; i < problems.size(); ++i) {
       right += found[i] == problems[i].answer();

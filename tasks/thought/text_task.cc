@@ -1,5 +1,6 @@
 #include "tasks/thought/text_task.h"
 
+#include <algorithm>
 #include <cmath>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -30,15 +31,6 @@ struct Right {
   double right = 0, all = 0;
   double share() const { return right / all; }
 };
-
-std::string prediction_line(const ChoiceQuestion& question, std::span<const double> scores,
-                            nlohmann::ordered_json head) {
-  head["line"] = question.line;
-  if (question.answer >= 0) head["answer"] = question.answer;
-  head["choice"] = best_of(scores);
-  head["scores"] = scores;
-  return head.dump() + "\n";
-}
 
 }  // namespace
 
@@ -206,21 +198,33 @@ void ThoughtTextTask::evaluate_documents(Machine& machine, Metrics& metrics) {
   SequenceBatch batches[2];
   double thoughts = 0;
   std::vector<int32_t> copy;
+  std::vector<int64_t> indices;  // of the batch's sequences
   for (int64_t row = 0; row < count;) {
     for (SequenceBatch& batch : batches) batch.clear();
+    indices.clear();
     for (; row < count && batches[0].tokens.size() < tokens_at_a_time; ++row)
       eval_->each_sequence(spread_index(row, count, all), [&](int64_t index, std::vector<int32_t>& tokens) {
         copy = tokens;
         Random random = random_of(evaluation_seed, 0, index);
         const bool fits = insert_thoughts(plan_, random, tokens);
         append_sequence(tokens, thought_, batches[0]);
+        indices.push_back(index);
         if (!inserts()) return;
         thoughts += fits ? static_cast<double>(plan_.count) : 0;
         drop_for_thoughts(plan_, copy);
         append_sequence(copy, thought_, batches[1]);
       });
-    for (const size_t i : {size_t{0}, size_t{1}})
-      if (batches[i].sequences() > 0) totals[i] += evaluate_batch(machine, batches[i]);
+    ScoredTokens each{.wants_losses = suspects_ != nullptr};
+    if (batches[0].sequences() > 0) totals[0] += evaluate_batch(machine, batches[0], suspects_ ? &each : nullptr);
+    if (batches[1].sequences() > 0) totals[1] += evaluate_batch(machine, batches[1]);
+    if (suspects_) suspects_->add_sequences(batches[0], each.losses, [&](size_t s) {
+      const std::vector<int32_t>& all_tokens = batches[0].tokens;
+      const std::vector<int32_t> tokens(all_tokens.begin() + batches[0].offsets[s],
+                                        all_tokens.begin() + batches[0].offsets[s + 1]);
+      return nlohmann::ordered_json{{"sequence", indices[s]},
+                                    {"tokens", tokens.size()},
+                                    {"input", text_with_thoughts(tokenizer(), tokens, thought_, own_.show)}};
+    });
   }
   const auto add = [&](const LossTotals& sums, const char* behind) {
     const double loss = sums.loss / sums.scored;
@@ -307,12 +311,15 @@ void ThoughtTextTask::evaluate_questions(Machine& machine, Metrics& metrics) {
       const auto text_of = [&](int64_t completion) {
         return tokenizer().decode(question.completions[static_cast<size_t>(completion)], true);
       };
-      predictions_ += prediction_line(question, scores[q],
-                                      {{"file", file.file},
-                                       {"input", tokenizer().decode(question.context, true)},
-                                       {"label", text_of(question.answer)},
-                                       {"prediction", text_of(choice)},
-                                       {"right", is_right}});
+      const nlohmann::ordered_json line = prediction(question, scores[q],
+                                                     {{"file", file.file},
+                                                      {"input", tokenizer().decode(question.context, true)},
+                                                      {"label", text_of(question.answer)},
+                                                      {"prediction", text_of(choice)},
+                                                      {"right", is_right}});
+      predictions_ += line.dump() + "\n";
+      // Documents have losses of another kind.
+      if (suspects_ && !eval_) suspects_->add(loss_of_choice(scores[q], question.answer), [&] { return line; });
     }
     metrics.emplace_back("accuracy_" + file.name, own.share());
     total.right += own.right;
@@ -381,7 +388,7 @@ void ThoughtTextTask::predict(Machine& machine, const std::filesystem::path& inp
   if (!machine.communicator.is_first()) return;
   std::string lines;
   for (size_t q = 0; q < scores.size(); ++q)
-    lines += prediction_line(file.questions[q], scores[q], nlohmann::ordered_json::object());
+    lines += prediction(file.questions[q], scores[q], nlohmann::ordered_json::object()).dump() + "\n";
   write_file(output, lines);
   if (file.skipped > 0)
     std::cerr << file.file << ": " << file.skipped << " questions are longer than the model and are skipped\n";
