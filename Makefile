@@ -315,7 +315,10 @@ fault-test: $(BUILD)/tests/run engine  ## every fault of every system call of a 
 KILLS ?= 1000
 kill-test: $(BUILD)/tests/run  ## KILLS kills of a training at random times, each of which goes on
 	ENGINE_TEST_KILLS=$(KILLS) tests/run.sh $(BUILD)/tests/run -tc="resume: killed*" -- tests/test_resume.cc
-.PHONY: fault-test kill-test
+RANK_KILLS ?= 100
+rank-kill-test: $(BUILD)/tests/run  ## RANK_KILLS kills and stops of a random rank of a training over 2 or 4 ranks
+	ENGINE_TEST_RANK_KILLS=$(RANK_KILLS) tests/run.sh $(BUILD)/tests/run -s -tc="killed ranks: *" -- tests/test_killed_ranks.cc
+.PHONY: fault-test kill-test rank-kill-test
 
 # libFuzzer on each target of tests/fuzz for so many seconds, one after another. All that reads files is compiled by clang
 # with the address and undefined-behaviour sanitizers, and linked with the rest as it is.

@@ -56,17 +56,9 @@ class Launch {
 
   int run() {
     for (int rank = 0; rank < ranks_; ++rank) start(rank);
-    bool killed = false;
     while (running() > 0) {
-      const double left = seconds_left();
-      if (left <= 0 && !killed) {
-        // Those that are stopped cannot, and another rank has named them.
-        if (running() > std::ssize(stopped_))
-          std::cerr << "engine: " << first_failure_ << ", and " << running() << " others did not end by themselves\n";
-        signal_all(SIGKILL);
-        killed = true;
-      }
-      const timespec limit{static_cast<time_t>(std::max(left, 1.0)), 0};
+      if (seconds_left() <= 0) end_the_rest();
+      const timespec limit{static_cast<time_t>(std::max(seconds_left(), 1.0)), 0};
       const int signal = sigtimedwait(&waited_, nullptr, &limit);
       if (std::find(passed.begin(), passed.end(), signal) != passed.end()) {
         is_stopped_ = is_stopped_ || signal == SIGINT || signal == SIGTERM || signal == SIGHUP;
@@ -79,6 +71,8 @@ class Launch {
       if (signal == SIGCONT) signal_all(SIGCONT);
       reap();
     }
+    // Ranks that had nothing more to say to this one do not miss it.
+    if (failed_by_signal_ && !others_failed_ && !is_killed_) say(first_failure_);
     return is_stopped_ && code_ != 0 ? 130 : code_;
   }
 
@@ -109,10 +103,27 @@ class Launch {
     take_processors(rank, ranks_);
   }
 
+  // Returns the seconds until the ranks that still run are killed. Where one has failed and the rest are stopped, another
+  // rank has named these.
   double seconds_left() const {
-    if (!failed_) return 3600;
-    return patience_seconds - std::chrono::duration<double>(Clock::now() - *failed_).count();
+    if (is_killed_) return 3600;
+    const bool only_stopped = running() < ranks_ && running() == std::ssize(stopped_);
+    if (failed_ && only_stopped) return 0;
+    if (!failed_ && !only_stopped) return 3600;
+    return patience_seconds - std::chrono::duration<double>(Clock::now() - failed_.value_or(last_end_)).count();
   }
+  void end_the_rest() {
+    if (!failed_) {
+      const auto rank = std::find(pids_.begin(), pids_.end(), *stopped_.begin()) - pids_.begin();
+      say("rank " + std::to_string(rank) + " of " + std::to_string(ranks_) + " is stopped, and all others have ended");
+      code_ = 1;
+    } else if (running() > std::ssize(stopped_)) {
+      say(first_failure_ + ", and " + std::to_string(running()) + " others did not end by themselves");
+    }
+    signal_all(SIGKILL);
+    is_killed_ = true;
+  }
+  static void say(const std::string& line) { std::cerr << "engine: " + line + "\n"; }
   int64_t running() const { return std::count_if(pids_.begin(), pids_.end(), [](pid_t pid) { return pid > 0; }); }
   void signal_all(int signal) const {
     for (const pid_t pid : pids_)
@@ -121,19 +132,22 @@ class Launch {
   void reap() {
     for (size_t rank = 0; rank < pids_.size(); ++rank) {
       int status = 0;
-      if (pids_[rank] <= 0 || waitpid(pids_[rank], &status, WNOHANG | WUNTRACED) != pids_[rank]) continue;
-      if (WIFSTOPPED(status)) {
-        stopped_.insert(pids_[rank]);
-        continue;
-      }
+      if (pids_[rank] <= 0 || waitpid(pids_[rank], &status, WNOHANG | WUNTRACED | WCONTINUED) != pids_[rank]) continue;
+      if (WIFSTOPPED(status)) stopped_.insert(pids_[rank]);
+      if (WIFCONTINUED(status)) stopped_.erase(pids_[rank]);
+      if (!WIFEXITED(status) && !WIFSIGNALED(status)) continue;
       stopped_.erase(pids_[rank]);
       pids_[rank] = 0;
+      last_end_ = Clock::now();
       const bool by_signal = WIFSIGNALED(status);
       const int code = by_signal ? 1 : WEXITSTATUS(status);
-      if (code == 0 || failed_) continue;
+      if (code == 0) continue;
+      others_failed_ = failed_.has_value();
+      if (failed_) continue;
       failed_ = Clock::now();
+      failed_by_signal_ = by_signal;
       code_ = code;
-      first_failure_ = "rank " + std::to_string(rank);
+      first_failure_ = "rank " + std::to_string(rank) + " of " + std::to_string(ranks_);
       if (by_signal) first_failure_.append(" was ended by signal ").append(std::to_string(WTERMSIG(status)));
       else first_failure_.append(" ended with code ").append(std::to_string(code));
     }
@@ -143,9 +157,12 @@ class Launch {
   const int ranks_;
   int port_ = 0, code_ = 0;
   bool is_stopped_ = false;  // a signal to stop was passed on
+  bool is_killed_ = false;   // those that did not end were killed
+  bool failed_by_signal_ = false, others_failed_ = false;
   std::vector<pid_t> pids_;  // 0: has ended
   std::set<pid_t> stopped_;
   std::optional<Clock::time_point> failed_;
+  Clock::time_point last_end_;
   std::string first_failure_;
   sigset_t before_, waited_;
 };

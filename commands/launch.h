@@ -1,7 +1,7 @@
 // Starts several ranks of this program on this machine: `engine VERB ... --ranks N`. They find one another as under
 // torchrun (core/rank_place.h), and each has its part of the processors. Signals that this process gets are passed on.
 // Ten seconds after one rank has ended with an error, the others are killed. They know of it by themselves, and have
-// ended by then.
+// ended by then. Stopped ranks are killed at once then, and ten seconds after all others have ended well.
 #pragma once
 
 #include <optional>
