@@ -5,7 +5,12 @@
 
 The training is the small decoder of bench/ranks.py, on as many threads as there are processors, divided among the ranks. Ratios of
 speed are medians over rounds in which all take their turns. Memory is the first rank's peak. Nothing else should run on the
-machine.
+machine. Results are written after every round, and printed as a table for docs/results.md at the end:
+
+    {"command", "machine", "processors", "shards",
+     "ranks": {"2": {"plain": {"rounds", "tokens_per_second", "against_plain", "lowest", "highest", "memory_mib"}, ...}}}
+
+against_plain is the median of the rounds' ratios, lowest and highest are their extremes.
 """
 import argparse
 import json
@@ -27,6 +32,23 @@ def measure(ranks, options):
             "memory_mib": max(event["memory_mib"] for event in steps)}
 
 
+def summary(rounds, name):
+    ratios = [a[name]["tokens_per_second"] / a["plain"]["tokens_per_second"] for a in rounds]
+    return {"rounds": len(rounds),
+            "tokens_per_second": round(statistics.median(a[name]["tokens_per_second"] for a in rounds)),
+            "against_plain": round(statistics.median(ratios), 3), "lowest": round(min(ratios), 3),
+            "highest": round(max(ratios), 3), "memory_mib": max(a[name]["memory_mib"] for a in rounds)}
+
+
+def table(result):
+    lines = ["| ranks | training | tokens/s | of plain | range | MiB |", "| --- | --- | --- | --- | --- | --- |"]
+    for ranks, kinds in result["ranks"].items():
+        for name, of in kinds.items():
+            lines.append(f"| {ranks} | {name.replace('_', ' ')} | {of['tokens_per_second']:,} | {of['against_plain']:.3f} | "
+                         f"{of['lowest']:.3f} to {of['highest']:.3f} | {of['memory_mib']:.0f} |")
+    return "\n".join(lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
@@ -35,19 +57,19 @@ def main():
     parser.add_argument("--output", type=pathlib.Path, default=here / "results/reduction_shards.json")
     arguments = parser.parse_args()
     virtual = ["--training.reduction_shards", str(arguments.shards)]
-    kinds = {"plain": [], "shard_optimizer": sharded, "reduction_shards": virtual, "both": virtual + sharded}
     result = {"command": "python bench/reduction_shards.py " + " ".join(sys.argv[1:]),
-              "machine": platform.processor() or platform.machine(), "shards": arguments.shards, "ranks": {}}
+              "machine": platform.processor() or platform.machine(), "processors": os.cpu_count(),
+              "shards": arguments.shards, "ranks": {}}
     for ranks in arguments.ranks:
-        rounds = [{name: measure(ranks, options) for name, options in kinds.items()} for _ in range(arguments.rounds)]
-        result["ranks"][ranks] = {
-            name: {"tokens_per_second": round(statistics.median(a[name]["tokens_per_second"] for a in rounds)),
-                   "against_plain": round(statistics.median(
-                       a[name]["tokens_per_second"] / a["plain"]["tokens_per_second"] for a in rounds), 3),
-                   "memory_mib": max(a[name]["memory_mib"] for a in rounds)}
-            for name in kinds}
-    print(json.dumps(result, indent=1))
-    arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+        kinds = {"plain": [], "reduction_shards": virtual}
+        if ranks > 1:  # one rank has nobody to divide the optimizer with
+            kinds |= {"shard_optimizer": sharded, "both": virtual + sharded}
+        rounds = []
+        for _ in range(arguments.rounds):
+            rounds.append({name: measure(ranks, options) for name, options in kinds.items()})
+            result["ranks"][ranks] = {name: summary(rounds, name) for name in kinds}
+            arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+    print(table(result))
 
 
 if __name__ == "__main__":

@@ -28,12 +28,18 @@ class Costs:
     of_launch: float = 3e-6     # of the host for a kernel that no graph holds
 
     def agreement(self, ranks, by):
-        """Of the hosts' sum of a few numbers: MPI adds them up by a tree, TCP along a ring (core/socket_communicator.cc)."""
-        return self.of_message * (2 * (ranks - 1) if by == "TCP" else 2 * (ranks - 1).bit_length())
+        """Of the hosts' sum of a few numbers, up a tree of ranks and down again. Over TCP each first asks its neighbour
+        whether both do the same (core/socket_communicator.cc)."""
+        return self.of_message * (2 * self.depth(ranks, by) + (by == "TCP"))
 
     def gathering(self, ranks, by):
-        """Of a number of each host that all get. TCP sends its size before it."""
-        return self.of_message * (2 * (ranks - 1) if by == "TCP" else (ranks - 1).bit_length())
+        """Of a number of each host that all get. MPI needs no way back (recursive doubling)."""
+        return self.agreement(ranks, by) if by == "TCP" else self.of_message * self.depth(ranks, by)
+
+    @staticmethod
+    def depth(ranks, by):
+        """Of the tree. That of TCP has a rank at its root and two below each."""
+        return ranks.bit_length() - 1 if by == "TCP" else (ranks - 1).bit_length()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -103,8 +103,8 @@ class Launch {
     take_processors(rank, ranks_);
   }
 
-  // Returns the seconds until the ranks that still run are killed. Where one has failed and the rest are stopped, another
-  // rank has named these.
+  // Returns the seconds until the ranks that still run are killed. Where one has failed and the rest are stopped,
+  // another rank has named these.
   double seconds_left() const {
     if (is_killed_) return 3600;
     const bool only_stopped = running() < ranks_ && running() == std::ssize(stopped_);

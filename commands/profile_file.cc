@@ -87,7 +87,7 @@ class Events {
   ordered_json list_ = ordered_json::array();
 };
 
-enum Track { phases_track = 1, layers_track, operations_track };
+enum Track { phases_track = 1, layers_track, operations_track, exchanges_track };
 
 // Calls of one layer and one phase that follow each other are one event.
 void add_layers(const ProfiledStep& step, const std::vector<std::string>& names, Events& events) {
@@ -208,7 +208,11 @@ std::string trace_json(const Profile& profile, const std::vector<ProfiledStep>& 
   events.name("thread_name", phases_track, "phases");
   events.name("thread_name", layers_track, "layers");
   events.name("thread_name", operations_track, "operations");
+  if (profile.ranks > 1) events.name("thread_name", exchanges_track, "exchanges");
   for (const ProfiledStep& step : steps) {
+    for (const ExchangeSpan& exchange : step.exchanges)
+      events.add(exchanges_track, exchange.name, step.begin + exchange.begin, exchange.end - exchange.begin,
+                 {{"bytes", exchange.bytes}, {"waited", microseconds(exchange.begin - exchange.started)}});
     for (const PhaseSpan& span : step.phases)
       events.add(phases_track, name_of(span.phase), step.begin + span.begin, span.seconds);
     add_layers(step, recorder.layers(), events);

@@ -3,6 +3,7 @@
 // nothing: no caller asks how many there are. Calls that exchange numbers must be made by all ranks in the same order.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -17,6 +18,18 @@ namespace engine {
 enum class SumOrder {
   fastest,  // any, which may change with the number of ranks
   tree      // ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)); the number of ranks is a power of two
+};
+
+// Returns the seconds of a clock that nobody sets.
+inline double steady_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// The time that an exchange took, in steady_seconds. It begins after it was started where others come before it.
+struct ExchangeSpan {
+  const char* name;
+  size_t bytes;
+  double started, begin, end;
 };
 
 // The communicator of a single rank; others derive from it.
@@ -85,6 +98,9 @@ class Communicator {
   virtual void let_first_speak() {}
   // Ends all ranks at once, with this exit code: the others would wait for one that failed. A single rank returns.
   virtual void abort(int) {}
+  // Returns the exchanges since the last call, which begins to note them. Those of a device have streams of their own,
+  // and are not among them.
+  virtual std::vector<ExchangeSpan> take_exchanges() { return {}; }
 
  protected:
   void require_tree() const;  // an Error where the number of ranks is no power of two

@@ -26,6 +26,8 @@ int number_of(const Environment& environment, const char* name, int least, int m
 
 RankPlace from_torchrun(const Environment& environment) {
   RankPlace place;
+  if (!environment("WORLD_SIZE"))
+    fail_usage("the environment has RANK = ", environment("RANK"), " and no WORLD_SIZE: set both, or unset RANK");
   place.size = number_of(environment, "WORLD_SIZE", 1, 1 << 20);
   if (place.size == 1) return place;
   place.rank = number_of(environment, "RANK", 0, place.size - 1);
@@ -41,7 +43,9 @@ RankPlace from_torchrun(const Environment& environment) {
 
 RankPlace from_slurm(const Environment& environment) {
   RankPlace place;
-  place.size = number_of(environment, "SLURM_NTASKS", 1, 1 << 20);
+  // The tasks of a step may be fewer than those of its job.
+  const bool knows_step = environment("SLURM_STEP_NUM_TASKS") != nullptr;
+  place.size = number_of(environment, knows_step ? "SLURM_STEP_NUM_TASKS" : "SLURM_NTASKS", 1, 1 << 20);
   if (place.size == 1) return place;
   place.rank = number_of(environment, "SLURM_PROCID", 0, place.size - 1);
   const char* const host = environment("MASTER_ADDR");
@@ -75,17 +79,20 @@ Environment own_environment() {
 }
 
 std::string first_host(const std::string& list) {
-  const size_t end = list.find_first_of(",[");
-  std::string host = list.substr(0, end);
-  if (end != std::string::npos && list[end] == '[')
-    host += list.substr(end + 1, list.find_first_of(",-]", end) - end - 1);
+  std::string host;
+  for (size_t at = 0; at < list.size() && list[at] != ',';) {
+    const size_t end = list[at] == '[' ? list.find(']', at) : at;
+    if (end == std::string::npos) fail_usage("the list of nodes \"", list, "\" has a [ without a ]");
+    if (list[at] == '[') host += list.substr(at + 1, list.find_first_of(",-]", at) - at - 1);
+    else host += list[at];
+    at = end + 1;
+  }
   if (host.empty()) fail_usage("the list of nodes \"", list, "\" names no host");
   return host;
 }
 
 RankPlace rank_place(const Environment& environment) {
-  // RANK alone is set by others, too.
-  if (environment("RANK") && environment("WORLD_SIZE")) return from_torchrun(environment);
+  if (environment("RANK") || environment("WORLD_SIZE")) return from_torchrun(environment);
   // A shell of salloc or sbatch has SLURM_NTASKS, but is no task of a step.
   if (environment("SLURM_STEP_ID") && environment("SLURM_PROCID") && environment("SLURM_NTASKS"))
     return from_slurm(environment);

@@ -39,7 +39,8 @@ int mpirun_size(const Environment& environment);
 // Returns the environment of this process.
 Environment own_environment();
 
-// Returns the first host of a list as Slurm writes it: "node[007-012,020],other" has "node007".
+// Returns the first host of a list as Slurm writes it: "node[007-012,020],other" has
+// "node007".
 std::string first_host(const std::string& list);
 
 }  // namespace engine

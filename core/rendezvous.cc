@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <optional>
 #include <sstream>
 #include <thread>
 
@@ -17,6 +19,9 @@ namespace {
 
 // Rank 0 takes the first of so many ports that is free.
 constexpr int ports_tried = 16;
+
+// Ranks of one version whose protocols differ would not understand one another.
+const std::string protocol = std::string(version) + ", protocol 2";
 
 // A rank says this first. It has no pointers, and all ranks are the same program.
 struct Hello {
@@ -32,13 +37,9 @@ struct Hello {
   }
 };
 // Rank 0 answers with its own Hello at once, which no other program does, and later with this and, where all is well,
-// an Address for each rank.
+// with Neighbours.
 struct Answer {
   char refusal[160] = {};
-};
-struct Address {
-  char host[72] = {}, numeric[72] = {};
-  int32_t port = 0;
 };
 
 template <size_t N>
@@ -49,7 +50,7 @@ void copy_text(char (&to)[N], const std::string& text) {
 Hello hello_of(const RankPlace& place, int port) {
   Hello hello;
   hello.rank = place.rank, hello.size = place.size, hello.port = port;
-  copy_text(hello.version, version);
+  copy_text(hello.version, protocol);
   copy_text(hello.job, place.job);
   char host[64] = {};
   gethostname(host, sizeof host - 1);
@@ -60,13 +61,14 @@ Hello hello_of(const RankPlace& place, int port) {
 // Says what does not fit, or returns an empty text.
 std::string refusal_of(const Hello& hello, const RankPlace& place, const std::vector<Socket>& control) {
   const std::string who = "rank " + std::to_string(hello.rank) + " on " + hello.host;
-  if (std::strcmp(hello.version, version) != 0)
-    return who + " is version " + hello.version + " of this program, and rank 0 is version " + version;
+  if (hello.version != protocol)
+    return who + " is version " + hello.version + " of this program, and rank 0 is version " + protocol;
   if (hello.size != place.size)
     return who + " was started as one of " + std::to_string(hello.size) + " ranks, and rank 0 as one of " +
            std::to_string(place.size);
   if (hello.rank <= 0 || hello.rank >= place.size || control[static_cast<size_t>(hello.rank)])
-    return "two processes say that they are rank " + std::to_string(hello.rank);
+    return "two processes say that they are rank " + std::to_string(hello.rank) +
+           ": have two jobs one MASTER_PORT (" + std::to_string(place.port) + ")?";
   return {};
 }
 
@@ -78,16 +80,30 @@ std::string names_of_missing(const std::vector<Socket>& control) {
   return std::string(count == 1 ? "rank " : "ranks ") + names + (count > 8 ? " and others" : "");
 }
 
-// Takes in all other ranks, and tells them of one another.
-std::vector<Address> receive_ranks(const RankPlace& place, const Hello& own, Deadline deadline, double seconds,
-                                   Meeting& meeting) {
+// Returns the neighbours of each rank.
+std::vector<Neighbours> neighbours_of_all(const std::vector<Address>& addresses,
+                                          const std::vector<std::string>& hosts) {
+  std::vector<Neighbours> all;
+  std::map<std::string, int32_t> ranks_of_host;
+  for (size_t rank = 0; rank < addresses.size(); ++rank)
+    all.push_back({.next = addresses[(rank + 1) % addresses.size()],
+                   .parent = addresses[static_cast<size_t>(parent_of(static_cast<int>(rank)))],
+                   .local_rank = ranks_of_host[hosts[rank]]++});
+  for (size_t rank = 0; rank < addresses.size(); ++rank) all[rank].local_size = ranks_of_host[hosts[rank]];
+  return all;
+}
+
+// Takes in all other ranks, and tells them of their neighbours.
+Neighbours receive_ranks(const RankPlace& place, const Hello& own, Deadline deadline, double seconds,
+                         Meeting& meeting) {
   Socket listener;
   const int first = place.port + place.port_is_taken;
   for (int port = first; !listener && port < first + ports_tried; ++port) listener = listen_at(port);
   if (!listener) fail("rank 0 cannot listen at any port from ", first, " to ", first + ports_tried - 1);
   meeting.control.resize(static_cast<size_t>(place.size));
   std::vector<Address> addresses(static_cast<size_t>(place.size));
-  std::memcpy(addresses[0].host, own.host, sizeof own.host);
+  std::vector<std::string> hosts(static_cast<size_t>(place.size));
+  hosts[0] = own.host;
   addresses[0].port = own.port;
   std::string refusal;
   for (int there = 1; there < place.size && refusal.empty();) {
@@ -110,7 +126,7 @@ std::vector<Address> receive_ranks(const RankPlace& place, const Hello& own, Dea
       break;
     }
     const auto rank = static_cast<size_t>(hello.rank);
-    std::memcpy(addresses[rank].host, hello.host, sizeof hello.host);
+    hosts[rank] = hello.host;
     copy_text(addresses[rank].numeric, address_of_peer(socket));
     addresses[rank].port = hello.port;
     meeting.control[rank] = std::move(socket);
@@ -118,17 +134,20 @@ std::vector<Address> receive_ranks(const RankPlace& place, const Hello& own, Dea
   }
   Answer answer;
   copy_text(answer.refusal, refusal);
-  for (const Socket& socket : meeting.control) {
+  const std::vector<Neighbours> neighbours = neighbours_of_all(addresses, hosts);
+  for (size_t rank = 1; rank < meeting.control.size(); ++rank) {
+    const Socket& socket = meeting.control[rank];
     if (!socket) continue;
     socket.send(&answer, sizeof answer, seconds_from_now(5));
-    if (refusal.empty()) socket.send(addresses.data(), addresses.size() * sizeof(Address), deadline);
+    if (refusal.empty()) socket.send(&neighbours[rank], sizeof neighbours[rank], deadline);
   }
   if (!refusal.empty()) fail(refusal);
-  return addresses;
+  return neighbours[0];
 }
 
-// Returns what rank 0 answers, which is empty where another program listens at the port.
-std::vector<Address> ask(const RankPlace& place, const Hello& hello, int port, Deadline deadline, Meeting& meeting) {
+// Returns what rank 0 answers, or nothing where another program listens at the port.
+std::optional<Neighbours> ask(const RankPlace& place, const Hello& hello, int port, Deadline deadline,
+                              Meeting& meeting) {
   Socket socket = connect_to(place.host, port, deadline);
   if (!socket || !socket.send(&hello, sizeof hello, deadline)) return {};
   Hello other;
@@ -139,20 +158,19 @@ std::vector<Address> ask(const RankPlace& place, const Hello& hello, int port, D
   if (!socket.receive(&answer, sizeof answer, deadline)) return {};
   answer.refusal[sizeof answer.refusal - 1] = 0;
   if (answer.refusal[0]) std::_Exit(1);  // rank 0 says it
-  std::vector<Address> addresses(static_cast<size_t>(place.size));
-  if (!socket.receive(addresses.data(), addresses.size() * sizeof(Address), deadline)) return {};
+  Neighbours neighbours;
+  if (!socket.receive(&neighbours, sizeof neighbours, deadline)) return {};
   meeting.control.clear();
   meeting.control.push_back(std::move(socket));
-  return addresses;
+  return neighbours;
 }
 
-std::vector<Address> find_rank_0(const RankPlace& place, const Hello& hello, Deadline deadline, double seconds,
-                                 Meeting& meeting) {
+Neighbours find_rank_0(const RankPlace& place, const Hello& hello, Deadline deadline, double seconds,
+                       Meeting& meeting) {
   const int first = place.port + place.port_is_taken;
   for (;;) {
     for (int port = first; port < first + ports_tried; ++port) {
-      const std::vector<Address> addresses = ask(place, hello, port, deadline, meeting);
-      if (!addresses.empty()) return addresses;
+      if (const std::optional<Neighbours> found = ask(place, hello, port, deadline, meeting)) return *found;
       if (std::chrono::steady_clock::now() > deadline)
         fail("rank ", place.rank, ": rank 0 at ", place.host, ":", place.port, " did not answer within ", seconds,
              " s");
@@ -161,39 +179,71 @@ std::vector<Address> find_rank_0(const RankPlace& place, const Hello& hello, Dea
   }
 }
 
+// A rank that connects to another says who it is, and whether it is the previous one of the ring or a child of the
+// tree.
+struct Introduction {
+  int32_t rank = -1, is_child = 0;
+};
+
+Socket introduced(const RankPlace& place, int to, const Address& address, bool is_child, Deadline deadline,
+                  RankWatch& watch) {
+  const std::string host = to == 0 ? place.host : address.numeric;
+  Socket socket = connect_to(host, address.port, deadline);
+  const Introduction own{place.rank, is_child};
+  if (!socket || !socket.send(&own, sizeof own, deadline))
+    watch.lost("cannot connect to rank " + std::to_string(to) + " at " + host + ":" + std::to_string(address.port));
+  return socket;
+}
+
+// Accepts the previous rank and the children, in whatever order they come.
+void accept_others(const RankPlace& place, const Meeting& meeting, RankWatch& watch, Connections& connections) {
+  const int previous = (place.rank + place.size - 1) % place.size, first_child = first_child_of(place.rank);
+  std::vector<Socket>& children = connections.children;
+  children.resize(static_cast<size_t>(std::clamp(place.size - first_child, 0, 2)));
+  const auto missing = [&] {
+    if (!connections.previous) return previous;
+    for (size_t i = 0; i < children.size(); ++i)
+      if (!children[i]) return first_child + static_cast<int>(i);
+    return -1;
+  };
+  while (missing() >= 0) {
+    Socket socket = accept_from(meeting.listener, meeting.deadline);
+    if (!socket) {
+      std::ostringstream text;
+      text << "was not connected to by rank " << missing() << " within " << meeting.seconds << " s";
+      watch.lost(text.str());
+    }
+    Introduction other;
+    if (!socket.receive(&other, sizeof other, seconds_from_now(5))) continue;
+    const int child = other.rank - first_child;
+    if (!other.is_child && other.rank == previous) connections.previous = std::move(socket);
+    else if (other.is_child && child >= 0 && child < std::ssize(children))
+      children[static_cast<size_t>(child)] = std::move(socket);
+  }
+}
+
 }  // namespace
 
 Meeting meet(const RankPlace& place, double seconds) {
-  Meeting meeting;
-  const Deadline deadline = seconds_from_now(seconds);
-  const Socket listener = listen_at(0);
-  if (!listener) fail("rank ", place.rank, " cannot listen at any port");
-  const Hello hello = hello_of(place, port_of(listener));
+  Meeting meeting{.listener = listen_at(0), .seconds = seconds, .deadline = seconds_from_now(seconds)};
+  if (!meeting.listener) fail("rank ", place.rank, " cannot listen at any port");
+  const Hello hello = hello_of(place, port_of(meeting.listener));
   // Rank 0 has the first word where the time is up.
   const Deadline later = seconds_from_now(seconds + 5);
-  std::vector<Address> addresses = place.rank == 0 ? receive_ranks(place, hello, deadline, seconds, meeting)
-                                                   : find_rank_0(place, hello, later, seconds, meeting);
-  const int next = (place.rank + 1) % place.size;
-  const Address& address = addresses[static_cast<size_t>(next)];
-  meeting.next = connect_to(next == 0 ? place.host : address.numeric, address.port, deadline);
-  const int32_t own = place.rank;
-  int32_t previous = -1;
-  if (!meeting.next || !meeting.next.send(&own, sizeof own, deadline))
-    fail("rank ", place.rank, " cannot connect to rank ", next, " at ", address.numeric, ":", address.port);
-  while (previous != (place.rank + place.size - 1) % place.size) {
-    meeting.previous = accept_from(listener, deadline);
-    if (!meeting.previous)
-      fail("rank ", (place.rank + place.size - 1) % place.size, " did not connect to rank ", place.rank, " within ",
-           seconds, " s");
-    if (!meeting.previous.receive(&previous, sizeof previous, seconds_from_now(5))) previous = -1;
-  }
-  meeting.local_size = 0;
-  for (int rank = 0; rank < place.size; ++rank) {
-    if (std::strcmp(addresses[static_cast<size_t>(rank)].host, hello.host) != 0) continue;
-    if (rank == place.rank) meeting.local_rank = meeting.local_size;
-    ++meeting.local_size;
-  }
+  meeting.neighbours = place.rank == 0 ? receive_ranks(place, hello, meeting.deadline, seconds, meeting)
+                                       : find_rank_0(place, hello, later, seconds, meeting);
   return meeting;
+}
+
+Connections connect_neighbours(const RankPlace& place, const Meeting& meeting, RankWatch& watch) {
+  Connections connections;
+  const int next = (place.rank + 1) % place.size;
+  connections.next = introduced(place, next, meeting.neighbours.next, false, meeting.deadline, watch);
+  if (place.rank > 0)
+    connections.parent =
+        introduced(place, parent_of(place.rank), meeting.neighbours.parent, true, meeting.deadline, watch);
+  accept_others(place, meeting, watch, connections);
+  return connections;
 }
 
 }  // namespace engine

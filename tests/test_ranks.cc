@@ -13,6 +13,7 @@
 
 #include "core/files.h"
 #include "core/safetensors.h"
+#include "tests/mpirun.h"
 #include "tests/program.h"
 #include "tests/skip.h"
 #include "tests/temporary.h"
@@ -119,18 +120,6 @@ save_every = 0
 // Leaves the parameters at their initial values.
 const std::string no_step = " --training.max_steps 1 --training.learning_rate 0";
 
-const std::string environment =
-    "env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_vader_single_copy_mechanism=none "
-    "ASAN_OPTIONS=detect_leaks=0 ";  // Open MPI leaves some memory behind
-const std::string mpirun = "mpirun --oversubscribe --bind-to none -np ";
-
-// Says why several ranks cannot be tested here, or returns null. Some containers do not let mpirun start processes.
-const char* why_no_ranks() {
-  if (!has_mpi()) return "this build has no MPI";
-  static const bool can = std::system((environment + mpirun + "2 true > /dev/null 2>&1 < /dev/null").c_str()) == 0;
-  return can ? nullptr : "mpirun does not work here";
-}
-
 struct Folder {
   TemporaryFolder temporary;
   fs::path path = temporary.path();
@@ -139,7 +128,7 @@ struct Folder {
   // Trains with so many ranks (0 for no mpirun) into a folder of this name, and returns the exit code.
   int train(int ranks, const std::string& name, const std::string& more = "") const {
     const std::string start = ranks ? mpirun + std::to_string(ranks) + " " : "";
-    const std::string command = environment + start + program_path() + " train " + (path / "task.cfg").string() +
+    const std::string command = mpi_environment + start + program_path() + " train " + (path / "task.cfg").string() +
                                 " --output_dir " + path.string() + " --name " + name + " " + more + " > " + out() +
                                 " 2>&1 < /dev/null";
     return std::system(command.c_str());

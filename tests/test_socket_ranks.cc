@@ -1,11 +1,9 @@
-// Ranks that find one another over TCP: what started them, their exchanges, and how all end where one does.
+// Ranks that find one another over TCP: what started them, and how all end where one does.
 #include "core/socket_communicator.h"
 
 #include <doctest/doctest.h>
 
-#include <functional>
 #include <map>
-#include <random>
 #include <string>
 #include <thread>
 #include <utility>
@@ -13,6 +11,7 @@
 
 #include "core/sockets.h"
 #include "tests/program.h"
+#include "tests/rank_threads.h"
 
 namespace engine::test::test_socket_ranks {
 
@@ -23,20 +22,6 @@ Environment environment_of(const std::map<std::string, std::string>& variables) 
     const auto found = variables.find(name);
     return found == variables.end() ? nullptr : found->second.c_str();
   };
-}
-
-int free_port() { return port_of(listen_at(0)); }
-
-// Runs work(communicator) as each of so many ranks, which are threads here.
-void as_ranks(int size, const std::function<void(Communicator&)>& work) {
-  const int port = free_port();
-  std::vector<std::thread> threads;
-  for (int rank = 0; rank < size; ++rank)
-    threads.emplace_back([=, &work] {
-      const auto ranks = make_socket_communicator({rank, size, "127.0.0.1", port, false, "job"}, 30);
-      work(*ranks);
-    });
-  for (std::thread& thread : threads) thread.join();
 }
 
 // A training over some steps, and how its ranks are told from outside.
@@ -116,138 +101,46 @@ TEST_CASE("rank place: torchrun's and Slurm's environments, and those that lack 
   CHECK(first_host("a") == "a");
   CHECK(first_host("a,b") == "a");
   CHECK(first_host("n[3,5-7]") == "n3");
-  CHECK(first_host("n[12-13]-x") == "n12");
+  CHECK(first_host("node[01-03,07]") == "node01");
+  CHECK(first_host("n[12-13]-x,m") == "n12-x");
+  CHECK(first_host("rack[2-3]n[08,10]") == "rack2n08");
   CHECK_THROWS_AS(first_host(""), UsageError);
+  CHECK_THROWS_AS(first_host("n[1"), UsageError);
+  // A step of fewer tasks than its job has.
+  slurm["SLURM_STEP_NUM_TASKS"] = "4";
+  CHECK(rank_place(environment_of(slurm)).size == 4);
+  CHECK_THROWS_WITH_AS(rank_place(environment_of({{"RANK", "1"}})),
+                       "the environment has RANK = 1 and no WORLD_SIZE: set both, or unset RANK", UsageError);
+  CHECK_THROWS_WITH_AS(rank_place(environment_of({{"WORLD_SIZE", "2"}})), doctest::Contains("has no RANK"), UsageError);
+  CHECK(rank_place(environment_of({{"WORLD_SIZE", "1"}})).size == 1);
 }
 
-TEST_CASE("socket ranks: sums have the same bits on all ranks, whatever their number and the size") {
-  for (const int size : {2, 3, 5}) {
-    CAPTURE(size);
-    for (const size_t count : {size_t{0}, size_t{1}, size_t{4}, size_t{100003}}) {
-      std::vector<std::vector<float>> sums(static_cast<size_t>(size));
-      std::vector<double> expected(count);
-      for (int rank = 0; rank < size; ++rank) {
-        std::mt19937 random(static_cast<unsigned>(rank));
-        std::vector<float>& own = sums[static_cast<size_t>(rank)];
-        own.resize(count);
-        for (size_t i = 0; i < count; ++i) {
-          own[i] = static_cast<float>(static_cast<int>(random() % 2001) - 1000) / 7;
-          expected[i] += static_cast<double>(own[i]);
-        }
+TEST_CASE("socket ranks: one of another version, and two that say they are the same, are named") {
+  const auto refused = [](const std::string& version, int32_t rank) {
+    const int port = free_port();
+    std::string hello = "engine 1";
+    for (const int32_t number : {rank, 3, 1}) hello.append(reinterpret_cast<const char*>(&number), sizeof number);
+    for (const auto& [text, size] : {std::pair<std::string, size_t>{version, 32}, {"node7", 72}, {"job", 96}})
+      hello.append(text).append(size - text.size(), '\0');
+    std::string line;
+    std::thread first([&] {
+      try {
+        make_socket_communicator({0, 3, "127.0.0.1", port, false, "job"}, 30);
+      } catch (const Error& error) {
+        line = error.what();
       }
-      as_ranks(size, [&](Communicator& ranks) {
-        std::vector<float>& own = sums[static_cast<size_t>(ranks.rank())];
-        ranks.start_sum(std::span(own).first(count / 3));
-        ranks.start_sum(std::span(own).subspan(count / 3));
-        ranks.wait();
-      });
-      for (const std::vector<float>& one : sums) CHECK(one == sums[0]);
-      double farthest = 0;
-      for (size_t i = 0; i < count; ++i)
-        farthest = std::max(farthest, std::abs(static_cast<double>(sums[0][i]) - expected[i]));
-      CHECK(farthest < 1e-3);
+    });
+    std::vector<Socket> others;
+    for (int tries = 0; others.size() < 2 && tries < 2000; ++tries) {
+      Socket socket = connect_to("127.0.0.1", port, seconds_from_now(5));
+      if (!socket) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      else if (socket.send(hello.data(), hello.size(), seconds_from_now(5))) others.push_back(std::move(socket));
     }
-  }
-}
-
-// Returns numbers of a rank whose sums are rounded.
-std::vector<float> numbers_of_rank(int rank, size_t count) {
-  std::mt19937 random(static_cast<unsigned>(rank) + 17);
-  std::vector<float> numbers(count);
-  for (float& number : numbers) number = static_cast<float>(static_cast<int>(random() % 2001) - 1000) / 7;
-  return numbers;
-}
-
-std::vector<float> sum_by_tree(int first, int ranks, size_t count) {
-  if (ranks == 1) return numbers_of_rank(first, count);
-  std::vector<float> sum = sum_by_tree(first, ranks / 2, count);
-  const std::vector<float> other = sum_by_tree(first + ranks / 2, ranks / 2, count);
-  for (size_t i = 0; i < count; ++i) sum[i] += other[i];
-  return sum;
-}
-
-TEST_CASE("socket ranks: a sum by a tree has the bits of that tree, and parts may be unequal or empty") {
-  for (const int size : {2, 4, 8}) {
-    CAPTURE(size);
-    for (const size_t count : {size_t{0}, size_t{5}, size_t{3001}}) {
-      CAPTURE(count);
-      const std::vector<float> expected = sum_by_tree(0, size, count);
-      std::vector<int64_t> begins{0};
-      for (int rank = 1; rank < size; ++rank)
-        begins.push_back(rank == 2 ? begins.back() : static_cast<int64_t>(count) * rank * rank / (size * size));
-      begins.push_back(static_cast<int64_t>(count));
-      std::vector<std::vector<float>> sums(static_cast<size_t>(size)), parts(static_cast<size_t>(size));
-      as_ranks(size, [&](Communicator& ranks) {
-        const auto own = static_cast<size_t>(ranks.rank());
-        sums[own] = parts[own] = numbers_of_rank(ranks.rank(), count);
-        ranks.start_sum(sums[own], SumOrder::tree);
-        ranks.start_reduce_scatter(parts[own], begins, SumOrder::tree);
-        ranks.wait();
-        for (size_t i = 0; i < count; ++i)
-          if (std::cmp_less(i, begins[own]) || std::cmp_greater_equal(i, begins[own + 1])) parts[own][i] = -1;
-        std::vector<int64_t> bytes = begins;
-        for (int64_t& begin : bytes) begin *= static_cast<int64_t>(sizeof(float));
-        ranks.start_all_gather(std::as_writable_bytes(std::span(parts[own])), bytes);
-        ranks.wait();
-      });
-      for (int rank = 0; rank < size; ++rank) {
-        CHECK(sums[static_cast<size_t>(rank)] == expected);
-        CHECK(parts[static_cast<size_t>(rank)] == expected);
-      }
-    }
-  }
-  as_ranks(3, [](Communicator& ranks) {
-    std::vector<float> values(1);
-    CHECK_THROWS_WITH_AS(ranks.start_sum(values, SumOrder::tree),
-                         "a sum by a tree over 3 ranks, which are no power of two", Error);
-  });
-}
-
-TEST_CASE("socket ranks: a part's sum is the sum of its elements, wherever it begins") {
-  const std::vector<int64_t> begins{0, 0, 700, 701, 3001};
-  std::vector<double> expected(3001);
-  for (int rank = 0; rank < 4; ++rank) {
-    const std::vector<float> numbers = numbers_of_rank(rank, expected.size());
-    for (size_t i = 0; i < expected.size(); ++i) expected[i] += static_cast<double>(numbers[i]);
-  }
-  as_ranks(4, [&](Communicator& ranks) {
-    std::vector<float> values = numbers_of_rank(ranks.rank(), 3001);
-    ranks.start_reduce_scatter(values, begins);
-    ranks.wait();
-    const auto own = static_cast<size_t>(ranks.rank());
-    double farthest = 0;
-    for (auto i = static_cast<size_t>(begins[own]); i < static_cast<size_t>(begins[own + 1]); ++i)
-      farthest = std::max(farthest, std::abs(static_cast<double>(values[i]) - expected[i]));
-    CHECK(farthest < 1e-3);
-  });
-}
-
-TEST_CASE("socket ranks: everything else that a communicator does") {
-  as_ranks(3, [](Communicator& ranks) {
-    CHECK(ranks.size() == 3);
-    CHECK(ranks.local_size() == 3);
-    CHECK(ranks.local_rank() == ranks.rank());
-    CHECK(ranks.is_first() == (ranks.rank() == 0));
-    std::vector<double> doubles{0.5, static_cast<double>(ranks.rank())};
-    ranks.sum(doubles);
-    CHECK(doubles == std::vector<double>{1.5, 3});
-    std::vector<uint8_t> bits{static_cast<uint8_t>(1 << ranks.rank()), 0, 8};
-    ranks.start_or(bits);
-    ranks.wait();
-    CHECK(bits == std::vector<uint8_t>{7, 0, 8});
-    const std::vector<int32_t> own(static_cast<size_t>(ranks.rank()), ranks.rank());
-    CHECK(ranks.gather(own) == std::vector<int32_t>{1, 2, 2});
-    CHECK(ranks.gather(std::vector<float>{}) == std::vector<float>{});
-    CHECK(ranks.gather(std::vector<std::string>{"of " + std::to_string(ranks.rank()), ""}) ==
-          std::vector<std::string>{"of 0", "", "of 1", "", "of 2", ""});
-    require_same_on_all_ranks(ranks, "text", "a\nb\n");
-    const std::string text = ranks.rank() == 2 ? "a\nc\n" : "a\nb\n";
-    CHECK_THROWS_WITH_AS(require_same_on_all_ranks(ranks, "text", text),
-                         "rank 2 has another text than rank 0: c in place of b", Error);
-    const std::string longer = ranks.rank() == 1 ? "a\nb\nc" : "a\nb";
-    CHECK_THROWS_WITH_AS(require_same_on_all_ranks(ranks, "text", longer),
-                         "rank 1 has another text than rank 0: c in place of nothing", Error);
-  });
+    first.join();
+    return line;
+  };
+  CHECK(refused("0.9", 1) == "rank 1 on node7 is version 0.9 of this program, and rank 0 is version 1.0, protocol 2");
+  CHECK(refused("1.0, protocol 2", 2).starts_with("two processes say that they are rank 2: have two jobs one MASTER"));
 }
 
 TEST_CASE("socket ranks: jobs whose ports are neighbours do not meet") {
@@ -322,8 +215,7 @@ TEST_CASE("socket ranks: the second tells of the first one's death, a stopped on
   const Ended of_first = first.run(3, "", "kill -9 ${ranks[0]}");
   CHECK(of_first.code == 1);
   check_one_line(of_first, "rank 0 of 3 ended without a word");
-  const Ended of_stopped =
-      stopped.run(2, "--communication_timeout 4", "kill -STOP ${ranks[1]}; sleep 9; kill -9 ${ranks[1]}");
+  const Ended of_stopped = stopped.run(2, "--communication_timeout 4", "kill -STOP ${ranks[1]}");
   CHECK(of_stopped.code == 1);
   check_one_line(of_stopped, "rank 1 of 2 has not answered for 4 s");
   const Ended of_signal = signalled.run(2, "", "kill -INT $launcher");

@@ -217,9 +217,10 @@ Profile profile_task(const Config& config, Task& task, Machine& machine, StepRec
     const double begin = machine.seconds();
     training.step();
     profile.unrecorded += (machine.seconds() - begin) / count;
+    static_cast<void>(machine.communicator.take_exchanges());  // those before the step
     recorder.begin_step();
     training.step();
-    recorded.push_back(recorder.end_step());
+    recorded.push_back(recorder.end_step(&machine.communicator));
     profile.seconds += recorded.back().seconds / count;
     profile.tokens += static_cast<double>(training.tokens()) / count;
   }

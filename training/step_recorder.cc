@@ -57,6 +57,7 @@ class RecordedCommunicator final : public Communicator {
   void set_timeout(double seconds) override { inner_.set_timeout(seconds); }
   void let_first_speak() override { inner_.let_first_speak(); }
   void abort(int code) override { inner_.abort(code); }
+  std::vector<ExchangeSpan> take_exchanges() override { return inner_.take_exchanges(); }
 
  private:
   // One rank has nobody to wait for, and its step no such phase.
@@ -183,7 +184,7 @@ void StepRecorder::before(const RecordedCall& call) {
   stretch(true);
 }
 
-ProfiledStep StepRecorder::end_step() {
+ProfiledStep StepRecorder::end_step(Communicator* ranks) {
   stopwatch_->mark();
   is_on_ = false;
   const std::vector<double> seconds = stopwatch_->seconds();
@@ -199,6 +200,10 @@ ProfiledStep StepRecorder::end_step() {
     }
     step_.seconds += seconds[i];
   }
+  if (ranks) step_.exchanges = ranks->take_exchanges();
+  const double begin = first_begin_ + step_.begin;
+  for (ExchangeSpan& exchange : step_.exchanges)
+    for (double* const time : {&exchange.started, &exchange.begin, &exchange.end}) *time -= begin;
   return std::move(step_);
 }
 

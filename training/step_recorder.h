@@ -41,6 +41,7 @@ struct ProfiledStep {
   std::vector<ProfiledCall> calls;
   std::vector<PhaseSpan> phases;  // one behind the other, the whole step
   double begin = 0, seconds = 0;  // begin counts from the first profiled step's
+  std::vector<ExchangeSpan> exchanges;  // of ranks whose hosts carry gradients; they count from the step's begin
 };
 
 class StepRecorder final : public CallObserver {
@@ -56,7 +57,8 @@ class StepRecorder final : public CallObserver {
   // A pass begins with the data that is sent. Its phases follow from its operations.
   void begin_pass();
   void end_pass();
-  ProfiledStep end_step();
+  // ranks (optional) tell of their exchanges.
+  ProfiledStep end_step(Communicator* ranks = nullptr);
 
   bool is_on() const override { return is_on_; }
   size_t place_of(const Tensor& tensor) const override;

@@ -1,7 +1,6 @@
 // A Task is a use of a model as the trainer sees it, with parameters, batches, loss and metrics. tasks/ implements it.
 #pragma once
 
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <functional>
@@ -22,11 +21,6 @@ using Metrics = std::vector<std::pair<std::string, double>>;
 
 // Evaluations draw by this seed, whatever the training's, so that runs can be compared.
 inline constexpr uint64_t evaluation_seed = 453345;
-
-// Returns the seconds of a clock that nobody sets.
-inline double steady_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // A training runs on a Machine.
 struct Machine {
