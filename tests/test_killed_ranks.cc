@@ -87,7 +87,7 @@ save_every = 1
 
   pid_t start(const std::string& folder, int ranks, bool in_shards) const {
     std::ostringstream command;
-    command << "exec " << program_path() << " train " << path("task.cfg").string() << " --output_dir "
+    command << "ENGINE_START_TIMEOUT=5 exec " << program_path() << " train " << path("task.cfg").string() << " --output_dir "
             << path(folder).string() << " --ranks " << ranks << " --threads 1 --communication_timeout "
             << timeout_seconds << (in_shards ? " --training.reduction_shards 4" : "") << " > /dev/null 2> " << error();
     const std::string text = command.str();
@@ -134,7 +134,7 @@ void check_end(const Outcome& outcome, int ranks, const Strike& strike) {
   const std::vector<std::string> right =
       strike.signal == SIGKILL
           ? std::vector<std::string>{of_all + "ended without a word", of_all + "was ended by signal 9"}
-          : std::vector<std::string>{of_all + "has not answered for 2 s", of_all + "is stopped"};
+          : std::vector<std::string>{of_all + "has not answered for 2 s", of_all + "is stopped", of_all + "did not come within 5 s"};
   CHECK(std::any_of(right.begin(), right.end(), [&](const std::string& text) {
     return outcome.error.find(text) != std::string::npos;
   }));
