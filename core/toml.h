@@ -1,6 +1,19 @@
 // Reads TOML by a library, whose header is slow to compile: include this in .cc files only.
 #pragma once
 
+#include <stdexcept>
+
+namespace engine {
+
+// Some wrong texts, such as "[=", get as far as an assertion of the library. That is an error of the text.
+struct TomlAssertion : std::logic_error {
+  TomlAssertion() : std::logic_error("an assertion of the TOML library") {}
+};
+[[noreturn]] void fail_toml_assertion();
+
+}  // namespace engine
+
+#define TOML_ASSERT(condition) ((condition) ? void() : ::engine::fail_toml_assertion())
 #define TOML_EXCEPTIONS 1
 #define TOML_HEADER_ONLY 0  // core/toml.cc holds it
 #pragma GCC diagnostic push
@@ -11,6 +24,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "core/end_line.h"
 #include "core/error.h"
@@ -22,6 +36,9 @@ namespace engine {
 // lists and tables deeper in others, than anyone writes.
 void check_toml_depth(const std::string& text, const std::string& source);
 
+// Returns the line at which the library's assertion fails for a text.
+size_t line_of_assertion(std::string_view text);
+
 // Parses a text that comes from `source`. A UsageError names it and the line.
 inline toml::table parse_toml(const std::string& text, const std::string& source) {
   check_toml_depth(text, source);
@@ -29,6 +46,8 @@ inline toml::table parse_toml(const std::string& text, const std::string& source
     return toml::parse(text, source);
   } catch (const toml::parse_error& error) {
     fail_usage(source, ":", error.source().begin.line, ": ", error.description());
+  } catch (const TomlAssertion&) {
+    fail_usage(source, ":", line_of_assertion(text), ": this is no TOML");
   }
 }
 

@@ -1,15 +1,26 @@
-// How deep a TOML text nests.
+// How deep a TOML text nests, and where it is wrong.
 #include "core/toml.h"
 
 #include <algorithm>
 #include <cctype>
 #include <string_view>
+#include <vector>
 
 namespace engine {
 
 namespace {
 
 constexpr size_t most_depth = 64;
+
+bool fails_assertion(std::string_view text) {
+  try {
+    static_cast<void>(toml::parse(text));
+  } catch (const TomlAssertion&) {
+    return true;
+  } catch (const toml::parse_error&) {
+  }
+  return false;
+}
 
 // Returns the place behind the string that begins at a quote. One of a single line ends with its line.
 size_t behind_string(std::string_view text, size_t begin) {
@@ -47,6 +58,18 @@ void check_toml_depth(const std::string& text, const std::string& source) {
                  depth > most_depth ? "lists and tables are" : "a name is", " nested deeper than ", most_depth);
     ++at;
   }
+}
+
+void fail_toml_assertion() { throw TomlAssertion(); }
+
+size_t line_of_assertion(std::string_view text) {
+  std::vector<size_t> ends;  // of each line
+  for (size_t at = 0; at < text.size(); at = ends.back())
+    ends.push_back(std::min(text.find('\n', at), text.size() - 1) + 1);
+  // The library reads from the beginning, so that lines behind the wrong one change nothing.
+  const auto wrong = std::partition_point(ends.begin(), ends.end(),
+                                          [&](size_t end) { return !fails_assertion(text.substr(0, end)); });
+  return static_cast<size_t>(wrong - ends.begin()) + 1;
 }
 
 }  // namespace engine

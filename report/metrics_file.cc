@@ -140,7 +140,11 @@ void sort_by_step(Series& series) {
 MetricsFile parse_metrics(std::string_view text) {
   MetricsFile file;
   file.has_torn_end = !text.empty() && !text.ends_with('\n');
-  std::unordered_map<std::string, Series*> known;
+  struct Known {
+    Series* series = nullptr;
+    int64_t line = 0;  // the last that has it
+  };
+  std::unordered_map<std::string, Known> known;
   Numbers numbers;
   std::string key;
   while (!text.empty()) {
@@ -156,10 +160,17 @@ MetricsFile parse_metrics(std::string_view text) {
     ++file.lines;
     for (const auto& [name, value] : numbers.metrics) {
       key.assign(numbers.split).append("/").append(name);
-      Series*& series = known[key];
+      auto& [series, last_line] = known[key];
       if (!series) series = &file.series[key];
-      series->steps.push_back(numbers.step);
-      series->values.push_back(value);
+      // The last value counts where a key stands twice in a line, as JSON's readers have it.
+      if (last_line == file.lines) {
+        file.not_finite -= !std::isfinite(series->values.back());
+        series->values.back() = value;
+      } else {
+        series->steps.push_back(numbers.step);
+        series->values.push_back(value);
+        last_line = file.lines;
+      }
       file.not_finite += !std::isfinite(value);
     }
   }

@@ -214,7 +214,7 @@ TEST_CASE("inspect: where a split has no question, the error names that split") 
   adapt(settings);
   settings.config.data.train = {settings.write("none.json", R"({"data": []})")};
   choose_split(settings.config, "train");
-  CHECK_THROWS_WITH_AS(settings.task(Use::evaluation), doctest::Contains("data.train leaves no question"), UsageError);
+  CHECK_THROWS_WITH_AS(settings.task(), doctest::Contains("data.train leaves no question"), UsageError);
 }
 
 }  // namespace engine::test::test_inspect

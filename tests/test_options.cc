@@ -110,6 +110,7 @@ TEST_CASE("options: an error names file, line, what is wrong and what would be r
   CHECK(error_of("[data]\ntrain = ['a', 3]\n").ends_with("it must be a string or a list of strings"));
   CHECK(error_of("seed = 1\nseed = 2\n").starts_with("task.cfg:2: "));
   CHECK(error_of("seed = \n").starts_with("task.cfg:1: "));
+  CHECK(error_of("seed = 1\n\n[= 3\nseed = 2\n") == "task.cfg:3: this is no TOML");
   CHECK(error_of("name = \"\xff\"\n").starts_with("task.cfg:1: "));
   CHECK(error_of("[training]\nflag = false\n").empty());
 }

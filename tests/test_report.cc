@@ -82,6 +82,18 @@ TEST_CASE("report: a text cut at any length is read up to there") {
   }
 }
 
+TEST_CASE("report: of a metric that stands twice in a line the last value counts") {
+  const MetricsFile file = parse_metrics(
+      "{\"step\":1,\"split\":\"train\",\"loss\":2.5,\"loss\":NaN}\n"
+      "{\"step\":2,\"split\":\"train\",\"loss\":null,\"loss\":1}\n");
+  const Series& loss = file.series.at("train/loss");
+  CHECK(loss.steps.size() == 2);
+  REQUIRE(loss.values.size() == 2);
+  CHECK(std::isnan(loss.values[0]));
+  CHECK(loss.values[1] == 1);
+  CHECK(file.not_finite == 1);
+}
+
 TEST_CASE("report: steps that fall are put in order") {
   const MetricsFile file = parse_metrics("{\"step\":5,\"loss\":1}\n{\"step\":3,\"loss\":2}\n");
   CHECK(file.series.at("train/loss").steps == std::vector<double>{3, 5});
