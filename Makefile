@@ -271,16 +271,17 @@ sim-test: $(BUILD)/tests/run_sim  ## the tests that run on every device, the sim
 	$(SIM_RUN) tests/run.sh $(BUILD)/tests/run_sim $(if $(SANITIZE),-tc="$(SIM_CASES)" -tce="*losses*") -- $(SIM_FILES)
 .PHONY: sim-test
 
-# Bugs that are planted in the CUDA sources, all in one build, each switched on by a variable of the environment. The
-# simulated device's own tests hold code of the real sources, so they are left out.
+# Bugs that are planted in the CUDA sources, all in one build, each switched on by a variable of the environment. Of the
+# simulated device's own tests most hold code of the real sources, so only those of the libraries' host code are there.
 MUTANTS := $(BUILD)/mutants
+MUTANT_TESTS := $(addprefix $(BUILD)/sim/tests/cudasim/,test_cublaslt.o test_cudnn.o)
 MUTANT_OBJECTS := $(call objects,$(MUTANTS),$(filter kernels/%,$(filter-out kernels/backend/%,$(SIM_HOST))) $(CUDA_KERNELS))
 MUTANT_FLAGS = -include $(MUTANTS)/planted_bug.h -I$(MUTANTS) $(filter-out -MMD -MP -MF -MT %.d $(PLAIN)/% '$$(PLAIN)%,$(SIM_FLAGS))
 $(MUTANTS)/planted_bug.h: tests/mutation/bugs.txt tests/mutation/plant.py $(wildcard kernels/cuda/* kernels/*/cuda/*)
 	python3 tests/mutation/plant.py $(MUTANTS)
 $(MUTANTS)/%.o: $(MUTANTS)/planted_bug.h
 	$(COMPILER) $(MUTANT_FLAGS) -x c++ -c $(firstword $(wildcard $(MUTANTS)/$*.cu $(MUTANTS)/$*.cc)) -o $@
-$(MUTANTS)/run: $(MUTANT_OBJECTS) $(HOST_WITHOUT_BACKEND) $(filter-out $(addprefix $(BUILD)/sim/,kernels/% groups/kernels/%),$(SIM_OBJECTS)) $(BUILD)/sim/kernels/backend/backend.o $(TEST_OBJECTS) $(ISA_OBJECTS)
+$(MUTANTS)/run: $(MUTANT_OBJECTS) $(HOST_WITHOUT_BACKEND) $(filter-out $(addprefix $(BUILD)/sim/,kernels/% groups/kernels/%),$(SIM_OBJECTS)) $(BUILD)/sim/kernels/backend/backend.o $(MUTANT_TESTS) $(TEST_OBJECTS) $(ISA_OBJECTS)
 	$(CXX) $(OPTIMISE) $^ -o $@ $(SIM_LIBRARIES)
 mutation-test: $(MUTANTS)/run  ## plants bugs in the CUDA sources and prints which of them no test sees
 	python3 tests/mutation/run.py $<

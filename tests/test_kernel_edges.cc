@@ -53,16 +53,22 @@ TEST_CASE("attention: few queries over many keys, with dropout") {
 }
 
 // More tensors than one launch takes on a device: 55 for AdamW, 127 for sums of squares. All are views of one buffer
-// without gaps, so that a write behind a tensor's end spoils the next one.
+// without gaps, so that a write behind a tensor's end spoils the next one. Some keep their gradients, and of some the
+// touched blocks are marked, with marks behind them that are nobody's.
 TEST_CASE("adamw and sum_of_squares: 300 tensors that follow one another in one buffer") {
   on_every_backend([](Bench& bench) {
-    constexpr size_t count = 300;
+    constexpr size_t count = 300, marks_behind = 64;
     std::vector<int64_t> begins(count + 1);
     for (size_t i = 0; i < count; ++i) begins[i + 1] = begins[i] + 1 + static_cast<int64_t>(i * 7 % 50);
     const int64_t all = begins[count];
+    const auto is_untouched = [](size_t i) { return i % 7 == 3; };
     const Tensor value = bench.normal(DType::f32, {all}), gradient = bench.normal(DType::f32, {all}, 0.3),
                  m = bench.normal(DType::f32, {all}, 0.1), v = bench.zeros({all}),
                  rounded = bench.unset(DType::bf16, {all});
+    std::vector<uint8_t> marks(count + marks_behind, TouchedBlocks::written);
+    for (size_t i = 0; i < count; ++i) marks[i] = is_untouched(i) ? 0 : TouchedBlocks::written;
+    const Tensor touched = bench.arena.make(DType::u8, {std::ssize(marks)});
+    bench.arena.memory().copy_in(touched.data, marks.data(), marks.size());
     std::vector<AdamWTensor> tensors;
     std::vector<Tensor> gradients;
     for (size_t i = 0; i < count; ++i) {
@@ -70,9 +76,16 @@ TEST_CASE("adamw and sum_of_squares: 300 tensors that follow one another in one 
         char* const begin = static_cast<char*>(whole.data) + static_cast<size_t>(begins[i]) * size_of(whole.dtype);
         return Tensor{begin, whole.dtype, {begins[i + 1] - begins[i]}};
       };
+      const bool has_marks = i % 2 || is_untouched(i);
       tensors.push_back({.value = view(value), .gradient = view(gradient), .m = view(m), .v = view(v),
-                         .decays = i % 3 == 0, .rounded = i % 2 ? view(rounded) : Tensor{}});
+                         .decays = i % 3 == 0, .keeps_gradient = !has_marks && i % 5 != 1,
+                         .touched_blocks = has_marks ? Tensor{touched.as<uint8_t>() + i, DType::u8, {1}} : Tensor{},
+                         .rounded = i % 2 ? view(rounded) : Tensor{}});
       gradients.push_back(tensors.back().gradient);
+      if (!is_untouched(i)) continue;
+      for (const Tensor& part : {tensors.back().gradient, tensors.back().m})
+        bench.fill(part, std::vector<double>(static_cast<size_t>(part.count()), 0.0));
+      if (i % 2) bench.ops.copy({.x = tensors.back().value, .y = tensors.back().rounded});
     }
     const std::vector<double> before = bench.values(gradient);
     const Tensor sum = bench.unset(DType::f32, {1});
@@ -80,7 +93,7 @@ TEST_CASE("adamw and sum_of_squares: 300 tensors that follow one another in one 
     const double expected_sum = std::inner_product(before.begin(), before.end(), before.begin(), 0.0);
     CHECK_CLOSE(bench.values(sum), std::vector<double>{expected_sum}, 16 * epsilon_of(DType::f32));
 
-    std::vector<double> values, first, second;
+    std::vector<double> values, first, second, kept;
     const std::vector<double> old_values = bench.values(value), old_m = bench.values(m);
     const reference::AdamW<double> adamw{1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f};
     for (size_t i = 0; i < count; ++i) {
@@ -88,9 +101,10 @@ TEST_CASE("adamw and sum_of_squares: 300 tensors that follow one another in one 
       std::vector<double> x = part_of(old_values, begin, size), g = part_of(before, begin, size),
                           mean = part_of(old_m, begin, size), square(size);
       adamw.update(x, g, mean, square, 1, tensors[i].decays);
-      values.insert(values.end(), x.begin(), x.end());
-      first.insert(first.end(), mean.begin(), mean.end());
-      second.insert(second.end(), square.begin(), square.end());
+      append(values, x);
+      append(first, mean);
+      append(second, square);
+      append(kept, tensors[i].keeps_gradient ? part_of(before, begin, size) : g);
     }
     bench.ops.adamw({.tensors = tensors, .learning_rate = 1e-2f, .beta1 = 0.9f, .beta2 = 0.95f, .epsilon = 1e-8f,
                      .weight_decay = 0.1f, .step = 1});
@@ -98,12 +112,52 @@ TEST_CASE("adamw and sum_of_squares: 300 tensors that follow one another in one 
     CHECK_CLOSE(bench.values(value), values, tolerance);
     CHECK_CLOSE(bench.values(m), first, tolerance);
     CHECK_CLOSE(bench.values(v), second, tolerance);
+    CHECK(bench.values(gradient) == kept);
     const std::vector<double> updated = bench.values(value), copies = bench.values(rounded);
     for (size_t i = 0; i < count; ++i)
       for (auto at = static_cast<size_t>(begins[i]); at < static_cast<size_t>(begins[i + 1]); ++at) {
         if (i % 2 == 0) REQUIRE(std::isnan(copies[at]));
         else REQUIRE(copies[at] == static_cast<double>(static_cast<float>(bf16(static_cast<float>(updated[at])))));
       }
+    for (size_t i = 0; i < count; ++i)
+      if (tensors[i].touched_blocks && !is_untouched(i)) marks[i] = TouchedBlocks::moments;
+    std::vector<uint8_t> marked(marks.size());
+    bench.arena.memory().copy_out(marked.data(), touched.data, marked.size());
+    CHECK(marked == marks);
+  });
+}
+
+// A device sums the squares of pieces of 4,096 elements. A block adds up the sums of a tensor's pieces, 256 at a time,
+// and one block those of all tensors, 1,024 at a time.
+TEST_CASE("sum_of_squares and clip_norms: a tensor of more than 256 pieces, and more than 1,024 pieces together") {
+  on_every_backend([](Bench& bench) {
+    if (bench.compute == DType::bf16) return;  // it changes nothing, and simulated pieces are slow
+    constexpr int64_t long_size = 257 * 4096 + 5, short_tensors = 800;
+    std::vector<double> all(static_cast<size_t>(long_size + short_tensors), 0.01);
+    std::fill(all.end() - short_tensors, all.end(), 1.5);
+    for (auto at = all.begin() + 256 * 4096; at < all.begin() + long_size; ++at) *at = 0.1;
+    const Tensor buffer = bench.from(DType::f32, {std::ssize(all)}, all), result = bench.unset(DType::f32, {1});
+    std::vector<Tensor> tensors{{buffer.data, DType::f32, {long_size}}};
+    float* const behind = buffer.as<float>() + long_size;
+    for (int64_t i = 0; i < short_tensors; ++i) tensors.push_back({behind + i, DType::f32, {1}});
+    std::vector<ClippedTensor> gradients;
+    std::vector<std::vector<double>> expected;
+    for (const Tensor& tensor : tensors) {
+      gradients.push_back({tensor});
+      expected.push_back(bench.values(tensor));
+    }
+    // The error is that of 64 running sums of a host, as in test_optimizer.cc.
+    const double tolerance = 128 * epsilon_of(DType::f32);
+    bench.ops.sum_of_squares({.tensors = tensors, .result = result});
+    CHECK_CLOSE(bench.values(result), std::vector<double>{reference::sum_of_squares(expected)}, tolerance);
+    bench.ops.clip_norms({.tensors = gradients, .max_norm = 1, .result = result});
+    const double remaining = reference::clip_norms(expected, 1);
+    CHECK_CLOSE(bench.values(result), std::vector<double>{remaining}, tolerance);
+    std::vector<double> clipped;
+    for (const std::vector<double>& one : expected) append(clipped, one);
+    CHECK_CLOSE(bench.values(buffer), clipped, tolerance);
+    const double last_of_long = bench.values(buffer)[static_cast<size_t>(long_size - 1)];
+    CHECK(std::abs(last_of_long - expected[0].back()) <= tolerance * expected[0].back());
   });
 }
 

@@ -226,13 +226,17 @@ TEST_CASE("layernorm: one column gives the bias, and no rows change nothing") {
 
 TEST_CASE("layernorm: sum may be the residual itself") {
   on_every_backend([](Bench& bench) {
-    const Tensor x = bench.normal(bench.compute, {9, 40}), residual = bench.normal(DType::f32, {9, 40});
-    const Tensor gain = bench.normal(DType::f32, {40}), sum = bench.unset(DType::f32, {9, 40});
-    const Tensor y = bench.unset(DType::f32, {9, 40}), y_in_place = bench.unset(DType::f32, {9, 40});
-    bench.ops.layernorm_forward({.x = x, .residual = residual, .sum = sum, .gain = gain, .y = y});
-    bench.ops.layernorm_forward({.x = x, .residual = residual, .sum = residual, .gain = gain, .y = y_in_place});
-    CHECK(bench.values(y) == bench.values(y_in_place));
-    CHECK(bench.values(sum) == bench.values(residual));
+    for (const int64_t cols : {40, 33, 1104}) {  // a device has a kernel for each
+      CAPTURE(cols);
+      const Shape shape{9, cols};
+      const Tensor x = bench.normal(bench.compute, shape), residual = bench.normal(DType::f32, shape);
+      const Tensor gain = bench.normal(DType::f32, {cols}), sum = bench.unset(DType::f32, shape);
+      const Tensor y = bench.unset(DType::f32, shape), y_in_place = bench.unset(DType::f32, shape);
+      bench.ops.layernorm_forward({.x = x, .residual = residual, .sum = sum, .gain = gain, .y = y});
+      bench.ops.layernorm_forward({.x = x, .residual = residual, .sum = residual, .gain = gain, .y = y_in_place});
+      CHECK(bench.values(y) == bench.values(y_in_place));
+      CHECK(bench.values(sum) == bench.values(residual));
+    }
   });
 }
 

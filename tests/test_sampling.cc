@@ -85,6 +85,38 @@ TEST_CASE("sample: equal logits, -infinity, huge logits, flat and peaked rows") 
   });
 }
 
+// A device divides a row among its warps, twice, and one warp goes over what is left.
+TEST_CASE("sample: each draw of a flat row finds its token, and a high temperature reaches far down") {
+  on_every_backend([](Bench& bench) {
+    if (bench.compute == DType::bf16) return;  // logits are f32
+    constexpr int64_t cols = 1100, rows = 275;
+    const Tensor flat = bench.zeros({rows, cols}), tokens = bench.arena.make(DType::i32, {rows});
+    for (const int64_t kept : {cols, int64_t{700}}) {  // of equal logits the first tokens are kept
+      std::vector<double> draws, expected;
+      for (int64_t s = 0; s < rows; ++s) {
+        expected.push_back(static_cast<double>(s * kept / rows));
+        draws.push_back((expected.back() + 0.5) / static_cast<double>(kept));
+      }
+      bench.ops.sample({.logits = flat, .draws = bench.from(DType::f32, {rows}, draws), .temperature = 1,
+                        .top_k = static_cast<int>(kept), .tokens = tokens});
+      CHECK(bench.values(tokens) == expected);
+    }
+    std::vector<double> steep, draws;
+    for (int64_t s = 0; s < 20; ++s) {
+      for (int64_t v = 0; v < 50; ++v) steep.push_back(-2.0 * static_cast<double>(v));
+      draws.push_back((static_cast<double>(s) + 0.5) / 20);
+    }
+    const Tensor twenty = bench.arena.make(DType::i32, {20});
+    bench.ops.sample({.logits = bench.from(DType::f32, {20, 50}, steep), .draws = bench.from(DType::f32, {20}, draws),
+                      .temperature = 20, .tokens = twenty});
+    const std::vector<double> drawn = bench.values(twenty);
+    CHECK(drawn.back() > 30);
+    for (size_t s = 0; s < 20; ++s)
+      check_token(reference::sampling_weights(row_of(steep, static_cast<int64_t>(s), 50), 20, 0, 1), draws[s],
+                  drawn[s]);
+  });
+}
+
 TEST_CASE("sample: greedy takes the lowest token among equals and needs no draws") {
   on_every_backend([](Bench& bench) {
     std::vector<double> values(3 * 70, -1.0);

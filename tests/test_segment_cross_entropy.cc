@@ -117,11 +117,11 @@ TEST_CASE("segment cross entropy: ragged and empty sequences, rows of none, seve
 TEST_CASE("segment cross entropy: a row that is meant, or is not, and is ruled out; a NaN; no sequences") {
   on_every_backend([](Bench& bench) {
     const double no = -INFINITY;
-    const Tensor logits = bench.from(DType::f32, {8, 1}, {0, no, no, 0, 1, NAN, 0, std::log(3.0)});
-    const Tensor targets = bench.from(DType::f32, {8, 1}, {1, 0, 1, 0, 1, 0, 2, 0});
-    const Tensor totals = bench.zeros({3}), losses = bench.unset(DType::f32, {4});
-    const Tensor dlogits = bench.unset(DType::f32, {8, 1});
-    const Case c{{0, 2, 4, 6}, {2, 4, 6, 8}, 8, 1};
+    const Tensor logits = bench.from(DType::f32, {10, 1}, {0, no, no, 0, 1, NAN, 0, std::log(3.0), 1, NAN});
+    const Tensor targets = bench.from(DType::f32, {10, 1}, {1, 0, 1, 0, 1, 0, 2, 0, 0, 1});
+    const Tensor totals = bench.zeros({3}), losses = bench.unset(DType::f32, {5});
+    const Tensor dlogits = bench.unset(DType::f32, {10, 1});
+    const Case c{{0, 2, 4, 6, 8}, {2, 4, 6, 8, 10}, 10, 1};
     bench.ops.segment_cross_entropy({.logits = logits, .segments = c.segments(bench), .targets = targets,
                                      .totals = totals, .row_losses = losses, .dlogits = dlogits});
     const std::vector<double> loss = bench.values(losses), d = bench.values(dlogits);
@@ -130,6 +130,7 @@ TEST_CASE("segment cross entropy: a row that is meant, or is not, and is ruled o
     CHECK(d[1] == 0);
     CHECK(loss[1] == INFINITY);
     CHECK(std::isnan(loss[2]));
+    CHECK(std::isnan(loss[4]));  // a NaN is never right, wherever the order of logits puts it
     // One of two rows has a quarter of the probability and the weight 2.
     CHECK(std::abs(loss[3] - 2 * std::log(4.0)) <= error_of(c));
     CHECK(std::abs(d[6] - (2 * 0.25 - 2)) <= error_of(c));

@@ -61,12 +61,13 @@ Watched train(const Config& config, bool one_shape, bool synchronous = false) {
 
 }  // namespace
 
-TEST_CASE("simulated device: a training leaves the device without work less than once in ten steps") {
+// A wait a step, for the results of the step before, keeps the host from running further ahead.
+TEST_CASE("simulated device: a training waits once a step, and leaves the device without work less than once in ten") {
   const TemporaryFolder folder(quick_place());
   Config config = small_config(folder, "run");
   const cudasim::HostCounts late = train(config, false).counts;
   CHECK(late.idle_waits < (last - first) / 10);
-  CHECK(late.busy_waits <= last - first);
+  CHECK(late.idle_waits + late.busy_waits == last - first);
   config.name = "logged";
   config.training.log_every = 1;
   CHECK(train(config, false).counts.idle_waits >= last - first);

@@ -292,14 +292,13 @@ void CudaOps::clip_norms(const ClipNormsArgs& args) {
     float* x = args.tensors[i].gradient.as<float>();
     return ClipRow{x, count(i), 0, takes_vectors(width, 0, {x})};
   };
-  float *next_sum = sums, *next_factor = factors, *next_remaining = remaining;
+  // The stream's order lets every table use the sums and factors of the one before.
+  float* next_remaining = remaining;
   each_table<ClipRow, squares_rows>(args.tensors.size(), count, row_of, [&](const ClipTable& table) {
-    launch(squares_of_pieces<ClipTable>, blocks(table.pieces), threads, 0, stream(), table, next_sum);
-    launch(clipping_factors, blocks(table.count), threads, 0, stream(), table, next_sum, args.max_norm, next_factor,
+    launch(squares_of_pieces<ClipTable>, blocks(table.pieces), threads, 0, stream(), table, sums);
+    launch(clipping_factors, blocks(table.count), threads, 0, stream(), table, sums, args.max_norm, factors,
            next_remaining);
-    launch(scale_pieces, blocks(table.pieces), threads, 0, stream(), table, next_factor);
-    next_sum += table.pieces;
-    next_factor += table.count;
+    launch(scale_pieces, blocks(table.pieces), threads, 0, stream(), table, factors);
     next_remaining += table.count;
   });
   launch(sum_pieces, blocks(1), final_threads, 0, stream(), remaining, tensors, args.result.as<float>());
