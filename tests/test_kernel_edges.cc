@@ -49,6 +49,7 @@ TEST_CASE("attention: few queries over many keys, with dropout") {
     check_attention_case({2, 32, {{1, 300}, {1, 7}, {1, 128}}, causal, 0.3f});
     check_attention_case({1, 64, {{2, 200}, {2, 129}, {1, 1}}, causal, 0.3f});
     check_attention_case({2, 96, {{4, 300}, {3, 127}}, causal, 0.3f});
+    check_attention_case({2, 32, {{1, 0}, {3, 2}, {2, 20}}, causal, 0});  // a query without keys, and one range of keys
   }
 }
 
