@@ -115,6 +115,9 @@ ENGINE_INLINE void add_loaded_and_load(const TileOperands& next) {
   _tile_loadd(7, next.b + next.b_right, next.b_row_bytes);
 }
 
+// A tile_product has at least this depth.
+inline constexpr int64_t least_depth = 32;
+
 // Takes c [rows, cols] = or += a [rows, depth] b [depth, cols]. rows and cols are multiples of 16, depth is one of 32.
 // Strides are in elements, b's in words.
 template <bool accumulate>

@@ -25,7 +25,10 @@ struct TileRegisters {
 // The rows of a block of sums. With two vectors a row they take 16 of 32 registers, which hides the time of a product.
 inline constexpr int64_t dot_rows = 8;
 
-// Says where the operands of a block of sums lie, for one range of 32 k after another.
+// A tile_product has at least this depth.
+inline constexpr int64_t least_depth = 16;
+
+// Says where the operands of a block of sums lie, for one range of k after another.
 struct DotOperands {
   const bf16* a;
   int64_t a_stride, a_next;  // elements from row to row, and to the next range
@@ -33,8 +36,8 @@ struct DotOperands {
   int64_t b_stride, b_right, b_next;  // words from row to row, to the second vector, and to the next range
 };
 
-// Takes c [rows, vectors * lanes] = or += a b over so many ranges of 32 k. c's rows lie c_stride elements apart.
-template <int rows, int vectors>
+// Takes c [rows, vectors * lanes] = or += a b over so many ranges of `depth` k. c's rows lie c_stride elements apart.
+template <int rows, int vectors, int depth = 32>
 ENGINE_INLINE void add_dots(const DotOperands& of, int64_t ranges, bool add, float* c, int64_t c_stride) {
   __m512 sums[rows][vectors];
 #pragma GCC unroll 8
@@ -49,7 +52,7 @@ ENGINE_INLINE void add_dots(const DotOperands& of, int64_t ranges, bool add, flo
   for (int64_t range = 0; range < ranges; ++range) {
     const uint32_t* pairs = b;
 #pragma GCC unroll 4
-    for (int pair = 0; pair < 16; ++pair, pairs += of.b_stride) {
+    for (int pair = 0; pair < depth / 2; ++pair, pairs += of.b_stride) {
       __m512bh right[vectors];
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; ++v)
@@ -76,8 +79,8 @@ ENGINE_INLINE void add_dots(const DotOperands& of, int64_t ranges, bool add, flo
     }
 }
 
-// Takes c [rows, cols] = or += a [rows, depth] b [depth, cols]. rows and cols are multiples of 16, depth is one of 32.
-// Strides are in elements, b's in words.
+// Takes c [rows, cols] = or += a [rows, depth] b [depth, cols]. rows and cols are multiples of 16, depth is 16
+// or a multiple of 32. Strides are in elements, b's in words.
 template <bool accumulate>
 void tile_product(const bf16* a, int64_t a_stride, const uint32_t* b, int64_t b_stride, float* c, int64_t c_stride,
                   int64_t rows, int64_t cols, int64_t depth) {
@@ -85,8 +88,12 @@ void tile_product(const bf16* a, int64_t a_stride, const uint32_t* b, int64_t b_
     for (int64_t m = 0; m < rows; m += dot_rows) {
       const DotOperands of{a + m * a_stride, a_stride, 32, b + n, b_stride, lanes, 16 * b_stride};
       float* const at = c + m * c_stride + n;
-      if (n + lanes < cols) add_dots<dot_rows, 2>(of, depth / 32, accumulate, at, c_stride);
-      else add_dots<dot_rows, 1>(of, depth / 32, accumulate, at, c_stride);
+      const auto add = [&]<int vectors>(std::integral_constant<int, vectors>) __attribute__((always_inline)) {
+        if (depth == 16) add_dots<dot_rows, vectors, 16>(of, 1, accumulate, at, c_stride);
+        else add_dots<dot_rows, vectors>(of, depth / 32, accumulate, at, c_stride);
+      };
+      if (n + lanes < cols) add(std::integral_constant<int, 2>{});
+      else add(std::integral_constant<int, 1>{});
     }
 }
 

@@ -35,13 +35,14 @@ template <bool drops>
 void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
                     const QueryBlock& block, const BackwardF32& at, FetchAhead<>& ahead) {
   const int64_t padded_width = rounded_up(width, at.width_padding), row = span.query_begin + block.first;
-  read_rows(a.q, row, head, width, block.count, at.q, query_block, padded_width);
-  read_rows(a.dy, row, head, width, block.count, at.dy, query_block, padded_width);
-  read_rows(a.y, row, head, width, block.count, at.y, query_block, padded_width);
-  transpose_matrix(at.q, query_block, padded_width, at.q_across, padded_width, query_block);
-  transpose_matrix(at.dy, query_block, padded_width, at.dy_across, padded_width, query_block);
+  const int64_t queries = block.vectors * lanes;
+  read_rows(a.q, row, head, width, block.count, at.q, queries, padded_width);
+  read_rows(a.dy, row, head, width, block.count, at.dy, queries, padded_width);
+  read_rows(a.y, row, head, width, block.count, at.y, queries, padded_width);
+  transpose_matrix(at.q, queries, padded_width, at.q_across, padded_width, query_block);
+  transpose_matrix(at.dy, queries, padded_width, at.dy_across, padded_width, query_block);
   float delta[query_block], lse[query_block] = {};
-  row_dots(at.dy, at.y, query_block, padded_width, delta);
+  row_dots(at.dy, at.y, queries, padded_width, delta);
   for (int64_t i = 0; i < block.count; ++i) lse[i] = a.lse.as<float>()[(row + i) * a.heads + head];
   std::fill_n(at.dq_across, padded_width * query_block, 0.0f);
   const DropoutTile dropout{a.dropout};
@@ -49,11 +50,11 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
   for (int64_t first = 0; first < block.visible; first += key_tile) {
     const int64_t rows = rounded_up(std::min(key_tile, block.visible - first), at.row_padding),
                   offset = first * padded_width;
-    product<false>({at.keys + offset, padded_width, 1}, at.q_across, query_block, at.p, query_block, rows, query_block,
+    product<false>({at.keys + offset, padded_width, 1}, at.q_across, query_block, at.p, query_block, rows, queries,
                    padded_width, fetch);
     product<false>({at.values + offset, padded_width, 1}, at.dy_across, query_block, at.ds, query_block, rows,
-                   query_block, padded_width, fetch);
-    for (int v = 0; v < block.vectors; ++v)  // vectors without queries stay 0
+                   queries, padded_width, fetch);
+    for (int v = 0; v < block.vectors; ++v)
       softmax_gradient<drops>(at.p, at.ds, rows, first, a.scale, block, v, dropout, load(lse + v * lanes),
                               load(delta + v * lanes), [&](int64_t j, const vfloat(&p)[4], const vfloat(&ds)[4]) {
                                 ahead.some();
@@ -63,13 +64,13 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
                                 }
                               });
     product<true>({at.p, query_block, 1}, at.dy, padded_width, at.dvalues + offset, padded_width, rows, padded_width,
-                  query_block, fetch);
+                  block.count, fetch);
     product<true>({at.ds, query_block, 1}, at.q, padded_width, at.dkeys + offset, padded_width, rows, padded_width,
-                  query_block, fetch);
+                  block.count, fetch);
     product<true>({at.keys + offset, 1, padded_width}, at.ds, query_block, at.dq_across, query_block, padded_width,
-                  query_block, rows, fetch);
+                  queries, rows, fetch);
   }
-  transpose_matrix(at.dq_across, padded_width, query_block, at.q, query_block, padded_width);
+  transpose_matrix(at.dq_across, padded_width, queries, at.q, query_block, padded_width);
   write_rows(a.dq, row, head, width, block.count, at.q, padded_width, a.scale);
 }
 

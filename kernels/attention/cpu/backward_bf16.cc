@@ -68,14 +68,14 @@ template <bool drops>
 void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
                     const QueryBlock& block, const BackwardTiles& at, FetchAhead<>& ahead) {
   const int64_t padded_width = rounded_up(width, at.width_padding), row = span.query_begin + block.first;
-  const int64_t queries = block.vectors * lanes;
+  const int64_t queries = block.vectors * lanes, depth = std::max(queries, least_depth);
   read_rows(a.q, row, head, width, block.count, at.q, queries, padded_width);
   read_rows(a.dy, row, head, width, block.count, at.dy, queries, padded_width);
   words_across(at.q, queries, padded_width, at.q_across, query_block);
   words_across(at.dy, queries, padded_width, at.dy_across, query_block);
   for (const auto& [rows, pairs] : {std::pair{at.q, at.q_pairs}, {at.dy, at.dy_pairs}}) {
     pairs_of_rows(rows, queries, padded_width, pairs);
-    std::fill(pairs + queries / 2 * padded_width, pairs + query_block / 2 * padded_width, 0u);
+    std::fill(pairs + queries / 2 * padded_width, pairs + depth / 2 * padded_width, 0u);
   }
   read_rows(a.dy, row, head, width, block.count, at.dy_rows, queries, padded_width);
   read_rows(a.y, row, head, width, block.count, at.y_rows, queries, padded_width);
@@ -106,13 +106,13 @@ void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, i
       for (int64_t j = keys.fours / 2; j < keys.depth / 2; ++j)
         store_words(at.ds_pairs + j * query_block + v * lanes, vbf16_pair{});
     }
-    for (int v = 0; v < block_vectors; ++v)  // missing queries, unseen keys
+    for (int v = 0; v * lanes < depth; ++v)  // missing queries, unseen keys
       for (int64_t j = v < block.vectors ? keys.fours : 0; j < keys.rows; j += 2)
         for (bf16* part : {at.p, at.ds}) store_rows(part + j * query_block + v * lanes, vbf16_pair{});
     tile_product<true>(at.p, query_block, at.dy_pairs, padded_width, at.dvalues + offset, padded_width, keys.rows,
-                       padded_width, query_block);
+                       padded_width, depth);
     tile_product<true>(at.ds, query_block, at.q_pairs, padded_width, at.dkeys + offset, padded_width, keys.rows,
-                       padded_width, query_block);
+                       padded_width, depth);
     if (first)
       tile_product<true>(at.keys_across + offset, key_tile, at.ds_pairs, query_block, at.dq, query_block, padded_width,
                          queries, keys.depth);

@@ -32,9 +32,9 @@ void read_keys(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t
 template <bool drops>
 void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
                    const QueryBlock& block, const ForwardF32& scratch, FetchAhead<>& ahead) {
-  const int64_t padded_width = rounded_up(width, scratch.width_padding);
-  read_rows(a.q, span.query_begin + block.first, head, width, block.count, scratch.rows, query_block, padded_width);
-  transpose_matrix(scratch.rows, query_block, padded_width, scratch.q, padded_width, query_block);
+  const int64_t padded_width = rounded_up(width, scratch.width_padding), queries = block.vectors * lanes;
+  read_rows(a.q, span.query_begin + block.first, head, width, block.count, scratch.rows, queries, padded_width);
+  transpose_matrix(scratch.rows, queries, padded_width, scratch.q, padded_width, query_block);
   const DropoutTile dropout{a.dropout};
   const auto fetch = [&]() __attribute__((always_inline)) { ahead.some(); };
   RunningSoftmax running[block_vectors];
@@ -42,7 +42,7 @@ void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int
   for (int64_t first = 0; first < block.visible; first += key_tile) {
     const int64_t rows = rounded_up(std::min(key_tile, block.visible - first), scratch.row_padding);
     product<false>({scratch.keys + first * padded_width, padded_width, 1}, scratch.q, query_block, scratch.scores,
-                   query_block, rows, query_block, padded_width, fetch);
+                   query_block, rows, queries, padded_width, fetch);
     for (int v = 0; v < block.vectors; ++v) {
       float* at = scratch.scores + v * lanes;
       const vfloat correction = softmax_step<drops>(scratch.scores, rows, first, a.scale, block, v, dropout, running[v],
@@ -59,10 +59,9 @@ void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int
     }
     const LeftMatrix values{scratch.values + first * padded_width, 1, padded_width};
     if (first)
-      product<true>(values, scratch.scores, query_block, scratch.y, query_block, padded_width, query_block, rows,
-                    fetch);
-    else product<false>(values, scratch.scores, query_block, scratch.y, query_block, padded_width, query_block, rows,
-                    fetch);
+      product<true>(values, scratch.scores, query_block, scratch.y, query_block, padded_width, queries, rows, fetch);
+    else
+      product<false>(values, scratch.scores, query_block, scratch.y, query_block, padded_width, queries, rows, fetch);
   }
   for (int v = 0; v < block.vectors; ++v) {
     const int64_t row = span.query_begin + block.first + v * lanes;
@@ -73,7 +72,7 @@ void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int
       store(sums, load(sums) * factor);
     }
   }
-  transpose_matrix(scratch.y, padded_width, query_block, scratch.rows, query_block, padded_width);
+  transpose_matrix(scratch.y, padded_width, queries, scratch.rows, query_block, padded_width);
   write_rows(a.y, span.query_begin + block.first, head, width, block.count, scratch.rows, padded_width);
 }
 
