@@ -152,7 +152,7 @@ def main():
         check_random(build, "plain", {})
         check_random(build, "odd sizes", dict(n_embd=42, n_head=7, n_inner=51, vocab_size=97, bos_token_id=None,
                                               eos_token_id=3, pad_token_id=0, layer_norm_epsilon=1e-4))
-        for activation in ("gelu", "relu", "gelu_pytorch_tanh", "tanh", "silu", "mish"):
+        for activation in ("gelu", "relu", "gelu_pytorch_tanh", "tanh", "silu", "mish", "quick_gelu"):
             check_random(build, activation, dict(activation_function=activation, resid_pdrop=0.25, embd_pdrop=0.25))
         check_random(build, "untied", dict(tie_word_embeddings=False))
         check_random(build, "dropouts of 1", dict(resid_pdrop=1.0, embd_pdrop=1.0, attn_pdrop=1.0))

@@ -70,6 +70,6 @@ inline double named_share(const Tensor& indices, const Tensor& table) {
   return rows > 0 ? std::min(1.0, static_cast<double>(indices.count()) / rows) : 1;
 }
 
-enum class Activation { none, relu, gelu, gelu_tanh, tanh, silu, mish };
+enum class Activation { none, relu, gelu, gelu_tanh, tanh, silu, mish, quick_gelu };
 
 }  // namespace engine

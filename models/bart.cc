@@ -1,10 +1,10 @@
 // BART (Lewis et al. 2019) is an encoder and a decoder, which reads the encoder's hidden states of a source. Both are
-// post-layernorm. One table embeds the tokens of both and scores the output.
+// post-layernorm. One table embeds the tokens of both and scores the output or, untied, each of the three has its own.
 //   x = drop(norm(token + position embedding));  for each layer of the encoder:
 //   h = norm1(x + drop(attention(x)));  x = norm2(h + drop(feed_forward(h)))
 //   for each layer of the decoder, with s the encoder's x:
 //   h = norm1(x + drop(attention(x)));  g = cross_norm(h + drop(cross_attention(h, s)));
-//   x = norm2(g + drop(feed_forward(g)));  logits = x E^T
+//   x = norm2(g + drop(feed_forward(g)));  logits = x E^T, E a table of tokens
 // Positions are learned (their table begins with two rows that nothing reads, as in published models), sinusoidal
 // (P[t, i] = sin(t / 10000^(2i/C)) and P[t, C/2 + i] the cosine of the same), or none. Beside them, or in their place,
 // self attention may have relative tables (kernels/attention/attention.h). Cross attention has none, because
@@ -17,6 +17,7 @@
 #include "models/architectures.h"
 #include "models/blocks.h"
 #include "models/positions.h"
+#include "models/tied_options.h"
 
 namespace engine {
 
@@ -41,17 +42,21 @@ Tensor used_rows(const Tensor& table) {
           {table.rows() - unused_positions, table.cols()}};
 }
 
-// The encoder or the decoder has positions and blocks.
+// The encoder or the decoder has token embeddings, positions and blocks.
 struct Side {
+  Parameter* tokens = nullptr;  // its own, or the table of both
   Parameter* positions = nullptr;
-  ParameterRange range;  // of the positions
+  ParameterRange range;  // of its own tables
   PostNormStack stack;
 
   Side() = default;
   Side(Parameters& table, const ModelConfig& config, const std::string& prefix, int64_t layers, bool decoder,
-       Initial initial) {
+       Initial initial, Parameter* shared) {
     const auto& own = config.own.get<BartOptions>();
     range.first = table.size();
+    const Shape of_tokens{config.vocab_size, config.hidden_size};
+    tokens = shared ? shared : &table.add(prefix + "embedding.tokens", of_tokens, initial);
+    tokens->is_lookup = !shared;
     if (config.own.get<PositionOptions>().positions == "learned")
       positions = &table.add(prefix + "embedding.positions",
                              {config.max_positions + unused_positions, config.hidden_size}, initial);
@@ -72,17 +77,21 @@ class Bart final : public Model {
     const auto& own = config.own.get<BartOptions>();
     const int64_t width = config.hidden_size, positions = config.max_positions;
     const Initial initial = Initial::normal(config.initializer_range);
-    token_table_ = &parameters_.add("embedding.tokens", {config.vocab_size, width}, initial);
-    token_table_->is_factor = true;
+    const auto table = [&](const char* name) { return &parameters_.add(name, {config.vocab_size, width}, initial); };
+    Parameter* const shared = has_tied_embeddings(config) ? table("embedding.tokens") : nullptr;
+    shared_range_ = {0, parameters_.size()};
     if (config.own.get<PositionOptions>().positions == "sinusoidal") {
       require(width % 2 == 0, "sinusoidal positions need an even model.hidden_size, it is ", width);
       sinusoids_ =
           &parameters_.add_constant({positions, width}, [=](float* to) { write_positions(to, positions, width); });
     }
     token_scale_ = own.scale_embedding ? std::sqrt(static_cast<float>(width)) : 1;
-    encoder_ = Side(parameters_, config, "encoder.", config.num_layers, /*decoder=*/false, initial);
-    decoder_ = Side(parameters_, config, "decoder.", own.decoder_size(config), /*decoder=*/true, initial);
-    head_.projection = token_table_;
+    encoder_ = Side(parameters_, config, "encoder.", config.num_layers, /*decoder=*/false, initial, shared);
+    decoder_ = Side(parameters_, config, "decoder.", own.decoder_size(config), /*decoder=*/true, initial, shared);
+    head_.range.first = parameters_.size();
+    head_.projection = shared ? shared : table("lm_head.weight");
+    head_.range.last = parameters_.size();
+    head_.projection->is_factor = true;
     if (own.output_bias.empty()) return;
     head_.fixed_bias = &parameters_.add_constant({config.vocab_size}, [bias = own.output_bias](float* to) {
       std::copy(bias.begin(), bias.end(), to);
@@ -128,7 +137,7 @@ class Bart final : public Model {
   void embed_backward(Pass& pass, const Tokens& tokens, const Embedded& dx) override {
     embed_side_backward(pass, decoder_, tokens.ids, pass.layout, dx.x);
     embed_side_backward(pass, encoder_, tokens.source_ids, pass.source, dx.source);
-    pass.done({0, 1});
+    pass.done(shared_range_);
   }
 
  private:
@@ -145,7 +154,7 @@ class Bart final : public Model {
     const Tensor table = side.positions ? used_rows(side.positions->value) : sinusoids_ ? *sinusoids_ : Tensor{};
     pass.ops.embedding_forward({.tokens = ids,
                                 .positions = table ? layout.positions : Tensor{},
-                                .token_table = token_table_->value,
+                                .token_table = side.tokens->value,
                                 .position_table = table,
                                 .y = embedded,
                                 .token_scale = token_scale_});
@@ -157,13 +166,14 @@ class Bart final : public Model {
     pass.ops.embedding_backward({.tokens = ids,
                                  .positions = dpositions ? layout.positions : Tensor{},
                                  .dy = dembedded,
-                                 .dtoken_table = pass.gradients->sum(*token_table_),
+                                 .dtoken_table = pass.gradients->sum(*side.tokens),
                                  .dposition_table = dpositions,
-                                 .token_scale = token_scale_});
+                                 .token_scale = token_scale_,
+                                 .touched_blocks = pass.gradients->touched_blocks(*side.tokens)});
     pass.done(side.range);
   }
 
-  Parameter* token_table_;
+  ParameterRange shared_range_;  // of the table of both sides, if there is one
   const Tensor* sinusoids_ = nullptr;
   float token_scale_ = 1;
   Side encoder_, decoder_;

@@ -74,7 +74,6 @@ void write_bart_config(const ModelConfig& config, nlohmann::ordered_json& result
   result["activation_dropout"] = decimal(config.own.get<BartOptions>().activation_dropout);
   result["init_std"] = decimal(config.initializer_range);
   result["scale_embedding"] = config.own.get<BartOptions>().scale_embedding;
-  result["tie_word_embeddings"] = true;
   result["use_cache"] = true;
 }
 
@@ -125,10 +124,19 @@ const std::vector<std::pair<const char*, const char*>> general_keys = {
     {"num_hidden_layers", "encoder_layers"},
     {"num_attention_heads", "encoder_attention_heads"}};
 
-const std::vector<HuggingFaceFormat::Tied> bart_tied = {
-    {"model.encoder.embed_tokens.weight", "model.shared.weight", "embedding.tokens"},
-    {"model.decoder.embed_tokens.weight", "model.shared.weight", "embedding.tokens"},
-    {"lm_head.weight", "model.shared.weight", "embedding.tokens"}};
+using Tied = HuggingFaceFormat::Tied;
+
+// Transformers before version 5 saved one table of tokens of both sides even where the logits had a table of their own.
+const std::vector<Tied> bart_tied = {
+    {"model.encoder.embed_tokens.weight", "model.shared.weight", "embedding.tokens", /*unless=*/"lm_head.weight"},
+    {"model.decoder.embed_tokens.weight", "model.shared.weight", "embedding.tokens", /*unless=*/"lm_head.weight"},
+    {"lm_head.weight", "model.shared.weight", "embedding.tokens", /*unless=*/"lm_head.weight"},
+    {"model.shared.weight", "model.encoder.embed_tokens.weight", "encoder.embedding.tokens", "",
+     Tied::Counting::the_other},
+    {"model.shared.weight", "model.decoder.embed_tokens.weight", "decoder.embedding.tokens", "",
+     Tied::Counting::the_other}};
+const std::vector<Tied> bart_tied_by_config = {
+    {"model.shared.weight", "lm_head.weight", "lm_head.weight", "", Tied::Counting::the_other}};
 
 const std::vector<const char*> layer_drops = {"encoder_layerdrop", "decoder_layerdrop"};
 
@@ -150,10 +158,11 @@ void add_norm(BartNames& names, const std::string& ours, const std::string& thei
 }
 
 BartNames bart_names() {
-  BartNames names{{"embedding.tokens", "model.shared.weight"}};
+  BartNames names{{"embedding.tokens", "model.shared.weight"}, {"lm_head.weight", "lm_head.weight"}};
   for (const std::string side : {"encoder.", "decoder."}) {
     const std::string layer = side + "layers.*.", their_side = "model." + side, their_layer = "model." + layer;
     const auto projection = [&](const char* attention, const char* which) { return their_layer + attention + which; };
+    names.push_back({side + "embedding.tokens", their_side + "embed_tokens.weight"});
     names.push_back({side + "embedding.positions", their_side + "embed_positions.weight"});
     add_norm(names, side + "embedding.norm", their_side + "layernorm_embedding");
     add_linear(names, layer + "attention.qkv", {projection("self_attn.", "q_proj"), projection("self_attn.", "k_proj"),
@@ -194,6 +203,7 @@ const HuggingFaceFormat& bart_format() {
       .names = bart_names(),
       .general_keys = general_keys,
       .tied = bart_tied,
+      .tied_by_config = bart_tied_by_config,
       .layer_drops = layer_drops,
       .logits_bias = "final_logits_bias",
       .logits_bias_of = logits_bias_of,
@@ -214,6 +224,7 @@ const HuggingFaceFormat& own_bart_format() {
       .names = own_names(),
       .general_keys = general_keys,
       .tied = bart_tied,
+      .tied_by_config = bart_tied_by_config,
       .layer_drops = layer_drops,
       .logits_bias = "final_logits_bias",
       .logits_bias_of = logits_bias_of,

@@ -2,7 +2,7 @@
 // RemBERT (Chung et al. 2020) are post-layernorm encoders with learned positions.
 //   x = drop(norm(token + position + type embedding));  for each layer:
 //   h = norm1(x + drop(attention(x)));  x = norm2(h + drop(feed_forward(h)))
-//   masked tokens: logits = norm(act(W x + b)) E^T + c, E the token embedding
+//   masked tokens: logits = norm(act(W x + b)) E^T + c, E the token embedding or, untied, a table of its own
 //   classes:       logits = W' drop(tanh(W x0 + b)) + b', x0 the first row of a sequence
 //   answers:       logits = W drop(x) + b, two of every row
 // RoBERTa drops from x0, too, and its masked tokens have GELU whatever the layers have. RemBERT's embeddings have a
@@ -12,6 +12,7 @@
 
 #include "models/architectures.h"
 #include "models/blocks.h"
+#include "models/tied_options.h"
 
 namespace engine {
 
@@ -134,6 +135,9 @@ class Bert final : public Model {
   PostNormStack stack_;
 };
 
+// Returns the width of the table that scores masked tokens where it is as wide as the layers.
+int64_t size_of_own_table(const ModelConfig& config) { return has_tied_embeddings(config) ? 0 : config.hidden_size; }
+
 }  // namespace
 
 void RobertaOptions::declare(Options& options) {
@@ -160,14 +164,18 @@ void RemBertOptions::check() const {
 }
 
 std::unique_ptr<Model> make_bert(const ModelConfig& config) {
-  return std::make_unique<Bert>(config, BertStyle{.type_vocab_size = config.own.get<BertOptions>().type_vocab_size});
+  return std::make_unique<Bert>(config, BertStyle{.type_vocab_size = config.own.get<BertOptions>().type_vocab_size,
+                                                  .output_embedding_size = size_of_own_table(config)});
 }
 
 std::unique_ptr<Model> make_distilbert(const ModelConfig& config) {
   // Nothing drops from what its attention adds.
   return std::make_unique<Bert>(
       config,
-      BertStyle{.type_vocab_size = 0, .stack = {.attended_dropout = 0}, .pooled = Activation::relu});
+      BertStyle{.type_vocab_size = 0,
+                .stack = {.attended_dropout = 0},
+                .pooled = Activation::relu,
+                .output_embedding_size = size_of_own_table(config)});
 }
 
 std::unique_ptr<Model> make_roberta(const ModelConfig& config) {
@@ -177,7 +185,8 @@ std::unique_ptr<Model> make_roberta(const ModelConfig& config) {
                                 BertStyle{.type_vocab_size = config.own.get<RobertaOptions>().type_vocab_size,
                                           .unused_positions = unused_roberta_positions(config),
                                           .classifier_has_dense = true,
-                                          .masked_activation = "gelu"});
+                                          .masked_activation = "gelu",
+                                          .output_embedding_size = size_of_own_table(config)});
 }
 
 std::unique_ptr<Model> make_rembert(const ModelConfig& config) {

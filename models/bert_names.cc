@@ -7,6 +7,7 @@
 namespace engine {
 
 using nlohmann::json;
+using Counting = HuggingFaceFormat::Tied::Counting;
 
 namespace {
 
@@ -20,7 +21,6 @@ ModelConfig read_bert_config(const json& config, const std::string& where) {
 
 void write_bert_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   write_bert_keys(config, bert_keys, config.max_positions, config.own.get<BertOptions>().type_vocab_size, result);
-  result["tie_word_embeddings"] = true;
 }
 
 }  // namespace
@@ -41,10 +41,15 @@ const HuggingFaceFormat& bert_format() {
                 {"masked_head.norm.gain", "cls.predictions.transform.LayerNorm.weight"},
                 {"masked_head.norm.bias", "cls.predictions.transform.LayerNorm.bias"},
                 {"masked_head.bias", "cls.predictions.bias"},
+                {"masked_head.projection.weight", "cls.predictions.decoder.weight"},
+                {"masked_head.projection.bias", "cls.predictions.decoder.bias"},
                 {"classifier.weight", "classifier.weight"},
                 {"classifier.bias", "classifier.bias"}}),
-      .tied = {{"cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight", "masked_head.bias"},
-               {"cls.predictions.decoder.bias", "cls.predictions.bias", "masked_head.bias"}},
+      .tied = {{"cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight", "masked_head.bias",
+                /*unless=*/"masked_head.projection.weight"},
+               {"cls.predictions.decoder.bias", "cls.predictions.bias", "masked_head.bias", "", Counting::this_one},
+               {"cls.predictions.bias", "cls.predictions.decoder.bias", "masked_head.projection.bias", "",
+                Counting::the_other}},
       .buffers = {"bert.embeddings.position_ids", "bert.embeddings.token_type_ids"},
       .read_config = read_bert_config,
       .write_config = write_bert_config};

@@ -127,7 +127,8 @@ void ModelConfig::declare(Options& options) {
   options.add("model.vocab_size", vocab_size, between(0, most_rows),
               "tokens the model knows; 0: as many as the tokenizer");
   options.add("model.max_positions", max_positions, between(1, most_rows), "the longest sequence in tokens");
-  options.add("model.activation", activation, one_of({"auto", "gelu_tanh", "gelu", "relu", "tanh", "silu", "mish"}),
+  options.add("model.activation", activation,
+              one_of({"auto", "gelu_tanh", "gelu", "quick_gelu", "relu", "tanh", "silu", "mish"}),
               "of the feed-forward part; auto: the architecture's, GPT-2's gelu_tanh or BERT's gelu");
   options.add("model.dropout", dropout, between(0, 1),
               "share of the embeddings and of each block's additions that is dropped in training; lstm: of what a "

@@ -47,7 +47,6 @@ void write_distilbert_config(const ModelConfig& config, nlohmann::ordered_json& 
   result["qa_dropout"] = decimal(config.span_dropout);
   result["initializer_range"] = decimal(config.initializer_range);
   result["sinusoidal_pos_embds"] = false;
-  result["tie_word_embeddings"] = true;
   labels_to_huggingface(config, result);
 }
 
@@ -88,12 +87,15 @@ const HuggingFaceFormat& distilbert_format() {
            {"masked_head.norm.gain", "vocab_layer_norm.weight"},
            {"masked_head.norm.bias", "vocab_layer_norm.bias"},
            {"masked_head.bias", "vocab_projector.bias"},
+           {"masked_head.projection.weight", "vocab_projector.weight"},
+           {"masked_head.projection.bias", "vocab_projector.bias"},
            {"pooler.weight", "pre_classifier.weight"},
            {"pooler.bias", "pre_classifier.bias"},
            {"classifier.weight", "classifier.weight"},
            {"classifier.bias", "classifier.bias"}}),
       .general_keys = {{"hidden_size", "dim"}, {"num_hidden_layers", "n_layers"}, {"num_attention_heads", "n_heads"}},
-      .tied = {{"vocab_projector.weight", "distilbert.embeddings.word_embeddings.weight", "masked_head.bias"}},
+      .tied = {{"vocab_projector.weight", "distilbert.embeddings.word_embeddings.weight", "masked_head.bias",
+                /*unless=*/"masked_head.projection.weight"}},
       .buffers = {"distilbert.embeddings.position_ids"},
       .read_config = read_distilbert_config,
       .write_config = write_distilbert_config};

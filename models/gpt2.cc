@@ -6,14 +6,13 @@
 #include "models/architectures.h"
 #include "models/positions.h"
 #include "models/pre_norm_decoder.h"
+#include "models/tied_options.h"
 
 namespace engine {
 
 void Gpt2Options::declare(Options& options) {
   options.add("model.embedding_dropout", embedding_dropout, between(-1, 1),
               "gpt2: share of the embeddings that is dropped in training; -1: as dropout");
-  options.add("model.untied_embeddings", untied_embeddings,
-              "gpt2: a table of their own projects to the logits, not the token embedding");
 }
 
 void Gpt2Options::take_dropouts(const ArchitectureOptions& wanted, const Options& options) {
@@ -26,10 +25,10 @@ void Gpt2Options::take_dropouts(const ArchitectureOptions& wanted, const Options
 std::unique_ptr<Model> make_gpt2(const ModelConfig& config) {
   require_positions(config, {"learned", "rotary", "sinusoidal", "random"});
   check_position_table(config);
-  const auto& own = config.own.get<Gpt2Options>();
   return make_pre_norm_decoder(config, {.positions = config.own.get<PositionOptions>().positions,
-                                        .is_tied = !own.untied_embeddings,
-                                        .embedding_dropout = own.rate_of_embeddings(config)});
+                                        .is_tied = has_tied_embeddings(config),
+                                        .embedding_dropout =
+                                            config.own.get<Gpt2Options>().rate_of_embeddings(config)});
 }
 
 }  // namespace engine

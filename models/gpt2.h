@@ -5,8 +5,7 @@
 namespace engine {
 
 struct Gpt2Options final : OptionsOf<Gpt2Options> {
-  float embedding_dropout = -1;    // of embeddings; below 0: the model's dropout
-  bool untied_embeddings = false;  // a table of their own projects to the logits
+  float embedding_dropout = -1;  // of embeddings; below 0: the model's dropout
 
   void declare(Options& options) override;
   void take_dropouts(const ArchitectureOptions& wanted, const Options& options) override;

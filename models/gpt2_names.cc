@@ -26,9 +26,7 @@ ModelConfig read_gpt2_config(const json& config, const std::string& where) {
   result.max_positions = json_integer(config, "n_positions", where, 1, most_rows, context);
   result.activation = activation_from_huggingface(json_string(config, "activation_function", where, "gelu_new"), where);
   result.dropout = dropout_from_huggingface(config, "resid_pdrop", where, 0.1);
-  auto& own = result.own.get<Gpt2Options>();
-  own.embedding_dropout = dropout_from_huggingface(config, "embd_pdrop", where, 0.1);
-  own.untied_embeddings = !json_bool(config, "tie_word_embeddings", where, true);
+  result.own.get<Gpt2Options>().embedding_dropout = dropout_from_huggingface(config, "embd_pdrop", where, 0.1);
   result.attention_dropout = dropout_from_huggingface(config, "attn_pdrop", where, 0.1);
   result.layer_norm_epsilon = epsilon_from_huggingface(config, "layer_norm_epsilon", where, 1e-5);
   result.initializer_range = initializer_range_from_huggingface(config, where);
@@ -57,7 +55,6 @@ void write_gpt2_config(const ModelConfig& config, nlohmann::ordered_json& result
   result["initializer_range"] = decimal(config.initializer_range);
   result["scale_attn_weights"] = true;
   result["scale_attn_by_inverse_layer_idx"] = false;
-  result["tie_word_embeddings"] = !config.own.get<Gpt2Options>().untied_embeddings;
   result["use_cache"] = true;
 }
 
@@ -122,7 +119,6 @@ HuggingFaceFormat format_of(const char* model_type, const char* class_name) {
                            {"max_position_embeddings", "n_positions"}},
           .tied = {{"lm_head.weight", "transformer.wte.weight", "embedding.tokens", /*unless=*/"lm_head.weight"}},
           .buffers = {"transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias"},
-          .ties_embeddings = {},
           .read_config = read_gpt2_config,
           .write_config = write_gpt2_config};
 }

@@ -10,6 +10,7 @@
 #include "core/json.h"
 #include "models/huggingface_format.h"
 #include "models/huggingface_tensors.h"
+#include "models/tied_options.h"
 
 namespace engine {
 
@@ -73,14 +74,23 @@ json with_own_keys(json config, const HuggingFaceFormat& format, const std::stri
   return config;
 }
 
+// Tells whether a value of "layer_types" says what every layer does without it.
+bool is_usual(const json& value) {
+  const auto is_full = [](const json& one) { return one == "full_attention"; };
+  return value.is_array() && std::all_of(value.begin(), value.end(), is_full);
+}
+
 // Throws an Error that names a key by which transformers computes something else, or loads other weights.
 void refuse_keys(const json& config, ModelKind kind, const std::string& where) {
   for (const char* key : {"attention_chunk_size", "layer_types", "per_layer_config", "quantization_config",
                           "sliding_window", "transformers_weights"})
-    if (json_has(config, key, where) && !config[key].empty())
+    if (json_has(config, key, where) && !config[key].empty() && !is_usual(config[key]))
       fail(where, ": \"", key, "\" is ", config[key].dump().substr(0, 60), ", which is not supported");
   require_option(config, "is_encoder_decoder", kind == ModelKind::encoder_decoder, where);
-  if (kind != ModelKind::encoder) require_option(config, "is_causal", true, where);
+  // It changes the masks of encoders and of decoders, so both values change those of an encoder-decoder.
+  if (kind == ModelKind::encoder_decoder && json_has(config, "is_causal", where))
+    fail(where, ": \"is_causal\" is ", config["is_causal"].dump().substr(0, 60), ", which is not supported");
+  require_option(config, "is_causal", kind != ModelKind::encoder, where);
 }
 
 // Throws an Error where transformers would leave out layers of the model that is trained.
@@ -115,6 +125,7 @@ std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& fol
   if (!config.is_object()) fail(where, ": should be a JSON object");
   const HuggingFaceFormat& format = format_of(config, where);
   ModelConfig result = format.read_config(with_own_keys(config, format, where), where);
+  set_tied_embeddings(result, json_bool(config, "tie_word_embeddings", where, has_tied_embeddings(result)));
   const HuggingFaceFormat::Class* const named = class_named(format, config, where);
   if (named) result.head = named->head;
   read_own_parts(config, where, result);
@@ -125,10 +136,6 @@ std::pair<ModelConfig, const HuggingFaceFormat*> read_config(const fs::path& fol
   refuse_keys(config, kind, where);
   if (purpose.trained) refuse_layer_drops(config, format, where);
   if (head == HeadKind::classification && result.head == head) refuse_problem_type(config, where);
-  // An encoder without logits over the vocabulary has nothing that could be tied.
-  const bool has_logits = !is_encoder || head == HeadKind::masked;
-  if (has_logits && format.ties_embeddings)
-    require_option(config, "tie_word_embeddings", *format.ties_embeddings, where);
   if (!named && is_encoder && !purpose.any_class && json_has(config, "architectures", where)) {
     std::string known;
     for (const auto& one : format.classes) known += (known.empty() ? "" : ", ") + std::string(one.name);
@@ -153,11 +160,11 @@ std::string activation_from_huggingface(const std::string& name, const std::stri
     if (name == same) return "gelu_tanh";
   if (name == "gelu" || name == "gelu_python") return "gelu";
   if (name == "swish") return "silu";
-  for (const char* same : {"relu", "tanh", "silu", "mish"})
+  for (const char* same : {"relu", "tanh", "silu", "quick_gelu", "mish"})
     if (name == same) return name;
   fail(where, ": the activation \"", name.substr(0, 60),
        "\" is unknown: gelu_new, gelu_pytorch_tanh, gelu_python_tanh, gelu_fast, gelu_accurate, gelu, gelu_python, "
-       "relu, tanh, silu, swish or mish");
+       "quick_gelu, relu, tanh, silu, swish or mish");
 }
 
 std::string activation_to_huggingface(const std::string& name) { return name == "gelu_tanh" ? "gelu_new" : name; }
@@ -289,6 +296,14 @@ std::unique_ptr<Model> load_model(const fs::path& path, Memory& memory, bool wit
   // A trunk alone may come with its pooler or without.
   const std::string pooler = std::string(format->prefix) + "pooler.dense.weight";
   config.pooler = config.pooler && config.head == HeadKind::none && has_tensor(folder, *format, pooler);
+  // Tables that differ in the folder count, as in transformers, whatever the config says of them.
+  const bool has_logits = architecture_of(config).kind != ModelKind::encoder || config.head == HeadKind::masked;
+  HuggingFaceFormat as_read = *format;
+  const bool has_untied = has_logits && has_tied_embeddings(config) && has_untied_tensors(folder, *format);
+  if (has_untied) {
+    set_tied_embeddings(config, false);
+    as_read.tied.insert(as_read.tied.end(), format->tied_by_config.begin(), format->tied_by_config.end());
+  }
   if (format->logits_bias) format->logits_bias_of(config) = read_logits_bias(folder, *format, config.vocab_size);
   const ModelConfig in_folder = config;
   if (request.adjust) request.adjust(config);
@@ -303,8 +318,9 @@ std::unique_ptr<Model> load_model(const fs::path& path, Memory& memory, bool wit
   } catch (const Error& error) {
     fail((folder / "config.json").string(), ": ", error.what());
   }
-  LoadReport report = load_weights(folder, *format, config, model->parameters(), memory, with_gradients, new_parts);
+  LoadReport report = load_weights(folder, as_read, config, model->parameters(), memory, with_gradients, new_parts);
   report.new_tokens = new_parts.tokens - new_parts.known_tokens;
+  report.has_untied = has_untied;
   if (request.report) *request.report = report;
   return model;
 }
@@ -320,6 +336,7 @@ std::string LoadReport::text() const {
   add("loaded", loaded, loaded.size());
   add("new", fresh, fresh.size());
   if (new_tokens) text += "; " + std::to_string(new_tokens) + " new tokens";
+  if (has_untied) text += "; its tables of tokens differ, so none is tied";
   add("left out", left_out, 4);
   return text;
 }
@@ -333,6 +350,7 @@ void save_model(const fs::path& folder, Model& model, const std::string& dtype) 
   config["model_type"] = format.model_type;
   config["dtype"] = dtype == "F32" ? "float32" : dtype == "F16" ? "float16" : "bfloat16";
   format.write_config(model.config(), config);
+  config["tie_word_embeddings"] = has_tied_embeddings(model.config());
   write_own_parts(model.config(), config);
   write_tokens(format, model.config(), model.config().eos_tokens, config);
   save_weights(folder, format, model.config(), model.parameters(), dtype);

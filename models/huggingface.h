@@ -22,6 +22,7 @@ struct LoadReport {
   std::vector<std::string> loaded, fresh;  // parts of the model
   std::vector<std::string> left_out;       // the file's tensors of other models
   int64_t new_tokens = 0;                  // tokens behind the folder's vocabulary
+  bool has_untied = false;                 // tables that config.json ties, but that differ
   std::string text() const;                // "loaded trunk; new pooler, classifier; left out cls.predictions.bias"
 };
 
@@ -41,7 +42,8 @@ struct LoadRequest {
 };
 // Loads the folder's model with its weights into `memory`. Every tensor of the model must be there in its shape, else
 // an error names it. The report names tensors that the model does not have; buffers that older versions saved, such as
-// attention masks, are skipped. Of tied tensors either may be there, or both, which must then be equal.
+// attention masks, are skipped. Of tied tensors either may be there, or both. Where tables of tokens differ, the model
+// is untied, as in transformers.
 std::unique_ptr<Model> load_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients,
                                   const LoadRequest& request = {});
 

@@ -38,19 +38,22 @@ struct HuggingFaceFormat {
   // General keys of transformers' configs and the architecture's own ones ("hidden_size", "n_embd"). Where a file has
   // both, transformers lets the general one count.
   std::vector<std::pair<const char*, const char*>> general_keys = {};
-  // A tied tensor is the same as another. A file may hold either of them, or both, which must then be equal.
+  // A tied tensor is the same as another. A file may hold either of them, or both.
   struct Tied {
     const char* name;
     const char* same_as;
-    const char* parameter;  // matters to models that have this parameter
-    const char* unless = "";  // and lack this one
+    const char* parameter;    // matters to models that have this parameter
+    const char* unless = "";  // and lack this one, which a model has whose file holds both, with different values
+    // Tells what counts of two tensors that differ where that cannot be. If the other one counts, transformers reads
+    // nothing of this one but saves it; so it is saved as a copy, and no tensor seems to be missing.
+    enum class Counting { neither, this_one, the_other } counts = Counting::neither;
   };
-  std::vector<Tied> tied;
-  std::vector<const char*> buffers;  // are skipped
+  std::vector<Tied> tied = {};
+  // These hold, too, where config.json ties the embeddings, and they differ in the file.
+  std::vector<Tied> tied_by_config = {};
+  std::vector<const char*> buffers = {};  // are skipped
   // Keys of rates at which transformers leaves out whole layers in training. Nothing here does, so they must then be 0.
   std::vector<const char*> layer_drops = {};
-  // "tie_word_embeddings" must be this in a model with logits over the vocabulary. Absent: read_config reads it.
-  std::optional<bool> ties_embeddings = true;
   // The file's name of a bias of the logits that is not trained, [1, V], and its place in a config. nullptr: none.
   const char* logits_bias = nullptr;
   std::vector<float>& (*logits_bias_of)(ModelConfig& config) = nullptr;

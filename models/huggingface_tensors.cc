@@ -13,6 +13,7 @@
 namespace engine {
 
 namespace fs = std::filesystem;
+using Counting = HuggingFaceFormat::Tied::Counting;
 
 namespace {
 
@@ -61,12 +62,10 @@ class NameList {
   int count_ = 0;
 };
 
-void check_tied(const Safetensors& file, const std::string& name, const std::string& other, const std::string& path,
-                const char* remedy) {
+bool is_same(const Safetensors& file, const std::string& name, const std::string& other) {
   const Safetensors::Entry &a = file.at(name), &b = file.at(other);
-  const bool is_same = a.shape == b.shape && (a.dtype == b.dtype ? std::memcmp(a.data, b.data, a.bytes) == 0
-                                                                 : file.floats(name) == file.floats(other));
-  if (!is_same) fail(path, ": tensor ", name, " differs from ", other, remedy);
+  return a.shape == b.shape && (a.dtype == b.dtype ? std::memcmp(a.data, b.data, a.bytes) == 0
+                                                   : file.floats(name) == file.floats(other));
 }
 
 // Finds names in a file, which may leave out the format's prefix and may use the old names of layernorms' gains and
@@ -160,12 +159,14 @@ class TensorCheck {
            entries_.contains(names_.of(tied.name));
   }
 
-  // Returns the name in the file of a tensor. Where the file saved only the one that is tied to it, it is that one's.
+  // Returns the name in the file of a tensor. Where the file saved only the one that is tied to it, or that one counts,
+  // it is that one's.
   std::string source_of(const std::string& wanted) const {
     const std::string name = names_.of(wanted);
-    if (entries_.contains(name)) return name;
+    const bool is_there = entries_.contains(name);
     for (const auto& tied : format_.tied)
-      if (wanted == tied.same_as && matters(tied)) return names_.of(tied.name);
+      if (wanted == tied.same_as && matters(tied) && (!is_there || tied.counts == Counting::this_one))
+        return names_.of(tied.name);
     return name;
   }
 
@@ -199,7 +200,7 @@ class TensorCheck {
         known_.insert(names_.of(with_layer(pattern, layer)));
     if (format_.logits_bias) known_.insert(format_.logits_bias);
     for (const auto& tied : format_.tied)
-      if (matters(tied)) known_.insert(names_.of(tied.name));
+      if (matters(tied)) known_.insert({names_.of(tied.name), names_.of(tied.same_as)});
     for (const auto& [name, entry] : entries_)
       if (!known_.contains(name)) report.left_out.push_back(name);
   }
@@ -221,13 +222,10 @@ class TensorCheck {
 
   void check_tied_tensors() const {
     for (const auto& tied : format_.tied) {
+      if (!matters(tied) || *tied.unless || tied.counts != Counting::neither) continue;
       const std::string name = names_.of(tied.name), other = source_of(tied.same_as);
-      // A model that its config can untie is untied there, as transformers says, too.
-      const bool can_untie = !format_.ties_embeddings && *tied.unless;
-      if (matters(tied) && name != other)
-        check_tied(file_, name, other, path_,
-                   can_untie ? ", but config.json ties them: set \"tie_word_embeddings\" to false there"
-                             : "; only tied embeddings are supported");
+      if (name != other && !is_same(file_, name, other))
+        fail(path_, ": tensor ", name, " differs from ", other, ", but they are one in transformers");
     }
   }
 
@@ -246,6 +244,19 @@ class TensorCheck {
 bool has_tensor(const fs::path& folder, const HuggingFaceFormat& format, const std::string& name) {
   const Safetensors file = Safetensors::open(weights_file(folder));
   return file.entries().contains(NamesInFile(file, format).of(name));
+}
+
+bool has_untied_tensors(const fs::path& folder, const HuggingFaceFormat& format) {
+  const Safetensors file = Safetensors::open(weights_file(folder));
+  const NamesInFile names(file, format);
+  std::map<std::string, std::string> found;  // the first tensor of each group of tied ones
+  for (const auto& tied : format.tied)
+    for (const std::string& name : {names.of(tied.same_as), names.of(tied.name)}) {
+      if (!*tied.unless || !file.entries().contains(name)) continue;
+      const std::string& first = found.emplace(tied.same_as, name).first->second;
+      if (first != name && !is_same(file, first, name)) return true;
+    }
+  return false;
 }
 
 std::vector<float> read_logits_bias(const fs::path& folder, const HuggingFaceFormat& format, int64_t vocab_size) {
@@ -348,8 +359,15 @@ void save_weights(const fs::path& folder, const HuggingFaceFormat& format, const
     return staged.data();
   };
   const std::string left_away = class_of(format, config.head).has_prefix ? "" : format.prefix;
+  std::vector<Place> places = places_of(format, parameters, config.num_heads);
+  std::set<std::string> copies;
+  for (const auto& tied : format.tied)
+    for (size_t i = 0, count = places.size(); i < count; ++i)
+      if (tied.counts == Counting::the_other && places[i].name == tied.same_as &&
+          places[i].parameter->name == tied.parameter && copies.insert(tied.name).second)
+        places.emplace_back(places[i]).name = tied.name;
   std::vector<SafetensorsItem> items;
-  for (const Place& place : places_of(format, parameters, config.num_heads)) {
+  for (const Place& place : places) {
     const auto fill_rows = [&, place](int64_t begin, int64_t end, char* to) {
       const float* values = on_host(*place.parameter) + place.first;
       if (place.transposed) {

@@ -33,6 +33,9 @@ LoadReport load_weights(const std::filesystem::path& folder, const HuggingFaceFo
 // Whether the folder's weights hold the tensor of this name, with or without the format's prefix.
 bool has_tensor(const std::filesystem::path& folder, const HuggingFaceFormat& format, const std::string& name);
 
+// Tells whether the folder's weights have both tensors of a pair that a model's config ties, with different values.
+bool has_untied_tensors(const std::filesystem::path& folder, const HuggingFaceFormat& format);
+
 // Reads the folder's fixed bias of the logits; empty where the format or the folder has none, or it is all zeros.
 std::vector<float> read_logits_bias(const std::filesystem::path& folder, const HuggingFaceFormat& format,
                                     int64_t vocab_size);

@@ -280,8 +280,9 @@ Activation activation_named(const std::string& name) {
   if (name == "gelu_tanh") return Activation::gelu_tanh;
   if (name == "tanh") return Activation::tanh;
   if (name == "silu") return Activation::silu;
+  if (name == "quick_gelu") return Activation::quick_gelu;
   if (name == "mish") return Activation::mish;
-  fail("no activation is named ", name, ": relu, gelu, gelu_tanh, tanh, silu or mish");
+  fail("no activation is named ", name, ": relu, gelu, gelu_tanh, tanh, silu, quick_gelu or mish");
 }
 
 }  // namespace engine

@@ -145,6 +145,6 @@ struct RelativeGradients {
   RelativeGradients(const Run& run, const RelativePositions& relative);
 };
 
-Activation activation_named(const std::string& name);  // relu gelu gelu_tanh tanh silu mish
+Activation activation_named(const std::string& name);  // relu gelu gelu_tanh tanh silu quick_gelu mish
 
 }  // namespace engine

@@ -187,7 +187,7 @@ class Lstm final : public Model {
 
   explicit Lstm(const ModelConfig& config) : Model(config) {
     if (config.thought_states) fail_usage("thought.states is true: an lstm has no thought states");
-    const bool is_tied = config.own.get<TiedOptions>().tied_embeddings;
+    const bool is_tied = has_tied_embeddings(config);
     const auto table = [&](const char* name, float deviation) {
       return &parameters_.add(name, {config.vocab_size, config.hidden_size}, Initial::normal(deviation));
     };

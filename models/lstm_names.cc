@@ -4,7 +4,6 @@
 
 #include "core/json.h"
 #include "models/huggingface_format.h"
-#include "models/tied_options.h"
 
 namespace engine {
 
@@ -24,7 +23,6 @@ ModelConfig read_lstm_config(const json& config, const std::string& where) {
   result.bos_token = token_from_huggingface(config, "bos_token_id", where, result.vocab_size, -1);
   result.eos_tokens = tokens_from_huggingface(config, "eos_token_id", where, result.vocab_size, -1);
   result.pad_token = token_from_huggingface(config, "pad_token_id", where, result.vocab_size, -1);
-  result.own.get<TiedOptions>().tied_embeddings = json_bool(config, "tie_word_embeddings", where, false);
   return result;
 }
 
@@ -35,7 +33,6 @@ void write_lstm_config(const ModelConfig& config, nlohmann::ordered_json& result
   result["max_positions"] = config.max_positions;
   result["dropout"] = decimal(config.dropout);
   result["initializer_range"] = decimal(config.initializer_range);
-  result["tie_word_embeddings"] = config.own.get<TiedOptions>().tied_embeddings;
 }
 
 }  // namespace
@@ -52,7 +49,6 @@ const HuggingFaceFormat& lstm_format() {
                 {"layers.*.recurrent.weight", "lstm.weight_hh_l*"},
                 {"lm_head.weight", "lm_head.weight"}},
       .tied = {{"lm_head.weight", "embedding.weight", "embedding.tokens", /*unless=*/"lm_head.weight"}},
-      .ties_embeddings = {},
       .read_config = read_lstm_config,
       .write_config = write_lstm_config};
   return format;

@@ -22,7 +22,7 @@ std::unique_ptr<Model> make_gpt_neox(const ModelConfig& config) {
   return make_pre_norm_decoder(config, {.positions = "rotary",
                                         .is_parallel = own.parallel_residual,
                                         .attention_bias = own.attention_bias,
-                                        .is_tied = config.own.get<TiedOptions>().tied_embeddings,
+                                        .is_tied = has_tied_embeddings(config),
                                         .embedding_dropout = config.dropout});
 }
 

@@ -6,7 +6,6 @@
 #include "models/huggingface_format.h"
 #include "models/neox.h"
 #include "models/positions.h"
-#include "models/tied_options.h"
 
 namespace engine {
 
@@ -65,7 +64,6 @@ ModelConfig read_neox_config(const json& config, const std::string& where) {
   result.pad_token = token_from_huggingface(config, "pad_token_id", where, result.vocab_size, -1);
   auto& own = result.own.get<NeoxOptions>();
   own.parallel_residual = json_bool(config, "use_parallel_residual", where, true);
-  result.own.get<TiedOptions>().tied_embeddings = json_bool(config, "tie_word_embeddings", where, false);
   own.attention_bias = json_bool(config, "attention_bias", where, true);
   read_rotary(config, where, result);
   return result;
@@ -92,7 +90,6 @@ void write_neox_config(const ModelConfig& config, nlohmann::ordered_json& result
                                {"rope_type", "default"}};
   result["rotary_pct"] = rotary.share;  // for transformers before 5
   result["rotary_emb_base"] = decimal(rotary.base);
-  result["tie_word_embeddings"] = config.own.get<TiedOptions>().tied_embeddings;
   result["use_cache"] = true;
 }
 
@@ -133,7 +130,6 @@ const HuggingFaceFormat& gpt_neox_format() {
                {"lm_head.weight", "gpt_neox.embed_in.weight", "embedding.tokens", /*unless=*/"lm_head.weight"}},
       .buffers = {"gpt_neox.layers.*.attention.bias", "gpt_neox.layers.*.attention.masked_bias",
                   "gpt_neox.layers.*.attention.rotary_emb.inv_freq", "gpt_neox.rotary_emb.inv_freq"},
-      .ties_embeddings = {},
       .read_config = read_neox_config,
       .write_config = write_neox_config};
   return format;

@@ -36,7 +36,6 @@ void write_rembert_config(const ModelConfig& config, nlohmann::ordered_json& res
   write_bert_keys(config, rembert_keys, config.max_positions, own.type_vocab_size, result);
   result["input_embedding_size"] = own.input_size(config);
   result["output_embedding_size"] = own.output_size(config);
-  result["tie_word_embeddings"] = false;
 }
 
 }  // namespace
@@ -62,7 +61,6 @@ const HuggingFaceFormat& rembert_format() {
                            {"classifier.weight", "classifier.weight"},
                            {"classifier.bias", "classifier.bias"}}),
       .buffers = {"rembert.embeddings.position_ids"},
-      .ties_embeddings = false,
       .read_config = read_rembert_config,
       .write_config = write_rembert_config};
   return format;

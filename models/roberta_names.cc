@@ -10,6 +10,7 @@
 namespace engine {
 
 using nlohmann::json;
+using Counting = HuggingFaceFormat::Tied::Counting;
 
 namespace {
 
@@ -44,7 +45,6 @@ ModelConfig read_multilingual_config(const json& config, const std::string& wher
 void write_roberta_config(const ModelConfig& config, nlohmann::ordered_json& result) {
   write_bert_keys(config, roberta_keys, config.max_positions + unused_roberta_positions(config),
                   config.own.get<RobertaOptions>().type_vocab_size, result);
-  result["tie_word_embeddings"] = true;
 }
 
 HuggingFaceFormat format_of(const char* model_type, std::vector<HuggingFaceFormat::Class> classes) {
@@ -57,12 +57,16 @@ HuggingFaceFormat format_of(const char* model_type, std::vector<HuggingFaceForma
                                            {"masked_head.norm.gain", "lm_head.layer_norm.weight"},
                                            {"masked_head.norm.bias", "lm_head.layer_norm.bias"},
                                            {"masked_head.bias", "lm_head.bias"},
+                                           {"masked_head.projection.weight", "lm_head.decoder.weight"},
+                                           {"masked_head.projection.bias", "lm_head.decoder.bias"},
                                            {"classifier.dense.weight", "classifier.dense.weight"},
                                            {"classifier.dense.bias", "classifier.dense.bias"},
                                            {"classifier.weight", "classifier.out_proj.weight"},
                                            {"classifier.bias", "classifier.out_proj.bias"}}),
-          .tied = {{"lm_head.decoder.weight", "roberta.embeddings.word_embeddings.weight", "masked_head.bias"},
-                   {"lm_head.decoder.bias", "lm_head.bias", "masked_head.bias"}},
+          .tied = {{"lm_head.decoder.weight", "roberta.embeddings.word_embeddings.weight", "masked_head.bias",
+                    /*unless=*/"masked_head.projection.weight"},
+                   {"lm_head.decoder.bias", "lm_head.bias", "masked_head.bias", "", Counting::this_one},
+                   {"lm_head.bias", "lm_head.decoder.bias", "masked_head.projection.bias", "", Counting::the_other}},
           .buffers = {"roberta.embeddings.position_ids", "roberta.embeddings.token_type_ids"},
           .read_config = read_roberta_config,
           .write_config = write_roberta_config};

@@ -8,7 +8,8 @@ namespace engine::test::test_activation {
 namespace {
 
 constexpr Activation every_activation[] = {Activation::none, Activation::relu, Activation::gelu, Activation::gelu_tanh,
-                                           Activation::tanh, Activation::silu, Activation::mish};
+                                           Activation::tanh, Activation::silu, Activation::quick_gelu,
+                                           Activation::mish};
 
 // kernels/elementwise/cpu/activation.h promises 1e-6 absolute for act' and, relative to |x|, for act. The error is
 // multiplied with a factor, x or dy, and storing rounds once more.

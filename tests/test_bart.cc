@@ -22,8 +22,8 @@ const fs::path golden_folder = "tests/golden/bart";
 // slow, it takes one model where that is enough.
 void on_every_model(const std::function<void(const ModelRun&, const Golden&)>& check, bool one_on_device = false) {
   on_every_backend([&](Bench& bench) {
-    for (const std::string name : {"plain", "scaled"}) {
-      if (one_on_device && bench.is_device && name == "scaled") continue;
+    for (const std::string name : {"plain", "scaled", "untied"}) {
+      if (one_on_device && bench.is_device && name != "plain") continue;
       CAPTURE(name);
       const Golden golden{golden_folder / name};
       const auto model = load_model(golden.folder / "model", bench.arena.memory(), true, {.kinds = generating_kinds});

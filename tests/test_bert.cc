@@ -18,7 +18,9 @@ const std::vector<std::string> golden_names{"bert_masked",        "bert_classes"
                                             "distilbert_classes", "roberta_masked",      "roberta_classes",
                                             "xlm_roberta_masked", "xlm_roberta_classes", "rembert_masked",
                                             "rembert_classes",    "bert_answers",        "distilbert_answers",
-                                            "roberta_answers",    "xlm_roberta_answers", "rembert_answers"};
+                                            "roberta_answers",    "xlm_roberta_answers", "rembert_answers",
+                                            "bert_untied",        "distilbert_untied",   "roberta_untied",
+                                            "xlm_roberta_untied"};
 // A device, which is slow where it is simulated, runs those that differ in what its kernels do.
 const std::vector<std::string> names_on_devices{"bert_masked",  "bert_classes", "distilbert_masked", "roberta_classes",
                                                 "bert_answers", "rembert_masked"};
@@ -107,7 +109,11 @@ TEST_CASE("bert: saved and loaded again it has the same bits") {
     for (const auto& [name, entry] : theirs.entries()) {
       CAPTURE(name);
       CHECK(ours.at(name).shape == entry.shape);
-      CHECK(ours.floats(name) == theirs.floats(name));
+      // Transformers does not read a bias to which the projection's own is not tied. It is saved as a copy of that one.
+      const std::string copied = name == "cls.predictions.bias" ? "cls.predictions.decoder.bias"
+                                 : name == "lm_head.bias"       ? "lm_head.decoder.bias"
+                                                                : name;
+      CHECK(ours.floats(name) == theirs.floats(theirs.entries().contains(copied) ? copied : name));
     }
     const auto loaded = load_model(folder.path(), run.bench.arena.memory(), false);
     const ModelRun again{run.bench, *loaded};

@@ -229,7 +229,7 @@ TEST_CASE("matmul: long rows whose last terms fill no vector") {
 TEST_CASE("matmul: every epilogue") {
   on_every_backend([](Bench& bench) {
     for (Activation activation : {Activation::none, Activation::relu, Activation::gelu, Activation::gelu_tanh,
-                                  Activation::tanh, Activation::silu, Activation::mish})
+                                  Activation::tanh, Activation::silu, Activation::quick_gelu, Activation::mish})
       for (DType c : kinds)
         for (int form = 0; form < 16; ++form)
           // The last size has rows of 16 bytes everywhere, which cuBLASLt's fused activations want.

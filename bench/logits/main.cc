@@ -1,6 +1,8 @@
 // logits FOLDER OUT DTYPE PRECISION loads a model folder and writes it to OUT as DTYPE (F32, F16, BF16). Beside it, it
 // writes logits.safetensors with the logits of the sequences that standard input gives, one a line, as token ids with
-// spaces between them. It prints the seconds of loading and of saving. bench/check_huggingface.py runs it and has
+// spaces between them: of every row, or of the first one where a model classifies. Behind a semicolon stands the source
+// of an encoder-decoder, or the token types of an encoder. bench/check_huggingface.py and bench/check_configs.py run it, and
+// have
 // transformers do the same.
 #include <chrono>
 #include <iostream>
@@ -20,34 +22,58 @@ double seconds_of(const std::function<void()>& act) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
+// Sequences back to back, as a pass reads them.
+struct Row {
+  std::vector<int32_t> tokens, positions, offsets{0};
+  int64_t longest = 0;
+  Upload::List ids, places, begins;
+
+  void add(const std::string& numbers) {
+    std::istringstream words(numbers);
+    for (int32_t token; words >> token;) {
+      positions.push_back(static_cast<int32_t>(tokens.size()) - offsets.back());
+      tokens.push_back(token);
+    }
+    longest = std::max<int64_t>(longest, static_cast<int64_t>(tokens.size()) - offsets.back());
+    offsets.push_back(static_cast<int32_t>(tokens.size()));
+  }
+  void list(Upload& upload) {
+    ids = upload.list(tokens);
+    places = upload.list(positions);
+    begins = upload.list(offsets);
+  }
+  Layout layout(Upload& upload) const { return {upload.segments(begins, longest), upload.tensor(places)}; }
+};
+
 int run(const std::filesystem::path& folder, const std::filesystem::path& out, const std::string& dtype,
         DType compute) {
   const auto ops = make_cpu_ops();
   Arena arena(ops->memory());
   std::unique_ptr<Model> model;
   const double loading =
-      seconds_of([&] { model = load_model(folder, ops->memory(), false, {.kinds = generating_kinds}); });
+      seconds_of([&] { model = load_model(folder, ops->memory(), false); });
   const double saving = seconds_of([&] {
     write_folder(out, [&](const std::filesystem::path& aside) { save_model(aside, *model, dtype); });
   });
-  std::vector<int32_t> tokens, positions, offsets{0};
-  int64_t longest = 0;
+  Row row, beside;
   for (std::string line; std::getline(std::cin, line);) {
-    std::istringstream words(line);
-    for (int32_t token; words >> token;) {
-      positions.push_back(static_cast<int32_t>(tokens.size()) - offsets.back());
-      tokens.push_back(token);
-    }
-    longest = std::max<int64_t>(longest, positions.empty() ? 0 : positions.back() + 1);
-    offsets.push_back(static_cast<int32_t>(tokens.size()));
+    const size_t end = std::min(line.find(';'), line.size());
+    row.add(line.substr(0, end));
+    if (end < line.size()) beside.add(line.substr(end + 1));
   }
+  const bool has_source = reads_source(*model), classifies = model->config().head == HeadKind::classification;
   Upload upload;
-  const Upload::List ids = upload.list(tokens), places = upload.list(positions), begins = upload.list(offsets);
+  row.list(upload);
+  beside.list(upload);
+  const Upload::List firsts = upload.list(std::span(row.offsets).first(row.offsets.size() - 1));
   upload.send(arena);
-  Pass pass(Run{.ops = *ops, .arena = arena, .compute = compute},
-            {upload.segments(begins, longest), upload.tensor(places)});
+  Pass pass(Run{.ops = *ops, .arena = arena, .compute = compute}, row.layout(upload));
+  Tokens tokens{.ids = upload.tensor(row.ids)};
+  if (has_source) pass.source = beside.layout(upload), tokens.source_ids = upload.tensor(beside.ids);
+  else if (!beside.tokens.empty()) tokens.types = upload.tensor(beside.ids);
   const auto saved = model->make_saved();
-  const Tensor logits = model_logits(pass, *model, {.ids = upload.tensor(ids)}, {}, *saved);
+  const Tensor logits = model_logits(pass, *model, tokens, classifies ? upload.tensor(firsts) : Tensor{},
+                                     *saved);
   std::vector<float> values(static_cast<size_t>(logits.count()));
   arena.memory().copy_out(values.data(), logits.data, logits.bytes());
   const auto fill = [&](char* to) { store_floats(values.data(), values.size(), "F32", to); };

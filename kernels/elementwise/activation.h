@@ -7,6 +7,7 @@
 //               act' = s + x s (1 - s) 2 u', 2 u' = 2 sqrt(2/pi) (1 + 0.134145 x^2)
 //   tanh:       act' = 1 - tanh(x)^2
 //   silu:       x s(x) (Elfwing et al. 2017; Swish);  act' = s + x s', and s' = e^-x s^2 = s (1 - s)
+//   quick_gelu: x s(b x), b = 1.702 (Hendrycks and Gimpel 2016);  act' = s + b x s (1 - s), s at b x
 //   mish:       x t, t = tanh(log(1 + e^x)) (Misra 2019). With w = e^x and n = w (w + 2) it is t = n / (n + 2), and
 //               1 - t^2 = 4 (w + 1)^2 / (n + 2)^2; log(1 + e^x) has the slope w / (w + 1), so that
 //               act' = t + x (1 - t^2) w / (w + 1) = t + 4 x w (w + 1) / (n + 2)^2

@@ -17,6 +17,7 @@ inline double activation(Activation activation, double x) {
     case Activation::gelu_tanh: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
     case Activation::tanh: return std::tanh(x);
     case Activation::silu: return x / (1 + std::exp(-x));
+    case Activation::quick_gelu: return x / (1 + std::exp(-1.702 * x));
     case Activation::mish: return x * std::tanh(x > 40 ? x : std::log1p(std::exp(x)));
   }
   return NAN;
@@ -36,6 +37,10 @@ inline double activation_gradient(Activation activation, double x) {
     case Activation::silu: {
       const double s = 1 / (1 + std::exp(-x));
       return s + x * s * (1 - s);
+    }
+    case Activation::quick_gelu: {
+      const double s = 1 / (1 + std::exp(-1.702 * x));
+      return s + 1.702 * x * s * (1 - s);
     }
     case Activation::mish: {
       const double t = std::tanh(x > 40 ? x : std::log1p(std::exp(x)));

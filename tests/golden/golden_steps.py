@@ -14,7 +14,7 @@ def adamw_settings(max_norm):
 
 def three_steps(model, backward, max_norm):
     """The gradients that the model holds; what three steps, each after backward(), move; the parameters after them."""
-    gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
+    gradients = {name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in model.named_parameters()}
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     model.zero_grad()
     matrices = [p for p in model.parameters() if p.dim() >= 2]

@@ -1,9 +1,11 @@
 """Makes tests/golden/bart: small random encoder-decoders and what they compute, by transformers in double precision.
 
-Made with python 3.11, torch 2.15.0, transformers 5.23.0, safetensors 0.8.0:  python tests/golden/make_bart.py
+Made with python 3.11, torch 2.15.0, transformers 5.23.0 (untied: 5.24.0), safetensors 0.8.0:
 
-Of each of two BartForConditionalGeneration, "plain" and "scaled" (with scale_embedding and a bias of the logits), in a
-folder of its own:
+    python tests/golden/make_bart.py
+
+Of each of three BartForConditionalGeneration, "plain", "scaled" (with scale_embedding and a bias of the logits) and
+"untied" (encoder, decoder and logits each have a table of their own), in a folder of its own:
   model/      as save_pretrained writes it (f32)
   gradients/  the same, holding the gradient of the loss by each parameter
   after/      the same, holding the parameters after three AdamW steps
@@ -33,7 +35,8 @@ CONFIG = dict(vocab_size=VOCABULARY, d_model=20, encoder_layers=2, decoder_layer
               decoder_attention_heads=4, encoder_ffn_dim=33, decoder_ffn_dim=33, max_position_embeddings=23,
               bos_token_id=0, pad_token_id=PAD, eos_token_id=END, decoder_start_token_id=START,
               forced_eos_token_id=None)
-MODELS = {"plain": {}, "scaled": {"scale_embedding": True}}
+MODELS = {"plain": {}, "scaled": {"scale_embedding": True}, "untied": {"tie_word_embeddings": False}}
+TABLES = ("shared", "embed_tokens", "lm_head")
 GENERATED = {"greedy": {},
              "greedy_forced": {"forced_bos_token_id": 7, "forced_eos_token_id": END},
              "beams": {"num_beams": 4},
@@ -56,11 +59,11 @@ def make_model(name):
             elif "embed_positions" in key:  # large, so that texts do not repeat one token
                 p.copy_(1.5 * torch.randn_like(p))
             else:
-                p.copy_((0.3 if "shared" in key else 0.2) * torch.randn_like(p))
+                p.copy_((0.3 if any(table in key for table in TABLES) else 0.2) * torch.randn_like(p))
         if name == "scaled":
             model.model.shared.weight *= 0.7
             model.final_logits_bias.copy_(0.5 * torch.randn_like(model.final_logits_bias))
-        model.model.shared.weight[END] *= 2  # texts end now and then
+        model.lm_head.weight[END] *= 2  # texts end now and then
     return model
 
 

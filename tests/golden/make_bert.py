@@ -1,9 +1,11 @@
 """Makes tests/golden/bert: small random encoders and what they compute, by transformers in double precision.
 
-Made with python 3.11, torch 2.15.0, transformers 5.23.0, safetensors 0.8.0:  python tests/golden/make_bert.py
+Made with python 3.11, torch 2.15.0, transformers 5.23.0 (untied: 5.24.0), safetensors 0.8.0:
 
-Of the models for masked tokens, classes and answers of BERT, DistilBERT, RoBERTa, XLM-R and RemBERT, in a folder of its
-own:
+    python tests/golden/make_bert.py
+
+Of the models for masked tokens, classes and answers of BERT, DistilBERT, RoBERTa, XLM-R and RemBERT, and of those for
+masked tokens whose logits have a table of their own ("untied"), in a folder of its own:
   model/      as save_pretrained writes it (f32)
   gradients/  the same, holding the gradient of the loss by each parameter
   after/      the same, holding the parameters after three AdamW steps
@@ -56,6 +58,7 @@ FAMILIES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta", "x
 HEADS = {"masked": "MaskedLM", "classes": "SequenceClassification", "answers": "QuestionAnswering"}
 MODELS = {f"{kind}_{head}": (kind, getattr(transformers, f"{family}For{theirs}"))
           for kind, family in FAMILIES.items() for head, theirs in HEADS.items()}
+MODELS |= {f"{kind}_untied": MODELS[f"{kind}_masked"] for kind in FAMILIES if kind != "rembert"}
 
 
 def make_model(name):
@@ -64,6 +67,7 @@ def make_model(name):
     config = copy.deepcopy(CONFIGS[kind])
     if name.endswith("answers"):
         config.num_labels = 2
+    config.tie_word_embeddings = config.tie_word_embeddings and not name.endswith("untied")
     model = model_class(config).eval()
     with torch.no_grad():
         for key, p in model.named_parameters():
@@ -119,7 +123,7 @@ def make_batch(name):
             tokens[tokens == CONFIGS[MODELS[name][0]].pad_token_id] = VOCABULARY - 1
         types = (torch.arange(length) > length // 2).long()
         labels = torch.full((length,), -100)
-        if name.endswith("masked"):
+        if name.endswith(("masked", "untied")):
             scored = torch.rand(length) < 0.4
             labels[scored] = torch.randint(0, VOCABULARY, (int(scored.sum()),))
         elif name.endswith("answers"):

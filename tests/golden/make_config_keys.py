@@ -16,6 +16,9 @@ CLASSES = {
     "gpt_neox": transformers.GPTNeoXConfig,
     "bert": transformers.BertConfig,
     "distilbert": transformers.DistilBertConfig,
+    "roberta": transformers.RobertaConfig,
+    "xlm_roberta": transformers.XLMRobertaConfig,
+    "rembert": transformers.RemBertConfig,
     "bart": transformers.BartConfig,
 }
 LOOKED_UP = (r'kwargs\.(?:get|pop)\("(\w+)"', r'getattr\((?:self\.)?config, "(\w+)"')

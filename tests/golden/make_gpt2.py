@@ -1,11 +1,13 @@
 """Makes tests/golden/gpt2: a small random GPT-2 and what it computes, by transformers in double precision.
 
-Made with python 3.11, torch 2.15.0, transformers 5.23.0, safetensors 0.8.0:  python tests/golden/make_gpt2.py
+Made with python 3.11, torch 2.15.0, transformers 5.23.0, safetensors 0.8.0 (quick_gelu: 5.24.0):
+
+    python tests/golden/make_gpt2.py
 
   model/      the folder as save_pretrained writes it (f32)
   gradients/  the same, holding the gradient of the loss by each parameter
   after/      the same, holding the parameters after three AdamW steps
-  values.safetensors   tokens and offsets of two sequences; logits of all their rows, with five activations; the loss
+  values.safetensors   tokens and offsets of two sequences; logits of all their rows, with six activations; the loss
                        (mean over all next tokens of both); AdamW's settings; and errors: how far transformers' own f32
                        and bf16 (autocast) results lie from those in double, as the largest difference by the largest
                        value
@@ -78,7 +80,7 @@ def main():
     values = {"tokens": torch.cat(sequences).int(), "offsets": torch.tensor([0, LENGTHS[0], sum(LENGTHS)]).int(),
               "logits": exact["logits"][""].float(), "loss": exact["loss"][""].reshape(1),
               "adamw": adamw_settings(MAX_NORM)}
-    for activation in ("gelu", "relu", "silu", "mish"):
+    for activation in ("gelu", "relu", "silu", "mish", "quick_gelu"):
         other = GPT2LMHeadModel(GPT2Config(**{**model.config.to_dict(), "activation_function": activation}))
         other.load_state_dict(model.state_dict())
         other = other.eval().double()

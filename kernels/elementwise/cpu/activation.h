@@ -84,9 +84,18 @@ ENGINE_INLINE vfloat gelu_slope(vfloat x) {
 inline constexpr float gelu_bound = 9.5f;  // gelu_tanh is exactly 0 or x beyond it, its slope 0 or 1
 ENGINE_INLINE vfloat gelu_tanh_exponential(vfloat x) { return exp2(x * (x * x * -0.102943240f - 2.30220818f)); }
 
-// silu(x) = x s(x). As far from 0 as this bound it is 0 or x to within 1e-33, and its slope 0 or 1.
-inline constexpr float silu_bound = 80.0f;
-ENGINE_INLINE vfloat silu_exponential(vfloat x) { return exp2(x * -1.44269504f); }
+// silu(x) = x s(x) and quick_gelu(x) = x s(1.702 x) are x s(b x). As far from 0 as the bound these are 0 or x to within
+// 1e-33, and their slopes 0 or 1.
+template <Activation activation>
+inline constexpr bool is_swish = activation == Activation::silu || activation == Activation::quick_gelu;
+template <Activation activation>
+inline constexpr float swish_factor = activation == Activation::silu ? 1.0f : 1.702f;  // b
+template <Activation activation>
+inline constexpr float swish_bound = 80.0f / swish_factor<activation>;
+template <Activation activation>
+ENGINE_INLINE vfloat swish_exponential(vfloat x) {
+  return exp2(x * (-1.44269504f * swish_factor<activation>));
+}
 
 // From this bound on mish(x) is x, and its slope 1. As far below 0 as the other bound both are 0.
 inline constexpr float mish_bound = 20.0f, mish_lowest = -100.0f;
@@ -100,9 +109,9 @@ ENGINE_INLINE vfloat activate(vfloat x) {
     return bounded * reciprocal(gelu_tanh_exponential(bounded) + 1.0f);
   }
   if constexpr (activation == Activation::gelu) return gelu(x);
-  if constexpr (activation == Activation::silu) {
-    const vfloat bounded = at_least(x, -silu_bound);
-    return bounded * reciprocal(silu_exponential(bounded) + 1.0f);
+  if constexpr (is_swish<activation>) {
+    const vfloat bounded = at_least(x, -swish_bound<activation>);
+    return bounded * reciprocal(swish_exponential<activation>(bounded) + 1.0f);
   }
   if constexpr (activation == Activation::mish) {
     const vfloat w = exp(at_most(x, mish_bound)), n = w * (w + 2.0f);
@@ -128,10 +137,10 @@ ENGINE_INLINE vfloat activate_gradient(vfloat x) {
     return s + bounded * (s * (s * e)) * slope;  // s e = 1 - s, which would cancel
   }
   if constexpr (activation == Activation::gelu) return gelu_slope(x);
-  if constexpr (activation == Activation::silu) {
-    const vfloat bounded = at_most(at_least(x, -silu_bound), silu_bound);
-    const vfloat e = silu_exponential(bounded), s = reciprocal(e + 1.0f);
-    return s + bounded * (s * (s * e));  // as above
+  if constexpr (is_swish<activation>) {
+    const vfloat bounded = at_most(at_least(x, -swish_bound<activation>), swish_bound<activation>);
+    const vfloat e = swish_exponential<activation>(bounded), s = reciprocal(e + 1.0f);
+    return s + bounded * swish_factor<activation> * (s * (s * e));  // as above
   }
   if constexpr (activation == Activation::mish) {
     const vfloat bounded = at_most(at_least(x, mish_lowest), mish_bound);
@@ -152,6 +161,7 @@ ENGINE_INLINE void with_activation(Activation activation, const Body& body) {
     case Activation::gelu_tanh: return body.template operator()<Activation::gelu_tanh>();
     case Activation::tanh: return body.template operator()<Activation::tanh>();
     case Activation::silu: return body.template operator()<Activation::silu>();
+    case Activation::quick_gelu: return body.template operator()<Activation::quick_gelu>();
     case Activation::mish: return body.template operator()<Activation::mish>();
   }
 }

@@ -14,8 +14,14 @@ __device__ __forceinline__ float gelu_tanh_sigmoid(float x) {
   return 1.0f / (1.0f + expf(x * (-1.5957691216f - 0.0713548162726f * x * x)));
 }
 
-// silu(x) = x s(x). As far from 0 as this bound it is 0 or x to within 1e-33, and its slope 0 or 1.
-inline constexpr float silu_bound = 80.0f;
+// silu(x) = x s(x) and quick_gelu(x) = x s(1.702 x) are x s(b x). As far from 0 as the bound these are 0 or x to within
+// 1e-33, and their slopes 0 or 1.
+template <Activation activation>
+inline constexpr bool is_swish = activation == Activation::silu || activation == Activation::quick_gelu;
+template <Activation activation>
+inline constexpr float swish_factor = activation == Activation::silu ? 1.0f : 1.702f;  // b
+template <Activation activation>
+inline constexpr float swish_bound = 80.0f / swish_factor<activation>;
 
 // From this bound on mish(x) is x, and its slope 1. As far below 0 as the other bound both are 0.
 inline constexpr float mish_bound = 20.0f, mish_lowest = -100.0f;
@@ -26,7 +32,8 @@ __device__ __forceinline__ float activate(float x) {
   if constexpr (activation == Activation::gelu) return 0.5f * x * erfcf(-0.70710678f * x);
   if constexpr (activation == Activation::gelu_tanh) return x < -20.0f ? 0.0f : x * gelu_tanh_sigmoid(x);
   if constexpr (activation == Activation::tanh) return tanhf(x);
-  if constexpr (activation == Activation::silu) return x < -silu_bound ? 0.0f : x / (1.0f + expf(-x));
+  if constexpr (is_swish<activation>)
+    return x < -swish_bound<activation> ? 0.0f : x / (1.0f + expf(-swish_factor<activation> * x));
   if constexpr (activation == Activation::mish) {
     const float w = expf(fminf(x, mish_bound)), n = w * (w + 2.0f);
     return x * (n / (n + 2.0f));
@@ -48,10 +55,10 @@ __device__ __forceinline__ float activation_gradient(float x) {
     const float t = tanhf(x);
     return 1.0f - t * t;
   }
-  if constexpr (activation == Activation::silu) {
-    if (fabsf(x) > silu_bound) return x > 0.0f ? 1.0f : 0.0f;
-    const float e = expf(-x), s = 1.0f / (1.0f + e);
-    return s + x * (s * (s * e));  // s e = 1 - s, which would cancel
+  if constexpr (is_swish<activation>) {
+    if (fabsf(x) > swish_bound<activation>) return x > 0.0f ? 1.0f : 0.0f;
+    const float z = swish_factor<activation> * x, e = expf(-z), s = 1.0f / (1.0f + e);
+    return s + z * (s * (s * e));  // s e = 1 - s, which would cancel
   }
   if constexpr (activation == Activation::mish) {
     if (x > mish_bound) return 1.0f;
@@ -72,6 +79,7 @@ __device__ __forceinline__ void with_activation(Activation activation, const Bod
     case Activation::gelu_tanh: return body.template operator()<Activation::gelu_tanh>();
     case Activation::tanh: return body.template operator()<Activation::tanh>();
     case Activation::silu: return body.template operator()<Activation::silu>();
+    case Activation::quick_gelu: return body.template operator()<Activation::quick_gelu>();
     case Activation::mish: return body.template operator()<Activation::mish>();
   }
 }
