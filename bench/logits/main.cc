@@ -1,9 +1,8 @@
 // logits FOLDER OUT DTYPE PRECISION loads a model folder and writes it to OUT as DTYPE (F32, F16, BF16). Beside it, it
 // writes logits.safetensors with the logits of the sequences that standard input gives, one a line, as token ids with
 // spaces between them: of every row, or of the first one where a model classifies. Behind a semicolon stands the source
-// of an encoder-decoder, or the token types of an encoder. bench/check_huggingface.py and bench/check_configs.py run it, and
-// have
-// transformers do the same.
+// of an encoder-decoder, or the token types of an encoder. bench/check_huggingface.py and bench/check_configs.py run
+// it and have transformers do the same.
 #include <chrono>
 #include <iostream>
 #include <sstream>
