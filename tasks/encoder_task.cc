@@ -1,13 +1,13 @@
 #include "tasks/encoder_task.h"
 
 #include <algorithm>
-#include <cctype>
 #include <numeric>
 
 #include "core/activity.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "tasks/language_model.h"
+#include "text/normalizer.h"
 #include "training/state.h"
 
 namespace engine {
@@ -15,11 +15,6 @@ namespace engine {
 namespace {
 
 const char* const distillation_file = "distillation.txt";  // in the task's part of a state
-
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
 
 }  // namespace
 
@@ -32,7 +27,7 @@ std::string text_of_classes(const std::vector<std::string>& labels) {
 bool are_same_classes(const std::vector<std::string>& ours, const std::vector<std::string>& theirs) {
   if (ours.size() != theirs.size()) return false;
   for (size_t i = 0; i < ours.size(); ++i)
-    if (theirs[i] != "LABEL_" + std::to_string(i) && lower(theirs[i]) != lower(ours[i])) return false;
+    if (theirs[i] != "LABEL_" + std::to_string(i) && in_lower_case(theirs[i]) != in_lower_case(ours[i])) return false;
   return true;
 }
 

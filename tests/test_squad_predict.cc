@@ -234,7 +234,8 @@ TEST_CASE("squad: files of any size are answered piece by piece") {
   const std::string table = reader.write("many.csv", rows);
   for (const std::string& input : {file, table}) {
     std::vector<size_t> pieces;
-    each_piece_of_questions(input, AnswersWanted::no, [&](QuestionSet set) { pieces.push_back(set.questions.size()); });
+    each_piece_of_questions({input}, AnswersWanted::no,
+                            [&](QuestionSet set) { pieces.push_back(set.questions.size()); });
     CHECK(pieces == std::vector<size_t>{6000, 3000});
   }
   const fs::path output = reader.file("answers");

@@ -41,6 +41,13 @@ const std::string& context_of(const QuestionSet& set, size_t question = 0) {
   return set.contexts[set.questions.at(question).context].text;
 }
 
+RecipeCounts follow_recipe(QuestionSet& set, const SquadConfig& config, uint64_t seed) {
+  Recipe recipe(config, seed);
+  if (recipe.needs_answers()) recipe.learn_answers(set);
+  recipe.follow(set);
+  return recipe.counts();
+}
+
 // Every answer stands where it is said to stand.
 void check_places(const QuestionSet& set) {
   for (const Question& question : set.questions)
@@ -173,7 +180,7 @@ TEST_CASE("squad recipe: sentences change places, and the answer goes with its o
 
 TEST_CASE("squad recipe: confusing sentences change words and numbers, and never hold the answer") {
   TemporaryFolder folder;
-  write_file(folder.path() / "words", "north south\ngreat small little\n\n");
+  write_file(folder.path() / "words", "north south\ngreat small little\n\nélan ärger\n");
   QuestionSet set;
   set.contexts.push_back({"Rome lies in the North. It had 1000000 people in 117."});
   ask(set, "1", "Rome");
@@ -182,6 +189,8 @@ TEST_CASE("squad recipe: confusing sentences change words and numbers, and never
   ask(set, "3", "Onega");
   ask(set, "4", "It");  // nothing but the answer would change
   ask(set, "5", "1996");
+  set.contexts.push_back({"Élan is a word of Paris. So is élan."});
+  ask(set, "6", "Paris");
   const SquadConfig config{.confusing_sentences = 1, .confusing_words = (folder.path() / "words").string()};
   for (uint64_t seed = 0; seed < 20; ++seed) {
     QuestionSet made = set;
@@ -195,6 +204,7 @@ TEST_CASE("squad recipe: confusing sentences change words and numbers, and never
       CHECK(added.find(made.questions[q].truths[0]) == std::string::npos);
       if (q == 3) CHECK(added.empty());
       if (q == 0 && !added.empty()) CHECK(added.ends_with(" lies in the South."));
+      if (q == 5 && !added.empty()) CHECK(added.starts_with(" Ärger is a word of "));
     }
   }
   // Half of the questions, drawn by the seed.
@@ -202,8 +212,11 @@ TEST_CASE("squad recipe: confusing sentences change words and numbers, and never
   half.confusing_sentences = 0;
   QuestionSet none = set;
   CHECK(follow_recipe(none, half, 1).confusing == 0);
+  write_file(folder.path() / "words", "north south\xff\n");
+  CHECK(error_of([&] { ConfusingSentences(folder.path() / "words"); }).ends_with(
+      "words: is no valid UTF-8 at byte 11"));
   write_file(folder.path() / "words", "north south\nalone\n");
-  CHECK(error_of([&] { ConfusingSentences(folder.path() / "words", set); }).ends_with(
+  CHECK(error_of([&] { ConfusingSentences(folder.path() / "words"); }).ends_with(
       "words:2: \"alone\" has no other word beside it"));
 }
 

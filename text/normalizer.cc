@@ -313,6 +313,11 @@ std::string Normalizer::apply(std::string_view text) const {
   return utf8_of(characters);
 }
 
+std::string in_lower_case(std::string_view text) {
+  static const Normalizer normalizer({Normalizer::Step::lowercase});
+  return normalizer.apply(text);
+}
+
 void place_changes(const std::vector<CharacterChange>& changes, Text& text) { place(changes, text); }
 
 void append_characters(std::string_view text, int32_t first, Text& characters) {

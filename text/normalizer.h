@@ -83,4 +83,7 @@ class Normalizer {
 void append_characters(std::string_view text, int32_t first, std::vector<PlacedCharacter>& characters);
 std::string utf8_of(std::span<const PlacedCharacter> characters);
 
+// Returns a well-formed text in lower case, whatever its scripts.
+std::string in_lower_case(std::string_view text);
+
 }  // namespace engine

@@ -76,11 +76,6 @@ std::string apart(std::string_view text) {
 
 }  // namespace
 
-std::string in_lower_case(std::string_view text) {
-  static const Normalizer normalizer({Normalizer::Step::lowercase});
-  return normalizer.apply(text);
-}
-
 std::vector<std::string> words_in(std::string_view text) {
   std::vector<std::string> words(1);
   each_character(text, [&](char32_t c) {

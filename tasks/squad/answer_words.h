@@ -18,6 +18,5 @@ std::string normalized_answer_in(const std::string& language, std::string_view a
 
 // Returns what stands between white space.
 std::vector<std::string> words_in(std::string_view text);
-std::string in_lower_case(std::string_view text);
 
 }  // namespace engine

@@ -13,6 +13,10 @@ void SquadConfig::declare(Options& options) {
               "squad.doc_stride counts");
   options.add("squad.max_query_length", max_query_length, between(1, 1 << 20),
               "tokens of a question at most; the rest of a longer one is left out");
+  options.add("squad.windows_in_memory", windows_in_memory, between(0, 1 << 20),
+              "MiB of a training's tokens that are kept in memory; more are in a file in the run folder that is mapped "
+              "into memory")
+      .may_change();
   options.add("squad.version_2", version_2, "a question may have no answer in its context, as in SQuAD 2.0");
   options.add("squad.null_score_diff_threshold", null_score_diff_threshold, any_value(),
               "the answer is empty where the score of no answer is more than this above the best answer's")

@@ -11,6 +11,7 @@ namespace engine {
 
 struct SquadConfig {
   // windows
+  int64_t windows_in_memory = 512;
   int64_t max_length = 384, doc_stride = 128, window_step = 0, max_query_length = 64;
   // answers
   bool version_2 = false;

@@ -1,11 +1,14 @@
 #include "tasks/squad/confusing.h"
 
+#include <utf8proc.h>
+
 #include <cctype>
 #include <sstream>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "tasks/squad/passages.h"
+#include "text/normalizer.h"
 #include "text/unicode.h"
 
 namespace engine {
@@ -19,9 +22,16 @@ bool has_digit(std::string_view text) { return text.find_first_of("0123456789") 
 // Bytes of characters beyond ASCII belong to words.
 bool is_of_word(char c) { return static_cast<unsigned char>(c) >= 128 || std::isalpha(static_cast<unsigned char>(c)); }
 
-std::string lower(std::string text) {
-  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return text;
+bool begins_large(std::string_view word) {
+  const char* at = word.data();
+  return utf8proc_category(static_cast<utf8proc_int32_t>(next_character(at))) == UTF8PROC_CATEGORY_LU;
+}
+
+std::string with_large_beginning(std::string_view word) {
+  const char* at = word.data();
+  std::string result;
+  append_utf8(result, static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(next_character(at)))));
+  return result.append(at, word.data() + word.size());
 }
 
 // Returns other digits, as many. The first is 0 only where it was.
@@ -35,10 +45,12 @@ std::string other_number(std::string_view digits, Random& random) {
 
 }  // namespace
 
-ConfusingSentences::ConfusingSentences(const std::filesystem::path& words, const QuestionSet& set) {
+ConfusingSentences::ConfusingSentences(const std::filesystem::path& words) {
   if (!words.empty()) {
     const std::string text = read_text(words);
     const std::string_view all = text_of_file(text, words.string());
+    if (const size_t bad = find_invalid_utf8(all); bad < all.size())
+      fail(words.string(), ": is no valid UTF-8 at byte ", bad);
     int64_t number = 0;
     for (const auto& [begin, end] : lines_of(all)) {
       ++number;
@@ -52,6 +64,9 @@ ConfusingSentences::ConfusingSentences(const std::filesystem::path& words, const
         fail(words.string(), ":", number, ": \"", word.substr(0, 40), "\" has no other word beside it");
     }
   }
+}
+
+void ConfusingSentences::learn_answers(const QuestionSet& set) {
   for (const Question& question : set.questions)
     if (!question.answers.empty())
       (has_digit(question.answers[0].text) ? numbers_ : names_).push_back(question.answers[0].text);
@@ -68,12 +83,11 @@ std::string ConfusingSentences::changed(std::string_view text, Random& random, b
     } else if (is_of_word(text[at])) {
       while (end < text.size() && is_of_word(text[end])) ++end;
       const std::string word(text.substr(at, end - at));
-      const auto found = others_.find(lower(word));
+      const auto found = others_.find(in_lower_case(word));
       std::string other = word;
       if (found != others_.end()) {
         other = found->second[random.below(static_cast<uint32_t>(found->second.size()))];
-        if (std::isupper(static_cast<unsigned char>(word[0])))
-          other[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(other[0])));
+        if (begins_large(word)) other = with_large_beginning(other);
         is_changed = true;
       }
       result += other;
@@ -93,7 +107,7 @@ std::string ConfusingSentences::sentence_for(const QuestionSet& set, const Quest
   const std::vector<std::string>& kind = has_digit(answer.text) ? numbers_ : names_;
   const auto holds_answer = [&](const std::string& text) {
     for (const std::string& truth : question.truths)
-      if (!truth.empty() && lower(text).find(lower(truth)) != std::string::npos) return true;
+      if (!truth.empty() && in_lower_case(text).find(in_lower_case(truth)) != std::string::npos) return true;
     return false;
   };
   for (const auto& [begin, end] : sentences_of(context)) {

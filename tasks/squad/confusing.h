@@ -20,10 +20,12 @@ namespace engine {
 
 class ConfusingSentences {
  public:
-  // Reads a file of lines "word other other ...", in lower case; without a file only numbers change. The answers of the
-  // set's questions stand in place of others'. An Error names a line without two words.
-  ConfusingSentences(const std::filesystem::path& words, const QuestionSet& set);
+  // Reads a file of lines "word other other ...", in lower case; without a file only numbers change. An Error names a
+  // line without two words.
+  explicit ConfusingSentences(const std::filesystem::path& words);
 
+  // Takes the answers of the set's questions, to stand in place of others'.
+  void learn_answers(const QuestionSet& set);
   // Returns a sentence for a question about its context, or an empty text.
   std::string sentence_for(const QuestionSet& set, const Question& question, Random& random) const;
 

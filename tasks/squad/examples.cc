@@ -87,13 +87,21 @@ void read_questions(const std::filesystem::path& file, AnswersWanted wanted, Que
   ++set.files;
 }
 
-void each_piece_of_questions(const std::filesystem::path& file, AnswersWanted wanted,
+void each_piece_of_questions(const std::vector<std::string>& files, AnswersWanted wanted,
                              const std::function<void(QuestionSet)>& piece) {
   QuestionSet set;
-  const auto give = [&] { piece(std::exchange(set, {})); };
+  const auto give = [&] {
+    QuestionSet next;
+    next.files = set.files;
+    piece(std::exchange(set, std::move(next)));
+  };
   QuestionAdder to(wanted, set, give);
-  read_file(file, to);
-  if (!set.questions.empty()) give();
+  for (const std::string& file : files) {
+    read_file(file, to);
+    to.end_context();
+    ++set.files;
+  }
+  if (!set.questions.empty() || set.moved + set.lost + set.blank > 0) give();
 }
 
 }  // namespace engine

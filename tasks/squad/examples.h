@@ -55,8 +55,9 @@ enum class AnswersWanted { yes, no };  // a file to predict has questions alone
 // answers although they are wanted.
 void read_questions(const std::filesystem::path& file, AnswersWanted wanted, QuestionSet& set);
 
-// Reads a file of any size piece by piece, a few thousand questions at a time, all those about a context together.
-void each_piece_of_questions(const std::filesystem::path& file, AnswersWanted wanted,
+// Reads files of any size piece by piece, a few thousand questions at a time, all those about a context together. Ids
+// and counts are as if all were read into one set; a piece counts what was read since the one before it.
+void each_piece_of_questions(const std::vector<std::string>& files, AnswersWanted wanted,
                              const std::function<void(QuestionSet)>& piece);
 
 bool is_table(const std::filesystem::path& file);  // by its name's end, in any case

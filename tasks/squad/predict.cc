@@ -86,7 +86,7 @@ std::vector<FoundAnswers> SquadTask::answer(Machine& machine, QuestionSet set) {
 void SquadTask::predict(Machine& machine, const std::filesystem::path& input, const std::filesystem::path& output) {
   int64_t questions = 0, cut = 0, blank = 0;
   const auto answer_all = [&](const WritePredictions& write) {
-    each_piece_of_questions(input, AnswersWanted::no, [&](QuestionSet set) {
+    each_piece_of_questions({input.string()}, AnswersWanted::no, [&](QuestionSet set) {
       cut_contexts(set, own_.max_contents);
       for (const Question& question : set.questions)
         blank += is_blank(question.text) || is_blank(set.contexts[question.context].text);

@@ -10,7 +10,6 @@
 #include "core/hash.h"
 #include "core/json.h"
 #include "core/random.h"
-#include "tasks/squad/confusing.h"
 #include "tasks/squad/passages.h"
 #include "text/unicode.h"
 
@@ -187,6 +186,8 @@ std::vector<std::pair<Question, Passage>> negatives_of(const Question& question,
   return negatives;
 }
 
+}  // namespace
+
 // The scores of negatives that predict has written, by their ids.
 class NegativeScores {
  public:
@@ -227,8 +228,6 @@ class NegativeScores {
   std::unordered_map<std::string, double> scores_;
 };
 
-}  // namespace
-
 std::string RecipeCounts::text() const {
   std::ostringstream text;
   if (without_paragraph) text << "; " << without_paragraph << " questions left out, whose answers stand on no line";
@@ -266,42 +265,42 @@ void leave_only_fold(QuestionSet& set, int64_t fold) {
   std::erase_if(set.questions, [&](const Question& question) { return question.fold != fold; });
 }
 
-RecipeCounts follow_recipe(QuestionSet& set, const SquadConfig& config, uint64_t seed) {
-  RecipeCounts counts;
-  if (config.negatives != "none") counts.negatives = 0;
-  const bool gold = config.paragraphs == "gold", with_negatives = config.negatives != "none";
-  if (!config.remove_multi_answer_sentences && !gold && !with_negatives && !config.shuffle_sentences &&
-      config.confusing_sentences == 0)
-    return counts;
-  std::optional<ConfusingSentences> confusing;
-  if (config.confusing_sentences > 0) confusing.emplace(config.confusing_words, set);
-  std::optional<NegativeScores> scores;
-  if (config.negatives == "hard") scores.emplace(config);
+Recipe::Recipe(const SquadConfig& config, uint64_t seed) : config_(config), seed_(seed) {
+  if (config.negatives != "none") counts_.negatives = 0;
+  if (config.confusing_sentences > 0) confusing_.emplace(config.confusing_words);
+  if (config.negatives == "hard") scores_ = std::make_unique<NegativeScores>(config);
+}
+
+Recipe::~Recipe() = default;
+
+void Recipe::follow(QuestionSet& set) {
+  const bool gold = config_.paragraphs == "gold", with_negatives = config_.negatives != "none";
+  if (!config_.remove_multi_answer_sentences && !gold && !with_negatives && !config_.shuffle_sentences && !confusing_)
+    return;
   NewSet made(set);
   for (const Question& question : set.questions) {
-    Random random(seed, stream_of_recipe ^ hash_of(question.id));
+    Random random(seed_, stream_of_recipe ^ hash_of(question.id));
     Passage passage = passage_of(set, question);
     // Their numbers are those of the whole document's lines.
     std::vector<std::pair<Question, Passage>> negatives;
-    if (with_negatives) negatives = negatives_of(question, passage, config.min_paragraph_length);
-    if (config.remove_multi_answer_sentences) remove_repeated_answers(question, passage, counts);
-    if (scores) scores->choose(negatives);
+    if (with_negatives) negatives = negatives_of(question, passage, config_.min_paragraph_length);
+    if (config_.remove_multi_answer_sentences) remove_repeated_answers(question, passage, counts_);
+    if (scores_) scores_->choose(negatives);
     if (gold && !take_gold_line(passage)) {
-      ++counts.without_paragraph;
+      ++counts_.without_paragraph;
       continue;
     }
-    if (with_negatives) *counts.negatives += static_cast<int64_t>(negatives.size());
-    if (config.shuffle_sentences) shuffle_sentences(passage, random);
-    if (confusing && static_cast<double>(random.uniform()) < config.confusing_sentences) {
-      const std::string sentence = confusing->sentence_for(set, question, random);
+    if (with_negatives) *counts_.negatives += static_cast<int64_t>(negatives.size());
+    if (config_.shuffle_sentences) shuffle_sentences(passage, random);
+    if (confusing_ && static_cast<double>(random.uniform()) < config_.confusing_sentences) {
+      const std::string sentence = confusing_->sentence_for(set, question, random);
       if (!sentence.empty()) passage.context.text += (passage.context.text.ends_with(' ') ? "" : " ") + sentence;
-      counts.confusing += !sentence.empty();
+      counts_.confusing += !sentence.empty();
     }
     made.add(question, std::move(passage));
     for (auto& [negative, line] : negatives) made.add(std::move(negative), std::move(line));
   }
   set = made.take();
-  return counts;
 }
 
 void cut_contexts(QuestionSet& set, int64_t words) {

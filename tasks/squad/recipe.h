@@ -3,13 +3,17 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "tasks/squad/config.h"
+#include "tasks/squad/confusing.h"
 #include "tasks/squad/examples.h"
 
 namespace engine {
+
+class NegativeScores;
 
 struct RecipeCounts {
   int64_t without_paragraph = 0;  // questions left out because no line holds all of their answer
@@ -30,7 +34,7 @@ void give_folds(QuestionSet& set, const SquadConfig& config);
 void leave_out_fold(QuestionSet& set, int64_t fold);
 void leave_only_fold(QuestionSet& set, int64_t fold);
 
-// Takes the steps that squad.* asks for, in this order:
+// Takes the steps that squad.* asks for, with a set of questions at a time, in this order:
 //   - remove_multi_answer_sentences: lines that hold an answer's text, but not the answer, go
 //   - paragraphs = "gold": the line that holds the first answer becomes the context
 //   - negatives: every other line without any of the answers' texts becomes the context of a question of its own, which
@@ -39,8 +43,25 @@ void leave_only_fold(QuestionSet& set, int64_t fold);
 //     scores of its question's negatives, at most 1; with negative_ratio = 0 those with a score above 0.5 are taken
 //   - shuffle_sentences: sentences of a line change places; those that an answer lies in stay together
 //   - confusing_sentences: see confusing.h
-// All that is random is a function of the seed and the question's id. An Error where negative_scores lack a negative.
-RecipeCounts follow_recipe(QuestionSet& set, const SquadConfig& config, uint64_t seed);
+// All that is random is a function of the seed and the question's id.
+class Recipe {
+ public:
+  Recipe(const SquadConfig& config, uint64_t seed);
+  ~Recipe();
+  // Whether learn_answers must see all questions before the first are changed.
+  bool needs_answers() const { return confusing_.has_value(); }
+  void learn_answers(const QuestionSet& set) { confusing_->learn_answers(set); }
+  // An Error where negative_scores lack a negative.
+  void follow(QuestionSet& set);
+  const RecipeCounts& counts() const { return counts_; }  // of all sets so far
+
+ private:
+  const SquadConfig config_;
+  const uint64_t seed_;
+  RecipeCounts counts_;
+  std::optional<ConfusingSentences> confusing_;
+  std::unique_ptr<const NegativeScores> scores_;
+};
 
 // Leaves the first words of every context; 0: all.
 void cut_contexts(QuestionSet& set, int64_t words);

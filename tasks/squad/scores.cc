@@ -5,6 +5,7 @@
 #include <set>
 
 #include "tasks/squad/answer_words.h"
+#include "text/normalizer.h"
 
 namespace engine {
 

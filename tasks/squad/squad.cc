@@ -12,32 +12,17 @@
 #include "core/hash.h"
 #include "models/span_objective.h"
 #include "tasks/cache_folder.h"
-#include "tasks/squad/option_numbers.h"
 #include "tasks/squad/place_tokens.h"
 #include "tasks/squad/null_threshold.h"
 #include "tasks/squad/prediction_files.h"
 #include "tasks/squad/scores.h"
 #include "tasks/squad/targets.h"
+#include "training/run_folder.h"
 #include "training/subset.h"
 
 namespace engine {
 
 namespace {
-
-// Sets how often an epoch takes the questions of each file of data.train.
-void weigh_files(QuestionSet& set, const std::vector<std::string>& weights) {
-  if (weights.empty()) return;
-  if (weights.size() != set.files)
-    fail_usage("squad.file_weights has ", weights.size(), " numbers, data.train ", set.files, " files");
-  std::vector<float> numbers;
-  for (const std::string& weight : weights)
-    numbers.push_back(static_cast<float>(number_of_option<double>("squad.file_weights", weight, between(0, 1000))));
-  for (Question& question : set.questions) question.share = numbers[question.file];
-  std::erase_if(set.questions, [](const Question& question) { return question.share == 0; });
-}
-
-int64_t kept_of_training(const DataConfig& data, int64_t all) { return kept_of_share(data.train_share, all); }
-int64_t kept_of_evaluation(const DataConfig& data, int64_t all) { return kept_at_most(data.eval_sequences, all); }
 
 // Options of the task's own loss are not read where that has no weight beside a teacher's.
 void check_hard_loss(const SquadConfig& own, const DistillationConfig& distillation) {
@@ -57,44 +42,45 @@ SquadTask::SquadTask(const Config& config, const SquadConfig& own, Encoder encod
   const auto encoded = [&](QuestionSet set) { return EncodedQuestions(std::move(set), this->tokenizer(), own_); };
   const auto cut = [&](QuestionSet& set) { cut_contexts(set, own_.max_contents); };
   if (!files.empty()) {
-    eval_ = encoded(open("data." + split_of(files, config.data), files, kept_of_evaluation, cut));
+    eval_ = encoded(open("data." + split_of(files, config.data), files, cut));
   } else if (own.fold >= 0 && !train_files.empty()) {
     const auto choose = [&](QuestionSet& set) {
       leave_only_fold(set, own_.fold);
       cut(set);
     };
-    eval_ = encoded(open("squad.fold", train_files, kept_of_evaluation, choose));
+    eval_ = encoded(open("squad.fold", train_files, choose));
   }
-  if (!training) return;
-  QuestionSet set = open("data.train", train_files, kept_of_training, [&](QuestionSet& all) {
-    if (own_.fold >= 0) leave_out_fold(all, own_.fold);
-    weigh_files(all, own_.file_weights);
+  if (training) read_training();
+}
+
+void SquadTask::read_training() {
+  train_ = TrainingWindows(tokenizer(), RunFolder::of(config_).cache(),
+                           static_cast<size_t>(own_.windows_in_memory) << 20);
+  counts_ = each_piece_of_training(config_, own_, [&](QuestionSet set) {
+    train_.add(EncodedQuestions(std::move(set), this->tokenizer(), own_));
   });
-  counts_ = follow_recipe(set, own_, config.seed);
-  train_ = encoded(std::move(set));
-  fingerprint_ += ", " + std::to_string(train_.windows().size()) + " windows " + hexadecimal(train_.digest());
-  std::vector<float> shares;
-  for (const Window& window : train_.windows()) shares.push_back(train_.set().questions[window.question].share);
-  const bool is_plain = std::all_of(shares.begin(), shares.end(), [](float share) { return share == 1; });
-  if (!is_plain)
-    fingerprint_ += " shares " + hexadecimal(hash_of({reinterpret_cast<const char*>(shares.data()),
-                                                      shares.size() * sizeof(float)}));
-  plan_epochs(train_.lengths(), is_plain ? std::vector<float>() : std::move(shares));
+  train_.finish();
+  if (train_.questions() == 0) fail_without_question("data.train", config_.data.train, counts_.blank > 0);
+  fingerprint_ += ", " + std::to_string(train_.size()) + " windows " + hexadecimal(train_.digest());
+  plan_epochs(train_.take_lengths(), train_.take_shares());
+}
+
+void SquadTask::fail_without_question(const std::string& option, const std::vector<std::string>& files,
+                                      bool blank) const {
+  fail_usage(option, " leaves no question", blank ? " that is not blank" : "", " of ", files.front(),
+             files.size() > 1 ? " and the other files" : "",
+             own_.fold >= 0 && own_.folds == 0 ? "; files without a column fold have folds by squad.folds" : "");
 }
 
 QuestionSet SquadTask::open(const std::string& option, const std::vector<std::string>& files,
-                            int64_t (*kept)(const DataConfig&, int64_t),
                             const std::function<void(QuestionSet&)>& choose) const {
   QuestionSet set;
   for (const std::string& file : files) read_questions(file, AnswersWanted::yes, set);
   keep_languages(set, own_);
   give_folds(set, own_);
   choose(set);
-  if (set.questions.empty())
-    fail_usage(option, " leaves no question", set.blank ? " that is not blank" : "", " of ", files.front(),
-               files.size() > 1 ? " and the other files" : "",
-               own_.fold >= 0 && own_.folds == 0 ? "; files without a column fold have folds by squad.folds" : "");
-  const auto all = static_cast<int64_t>(set.questions.size()), count = kept(config_.data, all);
+  if (set.questions.empty()) fail_without_question(option, files, set.blank > 0);
+  const auto all = static_cast<int64_t>(set.questions.size()), count = kept_at_most(config_.data.eval_sequences, all);
   if (count < all) {
     std::vector<Question> some;
     for (int64_t i = 0; i < count; ++i)
@@ -107,34 +93,37 @@ QuestionSet SquadTask::open(const std::string& option, const std::vector<std::st
 std::string SquadTask::start_report() const {
   std::ostringstream text;
   text << EncoderTask::start_report();
-  const auto add = [&](const char* name, const EncodedQuestions& questions) {
-    const QuestionSet& set = questions.set();
-    if (set.questions.empty()) return;
-    text << '\n' << name << ": " << set.questions.size() << " questions, " << questions.windows().size() << " windows";
-    if (set.moved) text << "; " << set.moved << " answers were not at their place and are taken where they stand";
-    if (set.blank) text << "; " << set.blank << " blank questions are left out";
-    if (set.lost) text << "; " << set.lost << " answers do not stand in their context and are left out";
-    if (questions.cut_questions()) text << "; " << questions.cut_questions() << " questions are cut";
+  struct Read {
+    int64_t questions, windows, cut, moved, lost, blank;
   };
-  add("data.train", train_);
-  text << counts_.text();
-  const bool has_fold = config_.data.eval.empty();
-  add(has_fold ? "squad.fold" : ("data." + split_of(config_.data.eval, config_.data)).c_str(), eval_);
+  const auto add = [&](const std::string& name, const Read& read) {
+    if (read.questions == 0) return;
+    text << '\n' << name << ": " << read.questions << " questions, " << read.windows << " windows";
+    if (read.moved) text << "; " << read.moved << " answers were not at their place and are taken where they stand";
+    if (read.blank) text << "; " << read.blank << " blank questions are left out";
+    if (read.lost) text << "; " << read.lost << " answers do not stand in their context and are left out";
+    if (read.cut) text << "; " << read.cut << " questions are cut";
+  };
+  add("data.train", {train_.questions(), static_cast<int64_t>(train_.size()), train_.cut_questions(), counts_.moved,
+                     counts_.lost, counts_.blank});
+  if (train_.is_in_file()) text << "; they are in a file in the run folder";
+  text << counts_.recipe.text();
+  const QuestionSet& set = eval_.set();
+  add(config_.data.eval.empty() ? "squad.fold" : "data." + split_of(config_.data.eval, config_.data),
+      {static_cast<int64_t>(set.questions.size()), static_cast<int64_t>(eval_.windows().size()), eval_.cut_questions(),
+       set.moved, set.lost, set.blank});
   const std::string result = text.str();
   return result.starts_with('\n') ? result.substr(1) : result;
 }
 
-void SquadTask::append(const EncodedQuestions& questions, const Window& window, Targets targets,
-                       SequenceBatch& batch) const {
-  const Framed framed = questions.framed(window);
+void SquadTask::append(const WindowInput& input, Targets targets, SequenceBatch& batch) const {
+  const auto& [framed, context, context_tokens, answer] = input;
   batch.tokens.insert(batch.tokens.end(), framed.ids.begin(), framed.ids.end());
   batch.types.insert(batch.types.end(), framed.types.begin(), framed.types.end());
   batch.targets.labels.push_back(0);
   batch.targets.labels.resize(batch.tokens.size(), -100);
-  const auto answer = questions.answer_in(window);
-  const size_t context = questions.first_of_context(window);
   const WindowShape shape{.tokens = framed.ids.size(),
-                          .context = {context, context + (window.end - window.begin)},
+                          .context = {context, context + context_tokens},
                           .answer = answer.value_or(std::pair<size_t, size_t>{0, 0}),
                           .has_answer = answer.has_value()};
   const bool trained = targets == Targets::trained;
@@ -142,7 +131,9 @@ void SquadTask::append(const EncodedQuestions& questions, const Window& window, 
   if (trained) shares = {static_cast<double>(config_.training.label_smoothing), own_.jaccard_alpha};
   const std::vector<double> first = first_token_targets(shape, shares), last = last_token_targets(shape, shares);
   const double weight = (answer ? 1 : own_.negative_weight) / (own_.start_weight + own_.end_weight);
-  const auto is_covered = [&](size_t i) { return answer && answer->first <= i && i <= answer->second; };
+  const auto is_covered = [&](size_t i) {
+    return shape.has_answer && shape.answer.first <= i && i <= shape.answer.second;
+  };
   for (size_t i = 0; i < framed.ids.size(); ++i) {
     batch.targets.spans.push_back(static_cast<float>(weight * own_.start_weight * first[i]));
     batch.targets.spans.push_back(static_cast<float>(weight * own_.end_weight * last[i]));
@@ -154,7 +145,7 @@ void SquadTask::append(const EncodedQuestions& questions, const Window& window, 
 void SquadTask::batch_of(int64_t step, SequenceBatch& batch) {
   batch.clear();
   for (const int32_t i : plan_->batch(step))
-    append(train_, train_.windows()[static_cast<size_t>(i)], Targets::trained, batch);
+    append(train_.input(static_cast<size_t>(i)), Targets::trained, batch);
 }
 
 SquadTask::Logits SquadTask::logits_of(Machine& machine, const EncodedQuestions& questions, LossTotals* totals) {
@@ -163,7 +154,9 @@ SquadTask::Logits SquadTask::logits_of(Machine& machine, const EncodedQuestions&
   Logits logits;
   for (const int32_t length : lengths) logits.begins.push_back(logits.begins.back() + 2 * static_cast<size_t>(length));
   logits.values.resize(logits.begins.back());
-  const auto add = [&](size_t i, SequenceBatch& batch) { append(questions, windows[i], Targets::evaluated, batch); };
+  const auto add = [&](size_t i, SequenceBatch& batch) {
+    append(questions.input(windows[i]), Targets::evaluated, batch);
+  };
   each_piece_by_length(lengths, add, [&](const SequenceBatch& batch, std::span<const size_t> chosen) {
     ScoredTokens each{.wants_logits = true};
     const LossTotals sums = step_.evaluate(machine, batch, &each);

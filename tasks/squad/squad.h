@@ -4,7 +4,8 @@
 
 #include "tasks/encoder_task.h"
 #include "tasks/squad/answers.h"
-#include "tasks/squad/recipe.h"
+#include "tasks/squad/training_questions.h"
+#include "tasks/squad/training_windows.h"
 
 namespace engine {
 
@@ -53,18 +54,22 @@ class SquadTask final : public EncoderTask {
   // that hold its answer, or, where it has none, the largest of all its windows, whose first token stands for that. NaN
   // where no window holds the answer.
   static std::vector<double> losses_of(const EncodedQuestions& questions, const Logits& logits);
-  // Reads files, keeps the languages that are asked for, and keeps kept(data, number) of the questions that `choose`
-  // leaves, spread evenly.
+  // Reads files to evaluate on, keeps the languages that are asked for, and keeps data.eval_sequences of the questions
+  // that `choose` leaves, spread evenly.
   QuestionSet open(const std::string& option, const std::vector<std::string>& files,
-                   int64_t (*kept)(const DataConfig&, int64_t), const std::function<void(QuestionSet&)>& choose) const;
+                   const std::function<void(QuestionSet&)>& choose) const;
+  [[noreturn]] void fail_without_question(const std::string& option, const std::vector<std::string>& files,
+                                          bool blank) const;
   void score_negatives(Machine& machine, const std::filesystem::path& input, const std::filesystem::path& output);
   enum class Targets { trained, evaluated };  // evaluations know neither smoothing nor other soft targets
-  void append(const EncodedQuestions& questions, const Window& window, Targets targets, SequenceBatch& batch) const;
+  void append(const WindowInput& input, Targets targets, SequenceBatch& batch) const;
+  void read_training();
 
   const SquadConfig own_;
   std::vector<std::unique_ptr<SquadTask>> others_;
-  EncodedQuestions train_, eval_;
-  RecipeCounts counts_;
+  EncodedQuestions eval_;
+  TrainingWindows train_;
+  ReadCounts counts_;
   std::string fingerprint_, predictions_;
 };
 

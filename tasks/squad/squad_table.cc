@@ -8,7 +8,7 @@
 
 #include "core/csv.h"
 #include "core/error.h"
-#include "core/files.h"
+#include "core/file_bytes.h"
 #include "tasks/squad/examples.h"
 #include "text/unicode.h"
 
@@ -33,7 +33,8 @@ class SquadTableReader {
   SquadTableReader(const std::filesystem::path& file, QuestionAdder& to) : file_(file.string()), to_(to) {}
 
   void read() {
-    const std::string text = read_text(file_);
+    const FileBytes file(file_);
+    const std::string_view text = file.text();
     if (const size_t bad = find_invalid_utf8(text); bad < text.size())
       fail(file_, ":", 1 + std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(bad), '\n'),
            ": byte ", static_cast<int>(static_cast<unsigned char>(text[bad])),

@@ -1,7 +1,6 @@
 #include "tasks/squad/windows.h"
 
 #include "core/error.h"
-#include "core/hash.h"
 #include "core/parallel.h"
 #include "tasks/squad/place_tokens.h"
 
@@ -35,8 +34,12 @@ EncodedQuestions::EncodedQuestions(std::shared_ptr<const QuestionSet> shared, co
     return has_place_tokens_ ? encode_with_places(tokenizer, context, config)
                              : tokenizer.encode_with_offsets(context.text);
   };
-  encode_all(set_->contexts.size(), contexts_, encode_context,
-             [](size_t c) { return "context " + std::to_string(c + 1); });
+  const auto name_of_context = [&](size_t c) {
+    for (size_t q = 0; q < set_->questions.size(); ++q)
+      if (set_->questions[q].context == c) return "the context of " + name(q);
+    return std::string("a context without questions");
+  };
+  encode_all(set_->contexts.size(), contexts_, encode_context, name_of_context);
   // White space before a question is no part of it.
   const auto encode_question = [&](size_t q) {
     const std::string& text = set_->questions[q].text;
@@ -99,21 +102,6 @@ std::optional<std::pair<size_t, size_t>> EncodedQuestions::answer_in(const Windo
   if (last < first) std::swap(first, last);  // tokens of one character have the same places
   const size_t place = first_of_context(window);
   return std::pair(place + first - window.begin, place + last - window.begin);
-}
-
-uint64_t EncodedQuestions::digest() const {
-  uint64_t digest = empty_hash;
-  const auto add = [&](std::string_view text) { digest = hash_of(text, digest); };
-  for (const auto* encodings : {&contexts_, &questions_})
-    for (const Encoding& encoding : *encodings)
-      add({reinterpret_cast<const char*>(encoding.ids.data()), encoding.ids.size() * sizeof(int32_t)});
-  for (const Window& window : windows_) {
-    const auto answer = answer_in(window);
-    const size_t numbers[] = {window.question, window.begin, window.end, answer ? answer->first + 1 : 0,
-                              answer ? answer->second + 1 : 0};
-    add({reinterpret_cast<const char*>(numbers), sizeof numbers});
-  }
-  return digest;
 }
 
 }  // namespace engine

@@ -19,6 +19,13 @@ struct Window {
   size_t begin, end;  // its tokens of the context
 };
 
+// The model's input of a window, with the places of the context and of the answer in it.
+struct WindowInput {
+  Framed framed;
+  size_t context = 0, context_tokens = 0;           // its first token of the context, and how many there are
+  std::optional<std::pair<size_t, size_t>> answer;  // see EncodedQuestions::answer_in
+};
+
 // Questions with their contexts, encoded. Every context is encoded once, however many questions it has.
 class EncodedQuestions {
  public:
@@ -44,6 +51,9 @@ class EncodedQuestions {
   // begins no later than the answer, and the first one that ends no earlier. Nothing where the window does not hold
   // all of the answer, or where there is none.
   std::optional<std::pair<size_t, size_t>> answer_in(const Window& window) const;
+  WindowInput input(const Window& window) const {
+    return {framed(window), first_of_context(window), window.end - window.begin, answer_in(window)};
+  }
   // Returns the place in a window of the context's first token in it.
   size_t first_of_context(const Window& window) const;
   // Returns the context's token that is at a place of a window, in characters of the context.
@@ -54,13 +64,13 @@ class EncodedQuestions {
   const std::vector<std::pair<int32_t, int32_t>>& context_offsets(size_t context) const {
     return contexts_[context].offsets;
   }
+  const std::vector<int32_t>& context_ids(size_t context) const { return contexts_[context].ids; }
+  const std::vector<int32_t>& question_ids(size_t question) const { return questions_[question].ids; }
   // Whether a token of the context has no characters, because it tells a place (place_tokens.h).
   bool is_place_token(const Window& window, size_t token) const {
     const auto [begin, end] = offsets(window, token);
     return has_place_tokens_ && begin == end;
   }
-  // A number that tells questions, contexts and answers apart.
-  uint64_t digest() const;
 
  private:
   std::shared_ptr<const QuestionSet> set_ = std::make_shared<const QuestionSet>();

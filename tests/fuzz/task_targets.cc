@@ -28,7 +28,7 @@ void check_questions(const std::string& file) {
       continue;
     }
     size_t count = 0;
-    each_piece_of_questions(file, wanted, [&](const QuestionSet& piece) { count += piece.questions.size(); });
+    each_piece_of_questions({file}, wanted, [&](const QuestionSet& piece) { count += piece.questions.size(); });
     promise(count == set.questions.size(), "questions in pieces are others than those of the whole");
     for (const Question& question : set.questions) {
       promise(question.context < set.contexts.size(), "a question is about no context");
