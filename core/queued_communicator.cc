@@ -1,7 +1,6 @@
 #include "core/queued_communicator.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "core/error.h"
@@ -146,7 +145,7 @@ std::vector<T> QueuedCommunicator::gather_all(const std::vector<T>& own) {
   add("gather", bytes.size(), [&] { all = gather_bytes(bytes); });
   wait();
   std::vector<T> result(all.size() / sizeof(T));
-  std::memcpy(result.data(), all.data(), all.size());
+  std::copy(all.begin(), all.end(), reinterpret_cast<char*>(result.data()));  // there may be none
   return result;
 }
 

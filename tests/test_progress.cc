@@ -1,10 +1,11 @@
 // Progress on a terminal and elsewhere.
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <sstream>
 #include <thread>
@@ -41,13 +42,17 @@ class PseudoTerminal {
   PseudoTerminal& operator=(const PseudoTerminal&) = delete;
 
   std::FILE* out() const { return out_; }
-  // Reads what was written since the last call.
+  // Reads what was written since the last call. The system may hand it over in pieces, some a little later.
   std::string read() const {
     std::fflush(out_);
-    char text[4096];
-    fcntl(master_, F_SETFL, O_NONBLOCK);
-    const ssize_t length = ::read(master_, text, sizeof text);
-    return {text, static_cast<size_t>(std::max<ssize_t>(length, 0))};
+    std::string text;
+    std::array<char, 4096> piece;
+    for (pollfd ready{.fd = master_, .events = POLLIN, .revents = 0}; poll(&ready, 1, 50) > 0;) {
+      const ssize_t length = ::read(master_, piece.data(), piece.size());
+      if (length <= 0) break;
+      text.append(piece.data(), static_cast<size_t>(length));
+    }
+    return text;
   }
 
  private:
