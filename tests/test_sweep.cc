@@ -202,14 +202,16 @@ TEST_CASE("sweep: one that is killed again and again ends with the same table") 
                            "training.learning_rate = { log_uniform = [1e-4, 1e-1] }\n";
   const SweepFile whole(""), killed("");
   const Program program;
+  const double begin = steady_seconds();
   REQUIRE(program.run({"sweep", whole.write(text)}).code == 0);
+  const double seconds = steady_seconds() - begin;
   const std::string table = read_text(whole.sweep().table());
   CHECK(table.find("dropped") != std::string::npos);
   CHECK(table.find("trial_001_seed_2") != std::string::npos);
   const std::string sweep = killed.write(text);
   int kills = 0;
-  for (const char* seconds : {"0.3", "0.5", "0.7", "1.0"}) {
-    const Ended ended = program.shell(std::string("timeout -s KILL ").append(seconds).append(" ") + program.path() +
+  for (const double share : {0.3, 0.4, 0.5, 0.7}) {
+    const Ended ended = program.shell("timeout -s KILL " + std::to_string(share * seconds) + " " + program.path() +
                                       " sweep " + sweep);
     kills += ended.code != 0;
   }
