@@ -128,13 +128,7 @@ class FileBuffer final : public std::streambuf {
     return 0;
   }
   void write(const char* data, size_t count) {
-    while (count > 0) {
-      const ssize_t written = uninterrupted([&] { return ::write(file_.number(), data, count); });
-      if (written < 0) fail_to("write", path_, errno);
-      if (written == 0) fail_to("write", path_, ENOSPC);
-      data += written;
-      count -= static_cast<size_t>(written);
-    }
+    if (!write_all(file_.number(), {data, count})) fail_to("write", path_, errno);
   }
 
   const Descriptor& file_;

@@ -67,12 +67,7 @@ void ScratchBytes::open_file() {
 }
 
 void ScratchBytes::flush() {
-  for (std::string_view rest = buffer_; !rest.empty();) {
-    const ssize_t written = uninterrupted([&] { return ::write(file_, rest.data(), rest.size()); });
-    if (written == 0) errno = ENOSPC;
-    if (written <= 0) fail_to("write");
-    rest.remove_prefix(static_cast<size_t>(written));
-  }
+  if (!write_all(file_, buffer_)) fail_to("write");
   buffer_.clear();
 }
 

@@ -31,11 +31,7 @@ void close_appended(int file, const std::filesystem::path& path) {
 }
 
 void append_to(int file, const std::filesystem::path& path, std::string_view piece) {
-  while (!piece.empty()) {
-    const ssize_t count = uninterrupted([&] { return ::write(file, piece.data(), piece.size()); });
-    if (count < 0) fail_to_append(path);
-    piece.remove_prefix(static_cast<size_t>(count));
-  }
+  if (!write_all(file, piece)) fail_to_append(path);
 }
 
 }  // namespace engine

@@ -86,6 +86,15 @@ LossTotals LossStep::evaluate(Machine& machine, const SequenceBatch& batch, Scor
   return sum_over_ranks(totals, ranks);
 }
 
+LossTotals LossStep::evaluate(Machine& machine, const SequenceBatch& batch, Suspects* suspects,
+                              const Suspects::Example& example) {
+  if (!suspects) return evaluate(machine, batch);
+  ScoredTokens each{.wants_losses = true};
+  const LossTotals totals = evaluate(machine, batch, &each);
+  suspects->add_sequences(batch, each.losses, example);
+  return totals;
+}
+
 LossTotals LossStep::evaluate_slice(Machine& machine, const SequenceBatch& batch, int64_t first, int64_t last,
                                     const ScoredTokens* each, ScoredTokens& own) {
   const ArenaScope scope(machine.arena);

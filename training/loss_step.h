@@ -53,6 +53,9 @@ class LossStep final : public BatchLoss {
   // wants of every scored token. All ranks call it. Each takes its parts of the sequences (Machine::parts), and all
   // have the whole result.
   LossTotals evaluate(Machine& machine, const SequenceBatch& batch, ScoredTokens* each = nullptr);
+  // As above. Tells `suspects` (optional) of the batch's sequences.
+  LossTotals evaluate(Machine& machine, const SequenceBatch& batch, Suspects* suspects,
+                      const Suspects::Example& example);
   // Returns the likeliest prediction at each scored token (any label but -100), in the batch's order.
   std::vector<int32_t> predict(Machine& machine, const SequenceBatch& batch);
 

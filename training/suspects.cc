@@ -18,7 +18,7 @@ void Suspects::add(double loss, const std::function<nlohmann::ordered_json()>& e
 }
 
 void Suspects::add_sequences(const SequenceBatch& batch, std::span<const float> losses,
-                             const std::function<nlohmann::ordered_json(size_t sequence)>& example) {
+                             const Example& example) {
   require(static_cast<int64_t>(losses.size()) == batch.scored(), "there are ", losses.size(), " losses for ",
           batch.scored(), " scored tokens");
   size_t at = 0;

@@ -268,9 +268,7 @@ Metrics BlotchingTask::evaluate(Machine& machine, std::string& samples) {
       blotcher_.choose(random, levels_.share(level), steps_of(equal_signs(row)), left_out);
       format_.append(row, level, left_out, batch);
     }
-    ScoredTokens each{.wants_losses = suspects_ != nullptr};
-    const LossTotals totals = step_.evaluate(machine, batch, suspects_ ? &each : nullptr);
-    if (suspects_) suspects_->add_sequences(batch, each.losses, [&](size_t i) {
+    const LossTotals totals = step_.evaluate(machine, batch, suspects_, [&](size_t i) {
       const std::string& row = evaluation_.rows()[i];
       return nlohmann::ordered_json{
           {"level", levels_.share(level)}, {"input", row.substr(0, row.find('='))}, {"label", answer_of(row)}};

@@ -98,10 +98,8 @@ Metrics GptTask::evaluate(Machine& machine, std::string& samples) {
       const int64_t first = block;
       for (; block < count && batch.tokens.size() < tokens_at_a_time; ++block)
         append_block(eval_, spread_index(block, count, all), batch);
-      ScoredTokens each{.wants_losses = suspects_ != nullptr};
-      totals += step_.evaluate(machine, batch, suspects_ ? &each : nullptr);
-      if (suspects_) add_suspects(batch, each.losses, [&](size_t s) {
-        return spread_index(first + static_cast<int64_t>(s), count, all);
+      totals += step_.evaluate(machine, batch, suspects_, [&](size_t s) {
+        return example_of(spread_index(first + static_cast<int64_t>(s), count, all), batch, s);
       });
     }
     metrics.emplace_back("loss", totals.loss / totals.scored);
@@ -111,16 +109,13 @@ Metrics GptTask::evaluate(Machine& machine, std::string& samples) {
   return metrics;
 }
 
-void GptTask::add_suspects(const SequenceBatch& batch, std::span<const float> losses,
-                           const std::function<int64_t(size_t)>& block_of) {
-  suspects_->add_sequences(batch, losses, [&](size_t s) {
-    const auto begin = static_cast<size_t>(batch.offsets[s]), end = static_cast<size_t>(batch.offsets[s + 1]);
-    std::vector<int32_t> tokens(batch.tokens.begin() + batch.offsets[s], batch.tokens.begin() + batch.offsets[s + 1]);
-    tokens.push_back(batch.targets.labels[end - 1]);
-    return nlohmann::ordered_json{{"first_token", eval_.begin + block_of(s) * block_size_},
-                                  {"tokens", end - begin + 1},
-                                  {"input", tokenizer().decode(tokens)}};
-  });
+nlohmann::ordered_json GptTask::example_of(int64_t block, const SequenceBatch& batch, size_t s) const {
+  const auto begin = static_cast<size_t>(batch.offsets[s]), end = static_cast<size_t>(batch.offsets[s + 1]);
+  std::vector<int32_t> tokens(batch.tokens.begin() + batch.offsets[s], batch.tokens.begin() + batch.offsets[s + 1]);
+  tokens.push_back(batch.targets.labels[end - 1]);
+  return {{"first_token", eval_.begin + block * block_size_},
+          {"tokens", end - begin + 1},
+          {"input", tokenizer().decode(tokens)}};
 }
 
 std::string GptTask::generate(Machine& machine) const {

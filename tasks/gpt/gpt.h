@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 
 #include "tasks/causal_task.h"
 #include "tasks/gpt/config.h"
@@ -38,9 +39,8 @@ class GptTask final : public CausalTask {
   void append_block(const Part& part, int64_t block, SequenceBatch& batch) const;
   int64_t all_blocks() const { return (train_.size - 1) / block_size_; }
   int64_t blocks() const { return kept_of_share(config_.data.train_share, all_blocks()); }  // trained on
-  // Adds the blocks of a batch, whose numbers block_of gives.
-  void add_suspects(const SequenceBatch& batch, std::span<const float> losses,
-                    const std::function<int64_t(size_t)>& block_of);
+  // Tells of a block, which is sequence s of a batch.
+  nlohmann::ordered_json example_of(int64_t block, const SequenceBatch& batch, size_t s) const;
   std::string generate(Machine& machine) const;
 
   GptConfig own_;

@@ -117,9 +117,7 @@ Metrics MlmTask::evaluate(Machine& machine, std::string& samples) {
     for (; i < eval_.size() && batch.tokens.size() < tokens_at_a_time; ++i)
       append(eval_, i, masks_of_evaluation, batch);
     for (int64_t s = 0; s < batch.sequences(); ++s) without_labels += batch.scored(s, s + 1) == 0;
-    ScoredTokens each{.wants_losses = suspects_ != nullptr};
-    totals += step_.evaluate(machine, batch, suspects_ ? &each : nullptr);
-    if (suspects_) suspects_->add_sequences(batch, each.losses, [&](size_t s) {
+    totals += step_.evaluate(machine, batch, suspects_, [&](size_t s) {
       return example_of(first + static_cast<int64_t>(s), batch, s);
     });
   }

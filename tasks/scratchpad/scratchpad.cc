@@ -293,9 +293,7 @@ Metrics ScratchpadTask::evaluate(Machine& machine, std::string& samples) {
     if (is_trained(e->level)) trained.push_back(e);
   const std::vector<const Expression*> appended = append_evaluation(ready, trained, batch);
   if (batch.sequences() > 0) {
-    ScoredTokens each{.wants_losses = suspects_ != nullptr};
-    const LossTotals totals = step_.evaluate(machine, batch, suspects_ ? &each : nullptr);
-    if (suspects_) suspects_->add_sequences(batch, each.losses, [&](size_t i) {
+    const LossTotals totals = step_.evaluate(machine, batch, suspects_, [&](size_t i) {
       const Expression& e = *appended[i];
       return nlohmann::ordered_json{{"level", e.level}, {"input", e.input()}, {"label", std::to_string(e.value)}};
     });

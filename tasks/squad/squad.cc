@@ -81,12 +81,8 @@ QuestionSet SquadTask::open(const std::string& option, const std::vector<std::st
   choose(set);
   if (set.questions.empty()) fail_without_question(option, files, set.blank > 0);
   const auto all = static_cast<int64_t>(set.questions.size()), count = kept_at_most(config_.data.eval_sequences, all);
-  if (count < all) {
-    std::vector<Question> some;
-    for (int64_t i = 0; i < count; ++i)
-      some.push_back(std::move(set.questions[static_cast<size_t>(spread_index(i, count, all))]));
-    set.questions = std::move(some);
-  }
+  Spread spread(count, all);
+  std::erase_if(set.questions, [&](const Question&) { return !spread.keeps_next(); });
   return set;
 }
 

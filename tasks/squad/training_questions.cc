@@ -23,23 +23,6 @@ std::vector<float> shares_of_files(const Config& config, const SquadConfig& own)
   return shares;
 }
 
-// Keeps some of all questions that pass through it, spread evenly.
-class Spread {
- public:
-  Spread(int64_t kept, int64_t all) : kept_(kept), all_(all) {}
-  void apply(QuestionSet& set) {
-    std::erase_if(set.questions, [&](const Question&) {
-      const bool is_kept = next_ < kept_ && spread_index(next_, kept_, all_) == passed_;
-      next_ += is_kept;
-      ++passed_;
-      return !is_kept;
-    });
-  }
-
- private:
-  int64_t kept_, all_, next_ = 0, passed_ = 0;
-};
-
 }  // namespace
 
 ReadCounts each_piece_of_training(const Config& config, const SquadConfig& own, const Take& take) {
@@ -65,7 +48,7 @@ ReadCounts each_piece_of_training(const Config& config, const SquadConfig& own, 
   const auto read_kept = [&](const Take& piece) {
     Spread spread(kept, all);
     read([&](QuestionSet set) {
-      if (is_part) spread.apply(set);
+      if (is_part) std::erase_if(set.questions, [&](const Question&) { return !spread.keeps_next(); });
       piece(std::move(set));
     });
   };

@@ -61,7 +61,7 @@ void ChaseTask::prepare(Machine& machine, int64_t step) {
     const auto begin = batch.targets.labels.begin() + batch.offsets[batch.offsets.size() - 2];
     std::fill(begin, batch.targets.labels.end() - 1, -100);
   }
-  accuracy_of_stage_ = evaluate_batch(machine, batch).correct / static_cast<double>(problems.size());
+  accuracy_of_stage_ = step_.evaluate(machine, batch).correct / static_cast<double>(problems.size());
 }
 
 void ChaseTask::batch_of(int64_t step, SequenceBatch& batch) {
@@ -120,7 +120,7 @@ Metrics ChaseTask::evaluate(Machine& machine, std::string& samples) {
     SequenceBatch batch;
     for (const ChaseProblem& problem : problems) problems_.append(problem, arm_, batch);
     ScoredTokens each{.wants_losses = suspects_ != nullptr, .wants_likeliest = true};
-    totals += evaluate_batch(machine, batch, &each);
+    totals += step_.evaluate(machine, batch, &each);
     const std::vector<int32_t> found = arm_ == ChaseArm::written ? answers(machine, problems) : each.likeliest;
     if (suspects_) suspects_->add_sequences(batch, each.losses, [&](size_t i) {
       return nlohmann::ordered_json{{"level", hops},

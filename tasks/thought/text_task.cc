@@ -214,17 +214,15 @@ void ThoughtTextTask::evaluate_documents(Machine& machine, Metrics& metrics) {
         drop_for_thoughts(plan_, copy);
         append_sequence(copy, thought_, batches[1]);
       });
-    ScoredTokens each{.wants_losses = suspects_ != nullptr};
-    if (batches[0].sequences() > 0) totals[0] += evaluate_batch(machine, batches[0], suspects_ ? &each : nullptr);
-    if (batches[1].sequences() > 0) totals[1] += evaluate_batch(machine, batches[1]);
-    if (suspects_) suspects_->add_sequences(batches[0], each.losses, [&](size_t s) {
-      const std::vector<int32_t>& all_tokens = batches[0].tokens;
-      const std::vector<int32_t> tokens(all_tokens.begin() + batches[0].offsets[s],
-                                        all_tokens.begin() + batches[0].offsets[s + 1]);
+    const auto example = [&](size_t s) {
+      const int32_t begin = batches[0].offsets[s], end = batches[0].offsets[s + 1];
+      const std::span<const int32_t> tokens(batches[0].tokens.begin() + begin, batches[0].tokens.begin() + end);
       return nlohmann::ordered_json{{"sequence", indices[s]},
                                     {"tokens", tokens.size()},
                                     {"input", text_with_thoughts(tokenizer(), tokens, thought_, own_.show)}};
-    });
+    };
+    if (batches[0].sequences() > 0) totals[0] += step_.evaluate(machine, batches[0], suspects_, example);
+    if (batches[1].sequences() > 0) totals[1] += step_.evaluate(machine, batches[1]);
   }
   const auto add = [&](const LossTotals& sums, const char* behind) {
     const double loss = sums.loss / sums.scored;
@@ -257,7 +255,7 @@ void ThoughtTextTask::evaluate_asking(Machine& machine, Metrics& metrics) {
       append_sequence(tokens, thought_, batch);
       thoughts += static_cast<double>(std::count(tokens.begin(), tokens.end() - 1, thought_));
     }
-    asking += evaluate_batch(machine, batch);
+    asking += step_.evaluate(machine, batch);
     if (!own_.expectation) continue;
     batch.clear();
     const ExpectedLoss part = append_expected(machine, searcher(machine), thought_, with, batch);

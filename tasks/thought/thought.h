@@ -12,14 +12,11 @@
 namespace engine {
 
 // A ThoughtTask is what both kinds of data share. The loss of a training is loss(). An evaluation runs the model by
-// evaluate_batch, which runs rows as a training does, or by make_scorer and make_generator, which are exact.
+// step_.evaluate, which runs rows as a training does, or by make_scorer and make_generator, which are exact.
 class ThoughtTask : public CausalTask {
  protected:
   ThoughtTask(const Config& config, const ThoughtConfig& own, LanguageModel language);
 
-  LossTotals evaluate_batch(Machine& machine, const SequenceBatch& batch, ScoredTokens* each = nullptr) {
-    return step_.evaluate(machine, batch, each);
-  }
   std::unique_ptr<CachedScorer> make_scorer(Machine& machine) const;
   std::unique_ptr<Generator> make_generator(Machine& machine, int64_t sequences) const;
 

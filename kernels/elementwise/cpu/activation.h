@@ -2,8 +2,8 @@
 // about 1e-6 absolute. A NaN gives a NaN.
 #pragma once
 
+#include "kernels/elementwise/activation.h"
 #include "kernels/elementwise/cpu/gelu_table.h"
-#include "kernels/arguments.h"
 
 namespace engine::ENGINE_ISA {
 
@@ -84,21 +84,10 @@ ENGINE_INLINE vfloat gelu_slope(vfloat x) {
 inline constexpr float gelu_bound = 9.5f;  // gelu_tanh is exactly 0 or x beyond it, its slope 0 or 1
 ENGINE_INLINE vfloat gelu_tanh_exponential(vfloat x) { return exp2(x * (x * x * -0.102943240f - 2.30220818f)); }
 
-// silu(x) = x s(x) and quick_gelu(x) = x s(1.702 x) are x s(b x). As far from 0 as the bound these are 0 or x to within
-// 1e-33, and their slopes 0 or 1.
-template <Activation activation>
-inline constexpr bool is_swish = activation == Activation::silu || activation == Activation::quick_gelu;
-template <Activation activation>
-inline constexpr float swish_factor = activation == Activation::silu ? 1.0f : 1.702f;  // b
-template <Activation activation>
-inline constexpr float swish_bound = 80.0f / swish_factor<activation>;
 template <Activation activation>
 ENGINE_INLINE vfloat swish_exponential(vfloat x) {
   return exp2(x * (-1.44269504f * swish_factor<activation>));
 }
-
-// From this bound on mish(x) is x, and its slope 1. As far below 0 as the other bound both are 0.
-inline constexpr float mish_bound = 20.0f, mish_lowest = -100.0f;
 
 template <Activation activation>
 ENGINE_INLINE vfloat activate(vfloat x) {

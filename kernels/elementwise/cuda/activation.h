@@ -14,18 +14,6 @@ __device__ __forceinline__ float gelu_tanh_sigmoid(float x) {
   return 1.0f / (1.0f + expf(x * (-1.5957691216f - 0.0713548162726f * x * x)));
 }
 
-// silu(x) = x s(x) and quick_gelu(x) = x s(1.702 x) are x s(b x). As far from 0 as the bound these are 0 or x to within
-// 1e-33, and their slopes 0 or 1.
-template <Activation activation>
-inline constexpr bool is_swish = activation == Activation::silu || activation == Activation::quick_gelu;
-template <Activation activation>
-inline constexpr float swish_factor = activation == Activation::silu ? 1.0f : 1.702f;  // b
-template <Activation activation>
-inline constexpr float swish_bound = 80.0f / swish_factor<activation>;
-
-// From this bound on mish(x) is x, and its slope 1. As far below 0 as the other bound both are 0.
-inline constexpr float mish_bound = 20.0f, mish_lowest = -100.0f;
-
 template <Activation activation>
 __device__ __forceinline__ float activate(float x) {
   if constexpr (activation == Activation::relu) return x < 0.0f ? 0.0f : x;
