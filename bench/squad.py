@@ -11,6 +11,7 @@ import argparse
 import json
 import pathlib
 import subprocess
+import sys
 
 from squad_files import first_questions
 
@@ -30,8 +31,9 @@ parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--engine", default=str(root / "engine"))
 parser.add_argument("--name", default="squad", help="of the runs and of the entry in the output")
 parser.add_argument("--output", type=pathlib.Path, required=True)
-parser.add_argument("options", nargs="*", help="options of the engine, behind --")
-arguments = parser.parse_args()
+end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+arguments = parser.parse_args(sys.argv[1:end])
+options = sys.argv[end + 1:]
 
 train = arguments.train
 if arguments.first:
@@ -45,14 +47,14 @@ for seed in arguments.seeds:
                "--training.save_every", "100", "--training.log_every", "10",
                "--training.warmup_steps", str(arguments.warmup_steps), "--precision", arguments.precision,
                "--training.learning_rate", str(arguments.learning_rate), "--threads", str(arguments.threads),
-               *arguments.options]
+               *options]
     subprocess.run(command, cwd=root, check=True, stdout=subprocess.DEVNULL)
     log = root / "runs" / "bench_squad" / name / "metrics.jsonl"
     events = [json.loads(line) for line in log.read_text().splitlines()]
     evaluation = [event for event in events if event["split"] == "eval"][-1]
     steps = [event for event in events if event["split"] == "train"]
     run = {"name": arguments.name, "seed": seed, "first": arguments.first, "epochs": arguments.epochs,
-           "options": arguments.options, "precision": arguments.precision, "threads": arguments.threads,
+           "options": options, "precision": arguments.precision, "threads": arguments.threads,
            "steps": steps[-1]["step"], "seconds": round(steps[-1].get("seconds", 0), 1),
            **{key: evaluation[key] for key in ("loss", "exact_match", "f1", "jaccard", "start_accuracy", "end_accuracy")}}
     results["runs"] = [r for r in results["runs"] if (r["name"], r["seed"]) != (run["name"], seed)] + [run]
