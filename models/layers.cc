@@ -32,7 +32,7 @@ void Linear::forward(const Run& run, const Tensor& x, const Tensor& y, Activatio
                      const Tensor& before_activation) const {
   // A packed matrix has another order of long sums. The bits of a training must not depend on whether its weights were
   // packed for an evaluation.
-  const bool reads_packed = count == 0 && !run.keep;
+  const bool reads_packed = count == 0 && (!run.keep || run.packed);
   run.ops.matmul({.a = x,
                   .b = own(weight->factor(run.compute)),
                   .c = y,
@@ -52,6 +52,7 @@ void Linear::backward(const Run& run, const Tensor& dy, const Tensor& x, const T
                     .c = dx,
                     .accumulate = accumulate,
                     .compute = run.compute,
+                    .packed_b = run.packed && count == 0 ? weight->packed_for_backward(run.compute) : Tensor{},
                     .activation = activation,
                     .gradient_at = gradient_at});
   // A part gives some rows of the gradient, so it can only add.

@@ -129,25 +129,43 @@ void Parameters::keep_rounded(Ops& ops) {
   }
 }
 
-void Parameters::pack(Ops& ops, DType compute) {
+void Parameters::pack_into(Ops& ops, DType compute, bool transposed, std::unique_ptr<Arena>& arena,
+                           bool Parameter::*is_wanted, Parameter::Packed Parameter::*copy) {
   // Copies that are current stay as they are: memory that an arena gives out again has no contents to rely on.
-  const auto is_current = [&](const Parameter& p) { return !p.is_factor || p.packed(compute); };
+  const auto is_current = [&](const Parameter& p) { return !(p.*is_wanted) || (p.*copy).current(compute, version()); };
   if (std::all_of(all_.begin(), all_.end(), is_current)) return;
-  if (!packed_) {
+  const auto bytes_of = [&](const Parameter& p) {
+    const auto [k, n] = transposed ? std::pair{p.shape[1], p.shape[0]} : std::pair{p.shape[0], p.shape[1]};
+    return ops.packed_bytes(k, n, compute);
+  };
+  if (!arena) {
     size_t bytes = 0;
     for (const Parameter& p : all_)
-      if (p.is_factor) bytes += arena_room(ops.packed_bytes(p.shape[1], p.shape[0], compute));
-    packed_ = std::make_unique<Arena>(ops.memory(), bytes);
+      if (p.is_factor) bytes += arena_room(bytes_of(p));
+    arena = std::make_unique<Arena>(ops.memory(), bytes);
   }
-  const ArenaScope from_the_start(*packed_);
+  const ArenaScope from_the_start(*arena);
   for (Parameter& p : all_) {
-    if (!p.is_factor) continue;
-    const Tensor packed =
-        packed_->make(DType::u8, {static_cast<int64_t>(ops.packed_bytes(p.shape[1], p.shape[0], compute))});
-    ops.pack_matrix({.b = p.value, .transpose_b = true, .compute = compute, .packed = packed});
-    p.packed_ = {packed, version()};
-    p.packed_compute_ = compute;
+    if (!(p.*is_wanted)) continue;
+    const Tensor packed = arena->make(DType::u8, {static_cast<int64_t>(bytes_of(p))});
+    ops.pack_matrix({.b = p.value, .transpose_b = transposed, .compute = compute, .packed = packed});
+    p.*copy = {{packed, version()}, compute};
   }
+}
+
+void Parameters::pack(Ops& ops, DType compute) {
+  pack_into(ops, compute, /*transposed=*/true, packed_, &Parameter::is_factor, &Parameter::packed_);
+}
+
+void Parameters::pack_for_training(Ops& ops, DType compute) {
+  if (&memory() != &host_memory()) return;
+  pack_into(ops, compute, /*transposed=*/true, packed_, &Parameter::is_linear, &Parameter::packed_);
+  pack_into(ops, compute, /*transposed=*/false, packed_for_backward_, &Parameter::is_linear,
+            &Parameter::packed_for_backward_);
+}
+
+size_t Parameters::packed_bytes() const {
+  return (packed_ ? packed_->peak() : 0) + (packed_for_backward_ ? packed_for_backward_->peak() : 0);
 }
 
 Parameter* Parameters::find(const std::string& name) {

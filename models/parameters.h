@@ -50,9 +50,9 @@ struct Parameter {
   }
   // Returns the value's transpose in matmul's own layout for this precision. It is absent unless Parameters::pack wrote
   // it since the last change.
-  Tensor packed(DType compute) const {
-    return compute == packed_compute_ && packed_.version == *version_ ? packed_.tensor : Tensor{};
-  }
+  Tensor packed(DType compute) const { return packed_.current(compute, *version_); }
+  // Returns the value itself in that layout, for the gradient of what a product reads. Only a Linear's weight has it.
+  Tensor packed_for_backward(DType compute) const { return packed_for_backward_.current(compute, *version_); }
   // Returns the bf16 copy, which whoever changes the value also writes. It is absent unless Parameters::keep_rounded
   // made it.
   const Tensor& rounded() const { return rounded_.tensor; }
@@ -65,8 +65,12 @@ struct Parameter {
     Tensor tensor;
     uint64_t version = 0;  // version of its values
   };
-  Copy rounded_, packed_;
-  DType packed_compute_ = DType::f32;
+  struct Packed : Copy {
+    DType compute = DType::f32;
+    Tensor current(DType wanted, uint64_t of) const { return wanted == compute && version == of ? tensor : Tensor{}; }
+  };
+  Copy rounded_;
+  Packed packed_, packed_for_backward_;
   const uint64_t* version_ = nullptr;
 };
 
@@ -107,6 +111,10 @@ class Parameters {
   // Serves many forward passes without an update between them. Lays every factor out as matmul reads it fastest, unless
   // that was done since the last change.
   void pack(Ops& ops, DType compute);
+  // Does so with the weights of every Linear for many forward and backward passes. It does nothing where the values are
+  // not in the host's memory, since products there read the bf16 copies.
+  void pack_for_training(Ops& ops, DType compute);
+  size_t packed_bytes() const;  // of the memory that packing took
 
   // Returns the gradients. Throws an Error in a model that is not trained.
   Gradients& gradients();
@@ -130,7 +138,11 @@ class Parameters {
   std::deque<Constant> constants_;
   std::set<uint32_t> sites_;
   std::unique_ptr<uint64_t> version_ = std::make_unique<uint64_t>(1);  // every parameter points to it
-  std::unique_ptr<Arena> values_, packed_, rounded_;
+  // Packs the parameters that `is_wanted` into `arena`.
+  void pack_into(Ops& ops, DType compute, bool transposed, std::unique_ptr<Arena>& arena, bool Parameter::*is_wanted,
+                 Parameter::Packed Parameter::*copy);
+
+  std::unique_ptr<Arena> values_, packed_, packed_for_backward_, rounded_;
   std::unique_ptr<Gradients> gradients_;
 };
 

@@ -18,6 +18,7 @@ struct Run {
   bool keep = true;        // false: no backward pass follows
   Gradients* gradients = nullptr;  // those of the model; absent without a backward pass
   bool is_last = true;             // no pass behind it adds to the same gradients
+  bool packed = false;             // its caller has packed the weights, backward ones too, for this and other passes
 };
 
 // A Layout says which rows of a flat row belong together, and the position of each.

@@ -11,6 +11,9 @@ Tensor part_of(const Tensor& vector, int64_t first, int64_t end) {
   return part;
 }
 
+// With more chunks the weights of a training step are packed once for all of them.
+constexpr int64_t chunks_without_packing = 3;
+
 }  // namespace
 
 ThoughtRecurrence::ThoughtRecurrence(Model& model) : model_(model) {
@@ -53,10 +56,13 @@ Tensor ThoughtRecurrence::exact(Pass& pass, const Tensor& ids, std::span<const T
   cache_ = model_.make_decode_state(pass.arena, pass.compute, {.slots = 1, .rows = tokens});
   if (pass.keep) static_cast<KeyValueCache&>(*cache_).make_gradients(pass.arena);
   const Tensor hidden = pass.arena.make(pass.compute, {tokens, width});
+  const bool packed = pass.keep && std::ssize(chunks) > chunks_without_packing;
+  if (packed) model_.parameters().pack_for_training(pass.ops, pass.compute);
   for (const ThoughtChunk& chunk : chunks) {
     const int64_t end = chunk.first + chunk.cache_rows.count();
     Piece& piece = add_piece(pass, part_of(ids, chunk.first, end));
     piece.pass.layout = chunk.layout;
+    piece.pass.packed = packed;
     piece.first = chunk.first;
     piece.cache_rows = chunk.cache_rows;
     piece.keys = chunk.keys;

@@ -267,6 +267,7 @@ void check_derivatives_of(Bench& bench, Parameters& parameters, double roundings
           for (const auto& [element, by] : direction)
             moved[element] += static_cast<float>(signs[end] * by) * step;
           bench.arena.memory().copy_in(p.value.data, moved.data(), p.value.bytes());
+          parameters.values_changed(/*copies_too=*/false);
           ends[end] = mean(losses_of(training, /*gradients=*/false)) * scored;
         }
         return (ends[0] - ends[1]) / (2 * static_cast<double>(step));
@@ -277,6 +278,7 @@ void check_derivatives_of(Bench& bench, Parameters& parameters, double roundings
       const double fine = difference(step), coarse = difference(2 * step);
       const std::vector<float> restored(values.begin(), values.end());
       bench.arena.memory().copy_in(p.value.data, restored.data(), p.value.bytes());
+      parameters.values_changed(/*copies_too=*/false);
       const double allowed = 0.5 * std::abs(fine - coarse) +
                              roundings * epsilon_of(DType::f32) * loss / static_cast<double>(step);
       INFO("slope ", slope, ", by differences ", (4 * fine - coarse) / 3, ", allowed ", allowed, " of ", size);

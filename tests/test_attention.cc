@@ -74,6 +74,15 @@ TEST_CASE("attention: as many keys as there are, not as there are queries") {
   }
 }
 
+TEST_CASE("attention: few queries over many keys, more heads and blocks than go over the keys together") {
+  for (bool causal : {false, true}) {
+    check_case({9, 32, {{15, 96}, {3, 33}, {40, 41}, {0, 5}, {16, 200}}, causal});
+    check_case({3, 64, {{100, 160}, {128, 300}, {129, 131}, {1, 64}, {8, 31}}, causal});
+    check_case({5, 40, {{33, 64}, {70, 95}}, causal, 0.3f});
+    check_case({2, 32, {{20, 130}, {33, 64}}, causal, 0.3f});
+  }
+}
+
 TEST_CASE("attention: short sequences, whose heads may be taken side by side") {
   for (bool causal : {false, true})
     for (float rate : {0.0f, 0.3f}) {
@@ -97,11 +106,13 @@ TEST_CASE("attention: dropout of probabilities") {
 
 TEST_CASE("attention: gradients of keys and values that are added to") {
   on_every_backend([](Bench& bench) {
-    for (const auto& [lengths, causal] : std::vector<std::pair<std::vector<AttentionLengths>, bool>>{
-             {{{3, 9}, {1, 1}, {0, 4}, {20, 75}}, true}, {{{5, 5}, {40, 40}}, false}}) {
-      CAPTURE(causal);
+    for (const AttentionCase& of : {AttentionCase{2, 24, {{3, 9}, {1, 1}, {0, 4}, {20, 75}}, true, 0.1f},
+                                    {2, 24, {{5, 5}, {40, 40}}, false, 0.1f},
+                                    {9, 32, {{15, 96}, {33, 70}, {2, 40}, {31, 33}}, true, 0.1f}}) {
+      CAPTURE(of.heads);
+      CAPTURE(of.causal);
       const ArenaScope scope(bench.arena);
-      AttentionProblem problem(bench, {.heads = 2, .width = 24, .sequences = lengths, .causal = causal, .rate = 0.1f});
+      AttentionProblem problem(bench, of);
       problem.results();
       AttentionBackwardArgs adding = problem.backward;
       const Shape shape{problem.key_rows, problem.width};

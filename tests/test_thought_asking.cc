@@ -79,7 +79,6 @@ TEST_CASE("asking for thoughts: weights and penalties give the derivative of the
     Machine machine{bench.ops, bench.arena, bench.compute, thinking.alone};
     CachedScorer scorer(bench.ops, *thinking.model, bench.compute);
     check_derivatives_of(bench, thinking.model->parameters(), 32, [&](bool, bool) {
-      thinking.model->parameters().values_changed(false);
       SequenceBatch batch;
       const ExpectedLoss expected = append_expected(machine, scorer, thought, sequences, batch);
       LossStep step(*thinking.model, std::make_unique<CrossEntropyObjective>(*thinking.model),

@@ -14,11 +14,11 @@ size_t bytes_of(const std::vector<StateTensor>& tensors) {
 
 std::vector<MemoryUse> memory_uses(Machine& machine, Parameters& parameters, TrainingStep& step,
                                    const Averaging& averaging) {
-  size_t weights = 0, gradients = 0, copies = 0;
+  size_t weights = 0, gradients = 0, copies = parameters.packed_bytes();
   for (const Parameter& parameter : parameters.all()) {
     weights += parameter.value.bytes();
     gradients += parameters.gradients().read(parameter).bytes();
-    copies += parameter.rounded().bytes() + parameter.packed(machine.compute).bytes();
+    copies += parameter.rounded().bytes();
   }
   return {{"weights", weights},
           {"gradients", gradients},

@@ -11,6 +11,7 @@
 #include "core/bf16.h"
 #include "kernels/checks.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/cpu/transpose.h"
 #include "kernels/sizes.h"
 
 namespace engine::ENGINE_ISA {
@@ -115,11 +116,12 @@ ENGINE_INLINE void add_loaded_and_load(const TileOperands& next) {
   _tile_loadd(7, next.b + next.b_right, next.b_row_bytes);
 }
 
-// A tile_product has at least this depth.
-inline constexpr int64_t least_depth = 32;
+// A tile_product has at least this depth, and a multiple of so many rows. The depth of an across_product is a multiple
+// of across_step.
+inline constexpr int64_t least_depth = 32, row_step = 16, across_step = 32;
 
-// Takes c [rows, cols] = or += a [rows, depth] b [depth, cols]. rows and cols are multiples of 16, depth is one of 32.
-// Strides are in elements, b's in words.
+// Takes c [rows, cols] = or += a [rows, depth] b [depth, cols]. rows is a multiple of row_step, cols of 16, depth of
+// 32. Strides are in elements, b's in words.
 template <bool accumulate>
 void tile_product(const bf16* a, int64_t a_stride, const uint32_t* b, int64_t b_stride, float* c, int64_t c_stride,
                   int64_t rows, int64_t cols, int64_t depth) {
@@ -137,6 +139,19 @@ void tile_product(const bf16* a, int64_t a_stride, const uint32_t* b, int64_t b_
     for (int64_t n = 0; n < cols; n += 32)
       with_flag(m + 16 < rows,
                 [&](auto lower) { with_flag(n + 16 < cols, [&](auto right) { product(m, n, lower, right); }); });
+}
+
+// Takes c [rows, cols] += a b [depth, cols], where a lies across: in words as b, [depth/2][rows]. rows and cols are
+// multiples of 32, depth is at most 32. Strides are in words, c's in elements.
+inline void across_product(const uint32_t* a, int64_t a_stride, const uint32_t* b, int64_t b_stride, float* c,
+                           int64_t c_stride, int64_t rows, int64_t cols, int64_t depth) {
+  alignas(64) uint32_t left[32 * lanes];  // [32][depth/2]
+  for (int64_t m = 0; m < rows; m += 32) {
+    transpose_matrix(reinterpret_cast<const float*>(a + m), depth / 2, 32, reinterpret_cast<float*>(left), a_stride,
+                     lanes);
+    tile_product<true>(reinterpret_cast<const bf16*>(left), 2 * lanes, b, b_stride, c + m * c_stride, c_stride, 32,
+                       cols, depth);
+  }
 }
 
 // Takes tile [count, 32] = or += a [count, k] b [k, 32], where a and b are panels (KernelBf16). between(4) is called

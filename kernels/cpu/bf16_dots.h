@@ -25,8 +25,9 @@ struct TileRegisters {
 // The rows of a block of sums. With two vectors a row they take 16 of 32 registers, which hides the time of a product.
 inline constexpr int64_t dot_rows = 8;
 
-// A tile_product has at least this depth.
-inline constexpr int64_t least_depth = 16;
+// A tile_product has at least this depth, and a multiple of so many rows. The depth of an across_product is a multiple
+// of across_step.
+inline constexpr int64_t least_depth = 16, row_step = dot_rows, across_step = 2;
 
 // Says where the operands of a block of sums lie, for one range of k after another.
 struct DotOperands {
@@ -79,11 +80,11 @@ ENGINE_INLINE void add_dots(const DotOperands& of, int64_t ranges, bool add, flo
     }
 }
 
-// Takes c [rows, cols] = or += a [rows, depth] b [depth, cols]. rows and cols are multiples of 16, depth is 16
-// or a multiple of 32. Strides are in elements, b's in words.
+// Takes c [rows, cols] = or += a [rows, depth] b [depth, cols]. rows is a multiple of row_step, cols of 16,
+// depth is 16 or a multiple of 32. Strides are in elements, b's in words.
 template <bool accumulate>
-void tile_product(const bf16* a, int64_t a_stride, const uint32_t* b, int64_t b_stride, float* c, int64_t c_stride,
-                  int64_t rows, int64_t cols, int64_t depth) {
+[[gnu::noinline]] void tile_product(const bf16* a, int64_t a_stride, const uint32_t* b, int64_t b_stride, float* c,
+                                    int64_t c_stride, int64_t rows, int64_t cols, int64_t depth) {
   for (int64_t n = 0; n < cols; n += 2 * lanes)
     for (int64_t m = 0; m < rows; m += dot_rows) {
       const DotOperands of{a + m * a_stride, a_stride, 32, b + n, b_stride, lanes, 16 * b_stride};
@@ -94,6 +95,37 @@ void tile_product(const bf16* a, int64_t a_stride, const uint32_t* b, int64_t b_
       };
       if (n + lanes < cols) add(std::integral_constant<int, 2>{});
       else add(std::integral_constant<int, 1>{});
+    }
+}
+
+// Takes c [rows, cols] += a b [depth, cols], where a lies across: in words as b, [depth/2][rows]. rows and cols are
+// multiples of 32. Strides are in words, c's in elements.
+[[gnu::noinline]] inline void across_product(const uint32_t* a, int64_t a_stride, const uint32_t* b, int64_t b_stride,
+                                             float* c, int64_t c_stride, int64_t rows, int64_t cols, int64_t depth) {
+  for (int64_t n = 0; n < cols; n += 2 * lanes)
+    for (int64_t m = 0; m < rows; m += dot_rows) {
+      __m512 sums[dot_rows][2];
+      float* const at[3] = {c + m * c_stride + n, c + (m + 3) * c_stride + n, c + (m + 6) * c_stride + n};
+#pragma GCC unroll 8
+      for (int r = 0; r < dot_rows; ++r)
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; ++v) sums[r][v] = _mm512_loadu_ps(at[r / 3] + r % 3 * c_stride + v * lanes);
+      const uint32_t *left = a + m, *right = b + n;
+      for (int64_t pair = 0; pair < depth / 2; ++pair, left += a_stride, right += b_stride) {
+        __m512bh line[2];
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; ++v) line[v] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(right + v * lanes));
+#pragma GCC unroll 8
+        for (int r = 0; r < dot_rows; ++r) {
+          const __m512bh word = reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int32_t>(left[r])));
+#pragma GCC unroll 2
+          for (int v = 0; v < 2; ++v) sums[r][v] = _mm512_dpbf16_ps(sums[r][v], word, line[v]);
+        }
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < dot_rows; ++r)
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; ++v) _mm512_storeu_ps(at[r / 3] + r % 3 * c_stride + v * lanes, sums[r][v]);
     }
 }
 

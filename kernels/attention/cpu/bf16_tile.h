@@ -16,7 +16,7 @@ struct TileKernel {
   static constexpr int64_t row_padding = 32, width_padding = 32;
   using Registers = TileRegisters;
   // Lines are fetched with each four keys' softmax.
-  static int64_t fetches(const QueryBlock& block) { return block.visible * block.vectors / 4; }
+  static int64_t fetches(int64_t keys, int vectors) { return keys * vectors / 4; }
 };
 
 // The numbers of keys of a tile that are computed where `seen` are seen: whole fours for a softmax, 16 for the rows and
@@ -65,17 +65,20 @@ inline void read_rows(const Columns& columns, int64_t row, int64_t head, int64_t
 }
 
 // Writes to [width/2][rows] words, word (d/2, r) holding from[r][d] and from[r][d+1]: a right operand of depth d.
-inline void words_across(const bf16* from, int64_t rows, int64_t width, uint32_t* to, int64_t to_stride) {
-  transpose_matrix(reinterpret_cast<const float*>(from), rows, width / 2, reinterpret_cast<float*>(to), width / 2,
+// from's rows lie from_stride elements apart, an even number.
+[[gnu::noinline]] inline void words_across(const bf16* from, int64_t from_stride, int64_t rows, int64_t width,
+                                           uint32_t* to, int64_t to_stride) {
+  transpose_matrix(reinterpret_cast<const float*>(from), rows, width / 2, reinterpret_cast<float*>(to), from_stride / 2,
                    to_stride);
 }
 
 // Writes to [rows/2][width] words, word (r/2, d) holding from[r][d] and from[r+1][d]: a right operand of depth r.
-inline void pairs_of_rows(const bf16* from, int64_t rows, int64_t width, uint32_t* to) {
+[[gnu::noinline]] inline void pairs_of_rows(const bf16* from, int64_t from_stride, int64_t rows, int64_t width,
+                                            uint32_t* to) {
   for (int64_t r = 0; r < rows; r += 2)
     for (int64_t d = 0; d < width; d += lanes) {
-      const vint upper_first = as_int(load(from + r * width + d)),
-                 upper_second = as_int(load(from + (r + 1) * width + d));
+      const vint upper_first = as_int(load(from + r * from_stride + d)),
+                 upper_second = as_int(load(from + (r + 1) * from_stride + d));
       const vuint words = reinterpret_cast<vuint>(upper_first) >> 16 | reinterpret_cast<vuint>(upper_second);
       std::memcpy(to + r / 2 * width + d, &words, sizeof words);
     }
@@ -87,7 +90,7 @@ inline void pairs_of_rows(const bf16* from, int64_t rows, int64_t width, uint32_
 inline void tiles_across(const bf16* from, int64_t rows, int64_t width, bf16* to, uint32_t* pairs) {
   for (int64_t first = 0; first < rows; first += key_tile) {
     const int64_t count = std::min(key_tile, rows - first);
-    pairs_of_rows(from + first * width, count, width, pairs);
+    pairs_of_rows(from + first * width, width, count, width, pairs);
     transpose_matrix(reinterpret_cast<const float*>(pairs), count / 2, width,
                      reinterpret_cast<float*>(to + first * width), width, key_tile / 2);
   }

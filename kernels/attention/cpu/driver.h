@@ -1,14 +1,14 @@
 // Drives the attention kernels for long sequences: it decides what a task is, in whose memory it works, and what is
-// fetched ahead of time. A Kernel is one way to take the products (f32 vectors, bf16 tiles). Its members are the parts
-// of a thread's memory, fetches(block) is how often a block of queries fetches lines ahead, and read_keys and
-// forward_block or backward_block are overloaded for it. It may have take_short(a, span, first head, last head, width),
-// which takes these heads by itself, or returns false.
+// fetched ahead of time. A Kernel is one way to take the products (f32 vectors, bf16 tiles; key_tiles.h says of what
+// functions they are made).
 #pragma once
 
+#include <numeric>
 #include <tuple>
+#include <vector>
 
 #include "core/parallel.h"
-#include "kernels/attention/cpu/tile.h"
+#include "kernels/attention/cpu/key_tiles.h"
 
 namespace engine::ENGINE_ISA {
 
@@ -74,14 +74,39 @@ class KeyShares {
   int64_t total_ = 0, before_ = 0, after_ = 0;
 };
 
-// Reads a head's keys and values into the kernel's memory, with zeros behind them.
+// The order in which sequences are taken: where queries are few, those with most scores first, since lengths differ
+// there and no thread should have a long one at the end.
+class SequenceOrder {
+ public:
+  SequenceOrder(const Segments& queries, const Segments& keys) {
+    if (!are_few(longest_segment(queries), longest_segment(keys))) return;
+    order_.resize(static_cast<size_t>(queries.count()));
+    std::iota(order_.begin(), order_.end(), int64_t{0});
+    const auto scores = [&](int64_t s) {
+      const AttentionSpan span = span_of(queries, keys, s);
+      return span.queries * span.keys;
+    };
+    std::stable_sort(order_.begin(), order_.end(), [&](int64_t a, int64_t b) { return scores(a) > scores(b); });
+  }
+  int64_t operator[](int64_t i) const { return order_.empty() ? i : order_[static_cast<size_t>(i)]; }
+
+ private:
+  std::vector<int64_t> order_;  // empty: as they lie
+};
+
+// Takes heads of a sequence that are not gone through one by one, or returns false.
 template <class Args, class Kernel>
-void read_keys_and_values(const Args& a, const AttentionSpan& span, int64_t head, int64_t width, int64_t keys,
-                          const Kernel& at) {
-  const int64_t padded_width = rounded_up(width, Kernel::width_padding);
-  const int64_t padded_keys = rounded_up(keys, Kernel::row_padding);
-  read_rows(a.k, span.key_begin, head, width, keys, at.keys, padded_keys, padded_width);
-  read_rows(a.v, span.key_begin, head, width, keys, at.values, padded_keys, padded_width);
+bool take_all_heads(const Args& a, const AttentionSpan& span, int64_t first_head, int64_t last_head, int64_t width,
+                    const Kernel& kernel) {
+  if constexpr (requires { kernel.take_short(a, span, first_head, last_head, width); })
+    if (kernel.take_short(a, span, first_head, last_head, width)) return true;
+  if constexpr (requires { typename Kernel::State; })
+    if (are_few(span.queries, span.keys)) {
+      if constexpr (requires { kernel.few; }) FewQueries(a, span, width, kernel.few).take(first_head, last_head);
+      else FewQueries(a, span, width, kernel).take(first_head, last_head);
+      return true;
+    }
+  return false;
 }
 
 // Takes the queries begin ... end - 1 of a sequence and head. The task's next heads go up to last_head.
@@ -89,7 +114,7 @@ template <class Kernel>
 void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t last_head,
                      int64_t width, int64_t begin, int64_t end, const Kernel& kernel) {
   const int64_t visible = span.visible(end - 1, a.causal), blocks = ceil_div(end - begin, query_block);
-  read_keys(a, span, head, width, visible, kernel);
+  read_keys(a, span, head, width, KeyTile{0, visible, 0}, kernel);
   KeyShares shares(span, begin, end, a.causal);
   with_flag(a.dropout.rate > 0, [&](auto drops) {
     for (int64_t i = 0; i < blocks; ++i) {
@@ -108,8 +133,8 @@ void forward_queries(const AttentionForwardArgs& a, const AttentionSpan& span, i
           add_rows(ahead, *part, span.key_begin, (head + 1) * width, width, shares.first(visible),
                    shares.last(visible));
       }
-      ahead.set_calls(Kernel::fetches(block));
-      forward_block<drops.value>(a, span, head, width, block, kernel, ahead);
+      ahead.set_calls(Kernel::fetches(block.visible, block.vectors));
+      take_block<drops.value>(a, span, head, width, block, kernel, ahead);
     }
   });
 }
@@ -122,16 +147,16 @@ void drive_forward(const AttentionForwardArgs& a, int64_t width, Arena& workspac
   const KernelMemory<Kernel, More...> memory(workspace, a.keys, width, more...);
   const int64_t tasks_a_head = ceil_div(longest_segment(a.queries), queries_a_task);
   const int64_t grain = heads_a_task(a.queries, a.keys, a.heads), groups = ceil_div(a.heads, grain);
+  const SequenceOrder order(a.queries, a.keys);
   parallel_for(a.queries.count() * groups * tasks_a_head, [&](int64_t task) {
-    const AttentionSpan span = span_of(a.queries, a.keys, task / (groups * tasks_a_head));
+    const AttentionSpan span = span_of(a.queries, a.keys, order[task / (groups * tasks_a_head)]);
     const int64_t begin = task % tasks_a_head * queries_a_task, end = std::min(begin + queries_a_task, span.queries);
     if (begin >= end) return;
     const Kernel kernel = memory.of_this_thread();
     [[maybe_unused]] const typename Kernel::Registers registers;
     const int64_t first_head = task / tasks_a_head % groups * grain,
                   last_head = std::min<int64_t>(first_head + grain, a.heads);
-    if constexpr (requires { kernel.take_short(a, span, first_head, last_head, width); })
-      if (kernel.take_short(a, span, first_head, last_head, width)) return;
+    if (take_all_heads(a, span, first_head, last_head, width, kernel)) return;
     for (int64_t head = first_head; head < last_head; ++head)
       forward_queries(a, span, head, last_head, width, begin, end, kernel);
   });
@@ -141,11 +166,9 @@ void drive_forward(const AttentionForwardArgs& a, int64_t width, Arena& workspac
 template <class Kernel>
 void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t last_head,
                    int64_t width, const Kernel& kernel) {
-  const int64_t padded_width = rounded_up(width, Kernel::width_padding), blocks = ceil_div(span.queries, query_block);
-  const int64_t gradients = rounded_up(span.keys, Kernel::row_padding) * padded_width;
-  read_keys(a, span, head, width, kernel);
-  std::fill_n(kernel.dkeys, gradients, 0.0f);
-  std::fill_n(kernel.dvalues, gradients, 0.0f);
+  const int64_t blocks = ceil_div(span.queries, query_block);
+  read_keys(a, span, head, width, KeyTile{0, span.keys, 0}, kernel);
+  clear_key_gradients(a, width, KeyTile{0, span.keys, 0}, kernel);
   KeyShares shares(span, 0, span.queries, a.causal);
   with_flag(a.dropout.rate > 0, [&](auto drops) {
     for (int64_t i = 0; i < blocks; ++i) {
@@ -168,14 +191,11 @@ void backward_head(const AttentionBackwardArgs& a, const AttentionSpan& span, in
       }
       for (const Columns* part : {&a.dk, &a.dv})
         add_rows(ahead, *part, span.key_begin, head * width, width, shares.first(span.keys), shares.last(span.keys));
-      ahead.set_calls(Kernel::fetches(block));
-      backward_block<drops.value>(a, span, head, width, block, kernel, ahead);
+      ahead.set_calls(Kernel::fetches(block.visible, block.vectors));
+      take_block<drops.value>(a, span, head, width, block, kernel, ahead);
     }
   });
-  with_flag(a.adds_to_keys, [&](auto adds) {
-    write_rows<adds.value>(a.dk, span.key_begin, head, width, span.keys, kernel.dkeys, padded_width, a.scale);
-    write_rows<adds.value>(a.dv, span.key_begin, head, width, span.keys, kernel.dvalues, padded_width);
-  });
+  write_key_gradients(a, span, head, width, KeyTile{0, span.keys, 0}, kernel);
 }
 
 // A task has some whole heads of a sequence, so that the sums over its queries have one order.
@@ -184,13 +204,13 @@ void drive_backward(const AttentionBackwardArgs& a, int64_t width, Arena& worksp
   const ArenaScope scope(workspace);
   const KernelMemory<Kernel> memory(workspace, a.keys, width);
   const int64_t grain = heads_a_task(a.queries, a.keys, a.heads), groups = ceil_div(a.heads, grain);
+  const SequenceOrder order(a.queries, a.keys);
   parallel_for(a.queries.count() * groups, [&](int64_t task) {
     const Kernel kernel = memory.of_this_thread();
     [[maybe_unused]] const typename Kernel::Registers registers;
-    const AttentionSpan span = span_of(a.queries, a.keys, task / groups);
+    const AttentionSpan span = span_of(a.queries, a.keys, order[task / groups]);
     const int64_t first_head = task % groups * grain, last_head = std::min<int64_t>(first_head + grain, a.heads);
-    if constexpr (requires { kernel.take_short(a, span, first_head, last_head, width); })
-      if (kernel.take_short(a, span, first_head, last_head, width)) return;
+    if (take_all_heads(a, span, first_head, last_head, width, kernel)) return;
     for (int64_t head = first_head; head < last_head; ++head) backward_head(a, span, head, last_head, width, kernel);
   });
 }

@@ -10,70 +10,83 @@ namespace {
 
 // A thread's memory.
 struct ForwardF32 : ProductKernel {
-  static int64_t fetches(const QueryBlock& block) { return block.visible * 5 / 8; }
+  static int64_t fetches(int64_t keys, int vectors) { return keys * (1 + 2 * vectors) / 8; }
+  struct State {
+    float *q, *y;             // [padded width][query_block]
+    RunningSoftmax* running;  // [block_vectors]
+  };
 
   float *keys, *values;  // [padded keys][padded width]
   float* rows;           // [query_block][padded width]
-  float *q, *y;          // [padded width][query_block]
   float* scores;         // [key_tile][query_block]
+  State states[most_states];
 
   ForwardF32(ThreadMemory& of, int64_t longest, int64_t padded_width) {
     for (float** part : {&keys, &values}) *part = of.take<float>(rounded_up(longest, row_padding) * padded_width);
-    for (float** part : {&rows, &q, &y}) *part = of.take<float>(query_block * padded_width);
+    rows = of.take<float>(query_block * padded_width);
     scores = of.take<float>(key_tile * query_block);
+    for (State& state : states) {
+      for (float** part : {&state.q, &state.y}) *part = of.take<float>(padded_width * query_block);
+      state.running = of.take<RunningSoftmax>(block_vectors);
+    }
   }
 };
 
-void read_keys(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width, int64_t visible,
+void read_keys(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width, KeyTile tile,
                const ForwardF32& at) {
-  read_keys_and_values(a, span, head, width, visible, at);
+  read_keys_and_values(a, span, head, width, tile, at);
 }
 
-template <bool drops>
-void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
-                   const QueryBlock& block, const ForwardF32& scratch, FetchAhead<>& ahead) {
-  const int64_t padded_width = rounded_up(width, scratch.width_padding), queries = block.vectors * lanes;
-  read_rows(a.q, span.query_begin + block.first, head, width, block.count, scratch.rows, queries, padded_width);
-  transpose_matrix(scratch.rows, queries, padded_width, scratch.q, padded_width, query_block);
+void begin_queries(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
+                   const QueryBlock& block, const ForwardF32& at, const ForwardF32::State& state) {
+  const int64_t padded_width = rounded_up(width, at.width_padding), queries = block.vectors * lanes;
+  read_rows(a.q, span.query_begin + block.first, head, width, block.count, at.rows, queries, padded_width);
+  transpose_matrix(at.rows, queries, padded_width, state.q, padded_width, query_block);
+  std::fill_n(state.running, block_vectors, RunningSoftmax());
+  if (!block.visible) std::fill_n(state.y, padded_width * query_block, 0.0f);
+}
+
+template <bool drops, class Ahead>
+void take_keys(const AttentionForwardArgs& a, const AttentionSpan&, int64_t, int64_t width,
+               const QueryBlock& block, KeyTile tile, const ForwardF32& at, const ForwardF32::State& state,
+               Ahead& ahead) {
+  const int64_t padded_width = rounded_up(width, at.width_padding), queries = block.vectors * lanes;
+  const int64_t rows = rounded_up(tile.count, at.row_padding), first = tile.first, offset = tile.row * padded_width;
   const DropoutTile dropout{a.dropout};
   const auto fetch = [&]() __attribute__((always_inline)) { ahead.some(); };
-  RunningSoftmax running[block_vectors];
-  if (!block.visible) std::fill_n(scratch.y, padded_width * query_block, 0.0f);
-  for (int64_t first = 0; first < block.visible; first += key_tile) {
-    const int64_t rows = rounded_up(std::min(key_tile, block.visible - first), scratch.row_padding);
-    product<false>({scratch.keys + first * padded_width, padded_width, 1}, scratch.q, query_block, scratch.scores,
-                   query_block, rows, queries, padded_width, fetch);
-    for (int v = 0; v < block.vectors; ++v) {
-      float* at = scratch.scores + v * lanes;
-      const vfloat correction = softmax_step<drops>(scratch.scores, rows, first, a.scale, block, v, dropout, running[v],
-                                                    [&](int64_t j, const vfloat(&p)[4]) {
-                                                      ahead.some();
-                                                      for (int w = 0; w < 4; ++w)
-                                                        store(at + (j + w) * query_block, p[w]);
-                                                    });
-      if (first)
-        for (int64_t d = 0; d < padded_width; ++d) {
-          float* sums = scratch.y + d * query_block + v * lanes;
-          store(sums, load(sums) * correction);
-        }
-    }
-    const LeftMatrix values{scratch.values + first * padded_width, 1, padded_width};
-    if (first)
-      product<true>(values, scratch.scores, query_block, scratch.y, query_block, padded_width, queries, rows, fetch);
-    else
-      product<false>(values, scratch.scores, query_block, scratch.y, query_block, padded_width, queries, rows, fetch);
-  }
+  product<false>({at.keys + offset, padded_width, 1}, state.q, query_block, at.scores, query_block, rows, queries,
+                 padded_width, fetch);
   for (int v = 0; v < block.vectors; ++v) {
-    const int64_t row = span.query_begin + block.first + v * lanes;
-    float* lse = a.lse ? a.lse.as<float>() + row * a.heads + head : nullptr;
-    const vfloat factor = finish_softmax(running[v], lse, a.heads, block.count - v * lanes);
+    float* scores = at.scores + v * lanes;
+    const vfloat correction = softmax_step<drops>(
+        at.scores, rows, first, a.scale, block, v, dropout, state.running[v], [&](int64_t j, const vfloat(&p)[4]) {
+          ahead.some();
+          for (int w = 0; w < 4; ++w) store(scores + (j + w) * query_block, p[w]);
+        });
+    if (first)
+      for (int64_t d = 0; d < padded_width; ++d) {
+        float* sums = state.y + d * query_block + v * lanes;
+        store(sums, load(sums) * correction);
+      }
+  }
+  const LeftMatrix values{at.values + offset, 1, padded_width};
+  if (first) product<true>(values, at.scores, query_block, state.y, query_block, padded_width, queries, rows, fetch);
+  else product<false>(values, at.scores, query_block, state.y, query_block, padded_width, queries, rows, fetch);
+}
+
+void end_queries(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
+                 const QueryBlock& block, const ForwardF32& at, const ForwardF32::State& state) {
+  const int64_t padded_width = rounded_up(width, at.width_padding), row = span.query_begin + block.first;
+  for (int v = 0; v < block.vectors; ++v) {
+    float* lse = a.lse ? a.lse.as<float>() + (row + v * lanes) * a.heads + head : nullptr;
+    const vfloat factor = finish_softmax(state.running[v], lse, a.heads, block.count - v * lanes);
     for (int64_t d = 0; d < padded_width; ++d) {
-      float* sums = scratch.y + d * query_block + v * lanes;
+      float* sums = state.y + d * query_block + v * lanes;
       store(sums, load(sums) * factor);
     }
   }
-  transpose_matrix(scratch.y, padded_width, queries, scratch.rows, query_block, padded_width);
-  write_rows(a.y, span.query_begin + block.first, head, width, block.count, scratch.rows, padded_width);
+  transpose_matrix(state.y, padded_width, block.vectors * lanes, at.rows, query_block, padded_width);
+  write_rows(a.y, row, head, width, block.count, at.rows, padded_width);
 }
 
 }  // namespace

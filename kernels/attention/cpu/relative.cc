@@ -108,7 +108,7 @@ constexpr auto nothing = [] {};
 struct RelativeForward {
   static constexpr int64_t row_padding = unit, width_padding = unit;
   struct Registers {};
-  static int64_t fetches(const QueryBlock&) { return 1; }
+  static int64_t fetches(int64_t, int) { return 1; }
 
   const Tables* tables;
   int64_t padded_keys, padded_width;
@@ -170,14 +170,14 @@ struct RelativeBackward : RelativeForward {
   }
 };
 
-void read_keys(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width, int64_t visible,
+void read_keys(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width, KeyTile tile,
                const RelativeForward& at) {
-  at.read_across(a.k, span.key_begin, head, width, visible, /*lying=*/at.values, at.keys_across);
-  read_rows(a.v, span.key_begin, head, width, visible, at.values, rounded_up(visible, unit), at.padded_width);
+  at.read_across(a.k, span.key_begin, head, width, tile.count, /*lying=*/at.values, at.keys_across);
+  read_rows(a.v, span.key_begin, head, width, tile.count, at.values, rounded_up(tile.count, unit), at.padded_width);
 }
 
 template <bool drops>
-void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
+void take_block(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
                    const QueryBlock& block, const RelativeForward& at, FetchAhead<>&) {
   const BlockSizes sizes(span, block);
   const int64_t table_rows = at.tables->padded_rows;
@@ -196,10 +196,10 @@ void forward_block(const AttentionForwardArgs& a, const AttentionSpan& span, int
   write_rows(a.y, sizes.row, head, width, block.count, at.y, at.padded_width);
 }
 
-void read_keys(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
+void read_keys(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width, KeyTile tile,
                const RelativeBackward& at) {
-  at.read_across(a.k, span.key_begin, head, width, span.keys, at.keys, at.keys_across);
-  at.read_across(a.v, span.key_begin, head, width, span.keys, at.values, at.values_across);
+  at.read_across(a.k, span.key_begin, head, width, tile.count, at.keys, at.keys_across);
+  at.read_across(a.v, span.key_begin, head, width, tile.count, at.values, at.values_across);
 }
 
 // Turns scores into weights with dropout, and dp into the gradient of the scaled scores. Both become 0 behind the
@@ -221,7 +221,7 @@ void softmax_gradient_row(float* scores, float* dp, int64_t visible, int64_t pad
 }
 
 template <bool drops>
-void backward_block(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
+void take_block(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
                     const QueryBlock& block, const RelativeBackward& at, FetchAhead<>&) {
   const BlockSizes sizes(span, block);
   const int64_t table_rows = at.tables->padded_rows;

@@ -12,7 +12,7 @@ static_assert(short_rows == query_block);
 
 // Tells whether these functions take a sequence's heads.
 inline bool is_short(const AttentionSpan& span, int64_t width) {
-  return span.queries <= short_rows && span.keys <= short_rows && span.keys > 0 && width % 32 == 0;
+  return 0 < span.queries && span.queries <= short_rows && 0 < span.keys && span.keys <= short_rows && width % 32 == 0;
 }
 // Returns how many heads go side by side. Their memory should stay in the nearest cache.
 inline int64_t heads_together(int64_t width, int64_t most) { return std::clamp<int64_t>(32 * most / width, 1, most); }

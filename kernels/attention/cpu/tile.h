@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "core/arena.h"
+#include "core/parallel.h"
 #include "kernels/attention/attention.h"
 #include "kernels/checks.h"
 #include "kernels/cpu/dropout.h"
@@ -66,18 +67,36 @@ void write_rows(const Columns& columns, int64_t row, int64_t head, int64_t width
 
 // Fetches `width` columns from `column` on of the rows first ... last-1 from `row` on. A head's part of a row is one or
 // two cache lines, and its rows lie far apart.
-inline void add_rows(FetchAhead<>& ahead, const Columns& columns, int64_t row, int64_t column, int64_t width,
-                     int64_t first, int64_t last) {
+template <int cache>
+void add_rows(FetchAhead<cache>& ahead, const Columns& columns, int64_t row, int64_t column, int64_t width,
+              int64_t first, int64_t last) {
   const int64_t element = static_cast<int64_t>(size_of(columns.matrix.dtype));
   const int64_t stride = columns.matrix.cols() * element;
   ahead.add(static_cast<const char*>(columns.matrix.data) + (row + first) * stride + (columns.begin + column) * element,
             stride, width * element, last - first);
 }
 
+// Keys of a sequence and head, first ... first + count - 1, that lie from row `row` on in a thread's memory.
+struct KeyTile {
+  int64_t first, count, row;
+};
+
+// Blocks of queries, of one or several heads, that go over the keys side by side.
+inline constexpr int64_t most_states = 8;
+
+// Tells whether a sequence's queries are few beside its keys, as in a piece of a text over a cache of what stands
+// before it. Then it takes time to bring the keys from memory, and they are read once, tile by tile, for all heads.
+inline bool are_few(int64_t queries, int64_t keys) {
+  return 0 < queries && queries <= most_states / 2 * query_block && queries < keys;
+}
+inline constexpr int64_t few_keys = 32;  // of a tile then
+
 // Returns how many heads of a sequence make a task: several of short sequences, so that a head's rows can be fetched
-// while the head before is computed.
+// while the head before is computed. Where the queries are few it is all, unless threads would have nothing to do.
 inline int64_t heads_a_task(const Segments& queries, const Segments& keys, int64_t heads) {
-  constexpr int64_t scores_a_task = 1 << 16, tasks_wanted = 64;
+  constexpr int64_t scores_a_task = 1 << 16, tasks_wanted = 64, tasks_a_thread = 8;
+  if (are_few(longest_segment(queries), longest_segment(keys)))
+    return ceil_div(heads, std::clamp<int64_t>(tasks_a_thread * thread_count() / queries.count(), 1, heads));
   const int64_t scores = std::max<int64_t>(longest_segment(queries) * longest_segment(keys), 1);
   const int64_t by_tasks = queries.count() * heads / tasks_wanted;
   return std::clamp<int64_t>(std::min(scores_a_task / scores, by_tasks), 1, heads);
