@@ -332,7 +332,8 @@ FUZZ_OBJECTS := $(call objects,$(PLAIN)/fuzz,$(FUZZ_SOURCES))
 FUZZ_REST := $(call objects,$(PLAIN),$(call units,$(filter-out $(FUZZ_SOURCES),$(SOURCES)))) \
   $(foreach isa,$(ISAS),$(call objects,$(PLAIN)/$(isa),$(CPU_GROUPS))) \
   $(foreach unit,$(BF16_UNITS),$(call objects,$(PLAIN)/$(unit),$(BF16_SOURCES)))
-FUZZ_FLAGS := -std=c++20 -O1 -g1 -I. -Wno-everything -fsanitize=address,undefined -fno-sanitize=vptr,function -fno-sanitize-recover=all
+FUZZ_FLAGS := -std=c++20 -O1 -g1 -I. -Wno-everything -fsanitize=address,undefined -fno-sanitize=vptr,function -fno-sanitize-recover=all \
+  -fsanitize-ignorelist=tests/fuzz/not_sanitized.txt
 $(PLAIN)/fuzz/%.o: %.cc
 	@mkdir -p $(@D)
 	$(if $(filter ccache,$(COMPILER)),ccache) $(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@

@@ -17,6 +17,7 @@
 #include "commands/verb.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/folders.h"
 #include "core/parallel.h"
 #include "kernels/backend/backend.h"
 #include "report/metrics_file.h"
@@ -102,9 +103,7 @@ class Sweep {
   };
 
   void begin(bool tries_failed_again) {
-    std::error_code error;
-    fs::create_directories(folder_.path(), error);
-    if (error) fail("cannot make the sweep's folder ", folder_.path().string(), ": ", error.message());
+    make_folders(folder_.path());
     const std::string text = plan_.text();
     if (fs::exists(folder_.config()) && read_text(folder_.config()) != text)
       fail_usage(folder_.path().string(), " holds a sweep with other points, options or another task.cfg: give ",

@@ -18,6 +18,7 @@
 
 #include "core/error.h"
 #include "core/file_bytes.h"
+#include "core/folders.h"
 #include "core/uninterrupted.h"
 
 namespace engine {
@@ -284,8 +285,7 @@ void swap_folder(const fs::path& folder, const fs::path& filled, bool can_exchan
 void write_folder(const fs::path& path, const std::function<void(const fs::path&)>& fill) {
   const fs::path folder = without_links(path), aside = sibling(folder, ".writing"), old = sibling(folder, ".old");
   std::error_code error;
-  fs::create_directories(parent_of(folder), error);
-  if (error) fail_to("write", path, error.value());
+  make_folders(parent_of(folder));
   while (true) {
     if (::mkdir(aside.c_str(), 0777) != 0 && errno != EEXIST) fail_to("write", path, errno);
     const Descriptor locked(aside, O_RDONLY | O_DIRECTORY);

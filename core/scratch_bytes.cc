@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/folders.h"
 #include "core/uninterrupted.h"
 
 namespace engine {
@@ -58,9 +59,7 @@ void ScratchBytes::finish() {
 }
 
 void ScratchBytes::open_file() {
-  std::error_code error;
-  std::filesystem::create_directories(folder_, error);
-  if (error) fail("cannot make the folder ", folder_.string(), ": ", error.message());
+  make_folders(folder_);
   std::string name = (folder_ / "scratch_XXXXXX").string();
   file_ = mkostemp(name.data(), O_CLOEXEC);
   if (file_ < 0 || unlink(name.c_str()) != 0) fail_to("make");

@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/file_bytes.h"
+#include "core/folders.h"
 #include "core/hash.h"
 #include "tasks/documents.h"
 #include "tasks/reading_report.h"
@@ -97,9 +98,7 @@ fs::path made(const fs::path& cache, const std::vector<std::string>& files, cons
               const TokenMaker& maker) {
   const std::string source = source_of(files, tokenizer, maker);
   if (is_current(cache, source)) return cache;
-  std::error_code error;
-  fs::create_directories(cache.parent_path(), error);
-  if (error) fail("cannot make the folder ", cache.parent_path().string(), ": ", error.message());
+  make_folders(cache.parent_path());
   ReadingReport report(std::cerr, text_of(files));
   write_file(cache, [&](std::ostream& out) { build(out, maker, tokenizer.vocab_size(), source, report); });
   return cache;

@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/folders.h"
 #include "core/file_bytes.h"
 #include "tests/error_text.h"
 #include "tests/temporary.h"
@@ -125,6 +126,23 @@ TEST_CASE("files: errors name the path and the reason") {
   CHECK(contains(error_of([&] { write_folder(folder.path() / "file", [](const fs::path&) {}); }), "Not a directory"));
   CHECK(read_text(folder.path() / "file") == "x");
   CHECK(entries_in(folder.path()) == 1);
+}
+
+TEST_CASE("files: folders are made with those above them, and an error names the one that cannot be made") {
+  const TemporaryFolder folder;
+  make_folders(folder.path() / "a" / "b" / "c" / "");
+  make_folders(folder.path() / "a" / "b" / ".." / "d");
+  make_folders(folder.path() / "a");
+  CHECK(fs::is_directory(folder.path() / "a" / "b" / "c"));
+  CHECK(fs::is_directory(folder.path() / "a" / "d"));
+  const fs::path file = folder.path() / "a" / "file";
+  write_file(file, "x");
+  for (const fs::path& below : {file, file / "b", file / "b" / "c"})
+    CHECK(error_of([&] { make_folders(below); }) ==
+          "cannot make the folder " + below.string() + ": Not a directory");
+  fs::create_symlink(folder.path() / "nowhere", folder.path() / "link");
+  CHECK(error_of([&] { make_folders(folder.path() / "link" / "b"); }) ==
+        "cannot make the folder " + (folder.path() / "link").string() + ": No such file or directory");
 }
 
 TEST_CASE("files: a pointer of Git LFS is told from the file that it stands for") {

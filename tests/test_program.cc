@@ -319,7 +319,7 @@ TEST_CASE("program: closed standard streams are no place for the files of a run"
 TEST_CASE("program: a folder that cannot be written ends training with 1") {
   const Program program;
   const std::string config = program.write("task.cfg", task_config);
-  program.fails({"train", config, "--output_dir", config}, 1, "cannot make the run folder");
+  program.fails({"train", config, "--output_dir", config}, 1, "cannot make the folder");
 }
 
 TEST_CASE("program: vocabularies are trained, and tokenize") {

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/folders.h"
 #include "core/hash.h"
 #include "text/offset_trims.h"
 
@@ -180,7 +181,7 @@ std::string VocabularyTokenizer::cleaned_up(std::string text) const {
 }
 
 void VocabularyTokenizer::save(const std::filesystem::path& folder) const {
-  std::filesystem::create_directories(folder);
+  make_folders(folder);
   for (const auto& [name, content] : made_files()) write_file(folder / name, content);
 }
 

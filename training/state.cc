@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "core/files.h"
+#include "core/folders.h"
 #include "core/json.h"
 #include "core/safetensors.h"
 #include "training/run_folder.h"
@@ -146,7 +147,7 @@ void save_state(const fs::path& folder, const StateTensors& tensors, const Train
     write_file(to.configuration(), configuration);
     if (!fingerprint.empty()) write_file(to.fingerprint(), fingerprint + "\n");
     if (save_task) {
-      fs::create_directories(to.task());
+      make_folders(to.task());
       save_task(to.task());
     }
     add_sizes(aside, "", json["files"]);

@@ -13,6 +13,7 @@
 
 #include "core/end_line.h"
 #include "core/files.h"
+#include "core/folders.h"
 #include "training/append.h"
 
 namespace engine {
@@ -39,9 +40,7 @@ std::string lines_up_to(const std::string& log, int64_t step) {
 
 TrainingFolder::TrainingFolder(const fs::path& folder, const Communicator& ranks)
     : RunFolder(folder), is_first_(ranks.is_first()) {
-  std::error_code error;
-  fs::create_directories(samples(), error);
-  if (error) fail("cannot make the run folder ", path().string(), ": ", error.message());
+  make_folders(samples());
   if (::access(path().c_str(), W_OK) != 0)
     fail("cannot write into the run folder ", path().string(), ": ", std::generic_category().message(errno));
   if (!is_first_) return;
@@ -61,7 +60,7 @@ void TrainingFolder::clear() {
   if (!is_first_) return;
   try {
     for (const fs::path& path : written()) fs::remove_all(path);
-    fs::create_directories(samples());
+    make_folders(samples());
   } catch (const fs::filesystem_error& failure) {
     fail("cannot clear the run folder: ", failure.path1().string(), ": ", failure.code().message());
   }

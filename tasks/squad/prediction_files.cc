@@ -7,6 +7,7 @@
 
 #include "core/csv.h"
 #include "core/files.h"
+#include "core/folders.h"
 
 namespace engine {
 
@@ -49,7 +50,7 @@ Json candidates_of(const FoundAnswers& found) {
 
 void write_predictions(const std::filesystem::path& folder, PredictionFiles files,
                        const std::function<void(const WritePredictions& write)>& work) {
-  std::filesystem::create_directories(folder);
+  make_folders(folder);
   std::vector<ObjectFile> objects;
   std::ostream* table = nullptr;
   const WritePredictions write = [&](const QuestionSet& set, const std::vector<FoundAnswers>& found) {
