@@ -1,5 +1,6 @@
 // Times attention at the shapes that the models here run. The arguments are sequences, heads, keys a sequence, D,
-// causal (0 full, 1 causal, 2 full with lengths from half of that to all of it, 3 one query a sequence), bf16. Rates
+// causal (0 full, 1 causal, 2 full with lengths from half of that to all of it, 3 one query a sequence, 4 the last 16
+// queries, causal, whose gradients of keys are added, 5 as many queries as three quarters of the keys), bf16. Rates
 // count the products of visible scores. Those of rotary are rows, heads of q and k together, D, turned dimensions,
 // bf16.
 #include "bench/work.h"
@@ -8,7 +9,7 @@
 namespace engine::bench {
 namespace {
 
-enum Kind { full, causal, ragged, decode };
+enum Kind { full, causal, ragged, decode, piece, cross };
 
 struct Problem : Work {
   AttentionForwardArgs forward;
@@ -21,47 +22,53 @@ struct Problem : Work {
     const Kind kind = static_cast<Kind>(state.range(4));
     const DType dtype = state.range(5) ? DType::bf16 : DType::f32;
     std::vector<int32_t> of_keys, of_queries;
-    int64_t keys = 0;
+    int64_t keys = 0, rows = 0;
     for (int64_t s = 0; s <= sequences; ++s) {
       of_keys.push_back(static_cast<int32_t>(keys));
-      of_queries.push_back(static_cast<int32_t>(s));
+      of_queries.push_back(static_cast<int32_t>(rows));
+      if (s == sequences) break;
       const int64_t n = kind == ragged ? length / 2 + s * 7 % (length / 2 + 1) : length;
-      if (s < sequences) {
-        keys += n;
-        const int64_t pairs = kind == decode ? n : kind == causal ? n * (n + 1) / 2 : n * n;
-        scores += static_cast<double>(heads * pairs);
-      }
+      const int64_t queries = kind == decode ? 1 : kind == piece ? 16 : kind == cross ? n * 3 / 4 : n;
+      keys += n;
+      rows += queries;
+      const int64_t unseen = kind == causal || kind == piece ? queries * (queries - 1) / 2 : 0;
+      scores += static_cast<double>(heads * (queries * n - unseen));
     }
     const Tensor fused = random(dtype, {keys, 3 * width}), gradient = random(dtype, {keys, 3 * width});
-    const Segments all = Segments::packed(integers(of_keys), length),
-                   one = Segments::packed(integers(of_queries), 1);
-    const int64_t rows = kind == decode ? sequences : keys;
+    const Tensor apart = random(dtype, {rows, width}), dapart = random(dtype, {rows, width});
+    const bool is_self = kind < decode;
+    const int64_t longest = kind == decode ? 1 : kind == piece ? 16 : length;
+    const Segments of_k = Segments::packed(integers(of_keys), length),
+                   of_q = is_self ? of_k : Segments::packed(integers(of_queries), longest);
     const Tensor y = random(dtype, {rows, width}), lse = arena.make(DType::f32, {rows, heads});
-    forward = {.q = kind == decode ? Columns(y) : Columns(fused, 0, width),
+    forward = {.q = is_self ? Columns(fused, 0, width) : Columns(apart),
                .k = {fused, width, width},
                .v = {fused, 2 * width, width},
                .heads = static_cast<int>(heads),
-               .queries = kind == decode ? one : all,
-               .keys = all,
-               .causal = kind == causal || kind == decode,
+               .queries = of_q,
+               .keys = of_k,
+               .causal = kind == causal || kind == decode || kind == piece,
                .scale = 1 / std::sqrt(static_cast<float>(state.range(3))),
                .y = y,
                .lse = kind == decode ? Tensor{} : lse};
-    if (kind != decode)
+    if (kind != decode) {
+      const Tensor sums = kind == piece ? random(DType::f32, {keys, 2 * width}) : gradient;
       backward = {.q = forward.q,
                   .k = forward.k,
                   .v = forward.v,
                   .heads = forward.heads,
-                  .queries = all,
-                  .keys = all,
+                  .queries = of_q,
+                  .keys = of_k,
                   .causal = forward.causal,
                   .scale = forward.scale,
                   .y = y,
                   .dy = random(dtype, {rows, width}),
                   .lse = lse,
-                  .dq = {gradient, 0, width},
-                  .dk = {gradient, width, width},
-                  .dv = {gradient, 2 * width, width}};
+                  .dq = is_self ? Columns(gradient, 0, width) : Columns(dapart),
+                  .dk = {sums, sums.cols() - 2 * width, width},
+                  .dv = {sums, sums.cols() - width, width},
+                  .adds_to_keys = kind == piece};
+    }
     ops->attention_forward(forward);
   }
 };
@@ -122,6 +129,9 @@ void training_shapes(benchmark::internal::Benchmark* benchmark) {
     benchmark->Args({32, 12, 40, 32, ragged, dtype});  // SST-2's sentences
     benchmark->Args({32, 12, 16, 32, ragged, dtype});  // and the phrases that it trains on
     benchmark->Args({48, 4, 40, 32, causal, dtype});   // the arithmetic decoder
+    benchmark->Args({24, 8, 264, 32, piece, dtype});   // rows with thoughts, piece by piece
+    benchmark->Args({24, 12, 512, 64, piece, dtype});
+    benchmark->Args({64, 8, 40, 32, cross, dtype});    // BART's decoders
   }
 }
 void decoding_shapes(benchmark::internal::Benchmark* benchmark) {

@@ -87,7 +87,7 @@ inline constexpr int64_t most_states = 8;
 // Tells whether a sequence's queries are few beside its keys, as in a piece of a text over a cache of what stands
 // before it. Then it takes time to bring the keys from memory, and they are read once, tile by tile, for all heads.
 inline bool are_few(int64_t queries, int64_t keys) {
-  return 0 < queries && queries <= most_states / 2 * query_block && queries < keys;
+  return 0 < queries && queries <= most_states / 2 * query_block && 2 * queries <= keys;
 }
 inline constexpr int64_t few_keys = 32;  // of a tile then
 
