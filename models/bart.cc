@@ -56,6 +56,7 @@ struct Side {
     range.first = table.size();
     const Shape of_tokens{config.vocab_size, config.hidden_size};
     tokens = shared ? shared : &table.add(prefix + "embedding.tokens", of_tokens, initial);
+    tokens->is_tied = shared != nullptr;
     tokens->is_lookup = !shared;
     if (config.own.get<PositionOptions>().positions == "learned")
       positions = &table.add(prefix + "embedding.positions",
@@ -166,7 +167,7 @@ class Bart final : public Model {
     pass.ops.embedding_backward({.tokens = ids,
                                  .positions = dpositions ? layout.positions : Tensor{},
                                  .dy = dembedded,
-                                 .dtoken_table = pass.gradients->sum(*side.tokens),
+                                 .dtoken_table = pass.gradients->lookup(*side.tokens),
                                  .dposition_table = dpositions,
                                  .token_scale = token_scale_,
                                  .touched_blocks = pass.gradients->touched_blocks(*side.tokens)});

@@ -47,7 +47,8 @@ class Bert final : public Model {
     head_.range.first = parameters_.size();
     add_head(initial, style);
     head_.range.last = parameters_.size();
-    token_table_->is_lookup = head_.projection != token_table_;
+    token_table_->is_tied = head_.projection == token_table_;
+    token_table_->is_lookup = !token_table_->is_tied;
   }
 
   std::unique_ptr<Saved> make_saved() const override { return std::make_unique<SavedStates>(); }
@@ -77,7 +78,7 @@ class Bert final : public Model {
                                  .positions = pass.layout.positions,
                                  .types = types_of(pass, tokens),
                                  .dy = dx.x,
-                                 .dtoken_table = pass.gradients->sum(*token_table_),
+                                 .dtoken_table = pass.gradients->lookup(*token_table_),
                                  .dposition_table = used_positions(pass.gradients->sum(*position_table_)),
                                  .dtype_table = type_table_ ? pass.gradients->sum(*type_table_) : Tensor{},
                                  .touched_blocks = pass.gradients->touched_blocks(*token_table_)});

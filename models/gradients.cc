@@ -42,9 +42,16 @@ const Tensor& Gradients::sum(const Parameter& parameter) {
   return state.tensor;
 }
 
+const Tensor& Gradients::lookup(const Parameter& parameter) {
+  const State& state = state_of(parameter);
+  return is_apart(state) ? state.apart : sum(parameter);
+}
+
 const Tensor& Gradients::touched_blocks(const Parameter& parameter) const {
   return states_.at(parameter.index).touched;
 }
+
+const Tensor& Gradients::apart(const Parameter& parameter) const { return states_.at(parameter.index).apart; }
 
 void Gradients::set_stale(const Parameter& parameter) { state_of(parameter).is_stale = true; }
 
@@ -59,16 +66,30 @@ void Gradients::zero() {
 void Gradients::expect(std::function<void(const Parameter&)> complete) {
   complete_ = std::move(complete);
   waiting_ = states_.size();
-  for (State& state : states_) state.is_done = false;
+  for (State& state : states_) state.is_done = state.is_told = false;
+}
+
+void Gradients::tell(State& state) {
+  if (!std::exchange(state.is_told, true)) complete_(*state.parameter);
 }
 
 void Gradients::done(ParameterRange range) {
   if (!complete_) return;
   for (size_t i = range.first; i < range.last; ++i) states_.at(i).is_done = true;
-  while (waiting_ > 0 && states_[waiting_ - 1].is_done) complete_(*states_[--waiting_].parameter);
+  while (waiting_ > 0 && states_[waiting_ - 1].is_done) tell(states_[--waiting_]);
+}
+
+void Gradients::scored(const Parameter& projection) {
+  State& state = state_of(projection);
+  if (!is_apart(state)) return;
+  require(state.is_told || waiting_ == states_.size(), projection.name,
+          " is scored after another gradient is complete");
+  tell(state);
 }
 
 void Gradients::finish() {
+  for (const State& state : states_)
+    if (is_apart(state)) scored(*state.parameter);
   done({0, states_.size()});
   complete_ = nullptr;
 }

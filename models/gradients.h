@@ -37,6 +37,8 @@ class Gradients {
   Slot slot(const Parameter& parameter);
   // Serves an operation that adds to some or all of a gradient. A stale one is zeroed first.
   const Tensor& sum(const Parameter& parameter);
+  // Serves a lookup in a table of tokens, which adds to rows that the batch names (set_apart).
+  const Tensor& lookup(const Parameter& parameter);
   // Returns the gradient as a reader sees it, zeros where it is stale.
   const Tensor& read(const Parameter& parameter) { return sum(parameter); }
   // Returns the touched blocks of a looked-up table's gradient, u8 (TouchedBlocks); absent for other parameters.
@@ -45,26 +47,36 @@ class Gradients {
   void set_stale(const Parameter& parameter);
   void zero();
 
-  // These three tell when gradients are complete. A step calls expect() before its last backward pass and finish()
-  // after it. In between, done() marks parameters to which nothing more is added. `complete` is called once for every
-  // parameter, from the end of the table to its beginning, as soon as it and all behind it are done. The order is the
-  // same on every rank.
+  // These tell when gradients are complete. A step calls expect() before its last backward pass and finish() after it.
+  // In between, done() marks parameters to which nothing more is added. `complete` is called once for every parameter,
+  // from the end of the table to its beginning, as soon as it and all behind it are done. Tables whose lookups are
+  // apart come before all others. The order is the same on every rank.
   void expect(std::function<void(const Parameter&)> complete);
   void done(ParameterRange range);
   void finish();
+  // Says that the head, whose projection this is, adds nothing more to it.
+  void scored(const Parameter& projection);
+  // Gives a tied table a tensor of its shape for what lookups add between expect() and finish(), wherever keep_apart()
+  // says so. Its gradient is complete then when the head has been scored.
+  void set_apart(const Parameter& parameter, const Tensor& lookups) { state_of(parameter).apart = lookups; }
+  void keep_apart(bool does) { keeps_apart_ = does; }
+  const Tensor& apart(const Parameter& parameter) const;
 
  private:
   struct State {
     const Parameter* parameter;
-    Tensor tensor, touched;
-    bool is_stale = false, is_done = false;
+    Tensor tensor, touched, apart;
+    bool is_stale = false, is_done = false, is_told = false;
   };
   State& state_of(const Parameter& parameter);
+  void tell(State& state);  // once
+  bool is_apart(const State& state) const { return complete_ && keeps_apart_ && state.apart; }
 
   Arena arena_;
   std::vector<State> states_;
   std::function<void(const Parameter&)> complete_;
   size_t waiting_ = 0;  // parameters 0 ... waiting_-1 are not complete
+  bool keeps_apart_ = false;
 };
 
 }  // namespace engine

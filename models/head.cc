@@ -52,6 +52,7 @@ Tensor Head::forward(Pass& pass, const Tensor& rows, Saved& saved) const {
 }
 
 Tensor Head::backward(Pass& pass, const Tensor& dfeatures, const Tensor& rows, const Saved& saved) const {
+  if (projection) pass.scored(*projection);
   Tensor gradient = dfeatures;
   const Dropout drop = pass.dropout(dropout);
   if (drop.rate > 0) {

@@ -31,7 +31,8 @@ struct Head {
   // Returns features [R, E] of rows [R, C], both in the precision of the pass, on pass.arena. The pass is over the R
   // rows.
   Tensor forward(Pass& pass, const Tensor& rows, Saved& saved) const;
-  // Returns the rows' gradient from that of the features. Nothing is added to the head's own gradients after it.
+  // Returns the rows' gradient from that of the features. Comes behind all that adds to the gradient of the projection.
+  // Nothing is added to the head's own gradients after it.
   Tensor backward(Pass& pass, const Tensor& dfeatures, const Tensor& rows, const Saved& saved) const;
   // Writes the logits f32 [R, V] of features [R, E].
   void project(const Run& run, const Tensor& features, const Tensor& logits) const;

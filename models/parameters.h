@@ -42,6 +42,7 @@ struct Parameter {
   bool is_factor = false;  // read by products, as a Linear's weight or an output table
   bool is_linear = false;  // a Linear's weight, whose whole gradient is one product
   bool is_lookup = false;  // gradient added to by embedding_backward alone, at named rows
+  bool is_tied = false;    // the head's projection, whose other gradients are lookups (Gradients::lookup)
 
   // Returns the matrix that a product in this precision reads, the bf16 copy where there is a current one, else the
   // value.

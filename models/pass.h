@@ -91,6 +91,10 @@ struct Pass : Run {
   void done(ParameterRange range) const {
     if (gradients && is_last) gradients->done(range);
   }
+  // Says that this pass adds nothing more to the gradient of the head's projection but by lookups.
+  void scored(const Parameter& projection) const {
+    if (gradients && is_last) gradients->scored(projection);
+  }
 };
 
 // These are the tokens that a pass runs over, i32 [N] each. pass.layout has their positions.

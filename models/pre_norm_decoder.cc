@@ -42,6 +42,7 @@ class PreNormDecoder final : public Model {
     head_.projection = style.is_tied ? token_table_ : table("lm_head.weight", config.vocab_size);
     head_.range.last = parameters_.size();
     head_.projection->is_factor = true;
+    token_table_->is_tied = style.is_tied;
     token_table_->is_lookup = !style.is_tied;
   }
 
@@ -108,7 +109,7 @@ class PreNormDecoder final : public Model {
     pass.ops.embedding_backward({.tokens = tokens.ids,
                                  .positions = is_joint ? pass.layout.positions : Tensor{},
                                  .dy = dy,
-                                 .dtoken_table = pass.gradients->sum(*token_table_),
+                                 .dtoken_table = pass.gradients->lookup(*token_table_),
                                  .dposition_table = is_joint ? pass.gradients->sum(*position_table_) : Tensor{},
                                  .dropout = is_apart ? Dropout{} : pass.dropout(embedding_dropout_),
                                  .touched_blocks = pass.gradients->touched_blocks(*token_table_)});

@@ -72,7 +72,7 @@ class SinusoidalEncoder final : public Model {
   void embed_backward(Pass& pass, const Tokens& tokens, const Embedded& dx) override {
     pass.ops.embedding_backward({.tokens = tokens.ids,
                                  .dy = dx.x,
-                                 .dtoken_table = pass.gradients->sum(*token_table_),
+                                 .dtoken_table = pass.gradients->lookup(*token_table_),
                                  .dropout = pass.dropout(embedding_dropout_),
                                  .touched_blocks = pass.gradients->touched_blocks(*token_table_)});
     pass.done(embedding_range_);

@@ -73,6 +73,47 @@ TEST_CASE("gradients: parameters are complete from the end of the table on, each
   CHECK(complete == "edcba");
 }
 
+TEST_CASE("gradients: a table whose lookups are apart is complete first, on a rank without a pass, too") {
+  Parameters table;
+  for (const char* name : {"a", "b", "c"}) table.add(name, {2}, Initial::zeros());
+  table.allocate(host_memory(), /*with_gradients=*/true);
+  Gradients& gradients = table.gradients();
+  const Parameter& tied = table.at("b");
+  std::vector<float> numbers(2);
+  const Tensor lookups{numbers.data(), DType::f32, {2}};
+  gradients.set_apart(tied, lookups);
+  const auto is_apart = [&] { return gradients.lookup(tied).data == lookups.data; };
+  std::string complete;
+  const auto expect = [&] {
+    complete.clear();
+    gradients.expect([&](const Parameter& p) { complete += p.name; });
+  };
+  for (const bool apart : {true, false}) {
+    CAPTURE(apart);
+    gradients.keep_apart(apart);
+    CHECK_FALSE(is_apart());  // before the last pass
+    expect();
+    CHECK(is_apart() == apart);
+    gradients.scored(tied);
+    gradients.scored(tied);
+    CHECK(complete == (apart ? "b" : ""));
+    gradients.done({2, 3});
+    CHECK(is_apart() == apart);
+    gradients.done({0, 2});
+    CHECK(complete == (apart ? "bca" : "cba"));
+    gradients.finish();
+    CHECK_FALSE(is_apart());
+    expect();
+    gradients.finish();
+    CHECK(complete == (apart ? "bca" : "cba"));
+  }
+  // The order would depend on the rank.
+  gradients.keep_apart(true);
+  expect();
+  gradients.done({2, 3});
+  CHECK_THROWS_WITH_AS(gradients.scored(tied), "b is scored after another gradient is complete", Error);
+}
+
 TEST_CASE("gradients: a backward pass is done with every parameter exactly when nothing more is added to it") {
   for (const char* architecture : {"gpt2", "bert", "distilbert", "sinusoidal_encoder", "bart"}) {
     CAPTURE(architecture);

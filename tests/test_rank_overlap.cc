@@ -52,12 +52,50 @@ void check_overlap(const std::string& file) {
   CHECK(all > early);  // the last gradients are complete when the backward pass has ended
 }
 
+// Checks that a trace has the exchange of a tied table of so many bytes, started after the loss and before the backward
+// pass of any block.
+void check_early_head(const std::string& file, size_t bytes) {
+  const nlohmann::json events = nlohmann::json::parse(read_text(file)).at("traceEvents");
+  double loss = -1, blocks = -1, started = -1;
+  for (const nlohmann::json& event : events) {
+    if (event["ph"] != "X") continue;
+    const double at = event["ts"];
+    if (event["name"] == "cross_entropy") loss = at;
+    if (event["name"] == "attention_backward" && blocks < 0) blocks = at;
+    if (event["name"] == "sum" && event["args"]["bytes"] == bytes) {
+      CHECK(started < 0);
+      started = at - event["args"]["waited"].get<double>();
+    }
+  }
+  CHECK(loss > 0);
+  CHECK(started > loss);
+  CHECK(started < blocks);
+}
+
 struct TracedRanks {
   Program program;
   std::string trace = program.file("trace.json");
-  std::string command = program.path() + " profile " + program.write("task.cfg", small_scratchpad) +
-                        " --training.batch_size 8 --training.max_steps 3 --model.hidden_size 128 --model.num_layers 2"
-                        " --threads 1 --steps 1 --trace " + trace;
+  std::string command;
+
+  explicit TracedRanks(const std::string& config)
+      : command(program.path() + " profile " + program.write("task.cfg", config) +
+                " --training.batch_size 8 --training.max_steps 3 --model.hidden_size 128 --model.num_layers 2"
+                " --threads 1 --steps 1 --output_dir " + program.file("runs") + " --trace " + trace) {}
+
+  // Calls check(trace) for ranks over TCP, and by MPI.
+  template <class Check>
+  void check(const Check& check) const {
+    const Ended ended = program.shell(command + " --ranks 2");
+    CAPTURE(ended.error);
+    REQUIRE(ended.code == 0);
+    check(trace);
+    if (const char* const why = why_no_ranks()) SKIP_TEST(why);
+    const Ended by_mpi =
+        program.shell("rm " + trace + "; " + mpi_environment + mpirun + "2 " + command + " < /dev/null");
+    CAPTURE(by_mpi.error);
+    REQUIRE(by_mpi.code == 0);
+    check(trace);
+  }
 };
 
 }  // namespace
@@ -85,17 +123,27 @@ TEST_CASE("rank overlap: by MPI a large sum is done while nobody waits for it") 
 }
 
 TEST_CASE("rank overlap: a trace shows that gradients travel while the backward pass goes on") {
-  const TracedRanks traced;
-  const Ended ended = traced.program.shell(traced.command + " --ranks 2");
-  CAPTURE(ended.error);
-  REQUIRE(ended.code == 0);
-  check_overlap(traced.trace);
-  if (const char* const why = why_no_ranks()) SKIP_TEST(why);
-  const Ended by_mpi = traced.program.shell("rm " + traced.trace + "; " + mpi_environment + mpirun + "2 " +
-                                            traced.command + " < /dev/null");
-  CAPTURE(by_mpi.error);
-  REQUIRE(by_mpi.code == 0);
-  check_overlap(traced.trace);
+  TracedRanks(small_scratchpad).check(check_overlap);
+}
+
+TEST_CASE("rank overlap: a trace shows that the head's part of a tied table travels behind the whole backward pass") {
+  constexpr size_t tokens = 400, bytes = tokens * 128 * sizeof(float);
+  const TracedRanks traced(R"(task = "gpt"
+name = "run"
+precision = "f32"
+device = "cpu"
+[data]
+train = "tests/data/walk.txt"
+eval = "tests/data/walk.txt"
+block_size = 32
+tokenizer = "characters"
+[model]
+architecture = "gpt2"
+vocab_size = )" + std::to_string(tokens) + R"(
+num_heads = 2
+max_positions = 32
+)");
+  traced.check([](const std::string& file) { check_early_head(file, bytes); });
 }
 
 }  // namespace engine::test::test_rank_overlap

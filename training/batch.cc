@@ -73,6 +73,16 @@ int64_t micro_batch_end(const SequenceBatch& batch, int64_t first, int64_t end, 
   return last;
 }
 
+std::pair<int64_t, int64_t> last_micro_batch(const SequenceBatch& batch, int64_t first, int64_t end,
+                                             int64_t micro_batch_size, int64_t most_tokens) {
+  int64_t begin = first;
+  for (int64_t last = first; last < end;) {
+    begin = last;
+    last = micro_batch_end(batch, begin, end, micro_batch_size, most_tokens);
+  }
+  return {begin, end};
+}
+
 std::pair<int64_t, int64_t> sequences_of_part(const SequenceBatch& batch, int64_t part, int64_t parts) {
   const int64_t sequences = batch.sequences(), tokens = batch.tokens_of(0, sequences);
   int64_t sequence = 0;

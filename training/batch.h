@@ -53,6 +53,10 @@ int64_t tokens_at_once(const Parameters& parameters);
 int64_t micro_batch_end(const SequenceBatch& batch, int64_t first, int64_t end, int64_t micro_batch_size,
                         int64_t most_tokens);
 
+// Returns the last of the micro-batches into which the sequences first ... end-1 are divided, first and end.
+std::pair<int64_t, int64_t> last_micro_batch(const SequenceBatch& batch, int64_t first, int64_t end,
+                                             int64_t micro_batch_size, int64_t most_tokens);
+
 // Returns the sequences of a part of a batch that is cut into so many, first and end. Every part has about as many
 // tokens.
 std::pair<int64_t, int64_t> sequences_of_part(const SequenceBatch& batch, int64_t part, int64_t parts);

@@ -23,6 +23,7 @@ std::vector<MemoryUse> memory_uses(Machine& machine, Parameters& parameters, Tra
   return {{"weights", weights},
           {"gradients", gradients},
           {"gradients of other shards", step.shard_sums().bytes()},
+          {"gradients of lookups", step.lookup_sums().bytes()},
           {"moments", bytes_of(step.optimizer().state())},
           {"averages", bytes_of(averaging.state())},
           {"rounded and packed copies", copies},

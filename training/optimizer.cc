@@ -102,7 +102,12 @@ void Optimizer::start_sum(const Parameter& parameter) const {
   const std::span<float> numbers(gradient.as<float>(), static_cast<size_t>(gradient.count()));
   if (!shards_.is_divided()) ranks_->start_sum(numbers, sum_order(config_));
   else ranks_->start_reduce_scatter(numbers, shards_.begins_of_ranks(parameter, 1), sum_order(config_));
-  if (const Tensor& touched = gradients.touched_blocks(parameter))
+  start_sum_of_blocks(parameter);
+}
+
+void Optimizer::start_sum_of_blocks(const Parameter& parameter) const {
+  if (!ranks_ || is_frozen(parameter)) return;
+  if (const Tensor& touched = parameters_.gradients().touched_blocks(parameter))
     ranks_->start_or(std::span(touched.as<uint8_t>(), touched.bytes()));
 }
 

@@ -37,6 +37,8 @@ class Optimizer {
   // Starts to sum a parameter's complete gradient over all ranks, or what this rank updates of it, unless the parameter
   // is frozen.
   void start_sum(const Parameter& parameter) const;
+  // Does the same with the gradient's touched blocks alone.
+  void start_sum_of_blocks(const Parameter& parameter) const;
   // Returns whether the parameter has no update.
   bool is_frozen(const Parameter& parameter) const { return tensors_[parameter.index].learning_rate_scale == 0; }
   // Scales every gradient whose own norm is above max_tensor_norm down to that, and starts to measure the norm of all

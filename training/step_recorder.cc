@@ -91,6 +91,7 @@ void StepRecorder::learn(Parameters& parameters) {
     add(parameter.value, parameter, false);
     add(parameter.rounded(), parameter, false);
     add(parameters.gradients().read(parameter), parameter, true);
+    add(parameters.gradients().apart(parameter), parameter, true);
   }
   std::sort(places_.begin(), places_.end(), [](const Place& a, const Place& b) { return a.begin < b.begin; });
 }

@@ -53,6 +53,7 @@ TrainingStep::TrainingStep(Machine& machine, Parameters& parameters, const Train
       measures_norm_(measures_norm),
       optimizer_(machine.ops, parameters, config, machine.compute, &machine.communicator),
       sums_(machine.ops, optimizer_, shards_of_rank(config, machine.communicator)),
+      lookups_(machine, optimizer_, config),
       most_tokens_(tokens_at_once(parameters)) {
   for (Started& step : steps_) step.numbers = machine.ops.memory().make_readback(sizeof(Numbers));
 }
@@ -76,6 +77,7 @@ void TrainingStep::reserve(BatchLoss& loss, const SequenceBatch& batch) {
       longest_end = last;
     }
   }
+  lookups_.reserve(batch);
   if (longest < 0) return;
   const ArenaScope scope(machine_.arena);
   const Tensor totals = machine_.arena.make(DType::f32, {3});
@@ -101,6 +103,7 @@ void TrainingStep::start(BatchLoss& loss, const SequenceBatch& batch, int64_t dr
   }
   Communicator& ranks = machine_.communicator;
   Gradients& gradients = parameters_.gradients();
+  lookups_.begin(batch);
   const ArenaScope scope(machine_.arena);
   const Tensor totals = machine_.arena.make_zeros(DType::f32, {3});
   const Run run{.ops = machine_.ops,
@@ -114,9 +117,11 @@ void TrainingStep::start(BatchLoss& loss, const SequenceBatch& batch, int64_t dr
     if (shard + 1 < sums_.shards()) sums_.put_away(shard, totals);
   }
   gradients.finish();
+  lookups_.start();
   sums_.complete_totals(totals);
   ranks.start_sum(std::span(totals.as<float>(), 3), sum_order(config_));
   ranks.wait();
+  lookups_.finish();
   // A device starts the update before the host knows the loss and the norm. It leaves the update out where they are not
   // finite.
   const Tensor loss_sum{totals.data, DType::f32, {1}};
@@ -141,7 +146,8 @@ void TrainingStep::run_shard(BatchLoss& loss, const SequenceBatch& batch, int64_
     if (shard + 1 < sums_.shards()) return;
     parameters_.gradients().expect([&](const Parameter& parameter) {
       sums_.complete(parameter);
-      optimizer_.start_sum(parameter);
+      if (lookups_.takes(parameter)) optimizer_.start_sum_of_blocks(parameter);
+      else optimizer_.start_sum(parameter);
     });
   };
   if (begin == end) start_sums();

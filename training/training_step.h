@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "training/lookup_sums.h"
 #include "training/optimizer.h"
 #include "training/shard_sums.h"
 #include "training/task.h"
@@ -48,6 +49,7 @@ class TrainingStep {
 
   Optimizer& optimizer() { return optimizer_; }
   const ShardSums& shard_sums() const { return sums_; }
+  const LookupSums& lookup_sums() const { return lookups_; }
 
  private:
   // A Started step has been started and not finished.
@@ -67,6 +69,7 @@ class TrainingStep {
   bool measures_norm_;
   Optimizer optimizer_;
   ShardSums sums_;
+  LookupSums lookups_;
   int64_t most_tokens_;
   std::array<Started, 2> steps_;
   size_t oldest_ = 0;
