@@ -47,6 +47,25 @@ TEST_CASE("ranks on a device: losses, evaluations and samples of several are tho
   for (const std::string& device : other_devices()) check_ranks(device);
 }
 
+TEST_CASE("ranks on a device: a table's gradient travels by the rows that a step names, tied or not") {
+  SKIP_WITHOUT_DEVICE();
+  if (gpu_count() < 2) SKIP_TEST("there is one GPU");
+  for (const std::string& device : other_devices()) {
+    const DeviceTraining training(device);
+    for (const char* const untied : {"false", "true"})
+      for (const char* const divided : {"false", "true"}) {
+        CAPTURE(untied);
+        CAPTURE(divided);
+        const std::string name = std::string(untied) + divided;
+        const std::vector<std::string> more{"--model.vocab_size", "200", "--model.untied_embeddings", untied,
+                                            "--training.shard_optimizer", divided, "--training.eval_every", "0"};
+        training.trains("one" + name, 1, more);
+        training.trains("two" + name, 2, more);
+        check_same_course(training.course("two" + name), training.course("one" + name));
+      }
+  }
+}
+
 TEST_CASE("sweep on devices: trainings at once have a device each, of those that the sweep sees") {
   if (other_devices() != std::vector<std::string>{"sim"}) SKIP_TEST("only the simulated device tells who uses it");
   const Program program("engine-sim");
