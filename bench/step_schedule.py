@@ -55,60 +55,38 @@ class Case:
         return self.batch * self.length
 
 
-listed_ranks = 8  # of the steps that are listed; those of other numbers of ranks follow
-block = 128       # TouchedBlocks::block, at multiples of which shards are cut
+block = 128  # TouchedBlocks::block, at multiples of which shards are cut
 
 
 class Steps:
-    """What the engine says of a case: its parameters, its memory, and its step with and without shards."""
+    """What the engine says of a case: its parameters, its memory, and its step among so many ranks, with and without
+    shards."""
 
     def __init__(self, build, case):
-        self.case = case
-        self.plain = self.lines(build)
-        self.sharded = self.lines(build, "--shard_optimizer")
-        self.parameters = [line["elements"] for line in self.plain if "parameter" in line]
+        self.build, self.case = build, case
+        self.known = {}
 
-    def lines(self, build, *arguments, ranks=listed_ranks):
-        case = self.case
-        return list(listed(build, "--schedule", "--clip", "--model", case.model, "--batch", str(case.batch), "--length",
-                           str(case.length), "--ranks", str(ranks), *arguments))
+    def lines(self, ranks, shards):
+        key = ranks, shards and ranks > 1
+        if key not in self.known:
+            case = self.case
+            self.known[key] = list(listed(self.build, "--schedule", "--clip", "--model", case.model, "--batch", str(case.batch),
+                                          "--length", str(case.length), "--ranks", str(ranks),
+                                          *(["--shard_optimizer"] if key[1] else [])))
+        return self.known[key]
+
+    @property
+    def parameters(self):
+        return [line["elements"] for line in self.lines(1, False) if "parameter" in line]
 
     def memory(self, ranks, shards):
         """Use -> bytes on a rank."""
-        uses = {line["memory"]: line["bytes"] for line in self.plain if "memory" in line}
-        if shards:
-            uses["moments"] = 2 * 4 * shard_elements(self.parameters, ranks)
-        return uses
+        return {line["memory"]: line["bytes"] for line in self.lines(ranks, shards) if "memory" in line}
 
     def pieces(self, ranks, shards):
-        """The lines of the step among so many ranks."""
-        shards = shards and ranks > 1
-        lines = [line for line in (self.sharded if shards else self.plain)
-                 if "operation" in line or "exchange" in line]
-        waits = 0
-        for line in lines:
-            waits += line.get("exchange") == "wait"
-            scale = 1
-            if shards and waits == 1 and "operation" in line:
-                own = 1 / ranks, 1 / listed_ranks
-                scale = (1 - own[0]) / (1 - own[1]) if line["operation"] == "zero" else own[0] / own[1]
-            if ranks > 1 or "operation" in line:
-                yield line | {"bytes": scale * line["bytes"]}
-
-
-def shard_elements(parameters, ranks):
-    """Elements of all parameters that the first rank updates: as Shards cuts them (training/shards.cc)."""
-    elements = [0] * ranks
-    for count in parameters:
-        blocks = -(-count // block)
-        shares = [blocks // ranks] * ranks
-        for rank in sorted(range(ranks), key=elements.__getitem__)[:blocks % ranks]:
-            shares[rank] += 1
-        end = 0
-        for rank, share in enumerate(shares):
-            begin, end = end, min(end + share * block, count) if rank else min(share * block, count)
-            elements[rank] += end - begin
-    return elements[0]
+        """The lines of the step."""
+        return [line for line in self.lines(ranks, shards)
+                if "operation" in line or ("exchange" in line and ranks > 1)]
 
 
 def calls_of(line, cluster, joined):

@@ -8,9 +8,12 @@
 // places of thoughts in rows without. --work axe scores solutions without each of their steps. With --lengths the
 // batches are those of a file (sst2_lengths.py), ten in each step. With --times n it prints a JSON line for each
 // operation of a training step, with the median seconds of a call over n steps, instead. With --schedule it lists the
-// step of one of --ranks ranks, each of which has such a batch.
+// step of one of --ranks ranks, each of which has such a batch. Its tokens are as frequent as those of a text, for how
+// many of a table's rows a step names decides what travels.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <iostream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -60,6 +63,17 @@ std::vector<int32_t> random_tokens(int64_t count, int64_t vocabulary, Random& ra
   return tokens;
 }
 
+// Draws tokens by Zipf's law, the k-th about 1 / k as often as the first.
+std::vector<int32_t> zipf_tokens(int64_t count, int64_t vocabulary, Random& random) {
+  const float range = std::log(static_cast<float>(vocabulary) + 1);
+  std::vector<int32_t> tokens(static_cast<size_t>(count));
+  for (int32_t& token : tokens) {
+    const auto rank = static_cast<int64_t>(std::exp(range * random.uniform()));  // from 1
+    token = static_cast<int32_t>(std::clamp<int64_t>(rank, 1, vocabulary) - 1);
+  }
+  return tokens;
+}
+
 // Reads the lengths of each batch's sequences.
 std::vector<std::vector<int>> lengths_of(const Setting& setting) {
   if (setting.lengths.empty())
@@ -93,11 +107,13 @@ std::unique_ptr<BatchRunner> runner_of(Model& model, const Setting& setting) {
   return make_thought_runner(model, {.is_exact = setting.recurrence == "exact", .passes = setting.unroll});
 }
 
-SequenceBatch random_batch(const std::vector<int>& lengths, const ModelConfig& config, Random& random) {
+SequenceBatch random_batch(const std::vector<int>& lengths, const ModelConfig& config, Random& random,
+                           bool follows_zipf = false) {
+  const auto draw = follows_zipf ? zipf_tokens : random_tokens;
   SequenceBatch batch;
   for (const int length : lengths) {
     const size_t begin = batch.tokens.size();
-    for (const int32_t token : random_tokens(length, config.vocab_size, random)) batch.tokens.push_back(token);
+    for (const int32_t token : draw(length, config.vocab_size, random)) batch.tokens.push_back(token);
     if (config.head == HeadKind::classification) {
       batch.targets.labels.resize(batch.tokens.size(), -100);
       batch.targets.labels[begin] = static_cast<int32_t>(random.below(2));
@@ -106,7 +122,7 @@ SequenceBatch random_batch(const std::vector<int>& lengths, const ModelConfig& c
         batch.targets.labels.push_back(config.head == HeadKind::masked && random.uniform() >= 0.15f ? -100 : label);
     }
     if (is_encoder_decoder(config.architecture))
-      for (const int32_t token : random_tokens(length, config.vocab_size, random)) batch.sources.push_back(token);
+      for (const int32_t token : draw(length, config.vocab_size, random)) batch.sources.push_back(token);
     batch.end_sequence();
   }
   return batch;
@@ -121,7 +137,7 @@ class Training {
         loss_(model, std::make_unique<CrossEntropyObjective>(model), runner_of(model, setting)) {
     Random random(7, 0);
     for (const std::vector<int>& lengths : lengths_of(setting))
-      batches_.push_back(random_batch(lengths, model.config(), random));
+      batches_.push_back(random_batch(lengths, model.config(), random, setting.schedule));
     for (SequenceBatch& batch : batches_)
       if (setting.thoughts) put_thoughts(setting.thoughts, model.config().thought_token, random, batch);
     at_once_ = batches_.size() == 1 ? 1 : 10;
