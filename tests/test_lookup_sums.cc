@@ -23,10 +23,12 @@ namespace engine::test::test_lookup_sums {
 namespace {
 
 constexpr int64_t vocabulary = 150, width = 36;
+constexpr int32_t thought = 25;
 
 struct Kind {
   const char* architecture;
   bool is_tied;
+  bool thinks = false;  // a backward pass has several parts
 };
 
 ModelConfig model_of(const Kind& kind) {
@@ -34,10 +36,12 @@ ModelConfig model_of(const Kind& kind) {
   config.architecture = kind.architecture;
   config.hidden_size = width, config.num_layers = 2, config.num_heads = 2, config.max_positions = 16;
   config.vocab_size = vocabulary;
-  config.dropout = 0.1f;
+  config.dropout = kind.thinks ? 0 : 0.1f;  // chunks between thoughts draw by their place in a micro-batch
   config.initializer_range = 0.2f;
   if (architecture_of(config).kind == ModelKind::encoder) config.head = HeadKind::masked;
   set_tied_embeddings(config, kind.is_tied);
+  config.thought_states = kind.thinks;
+  if (kind.thinks) config.thought_token = thought;
   return config;
 }
 
@@ -57,6 +61,7 @@ SequenceBatch batch_of(const Kind& kind, uint64_t seed, int64_t sequences, int32
   for (int64_t s = 0; s < sequences; ++s) {
     for (uint32_t i = 0, length = 4 + random.below(9); i < length; ++i) {
       batch.tokens.push_back(i == 2 ? batch.tokens.back() : token());
+      if (i == 0 && batch.tokens.back() == thought) ++batch.tokens.back();
       batch.targets.labels.push_back(i == 1 ? -100 : static_cast<int32_t>(random.below(vocabulary)));
       if (std::string(kind.architecture) == "bart") batch.sources.push_back(token());
     }
@@ -143,8 +148,9 @@ struct OneThread {
   ~OneThread() { set_threads(0); }
 };
 
-constexpr Kind kinds[] = {{"gpt2", true},  {"gpt2", false}, {"gpt_neox", false},          {"bert", true},
-                          {"bart", true}, {"bart", false}, {"sinusoidal_encoder", false}, {"lstm", true}};
+constexpr Kind kinds[] = {{"gpt2", true}, {"gpt2", false}, {"gpt_neox", false},          {"bert", true},
+                          {"bart", true}, {"bart", false}, {"sinusoidal_encoder", false}, {"lstm", true},
+                          {"gpt2", true, /*thinks=*/true}};
 
 }  // namespace
 
@@ -154,6 +160,7 @@ TEST_CASE("lookup sums: ranks train as one does, tied or not, in micro-batches, 
     for (const int64_t micro_batch : {0, 2}) {
       CAPTURE(std::string(kind.architecture));
       CAPTURE(kind.is_tied);
+      CAPTURE(kind.thinks);
       CAPTURE(micro_batch);
       TrainingConfig config = training_config();
       config.micro_batch_size = micro_batch;
