@@ -33,7 +33,7 @@ class AnswerVerb final : public Verb {
         fail_usage("answer is for models of the task squad: this one is of the task ", config.task);
       config.data.eval.clear();  // only the context is read
     };
-    return with_task(settings_, folder_, ranks, choose_task, [&](Machine& machine, Task& task) {
+    return with_task(settings_, folder_, Use::prediction, ranks, choose_task, [&](Machine& machine, Task& task) {
       print_answers(machine, static_cast<SquadTask&>(task));
     });
   }

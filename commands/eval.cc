@@ -21,7 +21,7 @@ class EvalVerb final : public Verb {
 
   int run(Communicator& ranks) override {
     const auto choose = [&](Config& config) { choose_split(config, split_); };
-    return with_task(settings_, folder_, ranks, choose, [&](Machine& machine, Task& task) {
+    return with_task(settings_, folder_, Use::evaluation, ranks, choose, [&](Machine& machine, Task& task) {
       std::string samples;
       for (const auto& [name, value] : task.evaluate(machine, samples)) std::cout << name << ' ' << value << '\n';
       if (!samples_file_.empty() && machine.communicator.is_first()) write_file(samples_file_, samples);

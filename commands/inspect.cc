@@ -80,7 +80,7 @@ class InspectVerb final : public Verb {
     const auto choose = [&](Config& config) {
       if (flags_->given("--split") || !config.data.train.empty()) choose_split(config, split_);
     };
-    return with_task(settings_, file_, ranks, choose, [&](Machine& machine, Task& task) {
+    return with_task(settings_, file_, Use::evaluation, ranks, choose, [&](Machine& machine, Task& task) {
       Suspects suspects(most_);
       task.look_for(suspects);
       std::string samples;

@@ -25,7 +25,7 @@ class PredictVerb final : public Verb {
                    "; a model that writes text is used with generate");
       config.data.eval.clear();  // only the input is read
     };
-    return with_task(settings_, folder_, ranks, leave_out_data, [&](Machine& machine, Task& task) {
+    return with_task(settings_, folder_, Use::prediction, ranks, leave_out_data, [&](Machine& machine, Task& task) {
       for (const std::string& folder : ensemble_) join(folder, machine, task);
       task.predict(machine, input_, output_);
     });
@@ -38,7 +38,7 @@ class PredictVerb final : public Verb {
     take_run(settings, folder);
     settings.config.task = settings_.config.task;
     settings.config.data = {};
-    task.join(make_task(settings.config, settings.sections, settings.options, machine.ops, Use::evaluation));
+    task.join(make_task(settings.config, settings.sections, settings.options, machine.ops, Use::prediction));
   }
 
   std::vector<std::unique_ptr<Settings>> others_;  // outlive the task that is given to with_task's

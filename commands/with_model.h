@@ -15,8 +15,9 @@ int with_language_model(Settings& settings, const std::string& folder, Communica
 // Reads the options of a folder's run, if it is one, and makes its model the one in init.
 void take_run(Settings& settings, const std::string& folder);
 
-// work(machine, task) for a run folder whose task is to be evaluated. `adjust` has the last word on the configuration.
-int with_task(Settings& settings, const std::string& folder, Communicator& ranks,
+// work(machine, task) for a run folder whose task is evaluated or predicts. `adjust` has the last word on the
+// configuration.
+int with_task(Settings& settings, const std::string& folder, Use use, Communicator& ranks,
               const std::function<void(Config&)>& adjust, const std::function<void(Machine&, Task&)>& work);
 
 // The options of a task.cfg that a verb reads which computes without a task.

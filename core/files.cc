@@ -369,6 +369,12 @@ MappedFile::~MappedFile() {
   if (data_) munmap(const_cast<char*>(data_), size_);
 }
 
+void MappedFile::forget(const char* begin, size_t bytes) const {
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), first = static_cast<size_t>(begin - data_);
+  const size_t from = (first + page - 1) / page * page, to = (first + bytes) / page * page;
+  if (from < to) madvise(const_cast<char*>(data_) + from, to - from, MADV_DONTNEED);
+}
+
 FileBytes::FileBytes(const fs::path& path) {
   std::error_code error;
   const fs::file_type kind = fs::status(path, error).type();

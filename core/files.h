@@ -56,6 +56,8 @@ class MappedFile {
   MappedFile& operator=(const MappedFile&) = delete;
   const char* data() const { return data_; }
   size_t size() const { return size_; }
+  // Gives back the memory of the whole pages among these bytes. Reading them again is right, but slower.
+  void forget(const char* begin, size_t bytes) const;
 
  private:
   const char* data_ = nullptr;

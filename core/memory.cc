@@ -84,6 +84,11 @@ class HostMemory final : public Memory {
     return data;
   }
   void release(void* data, size_t bytes) override { munmap(data, rounded(bytes)); }
+  bool give_back(void* data, size_t bytes) override {
+    const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)), begin = reinterpret_cast<uintptr_t>(data);
+    const uintptr_t first = (begin + page - 1) / page * page, last = (begin + bytes) / page * page;
+    return last <= first || madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED) == 0;
+  }
   void copy_in(void* device, const void* host, size_t bytes) override {
     if (bytes) std::memcpy(device, host, bytes);  // empty tensors may have no address
   }

@@ -35,6 +35,9 @@ class Memory {
   // no address space left.
   virtual void* reserve(size_t bytes) = 0;
   virtual void release(void* data, size_t bytes) = 0;
+  // Gives back the pages of a part of a reservation whose contents nobody reads any more. Returns false where that
+  // cannot be done. Whole tensors of an arena may be given back while others beside them stay.
+  virtual bool give_back(void* /*data*/, size_t /*bytes*/) { return false; }
   // Hands out the bytes `from` to `to` of the reservation at `base`. The bytes behind them are not in use. Throws a
   // Shortage where the device has no memory for them.
   virtual void commit(void* /*base*/, size_t /*from*/, size_t /*to*/) {}

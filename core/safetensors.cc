@@ -153,6 +153,11 @@ const Safetensors::Entry& Safetensors::at(const std::string& name) const {
   return found->second;
 }
 
+void Safetensors::forget(const char* begin, size_t bytes) const {
+  for (const MappedFile& file : files_)
+    if (file.data() <= begin && begin < file.data() + file.size()) file.forget(begin, bytes);
+}
+
 std::vector<float> Safetensors::floats(const std::string& name) const {
   const Entry& entry = at(name);
   if (!holds_floats(entry.dtype))
@@ -177,25 +182,28 @@ size_t safetensors_size_of(const std::string& dtype) {
 
 namespace {
 
-template <class Stored, class Convert>
-void convert(const char* source, size_t count, float* values, const Convert& to_float) {
+template <class Stored, class T, class Convert>
+void convert(const char* source, size_t count, T* values, const Convert& to_float) {
   parallel_chunks(static_cast<int64_t>(count), 1 << 16, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       Stored stored;
       std::memcpy(&stored, source + static_cast<size_t>(i) * sizeof stored, sizeof stored);
-      values[i] = to_float(stored);
+      values[i] = T(to_float(stored));
     }
   });
 }
 
 }  // namespace
 
-void load_floats(const char* source, size_t count, const std::string& dtype, float* values) {
+template <class T>
+void load_floats(const char* source, size_t count, const std::string& dtype, T* values) {
   if (dtype == "F32") return convert<float>(source, count, values, [](float x) { return x; });
   if (dtype == "F16") return convert<uint16_t>(source, count, values, half_to_float);
   if (dtype == "BF16") return convert<bf16>(source, count, values, [](bf16 x) { return static_cast<float>(x); });
   if (dtype == "F64") return convert<double>(source, count, values, [](double x) { return static_cast<float>(x); });
   fail(dtype, " are no floating point numbers that are read: F32, F16, BF16 or F64");
 }
+template void load_floats(const char*, size_t, const std::string&, float*);
+template void load_floats(const char*, size_t, const std::string&, bf16*);
 
 }  // namespace engine

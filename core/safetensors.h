@@ -30,6 +30,9 @@ class Safetensors {
   const std::map<std::string, Entry>& entries() const { return entries_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const Entry& at(const std::string& name) const;  // an Error names the tensor and the file
+  // Gives back the memory that these bytes of an entry take in this process. They are read from the file again if
+  // needed.
+  void forget(const char* begin, size_t bytes) const;
   // Returns the values as f32, from F32, F16, BF16 or F64. An Error names a tensor of another dtype and its file.
   std::vector<float> floats(const std::string& name) const;
 
@@ -57,8 +60,10 @@ void write_safetensors(const std::filesystem::path& file, const std::vector<Safe
 
 bool holds_floats(const std::string& dtype);           // F32, F16, BF16, F64
 size_t safetensors_size_of(const std::string& dtype);  // bytes of an element, 0 where no dtype has that name
-// Converts the bytes of "F32", "F16", "BF16" or "F64" to f32 values. Source and destination need no alignment.
-void load_floats(const char* source, size_t count, const std::string& dtype, float* values);
+// Converts the bytes of "F32", "F16", "BF16" or "F64" to f32 or bf16 values, the nearest ones. The source needs no
+// alignment.
+template <class T>
+void load_floats(const char* source, size_t count, const std::string& dtype, T* values);
 // Converts f32 values to the bytes of "F32", "F16" or "BF16", rounding to nearest, ties to even. A finite value that
 // F16 cannot hold is an Error. The second function returns false then, for parallel bodies, which must not throw.
 void store_floats(const float* values, size_t count, const std::string& dtype, char* destination);

@@ -91,6 +91,8 @@ class Ops {
   virtual void run_captured(uint64_t /*shapes*/, const std::function<void()>& work) { work(); }
   // How many bytes pack_matrix needs for a matrix op(b) [k, n].
   virtual size_t packed_bytes(int64_t k, int64_t n, DType compute) = 0;
+  // Whether products read a matrix beside its packed copy.
+  virtual bool reads_unpacked() const { return false; }
 
 #define ENGINE_DECLARE(name, Args) virtual void name(const Args&) = 0;
   ENGINE_OPERATIONS(ENGINE_DECLARE)

@@ -108,9 +108,7 @@ class Bert final : public Model {
       head_.bias = &parameters_.add("masked_head.bias", {config_.vocab_size}, Initial::zeros());
       return;
     }
-    const Linear projection(parameters_, "masked_head.projection", width, config_.vocab_size, initial);
-    head_.projection = projection.weight;
-    head_.bias = projection.bias;
+    head_.project_by(Linear(parameters_, "masked_head.projection", width, config_.vocab_size, initial));
   }
 
   void add_head(Initial initial, const BertStyle& style) {

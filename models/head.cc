@@ -7,9 +7,7 @@ namespace {
 void add_outputs(Parameters& table, Head& head, const std::string& name, int64_t width, int64_t outputs, float dropout,
                  float deviation) {
   head.dropout = table.add_dropout(name, dropout);
-  const Linear layer(table, name, width, outputs, Initial::normal(deviation));
-  head.projection = layer.weight;
-  head.bias = layer.bias;
+  head.project_by(Linear(table, name, width, outputs, Initial::normal(deviation)));
 }
 
 }  // namespace
@@ -23,6 +21,12 @@ void add_classifier(Parameters& table, Head& head, const ModelConfig& config, in
 void add_span_outputs(Parameters& table, Head& head, const ModelConfig& config, int64_t width) {
   add_outputs(table, head, "qa_outputs", width, 2, config.span_dropout, config.initializer_range);
   head.span.add(table, config, width);
+}
+
+void Head::project_by(const Linear& layer) {
+  projection = layer.weight;
+  projection->is_read_apart = true;
+  bias = layer.bias;
 }
 
 Tensor Head::forward(Pass& pass, const Tensor& rows, Saved& saved) const {

@@ -28,6 +28,9 @@ struct Head {
   SpanHead span;                       // adds to the logits of a head for answers
   ParameterRange range;                // its own parameters
 
+  // Makes a layer its projection, which losses read, too.
+  void project_by(const Linear& layer);
+
   // Returns features [R, E] of rows [R, C], both in the precision of the pass, on pass.arena. The pass is over the R
   // rows.
   Tensor forward(Pass& pass, const Tensor& rows, Saved& saved) const;

@@ -318,7 +318,8 @@ std::unique_ptr<Model> load_model(const fs::path& path, Memory& memory, bool wit
   } catch (const Error& error) {
     fail((folder / "config.json").string(), ": ", error.what());
   }
-  LoadReport report = load_weights(folder, as_read, config, model->parameters(), memory, with_gradients, new_parts);
+  LoadReport report = load_weights(folder, as_read, config, model->parameters(), memory, with_gradients,
+                                   request.matrices, new_parts);
   report.new_tokens = new_parts.tokens - new_parts.known_tokens;
   report.has_untied = has_untied;
   if (request.report) *request.report = report;

@@ -36,6 +36,8 @@ struct LoadRequest {
   bool new_head = false;  // never loads the folder's head
   int64_t tokens = 0;     // of the vocabulary, where that is more than the folder's: the rows of the others are new
   uint64_t seed = 1;      // draws the new parts
+  // The dtype of matrices (Parameters::allocate). For a model that is only read it may be that of its passes.
+  DType matrices = DType::f32;
   // May change the rates of dropout, which are no part of the weights.
   std::function<void(ModelConfig&)> adjust = {};
   LoadReport* report = nullptr;

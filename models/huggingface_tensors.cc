@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/safetensors.h"
+#include "models/tensor_loader.h"
 #include "models/tensor_places.h"
 #include "models/transposed_tensors.h"
 
@@ -64,8 +65,10 @@ class NameList {
 
 bool is_same(const Safetensors& file, const std::string& name, const std::string& other) {
   const Safetensors::Entry &a = file.at(name), &b = file.at(other);
-  return a.shape == b.shape && (a.dtype == b.dtype ? std::memcmp(a.data, b.data, a.bytes) == 0
-                                                   : file.floats(name) == file.floats(other));
+  const bool same = a.shape == b.shape && (a.dtype == b.dtype ? std::memcmp(a.data, b.data, a.bytes) == 0
+                                                              : file.floats(name) == file.floats(other));
+  for (const Safetensors::Entry* entry : {&a, &b}) file.forget(entry->data, entry->bytes);
+  return same;
 }
 
 // Finds names in a file, which may leave out the format's prefix and may use the old names of layernorms' gains and
@@ -279,14 +282,15 @@ const HuggingFaceFormat::Class& class_of(const HuggingFaceFormat& format, HeadKi
 }
 
 LoadReport load_weights(const fs::path& folder, const HuggingFaceFormat& format, const ModelConfig& config,
-                        Parameters& parameters, Memory& memory, bool with_gradients, const NewParts& new_parts) {
+                        Parameters& parameters, Memory& memory, bool with_gradients, DType matrices,
+                        const NewParts& new_parts) {
   const fs::path path = weights_file(folder);
   const Safetensors file = Safetensors::open(path);
   LoadReport report;
   const std::string path_text = path.string();
   TensorCheck check(file, path_text, format, parameters, config.num_heads);
   const auto [places, entries] = check.run(new_parts, report);
-  parameters.allocate(memory, with_gradients);
+  parameters.allocate(memory, with_gradients, matrices);
   for (Parameter& parameter : parameters.all())
     if (std::find(report.fresh.begin(), report.fresh.end(), part_of(parameter)) != report.fresh.end())
       parameters.initialise(parameter, new_parts.seed);
@@ -294,58 +298,18 @@ LoadReport load_weights(const fs::path& folder, const HuggingFaceFormat& format,
     if (place.shape.count() < place.parameter->shape.count() && place.shape.sizes[0] == new_parts.known_tokens)
       parameters.initialise(*place.parameter, new_parts.seed);
 
-  // Loads all tensors in one loop over pieces where the host can write them, else one after another through the host.
-  const bool is_host = &memory == &host_memory();
-  struct Piece {
-    size_t place;
-    int64_t begin, end;  // elements, or rows of a transposed matrix
-    float* to;           // first element of the parameter or, without transposing, of the piece
-  };
-  std::vector<Piece> pieces;
-  std::vector<float> staged;
-  const auto load_pieces = [&] {
-    parallel_for(static_cast<int64_t>(pieces.size()), [&](int64_t i) {
-      const auto& [place, begin, end, to] = pieces[static_cast<size_t>(i)];
-      const Shape& shape = places[place].shape;
-      const Safetensors::Entry& entry = *entries[place];
-      if (places[place].transposed) {
-        load_transposed(entry.data, shape[1], shape[0], entry.dtype, begin, end, to);
-      } else {
-        const size_t element = safetensors_size_of(entry.dtype), first = static_cast<size_t>(begin);
-        load_floats(entry.data + first * element, static_cast<size_t>(end - begin), entry.dtype, to);
-      }
-    });
-    pieces.clear();
-  };
-  for (size_t i = 0; i < places.size(); ++i) {
-    if (!entries[i]) continue;
-    const Place& place = places[i];
-    const int64_t elements = place.shape.count();
-    float* const value = place.parameter->value.as<float>() + place.first;
-    if (!is_host) staged.resize(static_cast<size_t>(elements));
-    float* const to = is_host ? value : staged.data();
-    if (place.transposed) {
-      for (int64_t begin = 0; begin < place.shape[0]; begin += transposed_grain)
-        pieces.push_back({i, begin, std::min(place.shape[0], begin + transposed_grain), to});
-    } else {
-      constexpr int64_t grain = 1 << 20;
-      const int64_t row = elements / place.shape[0], together = place.rows_together() * row;
-      for (int64_t block = 0; block < elements; block += together)
-        for (int64_t begin = block; begin < block + together; begin += grain)
-          pieces.push_back({i, begin, std::min(block + together, begin + grain),
-                            to + place.our_row(block / row) * row + (begin - block)});
-    }
-    if (is_host) continue;
-    load_pieces();
-    parameters.write(*place.parameter, place.first, elements, staged.data());
-  }
-  load_pieces();
+  TensorLoader loader(file, memory, parameters);
+  for (size_t i = 0; i < places.size(); ++i)
+    if (entries[i]) loader.add(places[i], *entries[i]);
+  loader.finish();
   parameters.values_changed(/*copies_too=*/true);
   return report;
 }
 
 void save_weights(const fs::path& folder, const HuggingFaceFormat& format, const ModelConfig& config,
                   Parameters& parameters, const std::string& dtype) {
+  for (const Parameter& parameter : parameters.all())
+    require(parameter.value.dtype == DType::f32, "a model that was loaded with matrices in bf16 is not saved");
   Memory& memory = parameters.memory();
   std::vector<float> staged;  // copy of a device's parameter
   const Parameter* in_staged = nullptr;

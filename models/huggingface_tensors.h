@@ -26,9 +26,10 @@ struct NewParts {
 
 // Allocates the parameters and fills them from model.safetensors, or the shards of model.safetensors.index.json.
 // Nothing is allocated before every tensor is known to be there in its shape, or to be new. The error lists the missing
-// and misshapen ones.
+// and misshapen ones. `matrices` is what Parameters::allocate takes. The file's bytes are not all in memory at a time.
 LoadReport load_weights(const std::filesystem::path& folder, const HuggingFaceFormat& format, const ModelConfig& config,
-                        Parameters& parameters, Memory& memory, bool with_gradients, const NewParts& new_parts = {});
+                        Parameters& parameters, Memory& memory, bool with_gradients, DType matrices = DType::f32,
+                        const NewParts& new_parts = {});
 
 // Whether the folder's weights hold the tensor of this name, with or without the format's prefix.
 bool has_tensor(const std::filesystem::path& folder, const HuggingFaceFormat& format, const std::string& name);

@@ -33,12 +33,13 @@ void Linear::forward(const Run& run, const Tensor& x, const Tensor& y, Activatio
   // A packed matrix has another order of long sums. The bits of a training must not depend on whether its weights were
   // packed for an evaluation.
   const bool reads_packed = count == 0 && (!run.keep || run.packed);
+  const Tensor packed = reads_packed ? weight->packed(run.compute) : Tensor{};
   run.ops.matmul({.a = x,
-                  .b = own(weight->factor(run.compute)),
+                  .b = packed ? weight->value : own(weight->factor(run.compute)),
                   .c = y,
                   .transpose_b = true,
                   .compute = run.compute,
-                  .packed_b = reads_packed ? weight->packed(run.compute) : Tensor{},
+                  .packed_b = packed,
                   .bias = bias ? own(bias->value) : Tensor{},
                   .activation = activation,
                   .before_activation = before_activation});

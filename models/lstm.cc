@@ -107,6 +107,7 @@ struct LstmLayer {
     input = Linear(table, name + ".input", width, 4 * width, initial);
     if (layer == 0) range.first = table.size();
     recurrent = Linear(table, name + ".recurrent", width, 4 * width, initial, /*with_bias=*/false);
+    recurrent.weight->is_read_apart = true;
     range.last = table.size();
     dropout = table.add_dropout(name, layer > 0 ? dropout_rate : 0);
   }

@@ -35,12 +35,14 @@ DropoutSite Parameters::add_dropout(const std::string& name, float rate) {
   return {rate, site};
 }
 
-void Parameters::allocate(Memory& memory, bool with_gradients) {
+void Parameters::allocate(Memory& memory, bool with_gradients, DType matrices) {
+  require(!with_gradients || matrices == DType::f32, "a model that is trained needs its values in f32");
+  const auto dtype_of = [&](const Parameter& p) { return p.is_factor || p.is_lookup ? matrices : DType::f32; };
   size_t bytes = 0;
-  for (const Parameter& p : all_) bytes += arena_room(static_cast<size_t>(p.shape.count()) * sizeof(float));
+  for (const Parameter& p : all_) bytes += arena_room(static_cast<size_t>(p.shape.count()) * size_of(dtype_of(p)));
   for (const Constant& c : constants_) bytes += arena_room(c.value.bytes());
   values_ = std::make_unique<Arena>(memory, bytes);
-  for (Parameter& p : all_) p.value = values_->make(DType::f32, p.shape);
+  for (Parameter& p : all_) p.value = values_->make(dtype_of(p), p.shape);
   if (with_gradients) gradients_ = std::make_unique<Gradients>(memory, all_);
   std::vector<float> host;
   for (Constant& constant : constants_) {
@@ -84,15 +86,17 @@ void Parameters::initialise(Parameter& p, uint64_t seed) {
 
 void Parameters::write(Parameter& p, int64_t first, int64_t count, const void* numbers) {
   const auto size = static_cast<size_t>(count);
-  memory().copy_in(p.value.as<float>() + first, numbers, size * sizeof(float));
-  if (p.rounded()) {
+  const bool is_rounded = p.value.dtype == DType::bf16;
+  if (!is_rounded) memory().copy_in(p.value.as<float>() + first, numbers, size * sizeof(float));
+  if (is_rounded || p.rounded()) {
     std::vector<bf16> rounded(size);
     for (size_t i = 0; i < size; ++i) {
       float number;
       std::memcpy(&number, static_cast<const char*>(numbers) + i * sizeof number, sizeof number);
       rounded[i] = bf16(number);
     }
-    memory().copy_in(p.rounded().as<bf16>() + first, rounded.data(), size * sizeof(bf16));
+    const Tensor& to = is_rounded ? p.value : p.rounded();
+    memory().copy_in(to.as<bf16>() + first, rounded.data(), size * sizeof(bf16));
   }
   values_changed(/*copies_too=*/true);
 }
@@ -148,8 +152,10 @@ void Parameters::pack_into(Ops& ops, DType compute, bool transposed, std::unique
   for (Parameter& p : all_) {
     if (!(p.*is_wanted)) continue;
     const Tensor packed = arena->make(DType::u8, {static_cast<int64_t>(bytes_of(p))});
-    ops.pack_matrix({.b = p.value, .transpose_b = transposed, .compute = compute, .packed = packed});
+    ops.pack_matrix({.b = p.factor(compute), .transpose_b = transposed, .compute = compute, .packed = packed});
     p.*copy = {{packed, version()}, compute};
+    const bool is_needed = p.value.dtype == DType::f32 || !p.is_linear || p.is_read_apart || ops.reads_unpacked();
+    if (!is_needed && memory().give_back(p.value.data, p.value.bytes())) p.value.data = nullptr;
   }
 }
 

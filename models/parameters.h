@@ -38,15 +38,17 @@ struct Parameter {
   Initial initial;
   size_t index = 0;  // its place in the table
 
-  Tensor value;            // f32, changed by Parameters and the optimizer's update alone
-  bool is_factor = false;  // read by products, as a Linear's weight or an output table
-  bool is_linear = false;  // a Linear's weight, whose whole gradient is one product
-  bool is_lookup = false;  // gradient added to by embedding_backward alone, at named rows
-  bool is_tied = false;    // the head's projection, whose other gradients are lookups (Gradients::lookup)
+  Tensor value;                // f32, or bf16 by allocate(); changed by Parameters and the optimizer's update alone
+  bool is_factor = false;      // read by products, as a Linear's weight or an output table
+  bool is_linear = false;      // a Linear's weight, whose whole gradient is one product
+  bool is_lookup = false;      // gradient added to by embedding_backward alone, at named rows
+  bool is_tied = false;        // the head's projection, whose other gradients are lookups (Gradients::lookup)
+  bool is_read_apart = false;  // a Linear's weight that is also read in parts or by another operation
 
   // Returns the matrix that a product in this precision reads, the bf16 copy where there is a current one, else the
-  // value.
+  // value. Throws an Error where Parameters::pack has given back the value.
   const Tensor& factor(DType compute) const {
+    if (!value) fail(name, " is packed, and nothing else is left of it");
     return compute == DType::bf16 && rounded_.tensor && rounded_.version == *version_ ? rounded_.tensor : value;
   }
   // Returns the value's transpose in matmul's own layout for this precision. It is absent unless Parameters::pack wrote
@@ -90,8 +92,10 @@ class Parameters {
   const Tensor& add_constant(Shape shape, std::function<void(float*)> fill);
   DropoutSite add_dropout(const std::string& name, float rate);
 
-  // Makes memory for all values, in the order of the table, and for zeroed gradients where the model is trained.
-  void allocate(Memory& memory, bool with_gradients);
+  // Makes memory for all values, in the order of the table, and for zeroed gradients where the model is trained. Values
+  // are f32. In a model that is only read, `matrices` may be bf16: so are then those that products read and those from
+  // which tokens are looked up.
+  void allocate(Memory& memory, bool with_gradients, DType matrices = DType::f32);
   // Every value is a function of (seed, its name), so adding a parameter does not change how the others begin.
   void initialise(uint64_t seed);
   void initialise(Parameter& parameter, uint64_t seed);
@@ -110,7 +114,8 @@ class Parameters {
   void keep_rounded(Ops& ops);
 
   // Serves many forward passes without an update between them. Lays every factor out as matmul reads it fastest, unless
-  // that was done since the last change.
+  // that was done since the last change. In a model that is only read (its matrices are in bf16) it gives back the
+  // host's memory of the weights that nothing else reads: their values are then absent.
   void pack(Ops& ops, DType compute);
   // Does so with the weights of every Linear for many forward and backward passes. It does nothing where the values are
   // not in the host's memory, since products there read the bf16 copies.

@@ -145,6 +145,8 @@ PostNormStack::PostNormStack(Parameters& table, const ModelConfig& config, const
   dropout = table.add_dropout(prefix + "embedding", config.dropout);
   for (int64_t layer = 0; layer < layers; ++layer)
     blocks.emplace_back(table, config, prefix, static_cast<int>(layer), decoder, initial, style);
+  // With output rows its queries are of other rows than its keys and values.
+  if (layers > 0) blocks.back().attention.qkv.weight->is_read_apart = true;
 }
 
 void PostNormStack::drop(Pass& pass, const Tensor& x) const {

@@ -32,10 +32,8 @@ class SinusoidalEncoder final : public Model {
     head_.range.first = parameters_.size();
     if (config.head == HeadKind::masked) {
       head_.norm = ResidualNorm(parameters_, "masked_head.norm", width, config.layer_norm_epsilon, {});
-      const Linear projection(parameters_, "masked_head.projection", width, config.vocab_size,
-                              Initial::normal(config.initializer_range));
-      head_.projection = projection.weight;
-      head_.bias = projection.bias;
+      head_.project_by(Linear(parameters_, "masked_head.projection", width, config.vocab_size,
+                              Initial::normal(config.initializer_range)));
     }
     if (config.head == HeadKind::classification)
       add_classifier(parameters_, head_, config, width, config.initializer_range);

@@ -7,7 +7,7 @@ void SpanHead::add(Parameters& table, const ModelConfig& config, int64_t width) 
   if (config.span_dense) {
     dense = Linear(table, "span_dense.dense", width, width, initial);
     outputs.weight = &table.add("span_dense.outputs.weight", {2, width}, initial);
-    outputs.weight->is_factor = outputs.weight->is_linear = true;
+    outputs.weight->is_factor = outputs.weight->is_linear = outputs.weight->is_read_apart = true;
   }
   if (config.span_order == ModelConfig::independent_spans) return;
   chain = &table.add("span_order.weight", {1}, Initial::zeros());

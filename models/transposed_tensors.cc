@@ -15,8 +15,9 @@ constexpr int64_t tile_rows = 16, tile_cols = transposed_grain;
 
 }  // namespace
 
+template <class T>
 void load_transposed(const char* from, int64_t rows, int64_t cols, const std::string& dtype, int64_t begin, int64_t end,
-                     float* to) {
+                     T* to) {
   const int64_t element = static_cast<int64_t>(safetensors_size_of(dtype));
   float tile[tile_rows][tile_cols];
   for (int64_t col = begin; col < end; col += tile_cols) {
@@ -26,10 +27,12 @@ void load_transposed(const char* from, int64_t rows, int64_t cols, const std::st
       for (int64_t i = 0; i < height; ++i)
         load_floats(from + ((row + i) * cols + col) * element, static_cast<size_t>(width), dtype, tile[i]);
       for (int64_t j = 0; j < width; ++j)
-        for (int64_t i = 0; i < height; ++i) to[(col + j) * rows + row + i] = tile[i][j];
+        for (int64_t i = 0; i < height; ++i) to[(col + j) * rows + row + i] = T(tile[i][j]);
     }
   }
 }
+template void load_transposed(const char*, int64_t, int64_t, const std::string&, int64_t, int64_t, float*);
+template void load_transposed(const char*, int64_t, int64_t, const std::string&, int64_t, int64_t, bf16*);
 
 bool store_transposed(const float* from, int64_t rows, int64_t cols, const std::string& dtype, int64_t begin,
                       int64_t end, char* to) {

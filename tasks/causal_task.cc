@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "models/huggingface.h"
 #include "tasks/documents.h"
+#include "training/machine.h"
 
 namespace engine {
 
@@ -44,8 +45,9 @@ std::unique_ptr<Tokenizer> choose_tokenizer(const Config& config, bool training,
 }
 
 LanguageModel make_language_model(Config& config, const Options& options, std::unique_ptr<Tokenizer> tokenizer,
-                                  Memory& memory, bool training,
+                                  Ops& ops, Use use,
                                   const std::vector<std::string>& special_tokens) {
+  const bool training = use == Use::training;
   LanguageModel language;
   if (training && config.training.new_head)
     fail_usage("training.new_head is for models with a head of their own: that of task ", config.task,
@@ -53,9 +55,10 @@ LanguageModel make_language_model(Config& config, const Options& options, std::u
   if (!config.init.empty()) {
     const std::filesystem::path folder = open_run(config.init).model;
     LoadReport report;
-    language.model = load_model(folder, memory, training,
+    language.model = load_model(folder, ops.memory(), training,
                                 {.kinds = generating_kinds,
                                  .seed = config.seed,
+                                 .matrices = matrices_for(use, config, ops),
                                  .adjust =
                                      [&](ModelConfig& model) {
                                        set_dropout(model, config.model, options);
@@ -78,7 +81,7 @@ LanguageModel make_language_model(Config& config, const Options& options, std::u
   language.model = make_model(config.model, generating_kinds);
   config.model = language.model->config();
   check_generation(config.generation, *language.model);
-  language.model->parameters().allocate(memory, /*with_gradients=*/true);
+  language.model->parameters().allocate(ops.memory(), /*with_gradients=*/true);
   language.model->parameters().initialise(config.seed);
   return language;
 }

@@ -17,7 +17,7 @@ std::unique_ptr<Tokenizer> choose_tokenizer(const Config& config, bool training,
 // model as it is. A set option of [model] that contradicts it is a UsageError, except for the rates of dropout, which
 // the model takes. special_tokens are those that `tokenizer` may have beside init's.
 LanguageModel make_language_model(Config& config, const Options& options, std::unique_ptr<Tokenizer> tokenizer,
-                                  Memory& memory, bool training,
+                                  Ops& ops, Use use,
                                   const std::vector<std::string>& special_tokens = {});
 
 class CausalTask : public ModelTask {

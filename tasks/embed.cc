@@ -75,7 +75,8 @@ SentenceEncoder::~SentenceEncoder() = default;
 SentenceEncoder::SentenceEncoder(const fs::path& folder, Machine& machine)
     : machine_(machine), config_(read_sentence_config(folder)) {
   tokenizer_ = load_tokenizer(config_.encoder, {.lowers_first = config_.lowers});
-  model_ = load_model(config_.encoder, machine.ops.memory(), false, {.kinds = encoder_kinds, .head = HeadKind::none});
+  model_ = load_model(config_.encoder, machine.ops.memory(), false,
+                      {.kinds = encoder_kinds, .head = HeadKind::none, .matrices = machine.compute});
   require_vocabulary(folder, *tokenizer_, *model_);
   const int64_t positions = model_->config().max_positions;
   if (!config_.max_length) config_.max_length = tokenizer_->max_length();

@@ -8,6 +8,7 @@
 #include "core/files.h"
 #include "tasks/language_model.h"
 #include "text/normalizer.h"
+#include "training/machine.h"
 #include "training/state.h"
 
 namespace engine {
@@ -42,7 +43,10 @@ void add_teacher(Encoder& encoder, const DistillationConfig& distillation, const
   if (first_difference(*load_tokenizer(folder), *encoder.tokenizer) >= 0)
     fail_usage("distillation.teacher \"", name, "\" has another vocabulary than the model: set data.tokenizer = \"",
                folder.string(), "\"");
-  auto teacher = load_model(folder, ops.memory(), /*with_gradients=*/false, {.kinds = encoder_kinds});
+  // Layers that a student begins with are taken as they are.
+  const DType matrices = distillation.layers.empty() ? matrices_for(Use::prediction, config, ops) : DType::f32;
+  auto teacher =
+      load_model(folder, ops.memory(), /*with_gradients=*/false, {.kinds = encoder_kinds, .matrices = matrices});
   if (student.head == HeadKind::classification && !are_same_classes(student.labels, teacher->config().labels))
     fail_usage("distillation.teacher \"", name, "\" has ", teacher->config().labels.size(),
                " classes, other ones than task ", config.task, ": ",
@@ -103,7 +107,8 @@ std::unique_ptr<Tokenizer> tokenizer_of(const Config& config, const std::vector<
 }
 
 Encoder make_encoder(Config& config, const Options& options, const EncoderHead& head,
-                     std::unique_ptr<Tokenizer> tokenizer, Memory& memory, bool training) {
+                     std::unique_ptr<Tokenizer> tokenizer, Ops& ops, Use use) {
+  const bool training = use == Use::training;
   Encoder encoder;
   encoder.tokenizer = std::move(tokenizer);
   ModelConfig& model = config.model;
@@ -115,7 +120,7 @@ Encoder make_encoder(Config& config, const Options& options, const EncoderHead& 
     model.head = head.head;
     model.labels = head.labels;
     encoder.model = make_model(model, encoder_kinds);
-    encoder.model->parameters().allocate(memory, /*with_gradients=*/true);
+    encoder.model->parameters().allocate(ops.memory(), /*with_gradients=*/true);
     encoder.model->parameters().initialise(config.seed);
     model = encoder.model->config();
     return encoder;
@@ -134,13 +139,14 @@ Encoder make_encoder(Config& config, const Options& options, const EncoderHead& 
                       .new_head = training && (!is_same || config.training.new_head),
                       .tokens = added.empty() ? 0 : encoder.tokenizer->vocab_size(),
                       .seed = config.seed,
+                      .matrices = matrices_for(use, config, ops),
                       .adjust =
                           [&](ModelConfig& loaded) {
                             set_dropout(loaded, model, options);
                             if (training) take_span_parts(loaded, model, options);
                           },
                       .report = training ? &encoder.report : nullptr};
-  encoder.model = load_model(folder, memory, training, request);
+  encoder.model = load_model(folder, ops.memory(), training, request);
   if (training) check_against_init(model, encoder.model->config(), options, config.init);
   model = encoder.model->config();
   check_vocabulary(config, *encoder.tokenizer, folder);

@@ -45,7 +45,7 @@ bool are_same_classes(const std::vector<std::string>& ours, const std::vector<st
 // becomes the model as it is; an option of [model] that was set and says something else is a UsageError, but for the
 // rates of dropout, which are then the model's.
 Encoder make_encoder(Config& config, const Options& options, const EncoderHead& head,
-                     std::unique_ptr<Tokenizer> tokenizer, Memory& memory, bool training);
+                     std::unique_ptr<Tokenizer> tokenizer, Ops& ops, Use use);
 
 // Gives a trained encoder the teacher that config names, if it names one, and begins a new encoder with its layers
 // where some are named. Throws a UsageError where the teacher is for another task or has other tokens or classes.

@@ -56,11 +56,12 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder) {
   return load_tokenizer(has_tokenizer(folder) ? folder : open_run(folder).model);
 }
 
-LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients) {
+LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, DType precision) {
   LanguageModel loaded;
   loaded.tokenizer = load_tokenizer(folder);
   LoadReport report;
-  loaded.model = load_model(folder, memory, with_gradients, {.kinds = generating_kinds, .report = &report});
+  loaded.model = load_model(folder, memory, /*with_gradients=*/false,
+                            {.kinds = generating_kinds, .matrices = precision, .report = &report});
   if (!report.left_out.empty()) loaded.report = folder.string() + ": " + report.text();
   require_vocabulary(folder, *loaded.tokenizer, *loaded.model);
   return loaded;

@@ -29,8 +29,8 @@ struct LanguageModel {
   std::unique_ptr<Tokenizer> tokenizer;
   std::string report;  // says which tensors of the folder were left out; empty: none
 };
-// Loads both from a model folder.
-LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, bool with_gradients = false);
+// Loads both from a model folder, to be read by passes in this precision.
+LanguageModel load_language_model(const std::filesystem::path& folder, Memory& memory, DType precision);
 // Throws an Error if the folder's tokenizer has more tokens than its model.
 void require_vocabulary(const std::filesystem::path& folder, const Tokenizer& tokenizer, const Model& model);
 void save_language_model(const std::filesystem::path& folder, Model& model, const Tokenizer& tokenizer,

@@ -21,28 +21,28 @@ namespace {
 using Request = TaskRequest;
 
 std::unique_ptr<Task> make_gpt(const Request& r) {
-  return make_gpt_task(r.config, r.sections.gpt, r.options, r.ops, r.training);
+  return make_gpt_task(r.config, r.sections.gpt, r.options, r.ops, r.use);
 }
 std::unique_ptr<Task> make_mlm(const Request& r) {
-  return make_mlm_task(r.config, r.sections.mlm, r.sections.distillation, r.options, r.ops, r.training);
+  return make_mlm_task(r.config, r.sections.mlm, r.sections.distillation, r.options, r.ops, r.use);
 }
 std::unique_ptr<Task> make_scratchpad(const Request& r) {
-  return make_scratchpad_task(r.config, r.sections.scratchpad, r.options, r.ops, r.training);
+  return make_scratchpad_task(r.config, r.sections.scratchpad, r.options, r.ops, r.use);
 }
 std::unique_ptr<Task> make_blotching(const Request& r) {
-  return make_blotching_task(r.config, r.sections.blotching, r.options, r.ops, r.training);
+  return make_blotching_task(r.config, r.sections.blotching, r.options, r.ops, r.use);
 }
 std::unique_ptr<Task> make_cola(const Request& r) {
-  return make_classification_task(cola_kind(), r.config, r.sections.distillation, r.options, r.ops, r.training);
+  return make_classification_task(cola_kind(), r.config, r.sections.distillation, r.options, r.ops, r.use);
 }
 std::unique_ptr<Task> make_sst2(const Request& r) {
-  return make_classification_task(sst2_kind(), r.config, r.sections.distillation, r.options, r.ops, r.training);
+  return make_classification_task(sst2_kind(), r.config, r.sections.distillation, r.options, r.ops, r.use);
 }
 std::unique_ptr<Task> make_squad(const Request& r) {
-  return make_squad_task(r.config, r.sections.squad, r.sections.distillation, r.options, r.ops, r.training);
+  return make_squad_task(r.config, r.sections.squad, r.sections.distillation, r.options, r.ops, r.use);
 }
 std::unique_ptr<Task> make_thought(const Request& r) {
-  return make_thought_task(r.config, r.sections.thought, r.options, r.ops, r.training);
+  return make_thought_task(r.config, r.sections.thought, r.options, r.ops, r.use);
 }
 
 const std::vector<TaskRow> rows{
@@ -122,7 +122,7 @@ std::unique_ptr<Task> make_task(Config& config, const TaskSections& sections, co
   const TaskRow& task = task_row(config.task);
   refuse_other_sections(task, options);
   options.refuse_unread();
-  return task.make({config, sections, options, ops, use == Use::training});
+  return task.make({config, sections, options, ops, use});
 }
 
 void choose_split(Config& config, const std::string& split) {

@@ -31,15 +31,12 @@ struct TaskSections {
   void declare(Options& options);
 };
 
-// A training has gradients and training data. An evaluation has neither, and config.init is its model.
-enum class Use { training, evaluation };
-
 struct TaskRequest {
   Config& config;
   const TaskSections& sections;
   const Options& options;
   Ops& ops;
-  bool training;
+  Use use;
 };
 
 // A task: its name, what it is for, and what other parts of the program must know of it.

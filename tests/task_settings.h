@@ -31,6 +31,7 @@ struct TaskSettings : OwnMachine {
     config.declare(options);
     sections.declare(options);
     options.read_text(text, "task.cfg");
+    config.precision = name_of(machine.compute);
     config.output_dir = folder.path().string();
     if (config.name.empty()) config.name = "run";
   }

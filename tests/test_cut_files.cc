@@ -111,7 +111,7 @@ TEST_CASE("cut files: models, tokenizers, configurations and caches are whole, o
   settings.trained();
   const fs::path run = settings.file("run");
   const auto load = [&] {
-    const LanguageModel language = load_language_model(run / "last", settings.ops->memory());
+    const LanguageModel language = load_language_model(run / "last", settings.ops->memory(), DType::f32);
     std::string text = std::to_string(language.tokenizer->digest());
     for (const Parameter& p : language.model->parameters().all())
       text.append(reinterpret_cast<const char*>(p.value.data), p.value.bytes());

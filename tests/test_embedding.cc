@@ -31,8 +31,8 @@ std::vector<int> indices(Random& random, int64_t count, uint32_t rows) {
 }
 
 void check_forward_and_backward(Bench& bench, int64_t tokens, int64_t cols, bool positions, bool types, bool drops,
-                                uint32_t vocabulary = 19, float scale = 1) {
-  CAPTURE(tokens); CAPTURE(cols); CAPTURE(positions); CAPTURE(types); CAPTURE(drops);
+                                uint32_t vocabulary = 19, float scale = 1, DType token_table = DType::f32) {
+  CAPTURE(tokens); CAPTURE(cols); CAPTURE(positions); CAPTURE(types); CAPTURE(drops); CAPTURE(name_of(token_table));
   const Dropout dropout = drops ? dropout_of_a_third : Dropout{};
   Reference expected{.cols = static_cast<size_t>(cols), .tables = {}, .dropout = dropout, .y = {}, .dy = {}};
   Tensor index[3], table[3], gradient[3];
@@ -41,7 +41,7 @@ void check_forward_and_backward(Bench& bench, int64_t tokens, int64_t cols, bool
     if ((i == 1 && !positions) || (i == 2 && !types)) continue;
     const std::vector<int> rows_taken = indices(bench.random, tokens, rows[i]);
     index[i] = bench.integers({tokens}, rows_taken);
-    table[i] = bench.normal(DType::f32, {rows[i], cols});
+    table[i] = bench.normal(i ? DType::f32 : token_table, {rows[i], cols});
     gradient[i] = bench.normal(DType::f32, {rows[i], cols});
     expected.tables.push_back({rows_taken, bench.values(table[i]), bench.values(gradient[i]), i ? 1 : scale});
   }
@@ -91,6 +91,8 @@ TEST_CASE("embedding: forward and backward with every choice of optional argumen
     check_forward_and_backward(bench, 1, 64, true, true, false);
     check_forward_and_backward(bench, 1300, 8, true, true, false, 1500);
     check_forward_and_backward(bench, 300, 17, true, true, true, 19, /*scale=*/4.5f);
+    for (int64_t cols : {1, 12, 17, 64, 200})
+      check_forward_and_backward(bench, 40, cols, cols != 12, cols != 64, cols == 17, 19, 4.5f, DType::bf16);
   });
 }
 

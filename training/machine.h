@@ -10,6 +10,18 @@
 
 namespace engine {
 
+// Returns the precision of passes on a configuration's backend.
+inline DType precision_of(const Config& config, Ops& ops) {
+  // The device that auto stands for is the CPU also where a GPU has too little memory.
+  const bool is_auto = config.device == "auto", is_host = &ops.memory() == &host_memory();
+  return compute_precision(config.precision, !is_auto ? config.device : is_host ? "cpu" : auto_device());
+}
+
+// Returns the dtype in which a model for this use keeps its matrices (Parameters::allocate).
+inline DType matrices_for(Use use, const Config& config, Ops& ops) {
+  return use == Use::prediction ? precision_of(config, ops) : DType::f32;
+}
+
 class ConfiguredMachine {
  public:
   ConfiguredMachine(const Config& config, Communicator& ranks)
@@ -19,7 +31,7 @@ class ConfiguredMachine {
                                                   static_cast<size_t>(config.training.bucket_mib * (1 << 20)))),
         machine_{.ops = *ops_,
                  .arena = arena_,
-                 .compute = compute_precision(config.precision, device_of(config, *ops_)),
+                 .compute = precision_of(config, *ops_),
                  .communicator = between_devices_ ? *between_devices_ : ranks,
                  .reduction_shards = config.training.reduction_shards} {
     set_threads(config.threads ? config.threads : processors_of_each(ranks.local_size()));
@@ -42,11 +54,6 @@ class ConfiguredMachine {
     DeviceOptions options = config.device_options;
     options.gpu = gpu_of_rank(ranks);
     return options;
-  }
-  // The device that auto stands for, which is the CPU also where a GPU has too little memory.
-  static std::string device_of(const Config& config, Ops& ops) {
-    if (config.device != "auto") return config.device;
-    return &ops.memory() == &host_memory() ? "cpu" : auto_device();
   }
 
   std::unique_ptr<Ops> ops_;

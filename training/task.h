@@ -22,6 +22,10 @@ using Metrics = std::vector<std::pair<std::string, double>>;
 // Evaluations draw by this seed, whatever the training's, so that runs can be compared.
 inline constexpr uint64_t evaluation_seed = 453345;
 
+// A training has gradients and training data. The others have neither, and config.init is their model. An evaluation
+// has the bits of one in a training. A prediction may round the model to the precision of its passes.
+enum class Use { training, evaluation, prediction };
+
 // A training runs on a Machine.
 struct Machine {
   Ops& ops;

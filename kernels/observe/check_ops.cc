@@ -39,6 +39,7 @@ class CheckOps final : public WrappedOps<CheckOps> {
   size_t packed_bytes(int64_t k, int64_t n, DType compute) override { return first_->packed_bytes(k, n, compute); }
 
   // Each backend packs in its own way, so only the first packs, and the second multiplies by the matrix itself.
+  bool reads_unpacked() const override { return true; }
   void run(const char*, const PackArgs& args, void (Ops::*)(const PackArgs&)) { first_->pack_matrix(args); }
 
   template <class Args>

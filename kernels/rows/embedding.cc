@@ -13,12 +13,13 @@ void check_embedding(const char* operation, const char* x_name, const Tensor& x,
             of.name, " only one is given");
     if (!of.table) continue;
     check_vector(operation, of.index_name, of.index, DType::i32, tokens);
-    check_matrix(operation, of.name, of.table, DType::f32, of.table.rows(), cols);
+    if (of.may_be_bf16) check_activation(operation, of.name, of.table, of.table.rows(), cols);
+    else check_matrix(operation, of.name, of.table, DType::f32, of.table.rows(), cols);
   }
 }
 
 EmbeddingTables embedding_tables(const EmbeddingForwardArgs& args) {
-  return {{{"tokens", "token_table", args.tokens, args.token_table},
+  return {{{"tokens", "token_table", args.tokens, args.token_table, /*may_be_bf16=*/true},
            {"positions", "position_table", args.positions, args.position_table},
            {"types", "type_table", args.types, args.type_table}}};
 }

@@ -24,8 +24,8 @@ namespace engine {
 struct EmbeddingForwardArgs {
   Tensor tokens;                      // i32 [N]
   Tensor positions, types;            // optional, i32 [N]
-  Tensor token_table;                 // f32 [V, C]
-  Tensor position_table, type_table;  // there as positions and types
+  Tensor token_table;                 // f32 or bf16 [V, C]
+  Tensor position_table, type_table;  // f32, there as positions and types
   Tensor y;                           // [N, C]
   Dropout dropout;
   float token_scale = 1;
@@ -68,6 +68,7 @@ struct EmbeddingBackwardArgs {
 struct EmbeddingTable {
   const char *index_name, *name;
   const Tensor &index, &table;
+  bool may_be_bf16 = false;  // else f32 alone
 };
 using EmbeddingTables = std::array<EmbeddingTable, 3>;  // of tokens, positions and types
 

@@ -302,12 +302,13 @@ void BlotchingTask::save_model(const std::filesystem::path& folder) {
 }
 
 std::unique_ptr<Task> make_blotching_task(Config& config, const BlotchingConfig& own, const Options& options,
-                                          Ops& ops, bool training) {
+                                          Ops& ops, Use use) {
+  const bool training = use == Use::training;
   own.check();
   const BlotchLevels levels(own);
   if (!config.init.empty()) check_levels(open_run(config.init).model, levels);
   auto tokenizer = config.init.empty() ? make_problem_tokenizer(levels.tokens()) : nullptr;
-  LanguageModel language = make_language_model(config, options, std::move(tokenizer), ops.memory(), training);
+  LanguageModel language = make_language_model(config, options, std::move(tokenizer), ops, use);
   if (reads_source(*language.model))
     fail_usage("model.architecture is ", config.model.architecture, ", which reads a source: task blotching trains ",
                "decoders alone, ", architecture_names({ModelKind::decoder}));

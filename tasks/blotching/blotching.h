@@ -68,6 +68,6 @@ class BlotchingTask final : public CausalTask {
 };
 
 std::unique_ptr<Task> make_blotching_task(Config& config, const BlotchingConfig& own, const Options& options, Ops& ops,
-                                          bool training);
+                                          Use use);
 
 }  // namespace engine

@@ -254,12 +254,13 @@ void check_names_of_classes(const Config& config, const ClassificationKind& kind
 
 std::unique_ptr<Task> make_classification_task(const ClassificationKind& kind, Config& config,
                                                const DistillationConfig& distillation, const Options& options,
-                                               Ops& ops, bool training) {
+                                               Ops& ops, Use use) {
+  const bool training = use == Use::training;
   if (training && config.data.train.empty())
     fail_usage("data.train is missing: a file of task ", kind.task, ", see docs/tasks/classification.md");
   if (!training && !config.init.empty()) check_names_of_classes(config, kind);
   Encoder encoder = make_encoder(config, options, {HeadKind::classification, kind.labels}, tokenizer_of(config),
-                                 ops.memory(), training);
+                                 ops, use);
   if (training) add_teacher(encoder, distillation, config, ops);
   return std::make_unique<ClassificationTask>(config, kind, std::move(encoder), training);
 }

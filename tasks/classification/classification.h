@@ -83,6 +83,6 @@ class ClassificationTask final : public EncoderTask {
 
 std::unique_ptr<Task> make_classification_task(const ClassificationKind& kind, Config& config,
                                                const DistillationConfig& distillation, const Options& options,
-                                               Ops& ops, bool training);
+                                               Ops& ops, Use use);
 
 }  // namespace engine

@@ -133,12 +133,13 @@ std::string GptTask::generate(Machine& machine) const {
 }
 
 std::unique_ptr<Task> make_gpt_task(Config& config, const GptConfig& own, const Options& options, Ops& ops,
-                                    bool training) {
+                                    Use use) {
+  const bool training = use == Use::training;
   if (training && config.data.train.empty())
     fail_usage("data.train is missing: a text file or a list of them, such as --data.train input.txt");
   if (!training && config.data.eval.empty() && (own.eval_share == 0 || config.data.train.empty()))
     fail_usage("data.eval is missing: the text file, or a list of them, to evaluate on");
-  auto language = make_language_model(config, options, choose_tokenizer(config, training), ops.memory(), training);
+  auto language = make_language_model(config, options, choose_tokenizer(config, training), ops, use);
   return std::make_unique<GptTask>(config, own, std::move(language), training);
 }
 

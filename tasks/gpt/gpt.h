@@ -50,6 +50,6 @@ class GptTask final : public CausalTask {
 };
 
 std::unique_ptr<Task> make_gpt_task(Config& config, const GptConfig& own, const Options& options, Ops& ops,
-                                    bool training);
+                                    Use use);
 
 }  // namespace engine

@@ -168,13 +168,14 @@ std::string MlmTask::text_of(int32_t token) const {
 }
 
 std::unique_ptr<Task> make_mlm_task(Config& config, const MlmConfig& own, const DistillationConfig& distillation,
-                                    const Options& options, Ops& ops, bool training) {
+                                    const Options& options, Ops& ops, Use use) {
+  const bool training = use == Use::training;
   if (training && config.data.train.empty())
     fail_usage("data.train is missing: a text file or a list of them, such as --data.train input.txt");
   if (!training && config.data.eval.empty() && (own.eval_share == 0 || config.data.train.empty()))
     fail_usage("data.eval is missing: the text file, or a list of them, to evaluate on");
   Encoder encoder =
-      make_encoder(config, options, {HeadKind::masked, {}}, tokenizer_of(config), ops.memory(), training);
+      make_encoder(config, options, {HeadKind::masked, {}}, tokenizer_of(config), ops, use);
   if (training) add_teacher(encoder, distillation, config, ops);
   return std::make_unique<MlmTask>(config, own, std::move(encoder), training);
 }

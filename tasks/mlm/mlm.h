@@ -45,6 +45,6 @@ class MlmTask final : public EncoderTask {
 };
 
 std::unique_ptr<Task> make_mlm_task(Config& config, const MlmConfig& own, const DistillationConfig& distillation,
-                                    const Options& options, Ops& ops, bool training);
+                                    const Options& options, Ops& ops, Use use);
 
 }  // namespace engine

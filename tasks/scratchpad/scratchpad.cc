@@ -354,12 +354,12 @@ void ScratchpadTask::save_model(const std::filesystem::path& folder) {
 }
 
 std::unique_ptr<Task> make_scratchpad_task(Config& config, const ScratchpadConfig& own, const Options& options,
-                                           Ops& ops, bool training) {
+                                           Ops& ops, Use use) {
   if (!config.init.empty()) check_kind(open_run(config.init).model, own);
   auto tokenizer = config.init.empty() ? make_arithmetic_tokenizer() : nullptr;
   if (tokenizer) config.model.own.get<BartOptions>().decoder_start_token = tokenizer->id_of("<start>").value();
   return std::make_unique<ScratchpadTask>(
-      config, own, make_language_model(config, options, std::move(tokenizer), ops.memory(), training));
+      config, own, make_language_model(config, options, std::move(tokenizer), ops, use));
 }
 
 }  // namespace engine

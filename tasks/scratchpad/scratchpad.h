@@ -89,6 +89,6 @@ class ScratchpadTask final : public CausalTask {
 };
 
 std::unique_ptr<Task> make_scratchpad_task(Config& config, const ScratchpadConfig& own, const Options& options,
-                                           Ops& ops, bool training);
+                                           Ops& ops, Use use);
 
 }  // namespace engine

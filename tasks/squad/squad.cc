@@ -257,7 +257,8 @@ Metrics SquadTask::evaluate(Machine& machine, std::string& samples) {
 }
 
 std::unique_ptr<Task> make_squad_task(Config& config, const SquadConfig& own, const DistillationConfig& distillation,
-                                      const Options& options, Ops& ops, bool training) {
+                                      const Options& options, Ops& ops, Use use) {
+  const bool training = use == Use::training;
   if (training && config.data.train.empty())
     fail_usage("data.train is missing: a file in SQuAD's JSON schema, or a list of them");
   if (config.data.block_size)
@@ -267,8 +268,8 @@ std::unique_ptr<Task> make_squad_task(Config& config, const SquadConfig& own, co
   if (own.start_weight + own.end_weight == 0) fail_usage("squad.start_weight and squad.end_weight are both 0");
   check_hard_loss(own, distillation);
   const EncoderHead needed{HeadKind::question_answering, {}, place_tokens(own)};
-  Encoder encoder = make_encoder(config, options, needed, tokenizer_of(config, needed.special_tokens), ops.memory(),
-                                 training);
+  Encoder encoder = make_encoder(config, options, needed, tokenizer_of(config, needed.special_tokens), ops,
+                                 use);
   encoder.objective = std::make_unique<SpanObjective>(*encoder.model, static_cast<float>(own.segmentation_weight));
   if (training) add_teacher(encoder, distillation, config, ops, LongestSequence{"squad.max_length", own.max_length});
   return std::make_unique<SquadTask>(config, own, std::move(encoder), training);

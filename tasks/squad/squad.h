@@ -74,6 +74,6 @@ class SquadTask final : public EncoderTask {
 };
 
 std::unique_ptr<Task> make_squad_task(Config& config, const SquadConfig& own, const DistillationConfig& distillation,
-                                      const Options& options, Ops& ops, bool training);
+                                      const Options& options, Ops& ops, Use use);
 
 }  // namespace engine

@@ -89,7 +89,8 @@ void check_cells(const ModelConfig& model, const ThoughtConfig& own) {
 }  // namespace
 
 std::unique_ptr<Task> make_thought_task(Config& config, const ThoughtConfig& own, const Options& options, Ops& ops,
-                                        bool training) {
+                                        Use use) {
+  const bool training = use == Use::training;
   if (own.token.empty()) fail_usage("thought.token is empty: a special token such as \"<|dense|>\"");
   if (architecture_of(config.model).kind != ModelKind::decoder)
     fail_usage("model.architecture is ", config.model.architecture, ": task thought trains decoders alone, ",
@@ -109,7 +110,7 @@ std::unique_ptr<Task> make_thought_task(Config& config, const ThoughtConfig& own
     config.model.thought_norm = own.norm;
   }
   LanguageModel language =
-      make_language_model(config, options, std::move(tokenizer), ops.memory(), training, {own.token});
+      make_language_model(config, options, std::move(tokenizer), ops, use, {own.token});
   if (reads_source(*language.model))
     fail_usage("the model in init = \"", config.init, "\" reads a source: task thought trains decoders alone");
   check_cells(config.model, own);

@@ -25,6 +25,6 @@ class ThoughtTask : public CausalTask {
 };
 
 std::unique_ptr<Task> make_thought_task(Config& config, const ThoughtConfig& own, const Options& options, Ops& ops,
-                                        bool training);
+                                        Use use);
 
 }  // namespace engine

@@ -12,13 +12,15 @@ namespace engine::ENGINE_ISA {
 namespace {
 
 // A table of the sum, null where it is absent, and the row of it that each token takes.
-struct Table {
+template <class T>
+struct TableOf {
   const int32_t* index;
-  float* rows;
+  T* rows;
   float scale;
 
-  float* row(int64_t n, int64_t cols) const { return rows + index[n] * cols; }
+  T* row(int64_t n, int64_t cols) const { return rows + index[n] * cols; }
 };
+using Table = TableOf<float>;
 
 // The tables of tokens, positions and types of an operation on activations `x`.
 struct TableArguments {
@@ -33,20 +35,22 @@ struct TableArguments {
       all[i] = {};
       if (!named[i].table) continue;
       check_indices(operation, named[i].index_name, named[i].index, named[i].table.rows());
-      all[i] = {named[i].index.as<int32_t>(), named[i].table.as<float>(), i ? 1 : token_scale};
+      // A forward pass may have a token table in bf16, which it takes by itself.
+      float* const rows = named[i].table.dtype == DType::f32 ? named[i].table.as<float>() : nullptr;
+      all[i] = {named[i].index.as<int32_t>(), rows, i ? 1 : token_scale};
     }
   }
 };
 
-template <class Y>
-void forward_row(const Table (&tables)[3], int64_t n, int64_t cols, const Dropout& dropout, DropoutFactors& factors,
-                 Y* y) {
-  const float* token = tables[0].row(n, cols);
-  const float* position = tables[1].rows ? tables[1].row(n, cols) : nullptr;
-  const float* type = tables[2].rows ? tables[2].row(n, cols) : nullptr;
+template <class T, class Y>
+void forward_row(const TableOf<T>& tokens, const Table& positions, const Table& types, int64_t n, int64_t cols,
+                 const Dropout& dropout, DropoutFactors& factors, Y* y) {
+  const T* token = tokens.row(n, cols);
+  const float* position = positions.rows ? positions.row(n, cols) : nullptr;
+  const float* type = types.rows ? types.row(n, cols) : nullptr;
   const int64_t element = (dropout.first_row + n) * cols;
   each_vector(cols, [&](int64_t i, auto part) {
-    vfloat v = load(token + i, part) * tables[0].scale;
+    vfloat v = load(token + i, part) * tokens.scale;
     if (position) v += load(position + i, part);
     if (type) v += load(type + i, part);
     if (dropout.rate > 0) v *= factors.at(element + i);
@@ -86,10 +90,15 @@ void mark_rows(const int32_t* tokens, int64_t count, int64_t cols, const Tensor&
 void CpuOps::embedding_forward(const EmbeddingForwardArgs& args) {
   const TableArguments tables("embedding_forward", "y", args.y, embedding_tables(args), args.token_scale);
   const int64_t cols = tables.cols;
-  with_elements(args.y, [&](auto* y) {
-    parallel_chunks(tables.tokens, std::max<int64_t>(1, 16384 / cols), [&](int64_t begin, int64_t end) {
-      DropoutFactors factors(args.dropout);
-      for (int64_t n = begin; n < end; ++n) forward_row(tables.all, n, cols, args.dropout, factors, y + n * cols);
+  const Table& positions = tables.all[1], &types = tables.all[2];
+  with_elements(args.token_table, [&]<class T>(T* rows) {
+    const TableOf<T> tokens{tables.all[0].index, rows, args.token_scale};
+    with_elements(args.y, [&](auto* y) {
+      parallel_chunks(tables.tokens, std::max<int64_t>(1, 16384 / cols), [&](int64_t begin, int64_t end) {
+        DropoutFactors factors(args.dropout);
+        for (int64_t n = begin; n < end; ++n)
+          forward_row(tokens, positions, types, n, cols, args.dropout, factors, y + n * cols);
+      });
     });
   });
 }

@@ -50,39 +50,50 @@ Tables tables_of(const EmbeddingTables& named, const FaultKinds& faults, float t
     if (!named[i].table) continue;
     tables.of.list[tables.of.lists] = {named[i].index.as<int32_t>(), static_cast<int>(named[i].table.rows()),
                                        faults[i]};
-    tables.rows[tables.of.lists++] = named[i].table.as<float>();
+    // A forward pass may have a token table in bf16, which it takes by itself.
+    tables.rows[tables.of.lists++] = named[i].table.dtype == DType::f32 ? named[i].table.as<float>() : nullptr;
   }
   return tables;
 }
 
 template <class X>
-bool tables_take_vectors(const Tables& tables, int64_t cols, const X* x) {
-  return takes_vectors(vector_width<X>, cols, {x, tables.rows[0], tables.rows[1], tables.rows[2]});
+bool tables_take_vectors(const Tables& tables, const void* token_rows, int64_t cols, const X* x) {
+  return takes_vectors(vector_width<X>, cols, {x, token_rows, tables.rows[1], tables.rows[2]});
 }
 
-template <class Y, int width>
+template <class T, class Y, int width>
 __global__ void __launch_bounds__(forward_warps* warp_size)
-    embedding_forward_kernel(const Tables tables, Y* y, int cols, const ElementDropout dropout, FaultReport fault) {
+    embedding_forward_kernel(const Tables tables, const T* token_rows, Y* y, int cols, const ElementDropout dropout,
+                             FaultReport fault) {
   const int n = static_cast<int>(blockIdx.x) * forward_warps + warp_index();
   const int lane = lane_index();
   if (n >= tables.of.count) return;
-  const float* row[3];
+  const T* token_row = nullptr;
+  const float* row[3] = {};  // the first one is not used
   ENGINE_UNROLL
   for (int l = 0; l < 3; ++l) {
-    row[l] = nullptr;
     if (l >= tables.of.lists) continue;
     const IndexList& list = tables.of.list[l];
     const int index = list.index[n];
-    if (index >= 0 && index < list.limit) row[l] = tables.rows[l] + int64_t{index} * cols;
-    else if (lane == 0) report_fault(fault, list.kind, n, index, list.limit);
+    if (index < 0 || index >= list.limit) {
+      if (lane == 0) report_fault(fault, list.kind, n, index, list.limit);
+    } else if (l == 0) {
+      token_row = token_rows + int64_t{index} * cols;
+    } else {
+      row[l] = tables.rows[l] + int64_t{index} * cols;
+    }
   }
   for (int col = lane * width; col < cols; col += warp_size * width) {
     float sum[width] = {}, part[width];
+    if (token_row) {
+      load_floats(token_row + col, part);
+      for (int i = 0; i < width; ++i) sum[i] = part[i] * tables.token_scale;
+    }
     ENGINE_UNROLL
-    for (int l = 0; l < 3; ++l) {
+    for (int l = 1; l < 3; ++l) {
       if (!row[l]) continue;
       load_floats(row[l] + col, part);
-      for (int i = 0; i < width; ++i) sum[i] += part[i] * tables.scale_of(static_cast<unsigned>(l));
+      for (int i = 0; i < width; ++i) sum[i] += part[i];
     }
     dropout.apply(n, cols, col, sum);
     store_floats(y + int64_t{n} * cols + col, sum);
@@ -219,11 +230,13 @@ void CudaOps::embedding_forward(const EmbeddingForwardArgs& args) {
   check_embedding("embedding_forward", "y", args.y, embedding_tables(args));
   const Tables tables = tables_of(embedding_tables(args), forward_faults, args.token_scale);
   const int64_t cols = args.token_table.cols();
-  with_device_elements(args.y, [&]<class Y>(Y* y) {
-    launch(tables_take_vectors(tables, cols, y) ? embedding_forward_kernel<Y, vector_width<Y>>
-                                                : embedding_forward_kernel<Y, 1>,
-           blocks(ceil_div(tables.of.count, forward_warps)), forward_warps * warp_size, 0, stream(), tables, y, cols,
-           ElementDropout(args.dropout), device_.fault());
+  with_device_elements(args.token_table, [&]<class T>(T* token_rows) {
+    with_device_elements(args.y, [&]<class Y>(Y* y) {
+      launch(tables_take_vectors(tables, token_rows, cols, y) ? embedding_forward_kernel<T, Y, vector_width<Y>>
+                                                              : embedding_forward_kernel<T, Y, 1>,
+             blocks(ceil_div(tables.of.count, forward_warps)), forward_warps * warp_size, 0, stream(), tables,
+             token_rows, y, cols, ElementDropout(args.dropout), device_.fault());
+    });
   });
 }
 
@@ -243,7 +256,7 @@ void CudaOps::embedding_backward(const EmbeddingBackwardArgs& args) {
   with_device_elements(args.dy, [&]<class DY>(DY* dy) {
     const Sums<DY> sums{tables, order, dy, partial, static_cast<int>(cols), static_cast<int>(chunk_size),
                         static_cast<int>(chunks), ElementDropout(args.dropout)};
-    if (tables_take_vectors(tables, cols, dy)) sum_in_order<DY, vector_width<DY>>(sums, stream());
+    if (tables_take_vectors(tables, tables.rows[0], cols, dy)) sum_in_order<DY, vector_width<DY>>(sums, stream());
     else sum_in_order<DY, 1>(sums, stream());
   });
 }
