@@ -132,7 +132,8 @@ void print_changed(const char* heading, const Named& now, const Named& before, d
   std::vector<Change> changes;
   for (const auto& [name, seconds] : now) changes.push_back({name, seconds, 0});
   for (const auto& [name, seconds] : before) {
-    const auto same = std::find_if(changes.begin(), changes.end(), [&](const Change& c) { return c.name == name; });
+    const auto same =
+        std::find_if(changes.begin(), changes.end(), [&name = name](const Change& c) { return c.name == name; });
     if (same == changes.end()) changes.push_back({name, 0, seconds});
     else same->before = seconds;
   }

@@ -85,7 +85,7 @@ const UnigramTokenizer::Spelled& UnigramTokenizer::spell(Text word, bool prefixe
 void UnigramTokenizer::add_tokens(Text word, bool prefixed, Encoding& encoding) const {
   const auto& [text, tokens, ids] = spell(word, prefixed);
   size_t character = 0, byte = 0;  // that many characters begin before the byte
-  const auto characters_before = [&](size_t end) {
+  const auto characters_before = [&, &text = text](size_t end) {
     for (; byte < end; ++byte) character += (text[byte] & 0xc0) != 0x80;
     return character;
   };

@@ -81,7 +81,7 @@ std::unique_ptr<Tokenizer> VocabularyTrainer::train_wordpiece() const {
     characters.clear();
     append_characters(chunk, 0, characters);
     normalizer_.apply(characters);
-    for_each_bert_word(characters, [&](std::span<const PlacedCharacter> word) {
+    for_each_bert_word(characters, [&, times = times](std::span<const PlacedCharacter> word) {
       if (static_cast<int64_t>(word.size()) > settings.longest_word) return;  // stays unknown
       std::u32string letters;
       for (const PlacedCharacter& placed : word) letters += placed.character;
@@ -109,7 +109,7 @@ std::unique_ptr<Tokenizer> VocabularyTrainer::train_wordpiece() const {
   std::vector<CountedWord> words;
   for (const auto& [word, times] : counts) {
     if (!is_spelled(word)) continue;
-    CountedWord& counted = words.emplace_back(std::vector<int32_t>{first_ids[word[0]]}, times);
+    CountedWord& counted = words.emplace_back(CountedWord{{first_ids[word[0]]}, times});
     for (size_t i = 1; i < word.size(); ++i) counted.tokens.push_back(later_ids[word[i]]);
   }
   train_merges(std::move(words), tokens,
@@ -136,7 +136,7 @@ std::unique_ptr<Tokenizer> VocabularyTrainer::train_bpe() const {
   }
   std::vector<CountedWord> words;
   for (const auto& [word, times] : counts_) {
-    CountedWord& counted = words.emplace_back(std::vector<int32_t>{}, times);
+    CountedWord& counted = words.emplace_back(CountedWord{{}, times});
     for (const char byte : word) counted.tokens.push_back(ids[byte_characters()[static_cast<unsigned char>(byte)]]);
   }
   const auto merges =
