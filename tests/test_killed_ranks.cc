@@ -139,11 +139,10 @@ void check_end(const Outcome& outcome, int ranks, const Strike& strike) {
   CHECK(outcome.error.starts_with("engine: rank " + std::to_string(strike.rank)));
   CHECK(std::count(outcome.error.begin(), outcome.error.end(), '\n') == 1);
   const std::string of_all = " of " + std::to_string(ranks) + " ";
-  const std::vector<std::string> right =
-      strike.signal == SIGKILL
-          ? std::vector<std::string>{of_all + "ended without a word", of_all + "was ended by signal 9"}
-          : std::vector<std::string>{of_all + "has not answered for 2 s", of_all + "is stopped",
-                                     of_all + "did not come within 5 s"};
+  const bool is_killed = strike.signal == SIGKILL;
+  const std::vector<std::string> right{of_all + "did not come within 5 s",  // struck before all had met
+                                       of_all + (is_killed ? "ended without a word" : "has not answered for 2 s"),
+                                       of_all + (is_killed ? "was ended by signal 9" : "is stopped")};
   CHECK(std::any_of(right.begin(), right.end(), [&](const std::string& text) {
     return outcome.error.find(text) != std::string::npos;
   }));
