@@ -32,11 +32,14 @@ class PredictVerb final : public Verb {
   }
 
  private:
-  // Lets the task answer together with the one of another folder, which has the options that it was trained with.
+  // Lets the task answer together with the one of another folder, which has the options that it was trained with, but
+  // runs on the first one's machine.
   void join(const std::string& folder, Machine& machine, Task& task) {
     Settings& settings = *others_.emplace_back(std::make_unique<Settings>());
     take_run(settings, folder);
     settings.config.task = settings_.config.task;
+    settings.config.device = settings_.config.device;
+    settings.config.precision = settings_.config.precision;
     settings.config.data = {};
     task.join(make_task(settings.config, settings.sections, settings.options, machine.ops, Use::prediction));
   }

@@ -9,6 +9,7 @@
 #include "tasks/squad/null_threshold.h"
 #include "tasks/squad/passages.h"
 #include "tasks/squad/recipe.h"
+#include "tests/program.h"
 #include "tests/squad_letters.h"
 #include "text/unicode.h"
 
@@ -269,6 +270,45 @@ TEST_CASE("squad: a context of a megabyte has its windows, and its answer in the
   CHECK(questions.windows().size() == (tokens - 380 + 251) / 252 + 1);
   CHECK(questions.answer_in(questions.windows().back()).has_value());
   CHECK_FALSE(questions.answer_in(questions.windows().front()).has_value());
+}
+
+TEST_CASE("squad: models that answer together run in the first one's precision") {
+  const Program program;
+  write_letters(program.file("tokenizer"));
+  const std::string train = program.write("train.json", letters_file(1, 4)),
+                    dev = program.write("dev.json", letters_file(2, 3));
+  const std::string config = program.write("task.cfg", R"(task = "squad"
+threads = 1
+device = "cpu"
+[model]
+architecture = "bert"
+hidden_size = 32
+num_layers = 1
+num_heads = 2
+max_positions = 32
+initializer_range = 0.3
+[squad]
+max_length = 32
+doc_stride = 4
+merge = "logits"
+[training]
+max_steps = 1
+)");
+  const std::string runs = program.file("runs");
+  for (const std::string precision : {"f32", "bf16"})
+    REQUIRE(program.run({"train", config, "--output_dir", runs, "--name", precision, "--precision", precision,
+                         "--data.train", train, "--data.tokenizer", program.file("tokenizer")})
+                .code == 0);
+  const auto answers = [&](const std::string& first, const std::string& second, const std::string& precision) {
+    const std::string output = program.file("answers");
+    REQUIRE(program.run({"predict", runs + "/" + first, "--ensemble", runs + "/" + second, "--input", dev, "--output",
+                         output, "--precision", precision})
+                .code == 0);
+    return read_text(output + "/nbest_predictions.json");
+  };
+  for (const std::string precision : {"f32", "bf16"})
+    CHECK(answers("f32", "bf16", precision) == answers("bf16", "f32", precision));
+  CHECK(answers("f32", "bf16", "f32") != answers("f32", "bf16", "bf16"));
 }
 
 }  // namespace engine::test::test_squad_predict
