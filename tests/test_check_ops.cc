@@ -6,7 +6,11 @@
 #include "kernels/backend/backend.h"
 #define ENGINE_ISA generic
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/observe/record_ops.h"
+#include "kernels/observe/time_ops.h"
+#include "models/huggingface.h"
 #include "tests/operation.h"
+#include "training/training_step.h"
 
 namespace engine::test::test_check_ops {
 
@@ -27,6 +31,34 @@ Tensor numbers(Arena& arena, DType dtype, Shape shape, int seed) {
 struct TwoBackends {
   std::unique_ptr<Ops> ops = make_check_ops(make_cpu_ops(cpu_instruction_set()), make_cpu_ops("generic"));
   Arena arena{host_memory()};
+};
+
+// Returns whether a model that is only read has all of its values after its weights were packed.
+bool keeps_values(Ops& ops) {
+  const auto model = load_model("tests/golden/gpt2/model", host_memory(), /*with_gradients=*/false,
+                                {.matrices = DType::bf16});
+  model->parameters().pack(ops, DType::bf16);
+  const auto& all = model->parameters().all();
+  return std::all_of(all.begin(), all.end(), [](const Parameter& p) { return p.value.data != nullptr; });
+}
+
+// A step whose loss asks a model that is only read, as distillation does.
+class AskingLoss final : public BatchLoss {
+ public:
+  void run(Pass& pass, const SequenceBatch&, int64_t, int64_t, float, const Tensor&) override {
+    ++runs;
+    keeps = keeps_values(pass.ops);
+  }
+  int runs = 0;
+  bool keeps = false;
+};
+
+class SilentObserver final : public CallObserver {
+ public:
+  bool is_on() const override { return false; }
+  size_t place_of(const Tensor&) const override { return RecordedCall::nowhere; }
+  void before(const RecordedCall&) override {}
+  void after() override {}
 };
 
 }  // namespace
@@ -87,6 +119,30 @@ TEST_CASE("device check: a difference names the operation, the argument and the 
                        "largest value, allowed 0.000244141", Error);
   wrong.wrong_by = NAN;
   CHECK_THROWS_AS(ops->gather_rows({.x = x, .index = index, .y = y}), Error);
+}
+
+TEST_CASE("device check: weights stay beside their packed copies, whatever is around the two backends") {
+  CHECK_FALSE(keeps_values(*make_cpu_ops()));
+  TwoBackends check;
+  CHECK(keeps_values(*check.ops));
+  SilentObserver silent;
+  CHECK(keeps_values(*make_record_ops(*check.ops, silent)));
+  // A step is planned before it runs.
+  Communicator alone;
+  Machine machine{.ops = *check.ops, .arena = check.arena, .compute = DType::bf16, .communicator = alone};
+  Parameters trained;
+  trained.add("weight", {4, 4}, Initial::zeros());
+  trained.allocate(host_memory(), /*with_gradients=*/true);
+  const TrainingConfig config;
+  TrainingStep step(machine, trained, config, 1);
+  SequenceBatch batch;
+  batch.tokens = {1, 2}, batch.targets.labels = {2, 1};
+  batch.end_sequence();
+  AskingLoss loss;
+  step.reserve(loss, batch);
+  CHECK(loss.runs == 1);
+  CHECK(loss.keeps);
+  CHECK(keeps_values(*make_time_ops(std::move(check.ops), make_host_stopwatch())));
 }
 
 }  // namespace engine::test::test_check_ops

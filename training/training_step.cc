@@ -18,6 +18,7 @@ class ReservingOps final : public WrappedOps<ReservingOps> {
   explicit ReservingOps(Ops& ops) : ops_(ops) {}
   Memory& memory() override { return ops_.memory(); }
   size_t packed_bytes(int64_t k, int64_t n, DType compute) override { return ops_.packed_bytes(k, n, compute); }
+  bool reads_unpacked() const override { return ops_.reads_unpacked(); }
 
   template <class Args>
   void run(const char*, const Args& args, void (Ops::*method)(const Args&)) {

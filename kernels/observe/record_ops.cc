@@ -20,6 +20,7 @@ class RecordOps final : public WrappedOps<RecordOps> {
       : inner_(inner), observer_(observer), is_on_host_(&inner.memory() == &host_memory()) {}
   Memory& memory() override { return inner_.memory(); }
   size_t packed_bytes(int64_t k, int64_t n, DType compute) override { return inner_.packed_bytes(k, n, compute); }
+  bool reads_unpacked() const override { return inner_.reads_unpacked(); }
   void run_captured(uint64_t shapes, const std::function<void()>& work) override {
     if (observer_.is_on()) work();
     else inner_.run_captured(shapes, work);

@@ -21,6 +21,7 @@ class Timer final : public WrappedOps<Timer, TimeOps> {
       : inner_(std::move(inner)), stopwatch_(std::move(stopwatch)) {}
   Memory& memory() override { return inner_->memory(); }
   size_t packed_bytes(int64_t k, int64_t n, DType compute) override { return inner_->packed_bytes(k, n, compute); }
+  bool reads_unpacked() const override { return inner_->reads_unpacked(); }
 
   template <class Args>
   void run(const char* name, const Args& args, void (Ops::*method)(const Args&)) {
