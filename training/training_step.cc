@@ -89,7 +89,6 @@ void TrainingStep::reserve(BatchLoss& loss, const SequenceBatch& batch) {
                 .gradients = &parameters_.gradients()},
             {}, {.is_active = true, .seed = seed_});
   loss.run(pass, batch, longest_begin, longest_end, /*gradient_scale=*/1, totals);
-  parameters_.values_changed(/*copies_too=*/true);  // nothing was packed
 }
 
 void TrainingStep::start(BatchLoss& loss, const SequenceBatch& batch, int64_t draw, int64_t update,
