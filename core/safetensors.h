@@ -60,7 +60,7 @@ void write_safetensors(const std::filesystem::path& file, const std::vector<Safe
 
 bool holds_floats(const std::string& dtype);           // F32, F16, BF16, F64
 size_t safetensors_size_of(const std::string& dtype);  // bytes of an element, 0 where no dtype has that name
-// Converts the bytes of "F32", "F16", "BF16" or "F64" to f32 or bf16 values, the nearest ones. The source needs no
+// Converts the bytes of "F32", "F16", "BF16" or "F64" to f32 or bf16 values, F64 by way of f32. The source needs no
 // alignment.
 template <class T>
 void load_floats(const char* source, size_t count, const std::string& dtype, T* values);

