@@ -13,9 +13,8 @@ static_assert(few_keys == 2 * lanes);
 // Returns how many rows a product takes for the queries of a block.
 inline int64_t product_rows(const QueryBlock& block) { return rounded_up(block.count, row_step); }
 
-// Calls body(query, masked, sees) for the queries of a block. masked (a constant) is true where not all of them see the
-// whole tile from key `first` on. sees(w, v, other) is v where the query sees the tile's key of the lane, w = 0 or 1
-// being the vector, else `other`.
+// Calls body(query, sees) for the queries of a block and the tile from key `first` on. sees(w, v, other) is v where the
+// query sees the tile's key of the lane, w = 0 or 1 being the vector, else `other`.
 template <class Body>
 ENGINE_INLINE void each_query(const QueryBlock& block, int64_t first, const Body& body) {
   const auto each = [&](auto masked) __attribute__((always_inline)) {
