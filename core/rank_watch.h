@@ -14,6 +14,8 @@ namespace engine {
 
 class RankWatch {
  public:
+  static constexpr double usual_timeout = 60;  // seconds
+
   // control: of rank 0, the connection to each rank, its own absent; of another, that to rank 0.
   RankWatch(int rank, int size, std::vector<Socket> control);
   ~RankWatch();
@@ -51,7 +53,7 @@ class RankWatch {
   std::vector<Clock::time_point> heard_;
   std::vector<char> done_;  // ranks that have said goodbye
   const int wake_;
-  std::atomic<double> timeout_ = 60;
+  std::atomic<double> timeout_ = usual_timeout;
   std::atomic<bool> says_done_ = false, is_lost_ = false;
   std::string lost_;  // what was lost, once is_lost_
   std::atomic<int> failed_code_ = -1;

@@ -222,10 +222,21 @@ void accept_others(const RankPlace& place, const Meeting& meeting, RankWatch& wa
   }
 }
 
+// Listens at a free port at which nobody looks for rank 0: there a rank would be waited for in vain.
+Socket listen_apart(const RankPlace& place) {
+  std::vector<Socket> unwanted;  // held, so that their ports are not given again
+  for (;;) {
+    Socket listener = listen_at(0);
+    const int distance = listener ? port_of(listener) - place.port : -1;
+    if (distance < 0 || distance > ports_tried) return listener;
+    unwanted.push_back(std::move(listener));
+  }
+}
+
 }  // namespace
 
 Meeting meet(const RankPlace& place, double seconds) {
-  Meeting meeting{.listener = listen_at(0), .seconds = seconds, .deadline = seconds_from_now(seconds)};
+  Meeting meeting{.listener = listen_apart(place), .seconds = seconds, .deadline = seconds_from_now(seconds)};
   if (!meeting.listener) fail("rank ", place.rank, " cannot listen at any port");
   const Hello hello = hello_of(place, port_of(meeting.listener));
   // Rank 0 has the first word where the time is up.

@@ -29,6 +29,8 @@ class SocketCommunicator final : public QueuedCommunicator {
       const SignalsBlocked blocked;
       watch_ = std::make_unique<RankWatch>(rank_, size_, std::move(meeting.control));
     }
+    // Until the configuration says how long, no rank waits longer for another than for its coming.
+    watch_->set_timeout(std::min(seconds, RankWatch::usual_timeout));
     Connections connections = connect_neighbours(place, meeting, *watch_);
     next_ = std::move(connections.next), previous_ = std::move(connections.previous);
     parent_ = std::move(connections.parent), children_ = std::move(connections.children);

@@ -141,6 +141,7 @@ void check_end(const Outcome& outcome, int ranks, const Strike& strike) {
   const std::string of_all = " of " + std::to_string(ranks) + " ";
   const bool is_killed = strike.signal == SIGKILL;
   const std::vector<std::string> right{of_all + "did not come within 5 s",  // struck before all had met
+                                       of_all + "has not answered for 5 s",  // or before they knew the configuration
                                        of_all + (is_killed ? "ended without a word" : "has not answered for 2 s"),
                                        of_all + (is_killed ? "was ended by signal 9" : "is stopped")};
   CHECK(std::any_of(right.begin(), right.end(), [&](const std::string& text) {
