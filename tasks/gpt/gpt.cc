@@ -33,8 +33,8 @@ GptTask::GptTask(const Config& config, const GptConfig& own, LanguageModel langu
   block_size_ = config.data.block_size ? config.data.block_size : positions;
   if (block_size_ > positions)
     fail_usage("data.block_size is ", block_size_, ", but the model has only ", positions, " positions");
-  if (training && own.samples > 0) require_prompt(tokenizer(), own.sample_prompt, "gpt");
   open_data(training);
+  if (training && own.samples > 0) require_prompt(tokenizer(), own.sample_prompt, "gpt");
 }
 
 void GptTask::open_data(bool training) {

@@ -39,9 +39,9 @@ ThoughtTextTask::ThoughtTextTask(const Config& config, const ThoughtConfig& own,
       plan_{.count = own.count, .thought = thought_, .inserts = own.places != "none"},
       search_(own_, thought_, tokenizer()) {
   check(training || !config.data.eval.empty());
-  if (training && own.samples > 0) require_prompt(tokenizer(), own.sample_prompt, "thought");
   fingerprint_ = fingerprint_of(tokenizer());
   open_data(training);
+  if (training && own.samples > 0) require_prompt(tokenizer(), own.sample_prompt, "thought");
   // A training learns of wrong questions before it begins.
   question_names(own.questions);
   if (training) questions_ = read_choice_files(own.questions, tokenizer(), model().config(), question_rule(true));
