@@ -12,9 +12,9 @@ namespace {
 struct BackwardF32 : ProductKernel {
   static int64_t fetches(int64_t keys, int vectors) { return keys * (2 + vectors) / 4; }
   struct State {
-    float *q, *dy;                            // [query_block][padded width]
-    float *q_across, *dy_across, *dq_across;  // [padded width][query_block]
-    float *delta, *lse;                       // [query_block]
+    float *q, *dy;                     // [query_block][padded width]
+    float *q_across, *dy_across, *dq;  // [padded width][query_block]
+    float *delta, *lse;                // [query_block]
   };
 
   float *keys, *values, *dkeys, *dvalues;  // [padded keys][padded width]
@@ -28,17 +28,12 @@ struct BackwardF32 : ProductKernel {
     rows = of.take<float>(query_block * padded_width);
     for (float** part : {&p, &ds}) *part = of.take<float>(key_tile * query_block);
     for (State& state : states) {
-      for (float** part : {&state.q, &state.dy, &state.q_across, &state.dy_across, &state.dq_across})
+      for (float** part : {&state.q, &state.dy, &state.q_across, &state.dy_across, &state.dq})
         *part = of.take<float>(query_block * padded_width);
       for (float** part : {&state.delta, &state.lse}) *part = of.take<float>(query_block);
     }
   }
 };
-
-void read_keys(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width, KeyTile tile,
-               const BackwardF32& at) {
-  read_keys_and_values(a, span, head, width, tile, at);
-}
 
 void begin_queries(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
                    const QueryBlock& block, const BackwardF32& at, const BackwardF32::State& state) {
@@ -51,7 +46,7 @@ void begin_queries(const AttentionBackwardArgs& a, const AttentionSpan& span, in
   transpose_matrix(state.dy, queries, padded_width, state.dy_across, padded_width, query_block);
   row_dots(state.dy, at.rows, queries, padded_width, state.delta);
   read_lse(a, row, head, block.count, state.lse);
-  std::fill_n(state.dq_across, padded_width * query_block, 0.0f);
+  std::fill_n(state.dq, padded_width * query_block, 0.0f);
 }
 
 template <bool drops, class Ahead>
@@ -79,15 +74,8 @@ void take_keys(const AttentionBackwardArgs& a, const AttentionSpan&, int64_t, in
                 block.count, fetch);
   product<true>({at.ds, query_block, 1}, state.q, padded_width, at.dkeys + offset, padded_width, rows, padded_width,
                 block.count, fetch);
-  product<true>({at.keys + offset, 1, padded_width}, at.ds, query_block, state.dq_across, query_block, padded_width,
+  product<true>({at.keys + offset, 1, padded_width}, at.ds, query_block, state.dq, query_block, padded_width,
                 queries, rows, fetch);
-}
-
-void end_queries(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
-                 const QueryBlock& block, const BackwardF32& at, const BackwardF32::State& state) {
-  const int64_t padded_width = rounded_up(width, at.width_padding);
-  transpose_matrix(state.dq_across, padded_width, block.vectors * lanes, at.rows, query_block, padded_width);
-  write_rows(a.dq, span.query_begin + block.first, head, width, block.count, at.rows, padded_width, a.scale);
 }
 
 }  // namespace

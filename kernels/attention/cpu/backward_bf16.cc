@@ -140,13 +140,6 @@ void take_keys(const AttentionBackwardArgs& a, const AttentionSpan&, int64_t, in
                         keys.depth);
 }
 
-void end_queries(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
-                 const QueryBlock& block, const BackwardTiles& at, const BackwardTiles::State& state) {
-  const int64_t padded_width = rounded_up(width, at.width_padding);
-  transpose_matrix(state.dq, padded_width, block.vectors * lanes, at.rows, query_block, padded_width);
-  write_rows(a.dq, span.query_begin + block.first, head, width, block.count, at.rows, padded_width, a.scale);
-}
-
 }  // namespace
 
 void bf16_attention_backward(const AttentionBackwardArgs& a, int64_t width, Arena& workspace) {

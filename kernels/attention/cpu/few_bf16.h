@@ -109,12 +109,7 @@ inline void clear_key_gradients(const AttentionBackwardArgs& a, int64_t width, K
 }
 inline void write_key_gradients(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
                                 KeyTile tile, const FewBackward& at) {
-  if (adds_in_place(a, width, tile)) return;
-  const int64_t padded_width = rounded_up(width, at.width_padding), row = span.key_begin + tile.first;
-  with_flag(a.adds_to_keys, [&](auto adds) {
-    write_rows<adds.value>(a.dk, row, head, width, tile.count, at.dkeys, padded_width);
-    write_rows<adds.value>(a.dv, row, head, width, tile.count, at.dvalues, padded_width);
-  });
+  if (!adds_in_place(a, width, tile)) write_key_sums(a, span, head, width, tile, at, /*key_factor=*/1);
 }
 
 // The queries' number as the depth of an across_product.

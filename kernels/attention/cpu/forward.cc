@@ -32,11 +32,6 @@ struct ForwardF32 : ProductKernel {
   }
 };
 
-void read_keys(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width, KeyTile tile,
-               const ForwardF32& at) {
-  read_keys_and_values(a, span, head, width, tile, at);
-}
-
 void begin_queries(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
                    const QueryBlock& block, const ForwardF32& at, const ForwardF32::State& state) {
   const int64_t padded_width = rounded_up(width, at.width_padding), queries = block.vectors * lanes;
@@ -63,30 +58,11 @@ void take_keys(const AttentionForwardArgs& a, const AttentionSpan&, int64_t, int
           ahead.some();
           for (int w = 0; w < 4; ++w) store(scores + (j + w) * query_block, p[w]);
         });
-    if (first)
-      for (int64_t d = 0; d < padded_width; ++d) {
-        float* sums = state.y + d * query_block + v * lanes;
-        store(sums, load(sums) * correction);
-      }
+    if (first) scale_columns(state.y + v * lanes, padded_width, correction);
   }
   const LeftMatrix values{at.values + offset, 1, padded_width};
   if (first) product<true>(values, at.scores, query_block, state.y, query_block, padded_width, queries, rows, fetch);
   else product<false>(values, at.scores, query_block, state.y, query_block, padded_width, queries, rows, fetch);
-}
-
-void end_queries(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
-                 const QueryBlock& block, const ForwardF32& at, const ForwardF32::State& state) {
-  const int64_t padded_width = rounded_up(width, at.width_padding), row = span.query_begin + block.first;
-  for (int v = 0; v < block.vectors; ++v) {
-    float* lse = a.lse ? a.lse.as<float>() + (row + v * lanes) * a.heads + head : nullptr;
-    const vfloat factor = finish_softmax(state.running[v], lse, a.heads, block.count - v * lanes);
-    for (int64_t d = 0; d < padded_width; ++d) {
-      float* sums = state.y + d * query_block + v * lanes;
-      store(sums, load(sums) * factor);
-    }
-  }
-  transpose_matrix(state.y, padded_width, block.vectors * lanes, at.rows, query_block, padded_width);
-  write_rows(a.y, row, head, width, block.count, at.rows, padded_width);
 }
 
 }  // namespace

@@ -7,10 +7,6 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-void scale_columns(float* y, int64_t rows, vfloat factor) {
-  for (int64_t d = 0; d < rows; ++d) store(y + d * query_block, load(y + d * query_block) * factor);
-}
-
 // A thread's memory.
 struct ForwardTiles : TileKernel {
   struct State {
@@ -96,18 +92,6 @@ void take_keys(const AttentionForwardArgs& a, const AttentionSpan&, int64_t, int
     tile_product<true>(values, key_tile, at.p, query_block, state.y, query_block, padded_width, queries, keys.depth);
   else
     tile_product<false>(values, key_tile, at.p, query_block, state.y, query_block, padded_width, queries, keys.depth);
-}
-
-void end_queries(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
-                 const QueryBlock& block, const ForwardTiles& at, const ForwardTiles::State& state) {
-  const int64_t padded_width = rounded_up(width, at.width_padding), row = span.query_begin + block.first;
-  for (int v = 0; v < block.vectors; ++v) {
-    float* lse = a.lse ? a.lse.as<float>() + (row + v * lanes) * a.heads + head : nullptr;
-    scale_columns(state.y + v * lanes, padded_width,
-                  finish_softmax(state.running[v], lse, a.heads, block.count - v * lanes));
-  }
-  transpose_matrix(state.y, padded_width, block.vectors * lanes, at.rows, query_block, padded_width);
-  write_rows(a.y, row, head, width, block.count, at.rows, padded_width);
 }
 
 }  // namespace

@@ -2,9 +2,11 @@
 // Kernel has
 //   memory of a thread, with states[most_states], each the State of a block of queries of one head,
 //   fetches(keys, vectors): how often so many vectors of queries over so many keys fetch lines ahead,
-//   read_keys(a, span, head, width, tile, kernel): brings keys and values to the thread's memory,
+//   read_keys(a, span, head, width, tile, kernel): brings keys and values to the thread's memory; by default to `keys`
+//   and `values`,
 //   begin_queries(a, span, head, width, block, kernel, state), end_queries(...) and, between them, for each tile of
-//   keys take_keys<drops>(a, span, head, width, block, tile, kernel, state, ahead).
+//   keys take_keys<drops>(a, span, head, width, block, tile, kernel, state, ahead). By default a State ends with y, or
+//   with dq, [padded width][query_block].
 // A Kernel without State has a take_block of its own. It may have take_short(a, span, first head, last head, width),
 // which takes these heads by itself, or returns false.
 #pragma once
@@ -26,6 +28,37 @@ void read_keys_and_values(const Args& a, const AttentionSpan& span, int64_t head
   read_rows(a.v, row, head, width, tile.count, at.values + tile.row * padded_width, padded_keys, padded_width);
 }
 
+template <class Args, class Kernel>
+void read_keys(const Args& a, const AttentionSpan& span, int64_t head, int64_t width, KeyTile tile, const Kernel& at) {
+  read_keys_and_values(a, span, head, width, tile, at);
+}
+
+// Multiplies a vector of queries of [rows][query_block].
+inline void scale_columns(float* y, int64_t rows, vfloat factor) {
+  for (int64_t d = 0; d < rows; ++d) store(y + d * query_block, load(y + d * query_block) * factor);
+}
+
+template <class Kernel>
+void end_queries(const AttentionForwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
+                 const QueryBlock& block, const Kernel& at, const typename Kernel::State& state) {
+  const int64_t padded_width = rounded_up(width, Kernel::width_padding), row = span.query_begin + block.first;
+  for (int v = 0; v < block.vectors; ++v) {
+    float* lse = a.lse ? a.lse.as<float>() + (row + v * lanes) * a.heads + head : nullptr;
+    scale_columns(state.y + v * lanes, padded_width,
+                  finish_softmax(state.running[v], lse, a.heads, block.count - v * lanes));
+  }
+  transpose_matrix(state.y, padded_width, block.vectors * lanes, at.rows, query_block, padded_width);
+  write_rows(a.y, row, head, width, block.count, at.rows, padded_width);
+}
+
+template <class Kernel>
+void end_queries(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
+                 const QueryBlock& block, const Kernel& at, const typename Kernel::State& state) {
+  const int64_t padded_width = rounded_up(width, Kernel::width_padding);
+  transpose_matrix(state.dq, padded_width, block.vectors * lanes, at.rows, query_block, padded_width);
+  write_rows(a.dq, span.query_begin + block.first, head, width, block.count, at.rows, padded_width, a.scale);
+}
+
 // Reads the log-sum-exps of a head's queries from row `row` on, with zeros behind them.
 inline void read_lse(const AttentionBackwardArgs& a, int64_t row, int64_t head, int64_t count, float* lse) {
   for (int64_t i = 0; i < query_block; ++i) lse[i] = i < count ? a.lse.as<float>()[(row + i) * a.heads + head] : 0;
@@ -39,16 +72,21 @@ void clear_key_gradients(const AttentionBackwardArgs&, int64_t width, KeyTile ti
     std::fill_n(part + tile.row * padded_width, rounded_up(tile.count, Kernel::row_padding) * padded_width, 0.0f);
 }
 
-// Writes the gradients of a head's keys and values of a tile, or adds them.
+// Writes the gradients of a head's keys and values of a tile, or adds them. key_factor is what the keys' still lack.
 template <class Kernel>
-void write_key_gradients(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
-                         KeyTile tile, const Kernel& at) {
+void write_key_sums(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
+                    KeyTile tile, const Kernel& at, float key_factor) {
   const int64_t padded_width = rounded_up(width, Kernel::width_padding), row = span.key_begin + tile.first;
   const int64_t offset = tile.row * padded_width;
   with_flag(a.adds_to_keys, [&](auto adds) {
-    write_rows<adds.value>(a.dk, row, head, width, tile.count, at.dkeys + offset, padded_width, a.scale);
+    write_rows<adds.value>(a.dk, row, head, width, tile.count, at.dkeys + offset, padded_width, key_factor);
     write_rows<adds.value>(a.dv, row, head, width, tile.count, at.dvalues + offset, padded_width);
   });
+}
+template <class Kernel>
+void write_key_gradients(const AttentionBackwardArgs& a, const AttentionSpan& span, int64_t head, int64_t width,
+                         KeyTile tile, const Kernel& at) {
+  write_key_sums(a, span, head, width, tile, at, a.scale);
 }
 
 // Takes a block of queries of a head whose keys have been read.
@@ -135,8 +173,8 @@ class FewQueries {
   const AttentionSpan& span_;
   const int64_t width_;
   const Kernel& kernel_;
-  const int64_t blocks_;                       // of queries of a head
-  int64_t first_head_ = 0, heads_ = 0;         // that go together
+  const int64_t blocks_;                          // of queries of a head
+  int64_t first_head_ = 0, heads_ = 0;            // that go together
   std::optional<QueryBlock> block_[most_states];  // of each state
 };
 
